@@ -1,0 +1,50 @@
+# One command each: see make help.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format lock
+
+help:
+	@echo "make setup      an environment in $(VENV), from requirements.lock"
+	@echo "make demo       the whole job on a simulated market, offline"
+	@echo "make test       format, lint, types, import rules, tests"
+	@echo "make test-slow  the long tests too"
+	@echo "make format     put the code in order"
+	@echo "make lock       resolve requirements.lock anew"
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "gafcnn needs python >= 3.11, found %d.%d: make setup PYTHON=python3.11" % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (several GB, some minutes the first time)"
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/python train.py --multirun experiment=demo window=15m,30m,60m
+	$(BIN)/python evaluate.py study=demo
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -m "not slow" -n 2
+
+test-slow: lint
+	$(BIN)/pytest -n 2
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# needs uv; keeps the versions of the lock that is there where they still fit
+lock:
+	uv pip compile --universal --no-emit-index-url --no-header --all-extras \
+		--python-version 3.11 pyproject.toml -o requirements.lock

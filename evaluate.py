@@ -1,0 +1,8 @@
+"""Join a study's windows, combine them, look at the test rows: `python evaluate.py study=bnb`."""
+
+from pathlib import Path
+
+from gafcnn.command import main
+
+if __name__ == "__main__":
+    main("evaluate", Path(__file__).with_name("conf"))

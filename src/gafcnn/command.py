@@ -1,0 +1,105 @@
+"""What stands between the shell and the pipeline: Hydra, names of runs, errors as sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gafcnn.errors import GafcnnError
+from gafcnn.runs import run_name
+
+Task = Callable[[DictConfig], Any]
+
+# these have a place of their own in a run's name
+_NAMED_ANYWAY = {"window", "window.name", "seed", "split.fold", "study"}
+
+
+def main(name: str, conf: Path) -> None:
+    """Run `gafcnn.pipeline.<name>` over `conf/<name>.yaml` composed with the overrides typed.
+
+    What gafcnn or Hydra refuses ends in one sentence on the standard error and exit code 1;
+    HYDRA_FULL_ERROR=1 shows the traceback as well.
+
+    Args:
+        name: The command: prepare, train or evaluate.
+        conf: The folder of the configuration.
+    """
+    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a trimmed traceback of its own
+    try:
+        _name_sweep(sys.argv)
+        run = hydra.main(version_base="1.3", config_path=str(conf.resolve()), config_name=name)
+        run(_task(name, full_error=full_error))()
+    except (GafcnnError, HydraException, OmegaConfBaseException) as error:
+        if full_error:
+            raise
+        sys.exit(f"error: {_sentence(error)}")
+
+
+def _task(name: str, *, full_error: bool) -> Task:
+    """The command; where it refuses it ends at once, unless the other jobs of a sweep wait."""
+
+    def told(config: DictConfig) -> Any:
+        from gafcnn import (
+            pipeline,
+        )  # torch takes seconds to import: not for --help or a misspelt key
+
+        try:
+            return getattr(pipeline, name)(config)
+        except GafcnnError as error:
+            if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            sys.exit(f"error: {error}")
+
+    return told
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, GafcnnError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = lines[0].rstrip(".:")
+    if (missing := "Missing mandatory value: ") in told:
+        key = told.split(missing)[1].split()[0]
+        return f"{key} has no value; expected one; type {key}=..."
+    if "not in" in (full := " ".join(lines)) or "Could not" in full:
+        return (
+            f"{told}; expected a key or option of conf/; see --help or --cfg job for what there is."
+        )
+    return f"{told}."
+
+
+def _name_sweep(argv: list[str]) -> None:
+    """Tell the jobs of a sweep which of the overrides typed make them differ."""
+    if not {"-m", "--multirun"} & set(argv):
+        return
+    typed = [word for word in argv[1:] if not word.startswith("-") and "=" in word]
+    swept = [
+        override.key_or_group
+        for override in OverridesParser.create().parse_overrides(typed)
+        if override.is_sweep_override()
+    ]
+    if names := [key for key in swept if key not in _NAMED_ANYWAY]:
+        argv.append(f"swept=[{','.join(names)}]")
+
+
+def _run_name(*, _root_: DictConfig) -> str:
+    swept = [
+        text
+        for text in OmegaConf.select(_root_, "hydra.overrides.task", default=[])
+        if text.split("=")[0].lstrip("+") in _root_.swept
+    ]
+    fold = OmegaConf.select(_root_, "split.fold")
+    return run_name(_root_.window.name, _root_.seed, fold, swept)

@@ -1,0 +1,24 @@
+"""Learning: networks, batches, training rules. The only room that knows torch."""
+
+from gafcnn.learning.callbacks import EpochSeed, Throughput
+from gafcnn.learning.datamodule import GafDataModule
+from gafcnn.learning.dataset import EpochBatches, GafDataset
+from gafcnn.learning.module import GafModule
+from gafcnn.learning.networks import NETWORKS, build_network, start_from
+from gafcnn.learning.resnet import GafResNet18, load_pretrained
+from gafcnn.learning.small_cnn import SmallCNN
+
+__all__ = [
+    "NETWORKS",
+    "EpochBatches",
+    "EpochSeed",
+    "GafDataModule",
+    "GafDataset",
+    "GafModule",
+    "GafResNet18",
+    "SmallCNN",
+    "Throughput",
+    "build_network",
+    "load_pretrained",
+    "start_from",
+]

@@ -1,0 +1,69 @@
+"""What the trainer is told to do besides training."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning import Callback
+
+
+class EpochSeed(Callback):
+    """Seed torch anew at each epoch, by seed and epoch alone.
+
+    Dropout then draws in epoch k what it would draw in an undisturbed training, however often
+    the training was resumed before; no state of a random generator has to be kept.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Derive the epoch's own seed."""
+        words = np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(2)
+        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+class Throughput(Callback):
+    """Samples a second of the training loop: reading, scaling, forward, backward, step.
+
+    The first epoch of a process is left out (caches are cold, kernels are chosen), and so is
+    validation.
+    """
+
+    def __init__(self) -> None:
+        self._samples, self._seconds, self._epochs = 0, 0.0, 0
+        self._start, self._seen = 0.0, 0
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """None before a second epoch has been trained."""
+        return self._samples / self._seconds if self._seconds else None
+
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Start the clock."""
+        self._start, self._seen = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count, and stop the clock with the epoch's last batch."""
+        self._seen += len(batch[1])
+        if batch_idx + 1 < trainer.num_training_batches:
+            return
+        self._epochs += 1
+        if self._epochs > 1:
+            self._samples += self._seen
+            self._seconds += time.perf_counter() - self._start

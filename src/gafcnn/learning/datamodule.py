@@ -1,0 +1,94 @@
+"""From an image store and its labelled samples to batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from gafcnn.errors import LearningError, StoreError
+from gafcnn.images import open_store
+from gafcnn.learning.dataset import Batch, EpochBatches, GafDataset
+from gafcnn.samples import LabelledSamples
+
+
+class GafDataModule(LightningDataModule):
+    """Batches over a memory-mapped image store.
+
+    Training and validation see labelled samples only; prediction sees every sample of validation
+    and test, since whether a move will be small (neutral) is not known at the decision time.
+
+    Args:
+        store: Folder of the image store.
+        samples: Labels and split over the store's decision times.
+        batch_size: Samples a batch.
+        seed: Seed of the training order.
+        workers: Loader processes; 0 reads in the training process, which is enough for a gather
+            from memory-mapped int8.
+
+    Raises:
+        LearningError: For a batch size that no training batch can fill.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        samples: LabelledSamples,
+        batch_size: int = 64,
+        seed: int = 0,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.store, self.samples = store, samples
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        n = len(samples.labelled("train"))
+        if not 2 <= batch_size <= n:
+            raise LearningError(
+                f"model.batch_size={batch_size} with {n} labelled training samples",
+                expected=f"a batch size from 2 to {n}",
+                instead="set model.batch_size to one, or take more bars",
+            )
+
+    def setup(self, stage: str) -> None:
+        """Open the store, and assert once more that no label reaches into a later part."""
+        self.samples.check()
+        store = open_store(self.store, verify=False)
+        if not np.array_equal(store.times, self.samples.times):
+            raise StoreError(
+                f"{self.store} holds {len(store.times)} decision times, not those of the bars",
+                expected=f"the {len(self.samples.times)} decision times of the bars at hand",
+                instead="run prepare.py with the same options, which builds it anew",
+            )
+        self.images, self.scale = store.images, store.scale
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Labelled training samples, shuffled anew each epoch."""
+        return self._loader(self.samples.labelled("train"), shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Labelled validation samples in order of time."""
+        return self._loader(self.samples.labelled("val"))
+
+    def predict_dataloader(self) -> list[DataLoader[Batch]]:
+        """All samples of validation, then all of test, in order of time."""
+        return [self._loader(self.samples.split.val), self._loader(self.samples.split.test)]
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Scale images to [-1, 1], as float32, on the device where they are used."""
+        images, labels = batch
+        return images.float().mul_(self.scale), labels
+
+    def _loader(self, positions: NDArray[np.int64], *, shuffle: bool = False) -> DataLoader[Batch]:
+        dataset = GafDataset(self.images, self.samples.label, positions)
+        batches = EpochBatches(len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed)
+        # batch_size=None: the sampler's item is a whole batch of positions already
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=batches,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )

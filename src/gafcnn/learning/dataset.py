@@ -1,0 +1,71 @@
+"""Images and labels by batches of positions: one indexing operation a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+Batch = tuple[Tensor, Tensor]
+
+
+class GafDataset(Dataset[Batch]):
+    """Stored images, indexed by whole batches.
+
+    Args:
+        images: ndarray (usually memory-mapped) of shape (n, channels, size, size).
+        labels: ndarray of int8, shape (n,): the class, or `gafcnn.samples.NULL`.
+        positions: The samples of this part, as positions into both, shape (m,).
+    """
+
+    def __init__(
+        self, images: NDArray[Any], labels: NDArray[np.int8], positions: NDArray[np.int64]
+    ) -> None:
+        self.images, self.labels, self.positions = images, labels, positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, batch: NDArray[np.int64]) -> Batch:
+        """Images as stored, shape (b, channels, size, size), and float32 labels, shape (b,)."""
+        rows = self.positions[batch]
+        images = torch.from_numpy(np.asarray(self.images[rows]))
+        return images, torch.from_numpy(self.labels[rows].astype(np.float32))
+
+
+class EpochBatches(Sampler[NDArray[np.int64]]):
+    """Positions of each batch of an epoch, shuffled by seed and epoch alone.
+
+    The order of epoch k does not depend on the epochs before it, so a training that is resumed at
+    epoch k sees what an undisturbed one would have seen.
+
+    Args:
+        n: Samples in the part.
+        batch_size: Samples a batch. A shuffled epoch drops its last, smaller batch, since
+            BatchNorm cannot learn from a batch of one.
+        shuffle: Whether the order changes with the epoch.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, n: int, batch_size: int, *, shuffle: bool, seed: int = 0) -> None:
+        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Told by the trainer at the start of each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n // self.batch_size if self.shuffle else -(-self.n // self.batch_size)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        order = np.arange(self.n)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
+        for batch in range(len(self)):
+            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]

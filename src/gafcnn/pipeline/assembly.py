@@ -1,0 +1,104 @@
+"""From nodes of the configuration to the objects that they name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig, OmegaConf
+
+from gafcnn.errors import ConfigError, GafcnnError
+from gafcnn.images import ImageStore, build_store
+from gafcnn.learning import GafModule, start_from
+from gafcnn.market import Market, gaps
+from gafcnn.runs import BEST
+from gafcnn.samples import LabelledSamples, Window
+
+log = logging.getLogger(__name__)
+
+
+def made(node: DictConfig, **more: Any) -> Any:
+    """What a node with a `_target_` describes.
+
+    Raises:
+        GafcnnError: As the target raised it, without Hydra's wrapping.
+        ConfigError: Where the target does not take the node's options.
+    """
+    try:
+        return instantiate(node, _convert_="all", **more)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, GafcnnError):
+            raise error.__cause__ from None
+        raise ConfigError(
+            " ".join(str(error).split()),
+            expected="the options that this _target_ takes",
+            instead="compare with its file in conf/",
+        ) from error
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """A node as dicts, lists and scalars, all interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # pyright: ignore[reportReturnType]
+
+
+def load_market(cfg: DictConfig) -> Market:
+    """The bars that `cfg.market` names, and a line about them."""
+    market: Market = made(cfg.market)
+    bars, missing = market.bars, gaps(market.bars)
+    log.info(
+        "%s: %s bars from %s to %s UTC, %s",
+        market.symbol,
+        f"{len(bars):,}",
+        f"{bars.index[0]:%Y-%m-%d %H:%M}",
+        f"{bars.index[-1]:%Y-%m-%d %H:%M}",
+        f"{len(missing)} gaps ({missing['missing'].sum():,} bars)" if len(missing) else "no gap",
+    )
+    return market
+
+
+def load_images(cfg: DictConfig, market: Market) -> ImageStore:
+    """The window's image store over these bars, written if it is not there yet."""
+    window = Window(**plain(cfg.window))
+    folder = Path(cfg.paths.data, "gaf", f"{market.symbol}_{window.name}")
+    return build_store(folder, market.bars, window, **plain(cfg.images))
+
+
+def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:
+    """Decision times, labels and split over these bars."""
+    window = Window(**plain(cfg.window))
+    return LabelledSamples.make(market.bars, window.lookback, made(cfg.label), made(cfg.split))
+
+
+def new_module(cfg: DictConfig) -> GafModule:
+    """The network of `cfg.model`, at its start, with its training rules."""
+    model, images = plain(cfg.model), plain(cfg.images)
+    network = model["network"] | {
+        "channels": 2 * len(images["fields"]),
+        "outputs": 1,
+        "size": images["size"],
+    }
+    module = GafModule(network, lr=model["lr"], weight_decay=model["weight_decay"])
+    start_from(module.network, model["weights"])
+    return module
+
+
+def new_trainer(cfg: DictConfig, folder: Path, more: Sequence[Callback]) -> lightning.Trainer:
+    """A trainer that writes checkpoints and logs into the run's folder."""
+    callbacks = [made(node) for node in cfg.callbacks.values() if node]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str((folder / BEST).parent)
+    loggers = [made(node, save_dir=str(folder)) for node in cfg.logger.values() if node]
+    return made(
+        cfg.trainer,
+        callbacks=[*callbacks, *more],
+        logger=loggers or False,
+        default_root_dir=str(folder),
+    )

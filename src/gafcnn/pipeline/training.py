@@ -1,0 +1,212 @@
+"""From bars to a finished run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from hydra.core.hydra_config import HydraConfig
+from lightning import LightningModule
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from gafcnn.errors import ConfigError, LearningError
+from gafcnn.files import write_json
+from gafcnn.forecasts import score_rows, write_predictions
+from gafcnn.learning import EpochSeed, GafDataModule, Throughput
+from gafcnn.market import Market, fingerprint
+from gafcnn.pipeline.assembly import (
+    load_images,
+    load_market,
+    load_samples,
+    new_module,
+    new_trainer,
+    plain,
+)
+from gafcnn.runs import (
+    BEST,
+    LAST,
+    METRICS,
+    PREDICTIONS,
+    claim,
+    holding,
+    load_run,
+    record,
+    run_name,
+)
+from gafcnn.samples import NULL, LabelledSamples
+
+log = logging.getLogger(__name__)
+
+
+def prepare(cfg: DictConfig) -> Path:
+    """Bars and the window's image store; nothing that needs a trained model or a GPU.
+
+    Args:
+        cfg: `conf/prepare.yaml`, composed.
+
+    Returns:
+        The folder of the store.
+    """
+    store = load_images(cfg, load_market(cfg))
+    log.info("%s images of %s are in %s", f"{len(store.times):,}", cfg.window.name, store.folder)
+    return store.folder
+
+
+def train(cfg: DictConfig, folder: Path | None = None) -> float:
+    """Train one window, or go on with it; what is missing of bars and images is made first.
+
+    Args:
+        cfg: `conf/train.yaml`, composed.
+        folder: Where the run is written; by default Hydra's folder for the job, or in a
+            notebook `outputs/<study>/<name of the run>`.
+
+    Returns:
+        The validation figure that `cfg.objective` names, NaN where it cannot be computed.
+
+    Raises:
+        RunError: Where the folder holds a run of another configuration, or is in use.
+    """
+    folder = folder or _folder(cfg)
+    market = load_market(cfg)
+    with holding(folder):
+        config = plain(cfg) | {"bars": fingerprint(market.bars)}
+        if claim(folder, config, overwrite=cfg.overwrite):
+            log.info("%s is complete: nothing to do", folder)
+        else:
+            _train(cfg, folder, market)
+    return _objective(load_run(folder).metrics, cfg.objective)
+
+
+def _train(cfg: DictConfig, folder: Path, market: Market) -> None:
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    module = new_module(cfg)  # before the images: a wrong name or path is told in seconds
+    samples = load_samples(cfg, market)
+    store = load_images(cfg, market)
+    data = GafDataModule(store.folder, samples, cfg.model.batch_size, cfg.seed)
+    throughput = Throughput()
+    trainer = new_trainer(cfg, folder, [EpochSeed(cfg.seed), throughput])
+    last = folder / LAST
+    log.info(
+        "%s %s on %s labelled samples of %s, writing to %s",
+        "going on with" if last.is_file() else "training",
+        cfg.window.name,
+        f"{len(samples.labelled('train')):,}",
+        market.symbol,
+        folder,
+    )
+    study = Path(cfg.paths.outputs, cfg.study)
+    record(study, "train", run=str(folder), resumed=last.is_file())
+    with _known_warnings():
+        trainer.fit(
+            module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True
+        )
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        p_up = _predict(trainer, module, data, folder / BEST)
+    predictions = _predictions(cfg, market.symbol, samples, p_up)
+    write_predictions(folder / PREDICTIONS, predictions)
+    val = score_rows(predictions[predictions["split"] == "val"], "p_up")
+    write_json(
+        folder / METRICS,
+        {
+            "val": val,
+            "epochs": trainer.current_epoch,
+            "best_epoch": torch.load(folder / BEST, weights_only=True)["epoch"] + 1,
+            "steps": trainer.global_step,
+            "samples_per_second": throughput.samples_per_second,
+            "samples": {
+                part: {"all": len(samples.part(part)), "labelled": len(samples.labelled(part))}
+                for part in ("train", "val", "test")
+            },
+        },
+    )
+    _tell(folder, val["labelled"], trainer.current_epoch)
+
+
+def _folder(cfg: DictConfig) -> Path:
+    if HydraConfig.initialized():
+        return Path(HydraConfig.get().runtime.output_dir)
+    name = run_name(cfg.window.name, cfg.seed, OmegaConf.select(cfg, "split.fold"))
+    return Path(cfg.paths.outputs, cfg.study, name)
+
+
+def _predict(
+    trainer: lightning.Trainer, module: LightningModule, data: GafDataModule, best: Path
+) -> NDArray[np.float64]:
+    """P(up) of all samples of validation, then of test, by the best checkpoint."""
+    if not best.is_file():
+        raise LearningError(
+            f"the training left no best checkpoint in {best.parent}",
+            expected="a finite validation figure after at least one epoch",
+            instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
+        )
+    parts = trainer.predict(module, datamodule=data, ckpt_path=str(best), weights_only=True)
+    return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
+
+
+def _predictions(
+    cfg: DictConfig, symbol: str, samples: LabelledSamples, p_up: NDArray[np.float64]
+) -> pd.DataFrame:
+    val, test = samples.split.val, samples.split.test
+    rows = np.concatenate([val, test])
+    label = pd.array(samples.label[rows], dtype="Int8")
+    label[samples.label[rows] == NULL] = pd.NA
+    fold = samples.split.fold
+    return pd.DataFrame(
+        {
+            "symbol": pd.array([symbol] * len(rows), dtype="str"),
+            "time": pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
+            "window": pd.array([cfg.window.name] * len(rows), dtype="str"),
+            "fold": pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
+            "seed": np.full(len(rows), cfg.seed, dtype=np.int64),
+            "split": pd.array(["val"] * len(val) + ["test"] * len(test), dtype="str"),
+            "label": label,
+            "forward_return": samples.outcomes.forward_return[rows],
+            "known_at": pd.DatetimeIndex(samples.outcomes.known_at[rows]).tz_localize("UTC"),
+            "p_up": p_up,
+        }
+    )
+
+
+def _objective(metrics: dict[str, Any], name: str) -> float:
+    figures = metrics["val"]["labelled"]
+    if not isinstance(figures.get(name, 0.0), float | None):
+        raise ConfigError(
+            f"objective={name} is no validation figure",
+            expected="accuracy, auc, log_loss or brier",
+            instead="correct the name",
+        )
+    value = figures[name]
+    return math.nan if value is None else value
+
+
+def _tell(folder: Path, val: Any, epochs: int) -> None:
+    def shown(figure: float | None) -> str:
+        return "n/a" if figure is None else f"{figure:.4f}"
+
+    log.info(
+        "%s: %d epochs, validation accuracy %s, AUC %s on %s labelled samples",
+        folder, epochs, shown(val["accuracy"]), shown(val["auc"]), f"{val['n']:,}",
+    )  # fmt: skip
+
+
+@contextmanager
+def _known_warnings() -> Iterator[None]:
+    """Without Lightning's advice that does not hold here."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # a batch is one gather from a memory map: processes would only copy it once more
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # a resumed run has its folder already, and so it should
+        warnings.filterwarnings("ignore", ".*[Cc]heckpoint directory .* exists and is not empty.*")
+        yield

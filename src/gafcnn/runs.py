@@ -1,0 +1,234 @@
+"""Runs on disk: a folder for each trained model, a ledger for each study.
+
+outputs/<study>/<window>[/seed=..][/fold=..]/
+    config.yaml            what was asked for, and the fingerprint of the bars it was asked of
+    checkpoints/           best.ckpt, last.ckpt
+    predictions.parquet    validation and test, see gafcnn.forecasts
+    metrics.json           written last: a run that has it is complete
+    csv/, tensorboard/     the loggers'
+outputs/<study>/ledger.jsonl   every training and every look at the test rows, a line each
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+from filelock import FileLock, Timeout
+
+from gafcnn.errors import RunError
+from gafcnn.files import replacing
+from gafcnn.forecasts import read_predictions
+
+if TYPE_CHECKING:
+    from gafcnn.learning import GafModule
+
+CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+LEDGER = "ledger.jsonl"
+EVALUATION = "evaluation"
+
+# where a run is written, watched and computed does not change what it is
+_NO_PART_OF_A_RUN = (
+    "paths", "logger", "overwrite", "swept", "objective", "market.path", "market.folder",
+    "market.refresh", "market.url", "trainer.accelerator", "trainer.devices", "callbacks.progress",
+)  # fmt: skip
+
+
+def run_name(window: str, seed: int = 0, fold: int | None = None, swept: Sequence[str] = ()) -> str:
+    """The folder of a run inside its study, by meaning: `30m`, `30m/seed=1/fold=2`.
+
+    Args:
+        window: Name of the window.
+        seed: Named where it is not the default, 0.
+        fold: Fold of a walk-forward split, where there is one.
+        swept: Further overrides (`model.lr=0.001`) that tell the jobs of a sweep apart.
+    """
+    parts = [window]
+    if seed != 0:
+        parts.append(f"seed={seed}")
+    if fold is not None:
+        parts.append(f"fold={fold}")
+    return "/".join(parts + [text.replace("/", "_") for text in swept])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: what was asked for, what came out, and the model itself."""
+
+    folder: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The run's configuration, all interpolations resolved."""
+        return yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
+        return json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Predictions of validation and test, see `gafcnn.forecasts.COLUMNS`."""
+        return read_predictions(self.folder / PREDICTIONS)
+
+    def model(self) -> GafModule:
+        """The best checkpoint's model, on the CPU, ready to predict."""
+        from gafcnn.learning import (
+            GafModule,
+        )  # torch takes seconds to import; tables do not need it
+
+        path = self.folder / BEST
+        module = GafModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        return module.eval()
+
+
+def load_run(folder: str | Path) -> Run:
+    """A finished run, to look at in a notebook.
+
+    Raises:
+        RunError: Where the folder holds no run, or one that was not finished.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise RunError(
+            f"{folder} holds no run",
+            expected=f"a folder with {CONFIG}",
+            instead="train one with python train.py window=30m, or correct the path",
+        )
+    if not (folder / METRICS).is_file():
+        raise RunError(
+            f"the run in {folder} is not finished",
+            expected=f"{METRICS}, which is written last",
+            instead="start the command that began it again: it resumes",
+        )
+    return Run(folder)
+
+
+def find_runs(study: Path, window: str) -> list[Run]:
+    """All runs of a window in a study, in order of their names.
+
+    Raises:
+        RunError: Where one is not finished, or where there is none.
+    """
+    if not study.is_dir():
+        known = ", ".join(sorted(_studies(study.parent)))
+        raise RunError(
+            f"there is no study {study.name} in {study.parent}",
+            expected=f"one of {known}" if known else "a study that was trained",
+            instead=f"correct the name, or train it with python train.py study={study.name} ...",
+        )
+    runs = [load_run(path.parent) for path in sorted((study / window).rglob(CONFIG))]
+    if not runs:
+        found = sorted({path.parent.relative_to(study).parts[0] for path in study.rglob(CONFIG)})
+        raise RunError(
+            f"study {study.name} has no run for window {window}, only {', '.join(found) or 'none'}",
+            expected="a finished run for each window that is evaluated",
+            instead=f"run python train.py study={study.name} window={window}, "
+            f"or evaluate with windows=[{','.join(found)}]",
+        )
+    return runs
+
+
+def _studies(outputs: Path) -> Iterator[str]:
+    if outputs.is_dir():
+        yield from {path.relative_to(outputs).parts[0] for path in outputs.rglob(CONFIG)}
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder.
+
+    Raises:
+        RunError: Where another process is at work in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(
+            f"another process is at work in {folder}",
+            expected="one process a run",
+            instead="wait for it, or give this one a study of its own with study=...",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Make a folder this run's own, and say whether the run is complete already.
+
+    A free folder is given the config; one with the same config is gone on with; one with another
+    is refused, or emptied where `overwrite` says so.
+
+    Raises:
+        RunError: Where the folder holds a run of another config.
+    """
+    if overwrite:
+        _clear(folder)
+    path = folder / CONFIG
+    if not path.is_file():
+        with replacing(path) as beside:
+            beside.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        return False
+    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if differing := differences(held, config):
+        shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
+        raise RunError(
+            f"{folder} holds another run ({shown})",
+            expected="the same configuration and bars",
+            instead="keep both with study=..., or throw the old one away with overwrite=true",
+        )
+    return (folder / METRICS).is_file()
+
+
+def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """What makes two runs different, as `key: held -> asked`."""
+    old, new = _flat(held), _flat(asked)
+    return [
+        f"{key}: {old.get(key)} -> {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if prefix in _NO_PART_OF_A_RUN:
+        return {}
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _clear(folder: Path) -> None:
+    # metrics.json goes first: whatever happens next, the rest no longer passes for a finished run
+    for name in (METRICS, CONFIG, PREDICTIONS):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("checkpoints", "csv", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def record(study: Path, event: str, **facts: Any) -> int:
+    """Add a line to the study's ledger, and say how many of this event it holds by now."""
+    study.mkdir(parents=True, exist_ok=True)
+    line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    with (study / LEDGER).open("a", encoding="utf-8") as ledger:
+        ledger.write(json.dumps(line) + "\n")
+    lines = (study / LEDGER).read_text(encoding="utf-8").splitlines()
+    return sum(json.loads(entry)["event"] == event for entry in lines)

@@ -1,0 +1,29 @@
+"""Samples: at which moments the bars allow a decision, what came of each, and who may learn of it.
+
+`windows` says which rows make a sample and reads what an image shows of them, `labels` what
+happened after, `splits` which samples are for training, validation and test. All three count from
+the decision time `t`, the close of the last bar that a sample may see; none ever spans a gap.
+"""
+
+from gafcnn.samples.labelled import LabelledSamples, Part, Splitter
+from gafcnn.samples.labels import NULL, Direction, Label, Outcomes, TripleBarrier
+from gafcnn.samples.splits import Chronological, Split, WalkForward, check_purged
+from gafcnn.samples.windows import Window, WindowReader, decision_rows
+
+__all__ = [
+    "NULL",
+    "Chronological",
+    "Direction",
+    "Label",
+    "LabelledSamples",
+    "Outcomes",
+    "Part",
+    "Split",
+    "Splitter",
+    "TripleBarrier",
+    "WalkForward",
+    "Window",
+    "WindowReader",
+    "check_purged",
+    "decision_rows",
+]

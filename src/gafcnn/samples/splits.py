@@ -1,0 +1,292 @@
+"""Training, validation and test samples, in the order of time and apart from each other.
+
+    first decision time                                           last
+    |------------- train -------------|  |-- val --|  |-- test ---|
+                                   purge, embargo
+
+Borders are moments of the calendar, set by decision times alone. Before each border those samples
+are left out whose label is not known, an embargo included, when the later part begins (Lopez de
+Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample without a known outcome
+is in no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from gafcnn.errors import LeakError, SamplesError
+from gafcnn.samples.windows import Duration, duration, spelled
+
+
+@dataclass(frozen=True)
+class Split:
+    """Positions of the samples of each part, increasing; the fold where there are several."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+    test: NDArray[np.int64]
+    fold: int | None = None
+
+
+@dataclass(frozen=True)
+class Chronological:
+    """The last part of the time is test, the last part of what is before it validation.
+
+    Args:
+        test: Share of the time from the first decision to the last one, in (0, 1).
+        val: Share of the time before test, in (0, 1).
+        embargo: Time that must lie between a label's being known and the start of a later part.
+        stride: Train on every stride-th decision time; validation and test keep them all.
+
+    Raises:
+        SamplesError: An option is out of its range.
+    """
+
+    test: float
+    val: float
+    embargo: pd.Timedelta
+    stride: int
+
+    def __init__(
+        self, test: float = 0.1, val: float = 0.1, embargo: Duration = "60min", stride: int = 1
+    ) -> None:
+        self.__dict__.update(
+            test=_share("split.test", test),
+            val=_share("split.val", val),
+            embargo=duration("split.embargo", embargo),
+            stride=_count("split.stride", stride),
+        )
+
+    def split(self, times: ArrayLike, known_at: ArrayLike) -> Split:
+        """Split n samples by their decision times and by when their labels are known.
+
+        Args:
+            times: Decision times, strictly increasing: shape (n,), datetime64[ns], UTC.
+            known_at: When each label is known, NaT for never: shape (n,), datetime64[ns], UTC.
+
+        Raises:
+            SamplesError: The times are in disorder, or a part of the split is empty.
+        """
+        start, stop = _period(times, known_at)
+        test_start = _between(start, stop, 1 - self.test)
+        val_start = _between(start, test_start, 1 - self.val)
+        borders = (val_start, test_start, stop)
+        return _split(times, known_at, borders, self.embargo, self.stride)
+
+
+@dataclass(frozen=True)
+class WalkForward:
+    """Consecutive test blocks, each predicted from all that was before it.
+
+    After the share `first` of the time, the rest is cut into `folds` blocks of the same length.
+    Fold k tests block k; the last part of the time before that block is its validation.
+
+    Args:
+        fold: Which block to test, from 0 to `folds - 1`.
+        folds: Number of blocks.
+        first: Share of the time before the first block, in (0, 1).
+        val: Share of the time before a block that is its validation, in (0, 1).
+        embargo: Time that must lie between a label's being known and the start of a later part.
+        stride: Train on every stride-th decision time; validation and test keep them all.
+
+    Raises:
+        SamplesError: An option is out of its range.
+    """
+
+    fold: int
+    folds: int
+    first: float
+    val: float
+    embargo: pd.Timedelta
+    stride: int
+
+    def __init__(
+        self,
+        fold: int,
+        folds: int = 4,
+        first: float = 0.5,
+        val: float = 0.1,
+        embargo: Duration = "60min",
+        stride: int = 1,
+    ) -> None:
+        self.__dict__.update(
+            folds=_count("split.folds", folds),
+            fold=_count("split.fold", fold, least=0, most=folds - 1),
+            first=_share("split.first", first),
+            val=_share("split.val", val),
+            embargo=duration("split.embargo", embargo),
+            stride=_count("split.stride", stride),
+        )
+
+    def split(self, times: ArrayLike, known_at: ArrayLike) -> Split:
+        """Split n samples by their decision times and by when their labels are known.
+
+        Args:
+            times: Decision times, strictly increasing: shape (n,), datetime64[ns], UTC.
+            known_at: When each label is known, NaT for never: shape (n,), datetime64[ns], UTC.
+
+        Raises:
+            SamplesError: The times are in disorder, or a part of the split is empty.
+        """
+        start, stop = _period(times, known_at)
+        blocks = _between(start, stop, self.first)
+        test_start = _between(blocks, stop, self.fold / self.folds)
+        test_stop = _between(blocks, stop, (self.fold + 1) / self.folds)
+        val_start = _between(start, test_start, 1 - self.val)
+        borders = (val_start, test_start, test_stop)
+        return _split(times, known_at, borders, self.embargo, self.stride, self.fold)
+
+
+def check_purged(times: ArrayLike, known_at: ArrayLike, split: Split, embargo: Duration) -> None:
+    """Assert that no part of the split knows anything of a later one.
+
+    Args:
+        times: Decision times: shape (n,), datetime64[ns], UTC.
+        known_at: When each label is known: shape (n,), datetime64[ns], UTC.
+        split: Positions into both.
+        embargo: Time that must lie between a label's being known and the start of a later part.
+
+    Raises:
+        SamplesError: A part is empty.
+        LeakError: A sample is in two parts or has no known label, or an earlier part is not known,
+            embargo included, before a later one begins.
+    """
+    times, known_at = _moments(times), _moments(known_at)
+    embargo = duration("split.embargo", embargo)
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    _refuse_empty(parts, int((~np.isnat(known_at)).sum()))
+    for name, part in parts.items():
+        if not (known_at[part] >= times[part]).all():
+            raise LeakError(
+                f"{name} has a sample whose label is never known, or known before it is decided",
+                expected="labels known at or after their decision time",
+                instead="take known_at from the outcomes of the label",
+            )
+    for (earlier, before), (later, after) in combinations(parts.items(), 2):
+        _refuse_overlap(earlier, before, later, after)
+        known, begins = known_at[before].max() + embargo.to_timedelta64(), times[after].min()
+        if known >= begins:
+            raise LeakError(
+                f"with an embargo of {spelled(embargo)} the labels of {earlier} are known at "
+                f"{_minute(known)} UTC",
+                expected=f"a time before {later} begins at {_minute(begins)} UTC",
+                instead="take the split from Chronological or WalkForward, which purge",
+            )
+
+
+def _refuse_overlap(
+    earlier: str, before: NDArray[np.int64], later: str, after: NDArray[np.int64]
+) -> None:
+    shared = np.intersect1d(before, after)
+    if len(shared):
+        raise LeakError(
+            f"{len(shared)} samples are both in {earlier} and in {later}",
+            expected="each sample in one part at most",
+            instead="take the split from Chronological or WalkForward, which part them by time",
+        )
+
+
+def _refuse_empty(parts: dict[str, NDArray[np.int64]], known: int) -> None:
+    if not all(len(part) for part in parts.values()):
+        counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        raise SamplesError(
+            f"of {known} samples with a known outcome the split leaves {counts}",
+            expected="at least one in each part",
+            instead="give more bars, or other shares of split or a shorter split.embargo",
+        )
+
+
+def _split(
+    times: ArrayLike,
+    known_at: ArrayLike,
+    borders: tuple[np.datetime64, np.datetime64, np.datetime64],
+    embargo: pd.Timedelta,
+    stride: int,
+    fold: int | None = None,
+) -> Split:
+    """The parts [.., val start), [val start, test start), [test start, test stop), purged."""
+    times, known_at = _moments(times), _moments(known_at)
+    part = np.searchsorted(np.array(borders), times, side="right")
+    part[np.isnat(known_at)] = -1
+    train, val, test = (np.flatnonzero(part == number) for number in range(3))
+
+    # against the later part as it was cut, so that what is purged of it moves nothing before it
+    train = _known_before(times[val], train[::stride], known_at, embargo)
+    val = _known_before(times[test], val, known_at, embargo)
+    split = Split(train, val, test, fold)
+    check_purged(times, known_at, split, embargo)
+    return split
+
+
+def _known_before(
+    later: NDArray[np.datetime64],
+    part: NDArray[np.int64],
+    known_at: NDArray[np.datetime64],
+    embargo: pd.Timedelta,
+) -> NDArray[np.int64]:
+    """Those of a part whose labels are known, embargo included, before the later times."""
+    if not len(later):
+        return part
+    return part[known_at[part] + embargo.to_timedelta64() < later.min()]
+
+
+def _period(times: ArrayLike, known_at: ArrayLike) -> tuple[np.datetime64, np.datetime64]:
+    """From the first decision with a known outcome to just after the last one."""
+    times, known_at = _moments(times), _moments(known_at)
+    if not (np.diff(times) > np.timedelta64(0)).all():
+        raise SamplesError(
+            "the decision times are not strictly increasing",
+            expected="the samples of one symbol, in the order of time",
+            instead="split each symbol by itself, at the times of its decision_rows",
+        )
+    decided = times[~np.isnat(known_at)]
+    if not len(decided):
+        raise SamplesError(
+            f"none of {len(times)} samples has a known outcome",
+            expected="bars that reach further than label.horizon after some of them",
+            instead="give more bars or shorten label.horizon",
+        )
+    return decided[0], decided[-1] + np.timedelta64(1, "ns")
+
+
+def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.datetime64:
+    """The moment at which this share of the time from start to stop is over."""
+    length = int((stop - start).astype(np.int64))
+    # a Fraction, as a float counts the nanoseconds of more than 104 days only roughly
+    return start + np.timedelta64(round(Fraction(share) * length), "ns")
+
+
+def _moments(times: ArrayLike) -> NDArray[np.datetime64]:
+    return np.asarray(times, dtype="datetime64[ns]")
+
+
+def _minute(moment: np.datetime64) -> str:
+    return str(moment.astype("datetime64[s]")).replace("T", " ")
+
+
+def _share(key: str, value: float) -> float:
+    if not isinstance(value, int | float) or not 0 < value < 1:
+        raise SamplesError(
+            f"{key} is {value}",
+            expected="a share of the time, above 0 and below 1",
+            instead=f"write {key}=0.1, say",
+        )
+    return float(value)
+
+
+def _count(key: str, value: int, *, least: int = 1, most: int | None = None) -> int:
+    inside = isinstance(value, int) and least <= value <= (value if most is None else most)
+    if not inside:
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise SamplesError(
+            f"{key} is {value}",
+            expected=f"a whole number {limits}",
+            instead=f"write {key}={least}, say",
+        )
+    return value

@@ -1,0 +1,265 @@
+"""Which bars make a sample, and what of them one image sees.
+
+    bars     . . . . . . . . . . . . t . . . .
+    lookback         |---------------|            gap-free, the same for a family of windows
+    span                   |---------|            what the image of one window shows
+    points                   x   x   x            one every step, the last one at t
+
+A sample is a row of the bars: the row of the bar that closes at its decision time `t`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from gafcnn.errors import SamplesError
+from gafcnn.market.bars import COLUMNS, interval_of
+
+Duration: TypeAlias = pd.Timedelta | timedelta | np.timedelta64 | str
+"""What a constructor takes for a length of time: "15min", "1h", `pd.Timedelta(hours=1)`."""
+
+_UNITS = {
+    "D": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "min": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+
+
+def duration(key: str, value: Duration) -> pd.Timedelta:
+    """A length of time, not negative, from the value of the option `key`.
+
+    Raises:
+        SamplesError: `value` is no length of time, negative, or a number without its unit.
+    """
+    try:
+        length = pd.Timedelta(value)
+    except (TypeError, ValueError):
+        length = pd.NaT
+    # pandas reads 15 and "15" as 15 nanoseconds, which nobody means; zero needs no unit
+    lacks_unit = str(value).strip().replace(".", "", 1).isdigit() and length != pd.Timedelta(0)
+    if not isinstance(length, pd.Timedelta) or length < pd.Timedelta(0) or lacks_unit:
+        raise SamplesError(
+            f"{key} is {value!r}",
+            expected='a length of time with its unit, such as "15min" or "1h"',
+            instead=f"write {key}=15min, say",
+        )
+    return length.as_unit("ns")
+
+
+def spelled(length: pd.Timedelta) -> str:
+    """A length of time as an option would spell it: "90min", "64h", "1D"."""
+    for unit, size in _UNITS.items():
+        if length % size == timedelta(0):
+            return f"{length // size}{unit}"
+    return f"{length.value}ns"
+
+
+def multiple(
+    key: str, length: pd.Timedelta, unit: pd.Timedelta, unit_name: str = "the bars' interval"
+) -> int:
+    """How many times `unit` goes into `length`, at least once and without a rest.
+
+    Raises:
+        SamplesError: It does not.
+    """
+    count = length // unit
+    if count < 1 or length != unit * count:
+        fits = " or ".join(spelled(unit * n) for n in (count, count + 1) if n > 0)
+        raise SamplesError(
+            f"{key} is {spelled(length)}",
+            expected=f"a multiple of {unit_name}, {spelled(unit)}",
+            instead=f"set {key} to {fits}",
+        )
+    return count
+
+
+def close_times(bars: pd.DataFrame) -> NDArray[np.datetime64]:
+    """The bars' close times: ndarray of shape (n_bars,), datetime64[ns], UTC."""
+    return bars.index.to_numpy("datetime64[ns]")
+
+
+def stretch_starts(bars: pd.DataFrame) -> NDArray[np.int64]:
+    """For every row, the first row of the gap-free stretch of bars it stands in: shape (n_bars,).
+
+    The bars from row `i` to row `j` have no gap between them exactly when
+    `stretch_starts(bars)[j] <= i`.
+    """
+    rows = np.arange(len(bars), dtype=np.int64)
+    after_gap = np.zeros(len(bars), dtype=bool)
+    after_gap[1:] = np.diff(close_times(bars)) != interval_of(bars).to_timedelta64()
+    return np.maximum.accumulate(np.where(after_gap, rows, 0))
+
+
+@dataclass(frozen=True)
+class Window:
+    """What one image spans: the `span` that ends at the decision time, seen every `step`.
+
+    Args:
+        name: The name of the window, such as "30m".
+        span: How much time the image shows; a multiple of `step`.
+        step: The time between two points; a multiple of the bars' interval, which it is by default.
+        lookback: The gap-free stretch that each sample needs, at least `span`. Windows that share
+            their lookback share their decision times.
+    """
+
+    name: str
+    span: pd.Timedelta
+    step: pd.Timedelta | None
+    lookback: pd.Timedelta
+
+    def __init__(
+        self,
+        name: str,
+        span: Duration,
+        step: Duration | None = None,
+        lookback: Duration = "60min",
+    ) -> None:
+        # through __dict__, as a frozen dataclass has no other way to hold what its options mean
+        self.__dict__.update(
+            name=name,
+            span=duration("window.span", span),
+            step=None if step is None else duration("window.step", step),
+            lookback=duration("window.lookback", lookback),
+        )
+
+    def check(self, interval: pd.Timedelta) -> None:
+        """Assert that bars of this interval can fill the window.
+
+        Raises:
+            SamplesError: The step is no multiple of the interval, the span none of the step, the
+                lookback none of the interval, or the span is longer than the lookback.
+        """
+        step = interval if self.step is None else self.step
+        multiple("window.step", step, interval)
+        multiple("window.span", self.span, step, "window.step")
+        multiple("window.lookback", self.lookback, interval)
+        if self.span > self.lookback:
+            raise SamplesError(
+                f"window.span is {spelled(self.span)}",
+                expected=f"at most window.lookback, {spelled(self.lookback)}",
+                instead=f"set window.lookback to {spelled(self.span)} or more",
+            )
+
+    def points(self, interval: pd.Timedelta) -> int:
+        """How many points the window has over bars of this interval: span / step.
+
+        Raises:
+            SamplesError: As `check`.
+        """
+        self.check(interval)
+        return self.span // (interval if self.step is None else self.step)
+
+
+def decision_rows(bars: pd.DataFrame, lookback: Duration) -> NDArray[np.int64]:
+    """The rows at which a sample can be decided: those that end a gap-free `lookback`.
+
+    Args:
+        bars: Bars indexed by close time.
+        lookback: A multiple of the bars' interval.
+
+    Returns:
+        ndarray of shape (n,), increasing: row `i` is in it when the `lookback / interval` bars that
+        end with bar `i` follow each other without a gap.
+
+    Raises:
+        SamplesError: The lookback is no multiple of the interval, or no row ends such a stretch.
+    """
+    interval = interval_of(bars)
+    needed = multiple("window.lookback", duration("window.lookback", lookback), interval)
+    lengths = np.arange(len(bars)) - stretch_starts(bars) + 1
+    rows = np.flatnonzero(lengths >= needed)
+    if not len(rows):
+        longest = int(lengths.max(initial=0))
+        found = "there are only" if longest == len(bars) else "the longest gap-free stretch is"
+        raise SamplesError(
+            f"{found} {longest} bars of {spelled(interval)}",
+            expected=f"{needed} without a gap, for window.lookback={spelled(interval * needed)}",
+            instead="give more bars or choose a window of a shorter window.lookback",
+        )
+    return rows
+
+
+class WindowReader:
+    """Reads the series of a window at any decision rows, in chunks of thousands.
+
+    What a step holds is computed once for every row; a read is then one gather a field. A step of
+    several bars has the first open, highest high, lowest low, last close and summed volume of them.
+
+    Args:
+        bars: Bars indexed by close time.
+        window: What to read of them.
+        fields: Some of open, high, low, close and volume, in the order wanted.
+
+    Raises:
+        SamplesError: The bars cannot fill the window (see `Window.check`), or a field is unknown.
+    """
+
+    def __init__(
+        self, bars: pd.DataFrame, window: Window, fields: Iterable[str] = ("close",)
+    ) -> None:
+        interval = interval_of(bars)
+        points = window.points(interval)
+        self.fields = _known(fields)
+        self._span = window.span // interval
+        step = self._span // points
+        self._offsets = np.arange(1 - points, 1, dtype=np.int64) * step
+        self._starts = stretch_starts(bars)
+        self._series = [
+            _over_step(field, bars[field].to_numpy(np.float64), step) for field in self.fields
+        ]
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The window's series at these rows: ndarray of shape (n, fields, points), oldest first.
+
+        Raises:
+            SamplesError: A row is none of the bars, or the window that ends at it spans a gap.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        self._refuse_gaps(rows)
+        where = rows[:, None] + self._offsets
+        return np.stack([series[where] for series in self._series], axis=1)
+
+    def _refuse_gaps(self, rows: NDArray[np.int64]) -> None:
+        firsts = rows - self._span + 1
+        inside = (firsts >= 0) & (rows < len(self._starts))
+        readable = inside.copy()
+        readable[inside] = self._starts[rows[inside]] <= firsts[inside]
+        if not readable.all():
+            raise SamplesError(
+                f"row {rows[~readable][0]} does not end {self._span} bars without a gap",
+                expected=f"rows among the {len(self._starts)} bars that do",
+                instead="read at the rows that decision_rows(bars, window.lookback) gives",
+            )
+
+
+def _known(fields: Iterable[str]) -> tuple[str, ...]:
+    fields = tuple(fields)
+    unknown = [field for field in fields if field not in COLUMNS]
+    if unknown or not fields:
+        raise SamplesError(
+            f"the field {unknown[0]!r} is unknown" if unknown else "there is no field to read",
+            expected=f"fields among {', '.join(COLUMNS)}",
+            instead='name them as a list, such as ["close", "volume"]',
+        )
+    return fields
+
+
+def _over_step(field: str, values: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+    """The field over the `step` bars that end at each row: shape (n_bars,), NaN where too few."""
+    if step == 1 or field == "close":
+        return values
+    before = np.full(step - 1, np.nan)
+    steps = sliding_window_view(np.concatenate([before, values]), step)
+    if field == "open":
+        return steps[:, 0]
+    return {"high": np.max, "low": np.min, "volume": np.sum}[field](steps, axis=-1)

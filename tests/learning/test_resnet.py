@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import resnet18
+
+from gafcnn.errors import LearningError
+from gafcnn.learning import GafModule, GafResNet18, load_pretrained
+
+
+def images(n: int = 4, channels: int = 2, size: int = 64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((n, channels, size, size), generator=generator) * 2 - 1
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """A ResNet18 checkpoint where torchvision looks for the downloaded one."""
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(7)
+    state = resnet18().state_dict()
+    torch.save(state, folder / "resnet18-f37072fd.pth")
+    return state
+
+
+def test_parameter_counts_are_those_of_the_protocol() -> None:
+    network = GafResNet18()
+    assert sum(p.numel() for p in network.parameters()) == 11_239_425
+    assert sum(p.numel() for p in network.parameters() if p.requires_grad) == 10_565_889
+
+
+def test_all_but_stem_and_head_are_torchvision_s_own() -> None:
+    ours, theirs = GafResNet18().state_dict(), resnet18().state_dict()
+    apart = {name for name in ours.keys() ^ theirs.keys()}
+    assert {name.split(".")[0] for name in apart} == {"fc"}
+    assert {n for n in ours.keys() & theirs.keys() if ours[n].shape != theirs[n].shape} == {
+        "conv1.weight"
+    }
+
+
+@pytest.mark.parametrize("stages", [("layer1", "layer2"), ("conv1", "bn1", "layer1"), ()])
+def test_frozen_stages_stay_bit_identical_through_training_steps(stages: tuple[str, ...]) -> None:
+    """An earlier system froze the gradients only: its BatchNorm statistics moved on."""
+    torch.manual_seed(0)
+    network = GafResNet18(freeze=stages)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(3):
+        network.eval()
+        network.train()  # as the trainer does around each validation
+        optimizer.zero_grad()
+        network(images()).sum().backward()
+        optimizer.step()
+    after = network.state_dict()
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"} - set(stages)
+
+
+def test_imagenet_weights_come_through_torchvision_s_enum(
+    stand_in: dict[str, torch.Tensor],
+) -> None:
+    network = GafResNet18(channels=3)
+    load_pretrained(network, "imagenet")
+    loaded = network.state_dict()
+    mean = stand_in["conv1.weight"].mean(dim=1)
+    for channel in range(3):
+        torch.testing.assert_close(loaded["conv1.weight"][:, channel], mean)
+    same = [n for n in stand_in if n.split(".")[0] not in ("conv1", "fc")]
+    assert same
+    assert all(torch.equal(loaded[name], stand_in[name]) for name in same)
+
+
+def test_weights_from_a_path(stand_in: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    torch.save(stand_in, path)
+    network = GafResNet18()
+    load_pretrained(network, str(path))
+    assert torch.equal(network.layer4[1].bn2.weight, stand_in["layer4.1.bn2.weight"])  # pyright: ignore[reportArgumentType]
+
+
+def test_weights_that_cannot_be_fetched_name_both_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # a port where nothing listens
+    network = GafResNet18()
+    before = network.conv1.weight.clone()
+    with pytest.raises(LearningError, match=r"model\.weights=<path.*=null") as caught:
+        load_pretrained(network, "imagenet")
+    assert "resnet18-f37072fd.pth" in str(caught.value)
+    assert torch.equal(network.conv1.weight, before)
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pth"
+    with pytest.raises(LearningError, match=r"missing\.pth is not a file"):
+        load_pretrained(GafResNet18(), str(missing))
+
+    damaged = tmp_path / "damaged.pth"
+    damaged.write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(LearningError, match=r"damaged\.pth cannot be read"):
+        load_pretrained(GafResNet18(), str(damaged))
+
+    other = tmp_path / "other.pth"
+    torch.save({"layer1.weight": torch.zeros(1)}, other)
+    with pytest.raises(LearningError, match="do not fit at"):
+        load_pretrained(GafResNet18(), str(other))
+
+
+def test_stages_and_sizes_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(LearningError, match="names 'layer9'"):
+        GafResNet18(freeze=("layer9",))
+    with pytest.raises(LearningError, match="images.size=16 leaves nothing"):
+        GafResNet18(size=16)
+
+
+def test_a_checkpoint_holds_plain_hyperparameters_only(tmp_path: Path) -> None:
+    module = GafModule({"name": "resnet18", "channels": 2, "outputs": 1, "freeze": ["layer1"]})
+    assert module.hparams["network"] == {
+        "name": "resnet18",
+        "channels": 2,
+        "outputs": 1,
+        "freeze": ["layer1"],
+    }

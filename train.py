@@ -1,0 +1,8 @@
+"""Train one window, or several: `python train.py -m window=15m,30m,60m`."""
+
+from pathlib import Path
+
+from gafcnn.command import main
+
+if __name__ == "__main__":
+    main("train", Path(__file__).with_name("conf"))
