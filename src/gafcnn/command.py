@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def main(name: str, conf: Path) -> None:
     except (GafcnnError, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise
-        sys.exit(f"error: {_sentence(error)}")
+        sys.exit(f"error: {_sentence(error, name, conf)}")
 
 
 def _task(name: str, *, full_error: bool) -> Task:
@@ -66,19 +68,40 @@ def _task(name: str, *, full_error: bool) -> Task:
     return told
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, name: str, conf: Path) -> str:
+    """What gafcnn, Hydra or OmegaConf refuses: found, expected, what to type instead."""
     if isinstance(error, GafcnnError):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = lines[0].rstrip(".:")
-    if (missing := "Missing mandatory value: ") in told:
-        key = told.split(missing)[1].split()[0]
-        return f"{key} has no value; expected one; type {key}=..."
-    if "not in" in (full := " ".join(lines)) or "Could not" in full:
+    told = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(told)
+    if no_value := re.search(r"Missing mandatory value: (\S+)", text):
+        key = no_value[1]
+        return f"{key} has no value; expected one from the command line; type {key}=..."
+    if no_option := re.search(r"Could not find '([^']+)/([^']+)'", text):
+        group, option = no_option.groups()
+        known = ", ".join(sorted(path.stem for path in (conf / group).glob("*.yaml")))
         return (
-            f"{told}; expected a key or option of conf/; see --help or --cfg job for what there is."
+            f"{group} has no option {option}; expected one of {known}; type {group}=<one of them>"
         )
-    return f"{told}."
+    if no_key := re.search(r"Could not override '([^']+)'", text):
+        near = get_close_matches(no_key[1], _keys(name, conf), n=1)
+        instead = f"did you mean {near[0]}?" if near else "--cfg job lists them."
+        return f"there is no key {no_key[1]}; expected one that conf/{name}.yaml has; {instead}"
+    return f"{told[0].rstrip('.:')}; expected KEY=VALUE pairs of conf/{name}.yaml; see --help."
+
+
+def _keys(name: str, conf: Path) -> list[str]:
+    """All keys and groups of a command's configuration."""
+    with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        composed = hydra.compose(name)
+
+    def walk(node: DictConfig, prefix: str) -> Iterator[str]:
+        for key in node:
+            yield f"{prefix}{key}"
+            if isinstance(child := node._get_node(key), DictConfig):
+                yield from walk(child, f"{prefix}{key}.")
+
+    return [*walk(composed, ""), *(path.name for path in conf.iterdir() if path.is_dir())]
 
 
 def _name_sweep(argv: list[str]) -> None:

@@ -7,7 +7,7 @@ from gafcnn.errors import LearningError
 from gafcnn.learning import SmallCNN, build_network, start_from
 
 
-@pytest.mark.parametrize(("width", "least", "most"), [(4, 2_000, 3_500), (32, 40_000, 100_000)])
+@pytest.mark.parametrize(("width", "least", "most"), [(6, 2_000, 3_000), (32, 50_000, 100_000)])
 def test_small_cnn_has_as_many_parameters_as_its_width_asks_for(
     width: int, least: int, most: int
 ) -> None:

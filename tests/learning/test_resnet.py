@@ -35,7 +35,7 @@ def test_parameter_counts_are_those_of_the_protocol() -> None:
 
 def test_all_but_stem_and_head_are_torchvision_s_own() -> None:
     ours, theirs = GafResNet18().state_dict(), resnet18().state_dict()
-    apart = {name for name in ours.keys() ^ theirs.keys()}
+    apart = ours.keys() ^ theirs.keys()
     assert {name.split(".")[0] for name in apart} == {"fc"}
     assert {n for n in ours.keys() & theirs.keys() if ours[n].shape != theirs[n].shape} == {
         "conv1.weight"

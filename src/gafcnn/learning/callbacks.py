@@ -21,10 +21,16 @@ class EpochSeed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
-        """Derive the epoch's own seed."""
+        """Seed before the epoch's first step, after the loader has drawn what it draws."""
+        if batch_idx > 0:
+            return
         words = np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 

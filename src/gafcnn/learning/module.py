@@ -58,18 +58,27 @@ class GafModule(LightningModule):
         return self(batch[0]).sigmoid()
 
     def configure_optimizers(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """AdamW over what is not frozen, cosine annealing once an epoch."""
+        """AdamW over what is not frozen; the rate goes down to 0 along a cosine, step by step.
+
+        By step, not by epoch: Lightning saves a checkpoint before it moves a schedule of epochs,
+        so that a resumed training would lag behind by one.
+        """
         learning = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learning, lr=self.lr, weight_decay=self.weight_decay)
-        epochs = self.trainer.max_epochs or 1
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(epochs, 1))
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
 
     def _step(self, batch: Batch, part: str, metrics: MetricCollection) -> Tensor:
         images, labels = batch
         logits = self(images)
         loss = self.loss(logits, labels)
-        metrics.update(logits, labels.long())
+        # probabilities, not logits: torchmetrics takes a batch of logits that all lie in [0, 1] for
+        # probabilities, and would then call all of them down that are below 0.5
+        metrics.update(logits.detach().sigmoid(), labels.long())
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))  # pyright: ignore[reportArgumentType]
         return loss

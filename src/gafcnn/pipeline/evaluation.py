@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from gafcnn.files import write_json
 from gafcnn.forecasts import average_seeds, ensemble, join, score_table, write_predictions
 from gafcnn.market import Market
 from gafcnn.pipeline.assembly import made
-from gafcnn.report import confusion_matrices, save, table
+from gafcnn.report import confusion_matrices, save, show, table
 from gafcnn.runs import EVALUATION, METRICS, PREDICTIONS, Run, find_runs, record
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     write_predictions(folder / PREDICTIONS, _long(joined, names))
     save(confusion_matrices(scores), folder / "confusion.png")
     write_json(folder / METRICS, metrics)
-    Console().print(table(scores))
+    show(table(scores))
     log.info("look %d at the test rows of study %s; written to %s", looks, cfg.study, folder)
     return metrics
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,7 @@ def _train(cfg: DictConfig, folder: Path, market: Market) -> None:
     store = load_images(cfg, market)
     data = GafDataModule(store.folder, samples, cfg.model.batch_size, cfg.seed)
     throughput = Throughput()
+    _quiet_lightning()
     trainer = new_trainer(cfg, folder, [EpochSeed(cfg.seed), throughput])
     last = folder / LAST
     log.info(
@@ -135,7 +137,7 @@ def _train(cfg: DictConfig, folder: Path, market: Market) -> None:
 
 def _folder(cfg: DictConfig) -> Path:
     if HydraConfig.initialized():
-        return Path(HydraConfig.get().runtime.output_dir)
+        return Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
     name = run_name(cfg.window.name, cfg.seed, OmegaConf.select(cfg, "split.fold"))
     return Path(cfg.paths.outputs, cfg.study, name)
 
@@ -200,13 +202,23 @@ def _tell(folder: Path, val: Any, epochs: int) -> None:
     )  # fmt: skip
 
 
+def _quiet_lightning() -> None:
+    """Leave the console to what concerns this run."""
+    logger = logging.getLogger("lightning.pytorch")
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False  # it has a handler of its own: each line would come twice
+
+
 @contextmanager
 def _known_warnings() -> Iterator[None]:
-    """Without Lightning's advice that does not hold here."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    """Without the advice that does not hold here."""
     with warnings.catch_warnings():
         # a batch is one gather from a memory map: processes would only copy it once more
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # a resumed run has its folder already, and so it should
         warnings.filterwarnings("ignore", ".*[Cc]heckpoint directory .* exists and is not empty.*")
+        # frozen stages are in eval mode on purpose
+        warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
+        # Lightning calls torch by a name that torch is about to drop
+        warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
         yield

@@ -13,7 +13,6 @@ is in no part.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -22,6 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.errors import LeakError, SamplesError
 from gafcnn.samples.windows import Duration, duration, spelled
+
+_TICK = np.timedelta64(1, "ns")
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class Chronological:
         Raises:
             SamplesError: The times are in disorder, or a part of the split is empty.
         """
-        start, stop = _period(times, known_at)
-        test_start = _between(start, stop, 1 - self.test)
+        start, end = _period(times, known_at)
+        test_start = _between(start, end, 1 - self.test)
         val_start = _between(start, test_start, 1 - self.val)
-        borders = (val_start, test_start, stop)
+        borders = (val_start, test_start, end + _TICK)
         return _split(times, known_at, borders, self.embargo, self.stride)
 
 
@@ -134,12 +135,13 @@ class WalkForward:
         Raises:
             SamplesError: The times are in disorder, or a part of the split is empty.
         """
-        start, stop = _period(times, known_at)
-        blocks = _between(start, stop, self.first)
-        test_start = _between(blocks, stop, self.fold / self.folds)
-        test_stop = _between(blocks, stop, (self.fold + 1) / self.folds)
+        start, end = _period(times, known_at)
+        blocks = _between(start, end, self.first)
+        test_start = _between(blocks, end, self.fold / self.folds)
+        next_block = _between(blocks, end, (self.fold + 1) / self.folds)
         val_start = _between(start, test_start, 1 - self.val)
-        borders = (val_start, test_start, test_stop)
+        last = self.fold == self.folds - 1
+        borders = (val_start, test_start, end + _TICK if last else next_block)
         return _split(times, known_at, borders, self.embargo, self.stride, self.fold)
 
 
@@ -186,7 +188,7 @@ def _refuse_overlap(
     shared = np.intersect1d(before, after)
     if len(shared):
         raise LeakError(
-            f"{len(shared)} samples are both in {earlier} and in {later}",
+            f"sample {shared[0]} is both in {earlier} and in {later}",
             expected="each sample in one part at most",
             instead="take the split from Chronological or WalkForward, which part them by time",
         )
@@ -237,7 +239,7 @@ def _known_before(
 
 
 def _period(times: ArrayLike, known_at: ArrayLike) -> tuple[np.datetime64, np.datetime64]:
-    """From the first decision with a known outcome to just after the last one."""
+    """The first and the last decision time with a known outcome."""
     times, known_at = _moments(times), _moments(known_at)
     if not (np.diff(times) > np.timedelta64(0)).all():
         raise SamplesError(
@@ -252,14 +254,13 @@ def _period(times: ArrayLike, known_at: ArrayLike) -> tuple[np.datetime64, np.da
             expected="bars that reach further than label.horizon after some of them",
             instead="give more bars or shorten label.horizon",
         )
-    return decided[0], decided[-1] + np.timedelta64(1, "ns")
+    return decided[0], decided[-1]
 
 
 def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.datetime64:
     """The moment at which this share of the time from start to stop is over."""
-    length = int((stop - start).astype(np.int64))
-    # a Fraction, as a float counts the nanoseconds of more than 104 days only roughly
-    return start + np.timedelta64(round(Fraction(share) * length), "ns")
+    length = (stop - start).astype(np.int64)
+    return start + np.timedelta64(round(share * float(length)), "ns")
 
 
 def _moments(times: ArrayLike) -> NDArray[np.datetime64]:

@@ -1,0 +1,191 @@
+"""Figures as PNG: matplotlib's Figure objects, without pyplot and its global state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from gafcnn.errors import ImagesError, PredictionsError
+from gafcnn.files import replacing
+from gafcnn.forecasts import Score, ScoreTable
+from gafcnn.report.tables import groups
+
+DPI = 150
+INK, MUTED, LINE = "#1f2933", "#66737f", "#1f5fa8"
+PANELS_A_LINE = 4
+HOURS_FROM = -300.0  # minutes
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a figure as PNG, whole or not at all; the same figure gives the same bytes."""
+    path = Path(path)
+    with replacing(path) as beside:
+        # matplotlib would sign the file with its version
+        figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def confusion_matrices(
+    scores: ScoreTable, rows: Literal["labelled", "all"] = "labelled", title: str = ""
+) -> Figure:
+    """Draw one confusion matrix per model: the outcome (down, up) against the forecast.
+
+    Cells hold counts and their share of the row, so that a row adds up to 100 %. The shade is the
+    share, on one scale for all panels: white is a coin's 50 %, blue is more, red is less, full from
+    80 % and 20 %. Ensembles begin a new line.
+
+    Args:
+        scores: See `score_table`.
+        rows: The rows to show.
+        title: A line above all panels.
+
+    Raises:
+        PredictionsError: There is no model to draw.
+    """
+    models = scores["models"]
+    if not models:
+        raise PredictionsError(
+            "there are no scores to draw",
+            expected="the scores of at least one model",
+            instead="name the models to score: `score_table(joined, [...])`",
+        )
+    lines = [
+        names[start : start + PANELS_A_LINE]
+        for names in groups(models)
+        for start in range(0, len(names), PANELS_A_LINE)
+    ]
+    columns = max(len(names) for names in lines)
+    figure = _figure(max(2.4 * columns + 0.6, 5.0), 2.95 * len(lines) + 0.5)
+    grid = figure.subplots(len(lines), columns, squeeze=False)
+    for panels, names in zip(grid, lines, strict=True):
+        panels[0].set_ylabel("outcome", color=MUTED)
+        for panel, name in zip(panels, names, strict=False):
+            _draw_confusion(panel, name, models[name][rows])
+        for panel in panels[len(names) :]:
+            panel.remove()
+    figure.suptitle(
+        title or f"Outcome against forecast, {rows} rows (shares by row)", color=INK, size=11
+    )
+    return figure
+
+
+def sample_image(prices: pd.Series, image: NDArray[Any], title: str = "") -> Figure:
+    """Draw one sample: its price series, and beside it the two fields that a network sees.
+
+    Args:
+        prices: The series that the image was made of, by UTC time, the last at the decision
+            time t.
+        image: ndarray of shape (2, size, size) in [-1, 1]: GASF, then GADF.
+        title: A line above; by default the decision time.
+
+    Raises:
+        ImagesError: The image is not two square fields in [-1, 1], or has no series to it.
+    """
+    _check_sample(prices, image)
+    times = pd.DatetimeIndex(prices.index)
+    ago, unit = _before_last(times)
+    figure = _figure(11.0, 3.8)
+    series, *fields = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    _draw_series(series, str(prices.name or "price"), ago, prices.to_numpy(dtype=np.float64))
+    shown = [
+        _draw_field(panel, name, field, ago)
+        for panel, name, field in zip(fields, ("GASF", "GADF"), image, strict=True)
+    ]
+    for axis in (series.xaxis, *(axis for panel in fields for axis in (panel.xaxis, panel.yaxis))):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 3, 5, 10]))
+        axis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+        axis.set_label_text(f"{unit} before t", color=MUTED)
+    bar = figure.colorbar(shown[0], ax=fields, ticks=[-1, -0.5, 0, 0.5, 1], pad=0.02, aspect=25)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, length=0)
+    figure.suptitle(title or f"t = {times[-1]:%Y-%m-%d %H:%M} UTC", color=INK)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+    return figure
+
+
+def _draw_confusion(panel: Axes, name: str, scored: Score) -> None:
+    counts = np.array(scored["confusion"])
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    panel.imshow(share, cmap="RdBu", vmin=0.2, vmax=0.8)
+    for (outcome, forecast), count in np.ndenumerate(counts):
+        part = share[outcome, forecast]
+        ink = INK if 0.3 < part < 0.7 else "white"
+        text = f"{count:,}\n{part:.1%}"
+        panel.text(forecast, outcome, text, ha="center", va="center", color=ink, linespacing=1.4)
+    accuracy = "n/a" if scored["accuracy"] is None else f"{scored['accuracy']:.2%}"
+    panel.set_title(name, loc="left", color=INK, fontweight="bold", fontsize=11, pad=20)
+    summary = f"{accuracy} of {scored['n']:,} right"
+    panel.text(0, 1.03, summary, color=MUTED, fontsize=9, transform=panel.transAxes)
+    panel.set_xticks([0, 1], ["down", "up"])
+    panel.set_yticks([0, 1], ["down", "up"], rotation=90, va="center")
+    panel.set_xlabel("forecast", color=MUTED)
+    _quiet(panel)
+    panel.spines[:].set(visible=True, color="#d5dbe1")
+
+
+def _draw_series(
+    panel: Axes, name: str, ago: NDArray[np.float64], prices: NDArray[np.float64]
+) -> None:
+    panel.plot(ago, prices, color=LINE, linewidth=1.6, marker="o", markersize=3)
+    panel.plot(ago[-1], prices[-1], color=LINE, marker="o", markersize=7)
+    panel.set_xlim(_edges(ago))
+    panel.set_title(name, loc="left", color=INK, fontsize=11)
+    panel.ticklabel_format(axis="y", useOffset=False)
+    panel.grid(axis="y", color="#e3e7eb", linewidth=0.8)
+    _quiet(panel)
+
+
+def _draw_field(panel: Axes, name: str, field: NDArray[Any], ago: NDArray[np.float64]) -> AxesImage:
+    edges = _edges(ago)
+    shown = panel.imshow(
+        field, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=(*edges, *edges)
+    )
+    panel.set_title(name, loc="left", color=INK, fontsize=11)
+    _quiet(panel)
+    return shown
+
+
+def _edges(ago: NDArray[np.float64]) -> tuple[float, float]:
+    """Where the first point's cell begins and the last one's ends."""
+    half = (ago[-1] - ago[0]) / (len(ago) - 1) / 2
+    return float(ago[0] - half), float(ago[-1] + half)
+
+
+def _quiet(panel: Axes) -> None:
+    panel.spines[:].set_visible(False)
+    panel.tick_params(colors=MUTED, length=0)
+
+
+def _before_last(times: pd.DatetimeIndex) -> tuple[NDArray[np.float64], str]:
+    """Times as minutes (a long stretch as hours) counted from the last, so up to 0."""
+    minutes = np.asarray((times - times[-1]) / pd.Timedelta("1min"), dtype=np.float64)
+    return (minutes / 60, "hours") if minutes[0] < HOURS_FROM else (minutes, "minutes")
+
+
+def _check_sample(prices: pd.Series, image: NDArray[Any]) -> None:
+    fields = image.ndim == 3 and image.shape[0] == 2 and image.shape[1] == image.shape[2]
+    if not fields or len(prices) < 2:
+        raise ImagesError(
+            f"an image of shape {image.shape} and {len(prices)} prices are no sample",
+            expected="an image of shape (2, size, size) and at least 2 prices by time",
+            instead="give one sample: `encode(series)[0]` and the series it was made of",
+        )
+    # the last bit of a float32 cosine may stand above 1
+    if not np.abs(image).max() <= 1 + 1e-6:
+        raise ImagesError(
+            f"the image goes from {image.min()} to {image.max()}",
+            expected="values from -1 to 1",
+            instead="multiply stored images by their store's `scale` first",
+        )

@@ -1,0 +1,61 @@
+"""Made-up predictions of a market whose every figure can be worked out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def make_predictions(
+    n: int = 40,
+    *,
+    window: str = "15m",
+    seed: int = 42,
+    fold: int | None = None,
+    skill: float = 0.2,
+    symbol: str = "BNBUSDT",
+    horizon: str = "15min",
+) -> pd.DataFrame:
+    """Forecasts for n decision times, a minute apart, the first half validation.
+
+    The returns depend on n and fold alone, so members of one market agree; the middle fifth of
+    them is neutral. P(up) is right about the direction to the degree `skill`.
+    """
+    market = np.random.default_rng([n, 0 if fold is None else fold + 1])
+    forward_return = market.normal(0.0, 1e-3, n)
+    low, high = np.quantile(forward_return, [0.4, 0.6])
+    label = np.select([forward_return > high, forward_return < low], [1.0, 0.0], np.nan)
+    start = pd.Timestamp("2025-06-20", tz="UTC") + pd.Timedelta(days=fold or 0)
+    time = pd.date_range(start, periods=n, freq="1min").as_unit("ns")
+    noise = np.random.default_rng([seed, len(window), int(window[:2])]).normal(0.0, 0.15, n)
+    return pd.DataFrame(
+        {
+            "symbol": pd.array([symbol] * n, dtype="str"),
+            "time": time,
+            "window": pd.array([window] * n, dtype="str"),
+            "fold": pd.array([fold] * n, dtype="Int64"),
+            "seed": np.full(n, seed, dtype=np.int64),
+            "split": pd.array(np.where(np.arange(n) < n // 2, "val", "test"), dtype="str"),
+            "label": pd.array(label, dtype="Int8"),
+            "forward_return": forward_return,
+            "known_at": time + pd.Timedelta(horizon),
+            "p_up": np.clip(0.5 + skill * np.sign(forward_return) + noise, 0.0, 1.0),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def predictions() -> Callable[..., pd.DataFrame]:
+    return make_predictions
+
+
+@pytest.fixture(scope="session")
+def members() -> dict[str, pd.DataFrame]:
+    """Three windows over 400 decision times."""
+    return {
+        window: make_predictions(400, window=window, skill=skill)
+        for window, skill in {"15m": 0.05, "30m": 0.10, "60m": -0.02}.items()
+    }

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gafcnn.images import build_store
+from gafcnn.samples import Chronological, Direction, LabelledSamples, Window
+
+
+@pytest.fixture(scope="session")
+def bars() -> pd.DataFrame:
+    """800 one-minute bars of a random walk."""
+    close = 600 * np.exp(np.random.default_rng(0).normal(0, 1e-3, 800).cumsum())
+    index = pd.date_range("2025-01-01", periods=800, freq="1min", tz="UTC", unit="ns")
+    frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close), index=index)
+    frame.index.name = "close_time"
+    frame["volume"] = 1.0
+    frame.attrs["interval"] = pd.Timedelta("1min")
+    return frame
+
+
+@pytest.fixture(scope="session")
+def samples(bars: pd.DataFrame) -> LabelledSamples:
+    """Labelled and split, horizon 15 minutes, no embargo."""
+    return LabelledSamples.make(
+        bars, pd.Timedelta("60min"), Direction("15min"), Chronological(embargo="0min")
+    )
+
+
+@pytest.fixture(scope="session")
+def store(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16-pixel images of 15 minutes."""
+    folder = tmp_path_factory.mktemp("store") / "RANDOM_15m"
+    build_store(folder, bars, Window("15m", "15min"), size=16, progress=False)
+    return folder

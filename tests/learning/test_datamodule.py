@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gafcnn.errors import LeakError, LearningError, StoreError
+from gafcnn.images import open_store
+from gafcnn.learning import GafDataModule
+from gafcnn.samples import NULL, LabelledSamples
+
+
+@pytest.fixture
+def data(store: Path, samples: LabelledSamples) -> GafDataModule:
+    module = GafDataModule(store, samples, batch_size=32)
+    module.setup("fit")
+    return module
+
+
+def test_training_and_validation_see_labelled_samples_only(data: GafDataModule) -> None:
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        labels = torch.cat([labels for _, labels in loader])
+        assert set(labels.tolist()) == {0.0, 1.0}
+
+
+def test_prediction_sees_every_sample_of_validation_and_test_in_order(
+    data: GafDataModule, store: Path, samples: LabelledSamples
+) -> None:
+    stored = open_store(store)
+    for loader, positions in zip(
+        data.predict_dataloader(), (samples.split.val, samples.split.test), strict=True
+    ):
+        images = torch.cat([images for images, _ in loader])
+        labels = torch.cat([labels for _, labels in loader])
+        assert torch.equal(images, torch.from_numpy(np.array(stored.images[positions])))
+        assert (labels == NULL).any()
+
+
+def test_images_are_read_from_the_memory_map_and_scaled_where_they_are_used(
+    data: GafDataModule,
+) -> None:
+    assert isinstance(data.images, np.memmap)
+    assert not data.images.flags.writeable
+    images, labels = next(iter(data.train_dataloader()))
+    assert images.dtype == torch.int8
+    scaled, _ = data.on_after_batch_transfer((images, labels), 0)
+    assert scaled.dtype == torch.float32
+    torch.testing.assert_close(scaled, images.float() / 127)
+    assert scaled.abs().max() <= 1
+
+
+def test_a_split_that_leaks_is_refused_at_set_up(store: Path, samples: LabelledSamples) -> None:
+    reaching = np.append(samples.split.train, samples.split.val[0] - 1)
+    leaking = replace(samples, split=replace(samples.split, train=reaching))
+    with pytest.raises(LeakError):
+        GafDataModule(store, leaking).setup("fit")
+
+
+def test_a_store_of_other_decision_times_is_refused(store: Path, samples: LabelledSamples) -> None:
+    later = samples.times + np.timedelta64(1, "m")
+    known_at = samples.outcomes.known_at + np.timedelta64(1, "m")
+    other = replace(samples, times=later, outcomes=replace(samples.outcomes, known_at=known_at))
+    with pytest.raises(StoreError, match="not those of the bars"):
+        GafDataModule(store, other).setup("fit")
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_batch_that_cannot_be_filled_is_refused(
+    store: Path, samples: LabelledSamples, size: int
+) -> None:
+    with pytest.raises(LearningError, match=f"model.batch_size={size} with"):
+        GafDataModule(store, samples, batch_size=size)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from sklearn import metrics
+
+from gafcnn.learning import EpochSeed, GafDataModule, GafModule, Throughput
+from gafcnn.samples import LabelledSamples
+
+SMALL = {"name": "small_cnn", "channels": 2, "outputs": 1, "size": 16, "width": 4}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*"),
+    pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty"),
+]
+
+
+def fit(
+    folder: Path, store: Path, samples: LabelledSamples, epochs: int, **more: Any
+) -> tuple[lightning.Trainer, GafModule]:
+    torch.manual_seed(0)
+    module = GafModule(SMALL, lr=1e-2)
+    checkpoint = ModelCheckpoint(
+        folder, monitor="val/loss", filename="best", save_last=True, enable_version_counter=False
+    )
+    trainer = lightning.Trainer(
+        max_epochs=5,
+        limit_train_batches=8,
+        callbacks=[EpochSeed(0), Throughput(), checkpoint, StopAfter(epochs)],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, GafDataModule(store, samples, 32), weights_only=True, **more)
+    return trainer, module
+
+
+class StopAfter(lightning.Callback):
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+def test_a_training_that_stops_and_goes_on_ends_bit_for_bit_as_one_that_did_not(
+    tmp_path: Path, store: Path, samples: LabelledSamples
+) -> None:
+    _, undisturbed = fit(tmp_path / "a", store, samples, 5)
+    fit(tmp_path / "b", store, samples, 2)
+    trainer, resumed = fit(
+        tmp_path / "b", store, samples, 5, ckpt_path=str(tmp_path / "b" / "last.ckpt")
+    )
+    assert trainer.current_epoch == 5
+    one, other = undisturbed.state_dict(), resumed.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_checkpoint_loads_without_running_code_and_predicts_the_same(
+    tmp_path: Path, store: Path, samples: LabelledSamples
+) -> None:
+    _, module = fit(tmp_path, store, samples, 1)
+    path = tmp_path / "last.ckpt"
+    hyper = torch.load(path, weights_only=True)["hyper_parameters"]
+    assert hyper == {"network": SMALL, "lr": 1e-2, "weight_decay": 1e-5}
+    loaded = GafModule.load_from_checkpoint(path, weights_only=True).eval()
+    images = torch.rand(3, 2, 16, 16) * 2 - 1
+    assert torch.equal(loaded(images), module.cpu().eval()(images))
+
+
+def test_logged_metrics_are_sklearn_s_on_labelled_validation(
+    tmp_path: Path, store: Path, samples: LabelledSamples
+) -> None:
+    trainer, module = fit(tmp_path, store, samples, 1)
+    data = GafDataModule(store, samples, 32)
+    data.setup("validate")
+    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.val_dataloader()]
+    with torch.no_grad():
+        logits = torch.cat([module.eval()(images) for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    p_up = logits.sigmoid().numpy()
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert logged["val/accuracy"] == pytest.approx(np.mean((p_up > 0.5) == labels.numpy()))
+    assert logged["val/auc"] == pytest.approx(metrics.roc_auc_score(labels, p_up), abs=1e-6)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    assert logged["val/loss"] == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_logits_between_zero_and_one_are_not_taken_for_probabilities() -> None:
+    module = GafModule(SMALL)
+    module.log = module.log_dict = lambda *_, **__: None  # pyright: ignore[reportAttributeAccessIssue]
+    module.forward = lambda images: torch.tensor([0.2, 0.4, 0.3, 0.1])  # up, all of them
+    module.validation_step((torch.zeros(4, 2, 16, 16), torch.tensor([1.0, 1.0, 1.0, 0.0])), 0)
+    assert module.val_metrics.compute()["val/accuracy"] == 0.75
+
+
+def test_throughput_leaves_out_the_first_epoch(
+    tmp_path: Path, store: Path, samples: LabelledSamples
+) -> None:
+    one, _ = fit(tmp_path / "one", store, samples, 1)
+    two, _ = fit(tmp_path / "two", store, samples, 2)
+    counted = [c for t in (one, two) for c in t.callbacks if isinstance(c, Throughput)]  # pyright: ignore[reportAttributeAccessIssue]
+    assert counted[0].samples_per_second is None
+    assert counted[1].samples_per_second
+    assert counted[1].samples_per_second > 0

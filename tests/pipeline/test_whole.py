@@ -1,0 +1,182 @@
+"""The whole job on a tiny simulated market, by the commands that a user types."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gafcnn import load_run
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Words = tuple[str, ...]
+
+
+def test_each_window_leaves_a_whole_run(tiny_study: Path) -> None:
+    for window in ("15m", "30m", "60m"):
+        folder = tiny_study / "outputs" / "tiny" / window
+        run = load_run(folder)
+        assert run.config["window"]["name"] == window
+        assert run.metrics["epochs"] == 2
+        assert run.metrics["steps"] == 2 * (run.metrics["samples"]["train"]["labelled"] // 256)
+        assert run.metrics["samples_per_second"] > 0
+        assert set(run.metrics["val"]) == {"labelled", "all"}
+        assert "test" not in run.metrics
+        assert (folder / "checkpoints" / "last.ckpt").is_file()
+        assert list(folder.glob("csv/**/metrics.csv"))
+        assert list(folder.glob("tensorboard/**/events.out.tfevents.*"))
+
+
+def test_a_loaded_model_makes_the_predictions_that_were_written(tiny_study: Path) -> None:
+    run = load_run(tiny_study / "outputs" / "tiny" / "30m")
+    store = tiny_study / "data" / "gaf" / "SIMULATED_30m"
+    images = np.load(store / "images.npy", mmap_mode="r", allow_pickle=False)
+    times = np.load(store / "times.npy", allow_pickle=False)
+    rows = run.predictions
+    at = np.searchsorted(times, rows["time"].dt.tz_localize(None).to_numpy())
+    with torch.no_grad():
+        again = run.model()(torch.from_numpy(images[at]).float() / 127).sigmoid()
+    np.testing.assert_allclose(again.numpy(), rows["p_up"], atol=1e-6)
+
+
+def test_the_windows_share_times_horizon_and_labels(tiny_study: Path) -> None:
+    """The real horizons of an earlier system were 29, 44 and 74 minutes for 15."""
+    frames = [
+        load_run(tiny_study / "outputs" / "tiny" / window).predictions
+        for window in ("15m", "30m", "60m")
+    ]
+    shared = ["symbol", "time", "split", "label", "forward_return", "known_at"]
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame[shared], frames[0][shared])
+    assert set(frames[0]["known_at"] - frames[0]["time"]) == {pd.Timedelta("15min")}
+
+
+def test_neutral_samples_are_predicted_and_nothing_was_trained_past_its_knowledge(
+    tiny_study: Path,
+) -> None:
+    rows = load_run(tiny_study / "outputs" / "tiny" / "15m").predictions
+    assert 0.1 < rows["label"].isna().mean() < 0.3
+    val, test = (rows[rows["split"] == part] for part in ("val", "test"))
+    assert val["known_at"].max() < test["time"].min()
+
+
+def test_evaluation_tells_each_window_and_each_ensemble(tiny_study: Path) -> None:
+    folder = tiny_study / "outputs" / "tiny" / "evaluation"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    names = ["15m", "30m", "60m", "mean", "weighted", "vote", "stacking", "oracle"]
+    assert list(metrics["models"]) == names
+    for scores in metrics["models"].values():
+        assert scores["all"]["n"] > scores["labelled"]["n"] > 0
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    table = pd.read_parquet(folder / "predictions.parquet")
+    assert set(table["window"]) == set(names)
+
+
+def test_the_same_command_skips_and_another_is_refused(
+    tiny_study: Path, command: Command, tiny: Words
+) -> None:
+    folder = tiny_study / "outputs" / "tiny" / "15m"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = command(tiny_study, "train.py", "window=15m", *tiny)
+    assert again.returncode == 0
+    assert "is complete: nothing to do" in again.stdout
+
+    other = command(tiny_study, "train.py", "window=15m", *tiny, "model.lr=0.1")
+    assert other.returncode == 1
+    assert other.stdout.count("\n") <= 1
+    assert "model.lr: 0.001 -> 0.1" in other.stderr
+    assert "study=..." in other.stderr
+    assert "overwrite=true" in other.stderr
+    assert "Traceback" not in other.stderr
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_the_same_command_gives_the_same_numbers(
+    tiny_study: Path, tmp_path: Path, command: Command, tiny: Words
+) -> None:
+    done = command(tmp_path, "train.py", "window=60m", *tiny)
+    assert done.returncode == 0, done.stderr
+    first = load_run(tiny_study / "outputs" / "tiny" / "60m").predictions
+    second = load_run(tmp_path / "outputs" / "tiny" / "60m").predictions
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
+    tiny_study: Path, tmp_path: Path, root: Path, command: Command, tiny: Words
+) -> None:
+    shutil.copytree(tiny_study / "data", tmp_path / "data")
+    words = ["window=30m", *tiny, "trainer.max_epochs=40", "callbacks.early_stopping.patience=40"]
+    killed = subprocess.Popen(
+        [sys.executable, str(root / "train.py"), *words],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    last = tmp_path / "outputs" / "tiny" / "30m" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert last.is_file()
+    assert not (last.parents[1] / "metrics.json").is_file()
+
+    resumed = command(tmp_path, "train.py", *words)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on with 30m" in resumed.stdout
+    undisturbed = command(tmp_path, "train.py", *words, "study=undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    one, other = (load_run(tmp_path / "outputs" / s / "30m") for s in ("tiny", "undisturbed"))
+    pd.testing.assert_frame_equal(one.predictions, other.predictions)
+    assert one.metrics["epochs"] == other.metrics["epochs"] == 40
+
+
+def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
+    tiny_study: Path, command: Command, tiny: Words
+) -> None:
+    words = ["window=15m", *tiny, "study=swept", "model.lr=0.01,0.001", "trainer.max_epochs=1"]
+    swept = command(tiny_study, "train.py", "-m", *words)
+    assert swept.returncode == 0, swept.stderr
+    found = sorted(path.name for path in (tiny_study / "outputs" / "swept" / "15m").iterdir())
+    assert found == ["model.lr=0.001", "model.lr=0.01"]
+
+
+def test_prepare_makes_bars_and_stores_and_nothing_else(
+    tmp_path: Path, command: Command, tiny: Words
+) -> None:
+    done = command(tmp_path, "prepare.py", "-m", "window=15m,30m", *tiny)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "data" / "gaf").iterdir() if path.is_dir()) == [
+        "SIMULATED_15m",
+        "SIMULATED_30m",
+    ]
+    assert not list(tmp_path.glob("outputs/**/*.*"))
+
+
+def test_a_study_with_a_window_missing_is_named(tiny_study: Path, command: Command) -> None:
+    judged = command(tiny_study, "evaluate.py", "study=tiny", "windows=[15m,45m]")
+    assert judged.returncode == 1
+    assert "study tiny has no run for window 45m, only 15m, 30m, 60m" in judged.stderr
+    assert "Traceback" not in judged.stderr
+
+
+@pytest.mark.slow
+def test_resnet18_goes_the_same_way(tiny_study: Path, command: Command, tiny: Words) -> None:
+    words = [*tiny, "model=resnet18", "model.weights=null", "study=resnet"]
+    words = [word for word in words if word not in ("model.network.width=4", "images.size=16")]
+    done = command(tiny_study, "train.py", "window=15m", *words, "trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr
+    model = load_run(tiny_study / "outputs" / "resnet" / "15m").model()
+    assert sum(p.numel() for p in model.network.parameters()) == 11_239_425

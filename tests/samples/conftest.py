@@ -1,0 +1,61 @@
+"""Small bars made by hand, labelled by their close times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import ArrayLike
+
+
+def _make_bars(
+    close: ArrayLike, *, interval: str = "1min", missing: Iterable[int] = (), **fields: ArrayLike
+) -> pd.DataFrame:
+    """Bars that close from 2024-01-01 00:00 + interval on; a field not given equals the close.
+
+    Rows numbered in `missing` are left out: gaps.
+    """
+    close = np.asarray(close, dtype=np.float64)
+    length = pd.Timedelta(interval)
+    times = pd.date_range(
+        pd.Timestamp("2024-01-01", tz="UTC") + length, periods=len(close), freq=length
+    )
+    columns = {
+        name: np.asarray(fields.get(name, close), dtype=np.float64)
+        for name in ("open", "high", "low", "close", "volume")
+    }
+    bars = pd.DataFrame(columns, index=pd.DatetimeIndex(times, name="close_time").as_unit("ns"))
+    bars = bars.drop(index=bars.index[sorted(missing)])
+    bars.attrs["interval"] = length
+    return bars
+
+
+def _random_bars(
+    n: int, *, interval: str = "1min", missing: Iterable[int] = (), seed: int = 0
+) -> pd.DataFrame:
+    """A random walk with highs and lows around it."""
+    rng = np.random.default_rng(seed)
+    walk = 100 * np.exp(np.cumsum(rng.normal(0, 0.002, n + 1)))
+    begin, close = walk[:-1], walk[1:]
+    wicks = 1 + np.abs(rng.normal(0, 0.001, (2, n)))
+    return _make_bars(
+        close,
+        interval=interval,
+        missing=missing,
+        open=begin,
+        high=np.maximum(begin, close) * wicks[0],
+        low=np.minimum(begin, close) / wicks[1],
+        volume=rng.uniform(1, 10, n),
+    )
+
+
+@pytest.fixture(scope="session")
+def make_bars() -> Callable[..., pd.DataFrame]:
+    return _make_bars
+
+
+@pytest.fixture(scope="session")
+def random_bars() -> Callable[..., pd.DataFrame]:
+    return _random_bars

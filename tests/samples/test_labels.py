@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gafcnn.errors import SamplesError
+from gafcnn.samples import (
+    NULL,
+    Chronological,
+    Direction,
+    LabelledSamples,
+    Outcomes,
+    TripleBarrier,
+    Window,
+    WindowReader,
+    decision_rows,
+)
+
+Bars = Callable[..., pd.DataFrame]
+
+
+def _rows(bars: pd.DataFrame) -> NDArray[np.int64]:
+    return decision_rows(bars, bars.attrs["interval"])
+
+
+# --- what went wrong before -----------------------------------------------------------------------
+
+
+def test_horizon_is_counted_from_the_last_bar_and_equal_for_all_windows(make_bars: Bars) -> None:
+    """Labels were once shifted by horizon + window - 1 and then read at the window's last bar.
+
+    The horizons of the 15, 30 and 60 minute windows were so 29, 44 and 74 minutes, not 15.
+    """
+    minutes = np.arange(1000.0, 1400.0)  # the close of every bar is the number of its minute
+    bars = make_bars(minutes)
+    rows = decision_rows(bars, "60min")
+    outcomes = Direction(horizon="15min").outcomes(bars, rows)
+    known = ~np.isnan(outcomes.forward_return)
+    assert known.sum() == len(rows) - 15
+    for span in ("15min", "30min", "60min"):
+        last_seen = WindowReader(bars, Window(span, span))(rows)[:, 0, -1]
+        looked_at = last_seen * (1 + outcomes.forward_return)
+        np.testing.assert_allclose(looked_at[known] - last_seen[known], 15, rtol=0, atol=1e-9)
+    times = bars.index.to_numpy("datetime64[ns]")[rows]
+    assert set(outcomes.known_at[known] - times[known]) == {np.timedelta64(15, "m")}
+
+
+def test_label_quantiles_and_split_boundaries_do_not_know_the_future(random_bars: Bars) -> None:
+    """The neutral band was once set by the 40/60 quantiles of the whole file."""
+    bars = random_bars(2000)
+    label, splitter = Direction("15min", neutral=0.2), Chronological(0.2, 0.2, "60min")
+    samples = LabelledSamples.make(bars, pd.to_timedelta("60min"), label, splitter)
+    train = samples.split.train
+
+    altered = bars.copy()
+    future = bars.index.to_numpy("datetime64[ns]") > samples.outcomes.known_at[train].max()
+    assert future.sum() > 700
+    altered.loc[future] *= np.exp(np.linspace(0.0, 3.0, future.sum()))[:, None]
+    again = LabelledSamples.make(altered, pd.to_timedelta("60min"), label, splitter)
+
+    assert label.thresholds(again.outcomes, train) == label.thresholds(samples.outcomes, train)
+    np.testing.assert_array_equal(again.times, samples.times)
+    for part in ("train", "val", "test"):
+        np.testing.assert_array_equal(again.part(part), samples.part(part))
+    np.testing.assert_array_equal(again.label[train], samples.label[train])
+    # and the test can fail: the future that was altered is another one
+    assert not np.array_equal(
+        again.label[samples.part("test")], samples.label[samples.part("test")]
+    )
+
+
+# --- direction ------------------------------------------------------------------------------------
+
+
+def test_forward_return_by_hand(make_bars: Bars) -> None:
+    bars = make_bars([100, 110, 121, 60.5, 121])
+    outcomes = Direction("2min").outcomes(bars, np.array([0, 1, 2, 3, 4]))
+    np.testing.assert_allclose(outcomes.forward_return, [0.21, -0.45, 0.0, np.nan, np.nan])
+    assert outcomes.touched is None
+    np.testing.assert_array_equal(
+        outcomes.known_at,
+        np.array(
+            ["2024-01-01T00:03", "2024-01-01T00:04", "2024-01-01T00:05", "NaT", "NaT"],
+            dtype="datetime64[ns]",
+        ),
+    )
+
+
+def test_a_future_with_a_gap_is_unknown(make_bars: Bars) -> None:
+    # minutes 1 2 3 _ 5 6 7: only 1->3 and 5->7 have both of the two bars after them
+    bars = make_bars(np.arange(1.0, 8.0), missing=[3])
+    outcomes = Direction("2min").outcomes(bars, np.arange(6))
+    np.testing.assert_array_equal(
+        ~np.isnan(outcomes.forward_return), [True, False, False, True, False, False]
+    )
+    np.testing.assert_array_equal(np.isnat(outcomes.known_at), np.isnan(outcomes.forward_return))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    interval=st.sampled_from(["1min", "15min", "1h"]),
+    horizon=st.integers(1, 12),
+)
+def test_forward_returns_are_those_of_pandas(
+    random_bars: Bars, seed: int, interval: str, horizon: int
+) -> None:
+    bars = random_bars(60, interval=interval, seed=seed)
+    label = Direction(pd.to_timedelta(interval) * horizon)
+    outcomes = label.outcomes(bars, _rows(bars))
+    peer = bars["close"].pct_change(horizon).shift(-horizon)
+    np.testing.assert_allclose(outcomes.forward_return, peer, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("neutral", "thresholds", "labels"),
+    [
+        # quantiles of the training returns -2, -1, 0, 1, 2 %; the last two are not trained on
+        (0.5, (-0.01, 0.01), [0, NULL, NULL, NULL, 1, 1, NULL]),
+        (0.25, (-0.005, 0.005), [0, 0, NULL, 1, 1, 1, NULL]),
+        (0.0, (0.0, 0.0), [0, 0, NULL, 1, 1, 1, NULL]),
+    ],
+)
+def test_labels_by_hand(neutral: float, thresholds: tuple[float, float], labels: list[int]) -> None:
+    outcomes = _outcomes([-0.02, -0.01, 0.0, 0.01, 0.02, 0.5, np.nan])
+    label = Direction(neutral=neutral)
+    assert label.thresholds(outcomes, np.arange(5)) == pytest.approx(thresholds, abs=1e-15)
+    assigned = label.assign(outcomes, np.arange(5))
+    assert assigned.tolist() == labels
+    assert assigned.dtype == np.int8
+
+
+def test_without_a_neutral_band_up_is_above_the_median_and_not_above_zero() -> None:
+    outcomes = _outcomes([0.01, 0.02, 0.03, 0.04])
+    assert Direction(neutral=0).assign(outcomes, np.arange(4)).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("neutral", [-0.1, 1.0, 1.5, float("nan"), "much"])
+def test_a_neutral_share_out_of_range_is_refused(neutral: Any) -> None:
+    with pytest.raises(SamplesError) as caught:
+        Direction(neutral=neutral)
+    assert str(caught.value) == (
+        f"label.neutral is {neutral}; expected a share of at least 0 and less than 1; "
+        "write label.neutral=0.2 to leave the middle fifth without a label."
+    )
+
+
+@pytest.mark.parametrize("train", [[], [1]])
+def test_thresholds_need_a_training_sample(train: list[int]) -> None:
+    outcomes = _outcomes([0.1, np.nan])
+    with pytest.raises(SamplesError) as caught:
+        Direction().assign(outcomes, np.array(train, dtype=np.int64))
+    assert str(caught.value) == (
+        f"none of {len(train)} training samples has a known return; expected at least one to fit "
+        "the label's thresholds on; give more bars or shorten label.horizon."
+    )
+
+
+@pytest.mark.parametrize("label", [Direction, TripleBarrier])
+@pytest.mark.parametrize(
+    ("horizon", "instead"),
+    [("30s", "1min"), ("90s", "1min or 2min"), ("0min", "1min")],
+)
+def test_a_horizon_of_no_whole_bars_is_refused(
+    make_bars: Bars, label: type[Direction | TripleBarrier], horizon: str, instead: str
+) -> None:
+    bars = make_bars(np.ones(100))
+    with pytest.raises(SamplesError) as caught:
+        label(horizon).outcomes(bars, _rows(bars))
+    assert str(caught.value).endswith(
+        f"; expected a multiple of the bars' interval, 1min; set label.horizon to {instead}."
+    )
+
+
+# --- triple barrier -------------------------------------------------------------------------------
+
+# closes 100, 101, 100: two log returns of +-ln 1.01, their standard deviation is sqrt(2) ln 1.01
+_SIGMA = np.sqrt(2) * np.log(1.01)
+_FAR = 0.5 * _SIGMA * np.sqrt(3)  # half a volatility over three bars: 1.22 %
+_UP, _DOWN = 100 * (1 + _FAR), 100 * (1 - _FAR)
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "touched", "forward_return", "minutes"),
+    [
+        ([101, 102, 103], [100, 100, 100], 1, _FAR, 2),
+        ([101, 101, 101], [99, 99, 98], 0, -_FAR, 3),
+        ([101, 102, 102], [98, 98, 98], 0, -_FAR, 1),
+        ([102, 101, 101], [98, 99, 99], NULL, 0.001, 1),
+        ([101, 102, 101], [99, 98, 99], NULL, 0.002, 2),
+        ([101, 101, 101], [99, 99, 99], NULL, 0.003, 3),
+        ([_UP, 101, 101], [99, 99, 99], 1, _FAR, 1),
+        ([101, 101, 101], [99, _DOWN, 99], 0, -_FAR, 2),
+    ],
+    ids=[
+        "upper in the second bar",
+        "lower in the last bar",
+        "lower before upper",
+        "both in the first bar",
+        "both in the second bar",
+        "neither",
+        "just the upper price",
+        "just the lower price",
+    ],
+)
+def test_the_first_barrier_touched_by_hand(
+    make_bars: Bars,
+    high: list[float],
+    low: list[float],
+    touched: int,
+    forward_return: float,
+    minutes: int,
+) -> None:
+    # the bar at t touches everything, and must not count
+    bars = make_bars(
+        [100, 101, 100, 100.1, 100.2, 100.3],
+        high=[200, 200, 200, *high],
+        low=[50, 50, 50, *low],
+    )
+    label = TripleBarrier("3min", width=0.5, volatility_lookback="3min")
+    outcomes = label.outcomes(bars, np.array([2]))
+    assert outcomes.touched is not None
+    assert outcomes.touched.tolist() == [touched]
+    assert outcomes.forward_return == pytest.approx([forward_return], rel=1e-9)
+    assert outcomes.known_at[0] == np.datetime64("2024-01-01T00:03") + np.timedelta64(minutes, "m")
+    assert label.assign(outcomes, np.array([], dtype=np.int64)).tolist() == [touched]
+
+
+def test_volatility_is_that_of_log_returns_within_the_lookback(make_bars: Bars) -> None:
+    rng = np.random.default_rng(7)
+    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, 30)))
+    bars = make_bars(close, high=close * 2, low=close / 1.001)  # the next bar touches the upper one
+    label = TripleBarrier("1min", width=1.0, volatility_lookback="10min")
+    outcomes = label.outcomes(bars, np.array([20]))
+    expected = np.std(np.diff(np.log(close[11:21])), ddof=1)  # ten closes, nine returns
+    assert outcomes.forward_return == pytest.approx([expected], rel=1e-9)
+
+
+def test_a_gap_in_the_volatility_or_the_future_leaves_the_outcome_unknown(make_bars: Bars) -> None:
+    # minutes 1-6, 8-20; the upper barrier is touched by every next bar
+    bars = make_bars(np.ones(20), high=np.full(20, 2.0), missing=[6])
+    label = TripleBarrier("3min", volatility_lookback="4min")
+    outcomes = label.outcomes(bars, np.arange(19))
+    # four bars to look back on from minute 4 and again from 11 on, three ahead up to 3 and to 17:
+    # minutes 11 to 17 have both, though the upper barrier is touched before the gap from 4 and 5
+    assert np.flatnonzero(~np.isnan(outcomes.forward_return)).tolist() == list(range(9, 16))
+    assert np.flatnonzero(~np.isnat(outcomes.known_at)).tolist() == list(range(9, 16))
+    assert outcomes.touched is not None
+    assert set(outcomes.touched[:9].tolist()) == {NULL}
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    horizon=st.integers(1, 8),
+    width=st.sampled_from([0.2, 0.6, 1.5]),
+    missing=st.sets(st.integers(0, 59), max_size=3),
+)
+def test_barriers_agree_with_a_walk_from_bar_to_bar(
+    random_bars: Bars, seed: int, horizon: int, width: float, missing: set[int]
+) -> None:
+    bars = random_bars(60, missing=missing, seed=seed)
+    label = TripleBarrier(pd.to_timedelta(horizon, "min"), width, "5min")
+    rows = _rows(bars)
+    outcomes = label.outcomes(bars, rows)
+    assert outcomes.touched is not None
+    walked = [_walk(bars, row, horizon, width, 5) for row in rows]
+    assert outcomes.touched.tolist() == [touched for touched, _, _ in walked]
+    np.testing.assert_allclose(
+        outcomes.forward_return, [far for _, far, _ in walked], rtol=1e-7, atol=1e-12
+    )
+    np.testing.assert_array_equal(
+        outcomes.known_at, np.array([when for _, _, when in walked], dtype="datetime64[ns]")
+    )
+
+
+def _walk(
+    bars: pd.DataFrame, row: int, horizon: int, width: float, lookback: int
+) -> tuple[int, float, np.datetime64]:
+    """The textbook's barriers for one sample, read off the clock instead of row numbers."""
+    times, minute = bars.index.to_numpy("datetime64[ns]"), np.timedelta64(1, "m")
+    t, close = times[row], bars["close"].to_numpy()
+    past = close[(times > t - lookback * minute) & (times <= t)]
+    future = (times > t) & (times <= t + horizon * minute)
+    if len(past) < lookback or future.sum() < horizon:
+        return NULL, np.nan, np.datetime64("NaT", "ns")
+    far = width * np.diff(np.log(past)).std(ddof=1) * np.sqrt(horizon)
+    for when, (high, low, last) in zip(
+        times[future], bars.loc[future, ["high", "low", "close"]].to_numpy(), strict=True
+    ):
+        above, below = high >= close[row] * (1 + far), low <= close[row] * (1 - far)
+        if above and below:
+            return NULL, last / close[row] - 1, when
+        if above or below:
+            return int(above), far if above else -far, when
+    return NULL, close[future][-1] / close[row] - 1, t + horizon * minute
+
+
+@pytest.mark.parametrize("width", [0, -1.0, float("inf"), float("nan"), "wide"])
+def test_a_width_that_is_no_positive_number_is_refused(width: Any) -> None:
+    with pytest.raises(SamplesError) as caught:
+        TripleBarrier(width=width)
+    assert str(caught.value) == (
+        f"label.width is {width}; expected a positive number of volatilities; "
+        "write label.width=1.0, say."
+    )
+
+
+def test_a_volatility_of_fewer_than_three_bars_is_refused(make_bars: Bars) -> None:
+    bars = make_bars(np.ones(60))
+    with pytest.raises(SamplesError) as caught:
+        TripleBarrier(volatility_lookback="2min").outcomes(bars, _rows(bars))
+    assert str(caught.value) == (
+        "label.volatility_lookback is 2min; expected at least three bars, so that there are two "
+        "returns; set label.volatility_lookback to 3min or more."
+    )
+
+
+def test_barrier_labels_need_barrier_outcomes() -> None:
+    with pytest.raises(SamplesError, match=r"^the outcomes tell of no barrier;"):
+        TripleBarrier().assign(_outcomes([0.1]), np.array([0]))
+
+
+def _outcomes(returns: list[float]) -> Outcomes:
+    """Outcomes of samples a minute apart, known five minutes later."""
+    forward_return = np.array(returns)
+    known_at = np.datetime64("2024-01-01T00:05", "ns") + np.arange(len(returns)) * np.timedelta64(
+        1, "m"
+    )
+    known_at[np.isnan(forward_return)] = np.datetime64("NaT")
+    return Outcomes(forward_return, known_at)

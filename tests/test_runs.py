@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gafcnn.errors import RunError
+from gafcnn.runs import claim, differences, find_runs, holding, load_run, record, run_name
+
+CONFIG: dict[str, Any] = {
+    "window": {"name": "30m"},
+    "model": {"lr": 1e-4, "network": {"freeze": ["layer1"]}},
+    "paths": {"outputs": "outputs"},
+    "bars": "abc",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, "30m"),
+        ({"seed": 1}, "30m/seed=1"),
+        ({"fold": 0}, "30m/fold=0"),
+        ({"seed": 2, "fold": 3}, "30m/seed=2/fold=3"),
+        ({"swept": ["model.lr=0.1", "model=a/b"]}, "30m/model.lr=0.1/model=a_b"),
+    ],
+)
+def test_a_run_is_named_by_what_it_is(given: dict[str, Any], name: str) -> None:
+    assert run_name("30m", **given) == name
+
+
+def test_a_free_folder_is_claimed_and_gone_on_with(tmp_path: Path) -> None:
+    assert claim(tmp_path, CONFIG, overwrite=False) is False
+    assert claim(tmp_path, CONFIG, overwrite=False) is False  # killed before it was complete
+    (tmp_path / "metrics.json").write_text("{}")
+    assert claim(tmp_path, CONFIG, overwrite=False) is True
+    assert load_run(tmp_path).config == CONFIG
+
+
+def test_another_run_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    claim(tmp_path, CONFIG, overwrite=False)
+    (tmp_path / "metrics.json").write_text('{"kept": true}')
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = CONFIG | {"model": {"lr": 1e-3, "network": {"freeze": ["layer1"]}}}
+    with pytest.raises(RunError) as caught:
+        claim(tmp_path, other, overwrite=False)
+    told = str(caught.value)
+    assert "model.lr: 0.0001 -> 0.001" in told
+    assert "study=..." in told
+    assert "overwrite=true" in told
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_overwrite_throws_the_old_run_away(tmp_path: Path) -> None:
+    claim(tmp_path, CONFIG, overwrite=False)
+    (tmp_path / "metrics.json").write_text("{}")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "notes.txt").write_text("the user's own")
+    assert claim(tmp_path, CONFIG | {"bars": "other"}, overwrite=True) is False
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "notes.txt"]
+
+
+def test_where_and_how_a_run_is_watched_makes_no_other_run() -> None:
+    moved = CONFIG | {"paths": {"outputs": "/elsewhere"}, "logger": {"csv": None}}
+    assert differences(CONFIG, moved) == []
+    assert differences(CONFIG, CONFIG | {"bars": "xyz"}) == ["bars: abc -> xyz"]
+    shorter = {"model": {"lr": 1e-4}}
+    assert differences({"model": {"lr": 1e-4, "width": 8}}, shorter) == ["model.width: 8 -> None"]
+
+
+def test_what_is_no_run_and_what_is_not_finished_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no run"):
+        load_run(tmp_path)
+    claim(tmp_path, CONFIG, overwrite=False)
+    with pytest.raises(RunError, match=r"is not finished.*start the command that began it again"):
+        load_run(tmp_path)
+
+
+def test_runs_are_found_by_window_and_the_missing_one_is_named(tmp_path: Path) -> None:
+    study = tmp_path / "bnb"
+    for name in ("15m", "15m/seed=1", "60m"):
+        claim(study / name, CONFIG, overwrite=False)
+        (study / name / "metrics.json").write_text("{}")
+    found = [run.folder.relative_to(study).as_posix() for run in find_runs(study, "15m")]
+    assert found == ["15m", "15m/seed=1"]
+    with pytest.raises(RunError) as caught:
+        find_runs(study, "30m")
+    assert "study bnb has no run for window 30m, only 15m, 60m" in str(caught.value)
+    assert "python train.py study=bnb window=30m" in str(caught.value)
+    assert "windows=[15m,60m]" in str(caught.value)
+    with pytest.raises(RunError, match=r"there is no study bnbb in .*; expected one of bnb;"):
+        find_runs(tmp_path / "bnbb", "15m")
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    second = (
+        "from pathlib import Path; from gafcnn.runs import holding\n"
+        f"with holding(Path({str(tmp_path)!r})): pass"
+    )
+    with holding(tmp_path):
+        refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "RunError: another process is at work in" in refused.stderr
+    allowed = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
+    assert allowed.returncode == 0
+
+
+def test_the_ledger_counts_each_kind_of_event(tmp_path: Path) -> None:
+    assert record(tmp_path, "train", run="15m") == 1
+    assert record(tmp_path, "look") == 1
+    assert record(tmp_path, "train", run="30m") == 2
+    lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["train", "look", "train"]
