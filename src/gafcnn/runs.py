@@ -131,11 +131,12 @@ def find_runs(study: Path, window: str) -> list[Run]:
     runs = [load_run(path.parent) for path in sorted((study / window).rglob(CONFIG))]
     if not runs:
         found = sorted({path.parent.relative_to(study).parts[0] for path in study.rglob(CONFIG)})
+        others = f", only {', '.join(found)}" if found else ""
+        instead = f"or evaluate with windows=[{','.join(found)}]" if found else "then evaluate"
         raise RunError(
-            f"study {study.name} has no run for window {window}, only {', '.join(found) or 'none'}",
+            f"study {study.name} has no run for window {window}{others}",
             expected="a finished run for each window that is evaluated",
-            instead=f"run python train.py study={study.name} window={window}, "
-            f"or evaluate with windows=[{','.join(found)}]",
+            instead=f"run python train.py study={study.name} window={window}, {instead}",
         )
     return runs
 

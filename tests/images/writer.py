@@ -1,34 +1,33 @@
 """A process that writes a store: `python writer.py ACTION FOLDER BARS [CHUNK]`.
 
-write      writes it, then prints its peak memory in KiB and how often it put images in place
-pause      says "writing" after the second chunk, goes on once a line comes in
-die        writes FOLDER/1, FOLDER/2, ... and is killed before the first, second, ... change of
-           a file's name, until one is written to its end
-squeeze    may write no file of more than 100,000 bytes
+write   writes it, then tells its peak memory in KiB and how often it put images in place
+pause   says "writing" before it records the second chunk, goes on once a line comes in
+die     replaces stores of other bars, FOLDER/1, FOLDER/2, ..., and is killed before the first,
+        second, ... renaming or removal of a file, until one is written to its end
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from conftest import WINDOW, random_walk
 
-from gafcnn.errors import StoreError
 from gafcnn.images import build_store
 
 
-def _at_each_change(act: Callable[[str], None]) -> None:
-    """Call `act` before any file is renamed or removed, with its name."""
+def _before(events: set[str], act: Callable[[str], None]) -> None:
+    """Call `act` before any of these is done to a file, with the file's name."""
 
-    def hook(event: str, args: tuple) -> None:  # type: ignore[type-arg]
-        if event in ("os.rename", "os.remove"):
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event in events:
             act(Path(os.fspath(args[0])).name)
 
     sys.addaudithook(hook)
@@ -41,14 +40,16 @@ def _peak_memory() -> int:
 
 
 def _pause(names: list[str]) -> None:
-    if sum("progress.json" in name for name in names) == 2:
+    if sum(name.startswith(".progress.json") for name in names) == 2:
         sys.stdout.write("writing\n")
         sys.stdout.flush()
         sys.stdin.readline()
 
 
-def _die(write: Callable[[Path], object], folder: Path) -> None:
+def _die(write: Callable[[Path], object], folder: Path, others: pd.DataFrame) -> None:
     for moment in count(1):
+        place = folder / str(moment)
+        build_store(place, others, WINDOW)
         if (child := os.fork()) == 0:
             changes = count(1)
 
@@ -56,8 +57,8 @@ def _die(write: Callable[[Path], object], folder: Path) -> None:
                 if next(changes) == moment:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            _at_each_change(kill)
-            write(folder / str(moment))
+            _before({"os.rename", "os.remove"}, kill)
+            write(place)
             os._exit(0)
         if os.waitpid(child, 0)[1] == 0:
             return
@@ -71,17 +72,12 @@ def main(action: str, folder: Path, n: int, chunk: int) -> None:
         return build_store(folder, bars, WINDOW, chunk=chunk)
 
     if action == "die":
-        return _die(write, folder)
-    if action == "squeeze":
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        return _die(write, folder, random_walk(n, seed=1))
     names: list[str] = []
-    _at_each_change(names.append)
+    _before({"os.rename"}, names.append)
     if action == "pause":
-        _at_each_change(lambda _: _pause(names))
-    try:
-        write(folder)
-    except StoreError as error:
-        sys.exit(str(error))
+        _before({"os.rename"}, lambda _: _pause(names))
+    write(folder)
     sys.stdout.write(f"{_peak_memory()} {names.count('images.npy.partial')}\n")
     return None
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gafcnn.errors import SamplesError
+from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.samples import (
     NULL,
     Chronological,
@@ -144,7 +144,7 @@ def test_without_a_neutral_band_up_is_above_the_median_and_not_above_zero() -> N
 
 @pytest.mark.parametrize("neutral", [-0.1, 1.0, 1.5, float("nan"), "much"])
 def test_a_neutral_share_out_of_range_is_refused(neutral: Any) -> None:
-    with pytest.raises(SamplesError) as caught:
+    with pytest.raises((ConfigError, SamplesError)) as caught:
         Direction(neutral=neutral)
     assert str(caught.value) == (
         f"label.neutral is {neutral}; expected a share of at least 0 and less than 1; "
@@ -155,7 +155,7 @@ def test_a_neutral_share_out_of_range_is_refused(neutral: Any) -> None:
 @pytest.mark.parametrize("train", [[], [1]])
 def test_thresholds_need_a_training_sample(train: list[int]) -> None:
     outcomes = _outcomes([0.1, np.nan])
-    with pytest.raises(SamplesError) as caught:
+    with pytest.raises((ConfigError, SamplesError)) as caught:
         Direction().assign(outcomes, np.array(train, dtype=np.int64))
     assert str(caught.value) == (
         f"none of {len(train)} training samples has a known return; expected at least one to fit "
@@ -172,7 +172,7 @@ def test_a_horizon_of_no_whole_bars_is_refused(
     make_bars: Bars, label: type[Direction | TripleBarrier], horizon: str, instead: str
 ) -> None:
     bars = make_bars(np.ones(100))
-    with pytest.raises(SamplesError) as caught:
+    with pytest.raises((ConfigError, SamplesError)) as caught:
         label(horizon).outcomes(bars, _rows(bars))
     assert str(caught.value).endswith(
         f"; expected a multiple of the bars' interval, 1min; set label.horizon to {instead}."
@@ -305,7 +305,7 @@ def _walk(
 
 @pytest.mark.parametrize("width", [0, -1.0, float("inf"), float("nan"), "wide"])
 def test_a_width_that_is_no_positive_number_is_refused(width: Any) -> None:
-    with pytest.raises(SamplesError) as caught:
+    with pytest.raises((ConfigError, SamplesError)) as caught:
         TripleBarrier(width=width)
     assert str(caught.value) == (
         f"label.width is {width}; expected a positive number of volatilities; "
@@ -315,7 +315,7 @@ def test_a_width_that_is_no_positive_number_is_refused(width: Any) -> None:
 
 def test_a_volatility_of_fewer_than_three_bars_is_refused(make_bars: Bars) -> None:
     bars = make_bars(np.ones(60))
-    with pytest.raises(SamplesError) as caught:
+    with pytest.raises((ConfigError, SamplesError)) as caught:
         TripleBarrier(volatility_lookback="2min").outcomes(bars, _rows(bars))
     assert str(caught.value) == (
         "label.volatility_lookback is 2min; expected at least three bars, so that there are two "

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import logging
+import math
 import os
 import platform
 import shutil
@@ -52,10 +52,10 @@ from gafcnn.samples import Window, WindowReader, decision_rows
 IMAGES, TIMES, METADATA = "images.npy", "times.npy", "metadata.json"
 PARTIAL, PROGRESS, LOCK = "images.npy.partial", "progress.json", ".lock"
 
+_TIME = "datetime64[ns]"
 _CHUNK_BYTES = 8 * 2**20  # of the images, what the writing process holds at a time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_RESERVING = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # some network file systems
-
 log = logging.getLogger(__name__)
 
 
@@ -95,7 +95,7 @@ def open_store(folder: str | Path, *, verify: bool = True) -> ImageStore:
     metadata = _read_metadata(folder / METADATA)
     shape = tuple(metadata["shape"])
     images = _mapped(folder / IMAGES, shape, metadata["dtype"])
-    times = _mapped(folder / TIMES, shape[:1], "datetime64[ns]")
+    times = _mapped(folder / TIMES, shape[:1], _TIME)
     store = ImageStore(folder, images, np.array(times), metadata)
     if verify:
         _verify(store)
@@ -131,7 +131,7 @@ def build_store(
 
     Raises:
         ImagesError: Size or dtype make no image.
-        SamplesError: The bars cannot fill the window.
+        ConfigError, SamplesError: The bars cannot fill the window, or a field is unknown.
         StoreError: The folder cannot be written, or its disk has no room for all images.
     """
     check_image(size, dtype)
@@ -164,7 +164,7 @@ class _Plan:
         self.folder = folder
         self._read = WindowReader(bars, window, fields)
         self._rows = decision_rows(bars, window.lookback)
-        self.times = bars.index.to_numpy("datetime64[ns]")[self._rows]
+        self.times = bars.index.to_numpy(_TIME)[self._rows]
         self.shape = (len(self._rows), len(KINDS) * len(fields), size, size)
         self.image_bytes = self.shape[1] * size * size * np.dtype(dtype).itemsize
         self.header = _npy_header(self.shape, dtype)
@@ -231,10 +231,11 @@ def _window_spec(window: Window, interval: pd.Timedelta) -> dict[str, str]:
 
 
 def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    header = io.BytesIO()
-    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, described)
-    return header.getvalue()
+    """The opening of an .npy file, version 1.0 of its format, the same in any release of NumPy."""
+    described = f"{{'descr': {np.dtype(dtype).str!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    length = -(-(10 + len(described) + 1) // 64) * 64  # the data are aligned to 64 bytes
+    text = described.ljust(length - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
 
 
 def _canonical(content: Any) -> bytes:
@@ -360,7 +361,8 @@ def _finish(plan: _Plan, checksums: list[int]) -> None:
     sync(folder)
     (folder / PARTIAL).replace(folder / IMAGES)
     with replacing(folder / TIMES) as beside, beside.open("wb") as file:
-        np.save(file, plan.times, allow_pickle=False)
+        file.write(_npy_header(plan.times.shape, _TIME))
+        file.write(plan.times.tobytes())
     write_json(folder / METADATA, plan.metadata(checksums))
     (folder / PROGRESS).unlink()
     for left in folder.glob(".*.partial"):  # by a writer that was killed
@@ -413,15 +415,13 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 def _mapped(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, Any]:
     if not path.is_file():
         raise _damaged(path, "is missing")
-    try:
-        array = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise _damaged(path, "is cut short, or no array of numbers") from error
-    held = (array.shape, array.dtype, array.flags.c_contiguous)
-    whole = array.offset + array.nbytes == path.stat().st_size
-    if not whole or held != (shape, np.dtype(dtype), True):
-        raise _damaged(path, f"is not of the shape, dtype and length that {METADATA} says")
-    return array
+    header = _npy_header(shape, dtype)
+    length = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
+    with path.open("rb") as file:
+        opening = file.read(len(header))
+    if opening != header or path.stat().st_size != length:
+        raise _damaged(path, f"is not the array of {dtype} and shape {shape} it was")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _verify(store: ImageStore) -> None:

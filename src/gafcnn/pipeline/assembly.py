@@ -14,7 +14,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.errors import ConfigError, GafcnnError
+from gafcnn.errors import ConfigError
 from gafcnn.images import ImageStore, build_store
 from gafcnn.learning import GafModule, start_from
 from gafcnn.market import Market, gaps
@@ -28,13 +28,13 @@ def made(node: DictConfig, **more: Any) -> Any:
     """What a node with a `_target_` describes.
 
     Raises:
-        GafcnnError: As the target raised it, without Hydra's wrapping.
+        Exception: What the target raised, without Hydra's wrapping.
         ConfigError: Where the target does not take the node's options.
     """
     try:
         return instantiate(node, _convert_="all", **more)
     except InstantiationException as error:
-        if isinstance(error.__cause__, GafcnnError):
+        if error.__cause__ is not None and not isinstance(error.__cause__, TypeError):
             raise error.__cause__ from None
         raise ConfigError(
             " ".join(str(error).split()),

@@ -14,16 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.durations import Duration, duration, multiple, spelled
 from gafcnn.errors import SamplesError
 from gafcnn.market.bars import interval_of
-from gafcnn.samples.windows import (
-    Duration,
-    close_times,
-    duration,
-    multiple,
-    spelled,
-    stretch_starts,
-)
+from gafcnn.samples.windows import close_times, stretch_starts
 
 NULL = -1
 """The label of a sample that is neither up (1) nor down (0), or whose future is unknown."""

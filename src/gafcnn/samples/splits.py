@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from gafcnn.durations import Duration, duration, spelled
 from gafcnn.errors import LeakError, SamplesError
-from gafcnn.samples.windows import Duration, duration, spelled
 
 _TICK = np.timedelta64(1, "ns")
 

@@ -1,0 +1,254 @@
+"""Bars from an exchange, downloaded once into a folder of daily parts, see `gafcnn.market.parts`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from gafcnn.durations import Duration, duration, spelled
+from gafcnn.errors import BarsError, ConfigError, DownloadError
+from gafcnn.files import write_json
+from gafcnn.market.bars import check_bars
+from gafcnn.market.klines import Klines
+from gafcnn.market.parts import DAY, keep, missing_stretches, read_parts, utc_time
+from gafcnn.market.sources import Market
+
+RECORD, LOCK = "download.json", ".lock"
+
+_MOST_DAYS = 10_000  # no exchange is as old
+
+# the clocks of exchange and machine differ a little, and the newest bar may come a little late
+_SETTLED = timedelta(seconds=10)
+
+log = logging.getLogger(__name__)
+
+
+def from_exchange(
+    symbol: str,
+    exchange: str,
+    pair: str,
+    interval: Duration,
+    days: float,
+    end: str | None,
+    folder: str | Path,
+    refresh: bool = False,  # noqa: FBT001, FBT002 - an option of the configuration
+    url: str | None = None,
+) -> Market:
+    """A market from an exchange's public API, downloaded once and from then on read from disk.
+
+    The first download pins its end, so that the same command gives the same bars later. A download
+    that was broken off goes on where it was. Bars that the exchange lacks are gaps; a symbol listed
+    later than the period begins at its first bar; bars not yet closed are left out.
+
+    Args:
+        symbol: The name that stores and predictions carry.
+        exchange: One of ccxt's, as in `binance`.
+        pair: Base and quote, as in `BNB/USDT`.
+        interval: Time between two bars; a divisor of a day that the exchange offers.
+        days: Length of the period, counted back from its end.
+        end: End of the period, ISO, UTC; by default the pinned one, at first the present.
+        folder: Where the bars are kept.
+        refresh: Whether to move the pinned end to the present (or to `end`).
+        url: Base address of a mirror of the exchange's API; by default the exchange's own.
+
+    Raises:
+        ConfigError: Interval, days or end make no period.
+        DownloadError: The exchange cannot be reached or does not answer with bars; what has come
+            until then is kept.
+        BarsError: The bars on disk are damaged, or those of the exchange cannot be trusted.
+    """
+    step = _checked_interval(interval)
+    place = Path(folder) / f"{symbol}_{spelled(step)}"
+    with _sole_user(place):
+        record = _recorded(place, exchange, pair)
+        until = _end(record, end, step, refresh=refresh)
+        since = until - _length(days, step)
+        if record is None or refresh:
+            record = _record(exchange, pair, step, since, until)
+        missing = missing_stretches(place, since, until)
+        if missing:
+            _download(place, record, missing, url)
+        _keep_record(place, record)
+        bars = read_parts(place, since, until)
+    if bars.empty:
+        raise DownloadError(
+            f"{exchange} has no {pair} bars from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}",
+            expected="some",
+            instead=f"choose another period, or remove {place} to ask again",
+        )
+    return Market(symbol, check_bars(bars, place, step))
+
+
+# --- the period -----------------------------------------------------------------------------------
+
+
+def _checked_interval(interval: Duration) -> pd.Timedelta:
+    step = duration("market.interval", interval)
+    if step < timedelta(seconds=1) or step * (DAY // step) != DAY:
+        raise ConfigError(
+            f"market.interval is {spelled(step)}",
+            expected="a divisor of a day, such as 1min, 15min or 1h",
+            instead="set market.interval to one that the exchange offers",
+        )
+    return step
+
+
+def _length(days: float, step: pd.Timedelta) -> pd.Timedelta:
+    a_day = DAY // step
+    if not isinstance(days, int | float) or not 2 / a_day <= days <= _MOST_DAYS:
+        raise ConfigError(
+            f"market.days is {days}",
+            expected=f"two bars of {spelled(step)} at least, and {_MOST_DAYS} days at most",
+            instead="set market.days to 180, say",
+        )
+    return step * int(days * a_day)
+
+
+def _end(
+    record: dict[str, Any] | None, end: str | None, step: pd.Timedelta, *, refresh: bool
+) -> pd.Timestamp:
+    closed = _floor(pd.Timestamp.now("UTC") - _SETTLED, step)
+    if end is None:
+        return closed if record is None or refresh else utc_time(record["end"])
+    try:
+        asked = _floor(utc_time(end), step)
+    except (ValueError, TypeError) as error:
+        raise _wrong_end(end, closed) from error
+    if asked > closed:
+        raise _wrong_end(end, closed)
+    return asked
+
+
+def _floor(time: pd.Timestamp, step: timedelta) -> pd.Timestamp:
+    return time.floor(step)  # pyright: ignore[reportReturnType] # never NaT
+
+
+def _wrong_end(end: str, closed: pd.Timestamp) -> ConfigError:
+    return ConfigError(
+        f"market.end is {end}",
+        expected=f"an ISO time, UTC, up to {closed:%Y-%m-%dT%H:%M}, the last bar that is closed",
+        instead="set market.end to one, or to null",
+    )
+
+
+# --- the record -----------------------------------------------------------------------------------
+
+
+def _record(
+    exchange: str, pair: str, step: pd.Timedelta, since: pd.Timestamp, until: pd.Timestamp
+) -> dict[str, Any]:
+    period = {"start": since.isoformat(), "end": until.isoformat()}
+    return {"exchange": exchange, "pair": pair, "interval": spelled(step), **period}
+
+
+def _recorded(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
+    """What download.json says; None before the first answer of the exchange."""
+    path = place / RECORD
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        held = record["exchange"], record["pair"]
+        utc_time(record["end"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BarsError(
+            f"{path} cannot be read",
+            expected="exchange, pair, interval, start and end",
+            instead="remove it: the bars beside it are kept, and market.end is pinned anew",
+        ) from error
+    if held != (exchange, pair):
+        raise DownloadError(
+            f"{place} holds {held[1]} of {held[0]}",
+            expected=f"{pair} of {exchange}",
+            instead="set market.symbol or market.folder to one of its own",
+        )
+    return record
+
+
+def _keep_record(place: Path, record: dict[str, Any]) -> None:
+    if _recorded(place, record["exchange"], record["pair"]) != record:
+        write_json(place / RECORD, record)
+
+
+# --- the download ---------------------------------------------------------------------------------
+
+
+def _download(
+    place: Path,
+    record: dict[str, Any],
+    missing: list[tuple[pd.Timestamp, pd.Timestamp]],
+    url: str | None,
+) -> None:
+    step = duration("market.interval", record["interval"])
+    total = sum((end - begin) // step for begin, end in missing)
+    klines = Klines(record["exchange"], record["pair"], step, url, kept=place)
+    with closing(klines), _bar(f"bars {record['pair']}", total) as advance:
+        for begin, end in missing:
+            for bars, since, until in klines.pages(begin, end):
+                _keep_record(place, record)  # not before an answer: a misspelt pair is not pinned
+                keep(place, bars, since, until)
+                advance((until - since) // step)
+
+
+@contextmanager
+def _sole_user(place: Path) -> Iterator[None]:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with _locked(place):
+            yield
+    except OSError as error:
+        raise BarsError(
+            f"{place} cannot be written ({error.strerror})",
+            expected="a folder with room, or a place where one can be made",
+            instead="set paths.data to such a place",
+        ) from error
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    lock = FileLock(place / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("waiting for another process, which is downloading to %s", place)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f} bars/s")
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda bars: bar.advance(task, bars)

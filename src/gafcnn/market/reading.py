@@ -1,0 +1,342 @@
+"""Reading bars from files: csv, csv.gz, Binance kline zip, parquet, feather."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+import reprlib
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.feather as pa_feather
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from gafcnn.durations import Duration
+from gafcnn.errors import BarsError
+from gafcnn.files import replacing
+from gafcnn.market.bars import COLUMNS, Origin, check_bars, interval_of, no_timezone
+
+# the time of a bar, by the names that exchanges and tools give it; all but the last are openings
+_TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
+
+# Binance's klines come without a header, in this order
+_KLINE = ("open_time", *COLUMNS)
+
+# an epoch's unit is told by its size: the seconds from 1973 to 2100 are no milliseconds since 1970
+_UNITS = ("s", "ms", "us", "ns")
+_EPOCHS = (1e8, 4.1e9)
+
+# the end of a time with an offset, and not of a date, which ends in a hyphen and digits as well
+_OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
+
+# klines shrink five- to tenfold; what grows more than that much is made to fill the memory
+_MOST_GROWTH = 200
+_MOST_ROWS = 100_000_000
+
+_REPAIR = "repair the row, or leave it out: a gap is allowed"
+
+_Table = tuple[pd.DataFrame, NDArray[np.int64] | None]
+
+
+def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFrame:
+    """Bars from a file: csv (with or without header), csv.gz, kline zip, parquet or feather.
+
+    Times may be epochs in s, ms, us or ns, or ISO times with an offset. They are the bars' *open*
+    times, as exchanges write them, unless the file's only time is `close_time`; the bars returned
+    are labelled by close time.
+
+    Args:
+        path: The file, its format told by its ending.
+        interval: Time between two bars; by default the most common one.
+
+    Returns:
+        Bars, see `gafcnn.market.bars`.
+
+    Raises:
+        BarsError: Naming file, row, value and remedy. Rows are counted as an editor counts the
+            lines of a csv, from 1, and from 0 in other formats.
+    """
+    path = Path(path)
+    try:
+        frame, numbers = _table(path)
+    except BarsError:
+        raise
+    except Exception as error:  # whatever the parsers make of a damaged file
+        raise _unreadable(path, error) from error
+    origin, time = Origin(path, numbers), frame.columns[0]
+    values = pd.DataFrame({name: _numbers(pd.Series(frame[name]), origin) for name in COLUMNS})
+    values.index = _times(pd.Series(frame[time]), origin)
+    bars = check_bars(values, origin, interval)
+    if time != "close_time":
+        bars.index += interval_of(bars)
+    return bars
+
+
+def write_bars(path: Path, bars: pd.DataFrame) -> None:
+    """Keep bars as parquet, whole or not at all; `read_bars` gives them back as they were."""
+    frame = bars.reset_index()
+    frame.attrs = {}  # parquet knows no Timedelta there, and the times tell the interval
+    with replacing(path) as beside:
+        frame.to_parquet(beside, index=False)
+
+
+# --- files to tables: a column of times, by its name, then COLUMNS --------------------------------
+
+
+def _table(path: Path) -> _Table:
+    """The columns that matter, as the file has them, and its numbers of their rows, if any."""
+    if not path.is_file():
+        raise BarsError(
+            f"{path} is {'a folder' if path.is_dir() else 'not a file'}",
+            expected="a file of bars",
+            instead="correct market.path, or take market=bnb or market=simulated",
+        )
+    for ending, read in _FORMATS.items():
+        if path.name.lower().endswith(ending):
+            return read(path)
+    raise BarsError(
+        f"{path} has an unknown ending",
+        expected=", ".join(_FORMATS),
+        instead="convert the file, or give it the ending of what it is",
+    )
+
+
+def _from_csv(path: Path) -> _Table:
+    return _parsed(path, path.read_bytes())
+
+
+def _from_gzip(path: Path) -> _Table:
+    with gzip.open(path) as stream:
+        return _parsed(path, _unpacked(path, stream.read))
+
+
+def _from_zip(path: Path) -> _Table:
+    with zipfile.ZipFile(path) as archive:
+        inside = archive.namelist()
+        if len(inside) != 1 or not re.fullmatch(r"[^/\\]+\.csv", inside[0], re.IGNORECASE):
+            raise BarsError(
+                f"{path} holds {reprlib.repr(inside)}",
+                expected="one csv file and no folder, as in Binance's kline archives",
+                instead="unpack it and give the path of the csv",
+            )
+        with archive.open(inside[0]) as stream:
+            return _parsed(path, _unpacked(path, stream.read))
+
+
+def _from_parquet(path: Path) -> _Table:
+    with pq.ParquetFile(path) as file:
+        if file.metadata.num_rows > _MOST_ROWS:
+            raise _unreadable(path, f"it claims to hold {file.metadata.num_rows:,} rows")
+        columns = _columns(path, file.schema_arrow.names)
+        return _frame(file.read(columns=list(columns)), columns), None
+
+
+def _from_feather(path: Path) -> _Table:
+    table = pa_feather.read_table(path)
+    return _frame(table, _columns(path, table.column_names)), None
+
+
+_FORMATS: dict[str, Callable[[Path], _Table]] = {
+    ".csv": _from_csv,
+    ".csv.gz": _from_gzip,
+    ".zip": _from_zip,
+    ".parquet": _from_parquet,
+    ".feather": _from_feather,
+}
+
+
+def _unpacked(path: Path, read: Callable[[int], bytes]) -> bytes:
+    limit = _MOST_GROWTH * path.stat().st_size
+    content = read(limit + 1)
+    if len(content) > limit:
+        raise _unreadable(path, f"it unpacks to more than {_MOST_GROWTH} times its size")
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> _Table:
+    """The csv's table; blank lines are left out of it, but counted."""
+    _check_text(path, content)
+    lines = enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1)
+    filled = [(number, line) for number, line in lines if line.strip()]
+    if not filled:
+        raise _unreadable(path, "it is empty")
+    first = next(csv.reader([filled[0][1].decode()]))
+    if _is_number(first[min(1, len(first) - 1)]):
+        names = [*_KLINE, *[""] * (len(first) - len(_KLINE))][: len(first)]
+    else:
+        names = first
+        del filled[0]
+    return _parsed_rows(path, names, filled)
+
+
+def _check_text(path: Path, content: bytes) -> None:
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise BarsError.at(
+            path,
+            len(content[: error.start + 1].splitlines()),
+            f"the byte {content[error.start : error.start + 1]!r} is no text",
+            expected="UTF-8",
+            instead="save the file as UTF-8, or fetch it again",
+        ) from error
+
+
+def _parsed_rows(path: Path, names: list[str], rows: list[tuple[int, bytes]]) -> _Table:
+    columns = _columns(path, names)
+    if not rows:
+        raise _unreadable(path, "it holds a header and nothing else")
+    origin = Origin(path, np.array([number for number, _ in rows], dtype=np.int64))
+    ragged: list[pa_csv.InvalidRow] = []
+    table = pa_csv.read_csv(
+        pa.BufferReader(b"\n".join(line for _, line in rows)),
+        # one thread, since only then a ragged row comes with its number
+        pa_csv.ReadOptions(column_names=names, use_threads=False),
+        pa_csv.ParseOptions(invalid_row_handler=lambda row: ragged.append(row) or "skip"),
+        pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
+        ),
+    )
+    if ragged:
+        raise origin.fault(
+            ragged[0].number - 1,
+            f"it has {ragged[0].actual_columns} cells",
+            expected=f"{len(names)}, as in the file's first row",
+            instead=_REPAIR,
+        )
+    if table.num_rows != len(rows):
+        raise _unreadable(path, "it has a quotation mark that is not closed in its line")
+    return _frame(table, columns), origin.numbers
+
+
+def _frame(table: pa.Table, columns: dict[str, str]) -> pd.DataFrame:
+    table = table.select(list(columns))
+    table.validate(full=True)  # here, and not wherever pandas first touches a damaged value
+    frame = table.to_pandas(ignore_metadata=True)
+    return frame.set_axis(list(columns.values()), axis="columns")
+
+
+def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """What the file calls the columns that matter, and what they are called here."""
+    plain = [name.strip().lower().replace(" ", "_") for name in names]
+    time = next((name for name in _TIMES if name in plain), _TIMES[0])
+    wanted = (time, *COLUMNS)
+    missing = [name for name in wanted if name not in plain]
+    if missing:
+        raise BarsError(
+            f"{path} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
+            expected=f"a time ({', '.join(_TIMES)}) and {', '.join(COLUMNS)}",
+            instead="rename the columns",
+        )
+    twice = [name for name in wanted if plain.count(name) > 1]
+    if twice:
+        raise BarsError(
+            f"{path} has the column {twice[0]} twice",
+            expected="each column once",
+            instead="remove or rename one",
+        )
+    return {names[plain.index(name)]: name for name in wanted}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unreadable(path: Path, why: object) -> BarsError:
+    first_line = (str(why).splitlines() or ["it is cut short"])[0]
+    return BarsError(
+        f"{path} cannot be read: {first_line[:200].rstrip('. ')}",
+        expected="a whole file of bars",
+        instead="fetch it again",
+    )
+
+
+# --- columns to numbers and times -----------------------------------------------------------------
+
+
+def _numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
+    numbers = _as_numbers(column).to_numpy("float64")
+    # a NaN that was one in the file is judged as any other price or volume, by check_bars
+    wrong = np.isnan(numbers) & (column.dtype.kind not in "iuf")
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise origin.fault(
+            row,
+            f"{column.name} is {reprlib.repr(column.iloc[row])}",
+            expected="a number",
+            instead=_REPAIR,
+        )
+    return numbers
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """Numbers as they are; of everything else, what its text says (NaN where that is none)."""
+    if column.dtype.kind in "iuf":
+        return column
+    return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.StringDtype):
+        return column
+    return pd.Series([str(cell) for cell in column], dtype="str")
+
+
+def _times(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    """Times of any notation, tz-aware."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return pd.DatetimeIndex(column)
+    if column.dtype.kind == "M":
+        raise no_timezone(origin, 0, column.iloc[0])
+    epochs = _as_numbers(column)
+    return _from_epochs(epochs, origin) if epochs.notna().all() else _from_iso(column, origin)
+
+
+def _from_epochs(epochs: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    values = epochs.to_numpy("float64")
+    units = np.full(len(values), -1)
+    for k in range(len(_UNITS)):
+        earliest, latest = (second * 1e3**k for second in _EPOCHS)
+        units[(values >= earliest) & (values < latest)] = k
+    wrong = (units < 0) | (units != units[:1]) | (values != np.trunc(values))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise origin.fault(
+            row,
+            f"the time is {epochs.iloc[row]}",
+            expected=f"whole epochs, all of them in one of {', '.join(_UNITS)}, from 1973 on",
+            instead="write all times in ms since 1970",
+        )
+    whole = epochs.to_numpy("int64")
+    return pd.DatetimeIndex(pd.to_datetime(whole, unit=_UNITS[units[0]], utc=True))
+
+
+def _from_iso(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    texts = _texts(column).str.strip()
+    times = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
+    unread = times.isna().to_numpy()
+    if unread.any():
+        row = int(unread.argmax())
+        raise origin.fault(
+            row,
+            f"the time is {reprlib.repr(column.iloc[row])}",
+            expected="an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
+            instead=_REPAIR,
+        )
+    naive = ~texts.str.contains(_OFFSET).to_numpy(dtype=bool)
+    if naive.any():
+        row = int(naive.argmax())
+        raise no_timezone(origin, row, texts.iloc[row])
+    return pd.DatetimeIndex(times)

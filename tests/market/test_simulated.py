@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from gafcnn.errors import ConfigError
+from gafcnn.market import check_bars, from_simulation, interval_of, read_bars, simulate
+from gafcnn.market.simulated import MEMORY, VOLATILITY
+
+
+def went_up(bars: pd.DataFrame, ahead: int) -> np.ndarray:
+    close = bars["close"].to_numpy()
+    return close[ahead:] > close[:-ahead]
+
+
+def test_without_a_signal_the_oracle_knows_nothing() -> None:
+    bars, oracle = simulate(500, strength=0, seed=1)
+    assert (oracle == 0.5).all()
+    assert oracle.index.equals(bars.index)
+
+
+def test_a_random_walk_has_the_volatility_it_should_and_no_memory() -> None:
+    bars, _ = simulate(50_000, strength=0, seed=2)
+    returns = np.log(bars["close"]).diff().dropna()
+    assert returns.std() == pytest.approx(VOLATILITY, rel=0.02)
+    assert abs(returns.autocorr()) < 0.015
+
+
+@pytest.mark.parametrize("strength", [0.25, 0.75])
+def test_the_oracle_is_calibrated(strength: float) -> None:
+    bars, oracle = simulate(200_000, strength=strength, horizon="5min", seed=3)
+    up, p_up = went_up(bars, 5), oracle.to_numpy()[:-5]
+    tenth = pd.qcut(p_up, 10, labels=False)
+    for k in range(10):
+        assert up[tenth == k].mean() == pytest.approx(p_up[tenth == k].mean(), abs=0.025)
+
+
+def test_the_oracle_agrees_with_continuing_the_market_by_hand() -> None:
+    strength, ahead, at = 0.6, 7, 300
+    bars, oracle = simulate(400, strength=strength, horizon=f"{ahead}min", seed=4)
+    past = np.log(bars["close"]).diff().to_numpy()[at - MEMORY + 1 : at + 1]
+    rng = np.random.default_rng(0)
+    state = np.tile(past, (200_000, 1))
+    total = np.zeros(len(state))
+    for _ in range(ahead):
+        new = strength * state[:, -MEMORY:].mean(axis=1) + VOLATILITY * rng.standard_normal(
+            len(state)
+        )
+        state = np.column_stack([state, new])
+        total += new
+    assert oracle.iloc[at] == pytest.approx((total > 0).mean(), abs=0.005)
+
+
+@pytest.mark.parametrize(("strength", "auc"), [(0.25, 0.562), (0.5, 0.649), (0.75, 0.783)])
+def test_the_oracle_reaches_the_auc_of_the_docstring(strength: float, auc: float) -> None:
+    bars, oracle = simulate(300_000, strength=strength, seed=5)
+    reached = roc_auc_score(went_up(bars, 15), oracle.to_numpy()[:-15])
+    assert reached == pytest.approx(auc, abs=0.01)
+
+
+def test_bars_are_bars() -> None:
+    bars, _ = simulate(1000, interval="15min", horizon="1h", seed=6)
+    check_bars(bars, "the simulation")
+    assert interval_of(bars) == pd.Timedelta("15min")
+    assert bars.index[0] == pd.Timestamp("2024-01-01 00:15", tz="UTC")
+    assert bars["open"].iloc[1:].to_numpy() == pytest.approx(bars["close"].iloc[:-1].to_numpy())
+    assert (bars["high"] > bars["low"]).all()
+
+
+def test_the_same_seed_gives_the_same_bars_and_longer_markets_begin_alike() -> None:
+    bars, oracle = simulate(300, seed=7)
+    longer, known_longer = simulate(500, seed=7)
+    other, _ = simulate(300, seed=8)
+    pd.testing.assert_frame_equal(bars, longer.iloc[:300], check_exact=True, check_freq=False)
+    pd.testing.assert_series_equal(
+        oracle, known_longer.iloc[:300], check_exact=True, check_freq=False
+    )
+    assert not np.allclose(bars["close"], other["close"])
+
+
+def test_bars_and_oracle_are_kept_beside_each_other(tmp_path: Path) -> None:
+    options = {"symbol": "SIM", "days": 1, "interval": "1min", "horizon": "15min", "seed": 0}
+    market = from_simulation(**options, strength=0.5, folder=tmp_path)
+    folder = tmp_path / "SIM_1min"
+    pd.testing.assert_frame_equal(read_bars(folder / "bars.parquet"), market.bars, check_freq=False)
+    assert market.oracle is not None
+    kept = pd.read_parquet(folder / "oracle.parquet")["p_up"]
+    pd.testing.assert_series_equal(kept, market.oracle, check_freq=False)
+
+    before = (folder / "bars.parquet").stat().st_mtime_ns
+    from_simulation(**options, strength=0.5, folder=tmp_path)
+    assert (folder / "bars.parquet").stat().st_mtime_ns == before
+    from_simulation(**options, strength=0.0, folder=tmp_path)
+    assert (pd.read_parquet(folder / "oracle.parquet")["p_up"] == 0.5).all()
+
+
+def test_markets_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"market\.strength=1\.5; expected 0 for a random walk"):
+        simulate(100, strength=1.5)
+    with pytest.raises(ConfigError, match=r"market\.horizon is 90s"):
+        simulate(100, horizon="90s")
+    with pytest.raises(ConfigError, match="1 bars to simulate"):
+        simulate(1)
