@@ -183,7 +183,8 @@ def _utc(index: pd.Index, origin: Origin) -> pd.DatetimeIndex:
         row = int(known.argmin())
         raise origin.fault(
             row,
-            f"the time is {index[row]}",
+            # numpy spells any time, pandas only those of the years 1 to 9999
+            f"the time is {index.to_numpy(f'datetime64[{index.unit}]')[row]}",
             expected=f"one from {_EARLIEST.year} to {_LATEST.year}",
             instead="repair the row, or leave it out: a gap is allowed",
         )

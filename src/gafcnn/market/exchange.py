@@ -1,4 +1,4 @@
-"""Bars from an exchange, downloaded once into a folder of daily parts, see `gafcnn.market.parts`."""
+"""Bars from an exchange, downloaded once and kept by the day, see `gafcnn.market.parts`."""
 
 from __future__ import annotations
 

@@ -24,25 +24,6 @@ DAY = timedelta(days=1)
 _UNTIL = "%Y-%m-%d.until-%H%M%S"
 
 
-def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
-    return pd.date_range(since.normalize(), until, freq="D", inclusive="left")
-
-
-def _held(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
-    """The part of a day, and until when it holds the day's bars."""
-    whole = _part(place, day, day + DAY)
-    if whole.exists():
-        return whole, day + DAY
-    begun = sorted(place.glob(f"{day:%Y-%m-%d}.until-*.parquet"))
-    if not begun:
-        return None, day
-    return begun[-1], utc_time(begun[-1].stem, _UNTIL)
-
-
-def _part(place: Path, day: pd.Timestamp, until: pd.Timestamp) -> Path:
-    return place / f"{until.strftime(_UNTIL) if until < day + DAY else day.date()}.parquet"
-
-
 def missing_stretches(
     place: Path, since: pd.Timestamp, until: pd.Timestamp
 ) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
@@ -69,18 +50,12 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
             held.unlink()
 
 
-def _bars(part: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(part, partitioning=None).set_index("close_time")
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise BarsError(
-            f"{part} cannot be read",
-            expected="the bars of a day",
-            instead="remove it: it is downloaded again, it alone",
-        ) from error
-
-
 def read_parts(place: Path, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+    """The bars that opened in [since, until), by close time, not yet checked.
+
+    Raises:
+        BarsError: A part is damaged.
+    """
     parts = [part for day in _days(since, until) if (part := _held(place, day)[0])]
     bars = pd.concat([_bars(part) for part in parts])
     return bars.loc[(bars.index > since) & (bars.index <= until)]
@@ -92,3 +67,33 @@ def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
     if not isinstance(time, pd.Timestamp):
         raise ValueError(text)
     return time.as_unit("ns")
+
+
+def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
+    return pd.date_range(since.normalize(), until, freq="D", inclusive="left")
+
+
+def _held(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
+    """The part of a day, and until when it holds the day's bars."""
+    whole = _part(place, day, day + DAY)
+    if whole.exists():
+        return whole, day + DAY
+    begun = sorted(place.glob(f"{day:%Y-%m-%d}.until-*.parquet"))
+    if not begun:
+        return None, day
+    return begun[-1], utc_time(begun[-1].stem, _UNTIL)
+
+
+def _part(place: Path, day: pd.Timestamp, until: pd.Timestamp) -> Path:
+    return place / f"{until.strftime(_UNTIL) if until < day + DAY else day.date()}.parquet"
+
+
+def _bars(part: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(part, partitioning=None).set_index("close_time")
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise BarsError(
+            f"{part} cannot be read",
+            expected="the bars of a day",
+            instead="remove it: it is downloaded again, it alone",
+        ) from error

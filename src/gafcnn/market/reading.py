@@ -37,9 +37,19 @@ _EPOCHS = (1e8, 4.1e9)
 # the end of a time with an offset, and not of a date, which ends in a hyphen and digits as well
 _OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
-# klines shrink five- to tenfold; what grows more than that much is made to fill the memory
+# klines shrink five- to tenfold, and no market has two centuries of minutes: what unpacks to more
+# than that is made to fill the memory
 _MOST_GROWTH = 200
 _MOST_ROWS = 100_000_000
+
+_NUMBER_TYPES = (
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_decimal,
+    pa.types.is_string,
+    pa.types.is_large_string,
+)
+_TIME_TYPES = (pa.types.is_timestamp, pa.types.is_date)
 
 _REPAIR = "repair the row, or leave it out: a gap is allowed"
 
@@ -136,12 +146,12 @@ def _from_parquet(path: Path) -> _Table:
         if file.metadata.num_rows > _MOST_ROWS:
             raise _unreadable(path, f"it claims to hold {file.metadata.num_rows:,} rows")
         columns = _columns(path, file.schema_arrow.names)
-        return _frame(file.read(columns=list(columns)), columns), None
+        return _frame(path, file.read(columns=list(columns)), columns), None
 
 
 def _from_feather(path: Path) -> _Table:
     table = pa_feather.read_table(path)
-    return _frame(table, _columns(path, table.column_names)), None
+    return _frame(path, table, _columns(path, table.column_names)), None
 
 
 _FORMATS: dict[str, Callable[[Path], _Table]] = {
@@ -193,18 +203,9 @@ def _check_text(path: Path, content: bytes) -> None:
 def _parsed_rows(path: Path, names: list[str], rows: list[tuple[int, bytes]]) -> _Table:
     columns = _columns(path, names)
     if not rows:
-        raise _unreadable(path, "it holds a header and nothing else")
+        raise _unreadable(path, "it holds no rows")
     origin = Origin(path, np.array([number for number, _ in rows], dtype=np.int64))
-    ragged: list[pa_csv.InvalidRow] = []
-    table = pa_csv.read_csv(
-        pa.BufferReader(b"\n".join(line for _, line in rows)),
-        # one thread, since only then a ragged row comes with its number
-        pa_csv.ReadOptions(column_names=names, use_threads=False),
-        pa_csv.ParseOptions(invalid_row_handler=lambda row: ragged.append(row) or "skip"),
-        pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
-        ),
-    )
+    table, ragged = _cells(names, columns, b"\n".join(line for _, line in rows))
     if ragged:
         raise origin.fault(
             ragged[0].number - 1,
@@ -214,14 +215,40 @@ def _parsed_rows(path: Path, names: list[str], rows: list[tuple[int, bytes]]) ->
         )
     if table.num_rows != len(rows):
         raise _unreadable(path, "it has a quotation mark that is not closed in its line")
-    return _frame(table, columns), origin.numbers
+    return _frame(path, table, columns), origin.numbers
 
 
-def _frame(table: pa.Table, columns: dict[str, str]) -> pd.DataFrame:
-    table = table.select(list(columns))
+def _cells(
+    names: list[str], columns: dict[str, str], content: bytes
+) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:
+    """The texts of the columns, and the rows that have more or fewer cells than names."""
+    ragged: list[pa_csv.InvalidRow] = []
+    table = pa_csv.read_csv(
+        pa.BufferReader(content),
+        # one thread, since only then a ragged row comes with its number
+        pa_csv.ReadOptions(column_names=names, use_threads=False),
+        pa_csv.ParseOptions(invalid_row_handler=lambda row: ragged.append(row) or "skip"),
+        pa_csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
+        ),
+    )
+    return table, ragged
+
+
+def _frame(path: Path, table: pa.Table, columns: dict[str, str]) -> pd.DataFrame:
+    table = table.select(list(columns)).rename_columns(list(columns.values()))
+    for field in table.schema:
+        kinds = _NUMBER_TYPES if field.name in COLUMNS else (*_NUMBER_TYPES, *_TIME_TYPES)
+        if not any(is_kind(field.type) for is_kind in kinds):
+            raise BarsError(
+                f"{path} holds {field.name} as {reprlib.repr(str(field.type))}",
+                expected="numbers for prices and volumes, and times or epochs for times",
+                instead="convert the column",
+            )
+    if not table.num_rows:
+        raise _unreadable(path, "it holds no rows")
     table.validate(full=True)  # here, and not wherever pandas first touches a damaged value
-    frame = table.to_pandas(ignore_metadata=True)
-    return frame.set_axis(list(columns.values()), axis="columns")
+    return table.to_pandas(ignore_metadata=True)
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
@@ -274,7 +301,7 @@ def _numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
         row = int(wrong.argmax())
         raise origin.fault(
             row,
-            f"{column.name} is {reprlib.repr(column.iloc[row])}",
+            f"{column.name} is {_shown(column.iloc[row])}",
             expected="a number",
             instead=_REPAIR,
         )
@@ -286,6 +313,10 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     if column.dtype.kind in "iuf":
         return column
     return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
+
+
+def _shown(cell: object) -> str:
+    return reprlib.repr(str(cell))
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -300,11 +331,14 @@ def _times(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(column)
     if column.dtype.kind == "M":
         raise no_timezone(origin, 0, column.iloc[0])
+    # the first row tells what all of them should be
+    if _as_numbers(column.head(1)).notna().all():
+        return _from_epochs(column, origin)
+    return _from_iso(column, origin)
+
+
+def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     epochs = _as_numbers(column)
-    return _from_epochs(epochs, origin) if epochs.notna().all() else _from_iso(column, origin)
-
-
-def _from_epochs(epochs: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     values = epochs.to_numpy("float64")
     units = np.full(len(values), -1)
     for k in range(len(_UNITS)):
@@ -315,7 +349,7 @@ def _from_epochs(epochs: pd.Series, origin: Origin) -> pd.DatetimeIndex:
         row = int(wrong.argmax())
         raise origin.fault(
             row,
-            f"the time is {epochs.iloc[row]}",
+            f"the time is {_shown(column.iloc[row])}",
             expected=f"whole epochs, all of them in one of {', '.join(_UNITS)}, from 1973 on",
             instead="write all times in ms since 1970",
         )
@@ -331,7 +365,7 @@ def _from_iso(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
         row = int(unread.argmax())
         raise origin.fault(
             row,
-            f"the time is {reprlib.repr(column.iloc[row])}",
+            f"the time is {_shown(column.iloc[row])}",
             expected="an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
             instead=_REPAIR,
         )
