@@ -9,8 +9,10 @@ from gafcnn.errors import BarsError, DownloadError, GafcnnError, LeakError, Stor
 
 
 def test_a_message_is_one_sentence_of_three_parts() -> None:
-    error = BarsError.at("bars.csv", 17, "close is NaN", expected="a price", instead="drop the row")
-    assert str(error) == "bars.csv, row 17: close is NaN; expected a price; drop the row."
+    error = BarsError.at(
+        "bars.csv", "line 17", "close is NaN", expected="a price", instead="drop the row"
+    )
+    assert str(error) == "bars.csv, line 17: close is NaN; expected a price; drop the row."
 
 
 @pytest.mark.parametrize(

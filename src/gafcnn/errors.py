@@ -52,9 +52,9 @@ class BarsError(GafcnnError):
     """Bars that cannot be trusted."""
 
     @classmethod
-    def at(cls, source: object, row: object, found: str, *, expected: str, instead: str) -> Self:
-        """The same sentence, opened by the file (or other source) and the row at fault."""
-        return cls(f"{source}, row {row}: {found}", expected=expected, instead=instead)
+    def at(cls, source: object, place: str, found: str, *, expected: str, instead: str) -> Self:
+        """The same sentence, opened by the file (or other source) and the row or line at fault."""
+        return cls(f"{source}, {place}: {found}", expected=expected, instead=instead)
 
 
 class DownloadError(BarsError):

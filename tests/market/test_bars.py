@@ -130,6 +130,13 @@ def test_high_and_low_enclose_the_bar(bar: tuple[float, ...], extreme: str) -> N
         check_bars(frame, "walk.csv")
 
 
+def test_a_column_that_is_missing_is_named() -> None:
+    with pytest.raises(
+        BarsError, match="^walk.csv has no column low or volume; expected open, high, low, close"
+    ):
+        check_bars(_frame(20).drop(columns=["low", "volume"]), "walk.csv")
+
+
 def test_a_bar_without_trades_is_a_bar() -> None:
     frame = _frame(20)
     frame.iloc[4] = [5.0, 5.0, 5.0, 5.0, 0.0]
@@ -202,7 +209,7 @@ def test_ten_equal_gaps_in_a_row_are_another_interval(long: int, refused: bool) 
         assert len(gaps(check_bars(frame, "walk.csv"))) == long
 
 
-@pytest.mark.parametrize("asked", ["30s", "5min", "7min", "0s"])
+@pytest.mark.parametrize("asked", ["30s", "5min", "7min"])
 def test_an_interval_that_contradicts_the_bars_is_refused(asked: str) -> None:
     with pytest.raises(BarsError, match="^walk.csv holds bars of 1min; expected bars of"):
         check_bars(_frame(20), "walk.csv", asked)
@@ -211,6 +218,8 @@ def test_an_interval_that_contradicts_the_bars_is_refused(asked: str) -> None:
 def test_an_interval_that_is_none_is_an_option_at_fault() -> None:
     with pytest.raises(ConfigError, match="market.interval is 'often'"):
         check_bars(_frame(20), "walk.csv", "often")
+    with pytest.raises(ConfigError, match="^market.interval is 0min; expected the time between"):
+        check_bars(_frame(20), "walk.csv", "0min")
 
 
 def test_the_interval_can_be_told_where_gaps_outnumber_bars() -> None:

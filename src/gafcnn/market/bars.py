@@ -15,10 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.durations import Duration, duration, multiple, spelled
-from gafcnn.errors import BarsError
+from gafcnn.errors import BarsError, ConfigError
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
+
+REPAIR = "repair the row, or leave it out: a gap is allowed"
+"""What to do about a row at fault."""
 
 # a century around today, so that no sum or difference of two times overflows int64 nanoseconds
 _EARLIEST = pd.Timestamp("1970-01-01", tz="UTC")
@@ -34,16 +37,17 @@ class Origin:
 
     Attributes:
         source: The file, or what else the rows were taken from.
-        numbers: The user's number of each row, shape (n,); by default they count from 0.
+        lines: The number of each row's line in a text, shape (n,); without them, rows are told,
+            counted from 0.
     """
 
     source: object
-    numbers: NDArray[np.int64] | None = None
+    lines: NDArray[np.int64] | None = None
 
     def fault(self, row: int, found: str, *, expected: str, instead: str) -> BarsError:
         """The error that names the row in the user's count."""
-        number = row if self.numbers is None else self.numbers[row]
-        return BarsError.at(self.source, number, found, expected=expected, instead=instead)
+        place = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+        return BarsError.at(self.source, place, found, expected=expected, instead=instead)
 
 
 def check_bars(
@@ -58,8 +62,10 @@ def check_bars(
 
     Raises:
         BarsError: Naming source, row, value and remedy.
+        ConfigError: `interval` is none.
     """
     origin = source if isinstance(source, Origin) else Origin(source)
+    _check_columns(frame, origin)
     if len(frame) < 2:
         raise BarsError(
             f"{origin.source} holds {len(frame) or 'no'} bar{'s' * (len(frame) != 1)}",
@@ -73,6 +79,22 @@ def check_bars(
     _check_volume(bars, origin)
     bars.attrs = {"interval": _check_interval(_steps(bars), origin, interval)}
     return bars
+
+
+def bar_interval(value: Duration) -> pd.Timedelta:
+    """The length of a bar, from the value of the option `market.interval`.
+
+    Raises:
+        ConfigError: `value` is no length of time, or of no length.
+    """
+    interval = duration("market.interval", value)
+    if interval == pd.Timedelta(0):
+        raise ConfigError(
+            f"market.interval is {value}",
+            expected="the time between two bars, which is more than none",
+            instead="write market.interval=1min, say",
+        )
+    return interval
 
 
 def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
@@ -121,7 +143,7 @@ def resample(bars: pd.DataFrame, interval: Duration) -> pd.DataFrame:
         ConfigError: The interval is no multiple of the bars' own.
         BarsError: Fewer than two coarse bars are whole.
     """
-    coarse = duration("market.interval", interval)
+    coarse = bar_interval(interval)
     count = multiple("market.interval", coarse, interval_of(bars))
     if count == 1:
         return bars
@@ -186,7 +208,7 @@ def _utc(index: pd.Index, origin: Origin) -> pd.DatetimeIndex:
             # numpy spells any time, pandas only those of the years 1 to 9999
             f"the time is {index.to_numpy(f'datetime64[{index.unit}]')[row]}",
             expected=f"one from {_EARLIEST.year} to {_LATEST.year}",
-            instead="repair the row, or leave it out: a gap is allowed",
+            instead=REPAIR,
         )
     return _from_nanoseconds(index.to_numpy("datetime64[ns]").view(np.int64))
 
@@ -199,6 +221,16 @@ def no_timezone(origin: Origin, row: int, time: object) -> BarsError:
         expected="UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
         instead="write the times with their offset",
     )
+
+
+def _check_columns(frame: pd.DataFrame, origin: Origin) -> None:
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        raise BarsError(
+            f"{origin.source} has no column {' or '.join(missing)}",
+            expected=", ".join(COLUMNS),
+            instead="add it, or rename the one that is meant",
+        )
 
 
 def _check_order(bars: pd.DataFrame, origin: Origin) -> None:
@@ -242,7 +274,7 @@ def _bad_bar(
         row,
         f"{told} at {bars.index[row]}",
         expected=expected,
-        instead="repair the row, or leave it out: a gap is allowed",
+        instead=REPAIR,
     )
 
 
@@ -250,7 +282,7 @@ def _check_interval(
     steps: NDArray[np.int64], origin: Origin, asked: Duration | None
 ) -> pd.Timedelta:
     usual = _most_common(steps)
-    interval = usual if asked is None else duration("market.interval", asked)
+    interval = usual if asked is None else bar_interval(asked)
     if not (steps == interval.value).any():
         raise BarsError(
             f"{origin.source} holds bars of {spelled(usual)}",

@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from gafcnn.durations import Duration, duration, spelled
 from gafcnn.errors import BarsError, ConfigError, DownloadError
-from gafcnn.files import write_json
+from gafcnn.files import waiting_for, write_json
 from gafcnn.market.bars import check_bars
 from gafcnn.market.klines import Klines
 from gafcnn.market.parts import DAY, keep, missing_stretches, read_parts, utc_time
-from gafcnn.market.sources import Market
+from gafcnn.market.sources import Market, check_symbol, count_bars
+from gafcnn.progress import counting
 
 RECORD, LOCK = "download.json", ".lock"
 
-_MOST_DAYS = 10_000  # no exchange is as old
-
 # the clocks of exchange and machine differ a little, and the newest bar may come a little late
 _SETTLED = timedelta(seconds=10)
-
-log = logging.getLogger(__name__)
 
 
 def from_exchange(
@@ -57,7 +41,8 @@ def from_exchange(
 
     The first download pins its end, so that the same command gives the same bars later. A download
     that was broken off goes on where it was. Bars that the exchange lacks are gaps; a symbol listed
-    later than the period begins at its first bar; bars not yet closed are left out.
+    later than the period begins at its first bar; bars not yet closed, by the clock of this
+    machine, are left out.
 
     Args:
         symbol: The name that stores and predictions carry.
@@ -71,17 +56,18 @@ def from_exchange(
         url: Base address of a mirror of the exchange's API; by default the exchange's own.
 
     Raises:
-        ConfigError: Interval, days or end make no period.
+        ConfigError: The symbol is no plain name, or interval, days or end make no period.
         DownloadError: The exchange cannot be reached or does not answer with bars; what has come
             until then is kept.
         BarsError: The bars on disk are damaged, or those of the exchange cannot be trusted.
     """
+    check_symbol(symbol)
     step = _checked_interval(interval)
     place = Path(folder) / f"{symbol}_{spelled(step)}"
     with _sole_user(place):
         record = _recorded(place, exchange, pair)
         until = _end(record, end, step, refresh=refresh)
-        since = until - _length(days, step)
+        since = until - count_bars(days, step) * step
         if record is None or refresh:
             record = _record(exchange, pair, step, since, until)
         missing = missing_stretches(place, since, until)
@@ -110,17 +96,6 @@ def _checked_interval(interval: Duration) -> pd.Timedelta:
             instead="set market.interval to one that the exchange offers",
         )
     return step
-
-
-def _length(days: float, step: pd.Timedelta) -> pd.Timedelta:
-    a_day = DAY // step
-    if not isinstance(days, int | float) or not 2 / a_day <= days <= _MOST_DAYS:
-        raise ConfigError(
-            f"market.days is {days}",
-            expected=f"two bars of {spelled(step)} at least, and {_MOST_DAYS} days at most",
-            instead="set market.days to 180, say",
-        )
-    return step * int(days * a_day)
 
 
 def _end(
@@ -200,8 +175,9 @@ def _download(
 ) -> None:
     step = duration("market.interval", record["interval"])
     total = sum((end - begin) // step for begin, end in missing)
+    name = f"bars {record['pair']}"
     klines = Klines(record["exchange"], record["pair"], step, url, kept=place)
-    with closing(klines), _bar(f"bars {record['pair']}", total) as advance:
+    with closing(klines), counting(name, total, "bars") as advance:
         for begin, end in missing:
             for bars, since, until in klines.pages(begin, end):
                 _keep_record(place, record)  # not before an answer: a misspelt pair is not pinned
@@ -213,7 +189,7 @@ def _download(
 def _sole_user(place: Path) -> Iterator[None]:
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with _locked(place):
+        with waiting_for(place / LOCK, f"another process, which is downloading to {place}"):
             yield
     except OSError as error:
         raise BarsError(
@@ -221,34 +197,3 @@ def _sole_user(place: Path) -> Iterator[None]:
             expected="a folder with room, or a place where one can be made",
             instead="set paths.data to such a place",
         ) from error
-
-
-@contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    lock = FileLock(place / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("waiting for another process, which is downloading to %s", place)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} bars/s")
-
-
-@contextmanager
-def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda bars: bar.advance(task, bars)

@@ -19,7 +19,8 @@ from gafcnn.errors import DownloadError
 from gafcnn.market.bars import COLUMNS
 
 _PAGE = 1000  # bars
-_ATTEMPTS = 6
+_FIRST_ATTEMPTS = 3  # until it has answered once: there may be no network at all
+_ATTEMPTS = 6  # from then on
 _FIRST_PAUSE = 1.0  # seconds; doubled from attempt to attempt
 _PATIENCE = 600.0  # seconds; an exchange that asks for more has banned the address
 
@@ -48,6 +49,7 @@ class Klines:
         self, exchange: str, pair: str, interval: pd.Timedelta, url: str | None, kept: Path
     ) -> None:
         self.pair, self.interval, self.kept = pair, interval, kept
+        self._attempts = _FIRST_ATTEMPTS
         self._client = _client(exchange, url)
         self._timeframe = _timeframe(self._client, interval)
         self._page = _page(self._client)
@@ -94,19 +96,22 @@ class Klines:
         import ccxt
 
         why = ""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             self._client.last_response_headers = self._client.last_json_response = None
             try:
-                return ask(*args)
+                answer = ask(*args)
             except (ccxt.OperationFailed, _AnswerError) as error:
                 why = _reason(error)
                 pause = max(_FIRST_PAUSE * 2**attempt, self._retry_after())
             except ccxt.BaseError as error:
                 raise self._error(_reason(error), f"{self.pair} bars") from error
+            else:
+                self._attempts = _ATTEMPTS
+                return answer
             if pause > _PATIENCE:
                 why = f"{why}; it asks to wait {pause:,.0f} s"
                 break
-            if attempt < _ATTEMPTS - 1:
+            if attempt < self._attempts - 1:
                 log.info("%s; asking again in %.1f s", why, pause)
                 time.sleep(pause)
         raise self._error(f"{self._client.id} cannot be asked for {self.pair} ({why})", "bars")

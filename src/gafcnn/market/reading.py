@@ -22,20 +22,14 @@ from numpy.typing import NDArray
 from gafcnn.durations import Duration
 from gafcnn.errors import BarsError
 from gafcnn.files import replacing
-from gafcnn.market.bars import COLUMNS, Origin, check_bars, interval_of, no_timezone
+from gafcnn.market.bars import COLUMNS, REPAIR, Origin, check_bars, interval_of
+from gafcnn.market.columns import to_numbers, to_times
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
 _TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
 
 # Binance's klines come without a header, in this order
 _KLINE = ("open_time", *COLUMNS)
-
-# an epoch's unit is told by its size: the seconds from 1973 to 2100 are no milliseconds since 1970
-_UNITS = ("s", "ms", "us", "ns")
-_EPOCHS = (1e8, 4.1e9)
-
-# the end of a time with an offset, and not of a date, which ends in a hyphen and digits as well
-_OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 # klines shrink five- to tenfold, and no market has two centuries of minutes: what unpacks to more
 # than that is made to fill the memory
@@ -50,8 +44,6 @@ _NUMBER_TYPES = (
     pa.types.is_large_string,
 )
 _TIME_TYPES = (pa.types.is_timestamp, pa.types.is_date)
-
-_REPAIR = "repair the row, or leave it out: a gap is allowed"
 
 _Table = tuple[pd.DataFrame, NDArray[np.int64] | None]
 
@@ -71,19 +63,20 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
         Bars, see `gafcnn.market.bars`.
 
     Raises:
-        BarsError: Naming file, row, value and remedy. Rows are counted as an editor counts the
-            lines of a csv, from 1, and from 0 in other formats.
+        BarsError: Naming file, row, value and remedy: the line of a csv, counted from 1 as an
+            editor does, or the row of another format, counted from 0.
+        ConfigError: `interval` is none.
     """
     path = Path(path)
     try:
-        frame, numbers = _table(path)
+        frame, lines = _table(path)
     except BarsError:
         raise
     except Exception as error:  # whatever the parsers make of a damaged file
         raise _unreadable(path, error) from error
-    origin, time = Origin(path, numbers), frame.columns[0]
-    values = pd.DataFrame({name: _numbers(pd.Series(frame[name]), origin) for name in COLUMNS})
-    values.index = _times(pd.Series(frame[time]), origin)
+    origin, time = Origin(path, lines), frame.columns[0]
+    values = pd.DataFrame({name: to_numbers(pd.Series(frame[name]), origin) for name in COLUMNS})
+    values.index = to_times(pd.Series(frame[time]), origin)
     bars = check_bars(values, origin, interval)
     if time != "close_time":
         bars.index += interval_of(bars)
@@ -102,7 +95,7 @@ def write_bars(path: Path, bars: pd.DataFrame) -> None:
 
 
 def _table(path: Path) -> _Table:
-    """The columns that matter, as the file has them, and its numbers of their rows, if any."""
+    """The columns that matter, as the file has them, and the numbers of its lines, if any."""
     if not path.is_file():
         raise BarsError(
             f"{path} is {'a folder' if path.is_dir() else 'not a file'}",
@@ -193,7 +186,7 @@ def _check_text(path: Path, content: bytes) -> None:
     except UnicodeDecodeError as error:
         raise BarsError.at(
             path,
-            len(content[: error.start + 1].splitlines()),
+            f"line {len(content[: error.start + 1].splitlines())}",
             f"the byte {content[error.start : error.start + 1]!r} is no text",
             expected="UTF-8",
             instead="save the file as UTF-8, or fetch it again",
@@ -211,11 +204,11 @@ def _parsed_rows(path: Path, names: list[str], rows: list[tuple[int, bytes]]) ->
             ragged[0].number - 1,
             f"it has {ragged[0].actual_columns} cells",
             expected=f"{len(names)}, as in the file's first row",
-            instead=_REPAIR,
+            instead=REPAIR,
         )
     if table.num_rows != len(rows):
         raise _unreadable(path, "it has a quotation mark that is not closed in its line")
-    return _frame(path, table, columns), origin.numbers
+    return _frame(path, table, columns), origin.lines
 
 
 def _cells(
@@ -288,89 +281,3 @@ def _unreadable(path: Path, why: object) -> BarsError:
         expected="a whole file of bars",
         instead="fetch it again",
     )
-
-
-# --- columns to numbers and times -----------------------------------------------------------------
-
-
-def _numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
-    numbers = _as_numbers(column).to_numpy("float64")
-    # a NaN that was one in the file is judged as any other price or volume, by check_bars
-    wrong = np.isnan(numbers) & (column.dtype.kind not in "iuf")
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise origin.fault(
-            row,
-            f"{column.name} is {_shown(column.iloc[row])}",
-            expected="a number",
-            instead=_REPAIR,
-        )
-    return numbers
-
-
-def _as_numbers(column: pd.Series) -> pd.Series:
-    """Numbers as they are; of everything else, what its text says (NaN where that is none)."""
-    if column.dtype.kind in "iuf":
-        return column
-    return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
-
-
-def _shown(cell: object) -> str:
-    return reprlib.repr(str(cell))
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    if isinstance(column.dtype, pd.StringDtype):
-        return column
-    return pd.Series([str(cell) for cell in column], dtype="str")
-
-
-def _times(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
-    """Times of any notation, tz-aware."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return pd.DatetimeIndex(column)
-    if column.dtype.kind == "M":
-        raise no_timezone(origin, 0, column.iloc[0])
-    # the first row tells what all of them should be
-    if _as_numbers(column.head(1)).notna().all():
-        return _from_epochs(column, origin)
-    return _from_iso(column, origin)
-
-
-def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
-    epochs = _as_numbers(column)
-    values = epochs.to_numpy("float64")
-    units = np.full(len(values), -1)
-    for k in range(len(_UNITS)):
-        earliest, latest = (second * 1e3**k for second in _EPOCHS)
-        units[(values >= earliest) & (values < latest)] = k
-    wrong = (units < 0) | (units != units[:1]) | (values != np.trunc(values))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise origin.fault(
-            row,
-            f"the time is {_shown(column.iloc[row])}",
-            expected=f"whole epochs, all of them in one of {', '.join(_UNITS)}, from 1973 on",
-            instead="write all times in ms since 1970",
-        )
-    whole = epochs.to_numpy("int64")
-    return pd.DatetimeIndex(pd.to_datetime(whole, unit=_UNITS[units[0]], utc=True))
-
-
-def _from_iso(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
-    texts = _texts(column).str.strip()
-    times = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-    unread = times.isna().to_numpy()
-    if unread.any():
-        row = int(unread.argmax())
-        raise origin.fault(
-            row,
-            f"the time is {_shown(column.iloc[row])}",
-            expected="an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
-            instead=_REPAIR,
-        )
-    naive = ~texts.str.contains(_OFFSET).to_numpy(dtype=bool)
-    if naive.any():
-        row = int(naive.argmax())
-        raise no_timezone(origin, row, texts.iloc[row])
-    return pd.DatetimeIndex(times)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,9 @@ from scipy.special import ndtr
 from gafcnn.durations import Duration, duration, multiple, spelled
 from gafcnn.errors import ConfigError
 from gafcnn.files import replacing, write_json
-from gafcnn.market.bars import check_bars
+from gafcnn.market.bars import bar_interval, check_bars
 from gafcnn.market.reading import write_bars
-from gafcnn.market.sources import Market
+from gafcnn.market.sources import Market, check_symbol, count_bars
 
 MEMORY = 8  # bars that the momentum of the next one is made of
 VOLATILITY = 6e-4  # a minute, of the log return: about 44 % a year
@@ -62,9 +61,10 @@ def simulate(
         Bars (see `gafcnn.market.bars`), and P(up) as float64 by close time, shape (n_bars,).
 
     Raises:
-        ConfigError: For a strength outside [0, 1), too few bars, or a horizon between two bars.
+        ConfigError: For a strength outside [0, 1), too few bars, an interval of no length, or a
+            horizon between two bars.
     """
-    interval = duration("market.interval", interval)
+    interval = bar_interval(interval)
     ahead = multiple("market.horizon", duration("market.horizon", horizon), interval)
     _check(n_bars, strength)
     moves, paths, volumes = (
@@ -97,10 +97,11 @@ def from_simulation(
     """A simulated market, kept as `folder/<symbol>_<interval>/{bars,oracle}.parquet`.
 
     Raises:
-        ConfigError: See `simulate`.
+        ConfigError: The symbol is no plain name, `days` is no number of days, or see `simulate`.
     """
-    interval = duration("market.interval", interval)
-    n_bars = int(timedelta(days=days) / interval)
+    check_symbol(symbol)
+    interval = bar_interval(interval)
+    n_bars = count_bars(days, interval)
     bars, oracle = simulate(n_bars, interval, strength, horizon, seed)
     made_of = {
         "n_bars": n_bars,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 
-from gafcnn.durations import Duration
+from gafcnn.durations import Duration, spelled
+from gafcnn.errors import ConfigError
 from gafcnn.market.bars import resample
 from gafcnn.market.reading import read_bars
+
+_MOST_DAYS = 10_000  # no exchange is as old
 
 
 @dataclass(frozen=True, eq=False)  # frames have no single answer to ==
@@ -31,7 +36,40 @@ def from_file(symbol: str, path: str | Path, interval: Duration | None = None) -
     """A market from a file of bars; with a coarser `interval` than the file's, resampled.
 
     Raises:
+        ConfigError: The symbol is no plain name.
         BarsError: See `read_bars` and `resample`.
     """
+    check_symbol(symbol)
     bars = read_bars(path)
     return Market(symbol, bars if interval is None else resample(bars, interval))
+
+
+def check_symbol(symbol: str) -> None:
+    """Assert that a symbol can be part of a file's name, and of a table, as it is.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not isinstance(symbol, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", symbol):
+        raise ConfigError(
+            f"market.symbol is {symbol!r}",
+            expected="letters, digits, dots, dashes and underscores, the first of them no dot",
+            instead="write market.symbol=BNBUSDT, say",
+        )
+
+
+def count_bars(days: float, interval: pd.Timedelta) -> int:
+    """How many whole bars these days hold.
+
+    Raises:
+        ConfigError: Fewer than two, or `days` is no number of days.
+    """
+    known = isinstance(days, int | float) and 0 < days <= _MOST_DAYS
+    count = int(timedelta(days=days) / interval) if known else 0
+    if count < 2:
+        raise ConfigError(
+            f"market.days is {days}",
+            expected=f"two bars of {spelled(interval)} at least, and {_MOST_DAYS} days at most",
+            instead="set market.days to 180, say",
+        )
+    return count

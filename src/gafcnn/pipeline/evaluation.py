@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from gafcnn.files import write_json
 from gafcnn.forecasts import average_seeds, ensemble, join, score_table, write_predictions
@@ -49,7 +49,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         joined[ORACLE] = oracle.reindex(joined["time"]).to_numpy()
         names.append(ORACLE)
 
-    test = joined[joined["split"] == "test"]
+    test = joined.query("split == 'test'")
     looks = record(study, "look", windows=list(members), rows=len(test))
     scores = score_table(test, names)
     metrics = {
@@ -71,10 +71,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
 
 def _oracle(run: Run) -> pd.Series | None:
     """P(up) as a simulated market itself knows it; None for a real one."""
-    market = OmegaConf.create(run.config["market"])
+    market = run.config["market"]
     if not market["_target_"].endswith("from_simulation"):
         return None
-    simulated: Market = made(market)
+    simulated: Market = made(DictConfig(market))
     return simulated.oracle
 
 

@@ -117,7 +117,7 @@ def _train(cfg: DictConfig, folder: Path, market: Market) -> None:
         p_up = _predict(trainer, module, data, folder / BEST)
     predictions = _predictions(cfg, market.symbol, samples, p_up)
     write_predictions(folder / PREDICTIONS, predictions)
-    val = score_rows(predictions[predictions["split"] == "val"], "p_up")
+    val = score_rows(predictions.query("split == 'val'"), "p_up")
     write_json(
         folder / METRICS,
         {
