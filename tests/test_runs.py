@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from gafcnn.errors import RunError
-from gafcnn.runs import claim, differences, find_runs, holding, load_run, record, run_name
+from gafcnn.runs import (
+    claim,
+    differences,
+    find_runs,
+    holding,
+    is_complete,
+    load_run,
+    record,
+    run_name,
+)
 
 CONFIG: dict[str, Any] = {
     "window": {"name": "30m"},
@@ -33,34 +42,47 @@ def test_a_run_is_named_by_what_it_is(given: dict[str, Any], name: str) -> None:
     assert run_name("30m", **given) == name
 
 
-def test_a_free_folder_is_claimed_and_gone_on_with(tmp_path: Path) -> None:
-    assert claim(tmp_path, CONFIG, overwrite=False) is False
-    assert claim(tmp_path, CONFIG, overwrite=False) is False  # killed before it was complete
-    (tmp_path / "metrics.json").write_text("{}")
-    assert claim(tmp_path, CONFIG, overwrite=False) is True
+def leave(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+
+
+def test_a_run_is_free_then_gone_on_with_then_complete(tmp_path: Path) -> None:
+    assert not is_complete(tmp_path, CONFIG)
+    claim(tmp_path, CONFIG, overwrite=False)
+    leave(tmp_path, "checkpoints/last.ckpt")
+    assert not is_complete(tmp_path, CONFIG)
+    leave(tmp_path, "metrics.json")
+    assert is_complete(tmp_path, CONFIG)
     assert load_run(tmp_path).config == CONFIG
 
 
 def test_another_run_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     claim(tmp_path, CONFIG, overwrite=False)
-    (tmp_path / "metrics.json").write_text('{"kept": true}')
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    leave(tmp_path, "metrics.json")
     other = CONFIG | {"model": {"lr": 1e-3, "network": {"freeze": ["layer1"]}}}
     with pytest.raises(RunError) as caught:
-        claim(tmp_path, other, overwrite=False)
+        is_complete(tmp_path, other)
     told = str(caught.value)
     assert "model.lr: 0.0001 -> 0.001" in told
     assert "study=..." in told
     assert "overwrite=true" in told
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_overwrite_throws_the_old_run_away(tmp_path: Path) -> None:
+def test_a_start_that_never_reached_a_checkpoint_holds_no_folder(tmp_path: Path) -> None:
     claim(tmp_path, CONFIG, overwrite=False)
-    (tmp_path / "metrics.json").write_text("{}")
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "notes.txt").write_text("the user's own")
-    assert claim(tmp_path, CONFIG | {"bars": "other"}, overwrite=True) is False
+    other = CONFIG | {"bars": "other"}
+    assert not is_complete(tmp_path, other)
+    claim(tmp_path, other, overwrite=False)
+    leave(tmp_path, "metrics.json")
+    assert load_run(tmp_path).config == other
+
+
+def test_overwrite_throws_the_old_run_away_and_nothing_else(tmp_path: Path) -> None:
+    claim(tmp_path, CONFIG, overwrite=False)
+    leave(tmp_path, "metrics.json", "checkpoints/last.ckpt", "notes.txt")
+    claim(tmp_path, CONFIG | {"bars": "other"}, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "notes.txt"]
 
 
@@ -89,8 +111,8 @@ def test_runs_are_found_by_window_and_the_missing_one_is_named(tmp_path: Path) -
     assert found == ["15m", "15m/seed=1"]
     with pytest.raises(RunError) as caught:
         find_runs(study, "30m")
-    assert "study bnb has no run for window 30m, only 15m, 60m" in str(caught.value)
-    assert "python train.py study=bnb window=30m" in str(caught.value)
+    assert "study bnb has no run for window 30m, only for 15m, 60m" in str(caught.value)
+    assert "give the command that trained the others window=30m" in str(caught.value)
     assert "windows=[15m,60m]" in str(caught.value)
     with pytest.raises(RunError, match=r"there is no study bnbb in .*; expected one of bnb;"):
         find_runs(tmp_path / "bnbb", "15m")
@@ -115,3 +137,6 @@ def test_the_ledger_counts_each_kind_of_event(tmp_path: Path) -> None:
     assert record(tmp_path, "train", run="30m") == 2
     lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["train", "look", "train"]
+    with (tmp_path / "ledger.jsonl").open("a") as ledger:
+        ledger.write('{"event": "look", "ti\n')  # cut short by a crash
+    assert record(tmp_path, "look") == 3

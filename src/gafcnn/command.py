@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -23,6 +24,8 @@ from gafcnn.runs import run_name
 
 Task = Callable[[DictConfig], Any]
 
+log = logging.getLogger(__name__)
+
 # these have a place of their own in a run's name
 _NAMED_ANYWAY = {"window", "window.name", "seed", "split.fold", "study"}
 
@@ -30,8 +33,8 @@ _NAMED_ANYWAY = {"window", "window.name", "seed", "split.fold", "study"}
 def main(name: str, conf: Path) -> None:
     """Run `gafcnn.pipeline.<name>` over `conf/<name>.yaml` composed with the overrides typed.
 
-    What gafcnn or Hydra refuses ends in one sentence on the standard error and exit code 1;
-    HYDRA_FULL_ERROR=1 shows the traceback as well.
+    Whatever is refused, by gafcnn, Hydra or a library, ends in one sentence on the standard error
+    and exit code 1; HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
         name: The command: prepare, train or evaluate.
@@ -41,16 +44,20 @@ def main(name: str, conf: Path) -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a trimmed traceback of its own
     try:
-        _name_sweep(sys.argv)
+        if name in ("train", "prepare"):
+            _name_sweep(sys.argv)
         run = hydra.main(version_base="1.3", config_path=str(conf.resolve()), config_name=name)
-        run(_task(name, full_error=full_error))()
-    except (GafcnnError, HydraException, OmegaConfBaseException) as error:
+        run(_task(name, conf, full_error=full_error))()
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where this one was", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except Exception as error:
         if full_error:
             raise
         sys.exit(f"error: {_sentence(error, name, conf)}")
 
 
-def _task(name: str, *, full_error: bool) -> Task:
+def _task(name: str, conf: Path, *, full_error: bool) -> Task:
     """The command; where it refuses it ends at once, unless the other jobs of a sweep wait."""
 
     def told(config: DictConfig) -> Any:
@@ -60,10 +67,14 @@ def _task(name: str, *, full_error: bool) -> Task:
 
         try:
             return getattr(pipeline, name)(config)
-        except GafcnnError as error:
-            if full_error or HydraConfig.get().mode == RunMode.MULTIRUN:
+        except Exception as error:
+            if full_error:
                 raise
-            sys.exit(f"error: {error}")
+            sentence = _sentence(error, name, conf)
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # told at once; the other jobs go on
+                log.error("error: %s", sentence)
+                raise
+            sys.exit(f"error: {sentence}")
 
     return told
 
@@ -72,6 +83,9 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
     """What gafcnn, Hydra or OmegaConf refuses: found, expected, what to type instead."""
     if isinstance(error, GafcnnError):
         return str(error)
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        found = f"{type(error).__name__}: {error}".splitlines()[0]
+        return f"{found}; expected to go on; HYDRA_FULL_ERROR=1 in front shows where it was."
     told = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(told)
     if no_value := re.search(r"Missing mandatory value: (\S+)", text):
@@ -84,13 +98,15 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
             f"{group} has no option {option}; expected one of {known}; type {group}=<one of them>"
         )
     if no_key := re.search(r"Could not override '([^']+)'", text):
-        near = get_close_matches(no_key[1], _keys(name, conf), n=1)
+        near = get_close_matches(no_key[1], _keys(name, conf) - {no_key[1]}, n=1)
         instead = f"did you mean {near[0]}?" if near else "--cfg job lists them."
         return f"there is no key {no_key[1]}; expected one that conf/{name}.yaml has; {instead}"
+    if "Ambiguous value" in text:
+        return f"{told[0].rstrip('.:')}; expected one value; add -m in front for a sweep over them."
     return f"{told[0].rstrip('.:')}; expected KEY=VALUE pairs of conf/{name}.yaml; see --help."
 
 
-def _keys(name: str, conf: Path) -> list[str]:
+def _keys(name: str, conf: Path) -> set[str]:
     """All keys and groups of a command's configuration."""
     with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         composed = hydra.compose(name)
@@ -101,7 +117,7 @@ def _keys(name: str, conf: Path) -> list[str]:
             if isinstance(child := node._get_node(key), DictConfig):
                 yield from walk(child, f"{prefix}{key}.")
 
-    return [*walk(composed, ""), *(path.name for path in conf.iterdir() if path.is_dir())]
+    return {*walk(composed, ""), *(path.name for path in conf.iterdir() if path.is_dir())}
 
 
 def _name_sweep(argv: list[str]) -> None:
@@ -115,7 +131,7 @@ def _name_sweep(argv: list[str]) -> None:
         if override.is_sweep_override()
     ]
     if names := [key for key in swept if key not in _NAMED_ANYWAY]:
-        argv.append(f"swept=[{','.join(names)}]")
+        argv.insert(argv.index(typed[0]), f"swept=[{','.join(names)}]")
 
 
 def _run_name(*, _root_: DictConfig) -> str:

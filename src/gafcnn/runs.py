@@ -126,17 +126,17 @@ def find_runs(study: Path, window: str) -> list[Run]:
         raise RunError(
             f"there is no study {study.name} in {study.parent}",
             expected=f"one of {known}" if known else "a study that was trained",
-            instead=f"correct the name, or train it with python train.py study={study.name} ...",
+            instead=f"correct the name, or give a training study={study.name}",
         )
     runs = [load_run(path.parent) for path in sorted((study / window).rglob(CONFIG))]
     if not runs:
         found = sorted({path.parent.relative_to(study).parts[0] for path in study.rglob(CONFIG)})
-        others = f", only {', '.join(found)}" if found else ""
-        instead = f"or evaluate with windows=[{','.join(found)}]" if found else "then evaluate"
+        others = f", only for {', '.join(found)}" if found else ""
+        instead = f", or evaluate with windows=[{','.join(found)}]" if found else ""
         raise RunError(
             f"study {study.name} has no run for window {window}{others}",
             expected="a finished run for each window that is evaluated",
-            instead=f"run python train.py study={study.name} window={window}, {instead}",
+            instead=f"give the command that trained the others window={window}{instead}",
         )
     return runs
 
@@ -169,23 +169,16 @@ def holding(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Make a folder this run's own, and say whether the run is complete already.
-
-    A free folder is given the config; one with the same config is gone on with; one with another
-    is refused, or emptied where `overwrite` says so.
+def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder holds this very run, finished; False where it is free or to be gone on with.
 
     Raises:
-        RunError: Where the folder holds a run of another config.
+        RunError: Where it holds a run of another config that has got as far as a checkpoint.
     """
-    if overwrite:
-        _clear(folder)
-    path = folder / CONFIG
-    if not path.is_file():
-        with replacing(path) as beside:
-            beside.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    begun = (folder / LAST).is_file() or (folder / METRICS).is_file()
+    if not (begun and (folder / CONFIG).is_file()):
         return False
-    held = yaml.safe_load(path.read_text(encoding="utf-8"))
+    held = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     if differing := differences(held, config):
         shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
         raise RunError(
@@ -194,6 +187,14 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> bool:
             instead="keep both with study=..., or throw the old one away with overwrite=true",
         )
     return (folder / METRICS).is_file()
+
+
+def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Make a folder this run's own: write its config, after clearing away what is overwritten."""
+    if overwrite:
+        _clear(folder)
+    with replacing(folder / CONFIG) as beside:
+        beside.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
 
 
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -232,4 +233,5 @@ def record(study: Path, event: str, **facts: Any) -> int:
     with (study / LEDGER).open("a", encoding="utf-8") as ledger:
         ledger.write(json.dumps(line) + "\n")
     lines = (study / LEDGER).read_text(encoding="utf-8").splitlines()
-    return sum(json.loads(entry)["event"] == event for entry in lines)
+    # by the beginning of the line: a line cut short by a crash still counts, and breaks nothing
+    return sum(entry.startswith(f'{{"event": "{event}"') for entry in lines)

@@ -96,8 +96,7 @@ def test_members_of_other_horizons_are_refused_by_name(predictions: Make) -> Non
     assert str(error) == (
         "30m and 15m disagree on known_at for 40 of 40 shared rows, first BNBUSDT "
         "2025-06-20 00:00 UTC, val (+15 min against +30 min); expected one horizon for all "
-        "members; train them with the same market, label and split, for instance "
-        "`python train.py -m window=30m,15m overwrite=true`."
+        "members; train them with the same market, label and split, in a study of their own."
     )
 
 
@@ -120,8 +119,7 @@ def test_members_of_other_labels_are_refused_by_name(predictions: Make) -> None:
     assert str(refusal({"15m": frame, "30m": other})) == (
         "15m and 30m disagree on label for 10 of 40 shared rows, first BNBUSDT 2025-06-23 "
         "00:30 UTC, fold 3, test (1 against null); expected one label for all members; train them "
-        "with the same market, label and split, for instance "
-        "`python train.py -m window=15m seed=42,7 split.fold=3 overwrite=true`."
+        "with the same market, label and split, in a study of their own."
     )
 
 

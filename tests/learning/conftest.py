@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.images import build_store
+from gafcnn.images import ImageStore, build_store
 from gafcnn.samples import Chronological, Direction, LabelledSamples, Window
 
 
@@ -31,8 +29,7 @@ def samples(bars: pd.DataFrame) -> LabelledSamples:
 
 
 @pytest.fixture(scope="session")
-def store(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def store(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """16-pixel images of 15 minutes."""
     folder = tmp_path_factory.mktemp("store") / "RANDOM_15m"
-    build_store(folder, bars, Window("15m", "15min"), size=16, progress=False)
-    return folder
+    return build_store(folder, bars, Window("15m", "15min"), size=16, progress=False)

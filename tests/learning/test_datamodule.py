@@ -4,17 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from gafcnn.errors import LeakError, LearningError, StoreError
-from gafcnn.images import open_store
+from gafcnn.images import ImageStore, build_store
 from gafcnn.learning import GafDataModule
-from gafcnn.samples import NULL, LabelledSamples
+from gafcnn.samples import NULL, LabelledSamples, Window
 
 
 @pytest.fixture
-def data(store: Path, samples: LabelledSamples) -> GafDataModule:
+def data(store: ImageStore, samples: LabelledSamples) -> GafDataModule:
     module = GafDataModule(store, samples, batch_size=32)
     module.setup("fit")
     return module
@@ -27,23 +28,22 @@ def test_training_and_validation_see_labelled_samples_only(data: GafDataModule) 
 
 
 def test_prediction_sees_every_sample_of_validation_and_test_in_order(
-    data: GafDataModule, store: Path, samples: LabelledSamples
+    data: GafDataModule, store: ImageStore, samples: LabelledSamples
 ) -> None:
-    stored = open_store(store)
     for loader, positions in zip(
         data.predict_dataloader(), (samples.split.val, samples.split.test), strict=True
     ):
         images = torch.cat([images for images, _ in loader])
         labels = torch.cat([labels for _, labels in loader])
-        assert torch.equal(images, torch.from_numpy(np.array(stored.images[positions])))
+        assert torch.equal(images, torch.from_numpy(np.array(store.images[positions])))
         assert (labels == NULL).any()
 
 
 def test_images_are_read_from_the_memory_map_and_scaled_where_they_are_used(
     data: GafDataModule,
 ) -> None:
-    assert isinstance(data.images, np.memmap)
-    assert not data.images.flags.writeable
+    assert isinstance(data.store.images, np.memmap)
+    assert not data.store.images.flags.writeable
     images, labels = next(iter(data.train_dataloader()))
     assert images.dtype == torch.int8
     scaled, _ = data.on_after_batch_transfer((images, labels), 0)
@@ -52,24 +52,42 @@ def test_images_are_read_from_the_memory_map_and_scaled_where_they_are_used(
     assert scaled.abs().max() <= 1
 
 
-def test_a_split_that_leaks_is_refused_at_set_up(store: Path, samples: LabelledSamples) -> None:
+def test_a_split_that_leaks_is_refused_at_set_up(
+    store: ImageStore, samples: LabelledSamples
+) -> None:
     reaching = np.append(samples.split.train, samples.split.val[0] - 1)
     leaking = replace(samples, split=replace(samples.split, train=reaching))
     with pytest.raises(LeakError):
         GafDataModule(store, leaking).setup("fit")
 
 
-def test_a_store_of_other_decision_times_is_refused(store: Path, samples: LabelledSamples) -> None:
+def test_a_store_of_other_decision_times_is_refused(
+    store: ImageStore, samples: LabelledSamples
+) -> None:
     later = samples.times + np.timedelta64(1, "m")
     known_at = samples.outcomes.known_at + np.timedelta64(1, "m")
     other = replace(samples, times=later, outcomes=replace(samples.outcomes, known_at=known_at))
-    with pytest.raises(StoreError, match="not those of the bars"):
+    with pytest.raises(StoreError, match="not the bars'"):
         GafDataModule(store, other).setup("fit")
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_a_batch_that_cannot_be_filled_is_refused(
-    store: Path, samples: LabelledSamples, size: int
+    store: ImageStore, samples: LabelledSamples, size: int
 ) -> None:
     with pytest.raises(LearningError, match=f"model.batch_size={size} with"):
         GafDataModule(store, samples, batch_size=size)
+
+
+def test_a_store_written_anew_at_its_place_does_not_change_what_is_read(
+    bars: pd.DataFrame, samples: LabelledSamples, tmp_path: Path
+) -> None:
+    """Another run of the same symbol and window may want other images while this one trains."""
+    window = Window("15m", "15min")
+    data = GafDataModule(build_store(tmp_path, bars, window, size=16, progress=False), samples)
+    before = np.array(data.store.images)
+    other = build_store(tmp_path, bars * 2 - bars**1.01, window, size=16, progress=False)
+    assert not np.array_equal(other.images, before)
+    data.setup("predict")
+    got = torch.cat([images for images, _ in data.predict_dataloader()[0]]).numpy()
+    np.testing.assert_array_equal(got, before[samples.split.val])

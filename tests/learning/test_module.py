@@ -7,10 +7,11 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from sklearn import metrics
 
-from gafcnn.learning import EpochSeed, GafDataModule, GafModule, Throughput
+from gafcnn.images import ImageStore
+from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
 from gafcnn.samples import LabelledSamples
 
 SMALL = {"name": "small_cnn", "channels": 2, "outputs": 1, "size": 16, "width": 4}
@@ -23,17 +24,22 @@ pytestmark = [
 
 
 def fit(
-    folder: Path, store: Path, samples: LabelledSamples, epochs: int, **more: Any
+    folder: Path,
+    store: ImageStore,
+    samples: LabelledSamples,
+    epochs: int,
+    callbacks: Any = None,
+    **more: Any,
 ) -> tuple[lightning.Trainer, GafModule]:
     torch.manual_seed(0)
     module = GafModule(SMALL, lr=1e-2)
-    checkpoint = ModelCheckpoint(
-        folder, monitor="val/loss", filename="best", save_last=True, enable_version_counter=False
+    last = ModelCheckpoint(
+        folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=False
     )
     trainer = lightning.Trainer(
         max_epochs=5,
         limit_train_batches=8,
-        callbacks=[EpochSeed(0), Throughput(), checkpoint, StopAfter(epochs)],
+        callbacks=[EpochSeed(0), Throughput(), last, StopAfter(epochs), *(callbacks or [])],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -49,11 +55,12 @@ class StopAfter(lightning.Callback):
         self.epochs = epochs
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
-        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+        if trainer.current_epoch + 1 >= self.epochs:
+            trainer.should_stop = True
 
 
 def test_a_training_that_stops_and_goes_on_ends_bit_for_bit_as_one_that_did_not(
-    tmp_path: Path, store: Path, samples: LabelledSamples
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
 ) -> None:
     _, undisturbed = fit(tmp_path / "a", store, samples, 5)
     fit(tmp_path / "b", store, samples, 2)
@@ -65,8 +72,26 @@ def test_a_training_that_stops_and_goes_on_ends_bit_for_bit_as_one_that_did_not(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_training_that_early_stopping_ended_stays_ended(
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+) -> None:
+    def stopping() -> list[Any]:
+        never = EarlyStopping(
+            "val/loss", patience=1, min_delta=100.0, check_on_train_epoch_end=False
+        )  # nothing gains that much
+        return [never, StopWhereStopped()]
+
+    trainer, ended = fit(tmp_path, store, samples, 5, stopping())
+    assert trainer.current_epoch == 2
+    last = str(tmp_path / "last.ckpt")
+    again, resumed = fit(tmp_path, store, samples, 5, stopping(), ckpt_path=last)
+    assert again.global_step == trainer.global_step
+    one, other = ended.state_dict(), resumed.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_checkpoint_loads_without_running_code_and_predicts_the_same(
-    tmp_path: Path, store: Path, samples: LabelledSamples
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
 ) -> None:
     _, module = fit(tmp_path, store, samples, 1)
     path = tmp_path / "last.ckpt"
@@ -78,7 +103,7 @@ def test_a_checkpoint_loads_without_running_code_and_predicts_the_same(
 
 
 def test_logged_metrics_are_sklearn_s_on_labelled_validation(
-    tmp_path: Path, store: Path, samples: LabelledSamples
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
 ) -> None:
     trainer, module = fit(tmp_path, store, samples, 1)
     data = GafDataModule(store, samples, 32)
@@ -104,7 +129,7 @@ def test_logits_between_zero_and_one_are_not_taken_for_probabilities() -> None:
 
 
 def test_throughput_leaves_out_the_first_epoch(
-    tmp_path: Path, store: Path, samples: LabelledSamples
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
 ) -> None:
     one, _ = fit(tmp_path / "one", store, samples, 1)
     two, _ = fit(tmp_path / "two", store, samples, 2)

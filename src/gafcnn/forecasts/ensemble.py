@@ -94,10 +94,10 @@ def _check_names(members: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    windows = _listed(check_predictions(frame, name)["window"])
-    if "," in windows:
+    windows = check_predictions(frame, name)["window"].unique()
+    if len(windows) > 1:
         raise PredictionsError(
-            f"{name} holds forecasts of several windows, {windows}",
+            f"{name} holds forecasts of several windows, {','.join(windows)}",
             expected="one window, or other model, per member",
             instead="make each a member of its own, by its name",
         )
@@ -113,7 +113,7 @@ def _check_agreement(left: Member, right: Member) -> None:
     markets = [", ".join(sorted(set(frame["symbol"]))) for frame in (ours, theirs)]
     if markets[0] != markets[1]:
         found = f"{a} and {b} are of different markets, {markets[0]} and {markets[1]}"
-        raise _refusal(found, "one market for all members", ours, theirs)
+        raise _refusal(found, "one market for all members")
     both = ours[[*KEY, *OUTCOME]].merge(
         theirs[[*KEY, *OUTCOME]], on=list(KEY), how="outer", suffixes=("", "_b"), indicator="side"
     )
@@ -134,8 +134,6 @@ def _check_outcome(column: str, both: pd.DataFrame, left: Member, right: Member)
         f"{left[0]} and {right[0]} disagree on {column} for {differ.sum():,} of "
         f"{shared.sum():,} shared rows, first {place(row)} ({values[0]} against {values[1]})",
         f"one {'horizon' if column == 'known_at' else column} for all members",
-        left[1],
-        right[1],
     )
 
 
@@ -148,8 +146,6 @@ def _check_times(both: pd.DataFrame, left: Member, right: Member) -> None:
         f"of {left[0]}, and {left[0]} lacks {(side == 'right_only').sum():,} of the "
         f"{len(right[1]):,} of {right[0]}, first {place(first_row(both, side != 'both'))}",
         "the same decision times, folds and splits in all members",
-        left[1],
-        right[1],
     )
 
 
@@ -167,24 +163,12 @@ def _in_words(column: str, value: Any, time: pd.Timestamp) -> str:
     return "null" if pd.isna(value) else f"{value:.6g}"
 
 
-def _refusal(found: str, expected: str, *frames: pd.DataFrame) -> PredictionsError:
-    runs = pd.concat([frame[["window", "seed", "fold"]] for frame in frames])
-    windows, seeds, folds = (_listed(runs[column]) for column in runs)
-    options = [f"window={windows}"]
-    if "," in seeds:
-        options.append(f"seed={seeds}")
-    if folds:
-        options.append(f"split.fold={folds}")
+def _refusal(found: str, expected: str) -> PredictionsError:
     return PredictionsError(
         found,
         expected=expected,
-        instead="train them with the same market, label and split, for instance "
-        f"`python train.py -m {' '.join(options)} overwrite=true`",
+        instead="train them with the same market, label and split, in a study of their own",
     )
-
-
-def _listed(values: Any) -> str:
-    return ",".join(str(value) for value in values.dropna().unique())
 
 
 # --- four ways to make one probability of several --------------------------------------------

@@ -32,7 +32,7 @@ DTYPES = {
 }
 COLUMNS = tuple(DTYPES)
 SPLITS = ("val", "test")
-_TRAIN = "write them again with `python train.py overwrite=true`"
+_TRAIN = "train that run anew with overwrite=true"
 
 
 def write_predictions(path: Path | str, frame: pd.DataFrame) -> None:

@@ -1,6 +1,6 @@
 """Learning: networks, batches, training rules. The only room that knows torch."""
 
-from gafcnn.learning.callbacks import EpochSeed, Throughput
+from gafcnn.learning.callbacks import EpochSeed, StopWhereStopped, Throughput
 from gafcnn.learning.datamodule import GafDataModule
 from gafcnn.learning.dataset import EpochBatches, GafDataset
 from gafcnn.learning.module import GafModule
@@ -17,6 +17,7 @@ __all__ = [
     "GafModule",
     "GafResNet18",
     "SmallCNN",
+    "StopWhereStopped",
     "Throughput",
     "build_network",
     "load_pretrained",

@@ -9,6 +9,7 @@ import lightning
 import numpy as np
 import torch
 from lightning import Callback
+from lightning.pytorch.callbacks import EarlyStopping
 
 
 class EpochSeed(Callback):
@@ -35,6 +36,22 @@ class EpochSeed(Callback):
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
+class StopWhereStopped(Callback):
+    """End a resumed training at once where early stopping had ended it already.
+
+    Early stopping keeps how long it has waited, but not that it said stop: without this, a run
+    killed between its last epoch and its predictions would train one epoch more.
+    """
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Look at the restored early stopping."""
+        stopping = [c for c in trainer.early_stopping_callbacks if isinstance(c, EarlyStopping)]
+        if any(callback.wait_count >= callback.patience for callback in stopping):
+            trainer.should_stop = True
+
+
 class Throughput(Callback):
     """Samples a second of the training loop: reading, scaling, forward, backward, step.
 
@@ -45,6 +62,14 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self._samples, self._seconds, self._epochs = 0, 0.0, 0
         self._start, self._seen = 0.0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps, so that a resumed run counts on."""
+        return {"samples": self._samples, "seconds": self._seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from a checkpoint."""
+        self._samples, self._seconds = state_dict["samples"], state_dict["seconds"]
 
     @property
     def samples_per_second(self) -> float | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from gafcnn.errors import LearningError, StoreError
-from gafcnn.images import open_store
+from gafcnn.images import ImageStore
 from gafcnn.learning.dataset import Batch, EpochBatches, GafDataset
 from gafcnn.samples import LabelledSamples
 
@@ -22,7 +20,8 @@ class GafDataModule(LightningDataModule):
     and test, since whether a move will be small (neutral) is not known at the decision time.
 
     Args:
-        store: Folder of the image store.
+        store: The open image store. A store that is written anew at its place meanwhile does not
+            change what this one reads.
         samples: Labels and split over the store's decision times.
         batch_size: Samples a batch.
         seed: Seed of the training order.
@@ -35,7 +34,7 @@ class GafDataModule(LightningDataModule):
 
     def __init__(
         self,
-        store: Path,
+        store: ImageStore,
         samples: LabelledSamples,
         batch_size: int = 64,
         seed: int = 0,
@@ -53,16 +52,14 @@ class GafDataModule(LightningDataModule):
             )
 
     def setup(self, stage: str) -> None:
-        """Open the store, and assert once more that no label reaches into a later part."""
+        """Assert that images and samples belong together, and that no label reaches too far."""
         self.samples.check()
-        store = open_store(self.store, verify=False)
-        if not np.array_equal(store.times, self.samples.times):
+        if not np.array_equal(self.store.times, self.samples.times):
             raise StoreError(
-                f"{self.store} holds {len(store.times)} decision times, not those of the bars",
+                f"{self.store.folder} holds {len(self.store.times)} decision times, not the bars'",
                 expected=f"the {len(self.samples.times)} decision times of the bars at hand",
                 instead="run prepare.py with the same options, which builds it anew",
             )
-        self.images, self.scale = store.images, store.scale
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Labelled training samples, shuffled anew each epoch."""
@@ -79,10 +76,10 @@ class GafDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Scale images to [-1, 1], as float32, on the device where they are used."""
         images, labels = batch
-        return images.float().mul_(self.scale), labels
+        return images.float().mul_(self.store.scale), labels
 
     def _loader(self, positions: NDArray[np.int64], *, shuffle: bool = False) -> DataLoader[Batch]:
-        dataset = GafDataset(self.images, self.samples.label, positions)
+        dataset = GafDataset(self.store.images, self.samples.label, positions)
         batches = EpochBatches(len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed)
         # batch_size=None: the sampler's item is a whole batch of positions already
         return DataLoader(

@@ -92,9 +92,9 @@ def from_simulation(
     strength: float,
     horizon: Duration,
     seed: int,
-    folder: str | Path,
+    folder: str | Path | None,
 ) -> Market:
-    """A simulated market, kept as `folder/<symbol>_<interval>/{bars,oracle}.parquet`.
+    """A simulated market, kept as `folder/<symbol>_<interval>/{bars,oracle}.parquet`, if anywhere.
 
     Raises:
         ConfigError: The symbol is no plain name, `days` is no number of days, or see `simulate`.
@@ -110,13 +110,18 @@ def from_simulation(
         "horizon": spelled(duration("market.horizon", horizon)),
         "seed": seed,
     }
-    kept = Path(folder, f"{symbol}_{spelled(interval)}")
+    if folder is not None:
+        _keep(Path(folder, f"{symbol}_{spelled(interval)}"), bars, oracle, made_of)
+    return Market(symbol, bars, oracle)
+
+
+def _keep(kept: Path, bars: pd.DataFrame, oracle: pd.Series, made_of: dict[str, object]) -> None:
     if not _holds(kept, made_of):
+        (kept / "simulation.json").unlink(missing_ok=True)  # until bars and oracle are both there
         write_bars(kept / "bars.parquet", bars)
         with replacing(kept / "oracle.parquet") as beside:
             oracle.to_frame().to_parquet(beside)
         write_json(kept / "simulation.json", made_of)
-    return Market(symbol, bars, oracle)
 
 
 def _check(n_bars: int, strength: float) -> None:
@@ -175,6 +180,8 @@ def _forecast(
 
 
 def _holds(folder: Path, made_of: dict[str, object]) -> bool:
+    if not all((folder / name).is_file() for name in ("bars.parquet", "oracle.parquet")):
+        return False
     try:
         return json.loads((folder / "simulation.json").read_text(encoding="utf-8")) == made_of
     except (OSError, ValueError):

@@ -91,14 +91,15 @@ def new_module(cfg: DictConfig) -> GafModule:
 
 def new_trainer(cfg: DictConfig, folder: Path, more: Sequence[Callback]) -> lightning.Trainer:
     """A trainer that writes checkpoints and logs into the run's folder."""
-    callbacks = [made(node) for node in cfg.callbacks.values() if node]
+    callbacks = [made(node) for node in (cfg.callbacks or {}).values() if node]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str((folder / BEST).parent)
-    loggers = [made(node, save_dir=str(folder)) for node in cfg.logger.values() if node]
+    loggers = [made(node, save_dir=str(folder)) for node in (cfg.logger or {}).values() if node]
     return made(
         cfg.trainer,
         callbacks=[*callbacks, *more],
         logger=loggers or False,
         default_root_dir=str(folder),
+        enable_progress_bar=bool(cfg.callbacks.get("progress")),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +17,13 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
-from lightning import LightningModule
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import LearningError
 from gafcnn.files import write_json
 from gafcnn.forecasts import score_rows, write_predictions
-from gafcnn.learning import EpochSeed, GafDataModule, Throughput
+from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
 from gafcnn.market import Market, fingerprint
 from gafcnn.pipeline.assembly import (
     load_images,
@@ -33,6 +33,7 @@ from gafcnn.pipeline.assembly import (
     new_trainer,
     plain,
 )
+from gafcnn.pipeline.checks import check
 from gafcnn.runs import (
     BEST,
     LAST,
@@ -40,6 +41,7 @@ from gafcnn.runs import (
     PREDICTIONS,
     claim,
     holding,
+    is_complete,
     load_run,
     record,
     run_name,
@@ -77,54 +79,57 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
     Raises:
         RunError: Where the folder holds a run of another configuration, or is in use.
     """
+    check(cfg)
     folder = folder or _folder(cfg)
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    module = new_module(cfg)  # before the bars: a wrong name or path is told in seconds
     market = load_market(cfg)
+    config = plain(cfg) | {"bars": fingerprint(market.bars)}
     with holding(folder):
-        config = plain(cfg) | {"bars": fingerprint(market.bars)}
-        if claim(folder, config, overwrite=cfg.overwrite):
+        if not cfg.overwrite and is_complete(folder, config):
             log.info("%s is complete: nothing to do", folder)
         else:
-            _train(cfg, folder, market)
-    return _objective(load_run(folder).metrics, cfg.objective)
+            _train(cfg, folder, config, market, module)
+    value = load_run(folder).metrics["val"]["labelled"][cfg.objective]
+    return math.nan if value is None else value
 
 
-def _train(cfg: DictConfig, folder: Path, market: Market) -> None:
-    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = new_module(cfg)  # before the images: a wrong name or path is told in seconds
+def _train(
+    cfg: DictConfig, folder: Path, config: dict[str, Any], market: Market, module: GafModule
+) -> None:
     samples = load_samples(cfg, market)
     store = load_images(cfg, market)
-    data = GafDataModule(store.folder, samples, cfg.model.batch_size, cfg.seed)
+    data = GafDataModule(store, samples, cfg.model.batch_size, cfg.seed)
     throughput = Throughput()
     _quiet_lightning()
-    trainer = new_trainer(cfg, folder, [EpochSeed(cfg.seed), throughput])
-    last = folder / LAST
+    trainer = new_trainer(cfg, folder, [EpochSeed(cfg.seed), StopWhereStopped(), throughput])
+    # only now is anything in the folder touched: all that can be wrong has been looked at
+    claim(folder, config, overwrite=cfg.overwrite)
+    resumed = (folder / LAST).is_file()
     log.info(
         "%s %s on %s labelled samples of %s, writing to %s",
-        "going on with" if last.is_file() else "training",
+        "going on with" if resumed else "training",
         cfg.window.name,
         f"{len(samples.labelled('train')):,}",
         market.symbol,
         folder,
     )
-    study = Path(cfg.paths.outputs, cfg.study)
-    record(study, "train", run=str(folder), resumed=last.is_file())
+    record(Path(cfg.paths.outputs, cfg.study), "train", run=str(folder), resumed=resumed)
     with _known_warnings():
-        trainer.fit(
-            module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True
-        )
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        _fit(trainer, module, data, folder / LAST)
         p_up = _predict(trainer, module, data, folder / BEST)
     predictions = _predictions(cfg, market.symbol, samples, p_up)
     write_predictions(folder / PREDICTIONS, predictions)
     val = score_rows(predictions.query("split == 'val'"), "p_up")
+    # from the checkpoints: a trainer that had only the predictions left counts no epochs
+    best, end = (torch.load(folder / name, weights_only=True) for name in (BEST, LAST))
     write_json(
         folder / METRICS,
         {
             "val": val,
-            "epochs": trainer.current_epoch,
-            "best_epoch": torch.load(folder / BEST, weights_only=True)["epoch"] + 1,
-            "steps": trainer.global_step,
+            "epochs": end["epoch"] + 1,
+            "best_epoch": best["epoch"] + 1,
+            "steps": end["global_step"],
             "samples_per_second": throughput.samples_per_second,
             "samples": {
                 part: {"all": len(samples.part(part)), "labelled": len(samples.labelled(part))}
@@ -132,7 +137,7 @@ def _train(cfg: DictConfig, folder: Path, market: Market) -> None:
             },
         },
     )
-    _tell(folder, val["labelled"], trainer.current_epoch)
+    _tell(folder, val["labelled"], end["epoch"] + 1)
 
 
 def _folder(cfg: DictConfig) -> Path:
@@ -142,8 +147,25 @@ def _folder(cfg: DictConfig) -> Path:
     return Path(cfg.paths.outputs, cfg.study, name)
 
 
+def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:
+    """Train from the start, or from the last checkpoint where there is one."""
+    ckpt_path = str(last) if last.is_file() else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if ckpt_path is None or trainer.global_step:
+            raise
+        raise LearningError(
+            f"{last} cannot be read ({str(error).splitlines()[0]})",
+            expected="the checkpoint that the last epoch left",
+            instead="train the run anew with overwrite=true",
+        ) from error
+
+
 def _predict(
-    trainer: lightning.Trainer, module: LightningModule, data: GafDataModule, best: Path
+    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path
 ) -> NDArray[np.float64]:
     """P(up) of all samples of validation, then of test, by the best checkpoint."""
     if not best.is_file():
@@ -178,18 +200,6 @@ def _predictions(
             "p_up": p_up,
         }
     )
-
-
-def _objective(metrics: dict[str, Any], name: str) -> float:
-    figures = metrics["val"]["labelled"]
-    if not isinstance(figures.get(name, 0.0), float | None):
-        raise ConfigError(
-            f"objective={name} is no validation figure",
-            expected="accuracy, auc, log_loss or brier",
-            instead="correct the name",
-        )
-    value = figures[name]
-    return math.nan if value is None else value
 
 
 def _tell(folder: Path, val: Any, epochs: int) -> None:
