@@ -153,6 +153,35 @@ def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
     assert found == ["model.lr=0.001", "model.lr=0.01"]
 
 
+def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
+    tiny_study: Path, command: Command, tiny: Words
+) -> None:
+    short = ["window=15m", *tiny, "study=folds", "trainer.max_epochs=1"]
+    walk = ["split=walk_forward", "split.fold=0,1,2,3", "split.stride=4", "model.batch_size=64"]
+    swept = command(tiny_study, "train.py", *short, *walk, "seed=0,1", "-m")
+    assert swept.returncode == 0, swept.stderr
+    folder = tiny_study / "outputs" / "folds"
+    assert (folder / "15m" / "seed=1" / "fold=3" / "metrics.json").is_file()
+
+    judged = command(tiny_study, "evaluate.py", "study=folds", "windows=[15m]")
+    assert judged.returncode == 0, judged.stderr
+    table = pd.read_parquet(folder / "evaluation" / "predictions.parquet")
+    test = table[(table["window"] == "15m") & (table["split"] == "test")]
+    assert set(test["fold"]) == {0, 1, 2, 3}
+    assert not test["time"].duplicated().any()
+    first = [
+        load_run(folder / "15m" / name).predictions.set_index("time")["p_up"]
+        for name in ("fold=2", "seed=1/fold=2")
+    ]
+    one = test[test["fold"] == 2].set_index("time")["p_up"]
+    np.testing.assert_allclose(one, (first[0] + first[1]).div(2).reindex(one.index))
+
+    command(tiny_study, "train.py", *short)
+    refused = command(tiny_study, "evaluate.py", "study=folds", "windows=[15m]")
+    assert refused.returncode == 1
+    assert "differ in" in refused.stderr
+
+
 def test_prepare_makes_bars_and_stores_and_nothing_else(
     tmp_path: Path, command: Command, tiny: Words
 ) -> None:

@@ -1,0 +1,126 @@
+"""What cannot be done ends in one sentence and exit code 1, and harms nothing on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gafcnn.command import main
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Refuse:
+    """Type a command in an empty folder, and give back the sentence it ends with."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(command: str, *words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{command}.py", *words])
+        with pytest.raises(SystemExit) as ended:
+            main(command, root / "conf")
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        assert "Traceback" not in capfd.readouterr().err
+        told = str(ended.value.code)
+        assert told.startswith("error: ")
+        assert "\n" not in told
+        return told
+
+    return run
+
+
+TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["windw=30m"], "there is no key windw; expected one that conf/train.yaml has; did you"),
+        (["model.lrr=1"], "did you mean model.lr?"),
+        (["window=99m"], "window has no option 99m; expected one of 15m, 15m_x64, 30m"),
+        (["model.lr=1e-3,1e-4"], "add -m in front for a sweep"),
+        (["study=../elsewhere"], "study=../elsewhere; expected letters, digits"),
+        (["seed=-1"], "seed=-1; expected a whole number, 0 or more"),
+        (["trainer.max_epochs=abc"], "trainer.max_epochs=abc; expected a whole number, 1 or more"),
+        (["model.lr=0"], "model.lr=0; expected a number above 0"),
+        (["images.size=0"], "images.size=0; expected a whole number of pixels"),
+        (["objective=majority"], "objective=majority; expected accuracy or auc"),
+        (["monitor=val/foo"], "monitor=val/foo; expected train/loss"),
+        (
+            ["model.weights=gone.pth", "model=resnet18", "images.size=32"],
+            "model.weights=gone.pth is not a file",
+        ),
+        (["window.span=50s"], "window.span is 50s; expected a multiple of window.step, 1min"),
+        (["window.lookback=6h", "market.days=0.1"], "there are only 144 bars of 1min"),
+        (["model.batch_size=100000"], "with 2692 labelled training samples"),
+        (["trainer.accelerator=abacus"], "HYDRA_FULL_ERROR=1 in front shows where"),
+    ],
+)
+def test_training_refuses(refused: Refuse, words: list[str], told: str) -> None:
+    assert told in refused("train", *TINY, *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "0 bytes"),
+        (b"PAR1 and no more", "cannot be read"),
+    ],
+)
+def test_a_market_file_that_is_no_market_is_named(
+    refused: Refuse, tmp_path: Path, content: bytes, told: str
+) -> None:
+    (tmp_path / "bars.parquet").write_bytes(content)
+    sentence = refused("train", "market=file", "market.path=bars.parquet", "model.weights=null")
+    assert "bars.parquet" in sentence
+    assert told in sentence
+
+
+def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
+    words = ["train", "market=file", "model.weights=null"]
+    assert "market.path has no value" in refused(*words)
+    assert "gone.csv is not a file" in refused(*words, "market.path=gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["study=nowhere"], "there is no study nowhere in outputs"),
+        (["study=x", "windows=15m"], "windows=15m; expected a list of names"),
+        (["study=x", "ensemble.methods=[mean,mean]"], "expected a list of names, each once"),
+        (["study=a/b"], "study=a/b; expected letters, digits"),
+    ],
+)
+def test_evaluation_refuses(refused: Refuse, words: list[str], told: str) -> None:
+    assert told in refused("evaluate", *words)
+
+
+def test_overwriting_with_bad_input_harms_nothing(refused: Refuse, tmp_path: Path) -> None:
+    run = tmp_path / "outputs" / "x" / "15m"
+    for name in ("config.yaml", "metrics.json", "checkpoints/last.ckpt"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("{}")
+    refused("train", *TINY, "study=x", "overwrite=true", "model.batch_size=100000")
+    refused("train", *TINY, "study=x", "overwrite=true", "window.span=50s")
+    left = [(run / name).read_text() for name in ("config.yaml", "metrics.json")]
+    assert left == ["{}", "{}"]
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_a_sweep_tells_each_job_that_it_refuses(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", *TINY, "window=15m,30m", "window.lookback=10h", "market.days=0.3", "study=x"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    with pytest.raises(SystemExit):
+        main("train", root / "conf")
+    os.environ.pop("HYDRA_FULL_ERROR", None)
+    assert capfd.readouterr().out.count("error: there are only 432 bars") == 2
