@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
 
@@ -52,6 +52,10 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str | int) and bool(re.fullmatch(r"[A-Za-z0-9][\w.\-]*", str(value)))
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, ListConfig) and len(value) > 0
+
+
 def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and value >= least
 
@@ -71,6 +75,7 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("study", _is_name, "letters, digits, dots, dashes and underscores, a letter or digit first"),
     ("seed", _whole(0), "a whole number, 0 or more"),
+    ("images.fields", _is_list, "a list of fields, such as [close]"),
     ("images.size", _whole(1), "a whole number of pixels, 1 or more"),
     ("model.lr", _number(0), "a number above 0"),
     ("model.weight_decay", _number(0, or_equal=True), "a number, 0 or more"),

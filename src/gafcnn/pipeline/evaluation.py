@@ -114,7 +114,10 @@ def _oracle(run: Run) -> pd.Series | None:
 
 
 def _long(joined: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """The joined table as predictions: one row per model, symbol, time and fold."""
+    """The joined table as predictions: one row per model, symbol, time and fold.
+
+    The seed is -1 throughout: a member may be the mean of several, an ensemble has none.
+    """
     shared = joined.drop(columns=list(names))
     parts = [shared.assign(window=name, seed=-1, p_up=joined[name]) for name in names]
     return pd.concat(parts, ignore_index=True)

@@ -60,6 +60,7 @@ def prepare(cfg: DictConfig) -> Path:
     Returns:
         The folder of the store.
     """
+    check(cfg)
     store = load_images(cfg, load_market(cfg))
     log.info("%s images of %s are in %s", f"{len(store.times):,}", cfg.window.name, store.folder)
     return store.folder

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.durations import Duration, duration, multiple, spelled
-from gafcnn.errors import SamplesError
+from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.market.bars import interval_of
 from gafcnn.samples.windows import close_times, stretch_starts
 
@@ -72,7 +72,7 @@ class Direction:
         neutral: The share of training samples in the middle that get no label, in [0, 1).
 
     Raises:
-        SamplesError: `neutral` is not in [0, 1) or `horizon` no length of time.
+        ConfigError: `neutral` is not in [0, 1) or `horizon` no length of time.
     """
 
     horizon: pd.Timedelta
@@ -80,7 +80,7 @@ class Direction:
 
     def __init__(self, horizon: Duration = "15min", neutral: float = 0.2) -> None:
         if not isinstance(neutral, int | float) or not 0 <= neutral < 1:
-            raise SamplesError(
+            raise ConfigError(
                 f"label.neutral is {neutral}",
                 expected="a share of at least 0 and less than 1",
                 instead="write label.neutral=0.2 to leave the middle fifth without a label",
@@ -91,7 +91,7 @@ class Direction:
         """The return from each row's close to the close a horizon later, known at that close.
 
         Raises:
-            SamplesError: The horizon is no multiple of the bars' interval.
+            ConfigError: The horizon is no multiple of the bars' interval.
         """
         ahead = multiple("label.horizon", self.horizon, interval_of(bars))
         known = _future_is_whole(bars, rows, ahead)
@@ -151,7 +151,7 @@ class TripleBarrier:
         volatility_lookback: At least three bars.
 
     Raises:
-        SamplesError: `width` is not positive, or a length of time is none.
+        ConfigError: `width` is not positive, or a length of time is none.
     """
 
     horizon: pd.Timedelta
@@ -165,7 +165,7 @@ class TripleBarrier:
         volatility_lookback: Duration = "60min",
     ) -> None:
         if not isinstance(width, int | float) or not 0 < width < np.inf:
-            raise SamplesError(
+            raise ConfigError(
                 f"label.width is {width}",
                 expected="a positive number of volatilities",
                 instead="write label.width=1.0, say",
@@ -180,7 +180,7 @@ class TripleBarrier:
         """The first barrier touched after each row, the return there, and when that is known.
 
         Raises:
-            SamplesError: The horizon or the volatility lookback is no multiple of the bars'
+            ConfigError: The horizon or the volatility lookback is no multiple of the bars'
                 interval, or the lookback is shorter than three bars.
         """
         ahead = multiple("label.horizon", self.horizon, interval_of(bars))
@@ -218,7 +218,7 @@ class TripleBarrier:
         interval = interval_of(bars)
         lookback = multiple("label.volatility_lookback", self.volatility_lookback, interval)
         if lookback < 3:
-            raise SamplesError(
+            raise ConfigError(
                 f"label.volatility_lookback is {spelled(self.volatility_lookback)}",
                 expected="at least three bars, so that there are two returns",
                 instead=f"set label.volatility_lookback to {spelled(interval * 3)} or more",

@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.durations import Duration, duration, spelled
-from gafcnn.errors import LeakError, SamplesError
+from gafcnn.errors import ConfigError, LeakError, SamplesError
 
 _TICK = np.timedelta64(1, "ns")
 
@@ -46,7 +46,7 @@ class Chronological:
         stride: Train on every stride-th decision time; validation and test keep them all.
 
     Raises:
-        SamplesError: An option is out of its range.
+        ConfigError: An option is out of its range.
     """
 
     test: float
@@ -97,7 +97,7 @@ class WalkForward:
         stride: Train on every stride-th decision time; validation and test keep them all.
 
     Raises:
-        SamplesError: An option is out of its range.
+        ConfigError: An option is out of its range.
     """
 
     fold: int
@@ -273,7 +273,7 @@ def _minute(moment: np.datetime64) -> str:
 
 def _share(key: str, value: float) -> float:
     if not isinstance(value, int | float) or not 0 < value < 1:
-        raise SamplesError(
+        raise ConfigError(
             f"{key} is {value}",
             expected="a share of the time, above 0 and below 1",
             instead=f"write {key}=0.1, say",
@@ -285,7 +285,7 @@ def _count(key: str, value: int, *, least: int = 1, most: int | None = None) -> 
     inside = isinstance(value, int) and least <= value <= (value if most is None else most)
     if not inside:
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise SamplesError(
+        raise ConfigError(
             f"{key} is {value}",
             expected=f"a whole number {limits}",
             instead=f"write {key}={least}, say",

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gafcnn.durations import Duration, duration, multiple, spelled
-from gafcnn.errors import SamplesError
+from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.market.bars import COLUMNS, interval_of
 
 
@@ -76,7 +76,7 @@ class Window:
         """Assert that bars of this interval can fill the window.
 
         Raises:
-            SamplesError: The step is no multiple of the interval, the span none of the step, the
+            ConfigError: The step is no multiple of the interval, the span none of the step, the
                 lookback none of the interval, or the span is longer than the lookback.
         """
         step = interval if self.step is None else self.step
@@ -84,7 +84,7 @@ class Window:
         multiple("window.span", self.span, step, "window.step")
         multiple("window.lookback", self.lookback, interval)
         if self.span > self.lookback:
-            raise SamplesError(
+            raise ConfigError(
                 f"window.span is {spelled(self.span)}",
                 expected=f"at most window.lookback, {spelled(self.lookback)}",
                 instead=f"set window.lookback to {spelled(self.span)} or more",
@@ -94,7 +94,7 @@ class Window:
         """How many points the window has over bars of this interval: span / step.
 
         Raises:
-            SamplesError: As `check`.
+            ConfigError: As `check`.
         """
         self.check(interval)
         return self.span // (interval if self.step is None else self.step)
@@ -112,7 +112,8 @@ def decision_rows(bars: pd.DataFrame, lookback: Duration) -> NDArray[np.int64]:
         end with bar `i` follow each other without a gap.
 
     Raises:
-        SamplesError: The lookback is no multiple of the interval, or no row ends such a stretch.
+        ConfigError: The lookback is no multiple of the interval.
+        SamplesError: No row ends such a stretch.
     """
     interval = interval_of(bars)
     needed = multiple("window.lookback", duration("window.lookback", lookback), interval)
@@ -141,7 +142,8 @@ class WindowReader:
         fields: Some of open, high, low, close and volume, in the order wanted.
 
     Raises:
-        SamplesError: The bars cannot fill the window (see `Window.check`), or a field is unknown.
+        ConfigError: Bars of this interval cannot fill the window, see `Window.check`.
+        SamplesError: A field is unknown.
     """
 
     def __init__(
