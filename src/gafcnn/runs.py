@@ -130,7 +130,8 @@ def find_runs(study: Path, window: str) -> list[Run]:
         )
     runs = [load_run(path.parent) for path in sorted((study / window).rglob(CONFIG))]
     if not runs:
-        found = sorted({path.parent.relative_to(study).parts[0] for path in study.rglob(CONFIG)})
+        found = sorted({path.parent.relative_to(study).parts[0] for path in study.rglob(METRICS)})
+        found = [name for name in found if name != EVALUATION]
         others = f", only for {', '.join(found)}" if found else ""
         instead = f", or evaluate with windows=[{','.join(found)}]" if found else ""
         raise RunError(

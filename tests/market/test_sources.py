@@ -62,3 +62,10 @@ def test_an_interval_of_no_length_is_refused(tmp_path: Path) -> None:
         _simulated("SIM", tmp_path, interval="0min")
     with pytest.raises(ConfigError, match=told):
         simulate(100, interval="0min")
+
+
+def test_a_file_names_what_is_in_it_where_nothing_else_does(tmp_path: Path) -> None:
+    market = from_simulation("SIM", 1, "1min", 0.5, "15min", 0, None)
+    write_bars(tmp_path / "ETHUSDT-1m.parquet", market.bars)
+    assert from_file(None, tmp_path / "ETHUSDT-1m.parquet").symbol == "ETHUSDT-1m"
+    assert from_file("ETH", tmp_path / "ETHUSDT-1m.parquet").symbol == "ETH"

@@ -58,6 +58,7 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
             "model.weights=gone.pth is not a file",
         ),
         (["window.span=50s"], "window.span is 50s; expected a multiple of window.step, 1min"),
+        (["window=30m", "market.interval=15min"], "window 30m has 2 points over bars of 15min"),
         (["window.lookback=6h", "market.days=0.1"], "there are only 144 bars of 1min"),
         (["model.batch_size=100000"], "with 2692 labelled training samples"),
         (["trainer.accelerator=abacus"], "HYDRA_FULL_ERROR=1 in front shows where"),

@@ -136,6 +136,8 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     resumed = command(tmp_path, "train.py", *words)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on with 30m" in resumed.stdout
+    assert "Warning" not in resumed.stderr + resumed.stdout
+    assert "HINT" not in resumed.stderr + resumed.stdout
     undisturbed = command(tmp_path, "train.py", *words, "study=undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
     one, other = (load_run(tmp_path / "outputs" / s / "30m") for s in ("tiny", "undisturbed"))

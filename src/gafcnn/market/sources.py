@@ -32,13 +32,19 @@ class Market:
     oracle: pd.Series | None = None
 
 
-def from_file(symbol: str, path: str | Path, interval: Duration | None = None) -> Market:
+def from_file(symbol: str | None, path: str | Path, interval: Duration | None = None) -> Market:
     """A market from a file of bars; with a coarser `interval` than the file's, resampled.
+
+    Args:
+        symbol: What the bars are of; None for the file's own name, up to its first dot.
+        path: The file.
+        interval: Time between two bars; None for the file's own.
 
     Raises:
         ConfigError: The symbol is no plain name.
         BarsError: See `read_bars` and `resample`.
     """
+    symbol = Path(path).name.partition(".")[0] if symbol is None else symbol
     check_symbol(symbol)
     bars = read_bars(path)
     return Market(symbol, bars if interval is None else resample(bars, interval))

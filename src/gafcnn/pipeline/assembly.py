@@ -14,14 +14,17 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
+from gafcnn.durations import spelled
 from gafcnn.errors import ConfigError
 from gafcnn.images import ImageStore, build_store
 from gafcnn.learning import GafModule, start_from
-from gafcnn.market import Market, gaps
+from gafcnn.market import Market, gaps, interval_of
 from gafcnn.runs import BEST
 from gafcnn.samples import LabelledSamples, Window
 
 log = logging.getLogger(__name__)
+
+LEAST_POINTS = 8
 
 
 def made(node: DictConfig, **more: Any) -> Any:
@@ -63,16 +66,33 @@ def load_market(cfg: DictConfig) -> Market:
     return market
 
 
+def load_window(cfg: DictConfig, market: Market) -> Window:
+    """The window, if it has enough points over these bars to make a picture.
+
+    Raises:
+        ConfigError: Where it has not: two points can only say whether prices rose.
+    """
+    window, interval = Window(**plain(cfg.window)), interval_of(market.bars)
+    points = window.points(interval)
+    if points < LEAST_POINTS:
+        raise ConfigError(
+            f"window {window.name} has {points} points over bars of {spelled(interval)}",
+            expected=f"{LEAST_POINTS} or more",
+            instead="take a window of coarser steps, such as window=30m_x64, or finer bars",
+        )
+    return window
+
+
 def load_images(cfg: DictConfig, market: Market) -> ImageStore:
     """The window's image store over these bars, written if it is not there yet."""
-    window = Window(**plain(cfg.window))
+    window = load_window(cfg, market)
     folder = Path(cfg.paths.data, "gaf", f"{market.symbol}_{window.name}")
     return build_store(folder, market.bars, window, **plain(cfg.images))
 
 
 def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:
     """Decision times, labels and split over these bars."""
-    window = Window(**plain(cfg.window))
+    window = load_window(cfg, market)
     return LabelledSamples.make(market.bars, window.lookback, made(cfg.label), made(cfg.split))
 
 
