@@ -26,6 +26,7 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: For the first option that is not.
     """
+    check_study(cfg)
     for key, right, expected in _RULES:
         value = OmegaConf.select(cfg, key)
         if not right(value):
@@ -73,7 +74,6 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("study", _is_name, "letters, digits, dots, dashes and underscores, a letter or digit first"),
     ("seed", _whole(0), "a whole number, 0 or more"),
     ("images.fields", _is_list, "a list of fields, such as [close]"),
     ("images.size", _whole(1), "a whole number of pixels, 1 or more"),
