@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from gafcnn.trading import Rules, backtest, measures, per_bar, summary
+
+Bars = Callable[..., pd.DataFrame]
+
+some_rules = st.builds(
+    Rules,
+    cost_bps=st.sampled_from([0, 1.0, 10.0]),
+    stop_loss_bps=st.none() | st.floats(2, 30),
+    overlapping=st.booleans(),
+)
+seeds = st.integers(0, 100_000)
+horizons = st.integers(1, 7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=seeds, ahead=horizons, rules=some_rules)
+def test_every_figure_is_a_sum_over_a_sum(
+    market: Callable[..., Any], seed: int, ahead: int, rules: Rules
+) -> None:
+    made = market(seed, ahead, rules).backtest()
+    figures, bar = summary(made, "1min"), per_bar(made)
+    total = {name: values.sum() for name, values in bar.items()}
+    assert all(values.shape == (len(made.returns),) for values in bar.values())
+    assert figures["trades"] == total["trades"] == len(made.trades)
+    np.testing.assert_array_equal(bar["ret"], made.returns)
+    assert figures["exposure"] == pytest.approx(total["exposure"] / len(made.returns))
+    days = len(made.returns) / 1440
+    assert figures["turnover"] == pytest.approx(total["traded"] / made.slices / days)
+    assert figures["total_return"] == pytest.approx(made.equity.iloc[-1] - 1, abs=1e-12)
+    assume(total["trades"])
+    for name, numerator, denominator in (
+        ("win_rate_gross", total["wins_gross"], total["trades"]),
+        ("win_rate_net", total["wins_net"], total["trades"]),
+        ("net_bps", 1e4 * total["net"], total["trades"]),
+        ("gross_bps", 1e4 * total["gross"], total["trades"]),
+        ("break_even_bps", 1e4 * total["gross"], total["traded"]),
+    ):
+        assert figures[name] == pytest.approx(numerator / denominator, abs=1e-9)
+    factor = total["gains"] / total["losses"] if total["losses"] else None
+    assert figures["profit_factor"] == (None if factor is None else pytest.approx(factor))
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=seeds, ahead=horizons, rules=some_rules)
+def test_at_the_break_even_cost_the_trades_earn_nothing(
+    market: Callable[..., Any], seed: int, ahead: int, rules: Rules
+) -> None:
+    case = market(seed, ahead, replace(rules, cost_bps=0))
+    cost = summary(case.backtest(), "1min")["break_even_bps"]
+    assume(cost is not None and cost >= 0)
+    again = replace(case, rules=replace(rules, cost_bps=cost)).backtest()
+    assert again.trades["net"].sum() == pytest.approx(0, abs=1e-9)
+
+
+def test_the_summary_is_annualised_by_the_bars_of_365_days(walk: Bars) -> None:
+    bars = walk(300, 2)
+    made = backtest(bars, bars.index[:290], np.ones(290), "5min", Rules(cost_bps=1))
+    returns, minutes = made.returns.to_numpy(), 365 * 24 * 60
+    figures = summary(made, "1min")
+    for name in ("sharpe", "sortino", "calmar", "annual_return"):
+        assert figures[name] == getattr(measures, name)(returns, minutes)
+    assert figures["max_drawdown"] == measures.max_drawdown(returns)
+    assert figures["sharpe"] == pytest.approx(2 * (summary(made, "4min")["sharpe"] or 0))
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_the_summary_is_strict_json(walk: Bars, position: int) -> None:
+    bars = walk(30, 0)
+    figures = summary(
+        backtest(bars, bars.index[:20], np.full(20, position), "5min", Rules()), "1min"
+    )
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+
+
+def test_without_trades_ratios_are_none_and_sums_are_0(walk: Bars) -> None:
+    bars = walk(30, 0)
+    idle = backtest(bars, bars.index[:20], np.zeros(20), "5min", Rules())
+    figures = {name: value for name, value in summary(idle, "1min").items() if value is not None}
+    sums = ("trades", "total_return", "annual_return", "max_drawdown", "turnover", "exposure")
+    assert figures == dict.fromkeys(sums, 0)
+    assert all((each == 0).all() and len(each) == 24 for each in per_bar(idle).values())
