@@ -1,5 +1,6 @@
 """Learning: networks, batches, training rules. The only room that knows torch."""
 
+from gafcnn.learning.baseline import Baseline
 from gafcnn.learning.callbacks import EpochSeed, StopWhereStopped, Throughput
 from gafcnn.learning.datamodule import GafDataModule
 from gafcnn.learning.dataset import EpochBatches, GafDataset
@@ -10,6 +11,7 @@ from gafcnn.learning.small_cnn import SmallCNN
 
 __all__ = [
     "NETWORKS",
+    "Baseline",
     "EpochBatches",
     "EpochSeed",
     "GafDataModule",

@@ -9,6 +9,7 @@ from gafcnn.market.bars import (
     resample,
 )
 from gafcnn.market.exchange import from_exchange
+from gafcnn.market.indicators import indicators
 from gafcnn.market.reading import read_bars, write_bars
 from gafcnn.market.simulated import from_simulation, simulate
 from gafcnn.market.sources import Market, from_file
@@ -22,6 +23,7 @@ __all__ = [
     "from_file",
     "from_simulation",
     "gaps",
+    "indicators",
     "interval_of",
     "read_bars",
     "resample",

@@ -5,13 +5,14 @@ happened after, `splits` which samples are for training, validation and test. Al
 the decision time `t`, the close of the last bar that a sample may see; none ever spans a gap.
 """
 
-from gafcnn.samples.labelled import LabelledSamples, Part, Splitter
+from gafcnn.samples.labelled import PARTS, LabelledSamples, Part, Splitter
 from gafcnn.samples.labels import NULL, Direction, Label, Outcomes, TripleBarrier
 from gafcnn.samples.splits import Chronological, Split, WalkForward, check_purged
 from gafcnn.samples.windows import Window, WindowReader, decision_rows
 
 __all__ = [
     "NULL",
+    "PARTS",
     "Chronological",
     "Direction",
     "Label",

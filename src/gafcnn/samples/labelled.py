@@ -14,6 +14,7 @@ from gafcnn.samples.splits import Split, check_purged
 from gafcnn.samples.windows import close_times, decision_rows
 
 Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
 class Splitter(Protocol):

@@ -141,6 +141,9 @@ class WindowReader:
         window: What to read of them.
         fields: Some of open, high, low, close and volume, in the order wanted.
 
+    Attributes:
+        offsets: How many bars each point is before the decision, 0 or less: shape (points,).
+
     Raises:
         ConfigError: Bars of this interval cannot fill the window, see `Window.check`.
         SamplesError: A field is unknown.
@@ -154,7 +157,7 @@ class WindowReader:
         self.fields = _known(fields)
         self._span = window.span // interval
         step = self._span // points
-        self._offsets = np.arange(1 - points, 1, dtype=np.int64) * step
+        self.offsets = np.arange(1 - points, 1, dtype=np.int64) * step
         self._starts = stretch_starts(bars)
         self._series = [
             _over_step(field, bars[field].to_numpy(np.float64), step) for field in self.fields
@@ -168,7 +171,7 @@ class WindowReader:
         """
         rows = np.asarray(rows, dtype=np.int64)
         self._refuse_gaps(rows)
-        where = rows[:, None] + self._offsets
+        where = rows[:, None] + self.offsets
         return np.stack([series[where] for series in self._series], axis=1)
 
     def _refuse_gaps(self, rows: NDArray[np.int64]) -> None:

@@ -1,0 +1,145 @@
+"""The baseline: what it learns, when it stops, and that its files are plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from gafcnn.errors import LearningError
+from gafcnn.learning import Baseline
+from gafcnn.samples import NULL, LabelledSamples, Outcomes, Split
+
+OPTIONS = {"max_depth": 3, "learning_rate": 0.1}
+
+
+def world(n: int = 3000, seed: int = 0) -> tuple[pd.DataFrame, LabelledSamples]:
+    """Two features, one of which tells the direction with some noise; every fifth is neutral."""
+    rng = np.random.default_rng(seed)
+    features = pd.DataFrame(rng.normal(size=(n, 2)), columns=["telling", "mute"])
+    label = (features["telling"] + rng.normal(size=n) > 0).to_numpy().astype(np.int8)
+    label[::5] = NULL
+    times = np.datetime64("2025-01-01", "ns") + np.arange(n) * np.timedelta64(1, "m")
+    outcomes = Outcomes(np.where(label == 1, 0.01, -0.01), times + np.timedelta64(1, "s"))
+    parts = np.split(np.arange(n), [n // 2, 3 * n // 4])
+    return features, LabelledSamples(times, outcomes, label, Split(*parts), pd.Timedelta(0))
+
+
+@pytest.fixture(scope="module")
+def grown() -> tuple[Baseline, pd.DataFrame, LabelledSamples]:
+    features, samples = world()
+    return Baseline.fit(features, samples, **OPTIONS, rounds=400, patience=20), features, samples
+
+
+def test_it_finds_what_is_there(grown: tuple[Baseline, pd.DataFrame, LabelledSamples]) -> None:
+    baseline, features, samples = grown
+    test = samples.labelled("test")
+    p_up = baseline.predict(features.iloc[test])
+    assert p_up.dtype == np.float64
+    assert roc_auc_score(samples.label[test], p_up) > 0.75
+    assert baseline.gains().index[0] == "telling"
+    assert baseline.gains().sum() == pytest.approx(1)
+
+
+def test_it_stops_where_validation_was_best(
+    grown: tuple[Baseline, pd.DataFrame, LabelledSamples],
+) -> None:
+    baseline, features, samples = grown
+    val = samples.labelled("val")
+    rounds = baseline.booster.num_boosted_rounds()
+    assert baseline.best + 1 + 20 == rounds < 400
+    losses = [
+        log_loss(samples.label[val], Baseline(baseline.booster, k).predict(features.iloc[val]))
+        for k in range(rounds)
+    ]
+    assert int(np.argmin(losses)) == pytest.approx(baseline.best, abs=1)  # float32 ties
+    assert min(losses) == pytest.approx(losses[baseline.best], abs=1e-6)
+
+
+def test_neither_test_samples_nor_neutral_ones_are_learned_from() -> None:
+    features, samples = world()
+    first = Baseline.fit(features, samples, **OPTIONS, rounds=30)
+    label = samples.label.copy()
+    label[samples.split.test] = 1 - np.maximum(label[samples.split.test], 0)
+    other = features.copy()
+    other.iloc[::5] = 99.0
+    other.iloc[samples.split.test] = -99.0
+    changed = LabelledSamples(
+        samples.times, samples.outcomes, label, samples.split, samples.embargo
+    )
+    second = Baseline.fit(other, changed, **OPTIONS, rounds=30)
+    assert first.booster.save_raw("json") == second.booster.save_raw("json")
+
+
+def test_the_same_seed_gives_the_same_trees_whatever_the_threads() -> None:
+    features, samples = world()
+    options = OPTIONS | {"subsample": 0.5, "colsample_bytree": 0.5, "rounds": 40}
+    one, two, other = (
+        Baseline.fit(features, samples, seed=seed, nthread=threads, **options).predict(features)
+        for seed, threads in ((0, 1), (0, 2), (1, 2))
+    )
+    assert one.tobytes() == two.tobytes()
+    assert one.tobytes() != other.tobytes()
+
+
+def test_a_missing_value_is_a_value() -> None:
+    features, samples = world()
+    features.iloc[::3, 0] = np.nan
+    baseline = Baseline.fit(features, samples, **OPTIONS, rounds=40)
+    assert np.isfinite(baseline.predict(features)).all()
+
+
+def test_it_is_kept_as_plain_data_and_comes_back_the_same(
+    grown: tuple[Baseline, pd.DataFrame, LabelledSamples], tmp_path: Path
+) -> None:
+    baseline, features, _ = grown
+    baseline.save(tmp_path / "trees.json")
+    assert json.loads((tmp_path / "trees.json").read_text())["learner"]
+    again = Baseline.load(tmp_path / "trees.json")
+    assert again.best == baseline.best
+    assert again.predict(features).tobytes() == baseline.predict(features).tobytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"{}", None])
+def test_a_file_without_trees_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "trees.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(LearningError, match=r"trees.json cannot be read .*overwrite=true"):
+        Baseline.load(path)
+
+
+def test_features_of_another_making_are_refused(
+    grown: tuple[Baseline, pd.DataFrame, LabelledSamples],
+) -> None:
+    baseline, features, _ = grown
+    with pytest.raises(LearningError, match="differ from those of the training in mute, strange"):
+        baseline.predict(features.rename(columns={"mute": "strange"})[["telling", "strange"]])
+    with pytest.raises(LearningError, match="in their order"):
+        baseline.predict(features[["mute", "telling"]])
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"max_depth": -1}, "max_depth"),
+        ({"max_depht": 3}, "max_depht"),
+        ({"subsample": 2}, "subsample"),
+    ],
+)
+def test_parameters_that_make_no_sense_are_refused(options: dict[str, float], found: str) -> None:
+    with pytest.raises(LearningError, match=f"XGBoost refuses its parameters .*{found}"):
+        Baseline.fit(*world(200), rounds=3, **options)
+
+
+def test_one_class_is_nothing_to_learn() -> None:
+    features, samples = world(200)
+    label = np.where(samples.label == NULL, NULL, 1).astype(np.int8)
+    lone = replace(samples, label=label)
+    with pytest.raises(LearningError, match=r"train has \d+ labelled samples and 1 of two classes"):
+        Baseline.fit(features, lone)
