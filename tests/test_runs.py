@@ -17,6 +17,7 @@ from gafcnn.runs import (
     is_complete,
     load_run,
     record,
+    recorded,
     run_name,
 )
 
@@ -102,20 +103,33 @@ def test_what_is_no_run_and_what_is_not_finished_are_told_apart(tmp_path: Path) 
         load_run(tmp_path)
 
 
-def test_runs_are_found_by_window_and_the_missing_one_is_named(tmp_path: Path) -> None:
+def finish(folder: Path, config: dict[str, Any]) -> None:
+    claim(folder, config, overwrite=False)
+    (folder / "metrics.json").write_text("{}")
+
+
+def test_runs_are_found_by_model_the_windows_by_span_and_the_baseline_last(tmp_path: Path) -> None:
     study = tmp_path / "bnb"
-    for name in ("15m", "15m/seed=1", "60m"):
-        claim(study / name, CONFIG, overwrite=False)
-        (study / name / "metrics.json").write_text("{}")
-    found = [run.folder.relative_to(study).as_posix() for run in find_runs(study, "15m")]
-    assert found == ["15m", "15m/seed=1"]
-    with pytest.raises(RunError) as caught:
-        find_runs(study, "30m")
-    assert "study bnb has no run for window 30m, only for 15m, 60m" in str(caught.value)
-    assert "give the command that trained the others window=30m" in str(caught.value)
-    assert "windows=[15m,60m]" in str(caught.value)
+    spans = {"60m": "60min", "15m": "15min", "15m/seed=1": "15min", "4h": "4h"}
+    for name, span in spans.items():
+        finish(study / name, CONFIG | {"window": {"span": span}, "model": {"name": name}})
+    finish(study / "boosted", CONFIG | {"window": {}, "model": {"trees": {}}})
+    found = find_runs(study)
+    assert list(found) == ["15m", "60m", "4h", "boosted"]
+    assert [run.folder for run in found["15m"]] == [study / "15m", study / "15m/seed=1"]
+    assert [found[name][0].is_baseline for name in found] == [False, False, False, True]
+
+
+def test_a_study_without_runs_or_with_an_unfinished_one_is_named(tmp_path: Path) -> None:
+    finish(tmp_path / "bnb" / "15m", CONFIG | {"window": {"span": "15min"}})
     with pytest.raises(RunError, match=r"there is no study bnbb in .*; expected one of bnb;"):
-        find_runs(tmp_path / "bnbb", "15m")
+        find_runs(tmp_path / "bnbb")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match=r"study empty has no run; .* window=30m study=empty"):
+        find_runs(tmp_path / "empty")
+    claim(tmp_path / "bnb" / "30m", CONFIG, overwrite=False)
+    with pytest.raises(RunError, match="is not finished"):
+        find_runs(tmp_path / "bnb")
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
@@ -132,11 +146,12 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
 
 
 def test_the_ledger_counts_each_kind_of_event(tmp_path: Path) -> None:
-    assert record(tmp_path, "train", run="15m") == 1
-    assert record(tmp_path, "look") == 1
-    assert record(tmp_path, "train", run="30m") == 2
+    for event in ("train", "look", "train"):
+        record(tmp_path, event, run="15m")
+    assert recorded(tmp_path, "train") == 2
     lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["train", "look", "train"]
     with (tmp_path / "ledger.jsonl").open("a") as ledger:
         ledger.write('{"event": "look", "ti\n')  # cut short by a crash
-    assert record(tmp_path, "look") == 3
+    record(tmp_path, "look")
+    assert recorded(tmp_path, "look") == 3

@@ -140,5 +140,7 @@ def _run_name(*, _root_: DictConfig) -> str:
         for text in OmegaConf.select(_root_, "hydra.overrides.task", default=[])
         if text.split("=")[0].lstrip("+") in _root_.swept
     ]
+    if "trees" in _root_.model:  # its own name says which model it is
+        swept = [text for text in swept if not text.startswith("model=")]
     fold = OmegaConf.select(_root_, "split.fold")
-    return run_name(_root_.window.name, _root_.seed, fold, swept)
+    return run_name(_root_.model.name, _root_.seed, fold, swept)

@@ -1,8 +1,8 @@
 """Runs on disk: a folder for each trained model, a ledger for each study.
 
-outputs/<study>/<window>[/seed=..][/fold=..]/
+outputs/<study>/<window, or xgboost>[/seed=..][/fold=..]/
     config.yaml            what was asked for, and the fingerprint of the bars it was asked of
-    checkpoints/           best.ckpt, last.ckpt
+    checkpoints/           best.ckpt, last.ckpt; of the baseline, trees.json
     predictions.parquet    validation and test, see gafcnn.forecasts
     metrics.json           written last: a run that has it is complete
     csv/, tensorboard/     the loggers'
@@ -25,16 +25,19 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
+from gafcnn.durations import duration
 from gafcnn.errors import RunError
 from gafcnn.files import replacing
 from gafcnn.forecasts import read_predictions
 
 if TYPE_CHECKING:
-    from gafcnn.learning import GafModule
+    from gafcnn.learning import Baseline, GafModule
 
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+TREES = "checkpoints/trees.json"
 LEDGER = "ledger.jsonl"
+TRAINING, LOOK = "train", "look"
 EVALUATION = "evaluation"
 
 # where a run is written, watched and computed does not change what it is
@@ -44,16 +47,16 @@ _NO_PART_OF_A_RUN = (
 )  # fmt: skip
 
 
-def run_name(window: str, seed: int = 0, fold: int | None = None, swept: Sequence[str] = ()) -> str:
+def run_name(model: str, seed: int = 0, fold: int | None = None, swept: Sequence[str] = ()) -> str:
     """The folder of a run inside its study, by meaning: `30m`, `30m/seed=1/fold=2`.
 
     Args:
-        window: Name of the window.
+        model: Name of the window, or of the baseline.
         seed: Named where it is not the default, 0.
         fold: Fold of a walk-forward split, where there is one.
         swept: Further overrides (`model.lr=0.001`) that tell the jobs of a sweep apart.
     """
-    parts = [window]
+    parts = [model]
     if seed != 0:
         parts.append(f"seed={seed}")
     if fold is not None:
@@ -72,6 +75,11 @@ class Run:
         """The run's configuration, all interpolations resolved."""
         return yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
 
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of boosted trees, not of a window's images."""
+        return "trees" in self.config["model"]
+
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
@@ -82,12 +90,15 @@ class Run:
         """Predictions of validation and test, see `gafcnn.forecasts.COLUMNS`."""
         return read_predictions(self.folder / PREDICTIONS)
 
-    def model(self) -> GafModule:
-        """The best checkpoint's model, on the CPU, ready to predict."""
+    def model(self) -> GafModule | Baseline:
+        """The best checkpoint's network, on the CPU, ready to predict; or the baseline's trees."""
         from gafcnn.learning import (
+            Baseline,
             GafModule,
         )  # torch takes seconds to import; tables do not need it
 
+        if self.is_baseline:
+            return Baseline.load(self.folder / TREES)
         path = self.folder / BEST
         module = GafModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
         return module.eval()
@@ -115,11 +126,13 @@ def load_run(folder: str | Path) -> Run:
     return Run(folder)
 
 
-def find_runs(study: Path, window: str) -> list[Run]:
-    """All runs of a window in a study, in order of their names.
+def find_runs(study: Path) -> dict[str, list[Run]]:
+    """All runs of a study by model, each model's in order of their names.
+
+    Windows come first, by their span; then the baseline.
 
     Raises:
-        RunError: Where one is not finished, or where there is none.
+        RunError: Where there is no such study, or a run is not finished.
     """
     if not study.is_dir():
         known = ", ".join(sorted(_studies(study.parent)))
@@ -128,18 +141,21 @@ def find_runs(study: Path, window: str) -> list[Run]:
             expected=f"one of {known}" if known else "a study that was trained",
             instead=f"correct the name, or give a training study={study.name}",
         )
-    runs = [load_run(path.parent) for path in sorted((study / window).rglob(CONFIG))]
-    if not runs:
-        found = sorted({path.parent.relative_to(study).parts[0] for path in study.rglob(METRICS)})
-        found = [name for name in found if name != EVALUATION]
-        others = f", only for {', '.join(found)}" if found else ""
-        instead = f", or evaluate with windows=[{','.join(found)}]" if found else ""
+    found: dict[str, list[Run]] = {}
+    for path in sorted(study.rglob(CONFIG)):
+        found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
+    if not found:
         raise RunError(
-            f"study {study.name} has no run for window {window}{others}",
-            expected="a finished run for each window that is evaluated",
-            instead=f"give the command that trained the others window={window}{instead}",
+            f"study {study.name} has no run",
+            expected="a finished run for each model that is evaluated",
+            instead=f"train one with python train.py window=30m study={study.name}",
         )
-    return runs
+    return dict(sorted(found.items(), key=lambda item: _place(item[1][0])))
+
+
+def _place(run: Run) -> tuple[bool, pd.Timedelta]:
+    span = "0" if run.is_baseline else run.config["window"]["span"]
+    return run.is_baseline, duration("window.span", span)
 
 
 def _studies(outputs: Path) -> Iterator[str]:
@@ -227,12 +243,16 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def record(study: Path, event: str, **facts: Any) -> int:
-    """Add a line to the study's ledger, and say how many of this event it holds by now."""
+def record(study: Path, event: str, **facts: Any) -> None:
+    """Add a line to the study's ledger."""
     study.mkdir(parents=True, exist_ok=True)
     line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     with (study / LEDGER).open("a", encoding="utf-8") as ledger:
         ledger.write(json.dumps(line) + "\n")
+
+
+def recorded(study: Path, event: str) -> int:
+    """How many lines of this event the study's ledger holds."""
     lines = (study / LEDGER).read_text(encoding="utf-8").splitlines()
     # by the beginning of the line: a line cut short by a crash still counts, and breaks nothing
     return sum(entry.startswith(f'{{"event": "{event}"') for entry in lines)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.forecasts import ENSEMBLES, average_seeds, ensemble, join, score_rows
+from gafcnn.forecasts import (
+    ENSEMBLES,
+    TWO_STAGE,
+    average_seeds,
+    ensemble,
+    join,
+    score_rows,
+    two_stage,
+)
 from gafcnn.forecasts.ensemble import (
     auc_weights,
     log_odds,
@@ -365,3 +373,87 @@ def test_unknown_names_are_refused_with_the_known_ones(members: Members) -> None
         ensemble(joined, ["15m", "5m"])
     with pytest.raises(ConfigError, match="no member is named"):
         ensemble(joined, [])
+
+
+# --- two stages ------------------------------------------------------------------------------
+
+
+def with_baseline(predictions: Make, n: int = 400, folds: tuple[int | None, ...] = (None,)) -> Any:
+    """Three windows and a baseline side by side, in some folds."""
+    models = {"15m": 0.05, "30m": 0.10, "60m": -0.02, "05m": 0.08}
+    joined = join(
+        {
+            name: pd.concat([predictions(n, window=name, fold=fold, skill=skill) for fold in folds])
+            for name, skill in models.items()
+        }
+    )
+    return joined.rename(columns={"05m": "xgboost"})
+
+
+def in_two_stages(joined: pd.DataFrame) -> np.ndarray:
+    return two_stage(joined, "xgboost", WINDOWS)[TWO_STAGE].to_numpy()
+
+
+def test_two_stages_are_scikit_learns_logistic_regression_on_log_odds(predictions: Make) -> None:
+    joined = with_baseline(predictions)
+    p = joined[["xgboost", *WINDOWS]].clip(1e-6, 1 - 1e-6)
+    odds = np.log(p / (1 - p)).to_numpy()
+    fitted_on = ((joined["split"] == "val") & joined["label"].notna()).to_numpy()
+    label = joined["label"][fitted_on].astype(int)
+    peer = LogisticRegression().fit(odds[fitted_on], label)
+    np.testing.assert_allclose(in_two_stages(joined), peer.predict_proba(odds)[:, 1], atol=1e-12)
+
+
+def test_two_stages_add_one_column_and_change_none(predictions: Make) -> None:
+    joined = with_baseline(predictions)
+    added = two_stage(joined, "xgboost", WINDOWS)
+    assert list(added.columns) == [*joined.columns, "two_stage"]
+    pd.testing.assert_frame_equal(added[joined.columns], joined)
+
+
+def test_two_stages_know_more_than_the_baseline_where_windows_do(predictions: Make) -> None:
+    joined = with_baseline(predictions, 2000)
+    test = two_stage(joined, "xgboost", WINDOWS).query("split == 'test'")
+    auc = {name: score_rows(test, name)["labelled"]["auc"] for name in ("xgboost", TWO_STAGE)}
+    assert auc[TWO_STAGE] > auc["xgboost"]
+
+
+@pytest.mark.parametrize("kind", ["test", "neutral"])
+def test_two_stages_are_fitted_on_labelled_validation_rows_alone(
+    predictions: Make, kind: str
+) -> None:
+    joined = with_baseline(predictions)
+    val, neutral = joined["split"] == "val", joined["label"].isna()
+    rows = (val & neutral) if kind == "neutral" else ~val
+    assert rows.any()
+    before = in_two_stages(joined)
+    after = in_two_stages(altered(joined, rows, ["xgboost", *WINDOWS]))
+    np.testing.assert_array_equal(after[~rows], before[~rows])
+    assert not np.allclose(after[rows], before[rows])
+    fitted_on = val & ~neutral
+    otherwise = in_two_stages(altered(joined, fitted_on, ["xgboost"]))
+    assert not np.allclose(otherwise[~fitted_on], before[~fitted_on])
+
+
+def test_two_stages_are_fitted_fold_by_fold(predictions: Make) -> None:
+    joined = with_baseline(predictions, 100, folds=(0, 1))
+    second = joined["fold"] == 1
+    before = in_two_stages(joined)
+    after = in_two_stages(altered(joined, second, ["xgboost", *WINDOWS]))
+    np.testing.assert_array_equal(after[~second], before[~second])
+    alone = joined[second].reset_index(drop=True)
+    np.testing.assert_array_equal(before[second], in_two_stages(alone))
+
+
+def test_two_stages_of_an_unknown_model_or_one_class_are_refused(predictions: Make) -> None:
+    joined = with_baseline(predictions, 40)
+    with pytest.raises(ConfigError, match="no member called lightgbm"):
+        two_stage(joined, "lightgbm", WINDOWS)
+    one_class = joined.assign(label=pd.array([1] * len(joined), dtype="Int8"))
+    with pytest.raises(PredictionsError, match="20 labelled validation rows and 1 of two classes"):
+        two_stage(one_class, "xgboost", WINDOWS)
+
+
+def test_a_member_must_not_be_called_two_stage(predictions: Make) -> None:
+    with pytest.raises(ConfigError, match="^members are named two_stage; "):
+        join({TWO_STAGE: predictions()})

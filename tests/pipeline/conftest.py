@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gafcnn.command import main
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Refuse = Callable[..., str]
 
 # a simulated market of three days and a network that learns it in seconds
 TINY = (
@@ -40,10 +44,61 @@ def tiny() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
-    """The three windows trained by one multirun and evaluated; the folder they were run in."""
+    """The three windows trained by one multirun; the folder they were run in."""
     folder = tmp_path_factory.mktemp("tiny")
     swept = command(folder, "train.py", "-m", "window=15m,30m,60m", *TINY)
     assert swept.returncode == 0, swept.stderr
-    judged = command(folder, "evaluate.py", "study=tiny")
-    assert judged.returncode == 0, judged.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def judgement(tiny_study: Path, command: Command) -> subprocess.CompletedProcess[str]:
+    """The study evaluated, which trains the baseline that it has not: what was printed."""
+    judged = command(tiny_study, "evaluate.py", "study=tiny", "judging.resamples=200")
+    assert judged.returncode == 0, judged.stderr
+    return judged
+
+
+@pytest.fixture(scope="session")
+def judged_study(tiny_study: Path, judgement: subprocess.CompletedProcess[str]) -> Path:
+    """The folder of the evaluated study."""
+    assert judgement.returncode == 0
+    return tiny_study
+
+
+@pytest.fixture
+def typed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Type a command in an empty folder, without a process of its own; what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str, *words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{command}.py", *words])
+        main(command, root / "conf")
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        return capfd.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Refuse:
+    """Type a command in an empty folder, and give back the sentence it ends with."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    def run(command: str, *words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{command}.py", *words])
+        with pytest.raises(SystemExit) as ended:
+            main(command, root / "conf")
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        assert "Traceback" not in capfd.readouterr().err
+        told = str(ended.value.code)
+        assert told.startswith("error: ")
+        assert "\n" not in told
+        return told
+
+    return run

@@ -14,28 +14,6 @@ from gafcnn.command import main
 Refuse = Callable[..., str]
 
 
-@pytest.fixture
-def refused(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Refuse:
-    """Type a command in an empty folder, and give back the sentence it ends with."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-
-    def run(command: str, *words: str) -> str:
-        monkeypatch.setattr(sys, "argv", [f"{command}.py", *words])
-        with pytest.raises(SystemExit) as ended:
-            main(command, root / "conf")
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        assert "Traceback" not in capfd.readouterr().err
-        told = str(ended.value.code)
-        assert told.startswith("error: ")
-        assert "\n" not in told
-        return told
-
-    return run
-
-
 TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16")
 
 
@@ -60,6 +38,8 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         (["window.span=50s"], "window.span is 50s; expected a multiple of window.step, 1min"),
         (["window=30m", "market.interval=15min"], "window 30m has 2 points over bars of 15min"),
         (["window.lookback=6h", "market.days=0.1"], "there are only 144 bars of 1min"),
+        (["model=xgboost", "model.rounds=0"], "model.rounds=0; expected a whole number, 1 or more"),
+        (["model=xgboost", "model.trees.max_depth=-1"], "XGBoost refuses its parameters (value"),
         (["model.batch_size=100000"], "with 2692 labelled training samples"),
         (["trainer.accelerator=abacus"], "HYDRA_FULL_ERROR=1 in front shows where"),
     ],
@@ -97,6 +77,11 @@ def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
         (["study=x", "windows=15m"], "windows=15m; expected a list of names"),
         (["study=x", "ensemble.methods=[mean,mean]"], "expected a list of names, each once"),
         (["study=a/b"], "study=a/b; expected letters, digits"),
+        (["trading.cost_bps=-1"], "trading.cost_bps is -1; expected basis points per side, 0 or"),
+        (["trading.threshold=0.7"], "trading.threshold is 0.7; expected a confidence from 0 to"),
+        (["judging.resamples=-1"], "judging.resamples=-1; expected a whole number, 0 or more"),
+        (["receipts=maybe"], "receipts=maybe; expected true or false"),
+        (["study=nan"], "study=nan; expected letters, digits"),
     ],
 )
 def test_evaluation_refuses(refused: Refuse, words: list[str], told: str) -> None:

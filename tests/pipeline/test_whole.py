@@ -71,18 +71,6 @@ def test_neutral_samples_are_predicted_and_nothing_was_trained_past_its_knowledg
     assert val["known_at"].max() < test["time"].min()
 
 
-def test_evaluation_tells_each_window_and_each_ensemble(tiny_study: Path) -> None:
-    folder = tiny_study / "outputs" / "tiny" / "evaluation"
-    metrics = json.loads((folder / "metrics.json").read_text())
-    names = ["15m", "30m", "60m", "mean", "weighted", "vote", "stacking", "oracle"]
-    assert list(metrics["models"]) == names
-    for scores in metrics["models"].values():
-        assert scores["all"]["n"] > scores["labelled"]["n"] > 0
-    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
-    table = pd.read_parquet(folder / "predictions.parquet")
-    assert set(table["window"]) == set(names)
-
-
 def test_the_same_command_skips_and_another_is_refused(
     tiny_study: Path, command: Command, tiny: Words
 ) -> None:
@@ -165,8 +153,15 @@ def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
     folder = tiny_study / "outputs" / "folds"
     assert (folder / "15m" / "seed=1" / "fold=3" / "metrics.json").is_file()
 
-    judged = command(tiny_study, "evaluate.py", "study=folds", "windows=[15m]")
+    judged = command(tiny_study, "evaluate.py", "study=folds", "judging.resamples=50")
     assert judged.returncode == 0, judged.stderr
+    assert "has no baseline of fold 3: training" in judged.stdout
+    metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    told = [(row["model"], row["fold"]) for row in metrics["folds"]]
+    assert told[:4] == [("15m", 0), ("15m", 1), ("15m", 2), ("15m", 3)]
+    assert ("two_stage", 3) in told
+    pooled = metrics["models"]["15m"]["accuracy"]
+    assert pooled["n"] == sum(row["n"] for row in metrics["folds"] if row["model"] == "15m")
     table = pd.read_parquet(folder / "evaluation" / "predictions.parquet")
     test = table[(table["window"] == "15m") & (table["split"] == "test")]
     assert set(test["fold"]) == {0, 1, 2, 3}
@@ -179,7 +174,7 @@ def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
     np.testing.assert_allclose(one, (first[0] + first[1]).div(2).reindex(one.index))
 
     command(tiny_study, "train.py", *short)
-    refused = command(tiny_study, "evaluate.py", "study=folds", "windows=[15m]")
+    refused = command(tiny_study, "evaluate.py", "study=folds")
     assert refused.returncode == 1
     assert "differ in" in refused.stderr
 
@@ -196,10 +191,10 @@ def test_prepare_makes_bars_and_stores_and_nothing_else(
     assert not list(tmp_path.glob("outputs/**/*.*"))
 
 
-def test_a_study_with_a_window_missing_is_named(tiny_study: Path, command: Command) -> None:
-    judged = command(tiny_study, "evaluate.py", "study=tiny", "windows=[15m,45m]")
+def test_a_study_with_a_window_missing_is_named(judged_study: Path, command: Command) -> None:
+    judged = command(judged_study, "evaluate.py", "study=tiny", "windows=[15m,45m]")
     assert judged.returncode == 1
-    assert "study tiny has no run for window 45m, only for 15m, 30m, 60m" in judged.stderr
+    assert "study tiny has no run for window 45m, only for 15m, 30m, 60m, xgboost" in judged.stderr
     assert "Traceback" not in judged.stderr
 
 

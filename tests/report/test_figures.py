@@ -4,76 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gafcnn.errors import ImagesError, PredictionsError
-from gafcnn.forecasts import ScoreTable
+from gafcnn.errors import ImagesError
 from gafcnn.report import confusion_matrices, sample_image, save
-
-
-def written(panel: Axes) -> set[str]:
-    return {text.get_text() for text in panel.texts}
-
-
-def panels_by_name(figure: Figure) -> dict[str, Axes]:
-    return {panel.get_title(loc="left"): panel for panel in figure.axes}
-
-
-@pytest.mark.parametrize("rows", ["labelled", "all"])
-def test_each_model_has_a_panel_with_its_counts_and_shares(
-    scores: ScoreTable, rows: Literal["labelled", "all"]
-) -> None:
-    panels = panels_by_name(confusion_matrices(scores, rows))
-    assert list(panels) == list(scores["models"])
-    for name, panel in panels.items():
-        scored = scores["models"][name][rows]
-        cells = {
-            f"{count:,}\n{count / sum(row):.1%}" for row in scored["confusion"] for count in row
-        }
-        summary = f"{scored['accuracy']:.2%} of {scored['n']:,} right"
-        assert written(panel) == {*cells, summary}
-
-
-def test_outcomes_are_rows_and_forecasts_columns(scores: ScoreTable) -> None:
-    panel = panels_by_name(confusion_matrices(scores))["15m"]
-    (down, _), (wrongly_down, _) = scores["models"]["15m"]["labelled"]["confusion"]
-    at = {text.get_position(): text.get_text() for text in panel.texts if "\n" in text.get_text()}
-    assert at[(0, 0)].startswith(f"{down:,}\n")
-    assert at[(0, 1)].startswith(f"{wrongly_down:,}\n")
-    assert panel.get_xlabel() == "forecast"
-    assert panel.get_ylabel() == "outcome"
-
-
-def test_windows_and_ensembles_have_lines_of_their_own(scores: ScoreTable) -> None:
-    figure = confusion_matrices(scores)
-    figure.draw_without_rendering()
-    tops = {name: round(p.get_position().y1, 3) for name, p in panels_by_name(figure).items()}
-    assert tops["15m"] == tops["30m"] == tops["60m"] > tops["mean"]
-    assert tops["mean"] == tops["weighted"] == tops["vote"] == tops["stacking"] > tops["oracle"]
-
-
-def test_more_models_than_a_line_holds_go_on_below(scores: ScoreTable) -> None:
-    one = scores["models"]["15m"]
-    many = confusion_matrices({"models": {f"{minutes}m": one for minutes in range(9)}})
-    assert len(many.axes) == 9
-
-
-def test_scores_of_no_rows_are_drawn_as_such(no_scores: ScoreTable, tmp_path: Path) -> None:
-    figure = confusion_matrices(no_scores)
-    assert written(figure.axes[0]) == {"0\n0.0%", "n/a of 0 right"}
-    save(figure, tmp_path / "none.png")
-
-
-def test_nothing_to_draw_is_refused() -> None:
-    with pytest.raises(PredictionsError, match="there are no scores to draw; expected the scores"):
-        confusion_matrices({"models": {}})
 
 
 def test_a_sample_is_its_series_and_two_fields(
@@ -152,7 +92,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path: Path) -> No
     assert [entry.name for entry in tmp_path.iterdir()] == ["figure.png"]
 
 
-def test_figures_touch_no_state_of_pyplot(scores: ScoreTable, tmp_path: Path) -> None:
+def test_figures_touch_no_state_of_pyplot(judgement: dict[str, Any], tmp_path: Path) -> None:
     before = sys.modules.get("matplotlib.pyplot")
-    save(confusion_matrices(scores), tmp_path / "figure.png")
+    save(confusion_matrices(judgement), tmp_path / "figure.png")
     assert sys.modules.get("matplotlib.pyplot") is before

@@ -3,7 +3,7 @@
 Nothing here knows what made a forecast, so every model is joined, combined and scored alike.
 """
 
-from gafcnn.forecasts.ensemble import ENSEMBLES, average_seeds, ensemble, join
+from gafcnn.forecasts.ensemble import ENSEMBLES, TWO_STAGE, average_seeds, ensemble, join, two_stage
 from gafcnn.forecasts.predictions import (
     COLUMNS,
     check_predictions,
@@ -15,6 +15,7 @@ from gafcnn.forecasts.scores import RowScores, Score, ScoreTable, score, score_r
 __all__ = [
     "COLUMNS",
     "ENSEMBLES",
+    "TWO_STAGE",
     "RowScores",
     "Score",
     "ScoreTable",
@@ -26,5 +27,6 @@ __all__ = [
     "score",
     "score_rows",
     "score_table",
+    "two_stage",
     "write_predictions",
 ]

@@ -24,6 +24,7 @@ Ints = NDArray[np.int8]
 
 KEY = ("symbol", "time", "fold", "split")
 OUTCOME = ("label", "forward_return", "known_at")
+TWO_STAGE = "two_stage"
 CLIP = 1e-6
 
 
@@ -84,7 +85,7 @@ def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _check_names(members: Mapping[str, pd.DataFrame]) -> None:
-    taken = {*KEY, *OUTCOME, *ENSEMBLES}
+    taken = {*KEY, *OUTCOME, *ENSEMBLES, TWO_STAGE}
     if not members or taken & set(members):
         raise ConfigError(
             f"members are named {', '.join(sorted(taken & set(members))) or 'not at all'}",
@@ -272,6 +273,27 @@ def ensemble(
         for name in methods:
             combined.loc[rows.index, name] = _combine(name, p, rows)
     return combined
+
+
+def two_stage(joined: pd.DataFrame, baseline: str, members: Sequence[str]) -> pd.DataFrame:
+    """Add the column `two_stage`: the windows join the baseline in a second model.
+
+    Stage one is the baseline's P(up) (market conditions, technical signals). Stage two is a
+    logistic model over its log-odds and the members', which calibrates by its intercept and slopes;
+    like `stacking`, of which it is a case, it is fitted on the labelled validation rows of each
+    fold alone.
+
+    Args:
+        joined: Baseline and members side by side (see `join`).
+        baseline: The column of stage one.
+        members: The columns that stage two adds.
+
+    Raises:
+        ConfigError: A column is unknown.
+        PredictionsError: A fold's labelled validation rows are not of both classes.
+    """
+    stacking = ensemble(joined, [baseline, *members], ["stacking"])["stacking"]
+    return joined.assign(**{TWO_STAGE: stacking})
 
 
 def _combine(name: str, p: Floats, rows: pd.DataFrame) -> Floats:

@@ -14,7 +14,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.durations import spelled
+from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
 from gafcnn.images import ImageStore, build_store
 from gafcnn.learning import GafModule, start_from
@@ -49,6 +49,11 @@ def made(node: DictConfig, **more: Any) -> Any:
 def plain(node: DictConfig) -> dict[str, Any]:
     """A node as dicts, lists and scalars, all interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)  # pyright: ignore[reportReturnType]
+
+
+def is_baseline(cfg: DictConfig) -> bool:
+    """Whether the configuration asks for boosted trees, not for a network."""
+    return "trees" in cfg.model
 
 
 def load_market(cfg: DictConfig) -> Market:
@@ -92,8 +97,8 @@ def load_images(cfg: DictConfig, market: Market) -> ImageStore:
 
 def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:
     """Decision times, labels and split over these bars."""
-    window = load_window(cfg, market)
-    return LabelledSamples.make(market.bars, window.lookback, made(cfg.label), made(cfg.split))
+    lookback = duration("window.lookback", cfg.window.lookback)
+    return LabelledSamples.make(market.bars, lookback, made(cfg.label), made(cfg.split))
 
 
 def new_module(cfg: DictConfig) -> GafModule:

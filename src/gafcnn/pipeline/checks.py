@@ -10,11 +10,16 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
+from gafcnn.pipeline.assembly import is_baseline
 
 OBJECTIVES = ("accuracy", "auc", "log_loss", "brier")
 MONITORS = tuple(
     f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy", "auc")
 )
+
+
+Rule = tuple[str, Callable[[Any], bool], str]
+"""A key, whether a value is right for it, and which would be."""
 
 
 def check(cfg: DictConfig) -> None:
@@ -26,8 +31,23 @@ def check(cfg: DictConfig) -> None:
     Raises:
         ConfigError: For the first option that is not.
     """
-    check_study(cfg)
-    for key, right, expected in _RULES:
+    _check_study(cfg)
+    of_model = _RULES_OF_TREES if is_baseline(cfg) else _RULES_OF_NETWORKS
+    _follow(_RULES + of_model, cfg)
+
+
+def check_evaluation(cfg: DictConfig) -> None:
+    """Assert that an evaluation's options are of their kind and in their range.
+
+    Raises:
+        ConfigError: For the first option that is not.
+    """
+    _check_study(cfg)
+    _follow(_RULES_OF_EVALUATION, cfg)
+
+
+def _follow(rules: tuple[Rule, ...], cfg: DictConfig) -> None:
+    for key, right, expected in rules:
         value = OmegaConf.select(cfg, key)
         if not right(value):
             raise ConfigError(
@@ -35,7 +55,7 @@ def check(cfg: DictConfig) -> None:
             )
 
 
-def check_study(cfg: DictConfig) -> None:
+def _check_study(cfg: DictConfig) -> None:
     """Assert that the study's name is the name of a folder, and of one inside outputs/.
 
     Raises:
@@ -73,8 +93,20 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or right(value)
 
 
-_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+_RULES: tuple[Rule, ...] = (
     ("seed", _whole(0), "a whole number, 0 or more"),
+    ("objective", lambda value: value in OBJECTIVES, " or ".join(OBJECTIVES)),
+)
+_RULES_OF_EVALUATION: tuple[Rule, ...] = (
+    ("judging.resamples", _whole(0), "a whole number, 0 or more"),
+    ("judging.seed", _whole(0), "a whole number, 0 or more"),
+    ("receipts", lambda value: isinstance(value, bool), "true or false"),
+)
+_RULES_OF_TREES: tuple[Rule, ...] = (
+    ("model.rounds", _whole(1), "a whole number, 1 or more"),
+    ("model.patience", _whole(1), "a whole number, 1 or more"),
+)
+_RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("images.fields", _is_list, "a list of fields, such as [close]"),
     ("images.size", _whole(1), "a whole number of pixels, 1 or more"),
     ("model.lr", _number(0), "a number above 0"),
@@ -87,5 +119,4 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("callbacks.last", bool, "a checkpoint callback: a killed run goes on from its last epoch"),
     ("monitor", lambda value: value in MONITORS, " or ".join(MONITORS)),
     ("monitor_mode", lambda value: value in ("min", "max"), "min or max"),
-    ("objective", lambda value: value in OBJECTIVES, " or ".join(OBJECTIVES)),
 )

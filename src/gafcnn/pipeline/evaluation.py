@@ -1,33 +1,61 @@
-"""From the runs of a study to what they are worth together."""
+"""From the runs of a study to what they are worth, alone and together."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.files import write_json
-from gafcnn.forecasts import average_seeds, ensemble, join, score_table, write_predictions
-from gafcnn.market import Market
-from gafcnn.pipeline.assembly import made
-from gafcnn.pipeline.checks import check_study
-from gafcnn.report import confusion_matrices, save, show, table
-from gafcnn.runs import EVALUATION, METRICS, PREDICTIONS, Run, differences, find_runs, record
+from gafcnn.forecasts import (
+    TWO_STAGE,
+    average_seeds,
+    ensemble,
+    join,
+    two_stage,
+    write_predictions,
+)
+from gafcnn.judging import Ground, Study, judge, regimes, sentences
+from gafcnn.judging.judge import ORACLE
+from gafcnn.judging.pairs import ENSEMBLE
+from gafcnn.market import Market, fingerprint
+from gafcnn.pipeline.assembly import load_market, load_samples, made
+from gafcnn.pipeline.checks import check_evaluation
+from gafcnn.pipeline.pictures import shown_samples
+from gafcnn.pipeline.receipts import receipts
+from gafcnn.pipeline.training import train
+from gafcnn.progress import counting
+from gafcnn.report import show, table, write_report
+from gafcnn.runs import (
+    EVALUATION,
+    LOOK,
+    METRICS,
+    PREDICTIONS,
+    TRAINING,
+    Run,
+    differences,
+    find_runs,
+    record,
+    recorded,
+    run_name,
+)
 
 log = logging.getLogger(__name__)
 
-ORACLE = "oracle"
+Runs = Mapping[str, Sequence[Run]]
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
-    """Join the windows of a study by time, combine them, and look at the test rows.
+    """Join the models of a study by time, combine them, and judge them on the test rows.
 
-    Writes `outputs/<study>/evaluation/`: predictions.parquet, metrics.json, confusion.png.
+    The baseline is trained first where the study has none. Writes `outputs/<study>/evaluation/`:
+    predictions.parquet, metrics.json, report.html, and its tables and figures.
 
     Args:
         cfg: `conf/evaluate.yaml`, composed.
@@ -36,37 +64,51 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         What metrics.json holds.
 
     Raises:
-        RunError: Where a window has no finished run.
-        PredictionsError: Where the windows are not about the same samples.
+        RunError: Where a window has no finished run, or the runs are of different bars.
+        PredictionsError: Where the models are not about the same samples.
     """
-    check_study(cfg)
-    windows, methods = _names(cfg, "windows"), _names(cfg, "ensemble.methods")
+    check_evaluation(cfg)
+    rules, methods = made(cfg.trading), _names(cfg, "ensemble.methods")
     study = Path(cfg.paths.outputs, cfg.study)
-    runs = {window: find_runs(study, window) for window in windows}
-    members = {window: _member(window, found) for window, found in runs.items()}
-    joined = ensemble(join(members), list(members), methods)
-    names = [*members, *methods]
-    if (oracle := _oracle(runs[windows[0]][0])) is not None:
-        joined[ORACLE] = oracle.reindex(joined["time"]).to_numpy()
-        names.append(ORACLE)
+    runs = _with_baseline(cfg, study, _chosen(cfg, study))
+    market = _market(runs)
+    windows = [name for name, found in runs.items() if not found[0].is_baseline]
+    joined, models = _forecasts(runs, windows, methods, market)
 
-    test = joined.query("split == 'test'")
-    looks = record(study, "look", windows=list(members), rows=len(test))
-    scores = score_table(test, names)
+    first = next(iter(runs.values()))[0]
+    ground = Ground.of(
+        joined, market.bars, duration("label.horizon", first.config["label"]["horizon"]), rules
+    )
+    record(study, LOOK, windows=windows, rows=len(ground.test))
+    judged_study = Study(
+        ground, windows, models, _baseline(runs), _headline(models, windows),
+        _regimes(runs, market, ground), recorded(study, TRAINING),
+    )  # fmt: skip
+    with counting("judging", len(models), "models") as advance:
+        judged = judge(
+            judged_study, resamples=cfg.judging.resamples, seed=cfg.judging.seed, advance=advance
+        )
     metrics = {
-        "study": cfg.study,
-        "windows": list(members),
-        "first": test["time"].min().isoformat(),
-        "last": test["time"].max().isoformat(),
-        "looks": looks,
-        **scores,
+        **_facts(cfg, study, judged_study, first),
+        "verdict": sentences(judged, judged_study.headline, judged_study.trials),
+        **judged,
+        "receipts": receipts(cfg, runs, market) if cfg.receipts else [],
+        "config": {
+            "evaluate": OmegaConf.to_container(cfg, resolve=True),
+            "runs": {name: found[0].config for name, found in runs.items()},
+        },
+        "bars": fingerprint(market.bars),
     }
     folder = study / EVALUATION
-    write_predictions(folder / PREDICTIONS, _long(joined, names))
-    save(confusion_matrices(scores), folder / "confusion.png")
+    write_predictions(folder / PREDICTIONS, _long(joined, models))
     write_json(folder / METRICS, metrics)
-    show(table(scores))
-    log.info("look %d at the test rows of study %s; written to %s", looks, cfg.study, folder)
+    page = write_report(folder, metrics, shown_samples(runs, windows, market, ground))
+    show(table(metrics))
+    for sentence in metrics["verdict"]:
+        log.info("%s", sentence)
+    log.info(
+        "look %d at the test rows of study %s; the report is %s", metrics["looks"], cfg.study, page
+    )
     return metrics
 
 
@@ -81,8 +123,126 @@ def _names(cfg: DictConfig, key: str) -> list[str]:
     return list(names)
 
 
-def _member(window: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """A window's predictions: the mean over its seeds, its folds one after another.
+def _chosen(cfg: DictConfig, study: Path) -> dict[str, list[Run]]:
+    """The runs of the windows asked for, by default of all, and of the baseline.
+
+    Raises:
+        RunError: Where a window that is asked for has no run.
+    """
+    found = find_runs(study)
+    if cfg.windows is None:
+        return found
+    known = [name for name, runs in found.items() if not runs[0].is_baseline]
+    wanted = _names(cfg, "windows")
+    if absent := [name for name in wanted if name not in known]:
+        raise RunError(
+            f"study {study.name} has no run for window {absent[0]}, only for {', '.join(found)}",
+            expected="a finished run for each window that is evaluated",
+            instead=f"give the command that trained the others window={absent[0]}, or evaluate "
+            f"with windows=[{','.join(known)}]",
+        )
+    return {name: runs for name, runs in found.items() if name in wanted or name not in known}
+
+
+def _with_baseline(
+    cfg: DictConfig, study: Path, runs: dict[str, list[Run]]
+) -> dict[str, list[Run]]:
+    """The runs, and the baseline's, trained now for each fold for which the study has none."""
+    name = cfg.baseline.name
+    has = {_fold(run) for run in runs.get(name, [])}
+    lacking = {_fold(run): run for found in runs.values() for run in found if _fold(run) not in has}
+    for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
+        folder = study / run_name(name, fold=fold)
+        log.info("study %s has no baseline%s: training %s", study.name, _of(fold), folder)
+        train(_for_baseline(cfg, like), folder)
+        runs.setdefault(name, []).append(Run(folder))
+    return runs
+
+
+def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
+    """The configuration of a baseline on the very samples of another run."""
+    changed = {
+        "model": cfg.baseline,
+        "paths": cfg.paths,
+        "seed": 0,
+        "overwrite": False,
+        "swept": [],
+    }
+    return OmegaConf.create(like.config | changed)
+
+
+def _fold(run: Run) -> int | None:
+    return run.config["split"].get("fold")
+
+
+def _of(fold: int | None) -> str:
+    return "" if fold is None else f" of fold {fold}"
+
+
+def _market(runs: Runs) -> Market:
+    """The bars that all runs were made of, as they are on disk now.
+
+    Raises:
+        RunError: Where the runs are of different bars, or these have changed since.
+    """
+    every = [run for found in runs.values() for run in found]
+    first = every[0]
+    for run in every[1:]:
+        if run.config["bars"] != first.config["bars"]:
+            raise RunError(
+                f"{first.folder} and {run.folder} were trained on different bars",
+                expected="one market and one period for all runs of a study",
+                instead="train them again on the same bars, in a study of their own (study=...)",
+            )
+    market = load_market(OmegaConf.create({"market": _at_rest(first.config["market"])}))
+    if fingerprint(market.bars) != first.config["bars"]:
+        raise RunError(
+            f"the bars of {market.symbol} are not those that {first.folder} was trained on",
+            expected="the same bars, to trade on",
+            instead="bring the old ones back, or train anew with study=...",
+        )
+    return market
+
+
+def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
+    """A market as it was left: not downloaded further, and a simulated one not written again."""
+    if market["_target_"].endswith("from_simulation"):
+        return market | {"folder": None}
+    return market | ({"refresh": False} if "refresh" in market else {})
+
+
+def _forecasts(
+    runs: Runs, windows: list[str], methods: list[str], market: Market
+) -> tuple[pd.DataFrame, list[str]]:
+    """All models side by side, and their names in the order in which they are shown."""
+    joined = join({name: _member(name, found) for name, found in runs.items()})
+    models = [*windows]
+    if len(windows) > 1:
+        joined = ensemble(joined, windows, methods)
+        models += methods
+    baseline = _baseline(runs)
+    models.append(baseline)
+    if windows:
+        joined = two_stage(joined, baseline, windows)
+        models.append(TWO_STAGE)
+    run = next(iter(runs.values()))[0]
+    if market.oracle is not None and _is_asked_of(run):
+        joined[ORACLE] = market.oracle.reindex(pd.DatetimeIndex(joined["time"])).to_numpy()
+        models.append(ORACLE)
+    return joined, models
+
+
+def _baseline(runs: Runs) -> str:
+    return next(name for name, found in runs.items() if found[0].is_baseline)
+
+
+def _headline(models: Sequence[str], windows: Sequence[str]) -> str:
+    """The model that the verdict speaks of, by name and not by merit."""
+    return next(name for name in (TWO_STAGE, ENSEMBLE, *windows, *models) if name in models)
+
+
+def _member(name: str, runs: Sequence[Run]) -> pd.DataFrame:
+    """A model's predictions: the mean over its seeds, its folds one after another.
 
     Raises:
         RunError: Where its runs differ in more than seed and fold: they are no one model.
@@ -97,20 +257,53 @@ def _member(window: str, runs: Sequence[Run]) -> pd.DataFrame:
         if differing:
             raise RunError(
                 f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
-                expected=f"runs of {window} that differ in seed and fold only",
+                expected=f"runs of {name} that differ in seed and fold only",
                 instead="train each of them in a study of its own, with study=...",
             )
     return average_seeds(run.predictions for run in runs)
 
 
-def _oracle(run: Run) -> pd.Series | None:
-    """What a simulated market knows itself of the very thing the run forecasts, if it does."""
-    market, label = run.config["market"], run.config["label"]
-    same = market.get("horizon") == label["horizon"] and label["_target_"].endswith("Direction")
-    if not (market["_target_"].endswith("from_simulation") and same):
-        return None
-    simulated: Market = made(DictConfig(market | {"folder": None}))
-    return simulated.oracle
+def _is_asked_of(run: Run) -> bool:
+    """Whether what a simulated market knows itself is the very thing that the run forecasts."""
+    config = run.config
+    same_horizon = config["market"].get("horizon") == config["label"]["horizon"]
+    return same_horizon and config["label"]["_target_"].endswith("Direction")
+
+
+def _regimes(runs: Runs, market: Market, ground: Ground) -> pd.DataFrame:
+    """The regime of each test row, by the training samples of its fold."""
+    by_fold = {_fold(run): run for found in runs.values() for run in found}
+    parts = []
+    for fold, rows in ground.folds.items():
+        config = OmegaConf.create(by_fold[fold].config)
+        samples = load_samples(config, market)
+        times, train_times = (
+            pd.DatetimeIndex(moments).tz_localize("UTC")
+            for moments in (
+                ground.test.loc[rows, "time"].to_numpy("datetime64[ns]"),
+                samples.times[samples.split.train],
+            )
+        )
+        lookback = duration("window.lookback", config.window.lookback)
+        parts.append(regimes(market.bars, times, train_times, lookback))
+    return pd.concat(parts)
+
+
+def _facts(cfg: DictConfig, study: Path, judged: Study, first: Run) -> dict[str, Any]:
+    times = judged.ground.test["time"]
+    return {
+        "study": cfg.study,
+        "symbol": judged.ground.test["symbol"].iloc[0],
+        "interval": spelled(judged.ground.interval),
+        "horizon": first.config["label"]["horizon"],
+        "windows": list(judged.members),
+        "first": times.iloc[0].isoformat(),
+        "last": times.iloc[-1].isoformat(),
+        "looks": recorded(study, LOOK),
+        "trials": judged.trials,
+        "stride": first.config["split"]["stride"],
+        "headline": judged.headline,
+    }
 
 
 def _long(joined: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

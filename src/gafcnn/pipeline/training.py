@@ -5,40 +5,28 @@ from __future__ import annotations
 import logging
 import math
 import os
-import pickle
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning
 import numpy as np
 import pandas as pd
-import torch
 from hydra.core.hydra_config import HydraConfig
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.errors import LearningError
 from gafcnn.files import write_json
-from gafcnn.forecasts import score_rows, write_predictions
-from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
+from gafcnn.forecasts import Score, score_rows, write_predictions
 from gafcnn.market import Market, fingerprint
-from gafcnn.pipeline.assembly import (
-    load_images,
-    load_market,
-    load_samples,
-    new_module,
-    new_trainer,
-    plain,
-)
+from gafcnn.pipeline.assembly import is_baseline, load_images, load_market, load_samples, plain
 from gafcnn.pipeline.checks import check
+from gafcnn.pipeline.network import NetworkLearner
+from gafcnn.pipeline.trees import TreesLearner
 from gafcnn.runs import (
-    BEST,
     LAST,
     METRICS,
     PREDICTIONS,
+    TRAINING,
     claim,
     holding,
     is_complete,
@@ -46,9 +34,25 @@ from gafcnn.runs import (
     record,
     run_name,
 )
-from gafcnn.samples import NULL, LabelledSamples
+from gafcnn.samples import NULL, PARTS, LabelledSamples
 
 log = logging.getLogger(__name__)
+
+
+class Learner(Protocol):
+    """What a run is made with: a network or the baseline."""
+
+    def prepare(self, market: Market, samples: LabelledSamples, /) -> None:
+        """Make what learning needs, and meet all that can be refused."""
+        ...
+
+    def learn(self) -> NDArray[np.float64]:
+        """Learn; then P(up) of all samples of validation, then of test: shape (n,)."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What metrics.json says of the learning."""
+        ...
 
 
 def prepare(cfg: DictConfig) -> Path:
@@ -67,7 +71,7 @@ def prepare(cfg: DictConfig) -> Path:
 
 
 def train(cfg: DictConfig, folder: Path | None = None) -> float:
-    """Train one window, or go on with it; what is missing of bars and images is made first.
+    """Train one window or the baseline, or go on with it; missing bars and images are made first.
 
     Args:
         cfg: `conf/train.yaml`, composed.
@@ -83,100 +87,62 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
     check(cfg)
     folder = folder or _folder(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    module = new_module(cfg)  # before the bars: a wrong name or path is told in seconds
+    # before the bars: a wrong name or path is told in seconds
+    learner = (TreesLearner if is_baseline(cfg) else NetworkLearner)(cfg, folder)
     market = load_market(cfg)
-    config = plain(cfg) | {"bars": fingerprint(market.bars)}
+    config = _config(cfg) | {"bars": fingerprint(market.bars)}
     with holding(folder):
         if not cfg.overwrite and is_complete(folder, config):
             log.info("%s is complete: nothing to do", folder)
         else:
-            _train(cfg, folder, config, market, module)
+            _train(cfg, folder, config, market, learner)
     value = load_run(folder).metrics["val"]["labelled"][cfg.objective]
     return math.nan if value is None else value
 
 
 def _train(
-    cfg: DictConfig, folder: Path, config: dict[str, Any], market: Market, module: GafModule
+    cfg: DictConfig, folder: Path, config: dict[str, Any], market: Market, learner: Learner
 ) -> None:
     samples = load_samples(cfg, market)
-    store = load_images(cfg, market)
-    data = GafDataModule(store, samples, cfg.model.batch_size, cfg.seed)
-    throughput = Throughput()
-    _quiet_lightning()
-    trainer = new_trainer(cfg, folder, [EpochSeed(cfg.seed), StopWhereStopped(), throughput])
+    learner.prepare(market, samples)
     # only now is anything in the folder touched: all that can be wrong has been looked at
     claim(folder, config, overwrite=cfg.overwrite)
     resumed = (folder / LAST).is_file()
     log.info(
         "%s %s on %s labelled samples of %s, writing to %s",
         "going on with" if resumed else "training",
-        cfg.window.name,
+        cfg.model.name,
         f"{len(samples.labelled('train')):,}",
         market.symbol,
         folder,
     )
-    record(Path(cfg.paths.outputs, cfg.study), "train", run=str(folder), resumed=resumed)
-    with _known_warnings():
-        _fit(trainer, module, data, folder / LAST)
-        p_up = _predict(trainer, module, data, folder / BEST)
-    predictions = _predictions(cfg, market.symbol, samples, p_up)
+    record(Path(cfg.paths.outputs, cfg.study), TRAINING, run=str(folder), resumed=resumed)
+    predictions = _predictions(cfg, market.symbol, samples, learner.learn())
     write_predictions(folder / PREDICTIONS, predictions)
     val = score_rows(predictions.query("split == 'val'"), "p_up")
-    # from the checkpoints: a trainer that had only the predictions left counts no epochs
-    best, end = (torch.load(folder / name, weights_only=True) for name in (BEST, LAST))
-    write_json(
-        folder / METRICS,
-        {
-            "val": val,
-            "epochs": end["epoch"] + 1,
-            "best_epoch": best["epoch"] + 1,
-            "steps": end["global_step"],
-            "samples_per_second": throughput.samples_per_second,
-            "samples": {
-                part: {"all": len(samples.part(part)), "labelled": len(samples.labelled(part))}
-                for part in ("train", "val", "test")
-            },
-        },
-    )
-    _tell(folder, val["labelled"], end["epoch"] + 1)
+    counts = {
+        part: {"all": len(samples.part(part)), "labelled": len(samples.labelled(part))}
+        for part in PARTS
+    }
+    write_json(folder / METRICS, {"val": val, **learner.facts(), "samples": counts})
+    _tell(folder, val["labelled"])
+
+
+def _config(cfg: DictConfig) -> dict[str, Any]:
+    """What makes a run what it is: all options, less those that its model does not read."""
+    config = plain(cfg)
+    if not is_baseline(cfg):
+        return config
+    unread = ("images", "trainer", "callbacks", "logger", "monitor", "monitor_mode")
+    window = {"lookback": config["window"]["lookback"]}
+    return {key: value for key, value in config.items() if key not in unread} | {"window": window}
 
 
 def _folder(cfg: DictConfig) -> Path:
     if HydraConfig.initialized():
         return Path(os.path.relpath(HydraConfig.get().runtime.output_dir))
-    name = run_name(cfg.window.name, cfg.seed, OmegaConf.select(cfg, "split.fold"))
+    name = run_name(cfg.model.name, cfg.seed, OmegaConf.select(cfg, "split.fold"))
     return Path(cfg.paths.outputs, cfg.study, name)
-
-
-def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:
-    """Train from the start, or from the last checkpoint where there is one."""
-    ckpt_path = str(last) if last.is_file() else None
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        if ckpt_path is None or trainer.global_step:
-            raise
-        raise LearningError(
-            f"{last} cannot be read ({str(error).splitlines()[0]})",
-            expected="the checkpoint that the last epoch left",
-            instead="train the run anew with overwrite=true",
-        ) from error
-
-
-def _predict(
-    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path
-) -> NDArray[np.float64]:
-    """P(up) of all samples of validation, then of test, by the best checkpoint."""
-    if not best.is_file():
-        raise LearningError(
-            f"the training left no best checkpoint in {best.parent}",
-            expected="a finite validation figure after at least one epoch",
-            instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
-        )
-    parts = trainer.predict(module, datamodule=data, ckpt_path=str(best), weights_only=True)
-    return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
 
 
 def _predictions(
@@ -191,7 +157,7 @@ def _predictions(
         {
             "symbol": pd.array([symbol] * len(rows), dtype="str"),
             "time": pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
-            "window": pd.array([cfg.window.name] * len(rows), dtype="str"),
+            "window": pd.array([cfg.model.name] * len(rows), dtype="str"),
             "fold": pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
             "seed": np.full(len(rows), cfg.seed, dtype=np.int64),
             "split": pd.array(["val"] * len(val) + ["test"] * len(test), dtype="str"),
@@ -203,33 +169,11 @@ def _predictions(
     )
 
 
-def _tell(folder: Path, val: Any, epochs: int) -> None:
+def _tell(folder: Path, val: Score) -> None:
     def shown(figure: float | None) -> str:
         return "n/a" if figure is None else f"{figure:.4f}"
 
     log.info(
-        "%s: %d epochs, validation accuracy %s, AUC %s on %s labelled samples",
-        folder, epochs, shown(val["accuracy"]), shown(val["auc"]), f"{val['n']:,}",
+        "%s: validation accuracy %s, AUC %s on %s labelled samples",
+        folder, shown(val["accuracy"]), shown(val["auc"]), f"{val['n']:,}",
     )  # fmt: skip
-
-
-def _quiet_lightning() -> None:
-    """Leave the console to what concerns this run."""
-    logger = logging.getLogger("lightning.pytorch")
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False  # it has a handler of its own: each line would come twice
-
-
-@contextmanager
-def _known_warnings() -> Iterator[None]:
-    """Without the advice that does not hold here."""
-    with warnings.catch_warnings():
-        # a batch is one gather from a memory map: processes would only copy it once more
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        # a resumed run has its folder already, and so it should
-        warnings.filterwarnings("ignore", ".*[Cc]heckpoint directory .* exists and is not empty.*")
-        # frozen stages are in eval mode on purpose
-        warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
-        # Lightning calls torch by a name that torch is about to drop
-        warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
-        yield

@@ -1,6 +1,17 @@
-"""The report: scores and samples as tables and figures that can be shown as they are."""
+"""The report: a judgement as a page, as tables and as figures that can be shown as they are."""
 
-from gafcnn.report.figures import confusion_matrices, sample_image, save
-from gafcnn.report.tables import show, table
+from gafcnn.report.figures import sample_image, save
+from gafcnn.report.matrices import confusion_matrices
+from gafcnn.report.page import Sample, write_report
+from gafcnn.report.tables import show, table, verdict_lines
 
-__all__ = ["confusion_matrices", "sample_image", "save", "show", "table"]
+__all__ = [
+    "Sample",
+    "confusion_matrices",
+    "sample_image",
+    "save",
+    "show",
+    "table",
+    "verdict_lines",
+    "write_report",
+]

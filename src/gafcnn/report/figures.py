@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -13,67 +13,37 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gafcnn.errors import ImagesError, PredictionsError
+from gafcnn.errors import ImagesError
 from gafcnn.files import replacing
-from gafcnn.forecasts import Score, ScoreTable
-from gafcnn.report.tables import groups
 
 DPI = 150
-INK, MUTED, LINE = "#1f2933", "#66737f", "#1f5fa8"
-PANELS_A_LINE = 4
+INK, MUTED, RULE, LINE = "#1f2933", "#66737f", "#d5dbe1", "#1f5fa8"
 HOURS_FROM = -300.0  # minutes
 
 
 def save(figure: Figure, path: Path | str) -> None:
     """Write a figure as PNG, whole or not at all; the same figure gives the same bytes."""
-    path = Path(path)
-    with replacing(path) as beside:
-        # matplotlib would sign the file with its version
-        figure.savefig(beside, format="png", dpi=DPI, metadata={"Software": None})
+    with replacing(Path(path)) as beside, beside.open("wb") as file:
+        save_to(file, figure)
 
 
-def confusion_matrices(
-    scores: ScoreTable, rows: Literal["labelled", "all"] = "labelled", title: str = ""
-) -> Figure:
-    """Draw one confusion matrix per model: the outcome (down, up) against the forecast.
+def save_to(file: IO[bytes], figure: Figure) -> None:
+    """Write a figure as PNG to an open file."""
+    # matplotlib would sign the file with its version
+    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
 
-    Cells hold counts and their share of the row, so that a row adds up to 100 %. The shade is the
-    share, on one scale for all panels: white is a coin's 50 %, blue is more, red is less, full from
-    80 % and 20 %. Ensembles begin a new line.
 
-    Args:
-        scores: See `score_table`.
-        rows: The rows to show.
-        title: A line above all panels.
-
-    Raises:
-        PredictionsError: There is no model to draw.
-    """
-    models = scores["models"]
-    if not models:
-        raise PredictionsError(
-            "there are no scores to draw",
-            expected="the scores of at least one model",
-            instead="name the models to score: `score_table(joined, [...])`",
-        )
-    lines = [
-        names[start : start + PANELS_A_LINE]
-        for names in groups(models)
-        for start in range(0, len(names), PANELS_A_LINE)
-    ]
-    columns = max(len(names) for names in lines)
-    figure = _figure(max(2.4 * columns + 0.6, 5.0), 2.95 * len(lines) + 0.5)
-    grid = figure.subplots(len(lines), columns, squeeze=False)
-    for panels, names in zip(grid, lines, strict=True):
-        panels[0].set_ylabel("outcome", color=MUTED)
-        for panel, name in zip(panels, names, strict=False):
-            _draw_confusion(panel, name, models[name][rows])
-        for panel in panels[len(names) :]:
-            panel.remove()
-    figure.suptitle(
-        title or f"Outcome against forecast, {rows} rows (shares by row)", color=INK, size=11
-    )
+def blank(width: float, height: float) -> Figure:
+    """An empty white figure, in inches, that finds room for its labels."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
     return figure
+
+
+def quiet(panel: Axes) -> None:
+    """Leave out the frame and the ticks' marks."""
+    panel.spines[:].set_visible(False)
+    panel.tick_params(colors=MUTED, length=0)
 
 
 def sample_image(prices: pd.Series, image: NDArray[Any], title: str = "") -> Figure:
@@ -91,7 +61,7 @@ def sample_image(prices: pd.Series, image: NDArray[Any], title: str = "") -> Fig
     _check_sample(prices, image)
     times = pd.DatetimeIndex(prices.index)
     ago, unit = _before_last(times)
-    figure = _figure(11.0, 3.8)
+    figure = blank(11.0, 3.8)
     series, *fields = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
     _draw_series(series, str(prices.name or "price"), ago, prices.to_numpy(dtype=np.float64))
     shown = [
@@ -109,32 +79,6 @@ def sample_image(prices: pd.Series, image: NDArray[Any], title: str = "") -> Fig
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
-    return figure
-
-
-def _draw_confusion(panel: Axes, name: str, scored: Score) -> None:
-    counts = np.array(scored["confusion"])
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    panel.imshow(share, cmap="RdBu", vmin=0.2, vmax=0.8)
-    for (outcome, forecast), count in np.ndenumerate(counts):
-        part = share[outcome, forecast]
-        ink = INK if 0.3 < part < 0.7 else "white"
-        text = f"{count:,}\n{part:.1%}"
-        panel.text(forecast, outcome, text, ha="center", va="center", color=ink, linespacing=1.4)
-    accuracy = "n/a" if scored["accuracy"] is None else f"{scored['accuracy']:.2%}"
-    panel.set_title(name, loc="left", color=INK, fontweight="bold", fontsize=11, pad=20)
-    summary = f"{accuracy} of {scored['n']:,} right"
-    panel.text(0, 1.03, summary, color=MUTED, fontsize=9, transform=panel.transAxes)
-    panel.set_xticks([0, 1], ["down", "up"])
-    panel.set_yticks([0, 1], ["down", "up"], rotation=90, va="center")
-    panel.set_xlabel("forecast", color=MUTED)
-    _quiet(panel)
-    panel.spines[:].set(visible=True, color="#d5dbe1")
-
-
 def _draw_series(
     panel: Axes, name: str, ago: NDArray[np.float64], prices: NDArray[np.float64]
 ) -> None:
@@ -144,7 +88,7 @@ def _draw_series(
     panel.set_title(name, loc="left", color=INK, fontsize=11)
     panel.ticklabel_format(axis="y", useOffset=False)
     panel.grid(axis="y", color="#e3e7eb", linewidth=0.8)
-    _quiet(panel)
+    quiet(panel)
 
 
 def _draw_field(panel: Axes, name: str, field: NDArray[Any], ago: NDArray[np.float64]) -> AxesImage:
@@ -153,7 +97,7 @@ def _draw_field(panel: Axes, name: str, field: NDArray[Any], ago: NDArray[np.flo
         field, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=(*edges, *edges)
     )
     panel.set_title(name, loc="left", color=INK, fontsize=11)
-    _quiet(panel)
+    quiet(panel)
     return shown
 
 
@@ -161,11 +105,6 @@ def _edges(ago: NDArray[np.float64]) -> tuple[float, float]:
     """Where the first point's cell begins and the last one's ends."""
     half = (ago[-1] - ago[0]) / (len(ago) - 1) / 2
     return float(ago[0] - half), float(ago[-1] + half)
-
-
-def _quiet(panel: Axes) -> None:
-    panel.spines[:].set_visible(False)
-    panel.tick_params(colors=MUTED, length=0)
 
 
 def _before_last(times: pd.DatetimeIndex) -> tuple[NDArray[np.float64], str]:

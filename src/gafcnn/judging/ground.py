@@ -1,0 +1,209 @@
+"""The ground that all models are judged on: the same test rows, at their places among the bars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from gafcnn.errors import PredictionsError
+from gafcnn.market import interval_of
+from gafcnn.trading import (
+    Backtest,
+    Choice,
+    Fills,
+    Rules,
+    backtest,
+    choose_threshold,
+    outcomes,
+    positions,
+)
+from gafcnn.trading.backtest import trade
+from gafcnn.trading.fills import gross_return, net_return
+
+Floats = NDArray[np.float64]
+
+_NO_FOLD = -1
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Test rows of one symbol, and the bars on which they are traded.
+
+    The period is the bars from the first after the first test decision to the bar that closes a
+    horizon after the last. A row stands at the bar that a trade on it would enter.
+
+    Attributes:
+        bars: Bars, indexed by close time.
+        val: Validation rows, models side by side (see `gafcnn.forecasts.join`).
+        test: Test rows, by time.
+        horizon: Of the label, and the longest that a trade lasts.
+        rules: How one trades.
+    """
+
+    bars: pd.DataFrame
+    val: pd.DataFrame
+    test: pd.DataFrame
+    horizon: pd.Timedelta
+    rules: Rules
+
+    @classmethod
+    def of(
+        cls, joined: pd.DataFrame, bars: pd.DataFrame, horizon: pd.Timedelta, rules: Rules
+    ) -> Ground:
+        """The ground of joined predictions.
+
+        Raises:
+            PredictionsError: There are no test rows, several symbols, or a time that stands in the
+                tests of several folds.
+        """
+        by_time = joined.sort_values("time")
+        parts = {name: by_time.query("split == @name") for name in ("val", "test")}
+        _check(joined, parts)
+        val, test = (part.reset_index(drop=True) for part in parts.values())
+        return cls(bars, val, test, horizon, rules)
+
+    @cached_property
+    def fills(self) -> Fills:
+        """What each test row would have been filled at."""
+        return outcomes(self.bars, self.test["time"], self.horizon, self.rules)
+
+    @cached_property
+    def n_bars(self) -> int:
+        """Bars of the period."""
+        return int(self.fills.decided[-1] - self.fills.decided[0]) + self.fills.ahead
+
+    @property
+    def bin(self) -> int:
+        """Bars of the horizon: within it outcomes overlap."""
+        return self.fills.ahead
+
+    @cached_property
+    def interval(self) -> pd.Timedelta:
+        """Time between two bars."""
+        return interval_of(self.bars)
+
+    @property
+    def periods(self) -> float:
+        """Bars of a year of 365 days: this market never closes."""
+        return pd.Timedelta(days=365) / self.interval
+
+    @cached_property
+    def folds(self) -> dict[int | None, NDArray[np.bool_]]:
+        """Which test rows are of which fold; one fold, None, without walk-forward."""
+        fold = self.test["fold"].to_numpy(dtype=np.int64, na_value=_NO_FOLD)
+        return {None if k == _NO_FOLD else int(k): fold == k for k in np.unique(fold)}
+
+    @cached_property
+    def up(self) -> NDArray[np.bool_]:
+        """Whether the price rose over the horizon; not to have moved is not to have risen."""
+        return self.test["forward_return"].to_numpy() > 0
+
+    @cached_property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Whether the label names the row: up or down, not neutral."""
+        return self.test["label"].notna().to_numpy()
+
+    @cached_property
+    def label_up(self) -> NDArray[np.bool_]:
+        """Whether the label says up; False where it says nothing."""
+        return self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
+
+    def on_bars(self, rows: ArrayLike) -> Floats:
+        """Values of the test rows, each at its bar of the period: shape (n_bars,), 0 between."""
+        placed = np.zeros(self.n_bars)
+        placed[self._places] = rows
+        return placed
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """The bar of each test row, counted in the period."""
+        return self.fills.decided - self.fills.decided[0]
+
+
+@dataclass(frozen=True)
+class Traded:
+    """What one model's forecasts come to when they are traded.
+
+    Attributes:
+        choices: The threshold of each fold, chosen on its validation rows.
+        position: What each test row says: 1, -1 or 0, shape (n,).
+        backtest: The trades that were made of it.
+    """
+
+    choices: Mapping[int | None, Choice]
+    position: NDArray[np.int8]
+    backtest: Backtest
+
+    @classmethod
+    def by(cls, ground: Ground, model: str) -> Traded:
+        """Trade a column of P(up), fold by fold at the threshold that validation chose."""
+        p = ground.test[model].to_numpy()
+        choices, position = {}, np.zeros(len(p), dtype=np.int8)
+        for fold, rows in ground.folds.items():
+            val = ground.val if fold is None else ground.val.query("fold == @fold")
+            choices[fold] = choose_threshold(
+                ground.bars, val["time"], val[model].to_numpy(), ground.horizon, ground.rules
+            )
+            position[rows] = positions(p[rows], choices[fold].threshold, ground.rules.sides)
+        made = trade(ground.bars, ground.fills, position, ground.rules)
+        return cls(choices, position, made)
+
+
+@dataclass(frozen=True)
+class RowTrades:
+    """Each test row as a trade of its own, whatever its confidence: arrays of shape (n,).
+
+    Attributes:
+        side: 1, -1, or 0 where the forecast is 1/2.
+        gross: Return before costs, a fraction.
+        net: Return after them.
+    """
+
+    side: NDArray[np.int8]
+    gross: Floats
+    net: Floats
+
+    @classmethod
+    def by(cls, ground: Ground, model: str) -> RowTrades:
+        """Trade every row on a column of P(up)."""
+        side = positions(ground.test[model].to_numpy(), 0.0)
+        ratio = ground.fills.exits(side).price / ground.fills.entry
+        net = net_return(side, ratio, ground.rules.cost_bps)
+        return cls(side, gross_return(side, ratio), net)
+
+
+def trade_rows(ground: Ground, position: NDArray[np.int8], rows: NDArray[np.bool_]) -> Backtest:
+    """Trade some of the test rows, as if there were no others."""
+    times = ground.test.loc[rows, "time"]
+    return backtest(ground.bars, times, position[rows], ground.horizon, ground.rules)
+
+
+def _check(joined: pd.DataFrame, parts: Mapping[str, Any]) -> None:
+    for name, rows in parts.items():
+        if rows.empty:
+            raise PredictionsError(
+                f"there are no {name} rows",
+                expected="rows of validation to choose on and of test to judge by",
+                instead=f"train with a larger split.{name}, or on more bars",
+            )
+    symbols = sorted(joined["symbol"].unique())
+    if len(symbols) > 1:
+        raise PredictionsError(
+            f"there are rows of {len(symbols)} symbols, {', '.join(symbols)}",
+            expected="one symbol, as its bars are traded on",
+            instead="judge each symbol by itself",
+        )
+    twice = parts["test"]["time"].duplicated()
+    if twice.any():
+        raise PredictionsError(
+            f"{int(twice.sum()):,} decision times are in the test of several folds, first "
+            f"{parts['test']['time'][twice].iloc[0]}",
+            expected="test blocks one after another",
+            instead="train all folds with the same split.folds and split.first",
+        )

@@ -1,0 +1,261 @@
+"""All that is told of a study's models: figures, how sure they are, and against what.
+
+Every figure is of the same test rows, and every interval of the same resamples, so that a
+difference between two models is a paired one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gafcnn.durations import spelled
+from gafcnn.judging import tables
+from gafcnn.judging.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
+from gafcnn.judging.deflated import deflated_sharpe
+from gafcnn.judging.evidence import (
+    Part,
+    as_trades,
+    by_forecast,
+    by_regime,
+    by_side,
+    by_threshold,
+    money,
+    most_confident,
+    scores,
+    share_up,
+)
+from gafcnn.judging.figures import Figure, Floats
+from gafcnn.judging.ground import Ground, RowTrades, Traded
+from gafcnn.judging.pairs import COMPARED, Pair, finding, pairs
+from gafcnn.judging.targets import targets
+
+TABLES = ("coverage", "sides", "regimes", "calibration")
+"""The tables of parts of the test rows that are looked at by themselves."""
+
+ORACLE = "oracle"
+"""The column of what a simulated market knows itself: a measure for the others, and no trial."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is judged.
+
+    Attributes:
+        ground: Test rows, and the bars on which they are traded.
+        members: The windows.
+        models: All models, in the order in which they are shown.
+        baseline: The column of the baseline; None where there is none.
+        headline: The model that the verdict speaks of, named before anything was seen.
+        regimes: Of every test row, by decision time (see `gafcnn.judging.regimes`).
+        trials: The trainings that the study's ledger counts.
+    """
+
+    ground: Ground
+    members: Sequence[str]
+    models: Sequence[str]
+    baseline: str | None
+    headline: str
+    regimes: pd.DataFrame
+    trials: int
+
+
+def judge(
+    study: Study,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Judge all models of a study on its test rows.
+
+    Args:
+        study: What to judge.
+        resamples: Of the stationary bootstrap; 0 for no intervals.
+        seed: Of the resamples, and of the coin.
+        advance: Told how many models more are done.
+
+    Returns:
+        Plain dicts, lists, texts and numbers, None for what cannot be computed: the part of a
+        study's metrics.json that rests on its test rows.
+    """
+    ground = study.ground
+    traded = {model: Traded.by(ground, model) for model in study.models}
+    block = block_length(_dependent(ground, traded), ground.bin)
+    bootstrap = Bootstrap(ground.bin, ground.n_bars, block, resamples, seed)
+    judged = {}
+    for model, its_trades in traded.items():
+        judged[model] = _judge(study, model, its_trades, bootstrap)
+        if advance:
+            advance(1)
+    deflated = _deflated(traded, study.trials)
+    compared = _compared(study, judged, bootstrap.level)
+    return {
+        "rows": {"all": len(ground.test), "labelled": int(ground.labelled.sum())},
+        "classes": tables.classes(ground),
+        "cost_bps": ground.rules.cost_bps,
+        "threshold": ground.rules.threshold,
+        "bootstrap": {
+            "resamples": resamples,
+            "block": block,
+            "bin": spelled(ground.horizon),
+            "level": bootstrap.level,
+            "seed": seed,
+        },
+        "models": {
+            name: {figure: found.as_dict() for figure, found in one.estimates.items()}
+            | {"deflated_sharpe": deflated[name]}
+            for name, one in judged.items()
+        },
+        "benchmarks": tables.benchmarks(ground, traded, seed),
+        "confusion": {name: tables.confusion(ground, name) for name in study.models},
+        "pairs": [_pair_row(*found) for found in compared],
+        **{kind: [row for one in judged.values() for row in one.rows[kind]] for kind in TABLES},
+        "folds": [row for name in study.models for row in tables.folds(ground, name, traded[name])],
+        "targets": targets(
+            judged[study.headline].estimates, _for_targets(compared), study.headline
+        ),
+        "equity": tables.equity(ground, traded),
+    }
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What is known of one model; of its figures, those that are compared with others'."""
+
+    figures: Mapping[str, Figure]
+    distributions: Mapping[str, Floats]
+    estimates: Mapping[str, Estimate]
+    rows: Mapping[str, list[Row]]
+
+
+def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> _Judged:
+    """All figures of one model, resampled together."""
+    ground = study.ground
+    parts = _parts(study, model, traded)
+    whole = scores(ground, model) | money(ground, traded)
+    figures: dict[Any, Figure] = whole | _figures_of_parts(ground, model, parts)
+    drawn = bootstrap.distributions(figures)
+    found = {
+        key: estimate(figure, drawn[key], 0, bootstrap.level) for key, figure in figures.items()
+    }
+    rows = {
+        kind: [
+            tables.part_row(kind, ground, model, part, _of_part(found, kind, number))
+            for number, part in enumerate(of_kind)
+        ]
+        for kind, of_kind in parts.items()
+    }
+    counted = {
+        name: replace(found[name], n=tables.rests_on(ground, traded, name)) for name in whole
+    }
+    return _Judged(
+        {name: whole[name] for name in COMPARED},
+        {name: drawn[name] for name in COMPARED},
+        counted | tables.without_interval(ground, model, traded),
+        rows,
+    )
+
+
+def _parts(study: Study, model: str, traded: Traded) -> dict[str, list[Part]]:
+    """Parts of the test rows that are looked at by themselves, by the table they are told in."""
+    ground = study.ground
+    return {
+        "coverage": [*most_confident(ground, model), by_threshold(traded)],
+        "sides": [*by_side(ground, model, traded)],
+        "regimes": [*by_regime(ground, study.regimes)],
+        "calibration": [*by_forecast(ground, model)],
+    }
+
+
+def _figures_of_parts(
+    ground: Ground, model: str, parts: Mapping[str, Sequence[Part]]
+) -> dict[tuple[str, int, str], Figure]:
+    trades = RowTrades.by(ground, model)
+    return {
+        (kind, number, name): figure
+        for kind, of_kind in parts.items()
+        for number, (_, rows) in enumerate(of_kind)
+        for name, figure in (
+            {"observed": share_up(ground, rows)}
+            if kind == "calibration"
+            else as_trades(ground, trades, rows)
+        ).items()
+    }
+
+
+def _of_part(found: Mapping[Any, Estimate], kind: str, number: int) -> dict[str, Estimate]:
+    return {key[2]: one for key, one in found.items() if key[:2] == (kind, number)}
+
+
+def _dependent(ground: Ground, traded: Mapping[str, Traded]) -> Iterator[Floats]:
+    """The series whose memory the blocks have to hold: hits and returns of every model."""
+    for model, its_trades in traded.items():
+        called_up = ground.test[model].to_numpy() > 0.5
+        yield ground.on_bars((called_up == ground.up) - 0.5)
+        yield its_trades.backtest.returns.to_numpy()
+
+
+def _deflated(traded: Mapping[str, Traded], trials: int) -> dict[str, Row]:
+    """The deflated Sharpe ratio of each model, by the bars of the period.
+
+    The variance of the trials' Sharpe ratios is that over the models at hand, but not less than
+    1 / n, what it is over n bars without skill: models that resemble each other would make the bar
+    low.
+    """
+    returns = {name: one.backtest.returns.to_numpy() for name, one in traded.items()}
+    ratios = [
+        one.mean() / one.std(ddof=1)
+        for name, one in returns.items()
+        if name != ORACLE and np.ptp(one) > 0
+    ]
+    n = len(next(iter(returns.values())))
+    variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
+    return {
+        name: Estimate(deflated_sharpe(one, max(trials, 1), variance), None, None, n).as_dict()
+        for name, one in returns.items()
+    }
+
+
+def _compared(
+    study: Study, judged: Mapping[str, _Judged], level: float
+) -> list[tuple[Pair, str, Estimate]]:
+    found = []
+    for pair in pairs(study.ground.val, study.members, study.baseline):
+        a, b = judged[pair.a], judged[pair.b]
+        for figure in COMPARED:
+            both = min(a.estimates[figure].n, b.estimates[figure].n)
+            by = difference(
+                a.figures[figure], b.figures[figure],
+                a.distributions[figure], b.distributions[figure], both, level,
+            )  # fmt: skip
+            found.append((pair, figure, by))
+    return found
+
+
+def _pair_row(pair: Pair, figure: str, by: Estimate) -> Row:
+    expected = pair.expected if figure == pair.expects else None
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "figure": figure,
+        **by.as_dict(),
+        "expected": expected,
+        "finding": finding(pair, figure, by),
+    }
+
+
+def _for_targets(
+    compared: Sequence[tuple[Pair, str, Estimate]],
+) -> dict[str, tuple[str, Estimate]]:
+    return {
+        pair.target: (f"{pair.a} less {pair.b}", by)
+        for pair, figure, by in compared
+        if pair.target and figure == pair.expects
+    }

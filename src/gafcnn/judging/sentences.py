@@ -1,0 +1,85 @@
+"""The verdict on a study, in sentences that say no more than the intervals do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gafcnn.forecasts import TWO_STAGE
+
+
+def sentences(judged: Mapping[str, Any], headline: str, trials: int) -> list[str]:
+    """What a study found of its headline model.
+
+    Args:
+        judged: What `judge` returned.
+        headline: The model to speak of.
+        trials: Trainings that the ledger counts.
+    """
+    figures = judged["models"][headline]
+    return [
+        *_skill(headline, figures, judged),
+        *_money(figures, judged, trials),
+        *_against_baseline(judged["pairs"]),
+    ]
+
+
+def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:
+    auc, right = figures["auc"], figures["accuracy"]
+    up = judged["classes"]["all"]["up"]
+    yield (
+        f"{headline} ranks the {judged['rows']['all']:,} test rows with an AUC of "
+        f"{_shown(auc, '.3f')}: {_against(auc, 0.5, 'better than chance', 'worse than chance')}."
+    )
+    yield (
+        f"It calls {_shown(right, '.1%')} of the directions right, where always saying "
+        f"{'up' if up > 0.5 else 'down'} is right in {max(up, 1 - up):.1%}."
+    )
+
+
+def _money(figures: Mapping[str, Any], judged: Mapping[str, Any], trials: int) -> Iterator[str]:
+    trades, given = figures["trades"]["value"], judged["threshold"]
+    threshold = "threshold chosen on validation" if given is None else f"given threshold {given:g}"
+    if not trades:
+        yield (
+            f"At the {threshold} it makes no trade in the test period, so nothing can be said of "
+            "how it trades; a lower trading.threshold would trade."
+        )
+        return
+    net = figures["net_bps"]
+    yield (
+        f"At the {threshold} {trades:,.0f} trades win "
+        f"{_shown(figures['win_rate_gross'], '.1%')} before costs and come to "
+        f"{_shown(net, '+.1f')} bps each after {judged['cost_bps']:g} bps a side: "
+        f"{_against(net, 0.0, 'an edge after costs', 'a loss after costs')}. "
+        f"They would break even at {_shown(figures['break_even_bps'], '.1f')} bps a side."
+    )
+    if (deflated := figures["deflated_sharpe"]["value"]) is not None:
+        yield (
+            f"The Sharpe ratio is {_shown(figures['sharpe'], '.2f')}; the probability that it is "
+            f"more than the best of {trials} trainings shows by luck is {deflated:.1%}."
+        )
+
+
+def _against_baseline(pairs: list[Mapping[str, Any]]) -> Iterator[str]:
+    for pair in pairs:
+        if pair["a"] == TWO_STAGE and pair["figure"] == "auc":
+            yield f"{pair['finding']} ({_shown(pair, '+.3f')})."
+
+
+def _against(estimate: Mapping[str, Any], luck: float, better: str, worse: str) -> str:
+    low, high = estimate["low"], estimate["high"]
+    if low is None or high is None:
+        return "how sure that is was not computed"
+    if low > luck:
+        return better
+    return worse if high < luck else "not to be told apart from luck"
+
+
+def _shown(estimate: Mapping[str, Any], style: str) -> str:
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "n/a"
+    if low is None or high is None:
+        return f"{value:{style}}"
+    return f"{value:{style}} [{low:{style}}, {high:{style}}]"

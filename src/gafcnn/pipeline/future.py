@@ -1,0 +1,146 @@
+"""Whether anything that a study knows at `t` depends on what came after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from gafcnn.durations import duration
+from gafcnn.images import encode
+from gafcnn.images.gaf import UNITS
+from gafcnn.learning import Baseline
+from gafcnn.market import COLUMNS, Market, indicators
+from gafcnn.pipeline.assembly import load_window, made, plain
+from gafcnn.runs import Run
+from gafcnn.samples import PARTS, Direction, LabelledSamples, WindowReader
+
+EARLIER = 15  # decision times before t whose images and predictions are looked at beside t's
+FACTORS = (0.5, 2.0)  # that prices and volumes are multiplied by
+
+Known = dict[str, NDArray[Any]]
+"""What is known at and before a decision time, by what it is."""
+
+
+class Audit:
+    """What the models of a study, one run each, know at a decision time.
+
+    Args:
+        runs: A run of each model, by name; all of the same samples.
+    """
+
+    def __init__(self, runs: Mapping[str, Run]) -> None:
+        self._runs = runs
+        self._models = {name: run.model() for name, run in runs.items()}
+        config = OmegaConf.create(next(iter(runs.values())).config)
+        self._lookback = duration("window.lookback", config.window.lookback)
+        self._label, self._split = made(config.label), made(config.split)
+
+    def samples(self, market: Market) -> LabelledSamples:
+        """The samples that the runs share."""
+        return LabelledSamples.make(market.bars, self._lookback, self._label, self._split)
+
+    def known(self, market: Market) -> Callable[[np.datetime64], Known]:
+        """What is known at and before each time, if these are the bars; all of them are read."""
+        samples, features = self.samples(market), indicators(market.bars)
+
+        def at(t: np.datetime64) -> Known:
+            last = int(np.searchsorted(samples.times, t))
+            times = samples.times[max(last - EARLIER, 0) : last + 1]
+            rows = market.bars.index.get_indexer(pd.DatetimeIndex(times).tz_localize("UTC"))
+            before = features.iloc[: rows[-1] + 1]
+            return {
+                "indicators": before.to_numpy(),
+                **self._of_labels(samples, t),
+                **self._of_models(market, before, rows),
+            }
+
+        return at
+
+    def _of_labels(self, samples: LabelledSamples, t: np.datetime64) -> Known:
+        membership = np.full(len(samples.times), -1, dtype=np.int8)
+        for number, name in enumerate(PARTS):
+            membership[samples.part(name)] = number
+        fixed = isinstance(self._label, Direction)
+        # a barrier that is reached after t may free a sample from the purge, or leave it in
+        settled = t if fixed else t - self._label.horizon.to_timedelta64()
+        train = samples.split.train
+        quantiles = self._label.thresholds(samples.outcomes, train) if fixed else ()
+        return {
+            "label quantiles": np.array(quantiles),
+            "training labels": samples.label[train],
+            "split membership": membership[samples.times <= settled],
+        }
+
+    def _of_models(self, market: Market, features: pd.DataFrame, rows: NDArray[np.int64]) -> Known:
+        known: Known = {}
+        for name, run in self._runs.items():
+            model = self._models[name]
+            if isinstance(model, Baseline):
+                known[f"{name} predictions"] = model.predict(features.iloc[rows])
+                continue
+            images = _images(run, market, rows)
+            with torch.no_grad():
+                logits = model(torch.from_numpy(images))
+            known[f"{name} images"], known[f"{name} predictions"] = images, logits.numpy()
+        return known
+
+
+def alterations(
+    runs: Mapping[str, Sequence[Run]],
+    market: Market,
+    moments: int,
+    seed: int = 0,
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, int]:
+    """Alter all bars after random decision times, and count what changed at and before them.
+
+    Looked at are the image that each window encodes, the training labels and their quantiles, the
+    indicators of all bars, which part of the split each sample is in, and each model's predictions.
+
+    Args:
+        runs: Of a study, by model; one of each is looked at, of the last fold.
+        market: The bars that they were made of.
+        moments: How many decision times of validation and test to draw.
+        seed: Of the draw, and of what bars are altered to.
+        advance: Told when a moment is done, by 1.
+
+    Returns:
+        By what was looked at: after how many of the moments it was not the same to the last bit.
+    """
+    audit = Audit({name: found[-1] for name, found in runs.items()})
+    samples, as_it_was = audit.samples(market), audit.known(market)
+    judged = np.concatenate([samples.split.val, samples.split.test])
+    rng = np.random.default_rng(seed)
+    changed: dict[str, int] = {}
+    for t in samples.times[rng.choice(judged, moments, replace=moments > len(judged))]:
+        other = Market(market.symbol, altered(market.bars, t, rng))
+        as_it_would_be = audit.known(other)(t)
+        for what, value in as_it_was(t).items():
+            differs = value.tobytes() != as_it_would_be[what].tobytes()
+            changed[what] = changed.get(what, 0) + differs
+        if advance:
+            advance(1)
+    return changed
+
+
+def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> pd.DataFrame:
+    """The bars, with every one after `t` at other prices and another volume."""
+    other = bars.copy()
+    after = bars.index.to_numpy("datetime64[ns]") > t
+    other.loc[after, list(COLUMNS)] *= rng.uniform(*FACTORS, (int(after.sum()), 1))
+    return other
+
+
+def _images(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What the run's network is shown at these rows, scaled as it is shown it."""
+    config = OmegaConf.create(run.config)
+    images = plain(config.images)
+    read = WindowReader(market.bars, load_window(config, market), images["fields"])
+    stored = encode(read(rows), images["size"], images["dtype"])
+    return stored.astype(np.float32) * np.float32(1 / UNITS[images["dtype"]])

@@ -1,0 +1,119 @@
+"""Learning by a network: images, epochs, checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from gafcnn.errors import LearningError
+from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
+from gafcnn.market import Market
+from gafcnn.pipeline.assembly import load_images, new_module, new_trainer
+from gafcnn.runs import BEST, LAST
+from gafcnn.samples import LabelledSamples
+
+
+class NetworkLearner:
+    """A network that learns from a window's images.
+
+    Args:
+        cfg: `conf/train.yaml`, composed.
+        folder: The run's.
+
+    Raises:
+        LearningError: The network or its weights cannot be had.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: Path) -> None:
+        self._cfg, self._folder = cfg, folder
+        self._module = new_module(cfg)
+        self._throughput = Throughput()
+
+    def prepare(self, market: Market, samples: LabelledSamples) -> None:
+        """Make what the training needs, and meet all that can be refused."""
+        store = load_images(self._cfg, market)
+        self._data = GafDataModule(store, samples, self._cfg.model.batch_size, self._cfg.seed)
+        _quiet_lightning()
+        more = [EpochSeed(self._cfg.seed), StopWhereStopped(), self._throughput]
+        self._trainer = new_trainer(self._cfg, self._folder, more)
+
+    def learn(self) -> NDArray[np.float64]:
+        """Train, or go on with it; then P(up) of all samples of validation, then of test."""
+        with _known_warnings():
+            _fit(self._trainer, self._module, self._data, self._folder / LAST)
+            return _predict(self._trainer, self._module, self._data, self._folder / BEST)
+
+    def facts(self) -> dict[str, Any]:
+        """What metrics.json says of the training."""
+        # from the checkpoints: a trainer that had only the predictions left counts no epochs
+        best, end = (torch.load(self._folder / name, weights_only=True) for name in (BEST, LAST))
+        return {
+            "epochs": end["epoch"] + 1,
+            "best_epoch": best["epoch"] + 1,
+            "steps": end["global_step"],
+            "samples_per_second": self._throughput.samples_per_second,
+        }
+
+
+def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:
+    """Train from the start, or from the last checkpoint where there is one."""
+    ckpt_path = str(last) if last.is_file() else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if ckpt_path is None or trainer.global_step:
+            raise
+        raise LearningError(
+            f"{last} cannot be read ({str(error).splitlines()[0]})",
+            expected="the checkpoint that the last epoch left",
+            instead="train the run anew with overwrite=true",
+        ) from error
+
+
+def _predict(
+    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path
+) -> NDArray[np.float64]:
+    """P(up) of all samples of validation, then of test, by the best checkpoint."""
+    if not best.is_file():
+        raise LearningError(
+            f"the training left no best checkpoint in {best.parent}",
+            expected="a finite validation figure after at least one epoch",
+            instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
+        )
+    parts = trainer.predict(module, datamodule=data, ckpt_path=str(best), weights_only=True)
+    return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
+
+
+def _quiet_lightning() -> None:
+    """Leave the console to what concerns this run."""
+    logger = logging.getLogger("lightning.pytorch")
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False  # it has a handler of its own: each line would come twice
+
+
+@contextmanager
+def _known_warnings() -> Iterator[None]:
+    """Without the advice that does not hold here."""
+    with warnings.catch_warnings():
+        # a batch is one gather from a memory map: processes would only copy it once more
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # a resumed run has its folder already, and so it should
+        warnings.filterwarnings("ignore", ".*[Cc]heckpoint directory .* exists and is not empty.*")
+        # frozen stages are in eval mode on purpose
+        warnings.filterwarnings("ignore", ".*module\\(s\\) in eval mode.*")
+        # Lightning calls torch by a name that torch is about to drop
+        warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+        yield
