@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,8 +125,9 @@ def _train(
         part: {"all": len(samples.part(part)), "labelled": len(samples.labelled(part))}
         for part in PARTS
     }
-    write_json(folder / METRICS, {"val": val, **learner.facts(), "samples": counts})
-    _tell(folder, val["labelled"])
+    facts = learner.facts()
+    write_json(folder / METRICS, {"val": val, **facts, "samples": counts})
+    _tell(folder, val["labelled"], facts)
 
 
 def _config(cfg: DictConfig) -> dict[str, Any]:
@@ -169,11 +171,12 @@ def _predictions(
     )
 
 
-def _tell(folder: Path, val: Score) -> None:
+def _tell(folder: Path, val: Score, facts: Mapping[str, Any]) -> None:
     def shown(figure: float | None) -> str:
         return "n/a" if figure is None else f"{figure:.4f}"
 
+    unit = next(unit for unit in ("epochs", "rounds") if unit in facts)
     log.info(
-        "%s: validation accuracy %s, AUC %s on %s labelled samples",
-        folder, shown(val["accuracy"]), shown(val["auc"]), f"{val['n']:,}",
+        "%s: %d %s, validation accuracy %s, AUC %s on %s labelled samples",
+        folder, facts[unit], unit, shown(val["accuracy"]), shown(val["auc"]), f"{val['n']:,}",
     )  # fmt: skip
