@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from gafcnn.command import main
 
@@ -43,27 +44,28 @@ def tiny() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def tiny_study(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
-    """The three windows trained by one multirun; the folder they were run in."""
-    folder = tmp_path_factory.mktemp("tiny")
-    swept = command(folder, "train.py", "-m", "window=15m,30m,60m", *TINY)
-    assert swept.returncode == 0, swept.stderr
+def judged_study(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+    """The three windows trained by one multirun, and evaluated; the folder they were run in.
+
+    Made once, whatever the number of test processes; `judgement` holds what evaluation printed.
+    """
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+    folder = (shared or tmp_path_factory.mktemp("study")) / "tiny"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".made.lock"):
+        if not (folder / "judgement").is_file():
+            swept = command(folder, "train.py", "-m", "window=15m,30m,60m", *TINY)
+            assert swept.returncode == 0, swept.stderr
+            judged = command(folder, "evaluate.py", "study=tiny", "judging.resamples=200")
+            assert judged.returncode == 0, judged.stderr
+            (folder / "judgement").write_text(judged.stdout)
     return folder
 
 
 @pytest.fixture(scope="session")
-def judgement(tiny_study: Path, command: Command) -> subprocess.CompletedProcess[str]:
-    """The study evaluated, which trains the baseline that it has not: what was printed."""
-    judged = command(tiny_study, "evaluate.py", "study=tiny", "judging.resamples=200")
-    assert judged.returncode == 0, judged.stderr
-    return judged
-
-
-@pytest.fixture(scope="session")
-def judged_study(tiny_study: Path, judgement: subprocess.CompletedProcess[str]) -> Path:
-    """The folder of the evaluated study."""
-    assert judgement.returncode == 0
-    return tiny_study
+def judgement(judged_study: Path) -> str:
+    """What the evaluation of the study printed."""
+    return (judged_study / "judgement").read_text()
 
 
 @pytest.fixture

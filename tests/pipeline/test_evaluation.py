@@ -35,10 +35,8 @@ def metrics(folder: Path) -> dict:
     return json.loads((folder / "evaluation" / "metrics.json").read_text())
 
 
-def test_a_study_without_a_baseline_is_given_one_and_told_so(
-    judgement: subprocess.CompletedProcess[str], folder: Path
-) -> None:
-    assert "study tiny has no baseline: training outputs/tiny/xgboost" in judgement.stdout
+def test_a_study_without_a_baseline_is_given_one_and_told_so(judgement: str, folder: Path) -> None:
+    assert "study tiny has no baseline: training outputs/tiny/xgboost" in judgement
     run, window = load_run(folder / "xgboost"), load_run(folder / "15m")
     assert isinstance(run.model(), Baseline)
     same = ["symbol", "time", "fold", "split", "label", "forward_return", "known_at"]
@@ -48,12 +46,11 @@ def test_a_study_without_a_baseline_is_given_one_and_told_so(
 
 
 def test_the_baseline_that_is_asked_for_is_the_one_that_evaluation_trains(
-    folder: Path, judged_study: Path, command: Command
+    folder: Path, judged_study: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(judged_study)
     words = ("model=xgboost", "market=simulated", "market.days=3", "study=tiny")
-    again = command(judged_study, "train.py", *words)
-    assert again.returncode == 0, again.stderr
-    assert "outputs/tiny/xgboost is complete: nothing to do" in again.stdout
+    assert "outputs/tiny/xgboost is complete: nothing to do" in typed("train", *words)
     assert not list(folder.glob("xgboost/**/*.ckpt"))
 
 
@@ -122,10 +119,8 @@ def test_the_page_stands_alone_beside_its_tables_and_figures(folder: Path) -> No
     assert list((folder / "evaluation" / "figures").glob("*.png"))
 
 
-def test_the_console_tells_the_verdict_and_where_the_page_is(
-    judgement: subprocess.CompletedProcess[str], metrics: dict
-) -> None:
-    told = " ".join(judgement.stdout.split())
+def test_the_console_tells_the_verdict_and_where_the_page_is(judgement: str, metrics: dict) -> None:
+    told = " ".join(judgement.split())
     for sentence in metrics["verdict"]:
         assert " ".join(sentence.split()) in told
     assert "outputs/tiny/evaluation/report.html" in told

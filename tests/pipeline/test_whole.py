@@ -23,9 +23,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 Words = tuple[str, ...]
 
 
-def test_each_window_leaves_a_whole_run(tiny_study: Path) -> None:
+def test_each_window_leaves_a_whole_run(judged_study: Path) -> None:
     for window in ("15m", "30m", "60m"):
-        folder = tiny_study / "outputs" / "tiny" / window
+        folder = judged_study / "outputs" / "tiny" / window
         run = load_run(folder)
         assert run.config["window"]["name"] == window
         assert run.metrics["epochs"] == 2
@@ -38,9 +38,9 @@ def test_each_window_leaves_a_whole_run(tiny_study: Path) -> None:
         assert list(folder.glob("tensorboard/**/events.out.tfevents.*"))
 
 
-def test_a_loaded_model_makes_the_predictions_that_were_written(tiny_study: Path) -> None:
-    run = load_run(tiny_study / "outputs" / "tiny" / "30m")
-    store = tiny_study / "data" / "gaf" / "SIMULATED_30m"
+def test_a_loaded_model_makes_the_predictions_that_were_written(judged_study: Path) -> None:
+    run = load_run(judged_study / "outputs" / "tiny" / "30m")
+    store = judged_study / "data" / "gaf" / "SIMULATED_30m"
     images = np.load(store / "images.npy", mmap_mode="r", allow_pickle=False)
     times = np.load(store / "times.npy", allow_pickle=False)
     rows = run.predictions
@@ -50,10 +50,10 @@ def test_a_loaded_model_makes_the_predictions_that_were_written(tiny_study: Path
     np.testing.assert_allclose(again.numpy(), rows["p_up"], atol=1e-6)
 
 
-def test_the_windows_share_times_horizon_and_labels(tiny_study: Path) -> None:
+def test_the_windows_share_times_horizon_and_labels(judged_study: Path) -> None:
     """The real horizons of an earlier system were 29, 44 and 74 minutes for 15."""
     frames = [
-        load_run(tiny_study / "outputs" / "tiny" / window).predictions
+        load_run(judged_study / "outputs" / "tiny" / window).predictions
         for window in ("15m", "30m", "60m")
     ]
     shared = ["symbol", "time", "split", "label", "forward_return", "known_at"]
@@ -63,24 +63,24 @@ def test_the_windows_share_times_horizon_and_labels(tiny_study: Path) -> None:
 
 
 def test_neutral_samples_are_predicted_and_nothing_was_trained_past_its_knowledge(
-    tiny_study: Path,
+    judged_study: Path,
 ) -> None:
-    rows = load_run(tiny_study / "outputs" / "tiny" / "15m").predictions
+    rows = load_run(judged_study / "outputs" / "tiny" / "15m").predictions
     assert 0.1 < rows["label"].isna().mean() < 0.3
     val, test = (rows[rows["split"] == part] for part in ("val", "test"))
     assert val["known_at"].max() < test["time"].min()
 
 
 def test_the_same_command_skips_and_another_is_refused(
-    tiny_study: Path, command: Command, tiny: Words
+    judged_study: Path, command: Command, tiny: Words
 ) -> None:
-    folder = tiny_study / "outputs" / "tiny" / "15m"
+    folder = judged_study / "outputs" / "tiny" / "15m"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    again = command(tiny_study, "train.py", "window=15m", *tiny)
+    again = command(judged_study, "train.py", "window=15m", *tiny)
     assert again.returncode == 0
     assert "is complete: nothing to do" in again.stdout
 
-    other = command(tiny_study, "train.py", "window=15m", *tiny, "model.lr=0.1")
+    other = command(judged_study, "train.py", "window=15m", *tiny, "model.lr=0.1")
     assert other.returncode == 1
     assert other.stdout.count("\n") <= 1
     assert "model.lr: 0.001 -> 0.1" in other.stderr
@@ -92,19 +92,19 @@ def test_the_same_command_skips_and_another_is_refused(
 
 
 def test_the_same_command_gives_the_same_numbers(
-    tiny_study: Path, tmp_path: Path, command: Command, tiny: Words
+    judged_study: Path, tmp_path: Path, command: Command, tiny: Words
 ) -> None:
     done = command(tmp_path, "train.py", "window=60m", *tiny)
     assert done.returncode == 0, done.stderr
-    first = load_run(tiny_study / "outputs" / "tiny" / "60m").predictions
+    first = load_run(judged_study / "outputs" / "tiny" / "60m").predictions
     second = load_run(tmp_path / "outputs" / "tiny" / "60m").predictions
     pd.testing.assert_frame_equal(first, second)
 
 
 def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
-    tiny_study: Path, tmp_path: Path, root: Path, command: Command, tiny: Words
+    judged_study: Path, tmp_path: Path, root: Path, command: Command, tiny: Words
 ) -> None:
-    shutil.copytree(tiny_study / "data", tmp_path / "data")
+    shutil.copytree(judged_study / "data", tmp_path / "data")
     words = ["window=30m", *tiny, "trainer.max_epochs=40", "callbacks.early_stopping.patience=40"]
     killed = subprocess.Popen(
         [sys.executable, str(root / "train.py"), *words],
@@ -134,47 +134,47 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
 
 
 def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
-    tiny_study: Path, command: Command, tiny: Words
+    judged_study: Path, command: Command, tiny: Words
 ) -> None:
     words = ["window=15m", *tiny, "study=swept", "model.lr=0.01,0.001", "trainer.max_epochs=1"]
-    swept = command(tiny_study, "train.py", "-m", *words)
+    swept = command(judged_study, "train.py", "-m", *words)
     assert swept.returncode == 0, swept.stderr
-    found = sorted(path.name for path in (tiny_study / "outputs" / "swept" / "15m").iterdir())
+    found = sorted(path.name for path in (judged_study / "outputs" / "swept" / "15m").iterdir())
     assert found == ["model.lr=0.001", "model.lr=0.01"]
 
 
 def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
-    tiny_study: Path, command: Command, tiny: Words
+    judged_study: Path, command: Command, tiny: Words
 ) -> None:
-    short = ["window=15m", *tiny, "study=folds", "trainer.max_epochs=1"]
-    walk = ["split=walk_forward", "split.fold=0,1,2,3", "split.stride=4", "model.batch_size=64"]
-    swept = command(tiny_study, "train.py", *short, *walk, "seed=0,1", "-m")
+    short = ["window=15m", *tiny, "study=folds", "trainer.max_epochs=1", "split.stride=4"]
+    walk = ["split=walk_forward", "split.folds=2", "split.fold=0,1", "model.batch_size=64"]
+    swept = command(judged_study, "train.py", *short, *walk, "seed=0,1", "-m")
     assert swept.returncode == 0, swept.stderr
-    folder = tiny_study / "outputs" / "folds"
-    assert (folder / "15m" / "seed=1" / "fold=3" / "metrics.json").is_file()
+    folder = judged_study / "outputs" / "folds"
+    assert (folder / "15m" / "seed=1" / "fold=1" / "metrics.json").is_file()
 
-    judged = command(tiny_study, "evaluate.py", "study=folds", "judging.resamples=50")
+    judged = command(judged_study, "evaluate.py", "study=folds", "judging.resamples=50")
     assert judged.returncode == 0, judged.stderr
-    assert "has no baseline of fold 3: training" in judged.stdout
+    assert "has no baseline of fold 1: training" in judged.stdout
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
     told = [(row["model"], row["fold"]) for row in metrics["folds"]]
-    assert told[:4] == [("15m", 0), ("15m", 1), ("15m", 2), ("15m", 3)]
-    assert ("two_stage", 3) in told
+    assert told[:2] == [("15m", 0), ("15m", 1)]
+    assert ("two_stage", 1) in told
     pooled = metrics["models"]["15m"]["accuracy"]
     assert pooled["n"] == sum(row["n"] for row in metrics["folds"] if row["model"] == "15m")
     table = pd.read_parquet(folder / "evaluation" / "predictions.parquet")
     test = table[(table["window"] == "15m") & (table["split"] == "test")]
-    assert set(test["fold"]) == {0, 1, 2, 3}
+    assert set(test["fold"]) == {0, 1}
     assert not test["time"].duplicated().any()
     first = [
         load_run(folder / "15m" / name).predictions.set_index("time")["p_up"]
-        for name in ("fold=2", "seed=1/fold=2")
+        for name in ("fold=1", "seed=1/fold=1")
     ]
-    one = test[test["fold"] == 2].set_index("time")["p_up"]
+    one = test[test["fold"] == 1].set_index("time")["p_up"]
     np.testing.assert_allclose(one, (first[0] + first[1]).div(2).reindex(one.index))
 
-    command(tiny_study, "train.py", *short)
-    refused = command(tiny_study, "evaluate.py", "study=folds")
+    command(judged_study, "train.py", *short)
+    refused = command(judged_study, "evaluate.py", "study=folds")
     assert refused.returncode == 1
     assert "differ in" in refused.stderr
 
@@ -199,10 +199,10 @@ def test_a_study_with_a_window_missing_is_named(judged_study: Path, command: Com
 
 
 @pytest.mark.slow
-def test_resnet18_goes_the_same_way(tiny_study: Path, command: Command, tiny: Words) -> None:
+def test_resnet18_goes_the_same_way(judged_study: Path, command: Command, tiny: Words) -> None:
     words = [*tiny, "model=resnet18", "model.weights=null", "study=resnet"]
     words = [word for word in words if word not in ("model.network.width=4", "images.size=16")]
-    done = command(tiny_study, "train.py", "window=15m", *words, "trainer.max_epochs=1")
+    done = command(judged_study, "train.py", "window=15m", *words, "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
-    model = load_run(tiny_study / "outputs" / "resnet" / "15m").model()
+    model = load_run(judged_study / "outputs" / "resnet" / "15m").model()
     assert sum(p.numel() for p in model.network.parameters()) == 11_239_425

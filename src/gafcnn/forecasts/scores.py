@@ -117,6 +117,23 @@ def auc(p_up: NDArray[np.float64], went_up: NDArray[Any]) -> float | None:
     return float((ranks - ups * (ups + 1) / 2) / pairs)
 
 
+def check_probabilities(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `p` if all of it are probabilities.
+
+    Raises:
+        PredictionsError: One is no number from 0 to 1.
+    """
+    bad = ~((p >= 0) & (p <= 1))
+    if bad.any():
+        raise PredictionsError(
+            f"{int(bad.sum()):,} of {p.size:,} probabilities are none, "
+            f"the first is {p[bad][0]} at position {int(np.flatnonzero(bad)[0])}",
+            expected="numbers from 0 to 1",
+            instead="look for the model whose loss became NaN and train it again",
+        )
+    return p
+
+
 def _log_loss(p_up: NDArray[np.float64], went_up: NDArray[np.bool_]) -> float:
     clipped = np.clip(p_up, CLIP, 1 - CLIP)
     return float(metrics.log_loss(went_up, clipped, labels=[False, True]))
@@ -131,12 +148,4 @@ def _checked(
             expected="one probability for each outcome",
             instead="join them by symbol, time and fold with `join`",
         )
-    bad = ~((p_up >= 0) & (p_up <= 1))
-    if bad.any():
-        raise PredictionsError(
-            f"{int(bad.sum()):,} of {p_up.size:,} probabilities are none, "
-            f"the first is {p_up[bad][0]} at position {int(np.flatnonzero(bad)[0])}",
-            expected="numbers from 0 to 1",
-            instead="look for the model whose loss became NaN and train it again",
-        )
-    return p_up, went_up
+    return check_probabilities(p_up), went_up

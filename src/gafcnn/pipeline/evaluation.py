@@ -69,8 +69,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """
     check_evaluation(cfg)
     rules, methods = made(cfg.trading), _names(cfg, "ensemble.methods")
+    wanted = None if cfg.windows is None else _names(cfg, "windows")
     study = Path(cfg.paths.outputs, cfg.study)
-    runs = _with_baseline(cfg, study, _chosen(cfg, study))
+    runs = _with_baseline(cfg, study, _chosen(study, wanted))
     market = _market(runs)
     windows = [name for name, found in runs.items() if not found[0].is_baseline]
     joined, models = _forecasts(runs, windows, methods, market)
@@ -123,17 +124,16 @@ def _names(cfg: DictConfig, key: str) -> list[str]:
     return list(names)
 
 
-def _chosen(cfg: DictConfig, study: Path) -> dict[str, list[Run]]:
-    """The runs of the windows asked for, by default of all, and of the baseline.
+def _chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
+    """The runs of the windows wanted, None for all, and of the baseline.
 
     Raises:
         RunError: Where a window that is asked for has no run.
     """
     found = find_runs(study)
-    if cfg.windows is None:
+    if wanted is None:
         return found
     known = [name for name, runs in found.items() if not runs[0].is_baseline]
-    wanted = _names(cfg, "windows")
     if absent := [name for name in wanted if name not in known]:
         raise RunError(
             f"study {study.name} has no run for window {absent[0]}, only for {', '.join(found)}",

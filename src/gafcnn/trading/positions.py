@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.durations import Duration
 from gafcnn.errors import PredictionsError
+from gafcnn.forecasts.scores import check_probabilities
 from gafcnn.trading import measures
 from gafcnn.trading.backtest import Backtest, trade
 from gafcnn.trading.fills import LONG, SHORT, Fills, outcomes
@@ -139,13 +140,4 @@ def _choice(backtest: Backtest, threshold: float, coverage: float | None) -> Cho
 
 
 def _checked(p: ArrayLike) -> Floats:
-    probabilities = np.asarray(p, dtype=np.float64)
-    bad = ~((probabilities >= 0) & (probabilities <= 1))
-    if bad.any():
-        raise PredictionsError(
-            f"{int(bad.sum()):,} of {bad.size:,} probabilities are none, the first is "
-            f"{probabilities[bad][0]} at position {int(np.flatnonzero(bad)[0])}",
-            expected="numbers from 0 to 1",
-            instead="look for the model whose loss became NaN and train it again",
-        )
-    return probabilities
+    return check_probabilities(np.asarray(p, dtype=np.float64))
