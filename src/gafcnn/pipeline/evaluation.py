@@ -107,6 +107,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     show(table(metrics))
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)
+    for receipt in metrics["receipts"]:
+        kept = "passed" if receipt["passed"] else "FAILED"
+        log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
     log.info(
         "look %d at the test rows of study %s; the report is %s", metrics["looks"], cfg.study, page
     )
