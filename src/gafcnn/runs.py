@@ -129,7 +129,7 @@ def load_run(folder: str | Path) -> Run:
 def find_runs(study: Path) -> dict[str, list[Run]]:
     """All runs of a study by model, each model's in order of their names.
 
-    Windows come first, by their span; then the baseline.
+    Windows come first, by their span; then the baseline. A baseline that was not finished is none.
 
     Raises:
         RunError: Where there is no such study, or a run is not finished.
@@ -143,6 +143,8 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
+        if Run(path.parent).is_baseline and not (path.parent / METRICS).is_file():
+            continue  # trees have no checkpoint to go on from: they are grown again
         found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
         raise RunError(

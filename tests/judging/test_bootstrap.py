@@ -27,6 +27,7 @@ from gafcnn.judging import (
     estimate,
     value_of,
 )
+from gafcnn.judging.bootstrap import bins_of_figure
 
 PERIODS = 1000.0
 
@@ -285,3 +286,13 @@ def test_numbers_that_make_no_bootstrap_are_refused(given: dict[str, Any], found
 def test_a_figure_of_another_timeline_is_refused() -> None:
     with pytest.raises(PredictionsError, match="^a Drawdown is of 9 bars; expected the 10 bars"):
         Bootstrap(1, 10, 1).distributions({"drawdown": Drawdown(np.zeros(9))})
+
+
+def test_a_figure_rests_on_the_bins_that_hold_something_of_it() -> None:
+    bars = np.zeros(100)
+    bars[[3, 7, 55]] = 1.0  # of ten bars a bin: two of the first and one of the sixth
+    nowhere = np.zeros(100)
+    assert bins_of_figure(Ratio(nowhere, bars), 10) == 2
+    assert bins_of_figure(Sharpe(-bars, 365.0), 10) == 2
+    assert bins_of_figure(Auc(nowhere, nowhere > 0, bars > 0), 10) == 2
+    assert bins_of_figure(Ratio(bars, nowhere), 10) == 0

@@ -22,7 +22,7 @@ def judgement(**changed: Any) -> dict[str, Any]:
     """The judgement of a model m with skill and without an edge, but for what is changed."""
     figures = {
         "auc": estimate(0.53, 0.51, 0.55),
-        "accuracy": estimate(0.52, 0.50, 0.54),
+        "accuracy_moved": estimate(0.52, 0.50, 0.54),
         "trades": estimate(1234),
         "win_rate_gross": estimate(0.56, 0.53, 0.59),
         "net_bps": estimate(-17.0, -18.2, -15.9),
@@ -34,7 +34,7 @@ def judgement(**changed: Any) -> dict[str, Any]:
     return {
         "models": {"m": figures | {key: changed[key] for key in figures if key in changed}},
         "rows": {"all": 1000, "labelled": 800},
-        "classes": {"all": {"up": changed.get("up", 0.48), "n": 1000}},
+        "classes": {"moved": {"up": changed.get("up", 0.48), "n": 970}},
         "cost_bps": 10.0,
         "threshold": changed.get("threshold"),
         "pairs": [pair | estimate(0.01, -0.01, 0.03), pair | estimate(1) | {"figure": "sharpe"}],
@@ -44,7 +44,7 @@ def judgement(**changed: Any) -> dict[str, Any]:
 def test_a_whole_verdict_by_hand() -> None:
     assert sentences(judgement(), "m", trials=9) == [
         "m ranks the 1,000 test rows with an AUC of 0.530 [0.510, 0.550]: better than chance.",
-        "It calls 52.0% [50.0%, 54.0%] of the directions right, where always saying down is right "
+        "It calls 52.0% [50.0%, 54.0%] of the 970 moves right, where always saying down is right "
         "in 52.0%.",
         "At the threshold chosen on validation 1,234 trades win 56.0% [53.0%, 59.0%] before costs "
         "and come to -17.0 [-18.2, -15.9] bps each after 10 bps a side: a loss after costs. They "
@@ -81,7 +81,7 @@ def test_without_an_interval_nothing_is_claimed() -> None:
     figures = judgement(auc=estimate(0.9), net_bps=estimate(50.0))
     said = sentences(figures, "m", 1)
     for sentence in (said[0], said[2]):
-        assert "how sure that is was not computed" in sentence
+        assert "how sure that is cannot be told" in sentence
         assert not re.search("better|an edge|a loss", sentence)
 
 

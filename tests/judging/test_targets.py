@@ -64,7 +64,7 @@ def test_figures_come_from_the_headline_and_differences_from_the_pairs() -> None
         ENSEMBLE_OVER_WINDOW: ("mean less 30m", Estimate(0.003, -0.004, 0.01, 9000)),
         TWO_STAGE_OVER_XGBOOST: ("two_stage less xgboost", Estimate(0.06, 0.01, 0.11, 500)),
     }
-    rows = targets(headline, pairs, "mean")
+    rows = targets(headline, pairs, "mean", deflated=0.97)
     assert [(one["model"], one["figure"], one["value"], one["verdict"]) for one in rows] == [
         ("mean", "win_rate_gross", 0.52, "not met"),
         ("mean", "pattern_accuracy", None, "not measured"),
@@ -96,3 +96,11 @@ def test_a_row_is_whole_and_strict_json() -> None:
 def test_no_target_is_met_by_luck(target: Target) -> None:
     assert target.least > target.luck
     assert verdict(target.luck, target.luck, inf, target.least, target.luck) == LUCK
+
+
+@pytest.mark.parametrize(("deflated", "said"), [(0.97, "met"), (0.94, LUCK), (None, LUCK)])
+def test_a_sharpe_ratio_is_met_only_where_the_best_of_all_trials_would_not_show_it(
+    deflated: float | None, said: str
+) -> None:
+    rows = targets({"sharpe": Estimate(2.2, 0.4, 4.0, 900)}, {}, "mean", deflated)
+    assert row("Sharpe ratio", rows)["verdict"] == said

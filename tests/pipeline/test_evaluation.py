@@ -199,3 +199,36 @@ def test_what_is_refused_is_no_look_at_the_test_rows(copied: Path, refused: Refu
     before = (copied / "ledger.jsonl").read_text()
     test_a_study_without_test_rows_is_refused(copied, refused)
     assert (copied / "ledger.jsonl").read_text() == before
+
+
+def test_a_baseline_that_was_killed_is_trained_again(copied: Path, typed: Typed) -> None:
+    (copied / "xgboost" / "metrics.json").unlink()
+    (copied / "xgboost" / "predictions.parquet").unlink()
+    told = typed("evaluate", "study=copy", "judging.resamples=0")
+    assert "study copy has no baseline: training outputs/copy/xgboost" in told
+    assert load_run(copied / "xgboost").metrics["rounds"] > 0
+
+
+def test_a_fold_that_is_missing_is_named_before_anything_is_trained(
+    copied: Path, refused: Refuse
+) -> None:
+    for name, fold in (("15m", 0), ("30m", 0), ("60m", 1)):
+        config = copied / name / "config.yaml"
+        config.write_text(config.read_text().replace("stride: 1", f"stride: 1\n  fold: {fold}"))
+    shutil.rmtree(copied / "xgboost")
+    told = refused("evaluate", "study=copy")
+    assert "15m has no run of fold 1; expected every fold for every window" in told
+    assert not (copied / "xgboost").exists()
+
+
+def test_few_trades_have_no_interval_and_meet_no_target(copied: Path, typed: Typed) -> None:
+    """Of two trades that were won, every resample says 100 %."""
+    test = load_run(copied / "15m").predictions.query("split == 'test'")["p_up"]
+    threshold = float((test - 0.5).abs().nlargest(2).iloc[-1])
+    words = ("windows=[15m]", f"trading.threshold={threshold}", "judging.resamples=100")
+    typed("evaluate", "study=copy", *words)
+    figures = json.loads((copied / "evaluation" / "metrics.json").read_text())["models"]["15m"]
+    assert 1 <= figures["trades"]["value"] <= 2
+    assert figures["win_rate_gross"]["low"] is None
+    assert figures["sharpe"]["low"] is None
+    assert figures["auc"]["low"] is not None

@@ -79,7 +79,11 @@ def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
         (["study=a/b"], "study=a/b; expected letters, digits"),
         (["trading.cost_bps=-1"], "trading.cost_bps is -1; expected basis points per side, 0 or"),
         (["trading.threshold=0.7"], "trading.threshold is 0.7; expected a confidence from 0 to"),
-        (["judging.resamples=-1"], "judging.resamples=-1; expected a whole number, 0 or more"),
+        (
+            ["judging.resamples=-1"],
+            "judging.resamples=-1; expected 0 for no intervals, or 100",
+        ),
+        (["judging.resamples=1"], "judging.resamples=1; expected 0 for no intervals, or 100"),
         (["receipts=maybe"], "receipts=maybe; expected true or false"),
         (["study=nan"], "study=nan; expected letters, digits"),
     ],

@@ -153,7 +153,7 @@ def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
     folder = judged_study / "outputs" / "folds"
     assert (folder / "15m" / "seed=1" / "fold=1" / "metrics.json").is_file()
 
-    judged = command(judged_study, "evaluate.py", "study=folds", "judging.resamples=50")
+    judged = command(judged_study, "evaluate.py", "study=folds", "judging.resamples=100")
     assert judged.returncode == 0, judged.stderr
     assert "has no baseline of fold 1: training" in judged.stdout
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from gafcnn.errors import ConfigError
-from gafcnn.judging.figures import Auc, Drawdown, Figure, Floats, value_of
+from gafcnn.judging.figures import Auc, Drawdown, Figure, Floats, Ratio, value_of
 from gafcnn.judging.resampling import BinPaths, BinTotals, RankedRows, Resamples, SumTable
 
 K = TypeVar("K")
@@ -121,6 +121,18 @@ class Bootstrap:
         for start in range(0, self.resamples, _BATCH):
             part = slice(start, min(start + _BATCH, self.resamples))
             yield part, np.stack([next(draws)[0][0] for _ in range(part.stop - start)])
+
+
+def bins_of_figure(figure: Figure, bin: int) -> int:  # noqa: A002
+    """How many bins a figure rests on: those with a row, a trade or a return in them."""
+    match figure:
+        case Auc(counted=counted):
+            rests = counted
+        case Ratio(denominator=denominator):
+            rests = denominator != 0
+        case _:
+            rests = figure.returns != 0
+    return int(np.count_nonzero(np.add.reduceat(rests, np.arange(0, len(rests), bin))))
 
 
 def estimate(figure: Figure, distribution: Floats, n: int, level: float = 0.95) -> Estimate:

@@ -30,10 +30,15 @@ Part = tuple[dict[str, Any], Rows]
 
 
 def scores(ground: Ground, model: str) -> dict[str, Figure]:
-    """Accuracy, AUC, log loss and Brier score on all rows, and on those that the label names."""
+    """Accuracy, AUC, log loss and Brier score: on all rows, those that moved, those labelled.
+
+    A price that did not move counts as "not up" among all rows; a model that knows quiet hours
+    looks as if it knew directions.
+    """
     every = np.ones(len(ground.test), dtype=bool)
     return {
         **_scores(ground, model, ground.up, every, ""),
+        **_scores(ground, model, ground.up, ground.moved, "_moved"),
         **_scores(ground, model, ground.label_up, ground.labelled, "_labelled"),
     }
 

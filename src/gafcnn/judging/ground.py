@@ -105,6 +105,11 @@ class Ground:
         return self.test["forward_return"].to_numpy() > 0
 
     @cached_property
+    def moved(self) -> NDArray[np.bool_]:
+        """Whether the price was another one at the horizon."""
+        return self.test["forward_return"].to_numpy() != 0
+
+    @cached_property
     def labelled(self) -> NDArray[np.bool_]:
         """Whether the label names the row: up or down, not neutral."""
         return self.test["label"].notna().to_numpy()

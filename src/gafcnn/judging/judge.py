@@ -15,7 +15,14 @@ import pandas as pd
 
 from gafcnn.durations import spelled
 from gafcnn.judging import tables
-from gafcnn.judging.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
+from gafcnn.judging.bootstrap import (
+    Bootstrap,
+    Estimate,
+    bins_of_figure,
+    block_length,
+    difference,
+    estimate,
+)
 from gafcnn.judging.deflated import deflated_sharpe
 from gafcnn.judging.evidence import (
     Part,
@@ -33,6 +40,9 @@ from gafcnn.judging.figures import Figure, Floats
 from gafcnn.judging.ground import Ground, RowTrades, Traded
 from gafcnn.judging.pairs import COMPARED, Pair, finding, pairs
 from gafcnn.judging.targets import targets
+
+LEAST_BINS = 10
+"""Bins that a figure needs for an interval: of two trades won, every resample says 100 %."""
 
 TABLES = ("coverage", "sides", "regimes", "calibration")
 """The tables of parts of the test rows that are looked at by themselves."""
@@ -119,7 +129,10 @@ def judge(
         **{kind: [row for one in judged.values() for row in one.rows[kind]] for kind in TABLES},
         "folds": [row for name in study.models for row in tables.folds(ground, name, traded[name])],
         "targets": targets(
-            judged[study.headline].estimates, _for_targets(compared), study.headline
+            judged[study.headline].estimates,
+            _for_targets(compared),
+            study.headline,
+            deflated[study.headline]["value"],
         ),
         "equity": tables.equity(ground, traded),
     }
@@ -141,7 +154,10 @@ def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> _J
     parts = _parts(study, model, traded)
     whole = scores(ground, model) | money(ground, traded)
     figures: dict[Any, Figure] = whole | _figures_of_parts(ground, model, parts)
-    drawn = bootstrap.distributions(figures)
+    drawn = {
+        key: draws if bins_of_figure(figures[key], ground.bin) >= LEAST_BINS else draws * np.nan
+        for key, draws in bootstrap.distributions(figures).items()
+    }
     found = {
         key: estimate(figure, drawn[key], 0, bootstrap.level) for key, figure in figures.items()
     }

@@ -25,16 +25,17 @@ def sentences(judged: Mapping[str, Any], headline: str, trials: int) -> list[str
 
 
 def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:
-    auc, right = figures["auc"], figures["accuracy"]
-    up = judged["classes"]["all"]["up"]
+    auc, right = figures["auc"], figures["accuracy_moved"]
+    up, moved = (judged["classes"]["moved"][key] for key in ("up", "n"))
     yield (
         f"{headline} ranks the {judged['rows']['all']:,} test rows with an AUC of "
         f"{_shown(auc, '.3f')}: {_against(auc, 0.5, 'better than chance', 'worse than chance')}."
     )
-    yield (
-        f"It calls {_shown(right, '.1%')} of the directions right, where always saying "
-        f"{'up' if up > 0.5 else 'down'} is right in {max(up, 1 - up):.1%}."
-    )
+    if up is not None:
+        yield (
+            f"It calls {_shown(right, '.1%')} of the {moved:,} moves right, where always saying "
+            f"{'up' if up > 0.5 else 'down'} is right in {max(up, 1 - up):.1%}."
+        )
 
 
 def _money(figures: Mapping[str, Any], judged: Mapping[str, Any], trials: int) -> Iterator[str]:
@@ -70,7 +71,7 @@ def _against_baseline(pairs: list[Mapping[str, Any]]) -> Iterator[str]:
 def _against(estimate: Mapping[str, Any], luck: float, better: str, worse: str) -> str:
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
-        return "how sure that is was not computed"
+        return "how sure that is cannot be told"
     if low > luck:
         return better
     return worse if high < luck else "not to be told apart from luck"

@@ -20,6 +20,8 @@ from gafcnn.trading import Backtest, Spread, buy_and_hold, coin, summary
 SCORES = ("accuracy", "auc", "log_loss", "brier", "calibration_error")
 POINTS = 1000  # of an equity curve, at most
 
+LEAST_PERIOD = pd.Timedelta(days=30)  # that a return a year is told of
+
 HOLD = "buy_and_hold"
 
 Row = dict[str, Any]
@@ -29,6 +31,8 @@ def rests_on(ground: Ground, traded: Traded, figure: str) -> int:
     """How many rows or trades a figure is made of."""
     if figure.endswith("_labelled"):
         return int(ground.labelled.sum())
+    if figure.endswith("_moved"):
+        return int(ground.moved.sum())
     if figure in SCORES or figure in ("coverage", "threshold"):
         return len(ground.test)
     return len(traded.backtest.trades)
@@ -38,7 +42,11 @@ def without_interval(ground: Ground, model: str, traded: Traded) -> dict[str, Es
     """Figures of the whole period that no resampling can tell the spread of."""
     whole = summary(traded.backtest, ground.interval)
     thresholds = [choice.threshold for choice in traded.choices.values()]
-    values = {name: whole[name] for name in ("trades", "annual_return", "total_return", "calmar")}
+    values = {name: whole[name] for name in ("trades", "total_return")}
+    if ground.n_bars * ground.interval >= LEAST_PERIOD:
+        values |= {name: whole[name] for name in ("annual_return", "calmar")}
+    else:  # a few days' return to the power of a hundred is no figure
+        values |= {"annual_return": None, "calmar": None}
     values["threshold"] = thresholds[0] if len(thresholds) == 1 else None
     table = reliability(ground.test[model].to_numpy(), ground.up)
     values["calibration_error"] = expected_calibration_error(table)
@@ -49,14 +57,15 @@ def without_interval(ground: Ground, model: str, traded: Traded) -> dict[str, Es
 
 
 def classes(ground: Ground) -> Row:
-    """The share of rows that went up, of all rows and of the labelled ones."""
-    labelled = ground.label_up[ground.labelled]
+    """The share of rows that went up: of all rows, of those that moved, of the labelled ones."""
+    parts = {
+        "all": ground.up,
+        "moved": ground.up[ground.moved],
+        "labelled": ground.label_up[ground.labelled],
+    }
     return {
-        "all": {"up": float(ground.up.mean()), "n": len(ground.up)},
-        "labelled": {
-            "up": float(labelled.mean()) if len(labelled) else None,
-            "n": len(labelled),
-        },
+        name: {"up": float(up.mean()) if len(up) else None, "n": len(up)}
+        for name, up in parts.items()
     }
 
 

@@ -35,6 +35,9 @@ class Target:
 
 UNMEASURED = Estimate(None, None, None, 0)
 
+SURE = 0.95
+"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of the best trial."""
+
 ENSEMBLE_OVER_WINDOW = "ensemble over its best single window"
 TWO_STAGE_OVER_XGBOOST = "two-stage over XGBoost"
 
@@ -95,6 +98,7 @@ def targets(
     headline: Mapping[str, Estimate],
     pairs: Mapping[str, tuple[str, Estimate]],
     model: str = "headline",
+    deflated: float | None = None,
 ) -> list[dict[str, Any]]:
     """The target table.
 
@@ -103,12 +107,17 @@ def targets(
         pairs: Differences by `Target.pair`, each with the models that it is of, as "mean less
             30m"; what is not there was not measured.
         model: The name of that model.
+        deflated: Its deflated Sharpe ratio; a Sharpe ratio is not met below `SURE`.
 
     Returns:
         A row per target of `TARGETS`, ready for JSON: target, goal, model, figure, least, value,
         low, high, n, verdict.
     """
-    return [_row(target, headline, pairs, model) for target in TARGETS]
+    rows = [_row(target, headline, pairs, model) for target in TARGETS]
+    for row in rows:
+        if row["figure"] == "sharpe" and row["verdict"] == "met" and (deflated or 0.0) < SURE:
+            row["verdict"] = "not to be told apart from luck"
+    return rows
 
 
 def _row(

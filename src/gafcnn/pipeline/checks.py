@@ -98,7 +98,11 @@ _RULES: tuple[Rule, ...] = (
     ("objective", lambda value: value in OBJECTIVES, " or ".join(OBJECTIVES)),
 )
 _RULES_OF_EVALUATION: tuple[Rule, ...] = (
-    ("judging.resamples", _whole(0), "a whole number, 0 or more"),
+    (
+        "judging.resamples",
+        lambda value: value == 0 or _whole(100)(value),
+        "0 for no intervals, or 100 or more",
+    ),
     ("judging.seed", _whole(0), "a whole number, 0 or more"),
     ("receipts", lambda value: isinstance(value, bool), "true or false"),
 )

@@ -83,7 +83,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     record(study, LOOK, windows=windows, rows=len(ground.test))
     judged_study = Study(
         ground, windows, models, _baseline(runs), _headline(models, windows),
-        _regimes(runs, market, ground), recorded(study, TRAINING),
+        _regimes(runs, market, ground),
+        # a study that was copied without its ledger has its runs at least
+        max(recorded(study, TRAINING), sum(len(found) for found in runs.values())),
     )  # fmt: skip
     with counting("judging", len(models), "models") as advance:
         judged = judge(
@@ -93,7 +95,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         **_facts(cfg, study, judged_study, first),
         "verdict": sentences(judged, judged_study.headline, judged_study.trials),
         **judged,
-        "receipts": receipts(cfg, runs, market) if cfg.receipts else [],
+        "receipts": [],
         "config": {
             "evaluate": OmegaConf.to_container(cfg, resolve=True),
             "runs": {name: found[0].config for name, found in runs.items()},
@@ -101,18 +103,23 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         "bars": fingerprint(market.bars),
     }
     folder = study / EVALUATION
+    shown = shown_samples(runs, windows, market, ground)
     write_predictions(folder / PREDICTIONS, _long(joined, models))
     write_json(folder / METRICS, metrics)
-    page = write_report(folder, metrics, shown_samples(runs, windows, market, ground))
+    page = write_report(folder, metrics, shown)
     show(table(metrics))
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)
-    for receipt in metrics["receipts"]:
-        kept = "passed" if receipt["passed"] else "FAILED"
-        log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
     log.info(
         "look %d at the test rows of study %s; the report is %s", metrics["looks"], cfg.study, page
     )
+    if cfg.receipts:  # after all is written: they take minutes, and may be stopped
+        for receipt in receipts(cfg, runs, market):
+            kept = "passed" if receipt["passed"] else "FAILED"
+            log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
+            metrics["receipts"].append(receipt)
+        write_json(folder / METRICS, metrics)
+        write_report(folder, metrics, shown)
     return metrics
 
 
@@ -151,7 +158,15 @@ def _with_baseline(
     cfg: DictConfig, study: Path, runs: dict[str, list[Run]]
 ) -> dict[str, list[Run]]:
     """The runs, and the baseline's, trained now for each fold for which the study has none."""
-    name = cfg.baseline.name
+    _check_folds(runs)
+    names = [name for name, found in runs.items() if found[0].is_baseline]
+    if len(names) > 1:
+        raise RunError(
+            f"study {study.name} has {len(names)} baselines, {', '.join(names)}",
+            expected="one, to compare the windows with",
+            instead="train the other one in a study of its own, with study=...",
+        )
+    name = names[0] if names else cfg.baseline.name
     has = {_fold(run) for run in runs.get(name, [])}
     lacking = {_fold(run): run for found in runs.values() for run in found if _fold(run) not in has}
     for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
@@ -160,6 +175,26 @@ def _with_baseline(
         train(_for_baseline(cfg, like), folder)
         runs.setdefault(name, []).append(Run(folder))
     return runs
+
+
+def _check_folds(runs: Runs) -> None:
+    """Assert that every window has every fold, and that the folds follow one another.
+
+    Raises:
+        RunError: One is missing; it is named, with what trains it.
+    """
+    folds = {name: {_fold(run) for run in found} for name, found in runs.items()}
+    numbers = [fold for of_model in folds.values() for fold in of_model if fold is not None]
+    wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
+    for name, found in runs.items():
+        missing = sorted(wanted - folds[name])
+        # the baseline's own are trained where there are windows to train them like
+        if missing and (len(runs) == 1 or not found[0].is_baseline):
+            raise RunError(
+                f"{name} has no run of fold {missing[0]}",
+                expected="every fold for every window, one after another",
+                instead=f"give the command that trained the others split.fold={missing[0]}",
+            )
 
 
 def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:

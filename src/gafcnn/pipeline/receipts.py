@@ -70,8 +70,8 @@ def future_receipt(found: Mapping[str, int], moments: int = MOMENTS) -> Receipt:
     return {
         "receipt": "every bar after t altered",
         "passed": not changed,
-        "found": f"at {moments} random decision times of validation and test, all bars after t "
-        f"were altered; {things} at and before t: {told}",
+        "found": f"at {moments} random decision times of validation and test (of the last fold, "
+        f"where there are several) all bars after t were altered; {things} at and before t: {told}",
     }
 
 
@@ -101,8 +101,8 @@ def planted_signal() -> Iterator[Receipt]:
         yield {
             "receipt": f"a planted signal, {model}",
             "passed": found.low > 0.5 and found.behind >= 0,
-            "found": f"AUC {found.auc:.4f} [{found.low:.4f}, {found.high:.4f}] between 0.5 and "
-            f"the oracle's {found.oracle:.4f}: {share:.0%} of the oracle's edge",
+            "found": f"AUC {found.auc:.4f} [{found.low:.4f}, {found.high:.4f}], above 0.5 and not "
+            f"above the oracle's {found.oracle:.4f}: {share:.0%} of the oracle's edge",
             "share": share,
         }
 
