@@ -25,7 +25,7 @@ from gafcnn.judging import Ground, Study, judge, regimes, sentences
 from gafcnn.judging.judge import ORACLE
 from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market, fingerprint
-from gafcnn.pipeline.assembly import load_market, load_samples, made
+from gafcnn.pipeline.assembly import load_market, load_samples, made, plain
 from gafcnn.pipeline.checks import check_evaluation
 from gafcnn.pipeline.pictures import shown_samples
 from gafcnn.pipeline.receipts import receipts
@@ -80,7 +80,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     ground = Ground.of(
         joined, market.bars, duration("label.horizon", first.config["label"]["horizon"]), rules
     )
-    record(study, LOOK, windows=windows, rows=len(ground.test))
+    record(study, LOOK, windows=windows, rows=len(ground.test), trading=plain(cfg.trading))
     judged_study = Study(
         ground, windows, models, _baseline(runs), _headline(models, windows),
         _regimes(runs, market, ground),
@@ -93,7 +93,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         )
     metrics = {
         **_facts(cfg, study, judged_study, first),
-        "verdict": sentences(judged, judged_study.headline, judged_study.trials),
+        "verdict": [
+            *sentences(judged, judged_study.headline, judged_study.trials),
+            *_looked_before(recorded(study, LOOK)),
+        ],
         **judged,
         "receipts": [],
         "config": {
@@ -325,6 +328,16 @@ def _regimes(runs: Runs, market: Market, ground: Ground) -> pd.DataFrame:
         lookback = duration("window.lookback", config.window.lookback)
         parts.append(regimes(market.bars, times, train_times, lookback))
     return pd.concat(parts)
+
+
+def _looked_before(looks: int) -> list[str]:
+    """What has to be said from the second look on."""
+    if looks == 1:
+        return []
+    return [
+        f"This is look {looks} at these test rows: whatever was changed since the first was "
+        "changed knowing them, and no interval allows for that."
+    ]
 
 
 def _facts(cfg: DictConfig, study: Path, judged: Study, first: Run) -> dict[str, Any]:
