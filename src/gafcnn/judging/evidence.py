@@ -18,11 +18,10 @@ from gafcnn.judging.figures import Auc, Drawdown, Figure, Floats, Ratio, Sharpe,
 from gafcnn.judging.ground import Ground, RowTrades, Traded
 from gafcnn.judging.regimes import TRENDS, VOLATILITIES
 from gafcnn.trading import confidence, per_bar, threshold_of
+from gafcnn.trading.figures import DAY
 
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """The most confident shares of the test rows that the win rate is told for."""
-
-DAY = pd.Timedelta(days=1)
 
 Rows = NDArray[np.bool_]
 Part = tuple[dict[str, Any], Rows]

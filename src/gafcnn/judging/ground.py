@@ -24,6 +24,7 @@ from gafcnn.trading import (
     positions,
 )
 from gafcnn.trading.backtest import trade
+from gafcnn.trading.figures import YEAR
 from gafcnn.trading.fills import gross_return, net_return
 
 Floats = NDArray[np.float64]
@@ -91,7 +92,7 @@ class Ground:
     @property
     def periods(self) -> float:
         """Bars of a year of 365 days: this market never closes."""
-        return pd.Timedelta(days=365) / self.interval
+        return YEAR / self.interval
 
     @cached_property
     def folds(self) -> dict[int | None, NDArray[np.bool_]]:

@@ -11,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from gafcnn.durations import duration
 from gafcnn.images import encode
 from gafcnn.images.gaf import UNITS
 from gafcnn.learning import Baseline
 from gafcnn.market import COLUMNS, Market, indicators
-from gafcnn.pipeline.assembly import load_window, made, plain
+from gafcnn.pipeline.assembly import load_samples, load_window, made, plain
 from gafcnn.runs import Run
 from gafcnn.samples import PARTS, Direction, LabelledSamples, WindowReader
 
@@ -37,13 +36,12 @@ class Audit:
     def __init__(self, runs: Mapping[str, Run]) -> None:
         self._runs = runs
         self._models = {name: run.model() for name, run in runs.items()}
-        config = OmegaConf.create(next(iter(runs.values())).config)
-        self._lookback = duration("window.lookback", config.window.lookback)
-        self._label, self._split = made(config.label), made(config.split)
+        self._config = OmegaConf.create(next(iter(runs.values())).config)
+        self._label = made(self._config.label)
 
     def samples(self, market: Market) -> LabelledSamples:
         """The samples that the runs share."""
-        return LabelledSamples.make(market.bars, self._lookback, self._label, self._split)
+        return load_samples(self._config, market)
 
     def known(self, market: Market) -> Callable[[np.datetime64], Known]:
         """What is known at and before each time, if these are the bars; all of them are read."""
