@@ -7,7 +7,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from sklearn import metrics
 
 from gafcnn.images import ImageStore
@@ -70,6 +70,37 @@ def test_a_training_that_stops_and_goes_on_ends_bit_for_bit_as_one_that_did_not(
     assert trainer.current_epoch == 5
     one, other = undisturbed.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_averaged_weights_are_those_that_a_checkpoint_holds_and_a_resumed_training_ends_with(
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+) -> None:
+    class Keep(lightning.Callback):
+        def __init__(self) -> None:
+            self.seen: list[torch.Tensor] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            self.seen.append(pl_module.network.head[-1].weight.detach().clone())
+
+    keep = Keep()
+    averaging = EMAWeightAveraging(decay=0.9)
+    _, undisturbed = fit(tmp_path / "a", store, samples, 3, [averaging, keep])
+    by_hand = keep.seen[0]
+    for weight in keep.seen[1:]:
+        by_hand = 0.9 * by_hand + 0.1 * weight
+    ended = undisturbed.network.head[-1].weight  # pyright: ignore[reportAttributeAccessIssue]
+    assert torch.allclose(ended, by_hand, atol=1e-6)
+    assert not torch.allclose(ended, keep.seen[-1], atol=1e-4)
+
+    last = str(tmp_path / "b" / "last.ckpt")
+    fit(tmp_path / "b", store, samples, 2, [EMAWeightAveraging(decay=0.9)])
+    _, resumed = fit(
+        tmp_path / "b", store, samples, 3, [EMAWeightAveraging(decay=0.9)], ckpt_path=last
+    )
+    loaded = GafModule.load_from_checkpoint(last, weights_only=True)
+    for other in (resumed, loaded):
+        one, held = undisturbed.state_dict(), other.state_dict()
+        assert all(torch.equal(one[name], held[name]) for name in one)
 
 
 def test_a_training_that_early_stopping_ended_stays_ended(
