@@ -13,6 +13,7 @@ from gafcnn.market.indicators import indicators
 from gafcnn.market.reading import read_bars, write_bars
 from gafcnn.market.simulated import from_simulation, simulate
 from gafcnn.market.sources import Market, from_file
+from gafcnn.market.synthetic import from_tick_walk, mirrored, shuffled, tick_walk
 
 __all__ = [
     "COLUMNS",
@@ -22,11 +23,15 @@ __all__ = [
     "from_exchange",
     "from_file",
     "from_simulation",
+    "from_tick_walk",
     "gaps",
     "indicators",
     "interval_of",
+    "mirrored",
     "read_bars",
     "resample",
+    "shuffled",
     "simulate",
+    "tick_walk",
     "write_bars",
 ]
