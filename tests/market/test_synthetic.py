@@ -1,0 +1,115 @@
+"""Bars that never were keep what they were made of, and stand on a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gafcnn.errors import ConfigError
+from gafcnn.market import COLUMNS, check_bars, from_tick_walk, mirrored, shuffled, tick_walk
+
+
+def bars_of(
+    rows: list[tuple[float, float, float, float]], missing: tuple[int, ...] = ()
+) -> pd.DataFrame:
+    """Bars by hand: open, high, low, close; rows numbered in `missing` are left out."""
+    index = pd.date_range("2024-01-01 00:01", periods=len(rows), freq="1min", tz="UTC")
+    frame = pd.DataFrame(rows, index=index, columns=list(COLUMNS[:4])).assign(volume=1.0)
+    frame["volume"] = np.arange(1.0, len(rows) + 1)
+    return check_bars(frame.drop(index=index[list(missing)]), "hand", "1min")
+
+
+def candles(bars: pd.DataFrame) -> pd.DataFrame:
+    """Bodies, shadows and volumes, whatever the level."""
+    top, bottom = bars[["open", "close"]].max(axis=1), bars[["open", "close"]].min(axis=1)
+    shape = {
+        "body": bars["close"] - bars["open"],
+        "above": bars["high"] - top,
+        "below": bottom - bars["low"],
+        "volume": bars["volume"],
+    }
+    return pd.DataFrame(shape).round(6)
+
+
+def test_upside_down_a_rise_is_a_fall_and_an_upper_shadow_a_lower_one() -> None:
+    bars = bars_of([(10.0, 12.0, 9.5, 11.0), (11.0, 11.0, 10.25, 10.5)])
+    turned = mirrored(bars)  # about 24 = twice the highest
+    assert turned[list(COLUMNS[:4])].to_numpy().tolist() == [
+        [14.0, 14.5, 12.0, 13.0],
+        [13.0, 13.75, 13.0, 13.5],
+    ]
+    assert turned.index.equals(bars.index)
+    assert turned["volume"].tolist() == [1.0, 2.0]
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 20), block=st.integers(2, 90))
+def test_shuffled_candles_are_the_same_candles_block_by_block(seed: int, block: int) -> None:
+    bars = tick_walk(200, "1min", seed=7)
+    other = shuffled(bars, block, seed)
+    whole = len(bars) // block * block
+    assert len(other) == whole
+    assert other.attrs == bars.attrs
+    for start in range(0, whole, block):
+        ours, theirs = (
+            candles(frame.iloc[start : start + block])
+            .sort_values(["body", "above", "below", "volume"])
+            .to_numpy()
+            for frame in (bars, other)
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    # a block ends where it ended: the same moves lead to the same place
+    ends = np.arange(block - 1, whole, block)
+    moved = other["close"].to_numpy()[ends] - bars["close"].to_numpy()[ends]
+    np.testing.assert_allclose(moved, moved[0], atol=1e-6)
+
+
+def test_equal_prices_stay_equal_to_the_last_bit() -> None:
+    bars = tick_walk(5000, seed=1)
+    without_gap = (bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]).mean()
+    for other in (mirrored(bars), shuffled(bars), mirrored(shuffled(bars))):
+        same = (other["open"].to_numpy()[1:] == other["close"].to_numpy()[:-1]).mean()
+        assert same == pytest.approx(without_gap, abs=0.02)
+        ticks = other["close"].to_numpy() * 100
+        np.testing.assert_allclose(ticks, np.rint(ticks), atol=1e-6)
+
+
+def test_the_gap_in_price_after_a_gap_in_time_is_no_gap_of_a_candle() -> None:
+    rows = [(10.0, 10.5, 9.5, 10.25), (10.25, 10.5, 10.0, 10.0), (10.0, 10.0, 10.0, 10.0),
+            (90.0, 91.0, 90.0, 90.5)]  # fmt: skip
+    other = shuffled(bars_of(rows, missing=(2,)), block=3)
+    assert other["high"].max() < 20
+    assert (other.index[1:] - other.index[:-1] == pd.Timedelta("1min")).all()
+
+
+def test_prices_that_would_fall_below_zero_are_lifted() -> None:
+    rows = [(10.0, 10.0, 10.0, 10.0)]
+    for _ in range(20):  # up and down by 9, so that some order of it goes far below zero
+        rows += [(10.0, 19.0, 10.0, 19.0), (19.0, 19.0, 10.0, 10.0)]
+    other = shuffled(bars_of(rows), block=41, seed=3)
+    assert other["low"].min() > 0
+    assert sorted(candles(other)["body"]) == sorted(candles(bars_of(rows))["body"])
+
+
+def test_a_tick_walk_is_seeded_and_has_both_kinds_of_open() -> None:
+    bars = tick_walk(20_000, seed=4)
+    pd.testing.assert_frame_equal(bars, tick_walk(20_000, seed=4))
+    assert not bars.equals(tick_walk(20_000, seed=5))
+    at_the_close = bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]
+    assert 0.45 < at_the_close.mean() < 0.6
+    ticks = bars[list(COLUMNS[:4])].to_numpy() * 100
+    np.testing.assert_allclose(ticks, np.rint(ticks), atol=1e-6)
+
+
+def test_what_cannot_be_made_is_said() -> None:
+    bars = tick_walk(50)
+    with pytest.raises(ConfigError, match="a block of 51 candles of 50 bars"):
+        shuffled(bars, 51)
+    with pytest.raises(ConfigError, match="1 bars to simulate"):
+        tick_walk(1)
+    with pytest.raises(ConfigError, match="market.days is 0"):
+        from_tick_walk("TICKS", 0, "15min", 0)
+    assert from_tick_walk("TICKS", 1, "15min", 0).bars.shape == (96, 5)
