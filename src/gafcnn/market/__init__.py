@@ -7,6 +7,7 @@ from gafcnn.market.bars import (
     gaps,
     interval_of,
     resample,
+    stretches,
 )
 from gafcnn.market.exchange import from_exchange
 from gafcnn.market.indicators import indicators
@@ -28,5 +29,6 @@ __all__ = [
     "read_bars",
     "resample",
     "simulate",
+    "stretches",
     "write_bars",
 ]

@@ -1,18 +1,22 @@
 """Samples: at which moments the bars allow a decision, what came of each, and who may learn of it.
 
 `windows` says which rows make a sample and reads what an image shows of them, `labels` what
-happened after, `splits` which samples are for training, validation and test. All three count from
+happened after, `candlestick` what stands there already, `splits` which samples are for training, validation and test. All three count from
 the decision time `t`, the close of the last bar that a sample may see; none ever spans a gap.
 """
 
+from gafcnn.samples.candlestick import PATTERNS, Candlestick, patterns
 from gafcnn.samples.labelled import PARTS, LabelledSamples, Part, Splitter
-from gafcnn.samples.labels import NULL, Direction, Label, Outcomes, TripleBarrier
+from gafcnn.samples.labels import DIRECTIONS, NULL, Direction, Label, Outcomes, TripleBarrier
 from gafcnn.samples.splits import Chronological, Split, WalkForward, check_purged
 from gafcnn.samples.windows import Window, WindowReader, decision_rows
 
 __all__ = [
+    "DIRECTIONS",
     "NULL",
     "PARTS",
+    "PATTERNS",
+    "Candlestick",
     "Chronological",
     "Direction",
     "Label",
@@ -27,4 +31,5 @@ __all__ = [
     "WindowReader",
     "check_purged",
     "decision_rows",
+    "patterns",
 ]
