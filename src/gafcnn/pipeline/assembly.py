@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
 from gafcnn.images import ImageStore, build_store
-from gafcnn.learning import GafModule, start_from
+from gafcnn.learning import GafModule, outputs_for, start_from
 from gafcnn.market import Market, gaps, interval_of
 from gafcnn.runs import BEST
 from gafcnn.samples import LabelledSamples, Window
@@ -106,7 +106,7 @@ def new_module(cfg: DictConfig) -> GafModule:
     model, images = plain(cfg.model), plain(cfg.images)
     network = model["network"] | {
         "channels": 2 * len(images["fields"]),
-        "outputs": 1,
+        "outputs": outputs_for(made(cfg.label).classes),
         "size": images["size"],
     }
     module = GafModule(network, lr=model["lr"], weight_decay=model["weight_decay"])

@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
+from gafcnn.learning import (
+    EpochSeed,
+    GafDataModule,
+    GafModule,
+    StopWhereStopped,
+    Throughput,
+    class_weights,
+)
 from gafcnn.market import Market
-from gafcnn.pipeline.assembly import load_images, new_module, new_trainer
+from gafcnn.pipeline.assembly import load_images, new_module, new_trainer, plain
 from gafcnn.runs import BEST, LAST
 from gafcnn.samples import LabelledSamples
 
@@ -42,6 +49,7 @@ class NetworkLearner:
 
     def prepare(self, market: Market, samples: LabelledSamples) -> None:
         """Make what the training needs, and meet all that can be refused."""
+        self._module.weigh(class_weights(plain(self._cfg.model)["class_weights"], samples))
         store = load_images(self._cfg, market)
         self._data = GafDataModule(store, samples, self._cfg.model.batch_size, self._cfg.seed)
         _quiet_lightning()
@@ -49,7 +57,7 @@ class NetworkLearner:
         self._trainer = new_trainer(self._cfg, self._folder, more)
 
     def learn(self) -> NDArray[np.float64]:
-        """Train, or go on with it; then P(up) of all samples of validation, then of test."""
+        """Train, or go on with it; then predict all samples of validation, then of test."""
         with _known_warnings():
             _fit(self._trainer, self._module, self._data, self._folder / LAST)
             return _predict(self._trainer, self._module, self._data, self._folder / BEST)
@@ -86,7 +94,7 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, las
 def _predict(
     trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path
 ) -> NDArray[np.float64]:
-    """P(up) of all samples of validation, then of test, by the best checkpoint."""
+    """Probabilities of all samples of validation, then of test, by the best checkpoint."""
     if not best.is_file():
         raise LearningError(
             f"the training left no best checkpoint in {best.parent}",

@@ -1,8 +1,9 @@
 """Samples: at which moments the bars allow a decision, what came of each, and who may learn of it.
 
 `windows` says which rows make a sample and reads what an image shows of them, `labels` what
-happened after, `candlestick` what stands there already, `splits` which samples are for training, validation and test. All three count from
-the decision time `t`, the close of the last bar that a sample may see; none ever spans a gap.
+happened after, `candlestick` what stands there already, `splits` which samples are for training,
+validation and test. All count from the decision time `t`, the close of the last bar that a sample
+may see; none ever spans a gap.
 """
 
 from gafcnn.samples.candlestick import PATTERNS, Candlestick, patterns

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import talib
 from numpy.typing import NDArray
-from talib import abstract
+from talib.abstract import Function  # pyright: ignore[reportAttributeAccessIssue]  made at import
 
+from gafcnn.durations import duration
 from gafcnn.errors import SamplesError
 from gafcnn.market.bars import PRICES, stretches
 from gafcnn.samples.labels import NULL, Outcomes
@@ -49,7 +50,7 @@ _BEARISH = {
 _FUNCTIONS = tuple(dict.fromkeys((*_BULLISH, *_BEARISH)))
 
 # TA-Lib says 0 of a bar before which it has too few, as it does of one without a pattern
-LOOKBACK = max(abstract.Function(name).lookback for name in _FUNCTIONS)
+LOOKBACK = max(Function(name).lookback for name in _FUNCTIONS)
 """Bars of the same stretch that must be before a bar, for all of its patterns to be judged."""
 
 
@@ -85,7 +86,7 @@ class Candlestick:
     @property
     def horizon(self) -> pd.Timedelta:
         """Nothing: the label looks at no bar after `t`."""
-        return pd.Timedelta(0)
+        return duration("label.horizon", "0min")
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """What stands on each row's bar.
@@ -94,9 +95,9 @@ class Candlestick:
         part is in it, and there is nothing to purge. The embargo is kept all the same, since
         images of either side of a border would share bars.
         """
-        pattern, judged = (of_bars[rows] for of_bars in _judged(bars))
-        known_at = np.where(judged, close_times(bars)[rows], np.datetime64("NaT", "ns"))
-        return Outcomes(np.full(len(rows), np.nan), known_at, pattern=pattern)
+        pattern, judged = _judged(bars)
+        known_at = np.where(judged[rows], close_times(bars)[rows], np.datetime64("NaT", "ns"))
+        return Outcomes(np.full(len(rows), np.nan), known_at, pattern=pattern[rows])
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:  # noqa: ARG002  TA-Lib fits nothing
         """Labels by the pattern: ndarray of shape (n,), int8.
@@ -116,8 +117,7 @@ class Candlestick:
 def _judged(bars: pd.DataFrame) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """The pattern on each bar, and whether enough bars are before it: shape (n_bars,) each."""
     parts = [_of_stretch(stretch) for stretch in stretches(bars)]
-    pattern, judged = (np.concatenate(of_stretches) for of_stretches in zip(*parts, strict=True))
-    return pattern, judged
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def _of_stretch(bars: pd.DataFrame) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
