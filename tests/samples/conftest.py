@@ -59,3 +59,27 @@ def make_bars() -> Callable[..., pd.DataFrame]:
 @pytest.fixture(scope="session")
 def random_bars() -> Callable[..., pd.DataFrame]:
     return _random_bars
+
+
+def _tick_bars(n: int, *, missing: Iterable[int] = (), seed: int = 0) -> pd.DataFrame:
+    """A random walk on a grid of ticks, on which every candlestick pattern is found.
+
+    A bar opens at the close before, or a few ticks from it; wicks are often none.
+    """
+    rng = np.random.default_rng(seed)
+    close = 2000 + np.cumsum(rng.integers(-6, 7, n))
+    begin = np.concatenate([[2000], close[:-1]]) + rng.integers(-3, 4, n)
+    wicks = rng.geometric(0.35, (2, n)) - 1
+    return _make_bars(
+        close / 10,
+        missing=missing,
+        open=begin / 10,
+        high=(np.maximum(begin, close) + wicks[0]) / 10,
+        low=(np.minimum(begin, close) - wicks[1]) / 10,
+        volume=rng.uniform(1, 10, n),
+    )
+
+
+@pytest.fixture(scope="session")
+def tick_bars() -> Callable[..., pd.DataFrame]:
+    return _tick_bars

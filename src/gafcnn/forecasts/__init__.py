@@ -3,10 +3,14 @@
 Nothing here knows what made a forecast, so every model is joined, combined and scored alike.
 """
 
-from gafcnn.forecasts.ensemble import ENSEMBLES, TWO_STAGE, average_seeds, ensemble, join, two_stage
+from gafcnn.forecasts.classes import ClassScore, score_classes
+from gafcnn.forecasts.ensemble import ENSEMBLES, ensemble, mean_of_classes, two_stage
+from gafcnn.forecasts.joining import TWO_STAGE, average_seeds, join, probabilities
 from gafcnn.forecasts.predictions import (
     COLUMNS,
     check_predictions,
+    classes_of,
+    probability_column,
     read_predictions,
     write_predictions,
 )
@@ -16,15 +20,21 @@ __all__ = [
     "COLUMNS",
     "ENSEMBLES",
     "TWO_STAGE",
+    "ClassScore",
     "RowScores",
     "Score",
     "ScoreTable",
     "average_seeds",
     "check_predictions",
+    "classes_of",
     "ensemble",
     "join",
+    "mean_of_classes",
+    "probabilities",
+    "probability_column",
     "read_predictions",
     "score",
+    "score_classes",
     "score_rows",
     "score_table",
     "two_stage",

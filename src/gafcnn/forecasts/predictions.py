@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gafcnn.errors import PredictionsError
 from gafcnn.files import replacing
 
-DTYPES = {
+SHARED = {
     "symbol": "str",
     "time": "datetime64[ns, UTC]",
     "window": "str",
@@ -28,10 +28,11 @@ DTYPES = {
     "label": "Int8",
     "forward_return": "float64",
     "known_at": "datetime64[ns, UTC]",
-    "p_up": "float64",
 }
-COLUMNS = tuple(DTYPES)
+P_UP = "p_up"
+COLUMNS = (*SHARED, P_UP)
 SPLITS = ("val", "test")
+SUM = 1e-4  # how far the probabilities of several classes may sum from 1: float32 rounds each
 _TRAIN = "train that run anew with overwrite=true"
 
 
@@ -83,6 +84,10 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
     - `known_at` (UTC, ns: when the label is known, after `time`);
     - `p_up` (float64 in [0, 1]).
 
+    A table of several classes has `p_<class>` for each of them (float64 in [0, 1], a row sums to 1)
+    in place of `p_up`. Its `label` is the number of a class, in the order of these columns, or
+    null; `forward_return` is NaN, and `known_at` may be `time`, where nothing was forecast.
+
     A decision time stands once per symbol, window and fold.
 
     Args:
@@ -99,9 +104,25 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
             expected="at least one forecast",
             instead="give validation and test more of the bars (`split.val`, `split.test`)",
         )
-    for fault in _FAULTS:
+    classes = classes_of(frame)
+    for fault in (*_FAULTS, *(_of_classes(classes) if classes else _OF_DIRECTIONS)):
         _refuse(fault, frame, source)
     return frame
+
+
+def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The classes of a table of several, in the order of their numbers; () of a direction's."""
+    return () if P_UP in frame.columns else tuple(p.removeprefix("p_") for p in _given(frame))
+
+
+def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The columns of probabilities: `p_up`, or one for each class."""
+    return (P_UP,) if P_UP in frame.columns else _given(frame)
+
+
+def probability_column(name: str) -> str:
+    """The column that holds the probabilities of a class."""
+    return f"p_{name}"
 
 
 def place(row: Mapping[Hashable, Any]) -> str:
@@ -116,15 +137,21 @@ def first_row(frame: pd.DataFrame, where: NDArray[np.bool_]) -> dict[Hashable, A
     return frame.iloc[int(np.argmax(where))].to_dict()
 
 
+def _given(frame: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(column for column in frame.columns if str(column).startswith("p_"))
+
+
 def _check_columns(frame: pd.DataFrame, source: object) -> None:
-    missing = [column for column in COLUMNS if column not in frame.columns]
+    probabilities = probability_columns(frame)
+    wanted = (*SHARED, *(probabilities if len(probabilities) > 1 else (P_UP,)))
+    missing = [column for column in wanted if column not in frame.columns]
     if missing:
         raise PredictionsError(
             f"{source}: there is no column {', '.join(missing)}",
             expected=f"the columns {', '.join(COLUMNS)}",
             instead=_TRAIN,
         )
-    for column, dtype in DTYPES.items():
+    for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
         if not _is_of(frame[column], dtype):
             raise PredictionsError(
                 f"{source}: column {column} is {frame[column].dtype}",
@@ -175,6 +202,27 @@ _FAULTS = (
         "val or test (training rows are not forecasts)",
     ),
     _Fault(
+        "a decision time stands more than once in a fold",
+        "window",
+        lambda frame: frame.duplicated(["symbol", "time", "window", "fold"], keep=False),
+        "one row per symbol, time, window and fold",
+        "keep each run's predictions apart, and average seeds with `average_seeds`",
+    ),
+)
+
+
+def _improbable(column: str) -> _Fault:
+    return _Fault(
+        f"{column} is not a probability",
+        column,
+        lambda frame: ~frame[column].between(0.0, 1.0),
+        "a number from 0 to 1",
+        "look for a loss that became NaN, lower `model.lr`, and train again",
+    )
+
+
+_OF_DIRECTIONS = (
+    _Fault(
         "label is out of range",
         "label",
         lambda frame: frame["label"].notna() & ~frame["label"].isin([0, 1]),
@@ -186,13 +234,7 @@ _FAULTS = (
         lambda frame: ~np.isfinite(frame["forward_return"]),
         "a return as a fraction",
     ),
-    _Fault(
-        "p_up is not a probability",
-        "p_up",
-        lambda frame: ~frame["p_up"].between(0.0, 1.0),
-        "a number from 0 to 1",
-        "look for a loss that became NaN, lower `model.lr`, and train again",
-    ),
+    _improbable(P_UP),
     _Fault(
         "known_at is not after the decision time",
         "known_at",
@@ -200,11 +242,37 @@ _FAULTS = (
         "a label that is known later than it is forecast",
         "check the label's horizon and train again",
     ),
-    _Fault(
-        "a decision time stands more than once in a fold",
-        "window",
-        lambda frame: frame.duplicated(["symbol", "time", "window", "fold"], keep=False),
-        "one row per symbol, time, window and fold",
-        "keep each run's predictions apart, and average seeds with `average_seeds`",
-    ),
 )
+
+
+def _of_classes(classes: tuple[str, ...]) -> tuple[_Fault, ...]:
+    columns = [probability_column(name) for name in classes]
+    return (
+        _Fault(
+            "label is out of range",
+            "label",
+            lambda frame: frame["label"].notna() & ~frame["label"].isin(range(len(classes))),
+            f"the number of one of {len(classes)} classes, from 0, or null",
+        ),
+        _Fault(
+            "forward_return is infinite",
+            "forward_return",
+            lambda frame: np.isinf(frame["forward_return"]),
+            "a return as a fraction, or NaN where nothing was forecast",
+        ),
+        *map(_improbable, columns),
+        _Fault(
+            f"the probabilities of {len(classes)} classes do not sum to 1",
+            columns[0],
+            lambda frame: (frame[columns].sum(axis="columns") - 1).abs() > SUM,
+            "one for each class, all together 1",
+            "write what a softmax gives, and train again",
+        ),
+        _Fault(
+            "known_at is before the decision time",
+            "known_at",
+            lambda frame: frame["known_at"] < frame["time"],
+            "a label that is known when it is told, or later",
+            "check the label's outcomes and train again",
+        ),
+    )

@@ -3,17 +3,21 @@
 from gafcnn.learning.baseline import Baseline
 from gafcnn.learning.callbacks import EpochSeed, StopWhereStopped, Throughput
 from gafcnn.learning.datamodule import GafDataModule
-from gafcnn.learning.dataset import EpochBatches, GafDataset
+from gafcnn.learning.dataset import EpochBatches, Extra, GafDataset
 from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
 from gafcnn.learning.small_cnn import SmallCNN
+from gafcnn.learning.tasks import outputs_for
+from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
 __all__ = [
     "NETWORKS",
     "Baseline",
+    "ClassWeights",
     "EpochBatches",
     "EpochSeed",
+    "Extra",
     "GafDataModule",
     "GafDataset",
     "GafModule",
@@ -22,6 +26,9 @@ __all__ = [
     "StopWhereStopped",
     "Throughput",
     "build_network",
+    "check_weights",
+    "class_weights",
     "load_pretrained",
+    "outputs_for",
     "start_from",
 ]

@@ -1,4 +1,4 @@
-"""The baseline: gradient-boosted trees on technical indicators.
+"""The baseline: gradient-boosted trees on a table of features.
 
 Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", KDD, 2016.
 """
@@ -20,14 +20,19 @@ from numpy.typing import NDArray
 
 from gafcnn.errors import LearningError
 from gafcnn.files import replacing
-from gafcnn.samples import LabelledSamples
+from gafcnn.learning.weights import ClassWeights, class_weights
+from gafcnn.samples import LabelledSamples, Part
 
-_FIXED = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist"}
+_DIRECTION = {"objective": "binary:logistic", "eval_metric": "logloss"}
+_CLASSES = {"objective": "multi:softprob", "eval_metric": "mlogloss"}
+
+# XGBoost takes no brackets in a name
+_OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Trees that give the probability of up from a row of features.
+    """Trees that give the probability of up, or of each class, from a row of features.
 
     Attributes:
         booster: The trees, those after the best round included.
@@ -46,6 +51,8 @@ class Baseline:
         rounds: int = 3000,
         patience: int = 100,
         seed: int = 0,
+        weights: ClassWeights = None,
+        extra: tuple[pd.DataFrame, NDArray[np.int8]] | None = None,
         **trees: Any,
     ) -> Self:
         """Grow trees on labelled training samples until validation gains no more.
@@ -57,15 +64,33 @@ class Baseline:
             patience: Rounds without a lower log loss on labelled validation samples after which
                 to stop.
             seed: Seed of the rows and columns that each tree is shown.
+            weights: What samples of each class count, see `class_weights`.
+            extra: Further training rows: their features, and their labels of shape (m,).
             **trees: XGBoost's parameters, such as `max_depth`.
 
         Raises:
-            LearningError: XGBoost refuses a parameter.
+            LearningError: XGBoost refuses a parameter, a part lacks what can be learned from, or
+                weights are not of these classes.
         """
-        train, val = (_matrix(features, samples, part) for part in ("train", "val"))
+        classes = len(samples.classes)
+        tables = {part: _table(features, samples, part) for part in ("train", "val")}
+        if extra is not None:
+            ours, label = tables["train"]
+            joined = pd.concat([ours, extra[0]], ignore_index=True)
+            tables["train"] = joined, np.concatenate([label, extra[1]])
+        counts = np.bincount(tables["train"][1], minlength=classes)
+        counted = class_weights(weights, samples.classes, counts)
+        train, val = (_matrix(*table, counted) for table in tables.values())
+        fixed = _DIRECTION if classes == 2 else _CLASSES | {"num_class": classes}
         with _refused_parameters():
             booster = xgboost.train(
-                _FIXED | trees | {"seed": seed, "validate_parameters": True},
+                {
+                    "tree_method": "hist",
+                    **fixed,
+                    **trees,
+                    "seed": seed,
+                    "validate_parameters": True,
+                },
                 train,
                 rounds,
                 evals=[(val, "val")],
@@ -75,24 +100,27 @@ class Baseline:
         return cls(booster, booster.best_iteration)
 
     def predict(self, features: pd.DataFrame) -> NDArray[np.float64]:
-        """P(up) of each row: shape (n,), float64.
+        """P(up) of each row: shape (n,), float64; of several classes (n, classes).
 
         Raises:
             LearningError: The features are not those that the trees were grown on.
         """
-        if (known := self.booster.feature_names) != list(features.columns):
-            strange = sorted(set(known or ()) ^ set(features.columns)) or ["their order"]
+        known = [name.translate(_OUTER) for name in self.booster.feature_names or ()]
+        if known != list(features.columns):
+            strange = sorted(set(known) ^ set(features.columns)) or ["their order"]
             raise LearningError(
                 f"the features differ from those of the training in {', '.join(strange[:3])}",
-                expected=f"the {len(known or ())} features that the trees were grown on",
+                expected=f"the {len(known)} features that the trees were grown on",
                 instead="train the baseline anew with overwrite=true",
             )
-        data = xgboost.DMatrix(features)
+        data = xgboost.DMatrix(features.rename(columns=_inner))
         return self.booster.predict(data, iteration_range=(0, self.best + 1)).astype(np.float64)
 
     def gains(self) -> pd.Series:
         """What each feature used adds to the training's likelihood, as shares, largest first."""
-        gains = pd.Series(self.booster.get_score(importance_type="total_gain"), dtype=np.float64)
+        found = self.booster.get_score(importance_type="total_gain")
+        named = {name.translate(_OUTER): gain for name, gain in found.items()}
+        gains = pd.Series(named, dtype=np.float64)
         return (gains / gains.sum()).sort_values(ascending=False)
 
     def save(self, path: Path) -> None:
@@ -120,16 +148,36 @@ class Baseline:
         return cls(booster, booster.best_iteration)
 
 
-def _matrix(features: pd.DataFrame, samples: LabelledSamples, part: Any) -> xgboost.DMatrix:
-    positions = samples.labelled(part)
+def _table(
+    features: pd.DataFrame, samples: LabelledSamples, part: Part
+) -> tuple[pd.DataFrame, NDArray[np.int8]]:
+    """Features and labels of a part's labelled samples."""
+    positions, classes = samples.labelled(part), samples.classes
     label = samples.label[positions]
-    if len(np.unique(label)) < 2:
+    if (there := len(np.unique(label))) < 2:
+        number = "two" if len(classes) == 2 else len(classes)
         raise LearningError(
-            f"{part} has {len(label)} labelled samples and {len(np.unique(label))} of two classes",
-            expected="both classes, up and down",
+            f"{part} has {len(label)} labelled samples and {there} of {number} classes",
+            expected=f"{'both' if len(classes) == 2 else 'several'} classes, {_listed(classes)}",
             instead="take more bars, or larger shares of split",
         )
-    return xgboost.DMatrix(features.iloc[positions], label)
+    return features.iloc[positions], label
+
+
+def _matrix(
+    features: pd.DataFrame, label: NDArray[np.int8], weights: list[float] | None
+) -> xgboost.DMatrix:
+    weight = None if weights is None else np.array(weights)[label]
+    return xgboost.DMatrix(features.rename(columns=_inner), label, weight=weight)
+
+
+def _inner(name: str) -> str:
+    """A feature's name as XGBoost takes it."""
+    return name.translate(_INNER)
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    return "up and down" if len(classes) == 2 else ", ".join(classes)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from gafcnn.errors import LearningError, StoreError
 from gafcnn.images import ImageStore
-from gafcnn.learning.dataset import Batch, EpochBatches, GafDataset
+from gafcnn.learning.dataset import Batch, EpochBatches, Extra, GafDataset
 from gafcnn.samples import LabelledSamples
 
 
@@ -27,6 +27,7 @@ class GafDataModule(LightningDataModule):
         seed: Seed of the training order.
         workers: Loader processes; 0 reads in the training process, which is enough for a gather
             from memory-mapped int8.
+        extra: Further training samples, that are in no store.
 
     Raises:
         LearningError: For a batch size that no training batch can fill.
@@ -39,11 +40,12 @@ class GafDataModule(LightningDataModule):
         batch_size: int = 64,
         seed: int = 0,
         workers: int = 0,
+        extra: Extra | None = None,
     ) -> None:
         super().__init__()
-        self.store, self.samples = store, samples
+        self.store, self.samples, self.extra = store, samples, extra
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
-        n = len(samples.labelled("train"))
+        n = len(samples.labelled("train")) + (0 if extra is None else len(extra.labels))
         if not 2 <= batch_size <= n:
             raise LearningError(
                 f"model.batch_size={batch_size} with {n} labelled training samples",
@@ -63,7 +65,7 @@ class GafDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Labelled training samples, shuffled anew each epoch."""
-        return self._loader(self.samples.labelled("train"), shuffle=True)
+        return self._loader(self.samples.labelled("train"), self.extra, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Labelled validation samples in order of time."""
@@ -78,8 +80,10 @@ class GafDataModule(LightningDataModule):
         images, labels = batch
         return images.float().mul_(self.store.scale), labels
 
-    def _loader(self, positions: NDArray[np.int64], *, shuffle: bool = False) -> DataLoader[Batch]:
-        dataset = GafDataset(self.store.images, self.samples.label, positions)
+    def _loader(
+        self, positions: NDArray[np.int64], extra: Extra | None = None, *, shuffle: bool = False
+    ) -> DataLoader[Batch]:
+        dataset = GafDataset(self.store.images, self.samples.label, positions, extra)
         batches = EpochBatches(len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed)
         # batch_size=None: the sampler's item is a whole batch of positions already
         return DataLoader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,19 @@ from torch.utils.data import Dataset, Sampler
 Batch = tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True)
+class Extra:
+    """Samples that are in no store.
+
+    Attributes:
+        images: As they would be stored: ndarray of shape (n, channels, size, size).
+        labels: ndarray of int8, shape (n,).
+    """
+
+    images: NDArray[Any]
+    labels: NDArray[np.int8]
+
+
 class GafDataset(Dataset[Batch]):
     """Stored images, indexed by whole batches.
 
@@ -21,21 +35,34 @@ class GafDataset(Dataset[Batch]):
         images: ndarray (usually memory-mapped) of shape (n, channels, size, size).
         labels: ndarray of int8, shape (n,): the class, or `gafcnn.samples.NULL`.
         positions: The samples of this part, as positions into both, shape (m,).
+        extra: Samples after them, that are in no store.
     """
 
     def __init__(
-        self, images: NDArray[Any], labels: NDArray[np.int8], positions: NDArray[np.int64]
+        self,
+        images: NDArray[Any],
+        labels: NDArray[np.int8],
+        positions: NDArray[np.int64],
+        extra: Extra | None = None,
     ) -> None:
         self.images, self.labels, self.positions = images, labels, positions
+        self.extra = extra
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.positions) + (0 if self.extra is None else len(self.extra.labels))
 
     def __getitem__(self, batch: NDArray[np.int64]) -> Batch:
-        """Images as stored, shape (b, channels, size, size), and float32 labels, shape (b,)."""
-        rows = self.positions[batch]
-        images = torch.from_numpy(np.asarray(self.images[rows]))
-        return images, torch.from_numpy(self.labels[rows].astype(np.float32))
+        """Images as stored, shape (b, channels, size, size), and float32 labels, shape (b,).
+
+        Samples that are in no store come after the others of the batch.
+        """
+        rows = self.positions[batch[batch < len(self.positions)]]
+        images, labels = np.asarray(self.images[rows]), self.labels[rows]
+        if self.extra is not None:
+            more = batch[batch >= len(self.positions)] - len(self.positions)
+            images = np.concatenate([images, self.extra.images[more]])
+            labels = np.concatenate([labels, self.extra.labels[more]])
+        return torch.from_numpy(images), torch.from_numpy(labels.astype(np.float32))
 
 
 class EpochBatches(Sampler[NDArray[np.int64]]):

@@ -2,48 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MetricCollection
-from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
 
 from gafcnn.learning.dataset import Batch
 from gafcnn.learning.networks import build_network
+from gafcnn.learning.tasks import task_of
 
 
 class GafModule(LightningModule):
-    """A network learns the direction of the next move.
+    """A network learns the direction of the next move, or which of several classes a sample is of.
 
-    Loss: binary cross-entropy on logits. Optimiser: AdamW with cosine annealing over
-    `trainer.max_epochs`.
+    Loss: cross-entropy on logits, binary for a network of one output (see `gafcnn.learning.tasks`).
+    Optimiser: AdamW with cosine annealing over `trainer.max_epochs`.
 
     Args:
         network: Name and options for `build_network`; plain scalars and lists, so that a
             checkpoint holds all that is needed to build the network again, and nothing else.
         lr: Learning rate at the start.
         weight_decay: AdamW's decoupled weight decay.
+        class_weights: What a sample of each class counts in the loss, for a network of several
+            outputs (see `weigh`).
     """
 
+    class_weights: Tensor | None
+
     def __init__(
-        self, network: dict[str, Any], lr: float = 1e-4, weight_decay: float = 1e-5
+        self,
+        network: dict[str, Any],
+        lr: float = 1e-4,
+        weight_decay: float = 1e-5,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # weights of classes belong to a training and its samples, not to what it leaves
+        self.save_hyperparameters(ignore=["class_weights"])
         self.lr, self.weight_decay = lr, weight_decay
         # channels_last lets convolutions on CPUs and tensor cores read whole pixels at a time
         self.network = build_network(**network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.loss = nn.BCEWithLogitsLoss()
-        metrics = MetricCollection({"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()})
+        self.task = task_of(network.get("outputs", 1))
+        self.register_buffer("class_weights", None, persistent=False)
+        self.weigh(class_weights)
+        metrics = self.task.metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of shape (n,) for images of shape (n, channels, size, size) in [-1, 1]."""
+        """Logits for images of shape (n, channels, size, size) in [-1, 1].
+
+        Of shape (n,) from a network of one output, (n, classes) from one of several.
+        """
         images = images.contiguous(memory_format=torch.channels_last)
-        return self.network(images).squeeze(1).float()
+        return self.task.logits(self.network(images)).float()
+
+    def weigh(self, class_weights: Sequence[float] | None) -> None:
+        """Set what a sample of each class counts in the loss; None for all alike.
+
+        Raises:
+            LearningError: There is not one for each output, or only one output.
+        """
+        self.task.check_weights(class_weights)
+        self.class_weights = None if class_weights is None else torch.tensor([*class_weights])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of learning."""
@@ -54,8 +78,8 @@ class GafModule(LightningModule):
         self._step(batch, "val", self.val_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """P(up), float32 of shape (n,)."""
-        return self(batch[0]).sigmoid()
+        """P(up), float32 of shape (n,); of several classes (n, classes), rows that sum to 1."""
+        return self.task.probabilities(self(batch[0]))
 
     def configure_optimizers(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """AdamW over what is not frozen; the rate goes down to 0 along a cosine, step by step.
@@ -75,10 +99,10 @@ class GafModule(LightningModule):
     def _step(self, batch: Batch, part: str, metrics: MetricCollection) -> Tensor:
         images, labels = batch
         logits = self(images)
-        loss = self.loss(logits, labels)
+        loss = self.task.loss(logits, labels, self.class_weights)
         # probabilities, not logits: torchmetrics takes a batch of logits that all lie in [0, 1] for
         # probabilities, and would then call all of them down that are below 0.5
-        metrics.update(logits.detach().sigmoid(), labels.long())
+        metrics.update(self.task.probabilities(logits.detach()), labels.long())
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))  # pyright: ignore[reportArgumentType]
         return loss

@@ -7,6 +7,7 @@ from gafcnn.market.bars import (
     gaps,
     interval_of,
     resample,
+    stretches,
 )
 from gafcnn.market.exchange import from_exchange
 from gafcnn.market.indicators import indicators
@@ -32,6 +33,7 @@ __all__ = [
     "resample",
     "shuffled",
     "simulate",
+    "stretches",
     "tick_walk",
     "write_bars",
 ]

@@ -8,7 +8,9 @@ is known. Gaps are facts, not faults.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -113,6 +115,16 @@ def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
             instead='keep more of them, or set bars.attrs["interval"]',
         )
     return _most_common(_steps(bars))
+
+
+def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The gap-free stretches of bars, in the order of time; together they are all bars.
+
+    What is computed of each by itself never looks over a gap.
+    """
+    cuts = np.flatnonzero(_steps(bars) != interval_of(bars).value) + 1
+    edges = [0, *cuts, len(bars)]
+    return (bars.iloc[start:stop] for start, stop in pairwise(edges))
 
 
 def gaps(bars: pd.DataFrame) -> pd.DataFrame:

@@ -8,16 +8,15 @@ so no indicator ever looks over a gap; where too few bars are before, it is NaN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from gafcnn.market.bars import COLUMNS, interval_of
+from gafcnn.market.bars import COLUMNS, stretches
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
@@ -56,7 +55,7 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
         A row depends on bars up to and with its own, and on no later one.
     """
     parts = []
-    for bars_of in _stretches(bars):
+    for bars_of in stretches(bars):
         stretch = _stretch(bars_of)
         with np.errstate(divide="ignore", invalid="ignore"):
             columns = {
@@ -184,13 +183,6 @@ GROUPS: dict[str, Callable[[Stretch], Columns]] = {
     "calendar": calendar,
 }
 """What the indicators say something about, and the functions that compute them."""
-
-
-def _stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    times = bars.index.to_numpy("datetime64[ns]")
-    cuts = np.flatnonzero(np.diff(times) != interval_of(bars).to_timedelta64()) + 1
-    edges = [0, *cuts, len(bars)]
-    return (bars.iloc[start:stop] for start, stop in pairwise(edges))
 
 
 def _stretch(bars: pd.DataFrame) -> Stretch:

@@ -17,10 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
 from gafcnn.images import ImageStore, build_store
-from gafcnn.learning import GafModule, start_from
+from gafcnn.learning import GafModule, outputs_for, start_from
 from gafcnn.market import Market, gaps, interval_of
+from gafcnn.progress import counting
 from gafcnn.runs import BEST
-from gafcnn.samples import LabelledSamples, Window
+from gafcnn.samples import Augmentation, Drawn, LabelledSamples, Window
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +102,31 @@ def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:
     return LabelledSamples.make(market.bars, lookback, made(cfg.label), made(cfg.split))
 
 
+def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> list[Drawn]:
+    """Further training samples, from bars that never were, where `cfg.augmentation` asks for them.
+
+    Raises:
+        ConfigError: The label looks ahead, or the bars are too few to be shuffled.
+    """
+    node = OmegaConf.select(cfg, "augmentation")
+    if not node:
+        return []
+    augmentation: Augmentation = made(node)
+    lookback = duration("window.lookback", cfg.window.lookback)
+    with counting("drawing samples", len(augmentation), "sources") as advance:
+        drawn = []
+        for part in augmentation.draw(market.bars, samples, lookback, made(cfg.label)):
+            drawn.append(part)
+            advance(1)
+    return drawn
+
+
 def new_module(cfg: DictConfig) -> GafModule:
     """The network of `cfg.model`, at its start, with its training rules."""
     model, images = plain(cfg.model), plain(cfg.images)
     network = model["network"] | {
         "channels": 2 * len(images["fields"]),
-        "outputs": 1,
+        "outputs": outputs_for(made(cfg.label).classes),
         "size": images["size"],
     }
     module = GafModule(network, lr=model["lr"], weight_decay=model["weight_decay"])

@@ -5,18 +5,45 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
-from gafcnn.pipeline.assembly import is_baseline
+from gafcnn.learning import check_weights
+from gafcnn.pipeline.assembly import is_baseline, made, plain
+from gafcnn.samples import DIRECTIONS
 
-OBJECTIVES = ("accuracy", "auc", "log_loss", "brier")
-MONITORS = tuple(
-    f"{part}/{name}" for part in ("train", "val") for name in ("loss", "accuracy", "auc")
+
+@dataclass(frozen=True)
+class Figures:
+    """What a training can be watched and judged by.
+
+    Attributes:
+        monitors: What is logged of an epoch, of training and of validation.
+        objectives: What metrics.json says of validation.
+        usual: The objective where none is asked for.
+    """
+
+    monitors: tuple[str, ...]
+    objectives: tuple[str, ...]
+    usual: str
+
+    def logged(self) -> tuple[str, ...]:
+        """The names that `monitor` may have."""
+        return tuple(f"{part}/{name}" for part in ("train", "val") for name in self.monitors)
+
+
+OF_DIRECTIONS = Figures(
+    ("loss", "accuracy", "auc"), ("accuracy", "auc", "log_loss", "brier"), usual="auc"
 )
-
+OF_CLASSES = Figures(
+    ("loss", "accuracy", "balanced_accuracy", "macro_f1"),
+    ("accuracy", "balanced_accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss"),
+    usual="balanced_accuracy",
+)
+FEATURES = ("indicators", "window")
 
 Rule = tuple[str, Callable[[Any], bool], str]
 """A key, whether a value is right for it, and which would be."""
@@ -32,8 +59,20 @@ def check(cfg: DictConfig) -> None:
         ConfigError: For the first option that is not.
     """
     _check_study(cfg)
-    of_model = _RULES_OF_TREES if is_baseline(cfg) else _RULES_OF_NETWORKS
-    _follow(_RULES + of_model, cfg)
+    figures = _figures(cfg)
+    of_model = _RULES_OF_TREES if is_baseline(cfg) else _rules_of_networks(figures)
+    objective = _absent_or(lambda value: value in figures.objectives)
+    _follow((("objective", objective, " or ".join(figures.objectives)), *_RULES, *of_model), cfg)
+    check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label).classes))
+
+
+def objective_of(cfg: DictConfig) -> str:
+    """The validation figure that a sweeper is given: that asked for, or the label's usual one."""
+    return cfg.objective or _figures(cfg).usual
+
+
+def _figures(cfg: DictConfig) -> Figures:
+    return OF_DIRECTIONS if made(cfg.label).classes == DIRECTIONS else OF_CLASSES
 
 
 def check_evaluation(cfg: DictConfig) -> None:
@@ -93,10 +132,7 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or right(value)
 
 
-_RULES: tuple[Rule, ...] = (
-    ("seed", _whole(0), "a whole number, 0 or more"),
-    ("objective", lambda value: value in OBJECTIVES, " or ".join(OBJECTIVES)),
-)
+_RULES: tuple[Rule, ...] = (("seed", _whole(0), "a whole number, 0 or more"),)
 _RULES_OF_EVALUATION: tuple[Rule, ...] = (
     (
         "judging.resamples",
@@ -109,6 +145,7 @@ _RULES_OF_EVALUATION: tuple[Rule, ...] = (
 _RULES_OF_TREES: tuple[Rule, ...] = (
     ("model.rounds", _whole(1), "a whole number, 1 or more"),
     ("model.patience", _whole(1), "a whole number, 1 or more"),
+    ("model.features", _absent_or(lambda value: value in FEATURES), " or ".join(FEATURES)),
 )
 _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("images.fields", _is_list, "a list of fields, such as [close]"),
@@ -121,6 +158,10 @@ _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("callbacks.early_stopping.patience", _absent_or(_whole(0)), "a whole number, 0 or more"),
     ("callbacks.best", bool, "a checkpoint callback: the run is predicted by its best epoch"),
     ("callbacks.last", bool, "a checkpoint callback: a killed run goes on from its last epoch"),
-    ("monitor", lambda value: value in MONITORS, " or ".join(MONITORS)),
     ("monitor_mode", lambda value: value in ("min", "max"), "min or max"),
 )
+
+
+def _rules_of_networks(figures: Figures) -> tuple[Rule, ...]:
+    names = figures.logged()
+    return (*_RULES_OF_NETWORKS, ("monitor", lambda value: value in names, " or ".join(names)))

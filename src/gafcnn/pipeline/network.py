@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,26 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
+from gafcnn.learning import (
+    EpochSeed,
+    Extra,
+    GafDataModule,
+    GafModule,
+    StopWhereStopped,
+    Throughput,
+    class_weights,
+)
 from gafcnn.market import Market
-from gafcnn.pipeline.assembly import load_images, new_module, new_trainer
+from gafcnn.pipeline.assembly import (
+    load_images,
+    load_spec,
+    load_window,
+    new_module,
+    new_trainer,
+    plain,
+)
 from gafcnn.runs import BEST, LAST
-from gafcnn.samples import LabelledSamples
+from gafcnn.samples import Drawn, LabelledSamples, WindowReader, class_counts
 
 
 class NetworkLearner:
@@ -40,16 +55,23 @@ class NetworkLearner:
         self._module = new_module(cfg)
         self._throughput = Throughput()
 
-    def prepare(self, market: Market, samples: LabelledSamples) -> None:
+    def prepare(
+        self, market: Market, samples: LabelledSamples, drawn: Sequence[Drawn] = ()
+    ) -> None:
         """Make what the training needs, and meet all that can be refused."""
-        store = load_images(self._cfg, market)
-        self._data = GafDataModule(store, samples, self._cfg.model.batch_size, self._cfg.seed)
+        cfg = self._cfg
+        counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
+        asked = plain(cfg.model)["class_weights"]
+        self._module.weigh(class_weights(asked, samples.classes, counts))
+        store = load_images(cfg, market)
+        extra = _images_of(cfg, market, drawn) if drawn else None
+        self._data = GafDataModule(store, samples, cfg.model.batch_size, cfg.seed, extra=extra)
         _quiet_lightning()
         more = [EpochSeed(self._cfg.seed), StopWhereStopped(), self._throughput]
         self._trainer = new_trainer(self._cfg, self._folder, more)
 
     def learn(self) -> NDArray[np.float64]:
-        """Train, or go on with it; then P(up) of all samples of validation, then of test."""
+        """Train, or go on with it; then predict all samples of validation, then of test."""
         with _known_warnings():
             _fit(self._trainer, self._module, self._data, self._folder / LAST)
             return _predict(self._trainer, self._module, self._data, self._folder / BEST)
@@ -64,6 +86,15 @@ class NetworkLearner:
             "steps": end["global_step"],
             "samples_per_second": self._throughput.samples_per_second,
         }
+
+
+def _images_of(cfg: DictConfig, market: Market, drawn: Sequence[Drawn]) -> Extra:
+    """The images of samples that are in no store, in memory."""
+    window, spec = load_window(cfg, market), load_spec(cfg)
+    images = [
+        spec.encode(WindowReader(part.bars, window, spec.fields)(part.rows)) for part in drawn
+    ]
+    return Extra(np.concatenate(images), np.concatenate([part.label for part in drawn]))
 
 
 def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:
@@ -86,7 +117,7 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, las
 def _predict(
     trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path
 ) -> NDArray[np.float64]:
-    """P(up) of all samples of validation, then of test, by the best checkpoint."""
+    """Probabilities of all samples of validation, then of test, by the best checkpoint."""
     if not best.is_file():
         raise LearningError(
             f"the training left no best checkpoint in {best.parent}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +17,19 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.files import write_json
-from gafcnn.forecasts import Score, score_rows, write_predictions
+from gafcnn.forecasts import probability_column, score_classes, score_rows, write_predictions
 from gafcnn.market import Market, fingerprint
-from gafcnn.pipeline.assembly import is_baseline, load_images, load_market, load_samples, plain
-from gafcnn.pipeline.checks import check
+from gafcnn.pipeline.assembly import (
+    drawn_samples,
+    is_baseline,
+    load_images,
+    load_market,
+    load_samples,
+    plain,
+)
+from gafcnn.pipeline.checks import check, objective_of
 from gafcnn.pipeline.network import NetworkLearner
-from gafcnn.pipeline.trees import TreesLearner
+from gafcnn.pipeline.trees import TreesLearner, features_named
 from gafcnn.runs import (
     LAST,
     METRICS,
@@ -35,7 +42,7 @@ from gafcnn.runs import (
     record,
     run_name,
 )
-from gafcnn.samples import NULL, PARTS, LabelledSamples
+from gafcnn.samples import DIRECTIONS, NULL, PARTS, Drawn, LabelledSamples, Part, class_counts
 
 log = logging.getLogger(__name__)
 
@@ -43,12 +50,18 @@ log = logging.getLogger(__name__)
 class Learner(Protocol):
     """What a run is made with: a network or the baseline."""
 
-    def prepare(self, market: Market, samples: LabelledSamples, /) -> None:
-        """Make what learning needs, and meet all that can be refused."""
+    def prepare(self, market: Market, samples: LabelledSamples, drawn: Sequence[Drawn], /) -> None:
+        """Make what learning needs, and meet all that can be refused.
+
+        `drawn` are further training samples.
+        """
         ...
 
     def learn(self) -> NDArray[np.float64]:
-        """Learn; then P(up) of all samples of validation, then of test: shape (n,)."""
+        """Learn; then predict all samples of validation, then of test.
+
+        P(up) of shape (n,), or of several classes probabilities of shape (n, classes).
+        """
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -80,7 +93,8 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
             notebook `outputs/<study>/<name of the run>`.
 
     Returns:
-        The validation figure that `cfg.objective` names, NaN where it cannot be computed.
+        The validation figure that `cfg.objective` names, or the label's usual one; NaN where it
+        cannot be computed.
 
     Raises:
         RunError: Where the folder holds a run of another configuration, or is in use.
@@ -97,7 +111,7 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
             log.info("%s is complete: nothing to do", folder)
         else:
             _train(cfg, folder, config, market, learner)
-    value = load_run(folder).metrics["val"]["labelled"][cfg.objective]
+    value = load_run(folder).metrics["val"]["labelled"][objective_of(cfg)]
     return math.nan if value is None else value
 
 
@@ -105,7 +119,8 @@ def _train(
     cfg: DictConfig, folder: Path, config: dict[str, Any], market: Market, learner: Learner
 ) -> None:
     samples = load_samples(cfg, market)
-    learner.prepare(market, samples)
+    drawn = drawn_samples(cfg, market, samples)
+    learner.prepare(market, samples, drawn)
     # only now is anything in the folder touched: all that can be wrong has been looked at
     claim(folder, config, overwrite=cfg.overwrite)
     resumed = (folder / LAST).is_file()
@@ -117,15 +132,15 @@ def _train(
         market.symbol,
         folder,
     )
+    more = class_counts(drawn, len(samples.classes))
+    _tell_of_classes(samples, more)
     record(Path(cfg.paths.outputs, cfg.study), TRAINING, run=str(folder), resumed=resumed)
     predictions = _predictions(cfg, market.symbol, samples, learner.learn())
     write_predictions(folder / PREDICTIONS, predictions)
-    val = score_rows(predictions.query("split == 'val'"), "p_up")
-    counts = {
-        part: {"all": len(samples.part(part)), "labelled": len(samples.labelled(part))}
-        for part in PARTS
-    }
-    facts = learner.facts()
+    val, facts = _scored(predictions, samples.classes), learner.facts()
+    counts = {part: _counts(samples, part) for part in PARTS}
+    if drawn:
+        counts["train"]["drawn"] = dict(zip(samples.classes, more.tolist(), strict=True))
     write_json(folder / METRICS, {"val": val, **facts, "samples": counts})
     _tell(folder, val["labelled"], facts)
 
@@ -136,8 +151,11 @@ def _config(cfg: DictConfig) -> dict[str, Any]:
     if not is_baseline(cfg):
         return config
     unread = ("images", "trainer", "callbacks", "logger", "monitor", "monitor_mode")
-    window = {"lookback": config["window"]["lookback"]}
-    return {key: value for key, value in config.items() if key not in unread} | {"window": window}
+    read = {key: value for key, value in config.items() if key not in unread}
+    read["model"] = config["model"] | {"features": features_named(cfg)}
+    if features_named(cfg) == "window":
+        return read | {"images": {"fields": config["images"]["fields"]}}
+    return read | {"window": {"lookback": config["window"]["lookback"]}}
 
 
 def _folder(cfg: DictConfig) -> Path:
@@ -148,7 +166,7 @@ def _folder(cfg: DictConfig) -> Path:
 
 
 def _predictions(
-    cfg: DictConfig, symbol: str, samples: LabelledSamples, p_up: NDArray[np.float64]
+    cfg: DictConfig, symbol: str, samples: LabelledSamples, p: NDArray[np.float64]
 ) -> pd.DataFrame:
     val, test = samples.split.val, samples.split.test
     rows = np.concatenate([val, test])
@@ -166,17 +184,63 @@ def _predictions(
             "label": label,
             "forward_return": samples.outcomes.forward_return[rows],
             "known_at": pd.DatetimeIndex(samples.outcomes.known_at[rows]).tz_localize("UTC"),
-            "p_up": p_up,
+            **_probabilities(p, samples.classes),
         }
     )
 
 
-def _tell(folder: Path, val: Score, facts: Mapping[str, Any]) -> None:
-    def shown(figure: float | None) -> str:
-        return "n/a" if figure is None else f"{figure:.4f}"
+def _probabilities(
+    p: NDArray[np.float64], classes: tuple[str, ...]
+) -> dict[str, NDArray[np.float64]]:
+    if classes == DIRECTIONS:
+        return {"p_up": p}
+    return {probability_column(name): of for name, of in zip(classes, p.T, strict=True)}
 
+
+def _scored(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
+    """The scores of validation: a direction's on all rows too, which is what one trades."""
+    val = predictions.query("split == 'val'")
+    if classes == DIRECTIONS:
+        return {**score_rows(val, "p_up")}
+    labelled = val.dropna(subset=["label"])
+    p = labelled[[probability_column(name) for name in classes]]
+    return {"labelled": score_classes(p, labelled["label"])}
+
+
+def _counts(samples: LabelledSamples, part: Part) -> dict[str, Any]:
+    n, labelled = len(samples.part(part)), len(samples.labelled(part))
+    counts: dict[str, Any] = {"all": n, "labelled": labelled}
+    if samples.classes != DIRECTIONS:  # of one part, each bar of no label has several patterns
+        of_class = dict(zip(samples.classes, samples.counts(part).tolist(), strict=True))
+        counts |= {"several": n - labelled, "classes": of_class}
+    return counts
+
+
+def _tell_of_classes(samples: LabelledSamples, more: NDArray[np.int64]) -> None:
+    """What a label of several classes leaves out, what was drawn, and what cannot be learned."""
+    if samples.classes == DIRECTIONS:
+        return
+    left_out = len(samples.part("train")) - len(samples.labelled("train"))
+    log.info("%s training samples of more than one pattern are left out", f"{left_out:,}")
+    if more.any():
+        drawn = (f"{n:,} {name}" for name, n in zip(samples.classes, more, strict=True))
+        log.info("%s further ones are drawn: %s", f"{more.sum():,}", ", ".join(drawn))
+    counts = samples.counts("train") + more
+    if absent := [name for name, n in zip(samples.classes, counts, strict=True) if not n]:
+        log.info("no training sample is of %s, so none can be learned of", ", ".join(absent))
+
+
+def _tell(folder: Path, val: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     unit = next(unit for unit in ("epochs", "rounds") if unit in facts)
+    figures = {name: said for name, said in _TOLD.items() if name in val}
+    told = ", ".join(
+        f"{said} {'n/a' if val[name] is None else f'{val[name]:.4f}'}"
+        for name, said in figures.items()
+    )
     log.info(
-        "%s: %d %s, validation accuracy %s, AUC %s on %s labelled samples",
-        folder, facts[unit], unit, shown(val["accuracy"]), shown(val["auc"]), f"{val['n']:,}",
+        "%s: %d %s, validation %s on %s labelled samples",
+        folder, facts[unit], unit, told, f"{val['n']:,}",
     )  # fmt: skip
+
+
+_TOLD = {"accuracy": "accuracy", "auc": "AUC", "balanced_accuracy": "balanced accuracy"}

@@ -1,9 +1,10 @@
-"""Learning by the baseline: technical indicators, rounds of trees."""
+"""Learning by the baseline: a table of features, rounds of trees."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,13 +13,13 @@ from omegaconf import DictConfig
 
 from gafcnn.learning import Baseline
 from gafcnn.market import Market, indicators
-from gafcnn.pipeline.assembly import plain
+from gafcnn.pipeline.assembly import load_window, made, plain
 from gafcnn.runs import TREES
-from gafcnn.samples import LabelledSamples
+from gafcnn.samples import Drawn, LabelledSamples, WindowReader, close_times
 
 
 class TreesLearner:
-    """Boosted trees that learn from technical indicators.
+    """Boosted trees that learn from technical indicators, or from the values of a window.
 
     Args:
         cfg: `conf/train.yaml`, composed with `model=xgboost`.
@@ -26,22 +27,27 @@ class TreesLearner:
     """
 
     def __init__(self, cfg: DictConfig, folder: Path) -> None:
-        self._seed, self._model, self._folder = cfg.seed, plain(cfg.model), folder
+        self._cfg, self._model, self._folder = cfg, plain(cfg.model), folder
 
-    def prepare(self, market: Market, samples: LabelledSamples) -> None:
+    def prepare(
+        self, market: Market, samples: LabelledSamples, drawn: Sequence[Drawn] = ()
+    ) -> None:
         """Compute the features of every sample."""
         self._samples = samples
-        self._features = features_of(market.bars, samples.times)
+        self._features = features_of(self._cfg, market, samples.times)
+        self._extra = self._features_of_drawn(market.symbol, drawn) if drawn else None
 
     def learn(self) -> NDArray[np.float64]:
-        """Grow the trees; then P(up) of all samples of validation, then of test."""
+        """Grow the trees; then predict all samples of validation, then of test."""
         model = self._model
         self._baseline = Baseline.fit(
             self._features,
             self._samples,
             rounds=model["rounds"],
             patience=model["patience"],
-            seed=self._seed,
+            seed=self._cfg.seed,
+            weights=model["class_weights"],
+            extra=self._extra,
             **model["trees"],
         )
         self._baseline.save(self._folder / TREES)
@@ -57,7 +63,35 @@ class TreesLearner:
             "gains": {name: float(gain) for name, gain in self._baseline.gains().items()},
         }
 
+    def _features_of_drawn(
+        self, symbol: str, drawn: Sequence[Drawn]
+    ) -> tuple[pd.DataFrame, NDArray[np.int8]]:
+        features = [
+            features_of(self._cfg, Market(symbol, part.bars), close_times(part.bars)[part.rows])
+            for part in drawn
+        ]
+        label = np.concatenate([part.label for part in drawn])
+        return pd.concat(features, ignore_index=True), label
 
-def features_of(bars: pd.DataFrame, times: NDArray[np.datetime64]) -> pd.DataFrame:
+
+def features_named(cfg: DictConfig) -> Literal["indicators", "window"]:
+    """What the baseline sees: as `model.features` says, or what suits the label.
+
+    TA-Lib's patterns are among the indicators: they would tell a label of patterns itself.
+    """
+    looks_ahead = made(cfg.label).horizon > pd.Timedelta(0)
+    return cfg.model.features or ("indicators" if looks_ahead else "window")
+
+
+def features_of(cfg: DictConfig, market: Market, times: NDArray[np.datetime64]) -> pd.DataFrame:
     """The baseline's features at these decision times (UTC): a row each."""
-    return indicators(bars).loc[pd.DatetimeIndex(times).tz_localize("UTC")]
+    at = pd.DatetimeIndex(times).tz_localize("UTC")
+    if features_named(cfg) == "indicators":
+        return indicators(market.bars).loc[at]
+    fields = plain(cfg.images)["fields"]
+    read = WindowReader(market.bars, load_window(cfg, market), fields)
+    values = read(market.bars.index.get_indexer(at))
+    points = values.shape[-1]
+    columns = [f"{field}[{point}]" for field in fields for point in range(1 - points, 1)]
+    # XGBoost reads float32 anyway
+    return pd.DataFrame(values.reshape(len(at), -1).astype(np.float32), at, columns)

@@ -7,7 +7,7 @@ not. Validation and test stay as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,12 @@ class Drawn:
     bars: pd.DataFrame
     rows: NDArray[np.int64]
     label: NDArray[np.int8]
+
+
+def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
+    """How many samples were drawn of each class: ndarray of shape (classes,)."""
+    counts = [np.bincount(part.label, minlength=classes) for part in drawn]
+    return np.sum(counts, axis=0, dtype=np.int64) if counts else np.zeros(classes, np.int64)
 
 
 @dataclass(frozen=True)

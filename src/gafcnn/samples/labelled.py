@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.samples.labels import NULL, Label, Outcomes
+from gafcnn.samples.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.samples.splits import Split, check_purged
 from gafcnn.samples.windows import close_times, decision_rows
 
@@ -37,9 +37,10 @@ class LabelledSamples:
     Attributes:
         times: Decision times, datetime64[ns], UTC.
         outcomes: Forward returns and the times at which they are known.
-        label: int8: 1 up, 0 down, `NULL` neutral or unknown.
+        label: int8: the number of the class, `NULL` for none or an unknown one.
         split: Positions of train, val and test.
         embargo: Distance kept, beyond the purge, between two parts.
+        classes: Names of the classes, in the order of their numbers.
     """
 
     times: NDArray[np.datetime64]
@@ -47,6 +48,7 @@ class LabelledSamples:
     label: NDArray[np.int8]
     split: Split
     embargo: pd.Timedelta
+    classes: tuple[str, ...] = DIRECTIONS
 
     @classmethod
     def make(
@@ -63,16 +65,20 @@ class LabelledSamples:
         outcomes = label.outcomes(bars, rows)
         split = splitter.split(times, outcomes.known_at)
         assigned = label.assign(outcomes, split.train)
-        return cls(times, outcomes, assigned, split, splitter.embargo)
+        return cls(times, outcomes, assigned, split, splitter.embargo, label.classes)
 
     def part(self, name: Part) -> NDArray[np.int64]:
-        """Positions of a part's samples, neutral ones included."""
+        """Positions of a part's samples, those without a label included."""
         return getattr(self.split, name)
 
     def labelled(self, name: Part) -> NDArray[np.int64]:
         """Positions of a part's samples that have a label."""
         positions = self.part(name)
         return positions[self.label[positions] != NULL]
+
+    def counts(self, name: Part) -> NDArray[np.int64]:
+        """How many labelled samples of a part are of each class: shape (classes,)."""
+        return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
 
     def check(self) -> None:
         """Assert that no sample's label reaches into a later part.

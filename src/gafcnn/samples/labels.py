@@ -20,7 +20,10 @@ from gafcnn.market.bars import interval_of
 from gafcnn.samples.windows import close_times, stretch_starts
 
 NULL = -1
-"""The label of a sample that is neither up (1) nor down (0), or whose future is unknown."""
+"""The label of a sample that is of no class, or of which the bars do not tell the class."""
+
+DIRECTIONS = ("down", "up")
+"""The classes of a direction, in the order of their numbers."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,33 @@ class Outcomes:
 
     Attributes:
         forward_return: Simple return from the close at `t`: ndarray of shape (n,), float64, NaN
-            where the future reaches over a gap or beyond the bars.
-        known_at: When it is known: ndarray of shape (n,), datetime64[ns], UTC, NaT where
-            `forward_return` is NaN.
+            where the future reaches over a gap or beyond the bars, and throughout for a label
+            that looks at no future.
+        known_at: When what came of it is known: ndarray of shape (n,), datetime64[ns], UTC, NaT
+            for never.
         touched: The barrier that was touched, 1 (upper), 0 (lower) or NULL: ndarray of shape (n,),
             int8; None for a label without barriers.
+        pattern: The class of what stands at `t`, or NULL: ndarray of shape (n,), int8; None for a
+            label that looks ahead.
     """
 
     forward_return: NDArray[np.float64]
     known_at: NDArray[np.datetime64]
     touched: NDArray[np.int8] | None = None
+    pattern: NDArray[np.int8] | None = None
 
 
 class Label(Protocol):
     """A way to label samples."""
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """What a sample may be, in the order of the classes' numbers."""
+        ...
+
+    @property
     def horizon(self) -> pd.Timedelta:
-        """How far ahead of the decision time the label looks."""
+        """How far ahead of the decision time the label looks; 0 for not at all."""
         ...
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
@@ -54,7 +66,7 @@ class Label(Protocol):
         ...
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """The labels (n,) of all samples: 1, 0 or NULL; only those at `train` are learned from."""
+        """The labels (n,), class numbers or NULL, of all samples; fitted at `train` alone."""
         ...
 
 
@@ -86,6 +98,11 @@ class Direction:
                 instead="write label.neutral=0.2 to leave the middle fifth without a label",
             )
         self.__dict__.update(horizon=duration("label.horizon", horizon), neutral=float(neutral))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Down (0) and up (1)."""
+        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """The return from each row's close to the close a horizon later, known at that close.
@@ -175,6 +192,11 @@ class TripleBarrier:
             width=float(width),
             volatility_lookback=duration("label.volatility_lookback", volatility_lookback),
         )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Down (0) and up (1)."""
+        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """The first barrier touched after each row, the return there, and when that is known.
