@@ -2,7 +2,7 @@
 
 Bars are a frame indexed by `close_time` (datetime64[ns, UTC], strictly increasing), float64 columns
 `COLUMNS`, with the interval in `attrs["interval"]`. A bar is labelled with the moment at which it
-is known. Gaps are facts, not faults.
+is known. Gaps are facts, not faults; so is a market of which no volume is known: NaN in all rows.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def resample(bars: pd.DataFrame, interval: Duration) -> pd.DataFrame:
             "high": groups["high"].max(),
             "low": groups["low"].min(),
             "close": groups["close"].last(),
-            "volume": groups["volume"].sum(),
+            "volume": groups["volume"].sum(min_count=1),  # of none, none is known
         }
     ).loc[groups.size() == count]
     if len(coarser) < 2:
@@ -261,6 +261,8 @@ def _check_prices(bars: pd.DataFrame, origin: Origin) -> None:
 
 def _check_volume(bars: pd.DataFrame, origin: Origin) -> None:
     volume = bars["volume"].to_numpy()
+    if np.isnan(volume).all():
+        return
     wrong = np.flatnonzero(~(np.isfinite(volume) & (volume >= 0)))
     if len(wrong):
         raise _bad_bar(bars, origin, wrong[0], ("volume",), "a finite volume, 0 or more")

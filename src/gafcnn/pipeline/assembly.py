@@ -61,12 +61,13 @@ def load_market(cfg: DictConfig) -> Market:
     market: Market = made(cfg.market)
     bars, missing = market.bars, gaps(market.bars)
     log.info(
-        "%s: %s bars from %s to %s UTC, %s",
+        "%s: %s bars from %s to %s UTC, %s%s",
         market.symbol,
         f"{len(bars):,}",
         f"{bars.index[0]:%Y-%m-%d %H:%M}",
         f"{bars.index[-1]:%Y-%m-%d %H:%M}",
         f"{len(missing)} gaps ({missing['missing'].sum():,} bars)" if len(missing) else "no gap",
+        "" if bars["volume"].count() else ", no volume",
     )
     return market
 
