@@ -5,6 +5,7 @@ from gafcnn.market.bars import (
     check_bars,
     fingerprint,
     gaps,
+    has_volume,
     interval_of,
     resample,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "from_file",
     "from_simulation",
     "gaps",
+    "has_volume",
     "indicators",
     "interval_of",
     "read_bars",

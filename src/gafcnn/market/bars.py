@@ -115,6 +115,11 @@ def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
     return _most_common(_steps(bars))
 
 
+def has_volume(bars: pd.DataFrame) -> bool:
+    """Whether the bars' volume is known: in all rows, or else in none."""
+    return not np.isnan(bars["volume"].to_numpy("float64")).all()
+
+
 def gaps(bars: pd.DataFrame) -> pd.DataFrame:
     """Where bars are missing: a row a gap.
 
@@ -260,9 +265,9 @@ def _check_prices(bars: pd.DataFrame, origin: Origin) -> None:
 
 
 def _check_volume(bars: pd.DataFrame, origin: Origin) -> None:
-    volume = bars["volume"].to_numpy()
-    if np.isnan(volume).all():
+    if not has_volume(bars):
         return
+    volume = bars["volume"].to_numpy()
     wrong = np.flatnonzero(~(np.isfinite(volume) & (volume >= 0)))
     if len(wrong):
         raise _bad_bar(bars, origin, wrong[0], ("volume",), "a finite volume, 0 or more")

@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
-from gafcnn.pipeline.assembly import is_baseline
+from gafcnn.pipeline.assembly import is_baseline, load_spec
 
 OBJECTIVES = ("accuracy", "auc", "log_loss", "brier")
 MONITORS = tuple(
@@ -30,10 +30,12 @@ def check(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: For the first option that is not.
+        ImagesError, SamplesError: No images can be made with those of `cfg.images`.
     """
     _check_study(cfg)
     of_model = _RULES_OF_TREES if is_baseline(cfg) else _RULES_OF_NETWORKS
     _follow(_RULES + of_model, cfg)
+    load_spec(cfg)
 
 
 def check_evaluation(cfg: DictConfig) -> None:
@@ -73,10 +75,6 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str | int) and bool(re.fullmatch(r"[A-Za-z0-9][\w.\-]*", str(value)))
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, ListConfig) and len(value) > 0
-
-
 def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and value >= least
 
@@ -111,8 +109,6 @@ _RULES_OF_TREES: tuple[Rule, ...] = (
     ("model.patience", _whole(1), "a whole number, 1 or more"),
 )
 _RULES_OF_NETWORKS: tuple[Rule, ...] = (
-    ("images.fields", _is_list, "a list of fields, such as [close]"),
-    ("images.size", _whole(1), "a whole number of pixels, 1 or more"),
     ("model.lr", _number(0), "a number above 0"),
     ("model.weight_decay", _number(0, or_equal=True), "a number, 0 or more"),
     ("model.batch_size", _whole(2), "a whole number, 2 or more"),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gafcnn.durations import Duration, duration, multiple, spelled
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.market.bars import interval_of
+from gafcnn.market.bars import has_volume, interval_of
 from gafcnn.samples.fields import FIELDS, Candles, known_fields
 
 
@@ -191,7 +191,7 @@ class WindowReader:
             )
 
     def _refuse_no_volume(self, bars: pd.DataFrame) -> None:
-        if not np.isnan(bars["volume"].to_numpy()).all():
+        if has_volume(bars):
             return
         for name, series in zip(self.fields, self._series, strict=True):
             if len(bars) and np.isnan(series).all():
@@ -215,8 +215,8 @@ def _reach(fields: tuple[str, ...], window: Window, step: pd.Timedelta) -> int:
     needed = window.span + reach * step
     if needed > window.lookback:
         raise ConfigError(
-            f"the field {farthest!r} reads {reach} candles of {spelled(step)} before "
-            f"window.span={spelled(window.span)}",
+            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of {spelled(step)} "
+            f"before window.span={spelled(window.span)}",
             expected=f"all of them within window.lookback, {spelled(window.lookback)}",
             instead=f"set window.lookback to {spelled(needed)} or more",
         )
