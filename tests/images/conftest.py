@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -33,3 +34,16 @@ def walk() -> Callable[..., pd.DataFrame]:
 @pytest.fixture(scope="session")
 def window() -> Window:
     return WINDOW
+
+
+@pytest.fixture(scope="session")
+def pyts_image() -> ModuleType:
+    """pyts's pictures; whoever makes one in a test asks for this first.
+
+    pyts compiles all its kernels at import, for half a minute; here they are left as Python.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numba.config.DISABLE_JIT", True)
+        import pyts.image
+    pyts.preprocessing._discretizer.List = list  # numba's own cannot be had without compiling
+    return pyts.image

@@ -5,8 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,20 +27,18 @@ from gafcnn.images import encode
 ROUNDING = 1e-6
 
 
-Fields = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+Fields = Callable[..., NDArray[np.float64]]
 
 
 @pytest.fixture(scope="module")
-def pyts_fields() -> Fields:
+def pyts_fields(pyts_image: ModuleType) -> Fields:
     """Both fields of each series, shape (n, points), by pyts: shape (n, 2, size, size)."""
-    with pytest.MonkeyPatch.context() as patch:
-        # pyts compiles all its kernels at import, for half a minute
-        patch.setattr("numba.config.DISABLE_JIT", True)
-        from pyts.image import GramianAngularField
 
-    def fields(series: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    def fields(
+        series: NDArray[np.float64], size: int, ends: tuple[int, int] = (-1, 1)
+    ) -> NDArray[np.float64]:
         kinds = [
-            GramianAngularField(image_size=size, method=kind).transform(series)
+            pyts_image.GramianAngularField(size, sample_range=ends, method=kind).transform(series)
             for kind in ("summation", "difference")
         ]
         return np.stack(kinds, axis=1)
@@ -82,12 +82,14 @@ def test_more_points_than_pixels_by_hand() -> None:
     np.testing.assert_array_equal(images, [[[[1, -1], [-1, 1]], [[0, 0], [0, 0]]]])
 
 
+@pytest.mark.parametrize("ends", [(-1, 1), (0, 1)])
 @pytest.mark.parametrize("points", [64, 65, 100, 128, 1000])
 def test_as_many_points_as_pixels_or_more_are_as_pyts_has_them(
-    points: int, pyts_fields: Fields
+    points: int, ends: tuple[int, int], pyts_fields: Fields
 ) -> None:
     series = walks(20, points)
-    np.testing.assert_allclose(encode(series), pyts_fields(series, 64), atol=1e-5)
+    images = encode(series, range=ends)
+    np.testing.assert_allclose(images, pyts_fields(series, 64, ends), atol=1e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -145,11 +147,46 @@ def test_a_series_upside_down_changes_the_sign_of_the_difference_field_alone(
     np.testing.assert_allclose(reverse[:, 1::2], -images[:, 1::2], atol=ROUNDING)
 
 
+@pytest.mark.parametrize("scaling", ["per_field", "fixed"])
+def test_the_range_from_0_to_1_keeps_the_sign_that_the_other_loses(scaling: str) -> None:
+    series = walks(5, 30)
+
+    def gasf(values: NDArray[np.float64], ends: tuple[int, int]) -> NDArray[np.float32]:
+        return encode(values, 30, kinds=["gasf"], range=ends, scaling=scaling)
+
+    np.testing.assert_allclose(gasf(series, (-1, 1)), gasf(-series, (-1, 1)), atol=ROUNDING)
+    difference = np.abs(gasf(series, (0, 1)) - gasf(-series, (0, 1)))
+    assert difference.max(axis=(1, 2, 3)).min() > 0.5
+
+
 @pytest.mark.parametrize("points", [1, 15, 64, 100])
 def test_a_constant_series_is_an_image(points: int) -> None:
     images = encode(np.full((2, points), 0.1))
     np.testing.assert_array_equal(images[:, 0], -1)
     np.testing.assert_array_equal(images[:, 1], 0)
+    middle = encode(np.full((2, points), 0.1), range=(0, 1))  # x = 1/2: the angle is pi / 3
+    np.testing.assert_allclose(middle[:, 0], -0.5, atol=ROUNDING)
+    np.testing.assert_array_equal(middle[:, 1], 0)
+
+
+@pytest.mark.parametrize(
+    ("points", "size", "dtype", "checksum"),
+    [
+        (15, 64, "int8", 0xA702D8AE),
+        (15, 64, "float16", 0x358F4BAA),
+        (15, 64, "float32", 0xE0C5F8B1),
+        (64, 64, "int8", 0x4645C191),
+        (64, 64, "float32", 0xA4AFF49A),
+        (100, 48, "int8", 0xF54A4924),
+        (100, 48, "float32", 0xAA9A22A5),
+    ],
+)
+def test_images_are_the_same_to_the_last_bit_from_version_to_version(
+    points: int, size: int, dtype: str, checksum: int
+) -> None:
+    series = (np.arange(12 * points) ** 2 * 7919 % 10007 / 64).reshape(6, 2, points)
+    series[3, 1] = 5
+    assert zlib.crc32(encode(series, size, dtype).tobytes()) == checksum
 
 
 def test_each_field_has_two_channels_of_its_own() -> None:
@@ -160,6 +197,19 @@ def test_each_field_has_two_channels_of_its_own() -> None:
         np.testing.assert_array_equal(
             images[:, 2 * field : 2 * field + 2], encode(series[:, field])
         )
+
+
+@pytest.mark.parametrize("kinds", [["gadf", "gasf"], ["gasf"], ["gadf"]])
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
+def test_kinds_come_in_the_order_asked_for(kinds: list[str], dtype: str) -> None:
+    series = np.stack([walks(7, 30, seed) for seed in range(2)], axis=1)
+    both, images = encode(series, 20, dtype), encode(series, 20, dtype, kinds=kinds)
+    assert images.shape == (7, 2 * len(kinds), 20, 20)
+    for field in range(2):
+        for place, kind in enumerate(kinds):
+            np.testing.assert_array_equal(
+                images[:, len(kinds) * field + place], both[:, 2 * field + (kind == "gadf")]
+            )
 
 
 def test_an_image_does_not_depend_on_the_others() -> None:
@@ -213,6 +263,32 @@ SHAPES = "; expected shape (n, points) or (n, fields, points) with nothing of le
             [[1, 2]], {"dtype": "uint8"},
             "the image dtype is 'uint8'; expected float32 or float16 or int8; "
             "set images.dtype=int8.",
+        ),
+        (
+            [[1, 2]], {"kinds": ["gasf", "markof"]},
+            "the image kind 'markof' is unknown; expected a list of gasf, gadf, markov, "
+            "recurrence, each once; did you mean markov?",
+        ),
+        ([[1, 2]], {"kinds": ["picture"]}, "the image kind 'picture' is unknown; "),
+        (
+            [[1, 2]], {"kinds": ["gadf", "gasf", "gadf"]},
+            "the image kind 'gadf' stands twice; expected a list of gasf, gadf, markov, "
+            "recurrence, each once; leave one of them out.",
+        ),
+        ([[1, 2]], {"kinds": []}, "the image kinds are []; "),
+        ([[1, 2]], {"kinds": "gasf"}, "the image kinds are 'gasf'; "),
+        ([[1, 2]], {"kinds": None}, "the image kinds are None; "),
+        (
+            [[1, 2]], {"range": [1, 0]},
+            "the image range is [1, 0]; expected [-1, 1], or [0, 1], which keeps the sign of a "
+            "series in its GASF; set images.range=[-1,1].",
+        ),
+        ([[1, 2]], {"range": 1}, "the image range is 1; "),
+        ([[1, 2]], {"range": None}, "the image range is None; "),
+        (
+            [[1, 2]], {"scaling": "minmax"},
+            "the image scaling is 'minmax'; expected per_field or jointly or fixed; "
+            "set images.scaling=per_field.",
         ),
         (
             [1, 2], {},

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import GafcnnError, StoreError
-from gafcnn.images import build_store, encode, open_store
+from gafcnn.images import ImageSpec, build_store, encode, open_store
 from gafcnn.samples import Window, WindowReader, decision_rows
 
 Bars = Callable[..., pd.DataFrame]
@@ -92,13 +93,24 @@ def test_a_store_holds_the_image_of_every_decision_time(
 ) -> None:
     bars = walk(300)
     bars = bars.drop(index=bars.index[[90, 91, 200]])
-    store = build_store(tmp_path, bars, window, fields=fields, size=size, dtype=dtype, chunk=chunk)
+    images = ImageSpec(size, dtype, fields)
+    store = build_store(tmp_path, bars, window, images, chunk=chunk)
     rows = decision_rows(bars, "60min")
     series = WindowReader(bars, window, fields)(rows)
     np.testing.assert_array_equal(store.images, encode(series, size, dtype))
     np.testing.assert_array_equal(store.times, bars.index.to_numpy("datetime64[ns]")[rows])
     assert store.times.dtype == "datetime64[ns]"
     assert contents(tmp_path).keys() == FILES
+
+
+def test_a_store_of_other_fields_and_kinds(
+    tmp_path: Path, bars: pd.DataFrame, window: Window, pyts_image: ModuleType
+) -> None:
+    images = ImageSpec(8, "int8", ["body", "gap_sign"], ["recurrence", "gasf"], [0, 1], "fixed")
+    store = build_store(tmp_path, bars, window, images, chunk=50)
+    series = WindowReader(bars, window, images.fields)(decision_rows(bars, "60min"))
+    assert store.images.shape[1:] == (4, 8, 8)
+    np.testing.assert_array_equal(store.images, images.encode(series))
 
 
 def test_a_store_says_what_it_is(whole: Path, bars: pd.DataFrame) -> None:
@@ -115,6 +127,8 @@ def test_a_store_says_what_it_is(whole: Path, bars: pd.DataFrame) -> None:
         "dtype": "int8",
         "fields": ["close"],
         "kinds": ["gasf", "gadf"],
+        "range": [-1, 1],
+        "scaling": "per_field",
     }
     assert store.metadata["shape"] == [n, 2, 64, 64]
     assert store.metadata["chunk"] == 100
@@ -133,7 +147,7 @@ def test_an_int8_store_is_an_eighth_of_float64(whole: Path, bars: pd.DataFrame) 
 
 
 def test_float_images_need_no_scale(tmp_path: Path, bars: pd.DataFrame, window: Window) -> None:
-    store = build_store(tmp_path, bars, window, size=8, dtype="float32")
+    store = build_store(tmp_path, bars, window, ImageSpec(8, "float32"))
     assert store.scale == 1
     assert np.abs(store.images).max() <= 1 + 1e-6
 
@@ -170,9 +184,15 @@ def test_a_store_of_the_same_bars_and_options_is_left_as_it_is(
     [
         (lambda bars: bars.iloc[:-1], {}, "bars"),
         (lambda bars: bars.assign(close=bars["close"] + 1e-9), {}, "bars"),
-        (lambda bars: bars, {"size": 32}, "size"),
-        (lambda bars: bars, {"dtype": "float32"}, "dtype"),
-        (lambda bars: bars, {"fields": ["close", "high"]}, "fields"),
+        (lambda bars: bars, {"images": ImageSpec(32)}, "size"),
+        (lambda bars: bars, {"images": ImageSpec(dtype="float32")}, "dtype"),
+        (lambda bars: bars, {"images": ImageSpec(fields=["close", "high"])}, "fields"),
+        (lambda bars: bars, {"images": ImageSpec(kinds=["gadf", "gasf"])}, "kinds"),
+        (
+            lambda bars: bars,
+            {"images": ImageSpec(range=[0, 1], scaling="fixed")},
+            "range and scaling",
+        ),
         (lambda bars: bars, {"window": Window("30m", "30min", None, "60min")}, "window"),
     ],
 )
@@ -435,7 +455,7 @@ def test_a_disk_without_room_is_told_before_the_work(
 ) -> None:
     size = 2**20
     with pytest.raises(StoreError) as caught:
-        build_store(store, bars, window, size=size)
+        build_store(store, bars, window, ImageSpec(size))
     assert re.fullmatch(
         rf"{store}/images.npy.partial needs {341 * 2 * size**2 + 128:,} bytes and its disk has "
         r"[\d,]+ free \(No space left on device\); expected room for all images; "
@@ -466,9 +486,10 @@ def test_a_file_that_may_not_be_so_large_is_told_before_the_work(
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"size": 0}, "the image size is 0"),
-        ({"dtype": "float64"}, "the image dtype is 'float64'"),
-        ({"fields": []}, "there is no field to read"),
+        (
+            {"images": ImageSpec(fields=["gap"]), "window": Window("x", "60min")},
+            "the field 'gap' reads 1 candle of 1min before window.span=1h",
+        ),
         ({"window": Window("x", "15min", "2min")}, "window.span is 15min"),
         ({"window": Window("x", "8h", None, "8h")}, "there are only 400 bars"),
     ],

@@ -143,6 +143,15 @@ def test_a_bar_without_trades_is_a_bar() -> None:
     assert check_bars(frame, "a walk").iloc[4].tolist() == [5.0, 5.0, 5.0, 5.0, 0.0]
 
 
+def test_a_market_may_have_no_volume_at_all_and_keeps_having_none() -> None:
+    bars = check_bars(_frame(20).assign(volume=np.nan), "a walk")
+    assert bars["volume"].isna().all()
+    coarse = resample(bars, "2min")
+    assert coarse["volume"].isna().all()
+    assert coarse["close"].notna().all()
+    assert fingerprint(bars) == fingerprint(bars.copy()) != fingerprint(_bars(20))
+
+
 # --- times and intervals --------------------------------------------------------------------------
 
 

@@ -118,6 +118,15 @@ def test_bars_that_stand_still_have_no_ratios_and_bars_without_volume_no_balance
     assert still["sigma_60"] == 0
 
 
+def test_a_market_without_volume_has_all_indicators_but_those_of_volume(bars: pd.DataFrame) -> None:
+    found = indicators(bars.assign(volume=np.nan))
+    of_volume = ["volume_1_20", "volume_5_60", "obv_20", "mfi_14", "adosc", "money_flow_20"]
+    of_volume += ["vwap_20", "price_volume_20"]
+    assert [name for name in found if found[name].isna().all()] == of_volume
+    others = found.columns.difference(of_volume)
+    pd.testing.assert_frame_equal(found[others], indicators(bars)[others])
+
+
 def test_a_few_bars_have_few_indicators_and_no_error(bars: pd.DataFrame) -> None:
     for length in (2, 3, 15, 61):
         assert len(indicators(bars.iloc[:length])) == length

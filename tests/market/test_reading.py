@@ -424,10 +424,34 @@ def test_a_zip_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_column_that_is_missing_is_named(tmp_path: Path, ending: str) -> None:
-    frame = _opened().drop(columns=["date", "volume"])
+    frame = _opened().drop(columns=["date", "low"])
     table = ending in ENDINGS[3:]
     path = _put(tmp_path / f"bars{ending}", frame if table else frame.to_csv(index=False))
-    assert _refusal(path).startswith(" has no column open_time or volume, only ['open', 'high', ")
+    assert _refusal(path).startswith(" has no column open_time or low, only ['open', 'high', ")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_file_without_volume_is_a_market_without_volume(tmp_path: Path, ending: str) -> None:
+    frame = _opened().drop(columns="volume")
+    table = ending in ENDINGS[3:]
+    path = _put(tmp_path / f"bars{ending}", frame if table else frame.to_csv(index=False))
+    bars = read_bars(path)
+    assert bars["volume"].isna().all()
+    complete = _put(tmp_path / "complete.parquet", _opened())
+    pd.testing.assert_frame_equal(bars[["open", "close"]], read_bars(complete)[["open", "close"]])
+
+    write_bars(tmp_path / "kept.parquet", bars)
+    kept = read_bars(tmp_path / "kept.parquet")
+    pd.testing.assert_frame_equal(kept, bars)
+    assert fingerprint(kept) == fingerprint(bars) != fingerprint(read_bars(complete))
+
+
+@pytest.mark.parametrize("name", ["vol", "Volume USDT", "quote_volume"])
+def test_a_volume_by_another_name_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    path = _put(tmp_path / "bars.parquet", _opened().rename(columns={"volume": name}))
+    why = _refusal(path)
+    assert why.startswith(" has no column volume, only ['date', ")
+    assert why.endswith("rename the columns (a file without any volume may lack that one).")
 
 
 def test_other_separators_are_no_columns(tmp_path: Path) -> None:

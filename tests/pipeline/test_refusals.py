@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gafcnn.command import main
+from gafcnn.market import simulate
 
 Refuse = Callable[..., str]
 
@@ -28,7 +29,26 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         (["seed=-1"], "seed=-1; expected a whole number, 0 or more"),
         (["trainer.max_epochs=abc"], "trainer.max_epochs=abc; expected a whole number, 1 or more"),
         (["model.lr=0"], "model.lr=0; expected a number above 0"),
-        (["images.size=0"], "images.size=0; expected a whole number of pixels"),
+        (["images.size=0"], "the image size is 0; expected a whole number of pixels"),
+        (["images.size=abc"], "the image size is 'abc'; expected a whole number of pixels"),
+        (["images.size=7"], "images.size=7 cannot be halved three times; expected at least 8"),
+        (["model=resnet18"], "images.size=16 leaves nothing after ResNet18's five halvings"),
+        (["images.fields=[bodi]"], "the field 'bodi' is unknown; expected a list of open, high"),
+        (["images.fields=[bodi]"], "range_to_mean_range, gap_to_mean_range"),
+        (["images.fields=[bodi]"], "; did you mean body?"),
+        (["images.fields=close"], "the fields are 'close'; expected a list of open, high"),
+        (
+            ["images.fields=[gap,body_to_mean_body]", "window=60m"],
+            "the field 'body_to_mean_body' reads 10 candles of 1min before window.span=1h; "
+            "expected all of them within window.lookback, 1h; set window.lookback to 70min or more",
+        ),
+        (
+            ["images.kinds=[gaff]"],
+            "the image kind 'gaff' is unknown; expected a list of gasf, gadf",
+        ),
+        (["images.kinds=[gasf,gasf]"], "the image kind 'gasf' stands twice; expected a list of"),
+        (["images.range=[1,0]"], "the image range is [1, 0]; expected [-1, 1], or [0, 1], which"),
+        (["images.scaling=robust"], "the image scaling is 'robust'; expected per_field or jointly"),
         (["objective=majority"], "objective=majority; expected accuracy or auc"),
         (["monitor=val/foo"], "monitor=val/foo; expected train/loss"),
         (
@@ -62,6 +82,32 @@ def test_a_market_file_that_is_no_market_is_named(
     sentence = refused("train", "market=file", "market.path=bars.parquet", "model.weights=null")
     assert "bars.parquet" in sentence
     assert told in sentence
+
+
+def test_volume_is_refused_where_a_file_has_none(
+    refused: Refuse, typed: Callable[..., str], tmp_path: Path
+) -> None:
+    bars = simulate(200)[0].drop(columns="volume")
+    bars.to_csv(tmp_path / "bars.csv")
+    words = ["prepare", "market=file", "market.path=bars.csv", "images.size=8"]
+    assert refused(*words, "images.fields=[close,volume]") == (
+        "error: the 200 bars from 2024-01-01 00:01 to 2024-01-01 03:20 UTC have no volume to make "
+        "the field 'volume' of; expected bars with a column volume, or fields that are made of "
+        "prices; write images.fields=[close], say."
+    )
+    assert not (tmp_path / "data" / "gaf").exists()
+    assert "no gap, no volume" in typed(*words, "images.fields=[close,body]")
+
+
+def test_a_run_of_other_images_is_not_gone_on_with(
+    refused: Refuse, typed: Callable[..., str], tmp_path: Path
+) -> None:
+    typed("train", *TINY, "trainer.max_epochs=1", "study=x")
+    kept = {path: path.read_bytes() for path in (tmp_path / "outputs" / "x").rglob("*.*")}
+    told = refused("train", *TINY, "trainer.max_epochs=1", "study=x", "images.fields=[body,gap]")
+    assert "images.fields" in told
+    assert "overwrite=true" in told
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:

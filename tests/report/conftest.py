@@ -291,14 +291,14 @@ def prices() -> pd.Series:
 
 
 @pytest.fixture
-def image() -> NDArray[np.float32]:
+def channels() -> dict[str, NDArray[np.float32]]:
     """GASF and GADF of a cosine, 16 pixels wide."""
     angle = np.linspace(0, np.pi, 16)
     gasf, gadf = np.cos(np.add.outer(angle, angle)), np.sin(np.subtract.outer(angle, angle))
-    return np.stack([gasf, gadf]).astype(np.float32)
+    return {"GASF": gasf.astype(np.float32), "GADF": gadf.astype(np.float32)}
 
 
 @pytest.fixture
-def sample(prices: pd.Series, image: NDArray[np.float32]) -> Sample:
+def sample(prices: pd.Series, channels: dict[str, NDArray[np.float32]]) -> Sample:
     """A window's forecast that was right."""
-    return Sample("15m", prices, image, p_up=0.612, forward_return=0.0012, right=True)
+    return Sample("15m", prices, channels, p_up=0.612, forward_return=0.0012, right=True)

@@ -183,21 +183,6 @@ def test_fields_come_in_the_order_asked_for(make_bars: Bars) -> None:
     np.testing.assert_array_equal(series, [[[8, 9], [2, 3]], [[7, 8], [1, 2]]])
 
 
-@pytest.mark.parametrize(
-    ("fields", "found"),
-    [(("close", "vwap"), "the field 'vwap' is unknown"), ((), "there is no field to read")],
-)
-def test_an_unknown_field_is_refused_with_the_known_ones(
-    make_bars: Bars, fields: tuple[str, ...], found: str
-) -> None:
-    with pytest.raises((ConfigError, SamplesError)) as caught:
-        WindowReader(make_bars(np.ones(60)), Window("w", "15min"), fields)
-    assert str(caught.value) == (
-        f"{found}; expected fields among open, high, low, close, volume; "
-        'name them as a list, such as ["close", "volume"].'
-    )
-
-
 @pytest.mark.parametrize("row", [-1, 1, 4, 9])
 def test_a_window_over_a_gap_or_beyond_the_bars_is_not_read(make_bars: Bars, row: int) -> None:
     bars = make_bars(np.ones(10), missing=[4])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import logging
+import math
 import os
 import platform
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
 from gafcnn.files import replacing, sync, waiting_for, write_json
-from gafcnn.images.gaf import KINDS, UNITS, check_image, encode
+from gafcnn.images.spec import DEFAULT, ImageSpec
 from gafcnn.images.store import (
     IMAGES,
     METADATA,
@@ -52,10 +53,8 @@ def build_store(
     folder: str | Path,
     bars: pd.DataFrame,
     window: Window,
+    images: ImageSpec = DEFAULT,
     *,
-    size: int = 64,
-    dtype: str = "int8",
-    fields: Iterable[str] = ("close",),
     chunk: int = 4096,
     progress: bool = True,
 ) -> ImageStore:
@@ -68,20 +67,16 @@ def build_store(
     Args:
         folder: Where the store lies, or shall lie.
         bars: Bars indexed by close time.
-        window: What an image shows.
-        size: Pixels a side.
-        dtype: "int8", "float16" or "float32", see `gafcnn.images.encode`.
-        fields: The fields of the bars, two channels each.
+        window: When an image shows it.
+        images: What of it, and how.
         chunk: At most how many images are held in memory at a time.
         progress: Whether to show a progress bar, if there is a terminal.
 
     Raises:
-        ImagesError: Size or dtype make no image.
-        ConfigError, SamplesError: The bars cannot fill the window, or a field is unknown.
+        ConfigError, SamplesError: The bars cannot fill the window, or have not what a field is of.
         StoreError: The folder cannot be written, or its disk has no room for all images.
     """
-    check_image(size, dtype)
-    plan = _Plan(Path(folder), bars, window, int(size), dtype, tuple(fields), chunk)
+    plan = _Plan(Path(folder), bars, window, images, chunk)
     with suppress(StoreError):
         return plan.finished()
     with _sole_writer(plan.folder):
@@ -102,35 +97,26 @@ class _Plan:
         folder: Path,
         bars: pd.DataFrame,
         window: Window,
-        size: int,
-        dtype: str,
-        fields: tuple[str, ...],
+        images: ImageSpec,
         chunk: int,
     ) -> None:
-        self.folder = folder
-        self._read = WindowReader(bars, window, fields)
+        self.folder, self.images = folder, images
+        self._read = WindowReader(bars, window, images.fields)
         self._rows = decision_rows(bars, window.lookback)
         self.times = bars.index.to_numpy(TIME)[self._rows]
-        self.shape = (len(self._rows), len(KINDS) * len(fields), size, size)
-        self.image_bytes = self.shape[1] * size * size * np.dtype(dtype).itemsize
-        self.header = npy_header(self.shape, dtype)
+        self.shape = (len(self._rows), len(images.channels), images.size, images.size)
+        self.image_bytes = math.prod(self.shape[1:]) * np.dtype(images.dtype).itemsize
+        self.header = npy_header(self.shape, images.dtype)
         self.length = len(self.header) + len(self._rows) * self.image_bytes
         self.chunk = max(1, min(chunk, _CHUNK_BYTES // self.image_bytes))
-        self.spec = {
-            "window": _window_spec(window, interval_of(bars)),
-            "size": size,
-            "dtype": dtype,
-            "fields": list(fields),
-            "kinds": list(KINDS),
-        }
+        self.spec = {"window": _window_spec(window, interval_of(bars)), **images.options}
         self.bars = fingerprint(bars)
         self.fingerprint = hashlib.sha256(canonical([self.bars, self.spec])).hexdigest()
 
     def chunks(self, start: int) -> Iterator[NDArray[np.integer | np.floating]]:
         """Images from chunk `start` on: ndarrays of shape (at most chunk, channels, size, size)."""
         for first in range(start * self.chunk, len(self._rows), self.chunk):
-            series = self._read(self._rows[first : first + self.chunk])
-            yield encode(series, self.spec["size"], self.spec["dtype"])
+            yield self.images.encode(self._read(self._rows[first : first + self.chunk]))
 
     def finished(self) -> ImageStore:
         """The store, where it is there and whole.
@@ -157,8 +143,8 @@ class _Plan:
             "bars": self.bars,
             "fingerprint": self.fingerprint,
             "shape": list(self.shape),
-            "dtype": self.spec["dtype"],
-            "scale": 1 / UNITS[self.spec["dtype"]],
+            "dtype": self.images.dtype,
+            "scale": self.images.scale,
             "chunk": self.chunk,
             "checksums": checksums,
             "times_checksum": zlib.crc32(self.times.tobytes()),

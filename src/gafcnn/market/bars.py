@@ -2,7 +2,7 @@
 
 Bars are a frame indexed by `close_time` (datetime64[ns, UTC], strictly increasing), float64 columns
 `COLUMNS`, with the interval in `attrs["interval"]`. A bar is labelled with the moment at which it
-is known. Gaps are facts, not faults.
+is known. Gaps are facts, not faults; so is a market of which no volume is known: NaN in all rows.
 """
 
 from __future__ import annotations
@@ -127,6 +127,11 @@ def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
     return (bars.iloc[start:stop] for start, stop in pairwise(edges))
 
 
+def has_volume(bars: pd.DataFrame) -> bool:
+    """Whether the bars' volume is known: in all rows, or else in none."""
+    return not np.isnan(bars["volume"].to_numpy("float64")).all()
+
+
 def gaps(bars: pd.DataFrame) -> pd.DataFrame:
     """Where bars are missing: a row a gap.
 
@@ -167,7 +172,7 @@ def resample(bars: pd.DataFrame, interval: Duration) -> pd.DataFrame:
             "high": groups["high"].max(),
             "low": groups["low"].min(),
             "close": groups["close"].last(),
-            "volume": groups["volume"].sum(),
+            "volume": groups["volume"].sum(min_count=1),  # of none, none is known
         }
     ).loc[groups.size() == count]
     if len(coarser) < 2:
@@ -272,6 +277,8 @@ def _check_prices(bars: pd.DataFrame, origin: Origin) -> None:
 
 
 def _check_volume(bars: pd.DataFrame, origin: Origin) -> None:
+    if not has_volume(bars):
+        return
     volume = bars["volume"].to_numpy()
     wrong = np.flatnonzero(~(np.isfinite(volume) & (volume >= 0)))
     if len(wrong):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gafcnn.durations import Duration
 from gafcnn.errors import BarsError
 from gafcnn.files import replacing
-from gafcnn.market.bars import COLUMNS, REPAIR, Origin, check_bars, interval_of
+from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, check_bars, interval_of
 from gafcnn.market.columns import to_numbers, to_times
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
@@ -53,7 +53,7 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
 
     Times may be epochs in s, ms, us or ns, or ISO times with an offset. They are the bars' *open*
     times, as exchanges write them, unless the file's only time is `close_time`; the bars returned
-    are labelled by close time.
+    are labelled by close time. A file may lack the column volume; its bars then have NaN there.
 
     Args:
         path: The file, its format told by its ending.
@@ -75,7 +75,10 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
     except Exception as error:  # whatever the parsers make of a damaged file
         raise _unreadable(path, error) from error
     origin, time = Origin(path, lines), frame.columns[0]
-    values = pd.DataFrame({name: to_numbers(pd.Series(frame[name]), origin) for name in COLUMNS})
+    values = pd.DataFrame(
+        {name: to_numbers(pd.Series(frame[name]), origin) for name in frame.columns[1:]}
+    )
+    values = values.reindex(columns=list(COLUMNS))  # a volume that is not there is NaN
     values.index = to_times(pd.Series(frame[time]), origin)
     bars = check_bars(values, origin, interval)
     if time != "close_time":
@@ -91,7 +94,7 @@ def write_bars(path: Path, bars: pd.DataFrame) -> None:
         frame.to_parquet(beside, index=False)
 
 
-# --- files to tables: a column of times, by its name, then COLUMNS --------------------------------
+# --- files to tables: a column of times, by its name, then COLUMNS, the volume if there is one ----
 
 
 def _table(path: Path) -> _Table:
@@ -248,13 +251,15 @@ def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
     """What the file calls the columns that matter, and what they are called here."""
     plain = [name.strip().lower().replace(" ", "_") for name in names]
     time = next((name for name in _TIMES if name in plain), _TIMES[0])
-    wanted = (time, *COLUMNS)
+    # a volume by another name is asked about, not passed over
+    without_volume = not any("vol" in name for name in plain)
+    wanted = (time, *(PRICES if without_volume else COLUMNS))
     missing = [name for name in wanted if name not in plain]
     if missing:
         raise BarsError(
             f"{path} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
             expected=f"a time ({', '.join(_TIMES)}) and {', '.join(COLUMNS)}",
-            instead="rename the columns",
+            instead="rename the columns (a file without any volume may lack that one)",
         )
     twice = [name for name in wanted if plain.count(name) > 1]
     if twice:

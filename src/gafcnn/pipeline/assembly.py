@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
-from gafcnn.images import ImageStore, build_store
+from gafcnn.images import ImageSpec, ImageStore, build_store
 from gafcnn.learning import GafModule, outputs_for, start_from
-from gafcnn.market import Market, gaps, interval_of
+from gafcnn.market import Market, gaps, has_volume, interval_of
 from gafcnn.progress import counting
 from gafcnn.runs import BEST
 from gafcnn.samples import Augmentation, Drawn, LabelledSamples, Window
@@ -62,12 +62,13 @@ def load_market(cfg: DictConfig) -> Market:
     market: Market = made(cfg.market)
     bars, missing = market.bars, gaps(market.bars)
     log.info(
-        "%s: %s bars from %s to %s UTC, %s",
+        "%s: %s bars from %s to %s UTC, %s%s",
         market.symbol,
         f"{len(bars):,}",
         f"{bars.index[0]:%Y-%m-%d %H:%M}",
         f"{bars.index[-1]:%Y-%m-%d %H:%M}",
         f"{len(missing)} gaps ({missing['missing'].sum():,} bars)" if len(missing) else "no gap",
+        "" if has_volume(bars) else ", no volume",
     )
     return market
 
@@ -89,11 +90,20 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
     return window
 
 
+def load_spec(cfg: DictConfig) -> ImageSpec:
+    """What the images of `cfg.images` are made of.
+
+    Raises:
+        ImagesError, SamplesError: They cannot be.
+    """
+    return ImageSpec(**plain(cfg.images))
+
+
 def load_images(cfg: DictConfig, market: Market) -> ImageStore:
     """The window's image store over these bars, written if it is not there yet."""
     window = load_window(cfg, market)
     folder = Path(cfg.paths.data, "gaf", f"{market.symbol}_{window.name}")
-    return build_store(folder, market.bars, window, **plain(cfg.images))
+    return build_store(folder, market.bars, window, load_spec(cfg))
 
 
 def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:
@@ -123,11 +133,11 @@ def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> 
 
 def new_module(cfg: DictConfig) -> GafModule:
     """The network of `cfg.model`, at its start, with its training rules."""
-    model, images = plain(cfg.model), plain(cfg.images)
+    model, images = plain(cfg.model), load_spec(cfg)
     network = model["network"] | {
-        "channels": 2 * len(images["fields"]),
+        "channels": len(images.channels),
         "outputs": outputs_for(made(cfg.label).classes),
-        "size": images["size"],
+        "size": images.size,
     }
     module = GafModule(network, lr=model["lr"], weight_decay=model["weight_decay"])
     start_from(module.network, model["weights"])

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
 from gafcnn.learning import check_weights
-from gafcnn.pipeline.assembly import is_baseline, made, plain
+from gafcnn.pipeline.assembly import is_baseline, load_spec, made, plain
 from gafcnn.samples import DIRECTIONS
 
 
@@ -57,6 +57,7 @@ def check(cfg: DictConfig) -> None:
 
     Raises:
         ConfigError: For the first option that is not.
+        ImagesError, SamplesError: No images can be made with those of `cfg.images`.
     """
     _check_study(cfg)
     figures = _figures(cfg)
@@ -64,6 +65,7 @@ def check(cfg: DictConfig) -> None:
     objective = _absent_or(lambda value: value in figures.objectives)
     _follow((("objective", objective, " or ".join(figures.objectives)), *_RULES, *of_model), cfg)
     check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label).classes))
+    load_spec(cfg)
 
 
 def objective_of(cfg: DictConfig) -> str:
@@ -112,10 +114,6 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str | int) and bool(re.fullmatch(r"[A-Za-z0-9][\w.\-]*", str(value)))
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, ListConfig) and len(value) > 0
-
-
 def _whole(least: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and value >= least
 
@@ -148,8 +146,6 @@ _RULES_OF_TREES: tuple[Rule, ...] = (
     ("model.features", _absent_or(lambda value: value in FEATURES), " or ".join(FEATURES)),
 )
 _RULES_OF_NETWORKS: tuple[Rule, ...] = (
-    ("images.fields", _is_list, "a list of fields, such as [close]"),
-    ("images.size", _whole(1), "a whole number of pixels, 1 or more"),
     ("model.lr", _number(0), "a number above 0"),
     ("model.weight_decay", _number(0, or_equal=True), "a number, 0 or more"),
     ("model.batch_size", _whole(2), "a whole number, 2 or more"),

@@ -11,11 +11,9 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from gafcnn.images import encode
-from gafcnn.images.gaf import UNITS
 from gafcnn.learning import Baseline
 from gafcnn.market import COLUMNS, Market, indicators
-from gafcnn.pipeline.assembly import load_samples, load_window, made, plain
+from gafcnn.pipeline.assembly import load_samples, load_spec, load_window, made
 from gafcnn.runs import Run
 from gafcnn.samples import PARTS, Direction, LabelledSamples, WindowReader
 
@@ -138,7 +136,6 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
 def _images(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """What the run's network is shown at these rows, scaled as it is shown it."""
     config = OmegaConf.create(run.config)
-    images = plain(config.images)
-    read = WindowReader(market.bars, load_window(config, market), images["fields"])
-    stored = encode(read(rows), images["size"], images["dtype"])
-    return stored.astype(np.float32) * np.float32(1 / UNITS[images["dtype"]])
+    images = load_spec(config)
+    read = WindowReader(market.bars, load_window(config, market), images.fields)
+    return images.encode(read(rows)).astype(np.float32) * np.float32(images.scale)

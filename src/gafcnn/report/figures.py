@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,33 +47,36 @@ def quiet(panel: Axes) -> None:
     panel.tick_params(colors=MUTED, length=0)
 
 
-def sample_image(prices: pd.Series, image: NDArray[Any], title: str = "") -> Figure:
-    """Draw one sample: its price series, and beside it the two fields that a network sees.
+def sample_image(
+    series: pd.Series, channels: Mapping[str, NDArray[Any]], title: str = ""
+) -> Figure:
+    """Draw one sample: a series of it, and beside it what a network sees.
 
     Args:
-        prices: The series that the image was made of, by UTC time, the last at the decision
-            time t.
-        image: ndarray of shape (2, size, size) in [-1, 1]: GASF, then GADF.
+        series: What the image was made of, by UTC time, the last at the decision time t.
+        channels: Of the image, by what they are called: ndarrays of shape (size, size) in [-1, 1].
         title: A line above; by default the decision time.
 
     Raises:
-        ImagesError: The image is not two square fields in [-1, 1], or has no series to it.
+        ImagesError: The channels are no squares in [-1, 1], or have no series to them.
     """
-    _check_sample(prices, image)
-    times = pd.DatetimeIndex(prices.index)
+    _check_sample(series, channels)
+    times = pd.DatetimeIndex(series.index)
     ago, unit = _before_last(times)
-    figure = blank(11.0, 3.8)
-    series, *fields = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    _draw_series(series, str(prices.name or "price"), ago, prices.to_numpy(dtype=np.float64))
+    figure = blank(4.6 + 3.2 * len(channels), 3.8)
+    line, *squares = figure.subplots(
+        1, 1 + len(channels), width_ratios=(1.25, *[1.0] * len(channels))
+    )
+    _draw_series(line, str(series.name or "price"), ago, series.to_numpy(dtype=np.float64))
     shown = [
-        _draw_field(panel, name, field, ago)
-        for panel, name, field in zip(fields, ("GASF", "GADF"), image, strict=True)
+        _draw_channel(panel, name, channel, ago)
+        for panel, (name, channel) in zip(squares, channels.items(), strict=True)
     ]
-    for axis in (series.xaxis, *(axis for panel in fields for axis in (panel.xaxis, panel.yaxis))):
+    for axis in (line.xaxis, *(axis for panel in squares for axis in (panel.xaxis, panel.yaxis))):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 3, 5, 10]))
         axis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axis.set_label_text(f"{unit} before t", color=MUTED)
-    bar = figure.colorbar(shown[0], ax=fields, ticks=[-1, -0.5, 0, 0.5, 1], pad=0.02, aspect=25)
+    bar = figure.colorbar(shown[0], ax=squares, ticks=[-1, -0.5, 0, 0.5, 1], pad=0.02, aspect=25)
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=MUTED, length=0)
     figure.suptitle(title or f"t = {times[-1]:%Y-%m-%d %H:%M} UTC", color=INK)
@@ -91,10 +95,12 @@ def _draw_series(
     quiet(panel)
 
 
-def _draw_field(panel: Axes, name: str, field: NDArray[Any], ago: NDArray[np.float64]) -> AxesImage:
+def _draw_channel(
+    panel: Axes, name: str, channel: NDArray[Any], ago: NDArray[np.float64]
+) -> AxesImage:
     edges = _edges(ago)
     shown = panel.imshow(
-        field, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=(*edges, *edges)
+        channel, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=(*edges, *edges)
     )
     panel.set_title(name, loc="left", color=INK, fontsize=11)
     quiet(panel)
@@ -113,18 +119,20 @@ def _before_last(times: pd.DatetimeIndex) -> tuple[NDArray[np.float64], str]:
     return (minutes / 60, "hours") if minutes[0] < HOURS_FROM else (minutes, "minutes")
 
 
-def _check_sample(prices: pd.Series, image: NDArray[Any]) -> None:
-    fields = image.ndim == 3 and image.shape[0] == 2 and image.shape[1] == image.shape[2]
-    if not fields or len(prices) < 2:
+def _check_sample(series: pd.Series, channels: Mapping[str, NDArray[Any]]) -> None:
+    shapes = [channel.shape for channel in channels.values()]
+    square = [len(shape) == 2 and shape[0] == shape[1] for shape in shapes]
+    if not shapes or not all(square) or len(series) < 2:
         raise ImagesError(
-            f"an image of shape {image.shape} and {len(prices)} prices are no sample",
-            expected="an image of shape (2, size, size) and at least 2 prices by time",
-            instead="give one sample: `encode(series)[0]` and the series it was made of",
+            f"channels of shapes {shapes} and a series of {len(series)} are no sample",
+            expected="channels of shape (size, size) and at least 2 values by time",
+            instead="give one sample: channels of `encode(series)[0]`, and what it was made of",
         )
-    # the last bit of a float32 cosine may stand above 1
-    if not np.abs(image).max() <= 1 + 1e-6:
-        raise ImagesError(
-            f"the image goes from {image.min()} to {image.max()}",
-            expected="values from -1 to 1",
-            instead="multiply stored images by their store's `scale` first",
-        )
+    for name, channel in channels.items():
+        # the last bit of a float32 cosine may stand above 1
+        if not np.abs(channel).max() <= 1 + 1e-6:
+            raise ImagesError(
+                f"the channel {name} goes from {channel.min()} to {channel.max()}",
+                expected="values from -1 to 1",
+                instead="multiply stored images by their store's `scale` first",
+            )

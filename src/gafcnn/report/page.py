@@ -43,16 +43,17 @@ class Sample:
 
     Attributes:
         window: The window whose image it is.
-        prices: The closes that the image was made of, by UTC time, the last at `t`.
-        image: GASF and GADF, ndarray of shape (2, size, size) in [-1, 1].
+        series: What the image was made of, the closes or another field, by UTC time, the last at
+            `t`; its name is the field's.
+        channels: What of the image to show, by name: ndarrays of shape (size, size) in [-1, 1].
         p_up: P(up) that the window's model forecast.
         forward_return: Simple return from `t` to the horizon.
         right: Whether the direction was called.
     """
 
     window: str
-    prices: pd.Series
-    image: NDArray[Any]
+    series: pd.Series
+    channels: Mapping[str, NDArray[Any]]
     p_up: float
     forward_return: float
     right: bool
@@ -132,11 +133,11 @@ def _samples(samples: Sequence[Sample]) -> list[Picture]:
     made = []
     for number, sample in enumerate(samples, start=1):
         title = (
-            f"{sample.window}, t = {sample.prices.index[-1]:%Y-%m-%d %H:%M} UTC: "
+            f"{sample.window}, t = {sample.series.index[-1]:%Y-%m-%d %H:%M} UTC: "
             f"P(up) {sample.p_up:.1%}, then {sample.forward_return:+.2%}, "
             f"{'right' if sample.right else 'wrong'}"
         )
-        figure = sample_image(sample.prices, sample.image, title)
+        figure = sample_image(sample.series, sample.channels, title)
         made.append(_picture(f"sample_{number}_{sample.window}", title, figure))
     return made
 

@@ -18,7 +18,7 @@ from gafcnn.errors import ConfigError
 from gafcnn.market import interval_of, mirrored, shuffled, tick_walk
 from gafcnn.samples.labelled import LabelledSamples
 from gafcnn.samples.labels import Label
-from gafcnn.samples.windows import decision_rows
+from gafcnn.samples.windows import close_times, decision_rows
 
 BARS_A_WALK = 100_000
 
@@ -40,8 +40,10 @@ class Drawn:
 
 def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
     """How many samples were drawn of each class: ndarray of shape (classes,)."""
-    counts = [np.bincount(part.label, minlength=classes) for part in drawn]
-    return np.sum(counts, axis=0, dtype=np.int64) if counts else np.zeros(classes, np.int64)
+    counts = np.zeros(classes, np.int64)
+    for part in drawn:
+        counts += np.bincount(part.label, minlength=classes)
+    return counts
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class Augmentation:
         train = samples.labelled("train")
         have = np.bincount(samples.label[train], minlength=len(label.classes))
         rng = np.random.default_rng(self.seed)
-        sources = self._sources(bars.loc[: pd.Timestamp(samples.times[train[-1]], tz="UTC")])
+        known = close_times(bars) <= samples.times[train[-1]]
+        sources = self._sources(bars.loc[known])
         for left in range(len(self), 0, -1):
             drawn = self._from(next(sources), have, left, lookback, label, rng)
             have += np.bincount(drawn.label, minlength=len(have))

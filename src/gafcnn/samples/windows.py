@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gafcnn.durations import Duration, duration, multiple, spelled
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.market.bars import COLUMNS, interval_of
+from gafcnn.market.bars import has_volume, interval_of
+from gafcnn.samples.fields import FIELDS, Candles, known_fields
 
 
 def close_times(bars: pd.DataFrame) -> NDArray[np.datetime64]:
@@ -134,19 +134,21 @@ class WindowReader:
     """Reads the series of a window at any decision rows, in chunks of thousands.
 
     What a step holds is computed once for every row; a read is then one gather a field. A step of
-    several bars has the first open, highest high, lowest low, last close and summed volume of them.
+    several bars is one candle: the first open, highest high, lowest low, last close and summed
+    volume of them.
 
     Args:
         bars: Bars indexed by close time.
         window: What to read of them.
-        fields: Some of open, high, low, close and volume, in the order wanted.
+        fields: Names of `gafcnn.samples.fields.FIELDS`, in the order wanted.
 
     Attributes:
         offsets: How many bars each point is before the decision, 0 or less: shape (points,).
 
     Raises:
-        ConfigError: Bars of this interval cannot fill the window, see `Window.check`.
-        SamplesError: A field is unknown.
+        ConfigError: Bars of this interval cannot fill the window, see `Window.check`, or a field
+            reads candles from before the lookback.
+        SamplesError: A field is unknown, or of volume where the bars have none.
     """
 
     def __init__(
@@ -154,20 +156,22 @@ class WindowReader:
     ) -> None:
         interval = interval_of(bars)
         points = window.points(interval)
-        self.fields = _known(fields)
-        self._span = window.span // interval
-        step = self._span // points
+        self.fields = known_fields(fields)
+        step = window.span // interval // points
+        reach = _reach(self.fields, window, step * interval)
         self.offsets = np.arange(1 - points, 1, dtype=np.int64) * step
+        self._needed = (points + reach) * step
         self._starts = stretch_starts(bars)
-        self._series = [
-            _over_step(field, bars[field].to_numpy(np.float64), step) for field in self.fields
-        ]
+        candles = Candles(bars, step)
+        self._series = [FIELDS[field].of(candles) for field in self.fields]
+        self._refuse_no_volume(bars)
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The window's series at these rows: ndarray of shape (n, fields, points), oldest first.
 
         Raises:
-            SamplesError: A row is none of the bars, or the window that ends at it spans a gap.
+            SamplesError: A row is none of the bars, or the window that ends at it, together with
+                the candles before it that a field reads, spans a gap.
         """
         rows = np.asarray(rows, dtype=np.int64)
         self._refuse_gaps(rows)
@@ -175,36 +179,45 @@ class WindowReader:
         return np.stack([series[where] for series in self._series], axis=1)
 
     def _refuse_gaps(self, rows: NDArray[np.int64]) -> None:
-        firsts = rows - self._span + 1
+        firsts = rows - self._needed + 1
         inside = (firsts >= 0) & (rows < len(self._starts))
         readable = inside.copy()
         readable[inside] = self._starts[rows[inside]] <= firsts[inside]
         if not readable.all():
             raise SamplesError(
-                f"row {rows[~readable][0]} does not end {self._span} bars without a gap",
+                f"row {rows[~readable][0]} does not end {self._needed} bars without a gap",
                 expected=f"rows among the {len(self._starts)} bars that do",
                 instead="read at the rows that decision_rows(bars, window.lookback) gives",
             )
 
+    def _refuse_no_volume(self, bars: pd.DataFrame) -> None:
+        if has_volume(bars):
+            return
+        for name, series in zip(self.fields, self._series, strict=True):
+            if len(bars) and np.isnan(series).all():
+                raise SamplesError(
+                    f"the {len(bars):,} bars from {bars.index[0]:%Y-%m-%d %H:%M} to "
+                    f"{bars.index[-1]:%Y-%m-%d %H:%M} UTC have no volume to make the field "
+                    f"{name!r} of",
+                    expected="bars with a column volume, or fields that are made of prices",
+                    instead="write images.fields=[close], say",
+                )
 
-def _known(fields: Iterable[str]) -> tuple[str, ...]:
-    fields = tuple(fields)
-    unknown = [field for field in fields if field not in COLUMNS]
-    if unknown or not fields:
-        raise SamplesError(
-            f"the field {unknown[0]!r} is unknown" if unknown else "there is no field to read",
-            expected=f"fields among {', '.join(COLUMNS)}",
-            instead='name them as a list, such as ["close", "volume"]',
+
+def _reach(fields: tuple[str, ...], window: Window, step: pd.Timedelta) -> int:
+    """How many candles before the window's first one the fields read.
+
+    Raises:
+        ConfigError: The lookback does not reach as far.
+    """
+    farthest = max(fields, key=lambda field: FIELDS[field].back)
+    reach = FIELDS[farthest].back
+    needed = window.span + reach * step
+    if needed > window.lookback:
+        raise ConfigError(
+            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of {spelled(step)} "
+            f"before window.span={spelled(window.span)}",
+            expected=f"all of them within window.lookback, {spelled(window.lookback)}",
+            instead=f"set window.lookback to {spelled(needed)} or more",
         )
-    return fields
-
-
-def _over_step(field: str, values: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-    """The field over the `step` bars that end at each row: shape (n_bars,), NaN where too few."""
-    if step == 1 or field == "close":
-        return values
-    before = np.full(step - 1, np.nan)
-    steps = sliding_window_view(np.concatenate([before, values]), step)
-    if field == "open":
-        return steps[:, 0]
-    return {"high": np.max, "low": np.min, "volume": np.sum}[field](steps, axis=-1)
+    return reach

@@ -1,0 +1,206 @@
+"""Encoding: from series to images, of the kinds that are asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gafcnn.errors import ImagesError
+from gafcnn.images.further import FURTHER, draw_further
+from gafcnn.images.gaf import GADF, GASF, draw_gaf
+from gafcnn.images.scaling import RANGES, SCALINGS, scaled
+
+KINDS = (GASF, GADF, *FURTHER)
+"""What pictures of a series there are."""
+
+DEFAULT_KINDS = (GASF, GADF)
+
+UNITS = {"float32": 1.0, "float16": 1.0, "int8": 127.0}
+"""What a pixel of value 1 is stored as, by dtype."""
+
+_LARGEST = 1e300  # sums and ranges of such values are still finite
+
+
+def encode(
+    series: ArrayLike,
+    size: int = 64,
+    dtype: str = "float32",
+    *,
+    kinds: Iterable[str] = DEFAULT_KINDS,
+    range: Iterable[float] = RANGES[0],  # noqa: A002 - the option's name
+    scaling: str = SCALINGS[0],
+) -> NDArray[Any]:
+    """Make images of each series, by default a GASF and a GADF.
+
+    By default each series is scaled on its own, so an image knows neither the level nor the scale
+    of prices; a constant series lies in the middle of the range (for [-1, 1] at x = 0: GASF -1,
+    GADF 0 everywhere). More points than pixels are first replaced by the means of `size` segments,
+    bounds at `floor(k points / size)`, as pyts does. Fewer points give the `points x points` field
+    resized bilinearly (half-pixel centres, clamped edges), which for a Gramian Angular Field is the
+    same outer product over interpolated c and s.
+
+    With the range [-1, 1], the GASF of x equals the GASF of -x: whether a series rises or falls is
+    not in it, and for `fixed` scaling its sign is not. With [0, 1] it is.
+
+    Args:
+        series: Finite values, oldest first: shape (n, points) or (n, fields, points).
+        size: Pixels a side.
+        dtype: "float32" or "float16" for pixels in [-1, 1] (to within rounding), "int8" for
+            round(127 x).
+        kinds: Some of `KINDS`, see `gafcnn.images.gaf` and `gafcnn.images.further`.
+        range: What series are scaled to before anything is made of them: (-1, 1) or (0, 1).
+        scaling: How they are, see `gafcnn.images.scaling`: "per_field", "jointly" or "fixed".
+
+    Returns:
+        ndarray of shape (n, fields * kinds, size, size): the kinds of the first field, in the order
+        they were asked for, then those of the next.
+
+    Raises:
+        ImagesError: A value is not finite, the shape is another, or an option makes no image.
+    """
+    check_size(size)
+    check_dtype(dtype)
+    check_scaling(scaling)
+    kinds, ends = known_kinds(kinds), known_range(range)
+    series = _checked(series)
+    n, fields, points = series.shape
+    knots = min(points, size)
+    centres = np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
+    # numba knows no float16 on the CPU
+    drawn = np.empty((n, fields, len(kinds), size, size), dtype.replace("float16", "float32"))
+
+    def draw(part: slice) -> None:
+        x = scaled(series[part], knots, ends, scaling)
+        draw_gaf(x, centres, math.sqrt(UNITS[dtype]), kinds, drawn[part])
+
+    _in_threads(draw, n)
+    for place, kind in enumerate(kinds):
+        if kind in FURTHER:
+            x = scaled(series, knots, ends, scaling)
+            draw_further(kind, series, x, ends, centres, UNITS[dtype], drawn[:, :, place])
+    return drawn.reshape(n, fields * len(kinds), size, size).astype(dtype, copy=False)
+
+
+def check_size(size: int) -> None:
+    """Assert that images can have so many pixels a side.
+
+    Raises:
+        ImagesError: It is not a positive whole number.
+    """
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ImagesError(
+            f"the image size is {size!r}",
+            expected="a whole number of pixels, 1 or more",
+            instead="set images.size=64",
+        )
+
+
+def check_dtype(dtype: str) -> None:
+    """Assert that pixels can be of this dtype.
+
+    Raises:
+        ImagesError: It is unknown.
+    """
+    _check_choice("dtype", dtype, tuple(UNITS), "int8")
+
+
+def check_scaling(scaling: str) -> None:
+    """Assert that series can be scaled so.
+
+    Raises:
+        ImagesError: It is unknown.
+    """
+    _check_choice("scaling", scaling, SCALINGS, SCALINGS[0])
+
+
+def known_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The kinds, if each is one, and none stands twice.
+
+    Raises:
+        ImagesError: They are not; the nearest name is told.
+    """
+    names = () if kinds is None or isinstance(kinds, str) else tuple(kinds)
+    wrong = [kind for place, kind in enumerate(names) if kind not in KINDS or kind in names[:place]]
+    if names and not wrong:
+        return names
+    found, instead = f"the image kinds are {kinds!r}", "set images.kinds=[gasf,gadf]"
+    if wrong and wrong[0] in KINDS:
+        found, instead = f"the image kind {wrong[0]!r} stands twice", "leave one of them out"
+    elif wrong:
+        found = f"the image kind {wrong[0]!r} is unknown"
+        if nearest := get_close_matches(str(wrong[0]), KINDS, n=1):
+            instead = f"did you mean {nearest[0]}?"
+    raise ImagesError(found, expected=f"a list of {', '.join(KINDS)}, each once", instead=instead)
+
+
+def known_range(ends: Iterable[float]) -> tuple[int, int]:
+    """The ends of the range, if series can be scaled to it.
+
+    Raises:
+        ImagesError: They cannot.
+    """
+    given = () if ends is None or isinstance(ends, str | int | float) else tuple(ends)
+    for known in RANGES:
+        if given == known:
+            return known
+    raise ImagesError(
+        f"the image range is {ends!r}",
+        expected="[-1, 1], or [0, 1], which keeps the sign of a series in its GASF",
+        instead="set images.range=[-1,1]",
+    )
+
+
+def _check_choice(option: str, value: str, known: tuple[str, ...], usual: str) -> None:
+    if value not in known:
+        raise ImagesError(
+            f"the image {option} is {value!r}",
+            expected=" or ".join(known),
+            instead=f"set images.{option}={usual}",
+        )
+
+
+def _checked(series: ArrayLike) -> NDArray[np.float64]:
+    """The series with an axis of fields: shape (n, fields, points)."""
+    try:
+        values = np.ascontiguousarray(series, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise _no_series(f"the series are no array of numbers ({error})") from error
+    if values.ndim == 2:
+        values = values[:, None, :]
+    if np.ndim(series) not in (2, 3) or not values.size:
+        raise _no_series(f"the series are of shape {np.shape(series)}")
+    if not (tame := np.abs(values) <= _LARGEST).all():
+        sample, field, point = np.argwhere(~tame)[0]
+        raise ImagesError(
+            f"point {point} of field {field} of sample {sample} is {values[sample, field, point]}",
+            expected=f"finite values, none beyond {_LARGEST:g}",
+            instead="leave out the samples whose window is not filled",
+        )
+    return values
+
+
+def _no_series(found: str) -> ImagesError:
+    return ImagesError(
+        found,
+        expected="shape (n, points) or (n, fields, points) with nothing of length 0",
+        instead="give a single series as series[None, :]",
+    )
+
+
+def _in_threads(draw: Callable[[slice], None], n: int) -> None:
+    """Draw n samples, in as many parts as numba has threads."""
+    # threads of our own around a kernel without the GIL: numba's parallel=True is as fast, but
+    # after it a forked worker process that encodes is killed by GNU OpenMP
+    most: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]
+    threads = min(most, n)
+    ends = np.linspace(0, n, threads + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(draw, [slice(*part) for part in pairwise(ends)]))
