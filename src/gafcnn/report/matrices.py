@@ -182,7 +182,8 @@ def _name(
     panel: Axes, name: str, summary: str, across: tuple[str, ...], down: tuple[str, ...]
 ) -> None:
     panel.set_title(name, loc="left", color=INK, fontweight="bold", fontsize=11, pad=20)
-    panel.text(0, 1.03, summary, color=MUTED, fontsize=9, transform=panel.transAxes)
+    beside = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    panel.annotate(summary, (0, 1), (0, 5), color=MUTED, fontsize=9, **beside)
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down, rotation=90, va="center")
     quiet(panel)
