@@ -143,3 +143,60 @@ def test_one_class_is_nothing_to_learn() -> None:
     lone = replace(samples, label=label)
     with pytest.raises(LearningError, match=r"train has \d+ labelled samples and 1 of two classes"):
         Baseline.fit(features, lone)
+
+
+def of_three(n: int = 3000, seed: int = 0) -> tuple[pd.DataFrame, LabelledSamples]:
+    """Three classes by a feature, the last of them rare; every seventh sample has no label."""
+    features, samples = world(n, seed)
+    label = np.digitize(features["telling"], [0.0, 1.5]).astype(np.int8)
+    label[::7] = NULL
+    named = features.rename(columns={"telling": "close[-1]", "mute": "close[0]"})
+    return named, replace(samples, label=label, classes=("none", "star", "hammer"))
+
+
+def test_several_classes_are_told_apart_and_their_probabilities_sum_to_one() -> None:
+    features, samples = of_three()
+    baseline = Baseline.fit(features, samples, **OPTIONS, rounds=30, nthread=1)
+    test = samples.labelled("test")
+    p = baseline.predict(features.iloc[test])
+    assert p.shape == (len(test), 3)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
+    assert (p.argmax(axis=1) == samples.label[test]).mean() > 0.95
+    val = samples.labelled("val")
+    given = baseline.predict(features.iloc[val])[np.arange(len(val)), samples.label[val]]
+    assert -np.log(given).mean() == pytest.approx(
+        float(baseline.booster.attr("best_score") or "nan"), rel=1e-4
+    )
+
+
+def test_brackets_in_a_name_come_back_as_they_were(tmp_path: Path) -> None:
+    features, samples = of_three(600)
+    Baseline.fit(features, samples, **OPTIONS, rounds=5, nthread=1).save(tmp_path / "trees.json")
+    again = Baseline.load(tmp_path / "trees.json")
+    assert again.gains().index[0] == "close[-1]"
+    assert again.predict(features).shape == (600, 3)
+    with pytest.raises(LearningError, match=r"differ from those of the training in close\[0\], x"):
+        again.predict(features.rename(columns={"close[0]": "x"}))
+
+
+def test_weights_of_classes_are_weights_of_their_samples() -> None:
+    features, samples = of_three()
+    options = OPTIONS | {"rounds": 5, "max_depth": 1, "nthread": 1}
+    plain, weighted, same = (
+        Baseline.fit(features, samples, weights=weights, **options)
+        for weights in (None, "balanced", [1.0, 1.0, 1.0])
+    )
+    rare = samples.label == 2
+    p = [one.predict(features)[rare, 2].mean() for one in (plain, weighted)]
+    assert p[1] > p[0] + 0.01
+    assert same.predict(features).tobytes() == plain.predict(features).tobytes()
+
+
+def test_several_classes_need_more_than_one_of_them() -> None:
+    features, samples = of_three(400)
+    lone = replace(samples, label=np.minimum(samples.label, 0).astype(np.int8))
+    told = (
+        r"train has \d+ labelled samples and 1 of 3 classes; expected several classes, none, star"
+    )
+    with pytest.raises(LearningError, match=told):
+        Baseline.fit(features, lone)

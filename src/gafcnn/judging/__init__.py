@@ -3,11 +3,21 @@
 from gafcnn.judging.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
 from gafcnn.judging.calibration import bins_of, expected_calibration_error, reliability
 from gafcnn.judging.deflated import deflated_sharpe, expected_maximum, psr
-from gafcnn.judging.figures import Auc, Drawdown, Figure, Ratio, Sharpe, Sortino, value_of
+from gafcnn.judging.figures import (
+    Auc,
+    Drawdown,
+    Figure,
+    MeanRatio,
+    Ratio,
+    Sharpe,
+    Sortino,
+    value_of,
+)
 from gafcnn.judging.ground import Ground
 from gafcnn.judging.judge import Study, judge
+from gafcnn.judging.recognition import Recognition, judge_recognition
 from gafcnn.judging.regimes import regimes
-from gafcnn.judging.sentences import sentences
+from gafcnn.judging.sentences import of_recognition, sentences
 from gafcnn.judging.targets import TARGETS, Target, targets, verdict
 
 __all__ = [
@@ -18,7 +28,9 @@ __all__ = [
     "Estimate",
     "Figure",
     "Ground",
+    "MeanRatio",
     "Ratio",
+    "Recognition",
     "Sharpe",
     "Sortino",
     "Study",
@@ -31,6 +43,8 @@ __all__ = [
     "expected_calibration_error",
     "expected_maximum",
     "judge",
+    "judge_recognition",
+    "of_recognition",
     "psr",
     "regimes",
     "reliability",

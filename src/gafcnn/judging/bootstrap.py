@@ -21,10 +21,13 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from gafcnn.errors import ConfigError
-from gafcnn.judging.figures import Auc, Drawdown, Figure, Floats, Ratio, value_of
+from gafcnn.judging.figures import Auc, Drawdown, Figure, Floats, MeanRatio, Ratio, value_of
 from gafcnn.judging.resampling import BinPaths, BinTotals, RankedRows, Resamples, SumTable
 
 K = TypeVar("K")
+
+LEAST_BINS = 10
+"""Bins that a figure needs for an interval: of two trades won, every resample says 100 %."""
 
 _BATCH = 256  # timelines at a time: of 13,334 bins, their counts are 27 MB
 _FEWEST = 12  # bins, below which the lags that the block length looks at do not fit
@@ -113,6 +116,15 @@ class Bootstrap:
                     advance(len(picks))
         return values
 
+    def trusted(
+        self, figures: Mapping[K, Figure], advance: Callable[[int], None] | None = None
+    ) -> dict[K, Floats]:
+        """As `distributions`, but NaN throughout for what rests on fewer than `LEAST_BINS` bins."""
+        return {
+            key: draws if bins_of_figure(figures[key], self.bin) >= LEAST_BINS else draws * np.nan
+            for key, draws in self.distributions(figures, advance).items()
+        }
+
     def _batches(self, bins: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
         """Which resamples, and the bins drawn for each: shape (batch, bins)."""
         # a mean length need not be whole, whatever its annotation says
@@ -130,6 +142,8 @@ def bins_of_figure(figure: Figure, bin: int) -> int:  # noqa: A002
             rests = counted
         case Ratio(denominator=denominator):
             rests = denominator != 0
+        case MeanRatio(denominators=denominators):
+            rests = np.any([one != 0 for one in denominators], axis=0)
         case _:
             rests = figure.returns != 0
     return int(np.count_nonzero(np.add.reduceat(rests, np.arange(0, len(rests), bin))))

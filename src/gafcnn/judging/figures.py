@@ -1,12 +1,13 @@
 """The figures that are given with an interval, each as a function of what happened bar by bar.
 
 A figure holds series over the n bars of a timeline, so that the bars can be drawn again. A ratio,
-a Sharpe and a Sortino ratio are functions of totals over the bars; the area under the ROC curve is
-one of ranks, and the drawdown one of the order of the bars.
+a mean of ratios, a Sharpe and a Sortino ratio are functions of totals over the bars; the area under
+the ROC curve is one of ranks, and the drawdown one of the order of the bars.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
+from gafcnn.forecasts.classes import mean_of_ratios
 from gafcnn.forecasts.scores import auc
 from gafcnn.trading import measures
 
@@ -53,6 +55,43 @@ class Ratio:
     def of(self, top: Floats, bottom: Floats) -> Floats:
         """The ratio from the two totals, of any shape; NaN where it is undefined."""
         return self.scale * _over(top, bottom)
+
+
+@dataclass(frozen=True, eq=False)
+class MeanRatio:
+    """`scale * mean(sum(numerator) / sum(denominator))` over classes: a mean recall, a mean F1.
+
+    A class whose denominator sums to 0 is left out of the mean, on a drawn timeline as on the
+    observed one: where a class was not drawn, the mean is over those that were.
+
+    Args:
+        numerators: One number a bar for each class, ndarrays of shape (n,).
+        denominators: The same.
+        scale: What the mean is multiplied by.
+
+    Raises:
+        PredictionsError: A value is not finite, or the lengths differ.
+    """
+
+    numerators: Sequence[NDArray[Any]]
+    denominators: Sequence[NDArray[Any]]
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check(self, *self.series())
+
+    def __len__(self) -> int:
+        return len(self.numerators[0])
+
+    def series(self) -> tuple[NDArray[Any], ...]:
+        """What is to be summed over the bars: the numerators, then the denominators."""
+        return (*self.numerators, *self.denominators)
+
+    def of(self, *totals: Floats) -> Floats:
+        """The mean from the totals, each of any shape; NaN where no class is there."""
+        classes = len(self.numerators)
+        tops, bottoms = (np.stack(part, axis=-1) for part in (totals[:classes], totals[classes:]))
+        return self.scale * mean_of_ratios(tops, bottoms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +206,7 @@ class Auc:
         return auc(self.score[self.counted], self.up[self.counted])
 
 
-Totals: TypeAlias = Ratio | Sharpe | Sortino
+Totals: TypeAlias = Ratio | MeanRatio | Sharpe | Sortino
 """The figures that are functions of totals over the bars."""
 
 Figure: TypeAlias = Totals | Drawdown | Auc
@@ -185,7 +224,7 @@ def value_of(figure: Figure) -> float | None:
             return measures.sharpe(returns, periods)
         case Sortino(returns=returns, periods=periods):
             return measures.sortino(returns, periods)
-        case Ratio():
+        case Ratio() | MeanRatio():
             ratio = figure.of(*(np.sum(one, keepdims=True, dtype=float) for one in figure.series()))
             return None if np.isnan(ratio[0]) else float(ratio[0])
 

@@ -63,10 +63,7 @@ class Ground:
             PredictionsError: There are no test rows, several symbols, or a time that stands in the
                 tests of several folds.
         """
-        by_time = joined.sort_values("time")
-        parts = {name: by_time.query("split == @name") for name in ("val", "test")}
-        _check(joined, parts)
-        val, test = (part.reset_index(drop=True) for part in parts.values())
+        val, test = parts_of(joined)
         return cls(bars, val, test, horizon, rules)
 
     @cached_property
@@ -97,8 +94,7 @@ class Ground:
     @cached_property
     def folds(self) -> dict[int | None, NDArray[np.bool_]]:
         """Which test rows are of which fold; one fold, None, without walk-forward."""
-        fold = self.test["fold"].to_numpy(dtype=np.int64, na_value=_NO_FOLD)
-        return {None if k == _NO_FOLD else int(k): fold == k for k in np.unique(fold)}
+        return folds_of(self.test)
 
     @cached_property
     def up(self) -> NDArray[np.bool_]:
@@ -188,6 +184,25 @@ def trade_rows(ground: Ground, position: NDArray[np.int8], rows: NDArray[np.bool
     """Trade some of the test rows, as if there were no others."""
     times = ground.test.loc[rows, "time"]
     return backtest(ground.bars, times, position[rows], ground.horizon, ground.rules)
+
+
+def parts_of(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of validation and of test, each by time.
+
+    Raises:
+        PredictionsError: There are none of a part, several symbols, or a time that stands in the
+            tests of several folds.
+    """
+    by_time = joined.sort_values("time")
+    parts = {name: by_time.query("split == @name") for name in ("val", "test")}
+    _check(joined, parts)
+    return parts["val"].reset_index(drop=True), parts["test"].reset_index(drop=True)
+
+
+def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:
+    """Which rows are of which fold; one fold, None, without walk-forward."""
+    fold = rows["fold"].to_numpy(dtype=np.int64, na_value=_NO_FOLD)
+    return {None if k == _NO_FOLD else int(k): fold == k for k in np.unique(fold)}
 
 
 def _check(joined: pd.DataFrame, parts: Mapping[str, Any]) -> None:

@@ -18,7 +18,6 @@ from gafcnn.judging import tables
 from gafcnn.judging.bootstrap import (
     Bootstrap,
     Estimate,
-    bins_of_figure,
     block_length,
     difference,
     estimate,
@@ -40,9 +39,6 @@ from gafcnn.judging.figures import Figure, Floats
 from gafcnn.judging.ground import Ground, RowTrades, Traded
 from gafcnn.judging.pairs import COMPARED, Pair, finding, pairs
 from gafcnn.judging.targets import targets
-
-LEAST_BINS = 10
-"""Bins that a figure needs for an interval: of two trades won, every resample says 100 %."""
 
 TABLES = ("coverage", "sides", "regimes", "calibration")
 """The tables of parts of the test rows that are looked at by themselves."""
@@ -154,10 +150,7 @@ def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> _J
     parts = _parts(study, model, traded)
     whole = scores(ground, model) | money(ground, traded)
     figures: dict[Any, Figure] = whole | _figures_of_parts(ground, model, parts)
-    drawn = {
-        key: draws if bins_of_figure(figures[key], ground.bin) >= LEAST_BINS else draws * np.nan
-        for key, draws in bootstrap.distributions(figures).items()
-    }
+    drawn = bootstrap.trusted(figures)
     found = {
         key: estimate(figure, drawn[key], 0, bootstrap.level) for key, figure in figures.items()
     }

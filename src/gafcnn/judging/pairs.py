@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -74,9 +74,11 @@ def pairs(val: pd.DataFrame, members: Sequence[str], baseline: str | None) -> It
     yield Pair.of(TWO_STAGE, baseline, TWO_STAGE_OVER_XGBOOST)
 
 
-def finding(pair: Pair, figure: str, difference: Estimate) -> str:
-    """What the interval of a difference in a figure of `COMPARED` says, in words."""
-    name = COMPARED[figure]
+def finding(
+    pair: Pair, figure: str, difference: Estimate, names: Mapping[str, str] = COMPARED
+) -> str:
+    """What the interval of a difference in a figure says, in words; `names` has the figure's."""
+    name = names[figure]
     if difference.value is None:
         return f"the {name} of {pair.a} and {pair.b} cannot be compared: one has none"
     if difference.low is None or difference.high is None:

@@ -24,6 +24,34 @@ def sentences(judged: Mapping[str, Any], headline: str, trials: int) -> list[str
     ]
 
 
+def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> list[str]:
+    """What a study of several classes found of its headline model, in three sentences at most.
+
+    Args:
+        judged: What `judge_recognition` returned.
+        headline: The model to speak of.
+        baseline: The model that it is compared with.
+    """
+    figures, counts = judged["models"][headline], judged["classes"]
+    rows, there = judged["rows"], [name for name, n in counts.items() if n]
+    balanced = figures["balanced_accuracy"]
+    left_out = f" ({rows['several']:,} of several patterns left out)" if rows["several"] else ""
+    chance = _against(balanced, 1 / len(there), "better than chance", "worse than chance")
+    most = max(counts, key=lambda name: counts[name])
+    found = [
+        f"{headline} tells the {len(there)} classes of {rows['labelled']:,} test bars{left_out} "
+        f"apart with a balanced accuracy of {_shown(balanced, '.1%')}: {chance}.",
+        f"Over the patterns alone it is {_shown(figures['balanced_accuracy_without_0'], '.1%')}; "
+        f"of all bars {_shown(figures['accuracy'], '.1%')} are called right, where always saying "
+        f"{most} is right in {counts[most] / rows['labelled']:.1%}.",
+    ]
+    for pair in judged["pairs"]:
+        if (pair["a"], pair["b"], pair["figure"]) == (headline, baseline, "balanced_accuracy"):
+            points = {end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}
+            found.append(f"{pair['finding']} ({_shown(points, '+.1f')} percentage points).")
+    return found
+
+
 def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:
     auc, right = figures["auc"], figures["accuracy_moved"]
     up, moved = (judged["classes"]["moved"][key] for key in ("up", "n"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from gafcnn.judging.bootstrap import Estimate
@@ -38,13 +38,14 @@ UNMEASURED = Estimate(None, None, None, 0)
 SURE = 0.95
 """The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of the best trial."""
 
+PATTERNS = "pattern recognition"
 ENSEMBLE_OVER_WINDOW = "ensemble over its best single window"
 TWO_STAGE_OVER_XGBOOST = "two-stage over XGBoost"
 
 TARGETS = (
     Target("win rate", "65 to 70 %", "win_rate_gross", least=0.65, luck=0.5),
-    # patterns are named by eye: a study of directions has none to recognise
-    Target("pattern recognition", "> 90 % accuracy", "pattern_accuracy", least=0.9, luck=0.5),
+    # a study of directions has no pattern to recognise; see `pattern_target` for one that has
+    Target(PATTERNS, "> 90 % accuracy", "pattern_accuracy", least=0.9, luck=0.5),
     Target("Sharpe ratio", "2.0 to 2.5", "sharpe", least=2.0, luck=0.0),
     Target("Sortino ratio", "3.0 to 3.5", "sortino", least=3.0, luck=0.0),
     Target(
@@ -118,6 +119,19 @@ def targets(
         if row["figure"] == "sharpe" and row["verdict"] == "met" and (deflated or 0.0) < SURE:
             row["verdict"] = "not to be told apart from luck"
     return rows
+
+
+def pattern_target(accuracy: Estimate, majority: float | None, model: str) -> dict[str, Any]:
+    """The one target that a study of patterns can meet, as a row like those of `targets`.
+
+    Args:
+        accuracy: Of the model that the verdict speaks of.
+        majority: The accuracy of always calling the most frequent class, which is luck.
+        model: The name of that model.
+    """
+    target = next(target for target in TARGETS if target.target == PATTERNS)
+    measured = replace(target, figure="accuracy", luck=majority or 0.0)
+    return _row(measured, {"accuracy": accuracy}, {}, model)
 
 
 def _row(

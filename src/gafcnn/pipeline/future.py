@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from gafcnn.learning import Baseline
 from gafcnn.market import COLUMNS, Market, indicators
 from gafcnn.pipeline.assembly import load_samples, load_spec, load_window, made
+from gafcnn.pipeline.trees import features_named, window_values
 from gafcnn.runs import Run
 from gafcnn.samples import PARTS, Direction, LabelledSamples, WindowReader
 
@@ -63,6 +64,7 @@ class Audit:
         for number, name in enumerate(PARTS):
             membership[samples.part(name)] = number
         fixed = isinstance(self._label, Direction)
+        known_at_once = self._label.horizon == pd.Timedelta(0)
         # a barrier that is reached after t may free a sample from the purge, or leave it in
         settled = t if fixed else t - self._label.horizon.to_timedelta64()
         train = samples.split.train
@@ -71,6 +73,7 @@ class Audit:
             "label quantiles": np.array(quantiles),
             "training labels": samples.label[train],
             "split membership": membership[samples.times <= settled],
+            **({"labels": samples.label[samples.times <= t]} if known_at_once else {}),
         }
 
     def _of_models(self, market: Market, features: pd.DataFrame, rows: NDArray[np.int64]) -> Known:
@@ -78,7 +81,10 @@ class Audit:
         for name, run in self._runs.items():
             model = self._models[name]
             if isinstance(model, Baseline):
-                known[f"{name} predictions"] = model.predict(features.iloc[rows])
+                table = features.iloc[rows]
+                if features_named(config := OmegaConf.create(run.config)) == "window":
+                    table = window_values(config, market, rows)
+                known[f"{name} predictions"] = model.predict(table)
                 continue
             images = _images(run, market, rows)
             with torch.no_grad():

@@ -54,9 +54,14 @@ def receipts(cfg: DictConfig, runs: Mapping[str, Sequence[Run]], market: Market)
         runs: Of the study, by model.
         market: Its bars.
     """
+    return [altered_future(cfg, runs, market), *no_signal(), *planted_signal()]
+
+
+def altered_future(cfg: DictConfig, runs: Mapping[str, Sequence[Run]], market: Market) -> Receipt:
+    """The receipt that is on the study at hand: no bar after `t` changes what is known at `t`."""
     with counting("receipts: altered futures", MOMENTS, "moments") as advance:
         found = alterations(runs, market, MOMENTS, cfg.judging.seed, advance)
-    return [future_receipt(found), *no_signal(), *planted_signal()]
+    return future_receipt(found)
 
 
 def future_receipt(found: Mapping[str, int], moments: int = MOMENTS) -> Receipt:

@@ -88,10 +88,17 @@ def features_of(cfg: DictConfig, market: Market, times: NDArray[np.datetime64]) 
     at = pd.DatetimeIndex(times).tz_localize("UTC")
     if features_named(cfg) == "indicators":
         return indicators(market.bars).loc[at]
+    return window_values(cfg, market, market.bars.index.get_indexer(at))
+
+
+def window_values(cfg: DictConfig, market: Market, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """The values of the window that ends at each of these rows of the bars, as a table.
+
+    Columns are `close[-1]` for the point before the last, `close[0]` for the last; field by field.
+    """
     fields = plain(cfg.images)["fields"]
-    read = WindowReader(market.bars, load_window(cfg, market), fields)
-    values = read(market.bars.index.get_indexer(at))
-    points = values.shape[-1]
-    columns = [f"{field}[{point}]" for field in fields for point in range(1 - points, 1)]
+    values = WindowReader(market.bars, load_window(cfg, market), fields)(rows)
+    columns = [f"{field}[{k}]" for field in fields for k in range(1 - values.shape[-1], 1)]
     # XGBoost reads float32 anyway
-    return pd.DataFrame(values.reshape(len(at), -1).astype(np.float32), at, columns)
+    flat = values.reshape(len(rows), -1).astype(np.float32)
+    return pd.DataFrame(flat, market.bars.index[rows], columns)

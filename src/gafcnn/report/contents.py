@@ -64,14 +64,15 @@ GROSS_BPS, NET_BPS = Column("gross_bps", "gross bps", signed), Column("net_bps",
 def sheets(judgement: Mapping[str, Any]) -> dict[str, Sheet]:
     """Every table that has a row, by its name, in the order of the page."""
     made: tuple[Callable[[Mapping[str, Any]], Sheet], ...] = (
-        *(_targets, _scores_all, _scores_labelled, _trades, _returns, _coin, _pairs),
-        *(_coverage, _calibration, _sides, _regimes, _months, _folds, _receipts),
+        *(targets, _scores_all, _scores_labelled, _trades, _returns, _coin, _pairs),
+        *(_coverage, _calibration, _sides, _regimes, _months, _folds, receipts),
     )
     found = (make(judgement) for make in made)
     return {sheet.name: sheet for sheet in found if sheet.rows}
 
 
-def _targets(judgement: Mapping[str, Any]) -> Sheet:
+def targets(judgement: Mapping[str, Any]) -> Sheet:
+    """What was to be reached."""
     models = judgement["models"]
     rows = [row | {"form": form_of_target(row, models)} for row in judgement["targets"]]
     columns = (
@@ -108,7 +109,7 @@ def _scores(judgement: Mapping[str, Any], rows: str, figures: Mapping[str, str])
         for name, estimates in judgement["models"].items()
     ]
     columns = (MODEL, ROWS, accuracy, _majority(up), *scores)
-    return Sheet(f"scores_{rows}", columns, found, _kinds(judgement["models"]))
+    return Sheet(f"scores_{rows}", columns, found, kinds(judgement["models"]))
 
 
 def _majority(up: float | None) -> Column:
@@ -130,7 +131,7 @@ def _returns(judgement: Mapping[str, Any]) -> Sheet:
 def _figures(name: str, models: Mapping[str, Any], figures: Mapping[str, str]) -> Sheet:
     rows = [{"model": model} | flat(found, [*figures]) for model, found in models.items()]
     columns = [estimated(figure, head, form_of(figure)) for figure, head in figures.items()]
-    return Sheet(name, (MODEL, *columns), rows, _kinds(models))
+    return Sheet(name, (MODEL, *columns), rows, kinds(models))
 
 
 def _coin(judgement: Mapping[str, Any]) -> Sheet:
@@ -153,7 +154,7 @@ def _coin(judgement: Mapping[str, Any]) -> Sheet:
         estimated("net_bps", "a coin's net bps", signed),
         Column("p_value", "p", fine),
     )
-    return Sheet("coin", columns, rows, _kinds(row["model"] for row in rows))
+    return Sheet("coin", columns, rows, kinds(row["model"] for row in rows))
 
 
 def _value(judgement: Mapping[str, Any], model: str, figure: str) -> float | None:
@@ -240,7 +241,8 @@ def _folds(judgement: Mapping[str, Any]) -> Sheet:
     return _by_model("folds", columns, judgement["folds"])
 
 
-def _receipts(judgement: Mapping[str, Any]) -> Sheet:
+def receipts(judgement: Mapping[str, Any]) -> Sheet:
+    """What was checked."""
     columns = (
         text("receipt", "receipt"),
         Column("passed", "passed", _passed, kind="badge"),
@@ -264,6 +266,6 @@ def _by_model(name: str, columns: Sequence[Column], rows: Sequence[Row]) -> Shee
     return Sheet(name, columns, rows, [row["model"] for row in rows])
 
 
-def _kinds(models: Iterable[str]) -> list[int]:
+def kinds(models: Iterable[str]) -> list[int]:
     """The group of each model: single models, ensembles, the oracle; see `groups`."""
     return [place for place, names in enumerate(groups(models)) for _ in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -43,6 +43,40 @@ def confusion_matrices(
     figure.suptitle(
         title or f"Outcome against forecast, {rows} rows (shares by row)", color=INK, size=11
     )
+    return figure
+
+
+def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw one model's confusion matrix of several classes: what was there against what was called.
+
+    Cells hold counts and their share of the line, which is also the shade, from white (none) to
+    blue (all). A line of a class that does not occur is grey.
+
+    Args:
+        model: Its name.
+        counts: A line for each class, a count for each class called.
+        classes: Names, in the order of their numbers.
+    """
+    cells = np.array(counts)
+    figure = blank(1.05 * len(classes) + 1.6, 0.72 * len(classes) + 1.6)
+    panel = figure.subplots()
+    of_class = cells.sum(axis=1, keepdims=True)
+    nowhere = np.full(cells.shape, np.nan)
+    share = np.divide(cells, of_class, out=nowhere, where=of_class > 0)
+    panel.set_facecolor("#eef0f3")
+    panel.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (line, column), n in np.ndenumerate(cells):
+        part = share[line, column]
+        text = panel.text(column, line, f"{n:,}\n{part:.1%}" if n else "0", fontsize=8.5)
+        text.set(color="white" if part > 0.6 else INK if n else MUTED)
+        text.set(ha="center", va="center", linespacing=1.3)
+    names = [name.replace("_", "\n") for name in classes]
+    n = int(cells.sum())
+    accuracy = f"{np.trace(cells) / n:.2%}" if n else NONE
+    _name(panel, model, f"{accuracy} of {n:,} right", tuple(names), tuple(names))
+    panel.tick_params(axis="y", labelrotation=0)
+    panel.set_xlabel("called", color=MUTED)
+    panel.set_ylabel("there", color=MUTED)
     return figure
 
 
@@ -148,7 +182,10 @@ def _name(
     panel: Axes, name: str, summary: str, across: tuple[str, ...], down: tuple[str, ...]
 ) -> None:
     panel.set_title(name, loc="left", color=INK, fontweight="bold", fontsize=11, pad=20)
-    panel.text(0, 1.03, summary, color=MUTED, fontsize=9, transform=panel.transAxes)
+    panel.annotate(
+        summary, (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points",
+        color=MUTED, fontsize=9,
+    )  # fmt: skip
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down, rotation=90, va="center")
     quiet(panel)

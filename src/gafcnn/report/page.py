@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gafcnn.files import replacing
 from gafcnn.report.contents import sheets
 from gafcnn.report.curves import Chart, charts
 from gafcnn.report.drawn import drawn
-from gafcnn.report.figures import sample_image, save_to
-from gafcnn.report.forms import moment
+from gafcnn.report.figures import sample_image
 from gafcnn.report.interactive import interactive, script
 from gafcnn.report.matrices import confusion_matrices, regime_matrices
 from gafcnn.report.palette import Style, styles
+from gafcnn.report.publishing import Picture, published, rendered
 from gafcnn.report.sheets import Sheet
-
-PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
-
-CSS_DPI = 96  # a CSS inch
 
 BADGES = {
     **dict.fromkeys(("met", "passed"), "good"),
@@ -59,28 +50,6 @@ class Sample:
     right: bool
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure as PNG.
-
-    Attributes:
-        name: Of its file.
-        title: What is to be seen, in a line.
-        png: Its bytes.
-        width: How wide it is on a screen, in CSS pixels.
-    """
-
-    name: str
-    title: str
-    png: bytes
-    width: int
-
-    @property
-    def address(self) -> str:
-        """The bytes as an address of their own, so that a page holds them itself."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode('ascii')}"
-
-
 def write_report(
     folder: Path, judgement: Mapping[str, Any], samples: Sequence[Sample] = ()
 ) -> Path:
@@ -100,32 +69,27 @@ def write_report(
     """
     look = styles(judgement["models"])
     tables, curves = sheets(judgement), charts(judgement)
-    stills = {chart.name: _picture(chart.name, chart.title, drawn(chart, look)) for chart in curves}
+    stills = {
+        chart.name: Picture.of(chart.name, chart.title, drawn(chart, look)) for chart in curves
+    }
     matrices = {picture.name: picture for picture in _matrices(judgement)}
     shown = _samples(samples)
     page = _render(judgement, look, tables, curves, stills | matrices, shown)
-    texts = {f"{TABLES}/{name}.csv": sheet.csv().encode() for name, sheet in tables.items()}
-    pictures = (*stills.values(), *matrices.values(), *shown)
-    images = {f"{FIGURES}/{picture.name}.png": picture.png for picture in pictures}
-    for name, content in {**texts, **images, PAGE: page.encode()}.items():
-        with replacing(folder / name) as beside:
-            beside.write_bytes(content)
-    _remove_others(folder, {folder / name for name in (*texts, *images)})
-    return folder / PAGE
+    return published(folder, page, tables, (*stills.values(), *matrices.values(), *shown))
 
 
 def _matrices(judgement: Mapping[str, Any]) -> list[Picture]:
     made = []
     if judgement["confusion"]:
         made = [
-            _picture("confusion_all", "Confusion matrices, all rows",
+            Picture.of("confusion_all", "Confusion matrices, all rows",
                      confusion_matrices(judgement, "all")),
-            _picture("confusion_labelled", "Confusion matrices, labelled rows",
+            Picture.of("confusion_labelled", "Confusion matrices, labelled rows",
                      confusion_matrices(judgement, "labelled")),
         ]  # fmt: skip
     if any(row["month"] is None for row in judgement["regimes"]):
         title = "Gross win rate by volatility and trend"
-        made.append(_picture("regimes", title, regime_matrices(judgement)))
+        made.append(Picture.of("regimes", title, regime_matrices(judgement)))
     return made
 
 
@@ -138,14 +102,8 @@ def _samples(samples: Sequence[Sample]) -> list[Picture]:
             f"{'right' if sample.right else 'wrong'}"
         )
         figure = sample_image(sample.series, sample.channels, title)
-        made.append(_picture(f"sample_{number}_{sample.window}", title, figure))
+        made.append(Picture.of(f"sample_{number}_{sample.window}", title, figure))
     return made
-
-
-def _picture(name: str, title: str, figure: Figure) -> Picture:
-    file = io.BytesIO()
-    save_to(file, figure)
-    return Picture(name, title, file.getvalue(), round(CSS_DPI * figure.get_figwidth()))
 
 
 def _render(
@@ -156,15 +114,8 @@ def _render(
     pictures: Mapping[str, Picture],
     shown: Sequence[Picture],
 ) -> str:
-    environment = Environment(
-        loader=PackageLoader("gafcnn.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["moment"] = moment
-    return environment.get_template("page.html.j2").render(
+    return rendered(
+        "page.html.j2",
         judgement=judgement,
         tables=tables,
         charts={chart.name: Markup(interactive(chart, look)) for chart in curves},  # noqa: S704  plotly escapes its JSON, and the names were escaped for it
@@ -175,10 +126,3 @@ def _render(
         config=json.dumps(judgement["config"], indent=2, ensure_ascii=False),
         plotly=Markup(script()) if curves else "",  # noqa: S704  the library itself
     )
-
-
-def _remove_others(folder: Path, written: set[Path]) -> None:
-    """Remove tables and figures that the page just written does not have."""
-    for path in (*(folder / TABLES).glob("*.csv"), *(folder / FIGURES).glob("*.png")):
-        if path not in written:
-            path.unlink()

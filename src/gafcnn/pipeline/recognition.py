@@ -1,0 +1,102 @@
+"""From the runs of a study of several classes to how well they recognise them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig
+
+from gafcnn.forecasts import join, mean_of_classes, probabilities, probability_column
+from gafcnn.forecasts.joining import KEY, OUTCOME
+from gafcnn.judging import Recognition, judge_recognition, of_recognition
+from gafcnn.judging.pairs import ENSEMBLE
+from gafcnn.market import Market
+from gafcnn.pipeline.receipts import altered_future
+from gafcnn.pipeline.studies import (
+    Runs,
+    baseline_of,
+    classes_asked,
+    headline_of,
+    looked_before,
+    member_of,
+    publish,
+    shared_facts,
+)
+from gafcnn.progress import counting
+from gafcnn.report import recognition_table, write_recognition
+from gafcnn.runs import LOOK, record, recorded
+
+
+def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[str, Any]:
+    """Judge a study of several classes on its labelled test rows; nothing is traded.
+
+    Several windows are combined by the mean of their probabilities, whatever `ensemble.methods`
+    lists: the other methods speak of a direction.
+
+    Args:
+        cfg: `conf/evaluate.yaml`, composed.
+        study: The study's folder.
+        runs: Its runs by model, a baseline among them.
+        market: The bars that they were made of.
+
+    Returns:
+        What metrics.json holds.
+
+    Raises:
+        PredictionsError: Where the models are not about the same samples.
+    """
+    classes, baseline = classes_asked(runs), baseline_of(runs)
+    windows = [name for name, found in runs.items() if not found[0].is_baseline]
+    joined, models = (
+        join({name: member_of(name, found) for name, found in runs.items()}),
+        [*windows],
+    )
+    if len(windows) > 1:
+        joined = mean_of_classes(joined, windows, classes)
+        models.append(ENSEMBLE)
+    models.append(baseline)
+    judged_study = Recognition(
+        market.bars, joined, classes, models, baseline, headline_of(models, windows)
+    )
+    record(study, LOOK, windows=windows, rows=len(judged_study.labelled))
+    with counting("judging", cfg.judging.resamples, "resamples") as advance:
+        judged = judge_recognition(
+            judged_study, resamples=cfg.judging.resamples, seed=cfg.judging.seed, advance=advance
+        )
+    metrics = {
+        **shared_facts(cfg, study, runs, market, judged_study.test),
+        "headline": judged_study.headline,
+        "verdict": [
+            *of_recognition(judged, judged_study.headline, baseline),
+            *looked_before(recorded(study, LOOK)),
+        ],
+        **judged,
+    }
+    publish(
+        cfg,
+        study,
+        metrics,
+        _long(joined, models, classes),
+        lines=recognition_table(metrics),
+        write=write_recognition,
+        receipts=lambda: [altered_future(cfg, runs, market)],
+    )
+    return metrics
+
+
+def _long(joined: pd.DataFrame, models: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:
+    """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
+    shared = joined[[*KEY, *OUTCOME]]
+    columns = [probability_column(name) for name in classes]
+    parts = [
+        shared.assign(
+            window=name,
+            seed=-1,
+            **dict(zip(columns, probabilities(joined, name, classes).T, strict=True)),
+        )
+        for name in models
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,292 @@
+"""The runs of a study, whatever is asked of them: which, of which bars, and the baseline's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from rich.table import Table
+
+from gafcnn.durations import spelled
+from gafcnn.errors import ConfigError, RunError
+from gafcnn.files import write_json
+from gafcnn.forecasts import TWO_STAGE, average_seeds, write_predictions
+from gafcnn.judging.pairs import ENSEMBLE
+from gafcnn.market import Market, fingerprint, interval_of
+from gafcnn.pipeline.assembly import load_market, made
+from gafcnn.pipeline.training import train
+from gafcnn.report import show
+from gafcnn.runs import (
+    EVALUATION,
+    LOOK,
+    METRICS,
+    PREDICTIONS,
+    TRAINING,
+    Run,
+    differences,
+    find_runs,
+    recorded,
+    run_name,
+)
+
+log = logging.getLogger(__name__)
+
+Runs = Mapping[str, Sequence[Run]]
+
+
+def names(cfg: DictConfig, key: str) -> list[str]:
+    """The names that an option lists.
+
+    Raises:
+        ConfigError: It is no list of names, or one stands in it twice.
+    """
+    listed = OmegaConf.select(cfg, key)
+    if not isinstance(listed, ListConfig) or not listed or len(set(listed)) < len(listed):
+        raise ConfigError(
+            f"{key}={listed}",
+            expected="a list of names, each once",
+            instead=f"write {key}=[one,another]",
+        )
+    return list(listed)
+
+
+def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
+    """The runs of the windows wanted, None for all, and of the baseline.
+
+    Raises:
+        RunError: Where a window that is asked for has no run.
+    """
+    found = find_runs(study)
+    if wanted is None:
+        return found
+    known = [name for name, runs in found.items() if not runs[0].is_baseline]
+    if absent := [name for name in wanted if name not in known]:
+        raise RunError(
+            f"study {study.name} has no run for window {absent[0]}, only for {', '.join(found)}",
+            expected="a finished run for each window that is evaluated",
+            instead=f"give the command that trained the others window={absent[0]}, or evaluate "
+            f"with windows=[{','.join(known)}]",
+        )
+    return {name: runs for name, runs in found.items() if name in wanted or name not in known}
+
+
+def with_baseline(cfg: DictConfig, study: Path, runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
+    """The runs, and the baseline's, trained now for each fold for which the study has none.
+
+    Raises:
+        RunError: A window lacks a fold, or there are several baselines.
+    """
+    _check_folds(runs)
+    names = [name for name, found in runs.items() if found[0].is_baseline]
+    if len(names) > 1:
+        raise RunError(
+            f"study {study.name} has {len(names)} baselines, {', '.join(names)}",
+            expected="one, to compare the windows with",
+            instead="train the other one in a study of its own, with study=...",
+        )
+    name = names[0] if names else cfg.baseline.name
+    has = {fold_of(run) for run in runs.get(name, [])}
+    every = [run for found in runs.values() for run in found]
+    # the longest window's stand last: a baseline that reads a window reads that one
+    lacking = {fold_of(run): run for run in every if fold_of(run) not in has}
+    for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
+        folder = study / run_name(name, fold=fold)
+        log.info("study %s has no baseline%s: training %s", study.name, _of(fold), folder)
+        train(_for_baseline(cfg, like), folder)
+        runs.setdefault(name, []).append(Run(folder))
+    return runs
+
+
+def _check_folds(runs: Runs) -> None:
+    """Assert that every window has every fold, and that the folds follow one another.
+
+    Raises:
+        RunError: One is missing; it is named, with what trains it.
+    """
+    folds = {name: {fold_of(run) for run in found} for name, found in runs.items()}
+    numbers = [fold for of_model in folds.values() for fold in of_model if fold is not None]
+    wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
+    for name, found in runs.items():
+        missing = sorted(wanted - folds[name])
+        # the baseline's own are trained where there are windows to train them like
+        if missing and (len(runs) == 1 or not found[0].is_baseline):
+            raise RunError(
+                f"{name} has no run of fold {missing[0]}",
+                expected="every fold for every window, one after another",
+                instead=f"give the command that trained the others split.fold={missing[0]}",
+            )
+
+
+def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
+    """The configuration of a baseline on the very samples of another run."""
+    changed = {
+        "model": cfg.baseline,
+        "paths": cfg.paths,
+        "seed": 0,
+        "overwrite": False,
+        "swept": [],
+    }
+    return OmegaConf.create(like.config | changed)
+
+
+def fold_of(run: Run) -> int | None:
+    """The fold of a run's split, where there are several."""
+    return run.config["split"].get("fold")
+
+
+def _of(fold: int | None) -> str:
+    return "" if fold is None else f" of fold {fold}"
+
+
+def market_of(runs: Runs) -> Market:
+    """The bars that all runs were made of, as they are on disk now.
+
+    Raises:
+        RunError: Where the runs are of different bars, or these have changed since.
+    """
+    every = [run for found in runs.values() for run in found]
+    first = every[0]
+    for run in every[1:]:
+        if run.config["bars"] != first.config["bars"]:
+            raise RunError(
+                f"{first.folder} and {run.folder} were trained on different bars",
+                expected="one market and one period for all runs of a study",
+                instead="train them again on the same bars, in a study of their own (study=...)",
+            )
+    market = load_market(OmegaConf.create({"market": _at_rest(first.config["market"])}))
+    if fingerprint(market.bars) != first.config["bars"]:
+        raise RunError(
+            f"the bars of {market.symbol} are not those that {first.folder} was trained on",
+            expected="the same bars, to trade on",
+            instead="bring the old ones back, or train anew with study=...",
+        )
+    return market
+
+
+def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
+    """A market as it was left: not downloaded further, and a simulated one not written again."""
+    if market["_target_"].endswith("from_simulation"):
+        return market | {"folder": None}
+    return market | ({"refresh": False} if "refresh" in market else {})
+
+
+def classes_asked(runs: Runs) -> tuple[str, ...]:
+    """What the runs' label asks: the names of its classes."""
+    first = next(iter(runs.values()))[0]
+    return made(OmegaConf.create(first.config).label).classes
+
+
+def trials_of(study: Path, runs: Runs) -> int:
+    """The trainings that the study's ledger counts."""
+    # a study that was copied without its ledger has its runs at least
+    return max(recorded(study, TRAINING), sum(len(found) for found in runs.values()))
+
+
+def baseline_of(runs: Runs) -> str:
+    """The name of the baseline."""
+    return next(name for name, found in runs.items() if found[0].is_baseline)
+
+
+def headline_of(models: Sequence[str], windows: Sequence[str]) -> str:
+    """The model that the verdict speaks of, by name and not by merit."""
+    return next(name for name in (TWO_STAGE, ENSEMBLE, *windows, *models) if name in models)
+
+
+def member_of(name: str, runs: Sequence[Run]) -> pd.DataFrame:
+    """A model's predictions: the mean over its seeds, its folds one after another.
+
+    Raises:
+        RunError: Where its runs differ in more than seed and fold: they are no one model.
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        differing = [
+            difference
+            for difference in differences(first.config, run.config)
+            if not difference.startswith(("seed:", "split.fold:"))
+        ]
+        if differing:
+            raise RunError(
+                f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
+                expected=f"runs of {name} that differ in seed and fold only",
+                instead="train each of them in a study of its own, with study=...",
+            )
+    return average_seeds(run.predictions for run in runs)
+
+
+def looked_before(looks: int) -> list[str]:
+    """What has to be said from the second look on."""
+    if looks == 1:
+        return []
+    return [
+        f"This is look {looks} at these test rows: whatever was changed since the first was "
+        "changed knowing them, and no interval allows for that."
+    ]
+
+
+def shared_facts(
+    cfg: DictConfig, study: Path, runs: Runs, market: Market, test: pd.DataFrame
+) -> dict[str, Any]:
+    """What metrics.json says of a study, whatever was asked; `test` are its rows by time."""
+    first = next(iter(runs.values()))[0]
+    return {
+        "study": cfg.study,
+        "symbol": test["symbol"].iloc[0],
+        "interval": spelled(interval_of(market.bars)),
+        "windows": [name for name, found in runs.items() if not found[0].is_baseline],
+        "first": test["time"].iloc[0].isoformat(),
+        "last": test["time"].iloc[-1].isoformat(),
+        "looks": recorded(study, LOOK),
+        "trials": trials_of(study, runs),
+        "stride": first.config["split"]["stride"],
+        "receipts": [],
+        "config": {
+            "evaluate": OmegaConf.to_container(cfg, resolve=True),
+            "runs": {name: found[0].config for name, found in runs.items()},
+        },
+        "bars": fingerprint(market.bars),
+    }
+
+
+def publish(
+    cfg: DictConfig,
+    study: Path,
+    metrics: dict[str, Any],
+    predictions: pd.DataFrame,
+    *,
+    lines: Table,
+    write: Callable[[Path, Mapping[str, Any]], Path],
+    receipts: Callable[[], Iterable[dict[str, Any]]],
+) -> None:
+    """Write and print what a study came to; then, where they are asked for, its receipts.
+
+    Args:
+        cfg: `conf/evaluate.yaml`, composed.
+        study: The study's folder.
+        metrics: What metrics.json is to hold; receipts are added.
+        predictions: Of all models, one row per model, symbol, time and fold.
+        lines: The table for the console.
+        write: What writes the report into a folder, and gives back the page.
+        receipts: What makes the receipts, one after another.
+    """
+    folder = study / EVALUATION
+    write_predictions(folder / PREDICTIONS, predictions)
+    write_json(folder / METRICS, metrics)
+    page = write(folder, metrics)
+    show(lines)
+    for sentence in metrics["verdict"]:
+        log.info("%s", sentence)
+    log.info(
+        "look %d at the test rows of study %s; the report is %s", metrics["looks"], cfg.study, page
+    )
+    if cfg.receipts:  # after all is written: they take minutes, and may be stopped
+        for receipt in receipts():
+            kept = "passed" if receipt["passed"] else "FAILED"
+            log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
+            metrics["receipts"].append(receipt)
+        write_json(folder / METRICS, metrics)
+        write(folder, metrics)
