@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.images import ImageStore, build_store
+from gafcnn.images import ImageSpec, ImageStore, build_store
 from gafcnn.samples import Chronological, Direction, LabelledSamples, Window
 
 
@@ -32,4 +32,4 @@ def samples(bars: pd.DataFrame) -> LabelledSamples:
 def store(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     """16-pixel images of 15 minutes."""
     folder = tmp_path_factory.mktemp("store") / "RANDOM_15m"
-    return build_store(folder, bars, Window("15m", "15min"), size=16, progress=False)
+    return build_store(folder, bars, Window("15m", "15min"), ImageSpec(16), progress=False)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gafcnn.errors import LeakError, LearningError, StoreError
-from gafcnn.images import ImageStore, build_store
+from gafcnn.images import ImageSpec, ImageStore, build_store
 from gafcnn.learning import GafDataModule
 from gafcnn.samples import NULL, LabelledSamples, Window
 
@@ -84,9 +84,11 @@ def test_a_store_written_anew_at_its_place_does_not_change_what_is_read(
 ) -> None:
     """Another run of the same symbol and window may want other images while this one trains."""
     window = Window("15m", "15min")
-    data = GafDataModule(build_store(tmp_path, bars, window, size=16, progress=False), samples)
+    data = GafDataModule(
+        build_store(tmp_path, bars, window, ImageSpec(16), progress=False), samples
+    )
     before = np.array(data.store.images)
-    other = build_store(tmp_path, bars * 2 - bars**1.01, window, size=16, progress=False)
+    other = build_store(tmp_path, bars * 2 - bars**1.01, window, ImageSpec(16), progress=False)
     assert not np.array_equal(other.images, before)
     data.setup("predict")
     got = torch.cat([images for images, _ in data.predict_dataloader()[0]]).numpy()

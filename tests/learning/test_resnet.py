@@ -112,6 +112,16 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         load_pretrained(GafResNet18(), str(other))
 
 
+@pytest.mark.parametrize("shape", [(64, 3, 3, 3), (32, 3, 7, 7), (64, 147)])
+def test_a_first_convolution_of_another_shape_is_refused(
+    stand_in: dict[str, torch.Tensor], tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    path = tmp_path / "own.pth"
+    torch.save(stand_in | {"conv1.weight": torch.zeros(shape)}, path)
+    with pytest.raises(LearningError, match=r"own.pth do not fit at conv1.weight \(1 tensors"):
+        load_pretrained(GafResNet18(channels=12), str(path))
+
+
 def test_stages_and_sizes_that_do_not_exist_are_refused() -> None:
     with pytest.raises(LearningError, match="names 'layer9'"):
         GafResNet18(freeze=("layer9",))

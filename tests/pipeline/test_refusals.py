@@ -99,17 +99,6 @@ def test_volume_is_refused_where_a_file_has_none(
     assert "no gap, no volume" in typed(*words, "images.fields=[close,body]")
 
 
-def test_a_run_of_other_images_is_not_gone_on_with(
-    refused: Refuse, typed: Callable[..., str], tmp_path: Path
-) -> None:
-    typed("train", *TINY, "trainer.max_epochs=1", "study=x")
-    kept = {path: path.read_bytes() for path in (tmp_path / "outputs" / "x").rglob("*.*")}
-    told = refused("train", *TINY, "trainer.max_epochs=1", "study=x", "images.fields=[body,gap]")
-    assert "images.fields" in told
-    assert "overwrite=true" in told
-    assert {path: path.read_bytes() for path in kept} == kept
-
-
 def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
     words = ["train", "market=file", "model.weights=null"]
     assert "market.path has no value" in refused(*words)

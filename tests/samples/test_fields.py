@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -177,6 +178,16 @@ def test_a_field_reads_as_many_candles_as_it_says(random_bars: Bars, name: str) 
 def test_every_field_says_what_it_is() -> None:
     assert all(known.name == name and known.about for name, known in FIELDS.items())
     assert FIELDS["body_to_mean_range"].about == "body / mean range of the 10 candles before"
+
+
+def test_the_documentation_has_a_line_for_every_field(root: Path) -> None:
+    text = (root / "docs" / "images.md").read_text(encoding="utf-8")
+    for known in FIELDS.values():
+        if known.kind == "candle":
+            about = known.about[0].lower() + known.about[1:]
+            of, ratio, yardstick = known.name.partition("_to_mean_")
+            line = f"`<x>{ratio}{yardstick}`" if ratio else f"`{of}` | {about} | {known.back} |"
+            assert f"| {line}" in text
 
 
 def test_a_field_of_ones_own_is_read_like_any_other(

@@ -50,14 +50,14 @@ def _of_window(name: str, run: Run, market: Market, ground: Ground) -> Iterator[
         yield Sample(
             window=name,
             series=pd.Series(series[0, 0], times, name=images.fields[0]),
-            channels=dict(zip(_names(images), images.encode(series)[0], strict=False)),
+            channels=dict(zip(channel_names(images), images.encode(series)[0], strict=False)),
             p_up=float(p[row]),
             forward_return=float(ground.test["forward_return"].iloc[row]),
             right=bool((p[row] > 0.5) == ground.up[row]),
         )
 
 
-def _names(images: ImageSpec) -> list[str]:
+def channel_names(images: ImageSpec) -> list[str]:
     """What the first two channels are called; the field is left out where it is the series'."""
     return [
         NAMES[kind] if field == images.fields[0] else f"{NAMES[kind]} of {field}"
