@@ -124,7 +124,10 @@ def _predict(
             expected="a finite validation figure after at least one epoch",
             instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
         )
-    parts = trainer.predict(module, datamodule=data, ckpt_path=str(best), weights_only=True)
+    # loaded here: given its path, a trainer that averages weights would put the last ones in place
+    # of their mean, which is what was validated and what the checkpoint holds
+    module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    parts = trainer.predict(module, datamodule=data)
     return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
 
 
