@@ -1,0 +1,85 @@
+"""The experiment of candlestick patterns, from bars to predictions, on a small walk of ticks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gafcnn import load_run
+from gafcnn.images import open_store
+from gafcnn.learning import GafModule
+from gafcnn.samples import PATTERNS
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Refuse = Callable[..., str]
+
+WORDS = (
+    "experiment=candlesticks",
+    "market=ticks",
+    "market.days=40",
+    "augmentation.per_class=100",
+    "augmentation.shuffles=1",
+    "augmentation.walks=1",
+    "trainer.max_epochs=2",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+    folder = tmp_path_factory.mktemp("candlesticks")
+    for words in (WORDS, (*WORDS, "model=xgboost_patterns", "model.rounds=5")):
+        done = command(folder, "train.py", *words)
+        assert done.returncode == 0, done.stderr
+    return folder / "outputs" / "candlesticks"
+
+
+def test_networks_and_trees_learn_from_the_same_rows_and_say_what_was_drawn(folder: Path) -> None:
+    counts = [load_run(folder / name).metrics["samples"] for name in ("15m_x10", "xgboost")]
+    assert counts[0] == counts[1]
+    train = counts[0]["train"]
+    assert list(train["drawn"]) == list(PATTERNS)
+    for name in PATTERNS[1:]:
+        assert train["classes"][name] + train["drawn"][name] >= 100
+    assert train["drawn"]["none"] == sum(train["drawn"][name] for name in PATTERNS[1:])
+    assert "drawn" not in counts[0]["val"]
+    # the metrics file is JSON that any reader takes
+    json.loads((folder / "15m_x10" / "metrics.json").read_text())
+
+
+def test_a_run_of_averaged_weights_is_predicted_by_the_model_that_it_keeps(folder: Path) -> None:
+    run = load_run(folder / "15m_x10")
+    store = open_store(folder.parents[1] / "data" / "gaf" / "TICKS_15m_x10")
+    model = run.model()
+    assert isinstance(model, GafModule)
+    val = run.predictions.query("split == 'val'")
+    at = np.searchsorted(store.times, val["time"].to_numpy("datetime64[ns]"))
+    with torch.no_grad():
+        images = torch.from_numpy(np.asarray(store.images[at])).float() * store.scale
+        p = model(images).softmax(dim=1).numpy()
+    told = val[[f"p_{name}" for name in PATTERNS]].to_numpy()
+    np.testing.assert_allclose(told, p, atol=1e-5)
+
+
+def test_the_trees_see_the_numbers_that_the_images_are_made_of(folder: Path) -> None:
+    run = load_run(folder / "xgboost")
+    assert run.metrics["features"] == 10 * len(run.config["images"]["fields"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["label=direction", "monitor=val/loss"], "augmentation is asked for a label that looks ahead"),
+        (["augmentation.block=9000"], "a block of 9000 candles of"),
+        (["augmentation.walks=-1"], "augmentation.walks is -1; expected a whole number of at"),
+        (["images.fields=[bodie]"], "the field 'bodie' is unknown"),
+        (["window.lookback=150min"], "window.lookback"),
+    ],
+)
+def test_what_the_experiment_refuses(refused: Refuse, words: list[str], told: str) -> None:
+    assert told in refused("train", *WORDS, *words)
