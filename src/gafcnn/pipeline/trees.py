@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from gafcnn.learning import Baseline
+from gafcnn.learning import Baseline, class_weights
 from gafcnn.market import Market, indicators
 from gafcnn.pipeline.assembly import load_window, made, plain
 from gafcnn.runs import TREES
@@ -29,8 +29,9 @@ class TreesLearner:
         self._cfg, self._model, self._folder = cfg, plain(cfg.model), folder
 
     def prepare(self, market: Market, samples: LabelledSamples) -> None:
-        """Compute the features of every sample."""
+        """Compute the features of every sample, and what samples of each class count."""
         self._samples = samples
+        self._weights = class_weights(self._model["class_weights"], samples)
         self._features = features_of(self._cfg, market, samples.times)
 
     def learn(self) -> NDArray[np.float64]:
@@ -42,7 +43,7 @@ class TreesLearner:
             rounds=model["rounds"],
             patience=model["patience"],
             seed=self._cfg.seed,
-            weights=model["class_weights"],
+            weights=self._weights,
             **model["trees"],
         )
         self._baseline.save(self._folder / TREES)
