@@ -182,8 +182,9 @@ def _name(
     panel: Axes, name: str, summary: str, across: tuple[str, ...], down: tuple[str, ...]
 ) -> None:
     panel.set_title(name, loc="left", color=INK, fontweight="bold", fontsize=11, pad=20)
-    beside = {"xycoords": "axes fraction", "textcoords": "offset points"}
-    panel.annotate(summary, (0, 1), (0, 5), color=MUTED, fontsize=9, **beside)
+    panel.annotate(
+        summary, (0, 1), (0, 5), "axes fraction", "offset points", color=MUTED, fontsize=9
+    )
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down, rotation=90, va="center")
     quiet(panel)
