@@ -177,7 +177,7 @@ def test_a_member_is_one_window(members: Members) -> None:
     assert error.found == "all holds forecasts of several windows, 15m,30m,60m"
 
 
-@pytest.mark.parametrize("name", ["mean", "label", "time"])
+@pytest.mark.parametrize("name", [*ENSEMBLES, TWO_STAGE, "label", "time"])
 def test_a_member_must_not_hide_another_column(predictions: Make, name: str) -> None:
     with pytest.raises(ConfigError, match=f"^members are named {name}; expected at least one"):
         join({name: predictions()})

@@ -19,6 +19,7 @@ from gafcnn.judging import (
     Drawdown,
     Estimate,
     Figure,
+    MeanRatio,
     Ratio,
     Sharpe,
     Sortino,
@@ -296,3 +297,13 @@ def test_a_figure_rests_on_the_bins_that_hold_something_of_it() -> None:
     assert bins_of_figure(Sharpe(-bars, 365.0), 10) == 2
     assert bins_of_figure(Auc(nowhere, nowhere > 0, bars > 0), 10) == 2
     assert bins_of_figure(Ratio(bars, nowhere), 10) == 0
+    assert bins_of_figure(MeanRatio([bars, bars], [bars, nowhere]), 10) == 2
+
+
+def test_what_rests_on_a_handful_of_bins_is_trusted_to_have_no_distribution() -> None:
+    some, many = np.zeros(100), np.ones(100)
+    some[:9] = 1.0
+    figures = {"some": Ratio(some, some), "many": Ratio(some, many)}
+    trusted = Bootstrap(1, 100, 1, resamples=50).trusted(figures)
+    assert np.isnan(trusted["some"]).all()
+    assert np.isfinite(trusted["many"]).all()

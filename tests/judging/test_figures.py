@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.errors import PredictionsError
-from gafcnn.judging import Auc, Drawdown, Figure, Ratio, Sharpe, Sortino, value_of
+from gafcnn.judging import Auc, Drawdown, Figure, MeanRatio, Ratio, Sharpe, Sortino, value_of
 
 MINUTES = 365 * 24 * 60.0
 NOTHING = np.zeros(3)
@@ -22,6 +22,14 @@ def test_ratios_by_hand() -> None:
     wins, trades = np.array([True, False, True]), np.array([1, 0, 2])
     assert value_of(Ratio(wins, trades)) == pytest.approx(2 / 3)
     assert value_of(Ratio(np.array([0.001, 0.0, -0.004]), trades, 1e4)) == pytest.approx(-10)
+
+
+def test_a_mean_of_ratios_by_hand_leaves_out_a_class_that_is_not_there() -> None:
+    hits = [np.array([1, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 0])]
+    rows = [np.array([1, 1, 1]), np.array([0, 0, 0]), np.array([0, 1, 0])]
+    assert value_of(MeanRatio(hits, rows)) == pytest.approx((2 / 3 + 1) / 2)
+    assert value_of(MeanRatio(hits, rows, scale=2.0)) == pytest.approx(2 / 3 + 1)
+    assert value_of(MeanRatio(hits[1:2], rows[1:2])) is None
 
 
 def test_a_drawdown_by_hand_begins_at_the_equity_before_the_first_bar() -> None:

@@ -22,6 +22,7 @@ from gafcnn.market import (
     interval_of,
     read_bars,
     resample,
+    stretches,
 )
 
 MINUTE = pd.to_timedelta("1min")
@@ -64,6 +65,15 @@ def test_bars_are_float64_by_close_time_in_ns_utc() -> None:
     assert bars.index.name == "close_time"
     assert bars.attrs == {"interval": MINUTE}
     assert (bars.index == frame.index).all()
+
+
+def test_stretches_are_all_bars_cut_at_the_gaps() -> None:
+    bars = _bars(40, missing=[10, 11, 30])
+    parts = [*stretches(bars)]
+    assert [len(part) for part in parts] == [10, 18, 9]
+    pd.testing.assert_frame_equal(pd.concat(parts), bars)
+    assert all(gaps(part).empty for part in parts)
+    assert [len(part) for part in stretches(_bars(7))] == [7]
 
 
 def test_checking_leaves_the_frame_as_it_was() -> None:

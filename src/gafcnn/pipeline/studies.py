@@ -32,6 +32,7 @@ from gafcnn.runs import (
     recorded,
     run_name,
 )
+from gafcnn.samples import DIRECTIONS
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +124,9 @@ def _check_folds(runs: Runs) -> None:
 
 def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     """The configuration of a baseline on the very samples of another run."""
+    of_directions = made(OmegaConf.create(like.config["label"])).classes == DIRECTIONS
     changed = {
-        "model": cfg.baseline,
+        "model": cfg.baseline if of_directions else cfg.pattern_baseline,
         "paths": cfg.paths,
         "seed": 0,
         "overwrite": False,
