@@ -97,3 +97,12 @@ def test_a_picture_does_not_depend_on_the_others() -> None:
         np.testing.assert_array_equal(
             encode(series[n : n + 1], 8, kinds=["markov", "recurrence"])[0], images[n]
         )
+
+
+def test_the_smallest_series_and_images_are_pictures() -> None:
+    kinds = ["markov", "recurrence"]
+    # of a single point nothing is known to follow, and it is apart from nothing
+    np.testing.assert_array_equal(encode([[5.0]], 2, kinds=kinds), np.full((1, 2, 2, 2), -1))
+    # two points a pixel: one of four pairs is seen to follow; their mean is apart from nothing
+    np.testing.assert_array_equal(encode([[1.0, 3.0]], 1, kinds=kinds), [[[[-0.5]], [[-1.0]]]])
+    assert encode([[1.0, 3.0]], np.int64(2), "int8", kinds=kinds).shape == (1, 2, 2, 2)

@@ -67,8 +67,8 @@ def build_store(
     Args:
         folder: Where the store lies, or shall lie.
         bars: Bars indexed by close time.
-        window: When an image shows it.
-        images: What of it, and how.
+        window: The stretch that an image shows.
+        images: What of it an image shows, and how.
         chunk: At most how many images are held in memory at a time.
         progress: Whether to show a progress bar, if there is a terminal.
 
