@@ -124,7 +124,7 @@ def _check_folds(runs: Runs) -> None:
 
 def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     """The configuration of a baseline on the very samples of another run."""
-    of_directions = made(OmegaConf.create(like.config["label"])).classes == DIRECTIONS
+    of_directions = made(OmegaConf.create(like.config).label).classes == DIRECTIONS
     changed = {
         "model": cfg.baseline if of_directions else cfg.pattern_baseline,
         "paths": cfg.paths,
