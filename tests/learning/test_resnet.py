@@ -83,6 +83,18 @@ def test_weights_from_a_path(stand_in: dict[str, torch.Tensor], tmp_path: Path) 
     assert torch.equal(loaded, stand_in["layer4.1.conv2.weight"])
 
 
+def test_weights_for_as_many_channels_are_taken_as_they_are_and_for_others_refused(
+    stand_in: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path, own = tmp_path / "own.pth", torch.randn(64, 16, 7, 7)
+    torch.save(stand_in | {"conv1.weight": own}, path)
+    network = GafResNet18(channels=16)
+    load_pretrained(network, str(path))
+    assert torch.equal(network.state_dict()["conv1.weight"], own)
+    with pytest.raises(LearningError, match="are for images of 16 channels; expected weights for"):
+        load_pretrained(GafResNet18(channels=2), str(path))
+
+
 def test_weights_that_cannot_be_fetched_name_both_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
 
 from gafcnn.errors import LearningError
 
+RGB = 3
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 
@@ -87,7 +88,8 @@ def classifier(features: int, outputs: int) -> nn.Sequential:
 def load_pretrained(network: GafResNet18, weights: str) -> None:
     """Start all stages but the head from ResNet18 weights, in place.
 
-    Every channel of the first convolution starts from the mean over RGB of the pretrained ones.
+    Weights for three channels are of colours: every channel of the first convolution starts from
+    their mean. Weights for as many channels as the network has are taken as they are.
 
     Args:
         network: The network to fill.
@@ -100,8 +102,7 @@ def load_pretrained(network: GafResNet18, weights: str) -> None:
     state = _imagenet() if weights == "imagenet" else _read_state(Path(weights))
     state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     if (first := state.get("conv1.weight")) is not None and first.ndim == 4:
-        channels = network.conv1.in_channels
-        state["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
+        state["conv1.weight"] = _for_channels(first, network.conv1.in_channels, weights)
     wanted = {n: v for n, v in network.state_dict().items() if not n.startswith("fc.")}
     wrong = sorted(set(wanted) ^ set(state)) or [
         name for name, value in wanted.items() if value.shape != state[name].shape
@@ -113,6 +114,21 @@ def load_pretrained(network: GafResNet18, weights: str) -> None:
             instead="set model.weights=imagenet or the path of such a file",
         )
     network.load_state_dict(state, strict=False)
+
+
+def _for_channels(first: Tensor, channels: int, weights: str) -> Tensor:
+    """The first convolution's weights, of shape (64, channels, 7, 7)."""
+    known = first.shape[1]
+    if known == RGB:
+        return first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
+    if known != channels:
+        raise LearningError(
+            f"the weights {weights} are for images of {known} channels",
+            expected=f"weights for {RGB} (colours) or for {channels}, as these images have",
+            instead="take the images.fields and images.kinds that they were trained on, or "
+            "model.weights=imagenet",
+        )
+    return first
 
 
 def _imagenet() -> dict[str, Tensor]:
