@@ -33,6 +33,7 @@ def test_three_rows_by_hand() -> None:
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
     assert found["balanced_accuracy_without_0"] == 1.0
+    assert found["balanced_accuracy_among_patterns"] == 1.0
     assert found["macro_f1"] == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert found["macro_f1_without_0"] == pytest.approx((0 + 1) / 2)
     assert found["log_loss"] == pytest.approx(-np.log([0.7, 0.4, 0.7]).mean())
@@ -63,6 +64,9 @@ def test_scores_are_sklearn_s(n: int, seed: int, there: set[int]) -> None:
     if len(of_pattern := np.setdiff1d(occurring, [0])):
         recalls = metrics.recall_score(label, called, labels=of_pattern, average=None)
         assert found["balanced_accuracy_without_0"] == pytest.approx(np.mean(recalls))
+        forced = p[:, 1:].argmax(axis=1) + 1
+        recalls = metrics.recall_score(label, forced, labels=of_pattern, average=None)
+        assert found["balanced_accuracy_among_patterns"] == pytest.approx(np.mean(recalls))
     matrix = metrics.confusion_matrix(label, called, labels=range(CLASSES))
     assert found["confusion"] == matrix.tolist()
     loss = metrics.log_loss(label, p, labels=range(CLASSES))
@@ -95,6 +99,7 @@ def test_what_cannot_be_computed_is_none_and_not_zero() -> None:
     only_none = score_classes([[0.8, 0.1, 0.1]] * 5, [0] * 5)
     assert only_none["balanced_accuracy"] == 1.0
     assert only_none["balanced_accuracy_without_0"] is None
+    assert only_none["balanced_accuracy_among_patterns"] is None
     assert only_none["macro_f1_without_0"] is None
 
 

@@ -81,7 +81,7 @@ def test_tables_hold_every_number_in_full(folder: Path, judgement: dict[str, Any
         (name, str(n)) for name, n in judgement["classes"].items()
     ]
     assert classes[2]["recall_low"] == ""
-    assert len(table_of(folder, "pairs")) == 18
+    assert len(table_of(folder, "pairs")) == 21
 
 
 def test_each_model_has_its_matrix(folder: Path) -> None:

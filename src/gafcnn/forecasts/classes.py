@@ -2,7 +2,7 @@
 
 The class called is the one of the highest probability, the first of them among equals. Class 0 is
 the absence of any pattern, and by far the most frequent: figures "without 0" leave its rows, or its
-own share, out of a mean, while every class may still be called.
+own share, out of a mean, while every class may still be called; "among patterns" class 0 may not.
 
 A score that cannot be computed is None (null in JSON), never 0.
 """
@@ -47,6 +47,8 @@ class ClassScore(TypedDict):
     """Mean recall over the classes that occur (Brodersen et al., ICPR, 2010)."""
     balanced_accuracy_without_0: float | None
     """Mean recall over the classes that occur, but class 0: over rows of a pattern alone."""
+    balanced_accuracy_among_patterns: float | None
+    """The same, where a pattern is called in any case: the most probable of all but class 0."""
     macro_f1: float | None
     """Mean F1 over the classes that occur or are called."""
     macro_f1_without_0: float | None
@@ -76,11 +78,13 @@ def score_classes(p: ArrayLike, label: ArrayLike) -> ClassScore:
     n, hits = int(counts.sum()), counts.diagonal()
     of_class, called = counts.sum(axis=1), counts.sum(axis=0)
     recall, f1 = mean_of_ratios(hits, of_class), mean_of_ratios(2 * hits, of_class + called)
+    forced = confusion(given[:, 1:].argmax(axis=1) + 1, true, given.shape[1]).diagonal()
     return ClassScore(
         n=n,
         accuracy=_share(hits.sum(), n),
         balanced_accuracy=_known(recall),
         balanced_accuracy_without_0=_known(mean_of_ratios(hits[1:], of_class[1:])),
+        balanced_accuracy_among_patterns=_known(mean_of_ratios(forced[1:], of_class[1:])),
         macro_f1=_known(f1),
         macro_f1_without_0=_known(mean_of_ratios(2 * hits[1:], (of_class + called)[1:])),
         log_loss=float(surprise(given, true).mean()) if n else None,

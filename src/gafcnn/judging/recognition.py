@@ -30,6 +30,7 @@ RECOGNISED = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "balanced_accuracy_without_0": "balanced accuracy on patterns",
+    "balanced_accuracy_among_patterns": "balanced accuracy among patterns",
     "macro_f1": "macro-F1",
     "macro_f1_without_0": "macro-F1 of patterns",
     "log_loss": "log loss",
@@ -213,12 +214,15 @@ def _figures(
     said = [study.on_bars(called == k) for k in numbers]
     hits = [one & other for one, other in zip(of_class, said, strict=True)]
     both = [one.astype(np.int8) + other for one, other in zip(of_class, said, strict=True)]
+    forced = study.p(model)[:, 1:].argmax(axis=1) + 1
+    among = [study.on_bars((forced == k) & (study.label == k)) for k in numbers]
     right = study.on_bars(called == study.label)
     loss = study.on_bars(surprise(study.p(model), study.label))
     whole: dict[str | tuple[int, str], Figure] = {
         "accuracy": Ratio(right, every),
         "balanced_accuracy": MeanRatio(hits, of_class),
         "balanced_accuracy_without_0": MeanRatio(hits[1:], of_class[1:]),
+        "balanced_accuracy_among_patterns": MeanRatio(among[1:], of_class[1:]),
         "macro_f1": MeanRatio(hits, both, scale=2.0),
         "macro_f1_without_0": MeanRatio(hits[1:], both[1:], scale=2.0),
         "log_loss": Ratio(loss, every),
@@ -235,7 +239,8 @@ def _rests_on(study: Recognition, called: NDArray[np.int64], figure: str | tuple
     if isinstance(figure, tuple):
         number, name = figure
         return int((called == number).sum()) if name == "precision" else int(study.counts[number])
-    return int(study.counts[1:].sum() if figure.endswith("_without_0") else study.counts.sum())
+    of_patterns = figure.endswith(("_without_0", "_among_patterns"))
+    return int(study.counts[1:].sum() if of_patterns else study.counts.sum())
 
 
 def _class_row(

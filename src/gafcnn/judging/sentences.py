@@ -41,7 +41,9 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
     found = [
         f"{headline} tells the {len(there)} classes of {rows['labelled']:,} test bars{left_out} "
         f"apart with a balanced accuracy of {_shown(balanced, '.1%')}: {chance}.",
-        f"Over the patterns alone it is {_shown(figures['balanced_accuracy_without_0'], '.1%')}; "
+        f"Over the patterns alone it is {_shown(figures['balanced_accuracy_without_0'], '.1%')}, "
+        "and where one of them is called in any case "
+        f"{_shown(figures['balanced_accuracy_among_patterns'], '.1%')}; "
         f"of all bars {_shown(figures['accuracy'], '.1%')} are called right, where always saying "
         f"{most} is right in {counts[most] / rows['labelled']:.1%}.",
     ]

@@ -67,7 +67,8 @@ FIGURES: Mapping[str, Form] = {
     **dict.fromkeys(
         ("accuracy", "win_rate_gross", "win_rate_net", "win_rate", "majority"), percent
     ),
-    **dict.fromkeys(("balanced_accuracy_without_0", "macro_f1", "macro_f1_without_0"), percent),
+    **dict.fromkeys(("balanced_accuracy_without_0", "balanced_accuracy_among_patterns"), percent),
+    **dict.fromkeys(("macro_f1", "macro_f1_without_0"), percent),
     **dict.fromkeys(("precision", "recall", "f1"), percent),
     **dict.fromkeys(("coverage", "exposure", "calibration_error", "deflated_sharpe"), percent),
     **dict.fromkeys(("auc", "log_loss", "brier", "threshold", "p_value"), fine),

@@ -84,6 +84,7 @@ _HEADS = {
     "accuracy": "\naccuracy",
     "balanced_accuracy": "balanced\naccuracy",
     "balanced_accuracy_without_0": "\non patterns",
+    "balanced_accuracy_among_patterns": "among\npatterns",
     "macro_f1": "\nmacro-F1",
     "macro_f1_without_0": "\nof patterns",
     "log_loss": "\nlog loss",
