@@ -17,7 +17,7 @@ from gafcnn.files import write_json
 from gafcnn.forecasts import TWO_STAGE, average_seeds, write_predictions
 from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market, fingerprint, interval_of
-from gafcnn.pipeline.assembly import load_market, made
+from gafcnn.pipeline.assembly import load_market, made, plain
 from gafcnn.pipeline.training import train
 from gafcnn.report import show
 from gafcnn.runs import (
@@ -123,10 +123,11 @@ def _check_folds(runs: Runs) -> None:
 
 
 def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
-    """The configuration of a baseline on the very samples of another run."""
+    """The configuration of a baseline on the very samples of another run, weighed alike."""
     of_directions = made(OmegaConf.create(like.config).label).classes == DIRECTIONS
+    model = plain(cfg.baseline if of_directions else cfg.pattern_baseline)
     changed = {
-        "model": cfg.baseline if of_directions else cfg.pattern_baseline,
+        "model": model | {"class_weights": like.config["model"].get("class_weights")},
         "paths": cfg.paths,
         "seed": 0,
         "overwrite": False,
