@@ -23,7 +23,7 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
     [
         (["windw=30m"], "there is no key windw; expected one that conf/train.yaml has; did you"),
         (["model.lrr=1"], "did you mean model.lr?"),
-        (["window=99m"], "window has no option 99m; expected one of 15m, 15m_x64, 30m"),
+        (["window=99m"], "window has no option 99m; expected one of 15m, 15m_x10, 15m_x64, 30m"),
         (["model.lr=1e-3,1e-4"], "add -m in front for a sweep"),
         (["study=../elsewhere"], "study=../elsewhere; expected letters, digits"),
         (["seed=-1"], "seed=-1; expected a whole number, 0 or more"),
@@ -31,7 +31,10 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         (["model.lr=0"], "model.lr=0; expected a number above 0"),
         (["images.size=0"], "the image size is 0; expected a whole number of pixels"),
         (["images.size=abc"], "the image size is 'abc'; expected a whole number of pixels"),
-        (["images.size=7"], "images.size=7 cannot be halved three times; expected at least 8"),
+        (
+            ["images.size=7"],
+            "images.size=7 is too small for small_cnn's strides of [2, 2, 2] with a kernel",
+        ),
         (["model=resnet18"], "images.size=16 leaves nothing after ResNet18's five halvings"),
         (["images.fields=[bodi]"], "the field 'bodi' is unknown; expected a list of open, high"),
         (["images.fields=[bodi]"], "range_to_mean_range, gap_to_mean_range"),
