@@ -74,11 +74,15 @@ def test_intervals_are_those_of_resampled_rows(study: Recognition, judged: dict[
         assert (told["low"], told["high"]) == (pytest.approx(low), pytest.approx(high)), figure
 
 
-def test_a_class_of_a_few_bars_has_its_count_and_no_interval(judged: dict[str, Any]) -> None:
+def test_a_class_of_a_few_bars_has_its_count_and_an_exact_interval(judged: dict[str, Any]) -> None:
     rows = {row["class"]: row for row in judged["per_class"] if row["model"] == "mean"}
     assert rows["hammer"]["n"] == rows["hammer"]["recall"]["n"] == 3
     assert rows["hammer"]["recall"]["value"] is not None
-    assert rows["hammer"]["recall"]["low"] is None
+    # three hits of three leave 0.025 ** (1 / 3) possible, by hand
+    recall = rows["hammer"]["recall"]
+    assert (recall["value"], recall["high"]) == (1.0, 1.0)
+    assert recall["low"] == pytest.approx(0.025 ** (1 / 3))
+    assert rows["hammer"]["f1"]["low"] is None
     star = rows["star"]["recall"]
     assert star["low"] < star["value"] < star["high"]
     assert rows["star"]["precision"]["n"] == rows["star"]["called"]
@@ -165,11 +169,13 @@ def test_folds_are_told_one_by_one_and_pooled(recognition_of: Make) -> None:
     assert sum(of_mean) == judged["models"]["mean"]["accuracy"]["n"]
 
 
-def test_the_verdict_says_what_was_found_in_three_sentences(judged: dict[str, Any]) -> None:
-    first, second, third = of_recognition(judged, "mean", "xgboost")
+def test_the_verdict_says_what_was_found_in_four_sentences(judged: dict[str, Any]) -> None:
+    first, second, rarest, third = of_recognition(judged, "mean", "xgboost")
     assert first.startswith("mean tells the 3 classes of 392 test bars (8 of several patterns left")
     assert first.endswith(": better than chance.")
     assert "where always saying none is right in 78.8%" in second
+    assert rarest.startswith("The rarest class is hammer, 3 test bars: one of them more or less is")
+    assert rarest.endswith("is 11 points of balanced accuracy.")
     assert third.startswith("mean has a higher balanced accuracy than xgboost (+")
     assert third.endswith("percentage points).")
 
@@ -180,13 +186,13 @@ def test_the_verdict_on_no_skill_is_luck(recognition_of: Make) -> None:
     told = of_recognition(judged, "15m", "xgboost")
     assert "not to be told apart from luck" in told[0]
     assert "left out" not in told[0]
-    assert "not to be told apart by balanced accuracy" in told[2]
+    assert "not to be told apart by balanced accuracy" in told[3]
 
 
 def test_the_baseline_alone_is_compared_with_nothing(recognition_of: Make) -> None:
     judged = judge_recognition(recognition_of(models={"xgboost": 1.0}), resamples=0)
     assert judged["pairs"] == []
-    assert len(of_recognition(judged, "xgboost", "xgboost")) == 2
+    assert len(of_recognition(judged, "xgboost", "xgboost")) == 3
 
 
 def test_test_rows_without_a_label_are_refused(study: Recognition) -> None:

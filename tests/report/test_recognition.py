@@ -80,7 +80,7 @@ def test_tables_hold_every_number_in_full(folder: Path, judgement: dict[str, Any
     assert [(row["class"], row["n"]) for row in classes[:3]] == [
         (name, str(n)) for name, n in judgement["classes"].items()
     ]
-    assert classes[2]["recall_low"] == ""
+    assert float(classes[2]["recall_low"]) < float(classes[2]["recall"])
     assert len(table_of(folder, "pairs")) == 21
 
 

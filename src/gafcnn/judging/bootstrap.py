@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import methodcaller
 from typing import Any, TypeVar
 
 import numpy as np
 from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
 
 from gafcnn.errors import ConfigError
@@ -163,6 +164,18 @@ def estimate(figure: Figure, distribution: Floats, n: int, level: float = 0.95) 
         are undefined.
     """
     return _estimate(value_of(figure), distribution, n, level)
+
+
+def exact(share: Estimate, level: float = 0.95) -> Estimate:
+    """The share with the interval of Clopper and Pearson, Biometrika, 1934, of independent rows.
+
+    Where all rows agree, every resample says the same, and a percentile interval would be a point:
+    this one tells what so many rows without a miss, or without a hit, leave possible.
+    """
+    if share.value is None or not share.n:
+        return share
+    found = binomtest(round(share.value * share.n), share.n).proportion_ci(level, method="exact")
+    return replace(share, low=float(found.low), high=float(found.high))
 
 
 def difference(

@@ -19,7 +19,14 @@ from gafcnn.durations import spelled
 from gafcnn.errors import PredictionsError
 from gafcnn.forecasts import probabilities, score_classes
 from gafcnn.forecasts.classes import surprise
-from gafcnn.judging.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
+from gafcnn.judging.bootstrap import (
+    Bootstrap,
+    Estimate,
+    block_length,
+    difference,
+    estimate,
+    exact,
+)
 from gafcnn.judging.figures import Figure, Floats, MeanRatio, Ratio
 from gafcnn.judging.ground import folds_of, parts_of
 from gafcnn.judging.pairs import Pair, finding
@@ -164,6 +171,8 @@ def judge_recognition(
         key: estimate(figure, drawn[key], _rests_on(study, called[key[0]], key[1]))
         for key, figure in figures.items()
     }
+    if resamples:
+        found |= {key: exact(found[key]) for key in figures if _all_agree(key[1], found[key])}
     no_skill = score_classes(
         np.tile(study.counts / study.counts.sum(), (len(study.label), 1)), study.label
     )
@@ -241,6 +250,12 @@ def _rests_on(study: Recognition, called: NDArray[np.int64], figure: str | tuple
         return int((called == number).sum()) if name == "precision" else int(study.counts[number])
     of_patterns = figure.endswith(("_without_0", "_among_patterns"))
     return int(study.counts[1:].sum() if of_patterns else study.counts.sum())
+
+
+def _all_agree(figure: str | tuple[int, str], of: Estimate) -> bool:
+    """Whether a share of a class's bars has an interval of no length, or rests on too few."""
+    is_share = isinstance(figure, tuple) and figure[1] in ("precision", "recall")
+    return is_share and (of.low is None or of.value in (0.0, 1.0))
 
 
 def _class_row(

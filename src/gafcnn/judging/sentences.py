@@ -47,6 +47,11 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
         f"of all bars {_shown(figures['accuracy'], '.1%')} are called right, where always saying "
         f"{most} is right in {counts[most] / rows['labelled']:.1%}.",
     ]
+    rarest = min(there, key=lambda name: counts[name])
+    found.append(
+        f"The rarest class is {rarest}, {counts[rarest]:,} test bars: one of them more or less is "
+        f"{100 / counts[rarest] / len(there):.2g} points of balanced accuracy."
+    )
     for pair in judged["pairs"]:
         if (pair["a"], pair["b"], pair["figure"]) == (headline, baseline, "balanced_accuracy"):
             points = {end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}

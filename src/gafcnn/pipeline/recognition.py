@@ -50,10 +50,8 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
     """
     classes, baseline = classes_asked(runs), baseline_of(runs)
     windows = [name for name, found in runs.items() if not found[0].is_baseline]
-    joined, models = (
-        join({name: member_of(name, found) for name, found in runs.items()}),
-        [*windows],
-    )
+    joined = join({name: member_of(name, found) for name, found in runs.items()})
+    models = [*windows]
     if len(windows) > 1:
         joined = mean_of_classes(joined, windows, classes)
         models.append(ENSEMBLE)
