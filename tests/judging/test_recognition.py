@@ -94,7 +94,7 @@ def test_a_class_that_does_not_occur_is_none_and_not_zero(recognition_of: Make) 
     assert row["recall"]["value"] is None
     assert judged["models"]["mean"]["accuracy"]["low"] is None
     told = of_recognition(judged, "mean", "xgboost")[0]
-    assert "tells the 2 classes of 392 test bars" in told
+    assert "tells the 2 classes that occur on 392 test bars" in told
 
 
 def test_differences_are_paired_and_against_the_baseline(judged: dict[str, Any]) -> None:
@@ -170,7 +170,9 @@ def test_folds_are_told_one_by_one_and_pooled(recognition_of: Make) -> None:
 
 def test_the_verdict_says_what_was_found_in_four_sentences(judged: dict[str, Any]) -> None:
     first, second, rarest, third = of_recognition(judged, "mean", "xgboost")
-    assert first.startswith("mean tells the 3 classes of 392 test bars (8 of several patterns left")
+    assert first.startswith(
+        "mean tells the 3 classes that occur on 392 test bars (8 of several patt"
+    )
     assert first.endswith(": better than chance.")
     assert "where always saying none is right in 78.8%" in second
     assert rarest.startswith("The rarest class is hammer, 3 test bars: one of them more or less is")

@@ -7,11 +7,18 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from sklearn import metrics
 
 from gafcnn.images import ImageStore
-from gafcnn.learning import EpochSeed, GafDataModule, GafModule, StopWhereStopped, Throughput
+from gafcnn.learning import (
+    AveragedWeights,
+    EpochSeed,
+    GafDataModule,
+    GafModule,
+    StopWhereStopped,
+    Throughput,
+)
 from gafcnn.samples import LabelledSamples
 
 SMALL = {"name": "small_cnn", "channels": 2, "outputs": 1, "size": 16, "width": 4}
@@ -85,19 +92,20 @@ def test_averaged_weights_are_those_that_a_checkpoint_holds_and_a_resumed_traini
             self.seen.append(pl_module.state_dict()["network.head.2.weight"].clone())
 
     keep = Keep()
-    averaging = EMAWeightAveraging(decay=0.9)
+    averaging = AveragedWeights(decay=0.9)
     _, undisturbed = fit(tmp_path / "a", store, samples, 3, [averaging, keep])
     by_hand = keep.seen[0]
-    for weight in keep.seen[1:]:
-        by_hand = 0.9 * by_hand + 0.1 * weight
+    for step, weight in enumerate(keep.seen[1:], start=1):
+        kept = min(0.9, (1 + step) / (10 + step))
+        by_hand = kept * by_hand + (1 - kept) * weight
     ended = undisturbed.state_dict()["network.head.2.weight"]
     assert torch.allclose(ended, by_hand, atol=1e-6)
     assert not torch.allclose(ended, keep.seen[-1], atol=1e-4)
 
     last = str(tmp_path / "b" / "last.ckpt")
-    fit(tmp_path / "b", store, samples, 2, [EMAWeightAveraging(decay=0.9)])
+    fit(tmp_path / "b", store, samples, 2, [AveragedWeights(decay=0.9)])
     _, resumed = fit(
-        tmp_path / "b", store, samples, 3, [EMAWeightAveraging(decay=0.9)], ckpt_path=last
+        tmp_path / "b", store, samples, 3, [AveragedWeights(decay=0.9)], ckpt_path=last
     )
     loaded = GafModule.load_from_checkpoint(last, weights_only=True)
     for other in (resumed, loaded):

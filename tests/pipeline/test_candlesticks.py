@@ -74,7 +74,10 @@ def test_the_trees_see_the_numbers_that_the_images_are_made_of(folder: Path) -> 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["label=direction", "monitor=val/loss"], "augmentation is asked for a label that"),
+        (
+            ["label=direction", "monitor=val/loss", "model.class_weights=null"],
+            "augmentation is asked for a label that",
+        ),
         (["augmentation.block=9000"], "a block of 9000 candles of"),
         (["augmentation.walks=-1"], "augmentation.walks is -1; expected a whole number of at"),
         (["images.fields=[bodie]"], "the field 'bodie' is unknown"),

@@ -209,7 +209,11 @@ def judge_recognition(
         "pairs": _compared(study, figures, drawn),
         "folds": [row for name in study.models for row in _folds(study, name)],
         "targets": [
-            pattern_target(found[study.headline, "accuracy"], no_skill["accuracy"], study.headline)
+            pattern_target(
+                found[study.headline, "balanced_accuracy"],
+                int(np.count_nonzero(study.counts)),
+                study.headline,
+            )
         ],
     }
 

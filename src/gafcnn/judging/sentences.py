@@ -39,7 +39,7 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
     chance = _against(balanced, 1 / len(there), "better than chance", "worse than chance")
     most = max(counts, key=lambda name: counts[name])
     found = [
-        f"{headline} tells the {len(there)} classes of {rows['labelled']:,} test bars{left_out} "
+        f"{headline} tells the {len(there)} classes that occur on {rows['labelled']:,} test bars{left_out} "
         f"apart with a balanced accuracy of {_shown(balanced, '.1%')}: {chance}.",
         f"Over the patterns alone it is {_shown(figures['balanced_accuracy_without_0'], '.1%')}, "
         "and where one of them is called in any case "
@@ -52,11 +52,20 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
         f"The rarest class is {rarest}, {counts[rarest]:,} test bars: one of them more or less is "
         f"{100 / counts[rarest] / len(there):.2g} points of balanced accuracy."
     )
+    if whole := [row["class"] for row in judged["per_class"] if _missed_none(row, headline)]:
+        found.append(
+            f"No bar of {', '.join(whole)} was missed, and so none is in any resample: as far as "
+            "they go, the intervals of means are too narrow."
+        )
     for pair in judged["pairs"]:
         if (pair["a"], pair["b"], pair["figure"]) == (headline, baseline, "balanced_accuracy"):
             points = {end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}
             found.append(f"{pair['finding']} ({_shown(points, '+.1f')} percentage points).")
     return found
+
+
+def _missed_none(row: Mapping[str, Any], headline: str) -> bool:
+    return row["model"] == headline and row["recall"]["value"] == 1.0
 
 
 def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:

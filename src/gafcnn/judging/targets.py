@@ -121,17 +121,20 @@ def targets(
     return rows
 
 
-def pattern_target(accuracy: Estimate, majority: float | None, model: str) -> dict[str, Any]:
+def pattern_target(balanced: Estimate, classes: int, model: str) -> dict[str, Any]:
     """The one target that a study of patterns can meet, as a row like those of `targets`.
 
+    The accuracies that it comes from are of as many samples of each class (Chen and Tsai,
+    Financial Innovation, 2020): at the frequencies of a market they are the balanced accuracy.
+
     Args:
-        accuracy: Of the model that the verdict speaks of.
-        majority: The accuracy of always calling the most frequent class, which is luck.
+        balanced: The balanced accuracy of the model that the verdict speaks of.
+        classes: How many classes occur: calling one of them always is right in one part of these.
         model: The name of that model.
     """
     target = next(target for target in TARGETS if target.target == PATTERNS)
-    measured = replace(target, figure="accuracy", luck=majority or 0.0)
-    return _row(measured, {"accuracy": accuracy}, {}, model)
+    measured = replace(target, figure="balanced_accuracy", luck=1 / classes)
+    return _row(measured, {"balanced_accuracy": balanced}, {}, model)
 
 
 def _row(

@@ -1,7 +1,7 @@
 """Learning: networks, batches, training rules. The only room that knows torch."""
 
 from gafcnn.learning.baseline import Baseline
-from gafcnn.learning.callbacks import EpochSeed, StopWhereStopped, Throughput
+from gafcnn.learning.callbacks import AveragedWeights, EpochSeed, StopWhereStopped, Throughput
 from gafcnn.learning.datamodule import GafDataModule
 from gafcnn.learning.dataset import EpochBatches, Extra, GafDataset
 from gafcnn.learning.module import GafModule
@@ -13,6 +13,7 @@ from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
 __all__ = [
     "NETWORKS",
+    "AveragedWeights",
     "Baseline",
     "ClassWeights",
     "EpochBatches",

@@ -9,7 +9,8 @@ import lightning
 import numpy as np
 import torch
 from lightning import Callback
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from torch import Tensor
 
 
 class EpochSeed(Callback):
@@ -50,6 +51,26 @@ class StopWhereStopped(Callback):
         stopping = [c for c in trainer.early_stopping_callbacks if isinstance(c, EarlyStopping)]
         if any(callback.wait_count >= callback.patience for callback in stopping):
             trainer.should_stop = True
+
+
+class AveragedWeights(WeightAveraging):
+    """Validate, keep and use the running mean of the network's weights, not their last values.
+
+    After n steps the mean keeps `min(decay, (1 + n) / (10 + n))` of itself, so that it follows at
+    first and a short training is not a mean over its random start (Polyak and Juditsky, 1992, on
+    averaging; the ramp is TensorFlow's `ExponentialMovingAverage`).
+
+    Args:
+        decay: What the mean keeps of itself at a step, in the long run; from 0 up to, but not
+            including, 1. With 0.998 it looks back some 500 steps.
+    """
+
+    def __init__(self, decay: float = 0.998) -> None:
+        def mean(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            keep = min(decay, (1 + int(steps)) / (10 + int(steps)))
+            return average + (1 - keep) * (current - average)
+
+        super().__init__(avg_fn=mean)
 
 
 class Throughput(Callback):

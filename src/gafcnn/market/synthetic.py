@@ -58,7 +58,7 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
         raise ConfigError(
             f"a block of {block} candles of {len(bars)} bars",
             expected="at least two candles, and no more than there are bars",
-            instead="set augmentation.block to 200, say, or give more bars",
+            instead=f"set augmentation.block to {max(2, len(bars) // 4)}, say, or give more bars",
         )
     opened, high, low, close = _units(bars)
     before = np.concatenate([opened[:1], close[:-1]])

@@ -85,7 +85,7 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
         raise ConfigError(
             f"window {window.name} has {points} points over bars of {spelled(interval)}",
             expected=f"{LEAST_POINTS} or more",
-            instead="take a window of coarser steps, such as window=30m_x64, or finer bars",
+            instead="take a window of coarser steps, such as window=15m_x10, or finer bars",
         )
     return window
 

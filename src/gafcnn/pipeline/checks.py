@@ -126,6 +126,10 @@ def _number(above: float, *, or_equal: bool = False) -> Callable[[Any], bool]:
     return right
 
 
+def _share(value: Any) -> bool:
+    return _number(0, or_equal=True)(value) and value < 1
+
+
 def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or right(value)
 
@@ -151,6 +155,8 @@ _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("model.batch_size", _whole(2), "a whole number, 2 or more"),
     ("model.network.width", _absent_or(_whole(1)), "a whole number, 1 or more"),
     ("trainer.max_epochs", _whole(1), "a whole number, 1 or more"),
+    ("model.network.dropout", _absent_or(_share), "a share of at least 0 and less than 1"),
+    ("callbacks.averaged.decay", _absent_or(_share), "a share of at least 0 and less than 1"),
     ("callbacks.early_stopping.patience", _absent_or(_whole(0)), "a whole number, 0 or more"),
     ("callbacks.best", bool, "a checkpoint callback: the run is predicted by its best epoch"),
     ("callbacks.last", bool, "a checkpoint callback: a killed run goes on from its last epoch"),

@@ -210,7 +210,8 @@ def member_of(name: str, runs: Sequence[Run]) -> pd.DataFrame:
         differing = [
             difference
             for difference in differences(first.config, run.config)
-            if not difference.startswith(("seed:", "split.fold:"))
+            # what follows the seed (augmentation.seed) is the seed
+            if not difference.startswith(("seed:", "split.fold:", "augmentation.seed:"))
         ]
         if differing:
             raise RunError(

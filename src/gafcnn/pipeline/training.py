@@ -204,7 +204,9 @@ def _scored(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, An
         return {**score_rows(val, "p_up")}
     labelled = val.dropna(subset=["label"])
     p = labelled[[probability_column(name) for name in classes]]
-    return {"labelled": score_classes(p, labelled["label"])}
+    score = score_classes(p, labelled["label"])
+    by_name = dict(zip(classes, score["classes"], strict=True))
+    return {"labelled": {**score, "classes": by_name}}
 
 
 def _counts(samples: LabelledSamples, part: Part) -> dict[str, Any]:
@@ -223,7 +225,7 @@ def _tell_of_classes(samples: LabelledSamples, more: NDArray[np.int64]) -> None:
     left_out = len(samples.part("train")) - len(samples.labelled("train"))
     log.info("%s training samples of more than one pattern are left out", f"{left_out:,}")
     if more.any():
-        drawn = (f"{n:,} {name}" for name, n in zip(samples.classes, more, strict=True))
+        drawn = (f"{n:,} {name}" for name, n in zip(samples.classes, more, strict=True) if n)
         log.info("%s further ones are drawn: %s", f"{more.sum():,}", ", ".join(drawn))
     counts = samples.counts("train") + more
     if absent := [name for name, n in zip(samples.classes, counts, strict=True) if not n]:
