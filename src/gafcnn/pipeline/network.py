@@ -22,6 +22,7 @@ from gafcnn.learning import (
     Extra,
     GafDataModule,
     GafModule,
+    ImageSource,
     StopWhereStopped,
     Throughput,
     class_weights,
@@ -63,9 +64,9 @@ class NetworkLearner:
         counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
         asked = plain(cfg.model)["class_weights"]
         self._module.weigh(class_weights(asked, samples.classes, counts))
-        store = load_images(cfg, market)
-        extra = _images_of(cfg, market, drawn) if drawn else None
-        self._data = GafDataModule(store, samples, cfg.model.batch_size, cfg.seed, extra=extra)
+        source = load_images(cfg, market)
+        extra = _extra(cfg, market, drawn, source) if drawn else None
+        self._data = GafDataModule(source, samples, cfg.model.batch_size, cfg.seed, extra=extra)
         _quiet_lightning()
         more = [EpochSeed(self._cfg.seed), StopWhereStopped(), self._throughput]
         self._trainer = new_trainer(self._cfg, self._folder, more)
@@ -88,13 +89,11 @@ class NetworkLearner:
         }
 
 
-def _images_of(cfg: DictConfig, market: Market, drawn: Sequence[Drawn]) -> Extra:
-    """The images of samples that are in no store, in memory."""
-    window, spec = load_window(cfg, market), load_spec(cfg)
-    images = [
-        spec.encode(WindowReader(part.bars, window, spec.fields)(part.rows)) for part in drawn
-    ]
-    return Extra(np.concatenate(images), np.concatenate([part.label for part in drawn]))
+def _extra(cfg: DictConfig, market: Market, drawn: Sequence[Drawn], source: ImageSource) -> Extra:
+    """Samples that are in no store, kept in memory as the source keeps them."""
+    window, fields = load_window(cfg, market), load_spec(cfg).fields
+    kept = [source.kept(WindowReader(part.bars, window, fields)(part.rows)) for part in drawn]
+    return Extra(np.concatenate(kept), np.concatenate([part.label for part in drawn]))
 
 
 def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:

@@ -179,10 +179,10 @@ class WindowReader:
         return np.stack([series[where] for series in self._series], axis=1)
 
     @property
-    def values(self) -> NDArray[np.float64]:
+    def bar_values(self) -> NDArray[np.float64]:
         """The fields at every bar: ndarray of shape (n_bars, fields), NaN where bars are too few.
 
-        The series of the window at row `i` is `values[i + offsets]`, transposed.
+        The series of the window at row `i` is `bar_values[i + offsets]`, transposed.
         """
         return np.stack(self._series, axis=1)
 
