@@ -283,7 +283,8 @@ def test_a_store_without_metadata_is_not_finished(store: Path) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(store)
     assert str(caught.value) == (
-        f"{store} holds no finished store of images; expected metadata.json, which is written last; "
+        f"{store} holds no finished store of images; "
+        "expected metadata.json, which is written last; "
         "run python prepare.py, which writes the store or goes on where it was stopped."
     )
 

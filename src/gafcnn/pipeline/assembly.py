@@ -112,9 +112,9 @@ def load_spec(cfg: DictConfig) -> ImageSpec:
         ImagesError, SamplesError: They cannot be.
     """
     options = plain(cfg.images)
-    stored = options.pop(STORED, True)  # a run may be older than the option
+    on_the_fly = options.pop(STORED, None) is False  # a run may be older than the option
     images = ImageSpec(**options)
-    if not stored:
+    if on_the_fly:
         images.check_on_the_fly()
     return images
 
@@ -128,7 +128,7 @@ def load_images(cfg: DictConfig, market: Market) -> ImageSource:
     """
     window, images = load_window(cfg, market), load_spec(cfg)
     name = f"{market.symbol}_{window.name}"
-    if cfg.images[STORED]:
+    if cfg.images.get(STORED) is not False:
         return StoredImages(
             build_store(Path(cfg.paths.data, "gaf", name), market.bars, window, images)
         )

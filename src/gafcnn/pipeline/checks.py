@@ -132,7 +132,7 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 _RULES: tuple[Rule, ...] = (
     ("seed", _whole(0), "a whole number, 0 or more"),
-    (f"images.{STORED}", lambda value: isinstance(value, bool), "true or false"),
+    (f"images.{STORED}", _absent_or(lambda value: isinstance(value, bool)), "true or false"),
 )
 _RULES_OF_EVALUATION: tuple[Rule, ...] = (
     (
