@@ -135,7 +135,8 @@ class ImagesOnTheFly:
         """The outer products, rounded as they would be stored, and scaled."""
         images = _outer_products(sent, self._spec.kinds)
         if self._spec.scale != 1:
-            images.round_()  # to even, as numpy rounds
+            # to even, as numpy rounds; + 0 makes of -0 the 0 that a whole number would be
+            return _scaled(images.round_().add_(0.0), self._spec)
         return _scaled(images.to(getattr(torch, self._spec.dtype)), self._spec)
 
 
