@@ -283,7 +283,8 @@ def test_a_store_without_metadata_is_not_finished(store: Path) -> None:
     with pytest.raises(StoreError) as caught:
         open_store(store)
     assert str(caught.value) == (
-        f"{store} holds no finished image store; expected metadata.json, which is written last; "
+        f"{store} holds no finished store of images; "
+        "expected metadata.json, which is written last; "
         "run python prepare.py, which writes the store or goes on where it was stopped."
     )
 
@@ -336,7 +337,7 @@ def test_the_old_store_stands_until_the_new_one_is_on_disk(
             assert held >= contents(old).items() or held >= contents(whole).items()
         else:
             assert recorded(folder) == 4
-            with pytest.raises(StoreError, match="holds no finished image store"):
+            with pytest.raises(StoreError, match="holds no finished store of images"):
                 open_store(folder)
 
 

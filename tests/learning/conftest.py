@@ -4,8 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.images import ImageSpec, ImageStore, build_store
-from gafcnn.samples import Chronological, Direction, LabelledSamples, Window
+from gafcnn.images import ImageSpec, ImageStore, build_series, build_store
+from gafcnn.learning import ImagesOnTheFly, StoredImages
+from gafcnn.samples import (
+    Chronological,
+    Direction,
+    LabelledSamples,
+    Window,
+    WindowReader,
+    decision_rows,
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +41,18 @@ def store(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Image
     """16-pixel images of 15 minutes."""
     folder = tmp_path_factory.mktemp("store") / "RANDOM_15m"
     return build_store(folder, bars, Window("15m", "15min"), ImageSpec(16), progress=False)
+
+
+@pytest.fixture(scope="session")
+def stored(store: ImageStore) -> StoredImages:
+    """The images of the store."""
+    return StoredImages(store)
+
+
+@pytest.fixture(scope="session")
+def on_the_fly(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> ImagesOnTheFly:
+    """The same images, of series."""
+    window = Window("15m", "15min")
+    series = build_series(tmp_path_factory.mktemp("series"), bars, window, progress=False)
+    rows = decision_rows(bars, window.lookback)
+    return ImagesOnTheFly(series, rows, WindowReader(bars, window).offsets, ImageSpec(16))

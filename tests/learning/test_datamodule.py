@@ -10,13 +10,13 @@ import torch
 
 from gafcnn.errors import LeakError, LearningError, StoreError
 from gafcnn.images import ImageSpec, ImageStore, build_store
-from gafcnn.learning import GafDataModule
+from gafcnn.learning import GafDataModule, ImagesOnTheFly, ImageSource, StoredImages
 from gafcnn.samples import NULL, LabelledSamples, Window
 
 
 @pytest.fixture
-def data(store: ImageStore, samples: LabelledSamples) -> GafDataModule:
-    module = GafDataModule(store, samples, batch_size=32)
+def data(stored: StoredImages, samples: LabelledSamples) -> GafDataModule:
+    module = GafDataModule(stored, samples, batch_size=32)
     module.setup("fit")
     return module
 
@@ -40,10 +40,10 @@ def test_prediction_sees_every_sample_of_validation_and_test_in_order(
 
 
 def test_images_are_read_from_the_memory_map_and_scaled_where_they_are_used(
-    data: GafDataModule,
+    data: GafDataModule, store: ImageStore
 ) -> None:
-    assert isinstance(data.store.images, np.memmap)
-    assert not data.store.images.flags.writeable
+    assert isinstance(store.images, np.memmap)
+    assert not store.images.flags.writeable
     images, labels = next(iter(data.train_dataloader()))
     assert images.dtype == torch.int8
     scaled, _ = data.on_after_batch_transfer((images, labels), 0)
@@ -53,30 +53,30 @@ def test_images_are_read_from_the_memory_map_and_scaled_where_they_are_used(
 
 
 def test_a_split_that_leaks_is_refused_at_set_up(
-    store: ImageStore, samples: LabelledSamples
+    stored: StoredImages, samples: LabelledSamples
 ) -> None:
     reaching = np.append(samples.split.train, samples.split.val[0] - 1)
     leaking = replace(samples, split=replace(samples.split, train=reaching))
     with pytest.raises(LeakError):
-        GafDataModule(store, leaking).setup("fit")
+        GafDataModule(stored, leaking).setup("fit")
 
 
 def test_a_store_of_other_decision_times_is_refused(
-    store: ImageStore, samples: LabelledSamples
+    stored: StoredImages, samples: LabelledSamples
 ) -> None:
     later = samples.times + np.timedelta64(1, "m")
     known_at = samples.outcomes.known_at + np.timedelta64(1, "m")
     other = replace(samples, times=later, outcomes=replace(samples.outcomes, known_at=known_at))
     with pytest.raises(StoreError, match="not the bars'"):
-        GafDataModule(store, other).setup("fit")
+        GafDataModule(stored, other).setup("fit")
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_a_batch_that_cannot_be_filled_is_refused(
-    store: ImageStore, samples: LabelledSamples, size: int
+    stored: StoredImages, samples: LabelledSamples, size: int
 ) -> None:
     with pytest.raises(LearningError, match=f"model.batch_size={size} with"):
-        GafDataModule(store, samples, batch_size=size)
+        GafDataModule(stored, samples, batch_size=size)
 
 
 def test_a_store_written_anew_at_its_place_does_not_change_what_is_read(
@@ -84,12 +84,35 @@ def test_a_store_written_anew_at_its_place_does_not_change_what_is_read(
 ) -> None:
     """Another run of the same symbol and window may want other images while this one trains."""
     window = Window("15m", "15min")
-    data = GafDataModule(
-        build_store(tmp_path, bars, window, ImageSpec(16), progress=False), samples
-    )
-    before = np.array(data.store.images)
+    store = build_store(tmp_path, bars, window, ImageSpec(16), progress=False)
+    data = GafDataModule(StoredImages(store), samples)
+    before = np.array(store.images)
     other = build_store(tmp_path, bars * 2 - bars**1.01, window, ImageSpec(16), progress=False)
     assert not np.array_equal(other.images, before)
     data.setup("predict")
     got = torch.cat([images for images, _ in data.predict_dataloader()[0]]).numpy()
     np.testing.assert_array_equal(got, before[samples.split.val])
+
+
+def test_images_on_the_fly_are_batches_of_the_same_numbers(
+    stored: StoredImages, on_the_fly: ImagesOnTheFly, samples: LabelledSamples
+) -> None:
+    def shown(source: ImageSource) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        data = GafDataModule(source, samples, batch_size=32)
+        data.setup("fit")
+        loaders = [data.train_dataloader(), data.val_dataloader(), *data.predict_dataloader()]
+        return [data.on_after_batch_transfer(batch, 0) for loader in loaders for batch in loader]
+
+    for (images, labels), (made, other) in zip(shown(stored), shown(on_the_fly), strict=True):
+        assert torch.equal(images, made)
+        assert torch.equal(labels, other)
+
+
+def test_series_of_other_decision_times_are_refused(
+    on_the_fly: ImagesOnTheFly, samples: LabelledSamples
+) -> None:
+    later = samples.times + np.timedelta64(1, "m")
+    known_at = samples.outcomes.known_at + np.timedelta64(1, "m")
+    other = replace(samples, times=later, outcomes=replace(samples.outcomes, known_at=known_at))
+    with pytest.raises(StoreError, match=f"{on_the_fly.folder} holds 741 decision times, not the"):
+        GafDataModule(on_the_fly, other).setup("fit")

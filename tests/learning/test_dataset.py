@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pytest
 import torch
-from numpy.typing import NDArray
 
-from gafcnn.learning import EpochBatches, GafDataset
+from gafcnn.errors import ImagesError
+from gafcnn.images import ImageSpec, ImageStore, build_series
+from gafcnn.learning import EpochBatches, Extra, GafDataset, ImagesOnTheFly, StoredImages
+from gafcnn.samples import Window
 
 
 class Counting(np.ndarray):
@@ -19,20 +25,66 @@ class Counting(np.ndarray):
         return np.asarray(super().__getitem__(key))
 
 
-def stored(n: int) -> NDArray[np.int8]:
-    return np.arange(n * 2 * 4 * 4, dtype=np.int64).reshape(n, 2, 4, 4).astype(np.int8)
+LABELS = np.array([0, 1] * 400, dtype=np.int8)
 
 
-def test_a_batch_is_one_indexing_operation() -> None:
-    images = stored(10).view(Counting)
+def test_a_batch_is_one_indexing_operation(store: ImageStore) -> None:
+    counted = replace(store, array=store.images.view(Counting))
     positions = np.array([9, 2, 4, 7])
-    dataset = GafDataset(images, np.array([0, 1] * 5, dtype=np.int8), positions)
+    dataset = GafDataset(StoredImages(counted), LABELS, positions)
     Counting.reads = 0
     got, labels = dataset[np.array([3, 0])]
     assert Counting.reads == 1
     assert got.dtype == torch.int8
-    assert torch.equal(got, torch.from_numpy(stored(10)[[7, 9]]))
+    assert torch.equal(got, torch.from_numpy(store.images[[7, 9]]))
     assert labels.tolist() == [1.0, 1.0]
+
+
+def test_a_batch_of_series_is_one_indexing_operation(bars: pd.DataFrame, tmp_path: Path) -> None:
+    series = build_series(tmp_path, bars, Window("x", "15min"), ["close", "high"])
+    counted = replace(series, array=series.series.view(Counting))
+    rows, offsets = np.arange(100, 700), np.arange(-14, 1)
+    source = ImagesOnTheFly(counted, rows, offsets, ImageSpec(16, fields=["close", "high"]))
+    Counting.reads = 0
+    sent, labels = GafDataset(source, LABELS, np.array([9, 2, 4, 7]))[np.array([3, 0])]
+    assert Counting.reads == 1
+    assert sent.shape == (2, 2, 2, 16)
+    assert sent.dtype == torch.float32
+    assert labels.tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("chosen", [[0, 1, 2, 3], [0, 3, 5, 1], [4, 5], [0, 1]])
+def test_samples_that_are_in_no_store_come_after_the_others(
+    chosen: list[int], stored: StoredImages, on_the_fly: ImagesOnTheFly
+) -> None:
+    drawn = np.random.default_rng(5).normal(size=(2, 1, 15))
+    shown = []
+    for source in (stored, on_the_fly):
+        extra = Extra(source.kept(drawn), np.array([2, 3], dtype=np.int8))
+        dataset = GafDataset(source, LABELS, np.array([7, 8, 9, 10]), extra)
+        assert len(dataset) == 6
+        sent, labels = dataset[np.array(chosen)]
+        shown.append(source.to_images(sent))
+        assert labels.tolist() == [
+            [1, 0, 1, 0, 2, 3][n] for n in sorted(chosen, key=lambda n: n > 3)
+        ]
+    assert torch.equal(*shown)
+    alone = ImageSpec(16).encode(drawn)[[n - 4 for n in chosen if n > 3]]
+    torch.testing.assert_close(
+        shown[0][len(chosen) - len(alone) :], torch.from_numpy(alone).float() / 127
+    )
+
+
+def test_of_samples_in_no_store_series_are_kept_where_images_are_made_on_the_fly(
+    stored: StoredImages, on_the_fly: ImagesOnTheFly
+) -> None:
+    drawn = np.random.default_rng(5).normal(size=(2, 1, 15))
+    np.testing.assert_array_equal(on_the_fly.kept(drawn), drawn)
+    np.testing.assert_array_equal(stored.kept(drawn), ImageSpec(16).encode(drawn))
+    drawn[1, 0, 3] = np.nan
+    for source in (stored, on_the_fly):
+        with pytest.raises(ImagesError, match="point 3 of field 0 of sample 1 is nan"):
+            source.kept(drawn)
 
 
 def test_every_sample_is_seen_once_an_epoch_but_for_a_last_smaller_batch() -> None:

@@ -10,13 +10,15 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from sklearn import metrics
 
-from gafcnn.images import ImageStore
 from gafcnn.learning import (
     AveragedWeights,
     EpochSeed,
     GafDataModule,
     GafModule,
+    ImagesOnTheFly,
+    ImageSource,
     StopWhereStopped,
+    StoredImages,
     Throughput,
 )
 from gafcnn.samples import LabelledSamples
@@ -32,7 +34,7 @@ pytestmark = [
 
 def fit(
     folder: Path,
-    store: ImageStore,
+    source: ImageSource,
     samples: LabelledSamples,
     epochs: int,
     callbacks: Any = None,
@@ -53,7 +55,7 @@ def fit(
         num_sanity_val_steps=0,
         default_root_dir=folder,
     )
-    trainer.fit(module, GafDataModule(store, samples, 32), weights_only=True, **more)
+    trainer.fit(module, GafDataModule(source, samples, 32), weights_only=True, **more)
     return trainer, module
 
 
@@ -67,20 +69,32 @@ class StopAfter(lightning.Callback):
 
 
 def test_a_training_that_stops_and_goes_on_ends_bit_for_bit_as_one_that_did_not(
-    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
 ) -> None:
-    _, undisturbed = fit(tmp_path / "a", store, samples, 5)
-    fit(tmp_path / "b", store, samples, 2)
+    _, undisturbed = fit(tmp_path / "a", stored, samples, 5)
+    fit(tmp_path / "b", stored, samples, 2)
     trainer, resumed = fit(
-        tmp_path / "b", store, samples, 5, ckpt_path=str(tmp_path / "b" / "last.ckpt")
+        tmp_path / "b", stored, samples, 5, ckpt_path=str(tmp_path / "b" / "last.ckpt")
     )
     assert trainer.current_epoch == 5
     one, other = undisturbed.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_training_on_the_fly_that_stops_and_goes_on_ends_as_one_on_stored_images(
+    tmp_path: Path, stored: StoredImages, on_the_fly: ImagesOnTheFly, samples: LabelledSamples
+) -> None:
+    _, undisturbed = fit(tmp_path / "a", stored, samples, 3)
+    fit(tmp_path / "b", on_the_fly, samples, 2)
+    _, resumed = fit(
+        tmp_path / "b", on_the_fly, samples, 3, ckpt_path=str(tmp_path / "b" / "last.ckpt")
+    )
+    one, other = undisturbed.state_dict(), resumed.state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_averaged_weights_are_those_that_a_checkpoint_holds_and_a_resumed_training_ends_with(
-    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
 ) -> None:
     class Keep(lightning.Callback):
         def __init__(self) -> None:
@@ -93,7 +107,7 @@ def test_averaged_weights_are_those_that_a_checkpoint_holds_and_a_resumed_traini
 
     keep = Keep()
     averaging = AveragedWeights(decay=0.9)
-    _, undisturbed = fit(tmp_path / "a", store, samples, 3, [averaging, keep])
+    _, undisturbed = fit(tmp_path / "a", stored, samples, 3, [averaging, keep])
     by_hand = keep.seen[0]
     for step, weight in enumerate(keep.seen[1:], start=1):
         kept = min(0.9, (1 + step) / (10 + step))
@@ -103,9 +117,9 @@ def test_averaged_weights_are_those_that_a_checkpoint_holds_and_a_resumed_traini
     assert not torch.allclose(ended, keep.seen[-1], atol=1e-4)
 
     last = str(tmp_path / "b" / "last.ckpt")
-    fit(tmp_path / "b", store, samples, 2, [AveragedWeights(decay=0.9)])
+    fit(tmp_path / "b", stored, samples, 2, [AveragedWeights(decay=0.9)])
     _, resumed = fit(
-        tmp_path / "b", store, samples, 3, [AveragedWeights(decay=0.9)], ckpt_path=last
+        tmp_path / "b", stored, samples, 3, [AveragedWeights(decay=0.9)], ckpt_path=last
     )
     loaded = GafModule.load_from_checkpoint(last, weights_only=True)
     for other in (resumed, loaded):
@@ -114,7 +128,7 @@ def test_averaged_weights_are_those_that_a_checkpoint_holds_and_a_resumed_traini
 
 
 def test_a_training_that_early_stopping_ended_stays_ended(
-    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
 ) -> None:
     def stopping() -> list[Any]:
         never = EarlyStopping(
@@ -122,19 +136,19 @@ def test_a_training_that_early_stopping_ended_stays_ended(
         )  # nothing gains that much
         return [never, StopWhereStopped()]
 
-    trainer, ended = fit(tmp_path, store, samples, 5, stopping())
+    trainer, ended = fit(tmp_path, stored, samples, 5, stopping())
     assert trainer.current_epoch == 2
     last = str(tmp_path / "last.ckpt")
-    again, resumed = fit(tmp_path, store, samples, 5, stopping(), ckpt_path=last)
+    again, resumed = fit(tmp_path, stored, samples, 5, stopping(), ckpt_path=last)
     assert again.global_step == trainer.global_step
     one, other = ended.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_checkpoint_loads_without_running_code_and_predicts_the_same(
-    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
 ) -> None:
-    _, module = fit(tmp_path, store, samples, 1)
+    _, module = fit(tmp_path, stored, samples, 1)
     path = tmp_path / "last.ckpt"
     hyper = torch.load(path, weights_only=True)["hyper_parameters"]
     assert hyper == {"network": SMALL, "lr": 1e-2, "weight_decay": 1e-5}
@@ -144,10 +158,10 @@ def test_a_checkpoint_loads_without_running_code_and_predicts_the_same(
 
 
 def test_logged_metrics_are_sklearn_s_on_labelled_validation(
-    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
 ) -> None:
-    trainer, module = fit(tmp_path, store, samples, 1)
-    data = GafDataModule(store, samples, 32)
+    trainer, module = fit(tmp_path, stored, samples, 1)
+    data = GafDataModule(stored, samples, 32)
     data.setup("validate")
     batches = [data.on_after_batch_transfer(batch, 0) for batch in data.val_dataloader()]
     with torch.no_grad():
@@ -170,10 +184,10 @@ def test_logits_between_zero_and_one_are_not_taken_for_probabilities() -> None:
 
 
 def test_throughput_leaves_out_the_first_epoch(
-    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
 ) -> None:
-    one, _ = fit(tmp_path / "one", store, samples, 1)
-    two, _ = fit(tmp_path / "two", store, samples, 2)
+    one, _ = fit(tmp_path / "one", stored, samples, 1)
+    two, _ = fit(tmp_path / "two", stored, samples, 2)
     counted = [c for t in (one, two) for c in t.callbacks if isinstance(c, Throughput)]  # pyright: ignore[reportAttributeAccessIssue]
     assert counted[0].samples_per_second is None
     assert counted[1].samples_per_second

@@ -13,8 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn import metrics
 
 from gafcnn.errors import LearningError
-from gafcnn.images import ImageStore
-from gafcnn.learning import GafDataModule, GafModule, outputs_for
+from gafcnn.learning import GafDataModule, GafModule, StoredImages, outputs_for
 from gafcnn.learning.tasks import BalancedAccuracy, SeveralClasses, task_of
 from gafcnn.samples import DIRECTIONS, PATTERNS, LabelledSamples
 
@@ -98,7 +97,7 @@ def test_weights_are_set_on_the_module_and_refused_where_they_do_not_fit() -> No
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
 @pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec.*")
 def test_several_classes_are_learned_kept_and_predicted_the_same(
-    store: ImageStore, samples: LabelledSamples, tmp_path: Path
+    stored: StoredImages, samples: LabelledSamples, tmp_path: Path
 ) -> None:
     label = (np.arange(len(samples.label)) % 10 - 1).astype(np.int8)  # the first of ten has none
     samples = replace(samples, label=label, classes=PATTERNS)
@@ -116,7 +115,7 @@ def test_several_classes_are_learned_kept_and_predicted_the_same(
         num_sanity_val_steps=0,
         default_root_dir=tmp_path,
     )
-    data = GafDataModule(store, samples, 32)
+    data = GafDataModule(stored, samples, 32)
     trainer.fit(module, data, weights_only=True)
     logged = {name for name in trainer.callback_metrics if name.startswith("val/")}
     assert logged == {"val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -64,6 +65,16 @@ def test_a_run_of_averaged_weights_is_predicted_by_the_model_that_it_keeps(folde
         p = model(images).softmax(dim=1).numpy()
     told = val[[f"p_{name}" for name in PATTERNS]].to_numpy()
     np.testing.assert_allclose(told, p, atol=1e-5)
+
+
+def test_what_was_drawn_is_learned_alike_from_images_on_the_fly(
+    folder: Path, typed: Callable[..., str], tmp_path: Path
+) -> None:
+    typed("train", *WORDS, "images=on_the_fly")
+    made = load_run(tmp_path / "outputs" / "candlesticks" / "15m_x10")
+    stored = load_run(folder / "15m_x10")
+    assert made.metrics["samples"] == stored.metrics["samples"]
+    pd.testing.assert_frame_equal(made.predictions, stored.predictions, check_exact=True)
 
 
 def test_the_trees_see_the_numbers_that_the_images_are_made_of(folder: Path) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
 from gafcnn.images import ImageSpec, open_store
 from gafcnn.pipeline import future
-from gafcnn.pipeline.assembly import load_market
+from gafcnn.pipeline.assembly import load_images, load_market, load_spec
+from gafcnn.pipeline.checks import check
 from gafcnn.pipeline.pictures import channel_names
+from gafcnn.runs import differences
 
 
 def test_a_run_of_three_fields_learns_from_them_and_goes_on_with_no_others(
@@ -41,6 +46,60 @@ def test_a_run_of_three_fields_learns_from_them_and_goes_on_with_no_others(
     assert "images.fields" in told
     assert "overwrite=true" in told
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_run_on_the_fly_is_the_same_as_one_of_stored_images(
+    typed: Callable[..., str], refused: Callable[..., str], tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    words = [*tiny, "window=15m", "split.stride=3", "images.fields=[close,body]"]
+    typed("train", *words)
+    made = [*words, "images=on_the_fly", "study=fly"]
+    assert "the series of 4,261 images of 15m are in data/series/SIMULATED_15m" in typed(
+        "prepare", *made
+    )
+    shutil.rmtree(tmp_path / "data" / "gaf")
+    assert "training 15m on " in typed("train", *made)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["bars", "series"]
+
+    one, other = (load_run(tmp_path / "outputs" / study / "15m") for study in ("tiny", "fly"))
+    pd.testing.assert_frame_equal(one.predictions, other.predictions, check_exact=True)
+    assert differences(one.config, other.config) == [
+        "images.stored: True -> False",
+        "study: tiny -> fly",
+    ]
+
+    # what a receipt encodes anew is what the network was shown
+    config = OmegaConf.create(other.config)
+    market = load_market(config)
+    source = load_images(config, market)
+    positions = np.arange(0, len(source.times), 500)
+    at = pd.DatetimeIndex(source.times[positions]).tz_localize("UTC")
+    shown = future._images(other, market, market.bars.index.get_indexer(at))
+    sent = torch.from_numpy(source.sent(source.read(positions)))
+    np.testing.assert_array_equal(shown, source.to_images(sent))
+
+    typed("evaluate", "study=fly", "judging.resamples=0")
+    page = (tmp_path / "outputs" / "fly" / "evaluation" / "report.html").read_text()
+    assert '<section id="samples">' in page
+
+    # killed before its predictions, it goes on; the same name is not taken for a stored run
+    (other.folder / "metrics.json").unlink()
+    (other.folder / "predictions.parquet").unlink()
+    assert "going on with 15m" in typed("train", *made)
+    pd.testing.assert_frame_equal(load_run(other.folder).predictions, one.predictions)
+    told = refused("train", *made, "images.stored=true")
+    assert "images.stored: False -> True" in told
+
+
+def test_a_run_that_is_older_than_the_option_is_of_stored_images(
+    tiny: tuple[str, ...], root: Path
+) -> None:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        cfg = compose("train", [*tiny])
+    known = load_spec(cfg)
+    del cfg.images.stored
+    check(cfg)
+    assert load_spec(cfg) == known
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         (["images.kinds=[gasf,gasf]"], "the image kind 'gasf' stands twice; expected a list of"),
         (["images.range=[1,0]"], "the image range is [1, 0]; expected [-1, 1], or [0, 1], which"),
         (["images.scaling=robust"], "the image scaling is 'robust'; expected per_field or jointly"),
+        (
+            ["images=on_the_fly", "images.kinds=[gasf,markov]"],
+            "images of the kind 'markov' cannot be made on the fly; expected gasf or gadf; "
+            "set images=stored.",
+        ),
+        (["images=on_the_fly", "images.kinds=[recurrence]"], "; set images=stored."),
+        (["images.stored=perhaps"], "images.stored=perhaps; expected true or false"),
+        (["images=on_the_fly", "window.lookback=6h", "market.days=0.1"], "there are only 144 bars"),
+        (["images=on_the_fly", "model.batch_size=100000"], "with 2692 labelled training samples"),
         (["objective=majority"], "objective=majority; expected accuracy or auc"),
         (["monitor=val/foo"], "monitor=val/foo; expected train/loss"),
         (

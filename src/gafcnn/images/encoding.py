@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.errors import ImagesError
 from gafcnn.images.further import FURTHER, draw_further
-from gafcnn.images.gaf import GADF, GASF, draw_gaf
+from gafcnn.images.gaf import GADF, GASF, draw_gaf, polar
 from gafcnn.images.scaling import RANGES, SCALINGS, scaled
 
 KINDS = (GASF, GADF, *FURTHER)
@@ -70,10 +70,9 @@ def encode(
     check_dtype(dtype)
     check_scaling(scaling)
     kinds, ends = known_kinds(kinds), known_range(range)
-    series = _checked(series)
+    series = checked_series(series)
     n, fields, points = series.shape
-    knots = min(points, size)
-    centres = np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
+    knots, centres = _knots(points, size)
     # numba knows no float16 on the CPU
     drawn = np.empty((n, fields, len(kinds), size, size), dtype.replace("float16", "float32"))
 
@@ -87,6 +86,39 @@ def encode(
             x = scaled(series, knots, ends, scaling)
             draw_further(kind, series, x, ends, centres, UNITS[dtype], drawn[:, :, place])
     return drawn.reshape(n, fields * len(kinds), size, size).astype(dtype, copy=False)
+
+
+def encode_polar(
+    series: ArrayLike,
+    size: int = 64,
+    dtype: str = "float32",
+    *,
+    range: Iterable[float] = RANGES[0],  # noqa: A002 - the option's name
+    scaling: str = SCALINGS[0],
+) -> NDArray[np.float32]:
+    """Make the two vectors of each series whose outer products its Gramian Angular Fields are.
+
+    What `encode` draws, to the last bit, is `c_i c_j - s_i s_j` for a GASF and
+    `s_i c_j - c_i s_j` for a GADF in float32, rounded to whole numbers where the dtype is of them.
+
+    Args:
+        series: As for `encode`.
+        size: Pixels a side.
+        dtype: What pixels shall be stored as.
+        range: What series are scaled to: (-1, 1) or (0, 1).
+        scaling: How they are: "per_field", "jointly" or "fixed".
+
+    Returns:
+        ndarray of shape (n, fields, 2, size): c, then s, at the pixels' centres, in units of the
+        square root of what 1 is stored as.
+
+    Raises:
+        ImagesError: As `encode`.
+    """
+    series = checked_series(series)
+    knots, centres = _knots(series.shape[-1], size)
+    x = scaled(series, knots, known_range(range), scaling)
+    return polar(x, centres, math.sqrt(UNITS[dtype]))
 
 
 def check_size(size: int) -> None:
@@ -167,8 +199,12 @@ def _check_choice(option: str, value: str, known: tuple[str, ...], usual: str) -
         )
 
 
-def _checked(series: ArrayLike) -> NDArray[np.float64]:
-    """The series with an axis of fields: shape (n, fields, points)."""
+def checked_series(series: ArrayLike) -> NDArray[np.float64]:
+    """The series with an axis of fields: shape (n, fields, points).
+
+    Raises:
+        ImagesError: A value is not finite or beyond 1e300, or the shape is another.
+    """
     try:
         values = np.ascontiguousarray(series, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -177,7 +213,7 @@ def _checked(series: ArrayLike) -> NDArray[np.float64]:
         values = values[:, None, :]
     if np.ndim(series) not in (2, 3) or not values.size:
         raise _no_series(f"the series are of shape {np.shape(series)}")
-    if not (tame := np.abs(values) <= _LARGEST).all():
+    if not (tame := is_tame(values)).all():
         sample, field, point = np.argwhere(~tame)[0]
         raise ImagesError(
             f"point {point} of field {field} of sample {sample} is {values[sample, field, point]}",
@@ -185,6 +221,17 @@ def _checked(series: ArrayLike) -> NDArray[np.float64]:
             instead="leave out the samples whose window is not filled",
         )
     return values
+
+
+def is_tame(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the values an image can be made of: those that are finite and not beyond 1e300."""
+    return np.abs(values) <= _LARGEST
+
+
+def _knots(points: int, size: int) -> tuple[int, NDArray[np.float64]]:
+    """How many knots so many points are brought to, and the pixels' centres, counted in knots."""
+    knots = min(points, size)
+    return knots, np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
 
 
 def _no_series(found: str) -> ImagesError:

@@ -43,6 +43,55 @@ def draw_gaf(
         _draw(x, centres, scale, *places, images)
 
 
+def polar(
+    x: NDArray[np.float64], centres: NDArray[np.float64], scale: float
+) -> NDArray[np.float32]:
+    """The two vectors whose outer products `draw_gaf` draws: c and s at the pixels' centres.
+
+    Args:
+        x: Scaled series, shape (n, fields, knots).
+        centres: The pixels' centres, counted in knots: shape (size,).
+        scale: The square root of what 1 is drawn as.
+
+    Returns:
+        ndarray of shape (n, fields, 2, size): c, then s.
+    """
+    vectors = np.empty((*x.shape[:2], 2, len(centres)), np.float32)
+    _see_all(x, centres, scale, vectors)
+    return vectors
+
+
+@compiled
+def _see(
+    cosines: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    scale: float,
+    c: NDArray[np.float32],
+    s: NDArray[np.float32],
+) -> None:
+    """Fill c and s of one series, as they are seen at the pixels' centres."""
+    sines = np.sqrt(1 - cosines * cosines)
+    for i in range(len(centres)):
+        left = int(centres[i])
+        right = min(left + 1, len(cosines) - 1)
+        weight = centres[i] - left
+        c[i] = scale * ((1 - weight) * cosines[left] + weight * cosines[right])
+        s[i] = scale * ((1 - weight) * sines[left] + weight * sines[right])
+
+
+@compiled
+def _see_all(
+    x: NDArray[np.float64],
+    centres: NDArray[np.float64],
+    scale: float,
+    vectors: NDArray[np.float32],
+) -> None:
+    for sample in range(x.shape[0]):
+        for field in range(x.shape[1]):
+            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
+            _see(x[sample, field], centres, scale, c, s)
+
+
 @compiled
 def _draw(
     x: NDArray[np.float64],
@@ -53,19 +102,12 @@ def _draw(
     images: NDArray[Any],
 ) -> None:
     whole = scale != 1.0
-    n, fields, knots = x.shape
+    n, fields, _ = x.shape
     size = len(centres)
     c, s = np.empty(size, np.float32), np.empty(size, np.float32)
     for sample in range(n):
         for field in range(fields):
-            cosines = x[sample, field]
-            sines = np.sqrt(1 - cosines * cosines)
-            for i in range(size):
-                left = int(centres[i])
-                right = min(left + 1, knots - 1)
-                weight = centres[i] - left
-                c[i] = scale * ((1 - weight) * cosines[left] + weight * cosines[right])
-                s[i] = scale * ((1 - weight) * sines[left] + weight * sines[right])
+            _see(x[sample, field], centres, scale, c, s)
             if at_gasf >= 0:
                 gasf = images[sample, field, at_gasf]
                 for i in range(size):

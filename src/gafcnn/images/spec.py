@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gafcnn.errors import ImagesError
 from gafcnn.images.encoding import (
     DEFAULT_KINDS,
     UNITS,
@@ -15,6 +17,7 @@ from gafcnn.images.encoding import (
     check_scaling,
     check_size,
     encode,
+    encode_polar,
     known_kinds,
     known_range,
 )
@@ -97,6 +100,31 @@ class ImageSpec:
         """
         how = {"kinds": self.kinds, "range": self.range, "scaling": self.scaling}
         return encode(series, self.size, self.dtype, **how)
+
+    def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:
+        """Make what the images are outer products of, see `gafcnn.images.encode_polar`.
+
+        Args:
+            series: Shape (n, fields, points), as `WindowReader` reads the fields.
+
+        Returns:
+            ndarray of shape (n, fields, 2, size).
+        """
+        how = {"range": self.range, "scaling": self.scaling}
+        return encode_polar(series, self.size, self.dtype, **how)
+
+    def check_on_the_fly(self) -> None:
+        """Assert that images can be made batch by batch: that all are outer products of vectors.
+
+        Raises:
+            ImagesError: There is one of another kind.
+        """
+        if further := [kind for kind in self.kinds if kind not in DEFAULT_KINDS]:
+            raise ImagesError(
+                f"images of the kind {further[0]!r} cannot be made on the fly",
+                expected=" or ".join(DEFAULT_KINDS),
+                instead="set images=stored",
+            )
 
 
 DEFAULT = ImageSpec()

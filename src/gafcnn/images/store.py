@@ -1,12 +1,15 @@
-"""The image store: the images of all decision times in one memory-mapped array on disk.
+"""Stores: images, or the series they are made of, in one memory-mapped array on disk.
 
 <folder>/
-    images.npy           (n, channels, size, size), in the order of the times
-    times.npy            (n,), datetime64[ns], UTC: the decision times
+    images.npy           of images (n, channels, size, size); of series series.npy (n, fields)
+    times.npy            (n,), datetime64[ns], UTC: what moment each entry is of
     metadata.json        spec, fingerprint, checksums; written last: a store that has it is complete
 and while it is being written:
     images.npy.partial   of its full length from the start
     progress.json        who writes it, and the checksum of each chunk that is on disk
+
+Images are those of all decision times, series the fields' values at every bar: a window's series is
+a few entries of them.
 """
 
 from __future__ import annotations
@@ -16,32 +19,63 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
+from gafcnn.images.spec import ImageSpec
 
-IMAGES, TIMES, METADATA = "images.npy", "times.npy", "metadata.json"
+TIMES, METADATA = "times.npy", "metadata.json"
 TIME = "datetime64[ns]"
 
 
 @dataclass(frozen=True)
-class ImageStore:
+class Store:
     """A complete store, open for reading.
 
     Attributes:
         folder: Where it lies.
-        images: Memory-mapped ndarray of shape (n, channels, size, size), read-only.
-        times: Decision times: ndarray of shape (n,), datetime64[ns], UTC.
+        array: Memory-mapped ndarray of n entries, read-only.
+        times: What moment each entry is of: ndarray of shape (n,), datetime64[ns], UTC.
         metadata: What metadata.json holds.
     """
 
     folder: Path
-    images: NDArray[Any]
+    array: NDArray[Any]
     times: NDArray[np.datetime64]
     metadata: dict[str, Any]
+
+    of: ClassVar[str]
+    """What it holds; the name of its array's file, too."""
+    entries: ClassVar[str]
+    """What its entries are counted as."""
+    smaller: ClassVar[str]
+    """What can be done where a disk has no room for it."""
+
+    @classmethod
+    def file(cls) -> str:
+        """The name of the array's file."""
+        return f"{cls.of}.npy"
+
+
+class ImageStore(Store):
+    """The images of all decision times, those that `times` are."""
+
+    of, entries = "images", "images"
+    smaller = "free some, set paths.data to another disk, or take a smaller images.size"
+
+    @property
+    def images(self) -> NDArray[Any]:
+        """Memory-mapped ndarray of shape (n, channels, size, size), read-only."""
+        return self.array
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What the images are made of, and how."""
+        options = {key: of for key, of in self.metadata["spec"].items() if key != "window"}
+        return ImageSpec(**options)
 
     @property
     def scale(self) -> float:
@@ -49,8 +83,23 @@ class ImageStore:
         return self.metadata["scale"]
 
 
+class SeriesStore(Store):
+    """The values of a window's fields at every bar; `times` are the bars' close times."""
+
+    of, entries = "series", "bars"
+    smaller = "free some, or set paths.data to another disk"
+
+    @property
+    def series(self) -> NDArray[np.float64]:
+        """Memory-mapped ndarray of shape (n_bars, fields); NaN where bars are too few."""
+        return self.array
+
+
+S = TypeVar("S", bound=Store)
+
+
 def open_store(folder: str | Path, *, verify: bool = True) -> ImageStore:
-    """Open a complete store; its images are read from disk only where they are used.
+    """Open a complete store of images; they are read from disk only where they are used.
 
     Args:
         folder: The store's folder.
@@ -59,12 +108,29 @@ def open_store(folder: str | Path, *, verify: bool = True) -> ImageStore:
     Raises:
         StoreError: The store is not finished, or damaged; file and chunk are named.
     """
-    folder = Path(folder)
-    metadata = _read_metadata(folder / METADATA)
+    return opened(ImageStore, Path(folder), verify=verify)
+
+
+def open_series(folder: str | Path, *, verify: bool = True) -> SeriesStore:
+    """Open a complete store of series.
+
+    Args:
+        folder: The store's folder.
+        verify: Whether to read all of it once and compare the checksums.
+
+    Raises:
+        StoreError: The store is not finished, or damaged; file and chunk are named.
+    """
+    return opened(SeriesStore, Path(folder), verify=verify)
+
+
+def opened(kind: type[S], folder: Path, *, verify: bool) -> S:
+    """Open a complete store of either kind, see `open_store`."""
+    metadata = _read_metadata(folder / METADATA, kind)
     shape = tuple(metadata["shape"])
-    images = _mapped(folder / IMAGES, shape, metadata["dtype"])
+    array = _mapped(folder / kind.file(), shape, metadata["dtype"])
     times = _mapped(folder / TIMES, shape[:1], TIME)
-    store = ImageStore(folder, images, np.array(times), metadata)
+    store = kind(folder, array, np.array(times), metadata)
     if verify:
         check_store(store)
     return store
@@ -92,10 +158,10 @@ def read_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _read_metadata(path: Path) -> dict[str, Any]:
+def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
     if not path.is_file():
         raise StoreError(
-            f"{path.parent} holds no finished image store",
+            f"{path.parent} holds no finished store of {kind.of}",
             expected=f"{METADATA}, which is written last",
             instead="run python prepare.py, which writes the store or goes on where it was stopped",
         )
@@ -118,7 +184,7 @@ def _mapped(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, An
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def check_store(store: ImageStore) -> None:
+def check_store(store: Store) -> None:
     """Read all of a store and compare its checksums.
 
     Raises:
@@ -126,9 +192,9 @@ def check_store(store: ImageStore) -> None:
     """
     if zlib.crc32(store.times.tobytes()) != store.metadata["times_checksum"]:
         raise _damaged(store.folder / TIMES, "is damaged")
-    path, checksums = store.folder / IMAGES, store.metadata["checksums"]
-    size = store.metadata["chunk"] * store.images[0].nbytes
-    whole = whole_chunks(path, path.stat().st_size - store.images.nbytes, size, checksums)
+    path, checksums = store.folder / store.file(), store.metadata["checksums"]
+    size = store.metadata["chunk"] * store.array[0].nbytes
+    whole = whole_chunks(path, path.stat().st_size - store.array.nbytes, size, checksums)
     if whole < len(checksums):
         raise _damaged(path, f"is damaged in chunk {whole + 1} of {len(checksums)}")
 

@@ -1,48 +1,41 @@
-"""Writing an image store, see `gafcnn.images.store`, chunk by chunk, or going on with one."""
+"""Writing a store, see `gafcnn.images.store`, chunk by chunk, or going on with one."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
-import math
 import os
 import platform
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
 from gafcnn.files import replacing, sync, waiting_for, write_json
+from gafcnn.images.plans import Plan, image_plan, series_plan
 from gafcnn.images.spec import DEFAULT, ImageSpec
 from gafcnn.images.store import (
-    IMAGES,
     METADATA,
     TIME,
     TIMES,
     ImageStore,
-    canonical,
-    check_store,
+    S,
+    SeriesStore,
     npy_header,
-    open_store,
+    opened,
     read_object,
     whole_chunks,
 )
-from gafcnn.market import fingerprint, interval_of
 from gafcnn.progress import counting
-from gafcnn.samples import Window, WindowReader, decision_rows
+from gafcnn.samples import Window
 
-PARTIAL, PROGRESS, LOCK = "images.npy.partial", "progress.json", ".lock"
+PROGRESS, LOCK = "progress.json", ".lock"
 
-_CHUNK_BYTES = 8 * 2**20  # of the images, what the writing process holds at a time
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_RESERVING = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # some network file systems
 
@@ -76,7 +69,38 @@ def build_store(
         ConfigError, SamplesError: The bars cannot fill the window, or have not what a field is of.
         StoreError: The folder cannot be written, or its disk has no room for all images.
     """
-    plan = _Plan(Path(folder), bars, window, images, chunk)
+    return _build(image_plan(Path(folder), bars, window, images, chunk), progress=progress)
+
+
+def build_series(
+    folder: str | Path,
+    bars: pd.DataFrame,
+    window: Window,
+    fields: Iterable[str] = DEFAULT.fields,
+    *,
+    chunk: int = 2**16,
+    progress: bool = True,
+) -> SeriesStore:
+    """Write the values of a window's fields at every bar, or open them where they stand.
+
+    All that is said of `build_store` holds here.
+
+    Args:
+        folder: Where the store lies, or shall lie.
+        bars: Bars indexed by close time.
+        window: The stretch that an image shows, of which the step decides what a value is of.
+        fields: What of it an image shows.
+        chunk: At most how many bars share a checksum.
+        progress: Whether to show a progress bar, if there is a terminal.
+
+    Raises:
+        ConfigError, SamplesError, StoreError: As `build_store`.
+        ImagesError: A decision time's series is one that makes no image.
+    """
+    return _build(series_plan(Path(folder), bars, window, fields, chunk), progress=progress)
+
+
+def _build(plan: Plan[S], *, progress: bool) -> S:
     with suppress(StoreError):
         return plan.finished()
     with _sole_writer(plan.folder):
@@ -86,80 +110,7 @@ def build_store(
             if (plan.folder / METADATA).exists():
                 log.warning("%s: writing it anew", why.found)
             _write(plan, progress=progress)
-    return open_store(plan.folder, verify=False)
-
-
-class _Plan:
-    """What a store shall hold, chunk by chunk."""
-
-    def __init__(
-        self,
-        folder: Path,
-        bars: pd.DataFrame,
-        window: Window,
-        images: ImageSpec,
-        chunk: int,
-    ) -> None:
-        self.folder, self.images = folder, images
-        self._read = WindowReader(bars, window, images.fields)
-        self._rows = decision_rows(bars, window.lookback)
-        self.times = bars.index.to_numpy(TIME)[self._rows]
-        self.shape = (len(self._rows), len(images.channels), images.size, images.size)
-        self.image_bytes = math.prod(self.shape[1:]) * np.dtype(images.dtype).itemsize
-        self.header = npy_header(self.shape, images.dtype)
-        self.length = len(self.header) + len(self._rows) * self.image_bytes
-        self.chunk = max(1, min(chunk, _CHUNK_BYTES // self.image_bytes))
-        self.spec = {"window": _window_spec(window, interval_of(bars)), **images.options}
-        self.bars = fingerprint(bars)
-        self.fingerprint = hashlib.sha256(canonical([self.bars, self.spec])).hexdigest()
-
-    def chunks(self, start: int) -> Iterator[NDArray[np.integer | np.floating]]:
-        """Images from chunk `start` on: ndarrays of shape (at most chunk, channels, size, size)."""
-        for first in range(start * self.chunk, len(self._rows), self.chunk):
-            yield self.images.encode(self._read(self._rows[first : first + self.chunk]))
-
-    def finished(self) -> ImageStore:
-        """The store, where it is there and whole.
-
-        Raises:
-            StoreError: Why it has to be written.
-        """
-        store = open_store(self.folder, verify=False)
-        if store.metadata["fingerprint"] != self.fingerprint:
-            held = store.metadata["spec"]
-            others = [key for key, value in self.spec.items() if held.get(key) != value]
-            raise StoreError(
-                f"{self.folder} holds images of other {' and '.join(others) or 'bars'}",
-                expected="those asked for",
-                instead="build it anew",
-            )
-        check_store(store)
-        return store
-
-    def metadata(self, checksums: list[int]) -> dict[str, Any]:
-        """What metadata.json says of the store, sealed by a checksum of itself."""
-        content = {
-            "spec": self.spec,
-            "bars": self.bars,
-            "fingerprint": self.fingerprint,
-            "shape": list(self.shape),
-            "dtype": self.images.dtype,
-            "scale": self.images.scale,
-            "chunk": self.chunk,
-            "checksums": checksums,
-            "times_checksum": zlib.crc32(self.times.tobytes()),
-            "version": version("gafcnn"),
-        }
-        return content | {"seal": zlib.crc32(canonical(content))}
-
-
-def _window_spec(window: Window, interval: pd.Timedelta) -> dict[str, str]:
-    return {
-        "name": window.name,
-        "span": window.span.isoformat(),
-        "step": (interval if window.step is None else window.step).isoformat(),
-        "lookback": window.lookback.isoformat(),
-    }
+    return opened(plan.kind, plan.folder, verify=False)
 
 
 @contextmanager
@@ -178,28 +129,28 @@ def _sole_writer(folder: Path) -> Iterator[None]:
         yield
 
 
-def _write(plan: _Plan, *, progress: bool) -> None:
-    partial = plan.folder / PARTIAL
+def _write(plan: Plan[Any], *, progress: bool) -> None:
+    partial = plan.partial
     checksums = _recorded(plan)
     if not checksums:
-        _reserve(partial, plan.length)
+        _reserve(plan)
     written = min(len(checksums) * plan.chunk, len(plan.times))
-    name = f"images {plan.spec['window']['name']}"
-    bar = counting(name, len(plan.times), "images", written, shown=progress)
-    with _room(partial, plan.length), partial.open("r+b") as file, bar as advance:
+    name = f"{plan.kind.of} {plan.spec['window']['name']}"
+    bar = counting(name, len(plan.times), plan.kind.entries, written, shown=progress)
+    with _room(plan), partial.open("r+b") as file, bar as advance:
         file.write(plan.header)
-        file.seek(len(plan.header) + written * plan.image_bytes)
-        for images in plan.chunks(len(checksums)):
-            file.write(images.data)
+        file.seek(len(plan.header) + written * plan.entry_bytes)
+        for entries in plan.chunks(len(checksums)):
+            file.write(entries.data)
             file.flush()
             os.fsync(file.fileno())
-            checksums.append(zlib.crc32(images.data))
+            checksums.append(zlib.crc32(entries.data))
             _record(plan, checksums)
-            advance(len(images))
+            advance(len(entries))
     _finish(plan, checksums)
 
 
-def _record(plan: _Plan, checksums: list[int]) -> None:
+def _record(plan: Plan[Any], checksums: list[int]) -> None:
     journal = {
         "writer": f"process {os.getpid()} on {platform.node()}",
         "fingerprint": plan.fingerprint,
@@ -209,16 +160,16 @@ def _record(plan: _Plan, checksums: list[int]) -> None:
     write_json(plan.folder / PROGRESS, journal)
 
 
-def _recorded(plan: _Plan) -> list[int]:
+def _recorded(plan: Plan[Any]) -> list[int]:
     """Checksums of the chunks that a killed writer left whole; what is of no use is removed."""
-    partial, journal = plan.folder / PARTIAL, read_object(plan.folder / PROGRESS)
+    partial, journal = plan.partial, read_object(plan.folder / PROGRESS)
     if (journal.get("fingerprint"), journal.get("chunk")) == (plan.fingerprint, plan.chunk):
         if not (partial.exists() or (plan.folder / METADATA).exists()):
             with suppress(FileNotFoundError):  # killed when only times and metadata were missing
-                (plan.folder / IMAGES).rename(partial)
+                (plan.folder / plan.kind.file()).rename(partial)
         if partial.is_file() and partial.stat().st_size == plan.length:
             checksums = journal["checksums"]
-            size = plan.chunk * plan.image_bytes
+            size = plan.chunk * plan.entry_bytes
             whole = checksums[: whole_chunks(partial, len(plan.header), size, checksums)]
             if whole:
                 log.info("going on with %s after %s chunks", plan.folder, len(whole))
@@ -228,9 +179,10 @@ def _recorded(plan: _Plan) -> list[int]:
     return []
 
 
-def _reserve(path: Path, length: int) -> None:
+def _reserve(plan: Plan[Any]) -> None:
     """Give a new file its whole length, so that a full disk is told before the work."""
-    with _room(path, length):
+    path, length = plan.partial, plan.length
+    with _room(plan):
         if length > shutil.disk_usage(path.parent).free:  # or others would meet a full disk, too
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         try:
@@ -252,25 +204,26 @@ def _extend(file: BinaryIO, length: int) -> None:
 
 
 @contextmanager
-def _room(path: Path, length: int) -> Iterator[None]:
+def _room(plan: Plan[Any]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        free = shutil.disk_usage(path.parent).free
+        free = shutil.disk_usage(plan.folder).free
         raise StoreError(
-            f"{path} needs {length:,} bytes and its disk has {free:,} free ({error.strerror})",
-            expected="room for all images",
-            instead="free some, set paths.data to another disk, or take a smaller images.size",
+            f"{plan.partial} needs {plan.length:,} bytes and its disk has {free:,} free "
+            f"({error.strerror})",
+            expected=f"room for all {plan.kind.of}",
+            instead=plan.kind.smaller,
         ) from error
 
 
-def _finish(plan: _Plan, checksums: list[int]) -> None:
+def _finish(plan: Plan[Any], checksums: list[int]) -> None:
     folder = plan.folder
     (folder / METADATA).unlink(missing_ok=True)  # here ends the store that is replaced
     sync(folder)
-    (folder / PARTIAL).replace(folder / IMAGES)
+    plan.partial.replace(folder / plan.kind.file())
     with replacing(folder / TIMES) as beside, beside.open("wb") as file:
         file.write(npy_header(plan.times.shape, TIME))
         file.write(plan.times.tobytes())

@@ -39,8 +39,8 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
     chance = _against(balanced, 1 / len(there), "better than chance", "worse than chance")
     most = max(counts, key=lambda name: counts[name])
     found = [
-        f"{headline} tells the {len(there)} classes that occur on {rows['labelled']:,} test bars{left_out} "
-        f"apart with a balanced accuracy of {_shown(balanced, '.1%')}: {chance}.",
+        f"{headline} tells the {len(there)} classes that occur on {rows['labelled']:,} test bars"
+        f"{left_out} apart with a balanced accuracy of {_shown(balanced, '.1%')}: {chance}.",
         f"Over the patterns alone it is {_shown(figures['balanced_accuracy_without_0'], '.1%')}, "
         "and where one of them is called in any case "
         f"{_shown(figures['balanced_accuracy_among_patterns'], '.1%')}; "

@@ -8,6 +8,7 @@ from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
 from gafcnn.learning.small_cnn import SmallCNN
+from gafcnn.learning.sources import ImagesOnTheFly, ImageSource, StoredImages
 from gafcnn.learning.tasks import outputs_for
 from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
@@ -23,8 +24,11 @@ __all__ = [
     "GafDataset",
     "GafModule",
     "GafResNet18",
+    "ImageSource",
+    "ImagesOnTheFly",
     "SmallCNN",
     "StopWhereStopped",
+    "StoredImages",
     "Throughput",
     "build_network",
     "check_weights",

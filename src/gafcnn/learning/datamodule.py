@@ -1,4 +1,4 @@
-"""From an image store and its labelled samples to batches."""
+"""From a source of images and its labelled samples to batches."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from gafcnn.errors import LearningError, StoreError
-from gafcnn.images import ImageStore
 from gafcnn.learning.dataset import Batch, EpochBatches, Extra, GafDataset
+from gafcnn.learning.sources import ImageSource
 from gafcnn.samples import LabelledSamples
 
 
 class GafDataModule(LightningDataModule):
-    """Batches over a memory-mapped image store.
+    """Batches of images, wherever they come from.
 
     Training and validation see labelled samples only; prediction sees every sample of validation
     and test, since whether a move will be small (neutral) is not known at the decision time.
 
     Args:
-        store: The open image store. A store that is written anew at its place meanwhile does not
-            change what this one reads.
-        samples: Labels and split over the store's decision times.
+        source: What images are read from.
+        samples: Labels and split over the source's decision times.
         batch_size: Samples a batch.
         seed: Seed of the training order.
         workers: Loader processes; 0 reads in the training process, which is enough for a gather
-            from memory-mapped int8.
+            from a memory map.
         extra: Further training samples, that are in no store.
 
     Raises:
@@ -35,7 +34,7 @@ class GafDataModule(LightningDataModule):
 
     def __init__(
         self,
-        store: ImageStore,
+        source: ImageSource,
         samples: LabelledSamples,
         batch_size: int = 64,
         seed: int = 0,
@@ -43,7 +42,7 @@ class GafDataModule(LightningDataModule):
         extra: Extra | None = None,
     ) -> None:
         super().__init__()
-        self.store, self.samples, self.extra = store, samples, extra
+        self.source, self.samples, self.extra = source, samples, extra
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
         n = len(samples.labelled("train")) + (0 if extra is None else len(extra.labels))
         if not 2 <= batch_size <= n:
@@ -56,9 +55,10 @@ class GafDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Assert that images and samples belong together, and that no label reaches too far."""
         self.samples.check()
-        if not np.array_equal(self.store.times, self.samples.times):
+        if not np.array_equal(self.source.times, self.samples.times):
             raise StoreError(
-                f"{self.store.folder} holds {len(self.store.times)} decision times, not the bars'",
+                f"{self.source.folder} holds {len(self.source.times)} decision times, "
+                "not the bars'",
                 expected=f"the {len(self.samples.times)} decision times of the bars at hand",
                 instead="run prepare.py with the same options, which builds it anew",
             )
@@ -76,14 +76,14 @@ class GafDataModule(LightningDataModule):
         return [self._loader(self.samples.split.val), self._loader(self.samples.split.test)]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Scale images to [-1, 1], as float32, on the device where they are used."""
-        images, labels = batch
-        return images.float().mul_(self.store.scale), labels
+        """Make images of what was sent, float32 in [-1, 1], on the device where they are used."""
+        sent, labels = batch
+        return self.source.to_images(sent), labels
 
     def _loader(
         self, positions: NDArray[np.int64], extra: Extra | None = None, *, shuffle: bool = False
     ) -> DataLoader[Batch]:
-        dataset = GafDataset(self.store.images, self.samples.label, positions, extra)
+        dataset = GafDataset(self.source, self.samples.label, positions, extra)
         batches = EpochBatches(len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed)
         # batch_size=None: the sampler's item is a whole batch of positions already
         return DataLoader(

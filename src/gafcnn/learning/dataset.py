@@ -1,4 +1,4 @@
-"""Images and labels by batches of positions: one indexing operation a batch."""
+"""What images are made of, and labels, by batches of positions: one indexing operation a batch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from gafcnn.learning.sources import ImageSource
+
 Batch = tuple[Tensor, Tensor]
 
 
@@ -20,19 +22,19 @@ class Extra:
     """Samples that are in no store.
 
     Attributes:
-        images: As they would be stored: ndarray of shape (n, channels, size, size).
+        kept: What the images' source keeps of them in memory, n of them, see `ImageSource.kept`.
         labels: ndarray of int8, shape (n,).
     """
 
-    images: NDArray[Any]
+    kept: NDArray[Any]
     labels: NDArray[np.int8]
 
 
 class GafDataset(Dataset[Batch]):
-    """Stored images, indexed by whole batches.
+    """What images are made of, indexed by whole batches.
 
     Args:
-        images: ndarray (usually memory-mapped) of shape (n, channels, size, size).
+        source: What to read, of n samples.
         labels: ndarray of int8, shape (n,): the class, or `gafcnn.samples.NULL`.
         positions: The samples of this part, as positions into both, shape (m,).
         extra: Samples after them, that are in no store.
@@ -40,29 +42,29 @@ class GafDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        images: NDArray[Any],
+        source: ImageSource,
         labels: NDArray[np.int8],
         positions: NDArray[np.int64],
         extra: Extra | None = None,
     ) -> None:
-        self.images, self.labels, self.positions = images, labels, positions
+        self.source, self.labels, self.positions = source, labels, positions
         self.extra = extra
 
     def __len__(self) -> int:
         return len(self.positions) + (0 if self.extra is None else len(self.extra.labels))
 
     def __getitem__(self, batch: NDArray[np.int64]) -> Batch:
-        """Images as stored, shape (b, channels, size, size), and float32 labels, shape (b,).
+        """What the source sends of b samples, for its `to_images`, and their labels, float32 (b,).
 
         Samples that are in no store come after the others of the batch.
         """
         rows = self.positions[batch[batch < len(self.positions)]]
-        images, labels = np.asarray(self.images[rows]), self.labels[rows]
+        read, labels = self.source.read(rows), self.labels[rows]
         if self.extra is not None:
             more = batch[batch >= len(self.positions)] - len(self.positions)
-            images = np.concatenate([images, self.extra.images[more]])
+            read = np.concatenate([read, self.extra.kept[more]])
             labels = np.concatenate([labels, self.extra.labels[more]])
-        return torch.from_numpy(images), torch.from_numpy(labels.astype(np.float32))
+        return torch.from_numpy(self.source.sent(read)), torch.from_numpy(labels.astype(np.float32))
 
 
 class EpochBatches(Sampler[NDArray[np.int64]]):

@@ -16,16 +16,31 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
-from gafcnn.images import ImageSpec, ImageStore, build_store
-from gafcnn.learning import GafModule, outputs_for, start_from
+from gafcnn.images import ImageSpec, build_series, build_store
+from gafcnn.learning import (
+    GafModule,
+    ImagesOnTheFly,
+    ImageSource,
+    StoredImages,
+    outputs_for,
+    start_from,
+)
 from gafcnn.market import Market, gaps, has_volume, interval_of
 from gafcnn.progress import counting
 from gafcnn.runs import BEST
-from gafcnn.samples import Augmentation, Drawn, LabelledSamples, Window
+from gafcnn.samples import (
+    Augmentation,
+    Drawn,
+    LabelledSamples,
+    Window,
+    WindowReader,
+    decision_rows,
+)
 
 log = logging.getLogger(__name__)
 
 LEAST_POINTS = 8
+STORED = "stored"  # the option of images that says where they are made, not what of
 
 
 def made(node: DictConfig, **more: Any) -> Any:
@@ -91,19 +106,36 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
 
 
 def load_spec(cfg: DictConfig) -> ImageSpec:
-    """What the images of `cfg.images` are made of.
+    """What the images of `cfg.images` are made of, wherever they are made.
 
     Raises:
         ImagesError, SamplesError: They cannot be.
     """
-    return ImageSpec(**plain(cfg.images))
+    options = plain(cfg.images)
+    on_the_fly = options.pop(STORED, None) is False  # a run may be older than the option
+    images = ImageSpec(**options)
+    if on_the_fly:
+        images.check_on_the_fly()
+    return images
 
 
-def load_images(cfg: DictConfig, market: Market) -> ImageStore:
-    """The window's image store over these bars, written if it is not there yet."""
-    window = load_window(cfg, market)
-    folder = Path(cfg.paths.data, "gaf", f"{market.symbol}_{window.name}")
-    return build_store(folder, market.bars, window, load_spec(cfg))
+def load_images(cfg: DictConfig, market: Market) -> ImageSource:
+    """The window's images over these bars; what is on disk of them is written if it is not there.
+
+    Raises:
+        ConfigError, ImagesError, SamplesError: The bars cannot fill the window, or its images
+            cannot be made.
+    """
+    window, images = load_window(cfg, market), load_spec(cfg)
+    name = f"{market.symbol}_{window.name}"
+    if cfg.images.get(STORED) is not False:
+        return StoredImages(
+            build_store(Path(cfg.paths.data, "gaf", name), market.bars, window, images)
+        )
+    rows = decision_rows(market.bars, window.lookback)
+    offsets = WindowReader(market.bars, window, images.fields).offsets
+    store = build_series(Path(cfg.paths.data, "series", name), market.bars, window, images.fields)
+    return ImagesOnTheFly(store, rows, offsets, images)
 
 
 def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
 from gafcnn.learning import check_weights
-from gafcnn.pipeline.assembly import is_baseline, load_spec, made, plain
+from gafcnn.pipeline.assembly import STORED, is_baseline, load_spec, made, plain
 from gafcnn.samples import DIRECTIONS
 
 
@@ -134,7 +134,10 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or right(value)
 
 
-_RULES: tuple[Rule, ...] = (("seed", _whole(0), "a whole number, 0 or more"),)
+_RULES: tuple[Rule, ...] = (
+    ("seed", _whole(0), "a whole number, 0 or more"),
+    (f"images.{STORED}", _absent_or(lambda value: isinstance(value, bool)), "true or false"),
+)
 _RULES_OF_EVALUATION: tuple[Rule, ...] = (
     (
         "judging.resamples",

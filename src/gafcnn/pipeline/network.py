@@ -22,6 +22,7 @@ from gafcnn.learning import (
     Extra,
     GafDataModule,
     GafModule,
+    ImageSource,
     StopWhereStopped,
     Throughput,
     class_weights,
@@ -37,6 +38,10 @@ from gafcnn.pipeline.assembly import (
 )
 from gafcnn.runs import BEST, LAST
 from gafcnn.samples import Drawn, LabelledSamples, WindowReader, class_counts
+
+_CHUNK = 4096  # drawn samples that are read at a time
+
+log = logging.getLogger(__name__)
 
 
 class NetworkLearner:
@@ -63,9 +68,9 @@ class NetworkLearner:
         counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
         asked = plain(cfg.model)["class_weights"]
         self._module.weigh(class_weights(asked, samples.classes, counts))
-        store = load_images(cfg, market)
-        extra = _images_of(cfg, market, drawn) if drawn else None
-        self._data = GafDataModule(store, samples, cfg.model.batch_size, cfg.seed, extra=extra)
+        source = load_images(cfg, market)
+        extra = _extra(cfg, market, drawn, source) if drawn else None
+        self._data = GafDataModule(source, samples, cfg.model.batch_size, cfg.seed, extra=extra)
         _quiet_lightning()
         more = [EpochSeed(self._cfg.seed), StopWhereStopped(), self._throughput]
         self._trainer = new_trainer(self._cfg, self._folder, more)
@@ -88,13 +93,21 @@ class NetworkLearner:
         }
 
 
-def _images_of(cfg: DictConfig, market: Market, drawn: Sequence[Drawn]) -> Extra:
-    """The images of samples that are in no store, in memory."""
-    window, spec = load_window(cfg, market), load_spec(cfg)
-    images = [
-        spec.encode(WindowReader(part.bars, window, spec.fields)(part.rows)) for part in drawn
-    ]
-    return Extra(np.concatenate(images), np.concatenate([part.label for part in drawn]))
+def _extra(cfg: DictConfig, market: Market, drawn: Sequence[Drawn], source: ImageSource) -> Extra:
+    """Samples that are in no store, kept in memory as the source keeps them."""
+    window, fields = load_window(cfg, market), load_spec(cfg).fields
+    n, start = sum(len(part.rows) for part in drawn), 0
+    kept = np.empty(0)
+    for part in drawn:
+        read = WindowReader(part.bars, window, fields)
+        for rows in np.split(part.rows, range(_CHUNK, len(part.rows), _CHUNK)):
+            some = source.kept(read(rows))
+            if not start:  # all at once: parts that are joined later would be in memory twice
+                kept = np.empty((n, *some.shape[1:]), some.dtype)
+                log.info("%s drawn samples take %.0f MB of memory", f"{n:,}", kept.nbytes / 1e6)
+            kept[start : start + len(rows)] = some
+            start += len(rows)
+    return Extra(kept, np.concatenate([part.label for part in drawn]))
 
 
 def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:

@@ -70,7 +70,7 @@ class Learner(Protocol):
 
 
 def prepare(cfg: DictConfig) -> Path:
-    """Bars and the window's image store; nothing that needs a trained model or a GPU.
+    """Bars and the window's images, or their series; nothing that needs a model or a GPU.
 
     Args:
         cfg: `conf/prepare.yaml`, composed.
@@ -79,9 +79,9 @@ def prepare(cfg: DictConfig) -> Path:
         The folder of the store.
     """
     check(cfg)
-    store = load_images(cfg, load_market(cfg))
-    log.info("%s images of %s are in %s", f"{len(store.times):,}", cfg.window.name, store.folder)
-    return store.folder
+    source = load_images(cfg, load_market(cfg))
+    log.info("%s of %s are in %s", source.about, cfg.window.name, source.folder)
+    return source.folder
 
 
 def train(cfg: DictConfig, folder: Path | None = None) -> float:

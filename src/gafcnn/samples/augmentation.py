@@ -15,13 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import ConfigError
-from gafcnn.market import COLUMNS, interval_of, mirrored, shuffled, tick_walk
+from gafcnn.market import interval_of, mirrored, shuffled, tick_walk
 from gafcnn.samples.labelled import LabelledSamples
 from gafcnn.samples.labels import Label
 from gafcnn.samples.windows import close_times, decision_rows
 
 BARS_A_WALK = 100_000
-NUDGE = 0.1  # standard deviation of the logarithm of what bodies and shadows are multiplied by
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,6 @@ class Drawn:
     label: NDArray[np.int8]
 
 
-def _nudged(bars: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """The bars with every body and shadow a little longer or shorter, from the same opens."""
-    opened, high, low, close = (bars[name].to_numpy(np.float64) for name in COLUMNS[:4])
-    factors = np.exp(rng.normal(0, NUDGE, (3, len(bars))))
-    top, bottom = np.maximum(opened, close), np.minimum(opened, close)
-    ends = opened + factors[0] * (close - opened)
-    above, below = factors[1] * (high - top), factors[2] * (bottom - low)
-    moved = {
-        "high": np.maximum(opened, ends) + above,
-        "low": np.minimum(opened, ends) - below,
-        "close": ends,
-    }
-    return bars.assign(**moved)
-
-
 def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
     """How many samples were drawn of each class: ndarray of shape (classes,)."""
     counts = np.zeros(classes, np.int64)
@@ -69,9 +53,7 @@ class Augmentation:
     Sources are the training bars upside down, their candles shuffled, both at once, and random
     walks on a grid of ticks; each gives the same share of what a class lacks, as far as it can.
     From each, as many samples of class 0 are drawn as of all others together: were there fewer,
-    looking like a source would be a sign of a pattern. Half of them, as far as there are, are near
-    misses: bars that would be of a pattern were their prices a little different. It is there that
-    a border is learned.
+    looking like a source would be a sign of a pattern.
 
     Args:
         per_class: Training rows that each class but 0 is brought up to, as far as sources go.
@@ -172,9 +154,6 @@ class Augmentation:
             there = np.flatnonzero(classes == number)
             chosen.append(rng.permutation(there)[:lacking])
         patterns = sum(len(part) for part in chosen)
-        nudged = label.assign(label.outcomes(_nudged(bars, rng), rows), np.arange(len(rows)))
-        near = rng.permutation(np.flatnonzero((classes == 0) & (nudged > 0)))[: patterns // 2]
-        others = np.setdiff1d(np.flatnonzero(classes == 0), near)
-        chosen += [near, rng.permutation(others)[: patterns - len(near)]]
+        chosen.append(rng.permutation(np.flatnonzero(classes == 0))[:patterns])
         places = np.sort(np.concatenate(chosen))
         return Drawn(bars, rows[places], classes[places])

@@ -178,6 +178,14 @@ class WindowReader:
         where = rows[:, None] + self.offsets
         return np.stack([series[where] for series in self._series], axis=1)
 
+    @property
+    def bar_values(self) -> NDArray[np.float64]:
+        """The fields at every bar: ndarray of shape (n_bars, fields), NaN where bars are too few.
+
+        The series of the window at row `i` is `bar_values[i + offsets]`, transposed.
+        """
+        return np.stack(self._series, axis=1)
+
     def _refuse_gaps(self, rows: NDArray[np.int64]) -> None:
         firsts = rows - self._needed + 1
         inside = (firsts >= 0) & (rows < len(self._starts))

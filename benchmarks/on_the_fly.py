@@ -1,0 +1,133 @@
+"""What images on the fly cost: the same training on stored images and on series, in turns.
+
+python benchmarks/on_the_fly.py [--steps 30] [--rounds 3] [--models small_cnn,resnet18]
+
+Each round trains as many steps on stored images, then on the fly; the first of each are not timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from itertools import chain, cycle, islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gafcnn.durations import duration
+from gafcnn.images import ImageSpec, build_series, build_store
+from gafcnn.learning import GafDataModule, GafModule, ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.learning.dataset import Batch
+from gafcnn.market import simulate
+from gafcnn.samples import (
+    Chronological,
+    Direction,
+    LabelledSamples,
+    Window,
+    WindowReader,
+    decision_rows,
+)
+
+WINDOW, SPEC = Window("60m", "60min"), ImageSpec()
+BATCHES = {"small_cnn": 256, "resnet18": 64}  # as conf/model has them
+WARM = 3  # steps
+
+
+class Training:
+    """A network, and the batches that it is trained on; it goes on where it was."""
+
+    def __init__(self, source: ImageSource, samples: LabelledSamples, model: str) -> None:
+        torch.manual_seed(0)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        network = {"name": model, "channels": len(SPEC.channels), "outputs": 1, "size": SPEC.size}
+        self.module = GafModule(network).to(self.device).train()
+        self.data = GafDataModule(source, samples, BATCHES[model])
+        self.optimizer = torch.optim.AdamW(p for p in self.module.parameters() if p.requires_grad)
+        # one epoch after another
+        self.batches = chain.from_iterable(cycle([self.data.train_dataloader()]))
+
+    def samples_per_second(self, steps: int) -> float:
+        """Of so many steps: reading, making, forward, backward, step."""
+        self._wait()
+        begun = time.perf_counter()
+        seen = sum(self._step(batch) for batch in islice(self.batches, steps))
+        self._wait()
+        return seen / (time.perf_counter() - begun)
+
+    def _step(self, batch: Batch) -> int:
+        read, labels = (part.to(self.device) for part in batch)
+        images, labels = self.data.on_after_batch_transfer((read, labels), 0)
+        loss = self.module.task.loss(self.module(images), labels, None)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return len(labels)
+
+    def _wait(self) -> None:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Time both in turns and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bars", type=int, default=20_000, help="of the simulated market")
+    parser.add_argument("--steps", type=int, default=30, help="of a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", default=",".join(BATCHES))
+    asked = parser.parse_args()
+    bars, _ = simulate(asked.bars, horizon=duration("horizon", "15min"))
+    with tempfile.TemporaryDirectory() as folder:
+        stored, made = sources(bars, Path(folder))
+        print(f"{machine()}: {len(stored.times):,} images of {SPEC.size} x {SPEC.size} pixels")
+        sizes = [disk(source) for source in (stored, made)]
+        print(f"on disk: stored {sizes[0]:,} bytes, on the fly {sizes[1]:,}")
+        print(f"{'samples a second':20}{'stored':>10}{'on the fly':>12}{'ratio':>8}")
+        samples = LabelledSamples.make(bars, WINDOW.lookback, Direction("15min"), Chronological())
+        for model in asked.models.split(","):
+            rates = compared(
+                [Training(source, samples, model) for source in (stored, made)],
+                asked.steps,
+                asked.rounds,
+            )
+            ratio = median(made / stored for stored, made in rates)
+            mean = np.median(rates, axis=0)
+            print(f"{model:20}{mean[0]:10,.0f}{mean[1]:12,.0f}{ratio:8.3f}")
+
+
+def compared(trainings: list[Training], steps: int, rounds: int) -> list[list[float]]:
+    """Samples a second of each training, a row each round."""
+    for training in trainings:
+        training.samples_per_second(WARM)
+    return [[one.samples_per_second(steps) for one in trainings] for _ in range(rounds)]
+
+
+def sources(bars: pd.DataFrame, folder: Path) -> tuple[StoredImages, ImagesOnTheFly]:
+    """The same images, stored and on the fly."""
+    stored = StoredImages(build_store(folder / "gaf", bars, WINDOW, SPEC))
+    series = build_series(folder / "series", bars, WINDOW, SPEC.fields)
+    offsets = WindowReader(bars, WINDOW, SPEC.fields).offsets
+    rows = decision_rows(bars, WINDOW.lookback)
+    return stored, ImagesOnTheFly(series, rows, offsets, SPEC)
+
+
+def disk(source: ImageSource) -> int:
+    """The bytes of a source's folder."""
+    return sum(path.stat().st_size for path in source.folder.iterdir())
+
+
+def machine() -> str:
+    """The kind of processor, its cores and threads, and the device."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{platform.machine()}, {cores}, {device}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What a store shall hold, chunk by chunk, before any of it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Generic
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gafcnn.errors import StoreError
+from gafcnn.images.encoding import checked_series, is_tame
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import (
+    TIME,
+    ImageStore,
+    S,
+    SeriesStore,
+    canonical,
+    check_store,
+    npy_header,
+    opened,
+)
+from gafcnn.market import fingerprint, interval_of
+from gafcnn.samples import Window, WindowReader, decision_rows
+
+_CHUNK_BYTES = 8 * 2**20  # what the writing process holds at a time
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
+class Plan(Generic[S]):
+    """What a store shall hold.
+
+    Attributes:
+        kind: What kind of store.
+        folder: Where it lies, or shall lie.
+        times: What moment each entry is of, shape (n,).
+        entry: The shape of an entry.
+        dtype: Of its numbers.
+        most: At most how many entries a chunk has.
+        read: Gives the entries of a slice.
+        spec: What the entries are of, as JSON would hold it.
+        bars: The fingerprint of the bars.
+        more: What else the metadata says.
+    """
+
+    kind: type[S]
+    folder: Path
+    times: NDArray[np.datetime64]
+    entry: tuple[int, ...]
+    dtype: str
+    most: int
+    read: Callable[[slice], NDArray[Any]]
+    spec: dict[str, Any]
+    bars: str
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> Path:
+        """Where the array is written to."""
+        return self.folder / f"{self.kind.file()}.partial"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return (len(self.times), *self.entry)
+
+    @property
+    def entry_bytes(self) -> int:
+        """The bytes of an entry."""
+        return math.prod(self.entry) * np.dtype(self.dtype).itemsize
+
+    @property
+    def chunk(self) -> int:
+        """How many entries a chunk has, the last one perhaps less."""
+        return max(1, min(self.most, _CHUNK_BYTES // self.entry_bytes))
+
+    @property
+    def header(self) -> bytes:
+        """The opening of the array's file."""
+        return npy_header(self.shape, self.dtype)
+
+    @property
+    def length(self) -> int:
+        """The bytes of the array's file."""
+        return len(self.header) + len(self.times) * self.entry_bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this store from any other."""
+        return hashlib.sha256(canonical([self.bars, self.spec])).hexdigest()
+
+    def chunks(self, start: int) -> Iterator[NDArray[Any]]:
+        """Entries from chunk `start` on: ndarrays of shape (at most chunk, *entry)."""
+        for first in range(start * self.chunk, len(self.times), self.chunk):
+            yield np.ascontiguousarray(self.read(slice(first, first + self.chunk)))
+
+    def finished(self) -> S:
+        """The store, where it is there and whole.
+
+        Raises:
+            StoreError: Why it has to be written.
+        """
+        store = opened(self.kind, self.folder, verify=False)
+        if store.metadata["fingerprint"] != self.fingerprint:
+            held = store.metadata["spec"]
+            others = [key for key, value in self.spec.items() if held.get(key) != value]
+            raise StoreError(
+                f"{self.folder} holds {self.kind.of} of other {' and '.join(others) or 'bars'}",
+                expected="those asked for",
+                instead="build it anew",
+            )
+        check_store(store)
+        return store
+
+    def metadata(self, checksums: list[int]) -> dict[str, Any]:
+        """What metadata.json says of the store, sealed by a checksum of itself."""
+        content = {
+            "spec": self.spec,
+            "bars": self.bars,
+            "fingerprint": self.fingerprint,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            **self.more,
+            "chunk": self.chunk,
+            "checksums": checksums,
+            "times_checksum": zlib.crc32(self.times.tobytes()),
+            "version": version("gafcnn"),
+        }
+        return content | {"seal": zlib.crc32(canonical(content))}
+
+
+def image_plan(
+    folder: Path, bars: pd.DataFrame, window: Window, images: ImageSpec, chunk: int
+) -> Plan[ImageStore]:
+    """The images of all decision times, see `gafcnn.images.build_store`."""
+    reader, rows = WindowReader(bars, window, images.fields), decision_rows(bars, window.lookback)
+    return Plan(
+        kind=ImageStore,
+        folder=folder,
+        times=bars.index.to_numpy(TIME)[rows],
+        entry=(len(images.channels), images.size, images.size),
+        dtype=images.dtype,
+        most=chunk,
+        read=lambda part: images.encode(reader(rows[part])),
+        spec={"window": _window_spec(window, interval_of(bars)), **images.options},
+        bars=fingerprint(bars),
+        more={"scale": images.scale},
+    )
+
+
+def series_plan(
+    folder: Path, bars: pd.DataFrame, window: Window, fields: Iterable[str], chunk: int
+) -> Plan[SeriesStore]:
+    """The values of the fields at all bars, see `gafcnn.images.build_series`.
+
+    Raises:
+        ImagesError: A decision time's series is one that makes no image.
+    """
+    reader, rows = WindowReader(bars, window, fields), decision_rows(bars, window.lookback)
+    values = reader.bar_values
+    wild = np.flatnonzero(~is_tame(values).all(axis=1))
+    touched = np.isin(rows, (wild[:, None] - reader.offsets).ravel())
+    if touched.any():
+        checked_series(reader(rows[touched][:1]))
+    return Plan(
+        kind=SeriesStore,
+        folder=folder,
+        times=bars.index.to_numpy(TIME),
+        entry=values.shape[1:],
+        dtype="float64",
+        most=chunk,
+        read=lambda part: values[part],
+        spec={"window": _window_spec(window, interval_of(bars)), "fields": list(reader.fields)},
+        bars=fingerprint(bars),
+    )
+
+
+def _window_spec(window: Window, interval: pd.Timedelta) -> dict[str, str]:
+    return {
+        "name": window.name,
+        "span": window.span.isoformat(),
+        "step": (interval if window.step is None else window.step).isoformat(),
+        "lookback": window.lookback.isoformat(),
+    }
