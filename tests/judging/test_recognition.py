@@ -67,9 +67,16 @@ def test_intervals_are_those_of_resampled_rows(study: Recognition, judged: dict[
         rows = on_bar[data[0]]
         rows = rows[rows >= 0]
         drawn.append(score_classes(study.p("30m")[rows], study.label[rows]))
-    assert any(score["classes"][2]["n"] == 0 for score in drawn)  # and is left out of the mean
+    assert any(score["classes"][2]["n"] == 0 for score in drawn)  # and tells nothing of the mean
     for figure in RECOGNISED:
-        low, high = np.quantile([score[figure] for score in drawn], [0.025, 0.975])
+        first = 1 if figure.endswith(("_without_0", "_among_patterns")) else 0
+        rests = {"balanced": ("n",), "macro": ("n", "called")}.get(figure.split("_")[0], ())
+        whole = [
+            score[figure]
+            for score in drawn
+            if not rests or all(sum(one[r] for r in rests) for one in score["classes"][first:])
+        ]
+        low, high = np.quantile(whole, [0.025, 0.975])
         told = judged["models"]["30m"][figure]
         assert (told["low"], told["high"]) == (pytest.approx(low), pytest.approx(high)), figure
 
@@ -131,12 +138,12 @@ def test_no_skill_calls_the_most_frequent_class(judged: dict[str, Any]) -> None:
     assert no_skill["log_loss"] == pytest.approx(-(shares * np.log(shares)).sum())
 
 
-def test_the_target_of_patterns_is_measured_against_the_most_frequent_class(
+def test_the_target_of_patterns_is_of_the_balanced_accuracy(
     study: Recognition, judged: dict[str, Any]
 ) -> None:
     (row,) = judged["targets"]
     assert row["target"] == "pattern recognition"
-    assert row["value"] == judged["models"]["mean"]["accuracy"]["value"]
+    assert row["value"] == judged["models"]["mean"]["balanced_accuracy"]["value"]
     assert row["verdict"] == "met"
     (row,) = judge_recognition(replace(study, headline="xgboost"), resamples=100)["targets"]
     assert (row["model"], row["verdict"]) == ("xgboost", "not met")
@@ -168,8 +175,8 @@ def test_folds_are_told_one_by_one_and_pooled(recognition_of: Make) -> None:
     assert sum(of_mean) == judged["models"]["mean"]["accuracy"]["n"]
 
 
-def test_the_verdict_says_what_was_found_in_four_sentences(judged: dict[str, Any]) -> None:
-    first, second, rarest, third = of_recognition(judged, "mean", "xgboost")
+def test_the_verdict_says_what_was_found_in_five_sentences(judged: dict[str, Any]) -> None:
+    first, second, rarest, whole, third = of_recognition(judged, "mean", "xgboost")
     assert first.startswith(
         "mean tells the 3 classes that occur on 392 test bars (8 of several patt"
     )
@@ -177,8 +184,20 @@ def test_the_verdict_says_what_was_found_in_four_sentences(judged: dict[str, Any
     assert "where always saying none is right in 78.8%" in second
     assert rarest.startswith("The rarest class is hammer, 3 test bars: one of them more or less is")
     assert rarest.endswith("is 11 points of balanced accuracy.")
+    assert whole.startswith("No bar of hammer was missed, and so none is in any resample")
     assert third.startswith("mean has a higher balanced accuracy than xgboost (+")
     assert third.endswith("percentage points).")
+
+
+def test_a_model_that_always_says_none_is_no_better_than_chance(study: Recognition) -> None:
+    """Where rare classes drop out of resamples its mean recall would be of fewer classes."""
+    columns = [column for column in study.joined if str(column).startswith("xgboost")]
+    certain = dict.fromkeys(columns, 0.0) | {columns[0]: 1.0}
+    judged = judge_recognition(replace(study, joined=study.joined.assign(**certain)))
+    found = judged["models"]["xgboost"]["balanced_accuracy"]
+    assert (found["low"], found["value"], found["high"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    told = of_recognition(judged, "xgboost", "xgboost")[0]
+    assert told.endswith("33.3% [33.3%, 33.3%]: not to be told apart from luck.")
 
 
 def test_the_verdict_on_no_skill_is_luck(recognition_of: Make) -> None:

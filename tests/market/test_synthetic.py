@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import ConfigError
-from gafcnn.market import COLUMNS, check_bars, from_tick_walk, mirrored, shuffled, tick_walk
+from gafcnn.market import (
+    COLUMNS,
+    check_bars,
+    from_tick_walk,
+    mirrored,
+    most_bars,
+    shuffled,
+    tick_walk,
+)
 
 
 def bars_of(
@@ -104,11 +112,34 @@ def test_a_tick_walk_is_seeded_and_has_both_kinds_of_open() -> None:
     np.testing.assert_allclose(ticks, np.rint(ticks), atol=1e-6)
 
 
+@pytest.mark.parametrize("price", [3e-9, 4e-3, 1.0, 9.5e4, 2e11])
+def test_any_level_of_prices_is_exact(price: float) -> None:
+    """A walk of 0.01 % ticks at that price, written with seven decimals of it."""
+    walk = tick_walk(400, seed=2)
+    columns = list(COLUMNS[:4])
+    bars = walk.assign(**{name: (walk[name] * (price / 1e5)).round(16) for name in columns})
+    bars.attrs = walk.attrs
+    for other in (mirrored(mirrored(bars)), shuffled(bars, 100)):
+        same = (other["open"].to_numpy()[1:] == other["close"].to_numpy()[:-1]).mean()
+        assert 0.4 < same < 0.65
+        bodies = np.sort((other["close"] - other["open"]).to_numpy())
+        np.testing.assert_allclose(
+            bodies, np.sort((bars["close"] - bars["open"]).to_numpy()), atol=price * 1e-12
+        )
+
+
+def test_walks_of_long_bars_end_in_this_century() -> None:
+    days = most_bars(pd.Timedelta("1D"))
+    assert tick_walk(days, "1D").index[-1].year == 2099
+    with pytest.raises(ConfigError, match="bars of 1D to simulate; expected two or more, and at m"):
+        tick_walk(days + 1, "1D")
+
+
 def test_what_cannot_be_made_is_said() -> None:
     bars = tick_walk(50)
     with pytest.raises(ConfigError, match="a block of 51 candles of 50 bars"):
         shuffled(bars, 51)
-    with pytest.raises(ConfigError, match="1 bars to simulate"):
+    with pytest.raises(ConfigError, match="1 bars of 15min to simulate; expected two or more"):
         tick_walk(1)
     with pytest.raises(ConfigError, match="market.days is 0"):
         from_tick_walk("TICKS", 0, "15min", 0)

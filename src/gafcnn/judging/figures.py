@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
-from gafcnn.forecasts.classes import mean_of_ratios
 from gafcnn.forecasts.scores import auc
 from gafcnn.trading import measures
 
@@ -61,8 +60,9 @@ class Ratio:
 class MeanRatio:
     """`scale * mean(sum(numerator) / sum(denominator))` over classes: a mean recall, a mean F1.
 
-    A class whose denominator sums to 0 is left out of the mean, on a drawn timeline as on the
-    observed one: where a class was not drawn, the mean is over those that were.
+    A class that does not occur, as its denominator sums to 0 on the observed timeline, is left out
+    of the mean. On a drawn timeline without one that does occur the mean is undefined: it would be
+    of fewer classes than the figure, and chance another.
 
     Args:
         numerators: One number a bar for each class, ndarrays of shape (n,).
@@ -88,10 +88,13 @@ class MeanRatio:
         return (*self.numerators, *self.denominators)
 
     def of(self, *totals: Floats) -> Floats:
-        """The mean from the totals, each of any shape; NaN where no class is there."""
+        """The mean from the totals, each of any shape; NaN where a class that occurs is not."""
         classes = len(self.numerators)
-        tops, bottoms = (np.stack(part, axis=-1) for part in (totals[:classes], totals[classes:]))
-        return self.scale * mean_of_ratios(tops, bottoms)
+        occurring = [k for k, one in enumerate(self.denominators) if np.any(one)]
+        if not occurring:
+            return np.full(np.shape(totals[0]), np.nan)
+        ratios = [_over(totals[k], totals[classes + k]) for k in occurring]
+        return self.scale * np.mean(ratios, axis=0)
 
 
 @dataclass(frozen=True, eq=False)

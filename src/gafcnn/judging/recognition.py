@@ -290,7 +290,11 @@ def _compared(
         for figure in RECOGNISED:
             ours, theirs = (name, figure), (study.baseline, figure)
             by = difference(
-                figures[ours], figures[theirs], drawn[ours], drawn[theirs], len(study.label)
+                figures[ours],
+                figures[theirs],
+                drawn[ours],
+                drawn[theirs],
+                _rests_on(study, study.label, figure),
             )
             said = finding(pair, figure, by, RECOGNISED)
             rows.append(

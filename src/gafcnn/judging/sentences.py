@@ -52,7 +52,8 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
         f"The rarest class is {rarest}, {counts[rarest]:,} test bars: one of them more or less is "
         f"{100 / counts[rarest] / len(there):.2g} points of balanced accuracy."
     )
-    if whole := [row["class"] for row in judged["per_class"] if _missed_none(row, headline)]:
+    whole = [row["class"] for row in judged["per_class"] if _missed_none(row, headline)]
+    if whole and judged["bootstrap"]["resamples"]:
         found.append(
             f"No bar of {', '.join(whole)} was missed, and so none is in any resample: as far as "
             "they go, the intervals of means are too narrow."

@@ -81,7 +81,7 @@ def _padding(kernel: int) -> int:
 
 
 def _check(multiples: Sequence[int], strides: Sequence[int], kernel: int) -> None:
-    whole = all(isinstance(number, int) and number > 0 for number in (*multiples, *strides, kernel))
+    whole = all(type(number) is int and number > 0 for number in (*multiples, *strides, kernel))
     if not whole or not len(multiples) == len(strides) > 0:
         raise LearningError(
             f"model.network.multiples={list(multiples)} and strides={list(strides)} with "

@@ -34,7 +34,8 @@ def check_weights(asked: ClassWeights, classes: int) -> None:
         )
     if asked == BALANCED:
         return
-    if isinstance(asked, str) or len(asked) != classes or not all(map(_is_weight, asked)):
+    listed = isinstance(asked, Sequence) and not isinstance(asked, str)
+    if not listed or len(asked) != classes or not all(map(_is_weight, asked)):
         raise LearningError(
             f"model.class_weights={_told(asked)}",
             expected=f"null, {BALANCED}, or {classes} numbers above 0, one for each class",
@@ -81,4 +82,5 @@ def _is_weight(value: object) -> bool:
 
 
 def _told(asked: ClassWeights) -> str:
-    return asked if isinstance(asked, str) else f"[{','.join(map(str, asked or ()))}]"
+    listed = isinstance(asked, Sequence) and not isinstance(asked, str)
+    return f"[{','.join(map(str, asked))}]" if listed else str(asked)

@@ -15,7 +15,7 @@ from gafcnn.market.indicators import indicators
 from gafcnn.market.reading import read_bars, write_bars
 from gafcnn.market.simulated import from_simulation, simulate
 from gafcnn.market.sources import Market, from_file
-from gafcnn.market.synthetic import from_tick_walk, mirrored, shuffled, tick_walk
+from gafcnn.market.synthetic import from_tick_walk, mirrored, most_bars, shuffled, tick_walk
 
 __all__ = [
     "COLUMNS",
@@ -31,6 +31,7 @@ __all__ = [
     "indicators",
     "interval_of",
     "mirrored",
+    "most_bars",
     "read_bars",
     "resample",
     "shuffled",

@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.durations import Duration
+from gafcnn.durations import Duration, spelled
 from gafcnn.errors import ConfigError
 from gafcnn.market.bars import COLUMNS, bar_interval, check_bars, interval_of
 from gafcnn.market.sources import Market, check_symbol, count_bars
 
 Ints = NDArray[np.int64]
 
-UNIT = 1e-8  # the finest decimal of any market, so that sums of its prices are exact
-TICK = 0.01  # of `tick_walk`
+DIGITS = 14  # of a price that count: whole numbers of so many are exact, and so are their sums
+TICKS_A_UNIT = 100  # of `tick_walk`: its tick is 0.01
 _BASE = 10**7  # ticks; far above any walk
 _MOVES = 16  # inside a bar, of which its high and low are made
-_START = pd.Timestamp("2024-01-01", tz="UTC")
+_START, _END = pd.Timestamp("1980-01-01", tz="UTC"), pd.Timestamp("2099-12-31", tz="UTC")
 
 
 def mirrored(bars: pd.DataFrame) -> pd.DataFrame:
@@ -30,9 +30,9 @@ def mirrored(bars: pd.DataFrame) -> pd.DataFrame:
     Every rise is a fall of the same size, every upper shadow a lower one; times, gaps in time and
     volumes are kept.
     """
-    opened, high, low, close = _units(bars)
+    (opened, high, low, close), scale = _units(bars)
     top = 2 * int(high.max())
-    return _like(bars, top - opened, top - low, top - high, top - close)
+    return _like(bars, scale, top - opened, top - low, top - high, top - close)
 
 
 def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
             expected="at least two candles, and no more than there are bars",
             instead=f"set augmentation.block to {max(2, len(bars) // 4)}, say, or give more bars",
         )
-    opened, high, low, close = _units(bars)
+    (opened, high, low, close), scale = _units(bars)
     before = np.concatenate([opened[:1], close[:-1]])
     whole = np.concatenate([[False], np.diff(bars.index) == interval_of(bars)])
     gap = np.where(whole, opened - before, 0)
@@ -79,7 +79,7 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     index = pd.date_range(bars.index[0], periods=len(order), freq=interval_of(bars))
     frame = bars.iloc[: len(order)].assign(volume=bars["volume"].to_numpy()[order])
     highs = np.maximum(begins, ends) + above
-    return _like(frame.set_axis(index), *(x + lift for x in (begins, highs, lows, ends)))
+    return _like(frame.set_axis(index), scale, *(x + lift for x in (begins, highs, lows, ends)))
 
 
 def tick_walk(n_bars: int, interval: Duration = "15min", seed: int = 0) -> pd.DataFrame:
@@ -95,12 +95,15 @@ def tick_walk(n_bars: int, interval: Duration = "15min", seed: int = 0) -> pd.Da
         seed: Seed of all randomness.
 
     Raises:
-        ConfigError: There are fewer than two bars, or an interval of no length.
+        ConfigError: There are fewer than two bars, more than fit in a calendar (`most_bars`), or an
+            interval of no length.
     """
     interval = bar_interval(interval)
-    if n_bars < 2:
+    if not 2 <= n_bars <= most_bars(interval):
         raise ConfigError(
-            f"{n_bars} bars to simulate", expected="two or more", instead="set market.days=30"
+            f"{n_bars} bars of {spelled(interval)} to simulate",
+            expected=f"two or more, and at most {most_bars(interval):,}",
+            instead="set market.days to 365, say",
         )
     rng = np.random.default_rng(seed)
     level = pd.Series(rng.normal(0, 0.3, n_bars)).ewm(halflife=20).mean().to_numpy() * 3
@@ -113,11 +116,15 @@ def tick_walk(n_bars: int, interval: Duration = "15min", seed: int = 0) -> pd.Da
     opened = close - path[:, -1]
     high = opened + np.maximum(path.max(axis=1), 0)
     low = opened + np.minimum(path.min(axis=1), 0)
-    ticks = round(TICK / UNIT)
     index = pd.date_range(_START + interval, periods=n_bars, freq=interval)
     frame = pd.DataFrame({"volume": rng.lognormal(3, 0.5, n_bars)}, index=index)
     frame.attrs = {"interval": interval}
-    return _like(frame, *(ticks * x for x in (opened, high, low, close)))
+    return _like(frame, TICKS_A_UNIT, opened, high, low, close)
+
+
+def most_bars(interval: pd.Timedelta) -> int:
+    """How many bars a walk may have, so that its calendar ends in this century."""
+    return int((_END - _START) / interval)
 
 
 def from_tick_walk(symbol: str, days: float, interval: Duration, seed: int) -> Market:
@@ -130,18 +137,22 @@ def from_tick_walk(symbol: str, days: float, interval: Duration, seed: int) -> M
     return Market(symbol, tick_walk(count_bars(days, bar_interval(interval)), interval, seed))
 
 
-def _units(bars: pd.DataFrame) -> tuple[Ints, Ints, Ints, Ints]:
-    """Open, high, low and close in `UNIT`s: sums of them are exact."""
+def _units(bars: pd.DataFrame) -> tuple[tuple[Ints, Ints, Ints, Ints], int]:
+    """Open, high, low and close as whole numbers, and how many of these are a price of 1."""
+    decimals = max(0, DIGITS - 1 - int(np.log10(bars["high"].max())))
+    scale = 10**decimals
     opened, high, low, close = (
-        np.rint(bars[name].to_numpy(np.float64) / UNIT).astype(np.int64) for name in COLUMNS[:4]
+        np.rint(bars[name].to_numpy(np.float64) * scale).astype(np.int64) for name in COLUMNS[:4]
     )
-    return opened, high, low, close
+    return (opened, high, low, close), scale
 
 
-def _like(bars: pd.DataFrame, opened: Ints, high: Ints, low: Ints, close: Ints) -> pd.DataFrame:
-    """Bars of these prices, at the times and with the volume of others."""
+def _like(
+    bars: pd.DataFrame, scale: int, opened: Ints, high: Ints, low: Ints, close: Ints
+) -> pd.DataFrame:
+    """Bars of these prices, in whole numbers, at the times and with the volume of others."""
     prices = dict(zip(COLUMNS, (opened, high, low, close), strict=False))
     # divided, not multiplied: so that a price is the float that its decimals are read as
-    columns = {name: values / round(1 / UNIT) for name, values in prices.items()}
+    columns = {name: values / scale for name, values in prices.items()}
     frame = pd.DataFrame(columns | {"volume": bars["volume"].to_numpy(np.float64)}, bars.index)
     return check_bars(frame, "synthetic bars", interval_of(bars))

@@ -66,6 +66,12 @@ def check(cfg: DictConfig) -> None:
     _follow((("objective", objective, " or ".join(figures.objectives)), *_RULES, *of_model), cfg)
     check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label).classes))
     load_spec(cfg)
+    if is_baseline(cfg) and figures is OF_CLASSES and cfg.model.features == "indicators":
+        raise ConfigError(
+            "model.features=indicators with a label of patterns, which are among the indicators",
+            expected="features that do not tell the label",
+            instead="set model.features=window, or take model=xgboost_patterns",
+        )
 
 
 def objective_of(cfg: DictConfig) -> str:
@@ -158,6 +164,7 @@ _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("model.batch_size", _whole(2), "a whole number, 2 or more"),
     ("model.network.width", _absent_or(_whole(1)), "a whole number, 1 or more"),
     ("trainer.max_epochs", _whole(1), "a whole number, 1 or more"),
+    ("model.network.hidden", _absent_or(_whole(0)), "a whole number, 0 or more"),
     ("model.network.dropout", _absent_or(_share), "a share of at least 0 and less than 1"),
     ("callbacks.averaged.decay", _absent_or(_share), "a share of at least 0 and less than 1"),
     ("callbacks.early_stopping.patience", _absent_or(_whole(0)), "a whole number, 0 or more"),

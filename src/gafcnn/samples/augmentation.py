@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import ConfigError
-from gafcnn.market import interval_of, mirrored, shuffled, tick_walk
+from gafcnn.market import interval_of, mirrored, most_bars, shuffled, tick_walk
 from gafcnn.samples.labelled import LabelledSamples
 from gafcnn.samples.labels import Label
 from gafcnn.samples.windows import close_times, decision_rows
@@ -84,11 +84,17 @@ class Augmentation:
                     expected=f"a whole number of at least {lowest}",
                     instead=f"write augmentation.{name}={max(lowest, 1)}, say",
                 )
+        if not isinstance(self.mirror, bool):
+            raise ConfigError(
+                f"augmentation.mirror is {self.mirror}",
+                expected="true or false",
+                instead="write augmentation.mirror=true",
+            )
         if not (self.mirror or self.shuffles or self.walks):
             raise ConfigError(
                 "augmentation has no source",
                 expected="mirror, shuffles or walks",
-                instead="write augmentation.shuffles=4, or leave augmentation out",
+                instead="write augmentation.shuffles=4, or augmentation=none",
             )
 
     def draw(
@@ -110,7 +116,7 @@ class Augmentation:
             raise ConfigError(
                 "augmentation is asked for a label that looks ahead",
                 expected="a label that is known at the decision time",
-                instead="take label=candlestick, or leave augmentation out",
+                instead="take label=candlestick, or set augmentation=none",
             )
         train = samples.labelled("train")
         have = np.bincount(samples.label[train], minlength=len(label.classes))
@@ -135,7 +141,8 @@ class Augmentation:
             if self.mirror:
                 yield mirrored(other)
         for number in range(self.walks):
-            yield tick_walk(BARS_A_WALK, interval_of(bars), seed=self.seed + number)
+            n_bars = min(BARS_A_WALK, most_bars(interval_of(bars)))
+            yield tick_walk(n_bars, interval_of(bars), seed=self.seed + number)
 
     def _from(
         self,

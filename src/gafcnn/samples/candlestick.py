@@ -92,8 +92,8 @@ class Candlestick:
         """What stands on each row's bar.
 
         The label is a function of bars up to and with `t`, and so known at `t`: nothing of a later
-        part is in it, and there is nothing to purge. The embargo is kept all the same, since
-        images of either side of a border would share bars.
+        part is in it, and there is nothing to purge. Images of either side of a border may share
+        bars, as they may show what was known; an embargo keeps them apart where that is wanted.
         """
         pattern, judged = _judged(bars)
         known_at = np.where(judged[rows], close_times(bars)[rows], np.datetime64("NaT", "ns"))

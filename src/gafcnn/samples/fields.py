@@ -146,10 +146,17 @@ def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
     Raises:
         SamplesError: They are not; the nearest name is told.
     """
-    names = () if fields is None or isinstance(fields, str) else tuple(fields)
+    names = () if fields is None or isinstance(fields, str) else tuple(map(str, fields))
     unknown = [name for name in names if name not in FIELDS]
-    if names and not unknown:
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if names and not unknown and not twice:
         return names
+    if twice and not unknown:
+        raise SamplesError(
+            f"the field {twice[0]!r} stands twice",
+            expected="each field once",
+            instead="leave one of them out of images.fields",
+        )
     nearest = get_close_matches(str(unknown[0]), FIELDS, n=1) if unknown else []
     raise SamplesError(
         f"the field {unknown[0]!r} is unknown" if unknown else f"the fields are {fields!r}",
