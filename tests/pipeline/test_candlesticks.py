@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from gafcnn import load_run
 from gafcnn.images import open_store
 from gafcnn.learning import GafModule
-from gafcnn.samples import PATTERNS
+from gafcnn.pipeline.assembly import made
+from gafcnn.samples import PATTERNS, WalkForward
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., str]
@@ -34,14 +36,33 @@ WORDS = (
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
     folder = tmp_path_factory.mktemp("candlesticks")
-    for words in (WORDS, (*WORDS, "model=xgboost_patterns", "model.rounds=5")):
-        done = command(folder, "train.py", *words)
+    judging = ("study=candlesticks", "pattern_baseline.rounds=5", "judging.resamples=100")
+    for words in (("train.py", "-m", *WORDS, "seed=0,1"), ("evaluate.py", *judging)):
+        done = command(folder, *words)
         assert done.returncode == 0, done.stderr
     return folder / "outputs" / "candlesticks"
 
 
+def test_seeds_of_an_augmented_experiment_are_one_model(folder: Path) -> None:
+    configs = [load_run(folder / name).config for name in ("15m_x10", "15m_x10/seed=1")]
+    assert [config["augmentation"]["seed"] for config in configs] == [0, 1]
+    metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
+    assert list(metrics["models"]) == ["15m_x10", "xgboost"]
+    assert metrics["fields"]["15m_x10"] == {"candle": configs[0]["images"]["fields"]}
+    assert metrics["fields"]["xgboost"] == metrics["fields"]["15m_x10"]
+
+
+def test_the_experiment_may_be_walked_forward(root: Path) -> None:
+    with initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        words = [*WORDS, "split=walk_forward", "split.fold=1"]
+        split = made(compose("train", words).split)
+    assert isinstance(split, WalkForward)
+    assert split.fold == 1
+
+
 def test_networks_and_trees_learn_from_the_same_rows_and_say_what_was_drawn(folder: Path) -> None:
-    counts = [load_run(folder / name).metrics["samples"] for name in ("15m_x10", "xgboost")]
+    names = ("15m_x10/seed=1", "xgboost")  # the baseline is trained like the last of the seeds
+    counts = [load_run(folder / name).metrics["samples"] for name in names]
     assert counts[0] == counts[1]
     train = counts[0]["train"]
     assert list(train["drawn"]) == list(PATTERNS)
@@ -49,8 +70,6 @@ def test_networks_and_trees_learn_from_the_same_rows_and_say_what_was_drawn(fold
         assert train["classes"][name] + train["drawn"][name] >= 100
     assert train["drawn"]["none"] == sum(train["drawn"][name] for name in PATTERNS[1:])
     assert "drawn" not in counts[0]["val"]
-    # the metrics file is JSON that any reader takes
-    json.loads((folder / "15m_x10" / "metrics.json").read_text())
 
 
 def test_a_run_of_averaged_weights_is_predicted_by_the_model_that_it_keeps(folder: Path) -> None:
@@ -92,7 +111,16 @@ def test_the_trees_see_the_numbers_that_the_images_are_made_of(folder: Path) -> 
         (["augmentation.block=9000"], "a block of 9000 candles of"),
         (["augmentation.walks=-1"], "augmentation.walks is -1; expected a whole number of at"),
         (["images.fields=[bodie]"], "the field 'bodie' is unknown"),
-        (["window.lookback=150min"], "window.lookback"),
+        (["window.lookback=150min"], "set window.lookback to 5h or more"),
+        (["images.fields=[close,close]"], "the field 'close' stands twice"),
+        (["images.fields=[[close]]"], "is unknown"),
+        (["augmentation.mirror=2"], "augmentation.mirror is 2; expected true or false"),
+        (["model.class_weights=1"], "model.class_weights=1; expected null, balanced, or 9 numbers"),
+        (["model.network.hidden=-1"], "model.network.hidden=-1; expected a whole number"),
+        (["model.network.dropout=2"], "model.network.dropout=2; expected a share"),
+        (["callbacks.averaged.decay=2"], "callbacks.averaged.decay=2; expected a share"),
+        (["market.interval=5min"], "set market.interval=15min, or window.step=5min"),
+        (["model=xgboost", "model.features=indicators"], "which are among the indicators"),
     ],
 )
 def test_what_the_experiment_refuses(refused: Refuse, words: list[str], told: str) -> None:

@@ -34,8 +34,8 @@ def check_weights(asked: ClassWeights, classes: int) -> None:
         )
     if asked == BALANCED:
         return
-    listed = isinstance(asked, Sequence) and not isinstance(asked, str)
-    if not listed or len(asked) != classes or not all(map(_is_weight, asked)):
+    listed = [*asked] if isinstance(asked, Sequence) and not isinstance(asked, str) else []
+    if len(listed) != classes or not all(map(_is_weight, listed)):
         raise LearningError(
             f"model.class_weights={_told(asked)}",
             expected=f"null, {BALANCED}, or {classes} numbers above 0, one for each class",
@@ -82,5 +82,6 @@ def _is_weight(value: object) -> bool:
 
 
 def _told(asked: ClassWeights) -> str:
-    listed = isinstance(asked, Sequence) and not isinstance(asked, str)
-    return f"[{','.join(map(str, asked))}]" if listed else str(asked)
+    if isinstance(asked, Sequence) and not isinstance(asked, str):
+        return f"[{','.join(map(str, asked))}]"
+    return str(asked)

@@ -92,7 +92,8 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
     """The window, if it has enough points over these bars to make a picture.
 
     Raises:
-        ConfigError: Where it has not: two points can only say whether prices rose.
+        ConfigError: Where it has not: two points can only say whether prices rose. Or where it
+            shows other candles than those that the label tells the patterns of.
     """
     window, interval = Window(**plain(cfg.window)), interval_of(market.bars)
     points = window.points(interval)
@@ -101,6 +102,14 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
             f"window {window.name} has {points} points over bars of {spelled(interval)}",
             expected=f"{LEAST_POINTS} or more",
             instead="take a window of coarser steps, such as window=15m_x10, or finer bars",
+        )
+    candle = window.span // points
+    if candle != interval and not made(cfg.label).horizon:
+        raise ConfigError(
+            f"window {window.name} is of candles of {spelled(candle)}, and its label tells the "
+            f"patterns of bars of {spelled(interval)}",
+            expected="candles that are the bars",
+            instead=f"set market.interval={spelled(candle)}, or window.step={spelled(interval)}",
         )
     return window
 

@@ -27,7 +27,8 @@ from gafcnn.pipeline.studies import (
 )
 from gafcnn.progress import counting
 from gafcnn.report import recognition_table, write_recognition
-from gafcnn.runs import LOOK, record, recorded
+from gafcnn.runs import LOOK, Run, record, recorded
+from gafcnn.samples import FIELDS
 
 
 def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[str, Any]:
@@ -67,6 +68,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
     metrics = {
         **shared_facts(cfg, study, runs, market, judged_study.test),
         "headline": judged_study.headline,
+        "fields": {name: _fields(found[0]) for name, found in runs.items()},
         "verdict": [
             *of_recognition(judged, judged_study.headline, baseline),
             *looked_before(recorded(study, LOOK)),
@@ -83,6 +85,14 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
         receipts=lambda: [altered_future(cfg, runs, market)],
     )
     return metrics
+
+
+def _fields(run: Run) -> dict[str, list[str]]:
+    """What a model was shown of each candle, by kind: what a trader would name, or rules."""
+    shown: dict[str, list[str]] = {}
+    for name in run.config["images"]["fields"]:
+        shown.setdefault(FIELDS[name].kind, []).append(name)
+    return shown
 
 
 def _long(joined: pd.DataFrame, models: Sequence[str], classes: Sequence[str]) -> pd.DataFrame:

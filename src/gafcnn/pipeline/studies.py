@@ -14,7 +14,7 @@ from rich.table import Table
 from gafcnn.durations import spelled
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.files import write_json
-from gafcnn.forecasts import TWO_STAGE, average_seeds, write_predictions
+from gafcnn.forecasts import TWO_STAGE, average_seeds, join, write_predictions
 from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market, fingerprint, interval_of
 from gafcnn.pipeline.assembly import load_market, made, plain
@@ -80,8 +80,13 @@ def with_baseline(cfg: DictConfig, study: Path, runs: dict[str, list[Run]]) -> d
 
     Raises:
         RunError: A window lacks a fold, or there are several baselines.
+        PredictionsError: The windows are not about the same samples.
     """
     _check_folds(runs)
+    # before anything is trained: windows that cannot be joined leave no baseline behind
+    windows = {name: found for name, found in runs.items() if not found[0].is_baseline}
+    if windows:
+        join({name: member_of(name, found) for name, found in windows.items()})
     names = [name for name, found in runs.items() if found[0].is_baseline]
     if len(names) > 1:
         raise RunError(
