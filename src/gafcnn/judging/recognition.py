@@ -7,7 +7,7 @@ paired. Figures of rare classes rest on few rows; the count stands beside each.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -172,7 +172,9 @@ def judge_recognition(
         for key, figure in figures.items()
     }
     if resamples:
-        found |= {key: exact(found[key]) for key in figures if _all_agree(key[1], found[key])}
+        found |= {
+            key: _of_agreeing(key[1], of) for key, of in found.items() if isinstance(key[1], tuple)
+        }
     no_skill = score_classes(
         np.tile(study.counts / study.counts.sum(), (len(study.label), 1)), study.label
     )
@@ -256,10 +258,15 @@ def _rests_on(study: Recognition, called: NDArray[np.int64], figure: str | tuple
     return int(study.counts[1:].sum() if of_patterns else study.counts.sum())
 
 
-def _all_agree(figure: str | tuple[int, str], of: Estimate) -> bool:
-    """Whether a share of a class's bars has an interval of no length, or rests on too few."""
-    is_share = isinstance(figure, tuple) and figure[1] in ("precision", "recall")
-    return is_share and (of.low is None or of.value in (0.0, 1.0))
+def _of_agreeing(figure: tuple[int, str], of: Estimate) -> Estimate:
+    """A figure of one class, without an interval that is a point: rows that agree resample alike.
+
+    A share of too few rows, or of rows that agree, is given its exact interval; an F1 has none.
+    """
+    agree = of.value in (0.0, 1.0)
+    if figure[1] == "f1":
+        return replace(of, low=None, high=None) if agree else of
+    return exact(of) if agree or of.low is None else of
 
 
 def _class_row(
