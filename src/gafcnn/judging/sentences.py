@@ -8,6 +8,10 @@ from typing import Any
 from gafcnn.forecasts import TWO_STAGE
 
 
+MANY = 100
+"""Bars of a class, from which on it need not be said that none was missed."""
+
+
 def sentences(judged: Mapping[str, Any], headline: str, trials: int) -> list[str]:
     """What a study found of its headline model.
 
@@ -66,7 +70,7 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
 
 
 def _missed_none(row: Mapping[str, Any], headline: str) -> bool:
-    return row["model"] == headline and row["recall"]["value"] == 1.0
+    return row["model"] == headline and row["recall"]["value"] == 1.0 and row["n"] < MANY
 
 
 def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:
