@@ -7,7 +7,6 @@ from typing import Any
 
 from gafcnn.forecasts import TWO_STAGE
 
-
 MANY = 100
 """Bars of a class, from which on it need not be said that none was missed."""
 
