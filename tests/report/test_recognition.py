@@ -28,6 +28,7 @@ def judgement_of(recognition: Recognition, **changed: Any) -> dict[str, Any]:
         "trials": 3,
         "stride": 1,
         "headline": recognition.headline,
+        "fields": {"15m": {"candle": ["body", "gap"], "rule": ["star_rule"]}},
         "verdict": ["What was found, in a sentence."],
         "receipts": [],
         "config": {"market": {"symbol": "BNBUSDT"}},
@@ -58,6 +59,9 @@ def test_the_page_tells_every_part_and_needs_no_other_file(folder: Path) -> None
     page = (folder / "report.html").read_text()
     for section in ("verdict", "targets", "models", "classes", "pairs", "confusion", "config"):
         assert f'<section id="{section}">' in page
+    shown = " ".join(page.split())
+    assert "<b>15m</b> was shown what a trader would name: <code>body, gap</code>" in shown
+    assert "fields that restate the rules: <code>star_rule</code>" in shown
     assert "What was found, in a sentence." in page
     assert "left out, of several patterns</dt><dd>8</dd>" in page
     assert page.count("data:image/png;base64,") == 4

@@ -146,8 +146,8 @@ def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
     Raises:
         SamplesError: They are not; the nearest name is told.
     """
-    names = () if fields is None or isinstance(fields, str) else tuple(map(str, fields))
-    unknown = [name for name in names if name not in FIELDS]
+    names = () if fields is None or isinstance(fields, str) else tuple(fields)
+    unknown = [name for name in names if not isinstance(name, str) or name not in FIELDS]
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if names and not unknown and not twice:
         return names
