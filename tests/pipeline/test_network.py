@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gafcnn import load_run
 
@@ -37,7 +39,15 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(
     assert ": bf16-mixed\n" in told
     begun = load_run(folder)
     assert begun.metrics["precision"] == begun.config["trainer"]["precision"] == "bf16-mixed"
-    assert begun.predictions["p_up"].notna().all()
+    rows = begun.predictions
+    images, times = (
+        np.load(tmp_path / "data" / "gaf" / "SIMULATED_15m" / name, allow_pickle=False)
+        for name in ("images.npy", "times.npy")
+    )
+    at = np.searchsorted(times, rows["time"].dt.tz_localize(None).to_numpy())
+    with torch.no_grad():
+        again = begun.model()(torch.from_numpy(images[at]).float() / 127).sigmoid()
+    np.testing.assert_allclose(again.numpy(), rows["p_up"], atol=1e-6)  # of bfloat16: up to 1e-3
 
     # as where it was killed before its predictions: auto, which is float32 for a small_cnn on any
     # CPU, leaves it as it is
