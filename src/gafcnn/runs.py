@@ -43,7 +43,8 @@ EVALUATION = "evaluation"
 # where a run is written, watched and computed does not change what it is
 _NO_PART_OF_A_RUN = (
     "paths", "logger", "overwrite", "swept", "objective", "market.path", "market.folder",
-    "market.refresh", "market.url", "trainer.accelerator", "trainer.devices", "callbacks.progress",
+    "market.refresh", "market.url", "trainer.accelerator", "trainer.devices", "trainer.compile",
+    "callbacks.progress",
 )  # fmt: skip
 
 
@@ -188,16 +189,23 @@ def holding(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def begun(folder: Path) -> dict[str, Any] | None:
+    """The configuration of the run that a folder holds, if it has got as far as a checkpoint."""
+    got = (folder / LAST).is_file() or (folder / METRICS).is_file()
+    if not (got and (folder / CONFIG).is_file()):
+        return None
+    return yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+
+
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     """Whether a folder holds this very run, finished; False where it is free or to be gone on with.
 
     Raises:
         RunError: Where it holds a run of another config that has got as far as a checkpoint.
     """
-    begun = (folder / LAST).is_file() or (folder / METRICS).is_file()
-    if not (begun and (folder / CONFIG).is_file()):
+    held = begun(folder)
+    if held is None:
         return False
-    held = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     if differing := differences(held, config):
         shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
         raise RunError(

@@ -52,6 +52,16 @@ def test_images_are_read_from_the_memory_map_and_scaled_where_they_are_used(
     assert scaled.abs().max() <= 1
 
 
+def test_batches_are_pinned_where_that_is_asked_for(
+    stored: StoredImages, samples: LabelledSamples
+) -> None:
+    for asked in (False, True):
+        data = GafDataModule(stored, samples, batch_size=32, pin_memory=asked)
+        data.setup("fit")
+        loaders = [data.train_dataloader(), data.val_dataloader(), *data.predict_dataloader()]
+        assert [loader.pin_memory for loader in loaders] == [asked] * 4
+
+
 def test_a_split_that_leaks_is_refused_at_set_up(
     stored: StoredImages, samples: LabelledSamples
 ) -> None:

@@ -38,6 +38,7 @@ def fit(
     samples: LabelledSamples,
     epochs: int,
     callbacks: Any = None,
+    precision: Any = "32-true",
     **more: Any,
 ) -> tuple[lightning.Trainer, GafModule]:
     torch.manual_seed(0)
@@ -47,6 +48,8 @@ def fit(
     )
     trainer = lightning.Trainer(
         max_epochs=5,
+        accelerator="cpu",
+        precision=precision,
         limit_train_batches=8,
         callbacks=[EpochSeed(0), Throughput(), last, StopAfter(epochs), *(callbacks or [])],
         logger=False,
@@ -68,14 +71,14 @@ class StopAfter(lightning.Callback):
             trainer.should_stop = True
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_a_training_that_stops_and_goes_on_ends_bit_for_bit_as_one_that_did_not(
-    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples, precision: Any
 ) -> None:
-    _, undisturbed = fit(tmp_path / "a", stored, samples, 5)
-    fit(tmp_path / "b", stored, samples, 2)
-    trainer, resumed = fit(
-        tmp_path / "b", stored, samples, 5, ckpt_path=str(tmp_path / "b" / "last.ckpt")
-    )
+    _, undisturbed = fit(tmp_path / "a", stored, samples, 5, precision=precision)
+    fit(tmp_path / "b", stored, samples, 2, precision=precision)
+    last = str(tmp_path / "b" / "last.ckpt")
+    trainer, resumed = fit(tmp_path / "b", stored, samples, 5, precision=precision, ckpt_path=last)
     assert trainer.current_epoch == 5
     one, other = undisturbed.state_dict(), resumed.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from gafcnn.command import main
 from gafcnn.market import simulate
@@ -73,11 +74,43 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         (["model=xgboost", "model.rounds=0"], "model.rounds=0; expected a whole number, 1 or more"),
         (["model=xgboost", "model.trees.max_depth=-1"], "XGBoost refuses its parameters (value"),
         (["model.batch_size=100000"], "with 2692 labelled training samples"),
-        (["trainer.accelerator=abacus"], "HYDRA_FULL_ERROR=1 in front shows where"),
+        (
+            ["trainer.accelerator=cpu", "trainer.devices=0"],
+            "HYDRA_FULL_ERROR=1 in front shows where",
+        ),
+        (["trainer.accelerator=abacus"], "trainer.accelerator=abacus; expected one of auto, gpu"),
+        (["trainer.accelerator=null"], "trainer.accelerator=None; expected one of auto, gpu, cpu"),
+        (
+            ["trainer.precision=half"],
+            "trainer.precision=half; expected auto, or of Lightning's 32-true, bf16-mixed",
+        ),
+        (["trainer.precision=true"], "trainer.precision=True; expected auto, or of Lightning's"),
+        (["trainer.precision=[32]"], "trainer.precision=[32]; expected auto, or of Lightning's"),
+        (["trainer=gpu", "trainer.compile=1"], "trainer.compile=1; expected true or false"),
+        (
+            ["trainer.accelerator=cpu", "trainer.precision=16-mixed"],
+            "trainer.precision=16-mixed on a CPU, where torch does not mix in float16; expected",
+        ),
     ],
 )
 def test_training_refuses(refused: Refuse, words: list[str], told: str) -> None:
     assert told in refused("train", *TINY, *words)
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU"
+)
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_read(
+    refused: Refuse, typed: Callable[..., str], tmp_path: Path
+) -> None:
+    words = [*TINY, "trainer=gpu"]
+    assert refused("train", *words) == (
+        "error: trainer.accelerator=gpu, but torch sees no CUDA or MPS device; expected one, with "
+        "its driver and a torch that is built for it; set trainer=default, which takes what there "
+        "is."
+    )
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert "images of 15m are in" in typed("prepare", *words)  # no GPU is needed for them
 
 
 @pytest.mark.parametrize(

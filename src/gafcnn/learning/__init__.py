@@ -4,6 +4,15 @@ from gafcnn.learning.baseline import Baseline
 from gafcnn.learning.callbacks import AveragedWeights, EpochSeed, StopWhereStopped, Throughput
 from gafcnn.learning.datamodule import GafDataModule
 from gafcnn.learning.dataset import EpochBatches, Extra, GafDataset
+from gafcnn.learning.devices import (
+    AUTO,
+    PRECISIONS,
+    Device,
+    accelerators,
+    best_precision,
+    check_precision,
+    find_device,
+)
 from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
@@ -13,10 +22,13 @@ from gafcnn.learning.tasks import outputs_for
 from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
 __all__ = [
+    "AUTO",
     "NETWORKS",
+    "PRECISIONS",
     "AveragedWeights",
     "Baseline",
     "ClassWeights",
+    "Device",
     "EpochBatches",
     "EpochSeed",
     "Extra",
@@ -30,9 +42,13 @@ __all__ = [
     "StopWhereStopped",
     "StoredImages",
     "Throughput",
+    "accelerators",
+    "best_precision",
     "build_network",
+    "check_precision",
     "check_weights",
     "class_weights",
+    "find_device",
     "load_pretrained",
     "outputs_for",
     "start_from",

@@ -27,6 +27,8 @@ class GafDataModule(LightningDataModule):
         workers: Loader processes; 0 reads in the training process, which is enough for a gather
             from a memory map.
         extra: Further training samples, that are in no store.
+        pin_memory: Whether batches lie in memory that is never swapped out, from which CUDA copies
+            while it computes.
 
     Raises:
         LearningError: For a batch size that no training batch can fill.
@@ -40,10 +42,13 @@ class GafDataModule(LightningDataModule):
         seed: int = 0,
         workers: int = 0,
         extra: Extra | None = None,
+        *,
+        pin_memory: bool = False,
     ) -> None:
         super().__init__()
         self.source, self.samples, self.extra = source, samples, extra
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        self.pin_memory = pin_memory
         n = len(samples.labelled("train")) + (0 if extra is None else len(extra.labels))
         if not 2 <= batch_size <= n:
             raise LearningError(
@@ -92,4 +97,5 @@ class GafDataModule(LightningDataModule):
             sampler=batches,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            pin_memory=self.pin_memory,
         )

@@ -78,8 +78,13 @@ class GafModule(LightningModule):
         self._step(batch, "val", self.val_metrics)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """P(up), float32 of shape (n,); of several classes (n, classes), rows that sum to 1."""
-        return self.task.probabilities(self(batch[0]))
+        """P(up), float32 of shape (n,); of several classes (n, classes), rows that sum to 1.
+
+        Computed in float32 after a training in mixed precision, too: in the eight bits of bfloat16
+        many a sample would be as likely as its neighbour.
+        """
+        with torch.autocast(batch[0].device.type, enabled=False):
+            return self.task.probabilities(self(batch[0]))
 
     def configure_optimizers(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """AdamW over what is not frozen; the rate goes down to 0 along a cosine, step by step.

@@ -18,6 +18,7 @@ from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
 from gafcnn.images import ImageSpec, build_series, build_store
 from gafcnn.learning import (
+    Device,
     GafModule,
     ImagesOnTheFly,
     ImageSource,
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 LEAST_POINTS = 8
 STORED = "stored"  # the option of images that says where they are made, not what of
+COMPILE = "compile"  # the option of a trainer that is about the network, not for Lightning
 
 
 def made(node: DictConfig, **more: Any) -> Any:
@@ -185,15 +187,19 @@ def new_module(cfg: DictConfig) -> GafModule:
     return module
 
 
-def new_trainer(cfg: DictConfig, folder: Path, more: Sequence[Callback]) -> lightning.Trainer:
-    """A trainer that writes checkpoints and logs into the run's folder."""
+def new_trainer(
+    cfg: DictConfig, folder: Path, device: Device, more: Sequence[Callback]
+) -> lightning.Trainer:
+    """A trainer on this device that writes checkpoints and logs into the run's folder."""
     callbacks = [made(node) for node in (cfg.callbacks or {}).values() if node]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str((folder / BEST).parent)
     loggers = [made(node, save_dir=str(folder)) for node in (cfg.logger or {}).values() if node]
+    options = {key: value for key, value in plain(cfg.trainer).items() if key != COMPILE}
     return made(
-        cfg.trainer,
+        OmegaConf.create(options),
+        accelerator=device.kind,
         callbacks=[*callbacks, *more],
         logger=loggers or False,
         default_root_dir=str(folder),

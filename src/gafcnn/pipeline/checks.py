@@ -11,8 +11,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
-from gafcnn.learning import check_weights
-from gafcnn.pipeline.assembly import STORED, is_baseline, load_spec, made, plain
+from gafcnn.learning import AUTO, PRECISIONS, accelerators, check_weights
+from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
 from gafcnn.samples import DIRECTIONS
 
 
@@ -140,6 +140,11 @@ def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or right(value)
 
 
+def _precision(value: Any) -> bool:
+    return not isinstance(value, bool | float) and value in (AUTO, *PRECISIONS)
+
+
+_NAMED = [name for name in PRECISIONS if isinstance(name, str) and "-" in name]
 _RULES: tuple[Rule, ...] = (
     ("seed", _whole(0), "a whole number, 0 or more"),
     (f"images.{STORED}", _absent_or(lambda value: isinstance(value, bool)), "true or false"),
@@ -164,6 +169,13 @@ _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("model.batch_size", _whole(2), "a whole number, 2 or more"),
     ("model.network.width", _absent_or(_whole(1)), "a whole number, 1 or more"),
     ("trainer.max_epochs", _whole(1), "a whole number, 1 or more"),
+    (
+        "trainer.accelerator",
+        lambda value: isinstance(value, str) and value in accelerators(),
+        f"one of {', '.join(accelerators())}",
+    ),
+    ("trainer.precision", _precision, f"{AUTO}, or of Lightning's {', '.join(_NAMED)}"),
+    (f"trainer.{COMPILE}", lambda value: isinstance(value, bool), "true or false"),
     ("model.network.hidden", _absent_or(_whole(0)), "a whole number, 0 or more"),
     ("model.network.dropout", _absent_or(_share), "a share of at least 0 and less than 1"),
     ("callbacks.averaged.decay", _absent_or(_share), "a share of at least 0 and less than 1"),

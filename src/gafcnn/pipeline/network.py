@@ -14,10 +14,11 @@ import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import LearningError
 from gafcnn.learning import (
+    AUTO,
     EpochSeed,
     Extra,
     GafDataModule,
@@ -25,10 +26,14 @@ from gafcnn.learning import (
     ImageSource,
     StopWhereStopped,
     Throughput,
+    best_precision,
+    check_precision,
     class_weights,
+    find_device,
 )
 from gafcnn.market import Market
 from gafcnn.pipeline.assembly import (
+    COMPILE,
     load_images,
     load_spec,
     load_window,
@@ -36,7 +41,7 @@ from gafcnn.pipeline.assembly import (
     new_trainer,
     plain,
 )
-from gafcnn.runs import BEST, LAST
+from gafcnn.runs import BEST, LAST, begun
 from gafcnn.samples import Drawn, LabelledSamples, WindowReader, class_counts
 
 _CHUNK = 4096  # drawn samples that are read at a time
@@ -48,15 +53,16 @@ class NetworkLearner:
     """A network that learns from a window's images.
 
     Args:
-        cfg: `conf/train.yaml`, composed.
+        cfg: `conf/train.yaml`, composed and `settled`.
         folder: The run's.
 
     Raises:
-        LearningError: The network or its weights cannot be had.
+        LearningError: The network, its weights or the device cannot be had.
     """
 
     def __init__(self, cfg: DictConfig, folder: Path) -> None:
         self._cfg, self._folder = cfg, folder
+        self._device = find_device(cfg.trainer.accelerator)
         self._module = new_module(cfg)
         self._throughput = Throughput()
 
@@ -70,13 +76,24 @@ class NetworkLearner:
         self._module.weigh(class_weights(asked, samples.classes, counts))
         source = load_images(cfg, market)
         extra = _extra(cfg, market, drawn, source) if drawn else None
-        self._data = GafDataModule(source, samples, cfg.model.batch_size, cfg.seed, extra=extra)
+        self._data = GafDataModule(
+            source,
+            samples,
+            cfg.model.batch_size,
+            cfg.seed,
+            extra=extra,
+            pin_memory=self._device.kind == "cuda",
+        )
         _quiet_lightning()
-        more = [EpochSeed(self._cfg.seed), StopWhereStopped(), self._throughput]
-        self._trainer = new_trainer(self._cfg, self._folder, more)
+        more = [EpochSeed(cfg.seed), StopWhereStopped(), self._throughput]
+        self._trainer = new_trainer(cfg, self._folder, self._device, more)
 
     def learn(self) -> NDArray[np.float64]:
         """Train, or go on with it; then predict all samples of validation, then of test."""
+        log.info("on %s: %s", self._device.name, self._trainer.precision)
+        if self._cfg.trainer[COMPILE]:
+            # in place: the names in a checkpoint stay those of the plain network
+            self._module.network.compile()
         with _known_warnings():
             _fit(self._trainer, self._module, self._data, self._folder / LAST)
             return _predict(self._trainer, self._module, self._data, self._folder / BEST)
@@ -90,7 +107,30 @@ class NetworkLearner:
             "best_epoch": best["epoch"] + 1,
             "steps": end["global_step"],
             "samples_per_second": self._throughput.samples_per_second,
+            "device": self._device.name,
+            "precision": self._trainer.precision,
         }
+
+
+def settled(cfg: DictConfig, folder: Path) -> DictConfig:
+    """The configuration with the precision that `auto` stands for, which is a part of the run.
+
+    A run that has begun goes on in the precision that it began with, wherever it goes on.
+
+    Args:
+        cfg: `conf/train.yaml`, composed.
+        folder: The run's.
+
+    Raises:
+        LearningError: There is no such device, or it does not compute in such a precision.
+    """
+    device, precision = find_device(cfg.trainer.accelerator), cfg.trainer.precision
+    if precision == AUTO:
+        held = (None if cfg.overwrite else begun(folder)) or {}
+        best = best_precision(device, cfg.model.network.name)
+        precision = held.get("trainer", {}).get("precision", best)
+    check_precision(precision, device)
+    return OmegaConf.merge(cfg, {"trainer": {"precision": precision}})  # pyright: ignore[reportReturnType]
 
 
 def _extra(cfg: DictConfig, market: Market, drawn: Sequence[Drawn], source: ImageSource) -> Extra:

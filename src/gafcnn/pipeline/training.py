@@ -28,7 +28,7 @@ from gafcnn.pipeline.assembly import (
     plain,
 )
 from gafcnn.pipeline.checks import check, objective_of
-from gafcnn.pipeline.network import NetworkLearner
+from gafcnn.pipeline.network import NetworkLearner, settled
 from gafcnn.pipeline.trees import TreesLearner, features_named
 from gafcnn.runs import (
     LAST,
@@ -98,11 +98,13 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
 
     Raises:
         RunError: Where the folder holds a run of another configuration, or is in use.
+        LearningError: There is no device as asked for.
     """
     check(cfg)
     folder = folder or _folder(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
-    # before the bars: a wrong name or path is told in seconds
+    # before the bars: a wrong name or path, or a missing device, is told in seconds
+    cfg = cfg if is_baseline(cfg) else settled(cfg, folder)
     learner = (TreesLearner if is_baseline(cfg) else NetworkLearner)(cfg, folder)
     market = load_market(cfg)
     config = _config(cfg) | {"bars": fingerprint(market.bars)}
