@@ -182,7 +182,9 @@ def test_the_verdict_says_what_was_found_in_five_sentences(judged: dict[str, Any
     )
     assert first.endswith(": better than chance.")
     assert "where always saying none is right in 78.8%" in second
-    assert rarest.startswith("The rarest class is hammer, 3 test bars: one of them more or less is")
+    assert rarest.startswith(
+        "The rarest class is hammer, 3 of the test bars: one more or less is 11"
+    )
     assert rarest.endswith("is 11 points of balanced accuracy.")
     assert whole.startswith("No bar of hammer was missed, and so none is in any resample")
     assert third.startswith("mean has a higher balanced accuracy than xgboost (+")

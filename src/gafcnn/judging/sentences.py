@@ -52,7 +52,7 @@ def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> l
     ]
     rarest = min(there, key=lambda name: counts[name])
     found.append(
-        f"The rarest class is {rarest}, {counts[rarest]:,} test bars: one of them more or less is "
+        f"The rarest class is {rarest}, {counts[rarest]:,} of the test bars: one more or less is "
         f"{100 / counts[rarest] / len(there):.2g} points of balanced accuracy."
     )
     whole = [row["class"] for row in judged["per_class"] if _missed_none(row, headline)]
