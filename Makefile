@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format lock
+.PHONY: help setup demo test test-slow bench lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
 	@echo "make demo       the whole job on a simulated market, offline"
 	@echo "make test       format, lint, types, import rules, tests"
 	@echo "make test-slow  the long tests too"
+	@echo "make bench      how fast images are made and learned from, and studies judged; some minutes"
 	@echo "make format     put the code in order"
 	@echo "make lock       resolve requirements.lock anew"
 
@@ -39,6 +40,11 @@ test: lint
 
 test-slow: lint
 	$(BIN)/pytest -n 2
+
+bench: setup
+	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/on_the_fly.py
+	$(BIN)/python benchmarks/judging.py
 
 format: setup
 	$(BIN)/ruff format .
