@@ -93,6 +93,22 @@ def _see_all(
 
 
 @compiled
+def _outer(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    c: NDArray[np.float32],
+    s: NDArray[np.float32],
+    whole: bool,  # noqa: FBT001 - a kernel is called by position
+    image: NDArray[Any],
+) -> None:
+    """Draw `first_i c_j - second_i s_j`, as whole numbers or as it is."""
+    for i in range(len(c)):
+        for j in range(len(c)):
+            pixel = first[i] * c[j] - second[i] * s[j]
+            image[i, j] = np.rint(pixel) if whole else pixel
+
+
+@compiled
 def _draw(
     x: NDArray[np.float64],
     centres: NDArray[np.float64],
@@ -109,14 +125,6 @@ def _draw(
         for field in range(fields):
             _see(x[sample, field], centres, scale, c, s)
             if at_gasf >= 0:
-                gasf = images[sample, field, at_gasf]
-                for i in range(size):
-                    for j in range(size):
-                        pixel = c[i] * c[j] - s[i] * s[j]
-                        gasf[i, j] = np.rint(pixel) if whole else pixel
+                _outer(c, s, c, s, whole, images[sample, field, at_gasf])
             if at_gadf >= 0:
-                gadf = images[sample, field, at_gadf]
-                for i in range(size):
-                    for j in range(size):
-                        pixel = s[i] * c[j] - c[i] * s[j]
-                        gadf[i, j] = np.rint(pixel) if whole else pixel
+                _outer(s, c, c, s, whole, images[sample, field, at_gadf])
