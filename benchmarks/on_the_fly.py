@@ -24,13 +24,12 @@ from gafcnn.durations import duration
 from gafcnn.images import ImageSpec, build_series, build_store
 from gafcnn.learning import GafDataModule, GafModule, ImagesOnTheFly, ImageSource, StoredImages
 from gafcnn.learning.dataset import Batch
-from gafcnn.market import simulate
+from gafcnn.market import interval_of, simulate
 from gafcnn.samples import (
     Chronological,
     Direction,
     LabelledSamples,
     Window,
-    WindowReader,
     decision_rows,
 )
 
@@ -112,7 +111,7 @@ def sources(bars: pd.DataFrame, folder: Path) -> tuple[StoredImages, ImagesOnThe
     """The same images, stored and on the fly."""
     stored = StoredImages(build_store(folder / "gaf", bars, WINDOW, SPEC))
     series = build_series(folder / "series", bars, WINDOW, SPEC.fields)
-    offsets = WindowReader(bars, WINDOW, SPEC.fields).offsets
+    offsets = WINDOW.offsets(interval_of(bars))
     rows = decision_rows(bars, WINDOW.lookback)
     return stored, ImagesOnTheFly(series, rows, offsets, SPEC)
 

@@ -23,6 +23,7 @@ from gafcnn.learning import (
     ImagesOnTheFly,
     ImageSource,
     StoredImages,
+    class_weights,
     outputs_for,
     start_from,
 )
@@ -34,7 +35,7 @@ from gafcnn.samples import (
     Drawn,
     LabelledSamples,
     Window,
-    WindowReader,
+    class_counts,
     decision_rows,
 )
 
@@ -144,7 +145,7 @@ def load_images(cfg: DictConfig, market: Market) -> ImageSource:
             build_store(Path(cfg.paths.data, "gaf", name), market.bars, window, images)
         )
     rows = decision_rows(market.bars, window.lookback)
-    offsets = WindowReader(market.bars, window, images.fields).offsets
+    offsets = window.offsets(interval_of(market.bars))
     store = build_series(Path(cfg.paths.data, "series", name), market.bars, window, images.fields)
     return ImagesOnTheFly(store, rows, offsets, images)
 
@@ -172,6 +173,18 @@ def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> 
             drawn.append(part)
             advance(1)
     return drawn
+
+
+def train_weights(
+    cfg: DictConfig, samples: LabelledSamples, drawn: Sequence[Drawn]
+) -> list[float] | None:
+    """What a training sample of each class counts, drawn ones among them.
+
+    Raises:
+        LearningError: `model.class_weights` cannot be of these classes.
+    """
+    counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
+    return class_weights(plain(cfg.model)["class_weights"], samples.classes, counts)
 
 
 def new_module(cfg: DictConfig) -> GafModule:

@@ -28,7 +28,6 @@ from gafcnn.learning import (
     Throughput,
     best_precision,
     check_precision,
-    class_weights,
     find_device,
 )
 from gafcnn.market import Market
@@ -39,10 +38,10 @@ from gafcnn.pipeline.assembly import (
     load_window,
     new_module,
     new_trainer,
-    plain,
+    train_weights,
 )
 from gafcnn.runs import BEST, LAST, begun
-from gafcnn.samples import Drawn, LabelledSamples, WindowReader, class_counts
+from gafcnn.samples import Drawn, LabelledSamples, WindowReader
 
 _CHUNK = 4096  # drawn samples that are read at a time
 
@@ -71,9 +70,7 @@ class NetworkLearner:
     ) -> None:
         """Make what the training needs, and meet all that can be refused."""
         cfg = self._cfg
-        counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
-        asked = plain(cfg.model)["class_weights"]
-        self._module.weigh(class_weights(asked, samples.classes, counts))
+        self._module.weigh(train_weights(cfg, samples, drawn))
         source = load_images(cfg, market)
         extra = _extra(cfg, market, drawn, source) if drawn else None
         self._data = GafDataModule(

@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from gafcnn.learning import Baseline, class_weights
+from gafcnn.learning import Baseline
 from gafcnn.market import Market, indicators
-from gafcnn.pipeline.assembly import load_window, made, plain
+from gafcnn.pipeline.assembly import load_window, made, plain, train_weights
 from gafcnn.runs import TREES
-from gafcnn.samples import Drawn, LabelledSamples, WindowReader, class_counts, close_times
+from gafcnn.samples import Drawn, LabelledSamples, WindowReader, close_times
 
 
 class TreesLearner:
@@ -34,8 +34,7 @@ class TreesLearner:
     ) -> None:
         """Compute the features of every sample, and what samples of each class count."""
         self._samples = samples
-        counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
-        self._weights = class_weights(self._model["class_weights"], samples.classes, counts)
+        self._weights = train_weights(self._cfg, samples, drawn)
         self._features = features_of(self._cfg, market, samples.times)
         self._extra = self._features_of_drawn(market.symbol, drawn) if drawn else None
 

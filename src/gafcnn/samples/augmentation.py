@@ -118,14 +118,13 @@ class Augmentation:
                 expected="a label that is known at the decision time",
                 instead="take label=candlestick, or set augmentation=none",
             )
-        train = samples.labelled("train")
-        have = np.bincount(samples.label[train], minlength=len(label.classes))
+        have = samples.counts("train")
         rng = np.random.default_rng(self.seed)
-        known = close_times(bars) <= samples.times[train[-1]]
+        known = close_times(bars) <= samples.times[samples.labelled("train")[-1]]
         sources = self._sources(bars.loc[known])
         for left in range(len(self), 0, -1):
             drawn = self._from(next(sources), have, left, lookback, label, rng)
-            have += np.bincount(drawn.label, minlength=len(have))
+            have += class_counts([drawn], len(have))
             yield drawn
 
     def __len__(self) -> int:

@@ -99,6 +99,15 @@ class Window:
         self.check(interval)
         return self.span // (interval if self.step is None else self.step)
 
+    def offsets(self, interval: pd.Timedelta) -> NDArray[np.int64]:
+        """How many bars each point is before the decision, 0 or less: ndarray of shape (points,).
+
+        Raises:
+            ConfigError: As `check`.
+        """
+        points = self.points(interval)
+        return np.arange(1 - points, 1, dtype=np.int64) * (self.span // interval // points)
+
 
 def decision_rows(bars: pd.DataFrame, lookback: Duration) -> NDArray[np.int64]:
     """The rows at which a sample can be decided: those that end a gap-free `lookback`.
@@ -157,9 +166,9 @@ class WindowReader:
         interval = interval_of(bars)
         points = window.points(interval)
         self.fields = known_fields(fields)
+        self.offsets = window.offsets(interval)
         step = window.span // interval // points
         reach = _reach(self.fields, window, step * interval)
-        self.offsets = np.arange(1 - points, 1, dtype=np.int64) * step
         self._needed = (points + reach) * step
         self._starts = stretch_starts(bars)
         candles = Candles(bars, step)
