@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gafcnn.durations import spelled
 from gafcnn.errors import PredictionsError
 from gafcnn.forecasts import probabilities, score_classes
-from gafcnn.forecasts.classes import surprise
+from gafcnn.forecasts.classes import confusion, surprise
 from gafcnn.judging.bootstrap import (
     Bootstrap,
     Estimate,
@@ -206,7 +206,8 @@ def judge_recognition(
             for number in range(len(study.classes))
         ],
         "confusion": {
-            name: score_classes(study.p(name), study.label)["confusion"] for name in study.models
+            name: confusion(one, study.label, len(study.classes)).tolist()
+            for name, one in called.items()
         },
         "pairs": _compared(study, figures, drawn),
         "folds": [row for name in study.models for row in _folds(study, name)],
@@ -229,10 +230,11 @@ def _figures(
     said = [study.on_bars(called == k) for k in numbers]
     hits = [one & other for one, other in zip(of_class, said, strict=True)]
     both = [one.astype(np.int8) + other for one, other in zip(of_class, said, strict=True)]
-    forced = study.p(model)[:, 1:].argmax(axis=1) + 1
+    p = study.p(model)
+    forced = p[:, 1:].argmax(axis=1) + 1
     among = [study.on_bars((forced == k) & (study.label == k)) for k in numbers]
     right = study.on_bars(called == study.label)
-    loss = study.on_bars(surprise(study.p(model), study.label))
+    loss = study.on_bars(surprise(p, study.label))
     whole: dict[str | tuple[int, str], Figure] = {
         "accuracy": Ratio(right, every),
         "balanced_accuracy": MeanRatio(hits, of_class),

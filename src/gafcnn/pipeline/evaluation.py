@@ -34,6 +34,7 @@ from gafcnn.pipeline.studies import (
     publish,
     shared_facts,
     trials_of,
+    windows_of,
     with_baseline,
 )
 from gafcnn.progress import counting
@@ -75,7 +76,7 @@ def _trade(
     cfg: DictConfig, study: Path, runs: Runs, market: Market, rules: Rules, methods: list[str]
 ) -> dict[str, Any]:
     """Judge a study of directions."""
-    windows = [name for name, found in runs.items() if not found[0].is_baseline]
+    windows = windows_of(runs)
     joined, models = _forecasts(runs, windows, methods, market)
     horizon = next(iter(runs.values()))[0].config["label"]["horizon"]
     ground = Ground.of(joined, market.bars, duration("label.horizon", horizon), rules)

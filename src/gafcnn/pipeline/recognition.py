@@ -24,6 +24,7 @@ from gafcnn.pipeline.studies import (
     member_of,
     publish,
     shared_facts,
+    windows_of,
 )
 from gafcnn.progress import counting
 from gafcnn.report import recognition_table, write_recognition
@@ -50,7 +51,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
         PredictionsError: Where the models are not about the same samples.
     """
     classes, baseline = classes_asked(runs), baseline_of(runs)
-    windows = [name for name, found in runs.items() if not found[0].is_baseline]
+    windows = windows_of(runs)
     joined = join({name: member_of(name, found) for name, found in runs.items()})
     models = [*windows]
     if len(windows) > 1:

@@ -64,7 +64,7 @@ def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
     found = find_runs(study)
     if wanted is None:
         return found
-    known = [name for name, runs in found.items() if not runs[0].is_baseline]
+    known = windows_of(found)
     if absent := [name for name in wanted if name not in known]:
         raise RunError(
             f"study {study.name} has no run for window {absent[0]}, only for {', '.join(found)}",
@@ -83,10 +83,6 @@ def with_baseline(cfg: DictConfig, study: Path, runs: dict[str, list[Run]]) -> d
         PredictionsError: The windows are not about the same samples.
     """
     _check_folds(runs)
-    # before anything is trained: windows that cannot be joined leave no baseline behind
-    windows = {name: found for name, found in runs.items() if not found[0].is_baseline}
-    if windows:
-        join({name: member_of(name, found) for name, found in windows.items()})
     names = [name for name, found in runs.items() if found[0].is_baseline]
     if len(names) > 1:
         raise RunError(
@@ -99,6 +95,9 @@ def with_baseline(cfg: DictConfig, study: Path, runs: dict[str, list[Run]]) -> d
     every = [run for found in runs.values() for run in found]
     # the longest window's stand last: a baseline that reads a window reads that one
     lacking = {fold_of(run): run for run in every if fold_of(run) not in has}
+    if lacking and (windows := windows_of(runs)):
+        # before anything is trained: windows that cannot be joined leave no baseline behind
+        join({window: member_of(window, runs[window]) for window in windows})
     for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
         folder = study / run_name(name, fold=fold)
         log.info("study %s has no baseline%s: training %s", study.name, _of(fold), folder)
@@ -129,8 +128,7 @@ def _check_folds(runs: Runs) -> None:
 
 def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     """The configuration of a baseline on the very samples of another run, weighed alike."""
-    of_directions = made(OmegaConf.create(like.config).label).classes == DIRECTIONS
-    model = plain(cfg.baseline if of_directions else cfg.pattern_baseline)
+    model = plain(cfg.baseline if _classes(like) == DIRECTIONS else cfg.pattern_baseline)
     changed = {
         "model": model | {"class_weights": like.config["model"].get("class_weights")},
         "paths": cfg.paths,
@@ -184,8 +182,16 @@ def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
 
 def classes_asked(runs: Runs) -> tuple[str, ...]:
     """What the runs' label asks: the names of its classes."""
-    first = next(iter(runs.values()))[0]
-    return made(OmegaConf.create(first.config).label).classes
+    return _classes(next(iter(runs.values()))[0])
+
+
+def _classes(run: Run) -> tuple[str, ...]:
+    return made(OmegaConf.create(run.config).label).classes
+
+
+def windows_of(runs: Runs) -> list[str]:
+    """The names of the models that are no baseline."""
+    return [name for name, found in runs.items() if not found[0].is_baseline]
 
 
 def trials_of(study: Path, runs: Runs) -> int:
@@ -246,7 +252,7 @@ def shared_facts(
         "study": cfg.study,
         "symbol": test["symbol"].iloc[0],
         "interval": spelled(interval_of(market.bars)),
-        "windows": [name for name, found in runs.items() if not found[0].is_baseline],
+        "windows": windows_of(runs),
         "first": test["time"].iloc[0].isoformat(),
         "last": test["time"].iloc[-1].isoformat(),
         "looks": recorded(study, LOOK),
