@@ -12,13 +12,30 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
 
 from gafcnn.errors import LearningError
+from gafcnn.learning.convolutions import normed
 
 RGB = 3
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 
+class Block(BasicBlock):
+    """torchvision's block of two convolutions, each computed with the BatchNorm after it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps of shape (n, channels, height, width), of the stage after the block's stride."""
+        y = self.relu(normed(x, self.conv1, self.bn1))
+        y = normed(y, self.conv2, self.bn2)
+        if self.downsample is not None:
+            x = normed(x, *self.downsample.children())  # pyright: ignore[reportArgumentType]
+        y += x
+        return self.relu(y)
+
+
 class GafResNet18(ResNet):
     """torchvision's ResNet18 (He et al. 2015) with its first convolution and its head replaced.
+
+    Names and values of its state dict are the plain network's, and so are its results; some of them
+    are computed faster (see `gafcnn.learning.convolutions`).
 
     With two channels, one output and the default `freeze` it has 11,239,425 parameters, 10,565,889
     of them trainable.
@@ -52,7 +69,7 @@ class GafResNet18(ResNet):
                 expected="at least 32 pixels a side",
                 instead="set images.size=64 or take model=small_cnn",
             )
-        super().__init__(BasicBlock, [2, 2, 2, 2])
+        super().__init__(Block, [2, 2, 2, 2])
         self.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.fc = classifier(512, outputs)  # pyright: ignore[reportAttributeAccessIssue]
@@ -60,6 +77,16 @@ class GafResNet18(ResNet):
         for stage in self.frozen:
             self.get_submodule(stage).requires_grad_(requires_grad=False)
         self.train()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of shape (n, outputs) for images of shape (n, channels, size, size)."""
+        x = normed(x, self.conv1, self.bn1)
+        # the largest of what is left above zero is what is left of the largest: a quarter of the
+        # work, and the same gradients
+        x = self.relu(self.maxpool(x))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        return self.fc(self.avgpool(x).flatten(1))
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Set the mode of all stages but the frozen ones.
