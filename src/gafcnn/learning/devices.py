@@ -6,8 +6,8 @@
     CPU with AMX, AMD's with avx512_bf16 bf16-mixed for the networks of `GAIN_ON_CPU`, else 32-true
     CPU without                          32-true
 
-On an Intel CPU avx512_bf16 alone gains nothing: it has half the ports of float32's products, so that
-a step of resnet18 takes a tenth longer there than in float32.
+On an Intel CPU avx512_bf16 alone gains nothing: it has half the ports of float32's products, so
+that a step of resnet18 takes longer there than in float32.
 
 `bf16-mixed` is autocast (Micikevicius et al., "Mixed Precision Training", ICLR 2018, with bfloat16
 in place of float16): products in bfloat16, weights, sums and the optimiser in float32. It has the
@@ -37,8 +37,8 @@ FULL, BFLOAT = "32-true", "bf16-mixed"
 HALF = ("16-mixed", 16, "16")
 
 GAIN_ON_CPU = frozenset({"resnet18"})
-"""Networks that bf16 makes markedly faster on a CPU with units for it (AMD Zen 4: half as fast again;
-AMX: twice as fast). Of small_cnn, some layers gain as much and others lose: it stays in float32."""
+"""Networks that bf16 makes markedly faster on a CPU with units for it (AMD Zen 4: half as fast
+again; AMX: twice as fast). Of small_cnn, some layers gain and others lose: it stays in float32."""
 
 # the first of them that is there
 _MEANT = {AUTO: ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}
