@@ -3,13 +3,14 @@
 python benchmarks/training.py [--rounds 5] [--steps 20]     samples a second of both
 python benchmarks/training.py --auc 10 [--epochs 3]         what both learn, seed by seed
 
-The plain loop: torchvision's ResNet18 as it is, float32, contiguous images, AdamW, a DataLoader
+The plain loop: torchvision's ResNet18 as it is, float32, contiguous images, AdamW, and a DataLoader
 that gathers float32 samples one by one. Ours: what train.py runs, Lightning, metrics and all.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import time
 import warnings
@@ -132,6 +133,7 @@ def main() -> None:
     parser.add_argument("--bars", type=int, default=6_000, help="of the simulated market")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore")  # Lightning's advice
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     device = find_device("cpu")
     precision = best_precision(device, "resnet18")
     print(f"{machine()}; {device.name}: {precision} against plain float32")
