@@ -54,7 +54,9 @@ WARM = 3  # steps
 class Plain:
     """The loop that one writes first."""
 
-    def __init__(self, source: StoredImages, samples: LabelledSamples, seed: int = 0) -> None:
+    def __init__(
+        self, source: StoredImages, samples: LabelledSamples, seed: int = 0, epochs: int = 1
+    ) -> None:
         torch.manual_seed(seed)
         self.network = resnet18()
         self.network.conv1 = nn.Conv2d(2, 64, 7, stride=2, padding=3, bias=False)
@@ -69,6 +71,9 @@ class Plain:
         rows = samples.labelled("train")
         arrays = images_of(source, rows), torch.from_numpy(samples.label[rows].astype(np.float32))
         self.loader = DataLoader(TensorDataset(*arrays), BATCH, shuffle=True, drop_last=True)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimizer, epochs * len(self.loader)
+        )
 
     def train(self, steps: int | None = None) -> Iterator[int]:
         """An epoch, or so many steps of it; the samples of each."""
@@ -80,6 +85,7 @@ class Plain:
             logits = self.network(images).squeeze(1)
             functional.binary_cross_entropy_with_logits(logits, labels).backward()
             self.optimizer.step()
+            self.schedule.step()
             yield len(labels)
 
     def samples_per_second(self, steps: int) -> float:
@@ -165,7 +171,7 @@ def compare_aucs(source: StoredImages, samples: LabelledSamples, seeds: int, epo
     images, labels = images_of(source, rows), samples.label[rows]
     differences = []
     for seed in range(seeds):
-        plain, ours = Plain(source, samples, seed), Ours(source, samples, seed)
+        plain, ours = Plain(source, samples, seed, epochs), Ours(source, samples, seed)
         for _ in range(epochs):
             sum(plain.train())
         ours.fit(max_epochs=epochs, callbacks=[EpochSeed(seed)])
