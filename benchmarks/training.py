@@ -135,6 +135,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20, help="of a round")
     parser.add_argument("--auc", type=int, default=0, help="seeds to train both with")
+    parser.add_argument("--first", type=int, default=0, help="of these seeds")
     parser.add_argument("--epochs", type=int, default=3, help="of each of these trainings")
     parser.add_argument("--bars", type=int, default=6_000, help="of the simulated market")
     asked = parser.parse_args()
@@ -150,7 +151,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         source = StoredImages(build_store(folder, bars, WINDOW, SPEC))
         if asked.auc:
-            compare_aucs(source, samples, asked.auc, asked.epochs)
+            compare_aucs(source, samples, range(asked.first, asked.first + asked.auc), asked.epochs)
         else:
             compare_rates(source, samples, asked.steps, asked.rounds)
 
@@ -165,12 +166,12 @@ def compare_rates(source: StoredImages, samples: LabelledSamples, steps: int, ro
     print(f"ratio {median(ratios):.2f} [{ratios[0]:.2f}, {ratios[-1]:.2f}] of {rounds} rounds")
 
 
-def compare_aucs(source: StoredImages, samples: LabelledSamples, seeds: int, epochs: int) -> None:
+def compare_aucs(source: StoredImages, samples: LabelledSamples, seeds: range, epochs: int) -> None:
     """The AUC on validation of both from the same start, and the interval of the difference."""
     rows = samples.labelled("val")
     images, labels = images_of(source, rows), samples.label[rows]
     differences = []
-    for seed in range(seeds):
+    for seed in seeds:
         plain, ours = Plain(source, samples, seed, epochs), Ours(source, samples, seed)
         for _ in range(epochs):
             sum(plain.train())
@@ -178,9 +179,9 @@ def compare_aucs(source: StoredImages, samples: LabelledSamples, seeds: int, epo
         areas = [auc(network, images, labels) for network in (plain.network, ours.module.network)]
         differences.append(areas[1] - areas[0])
         print(f"seed {seed}: plain {areas[0]:.4f}, ours {areas[1]:.4f}", flush=True)
-    mean, half = np.mean(differences), t.ppf(0.975, seeds - 1) * np.std(differences, ddof=1)
-    half /= np.sqrt(seeds)
-    print(f"ours - plain {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}] over {seeds} seeds")
+    mean, half = np.mean(differences), t.ppf(0.975, len(seeds) - 1) * np.std(differences, ddof=1)
+    half /= np.sqrt(len(seeds))
+    print(f"ours - plain {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}] over {len(seeds)} seeds")
 
 
 def auc(network: nn.Module, images: Tensor, labels: np.ndarray) -> float:
