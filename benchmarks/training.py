@@ -181,7 +181,9 @@ def compare_aucs(source: StoredImages, samples: LabelledSamples, seeds: range, e
         print(f"seed {seed}: plain {areas[0]:.4f}, ours {areas[1]:.4f}", flush=True)
     mean, half = np.mean(differences), t.ppf(0.975, len(seeds) - 1) * np.std(differences, ddof=1)
     half /= np.sqrt(len(seeds))
-    print(f"ours - plain {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}] over {len(seeds)} seeds")
+    print(
+        f"ours - plain {mean:+.4f} [{mean - half:+.4f}, {mean + half:+.4f}] over {len(seeds)} seeds"
+    )
 
 
 def auc(network: nn.Module, images: Tensor, labels: np.ndarray) -> float:
