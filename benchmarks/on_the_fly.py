@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 import torch
 from timing import machine
-from torch import Tensor
 
 from gafcnn.durations import duration
 from gafcnn.images import ImageSpec, build_series, build_store
 from gafcnn.learning import GafDataModule, GafModule, ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.learning.dataset import Batch
 from gafcnn.market import interval_of, simulate
 from gafcnn.samples import (
     Chronological,
@@ -51,21 +51,26 @@ class Training:
         self.batches = chain.from_iterable(cycle([self.data.train_dataloader()]))
 
     def pace(self, steps: int) -> tuple[float, float]:
-        """Samples a second of so many steps, and the share of that time until they have a batch."""
+        """Samples a second of so many steps, and the share of it in which they wait for data.
+
+        What is waited for is a batch that is read; sending it and making images of it is a part of
+        the step.
+        """
         self._wait()
         begun = time.perf_counter()
         seen, waited = 0, 0.0
         for _ in range(steps):
             asked = time.perf_counter()
-            read, labels = (part.to(self.device) for part in next(self.batches))
-            images, labels = self.data.on_after_batch_transfer((read, labels), 0)
+            batch = next(self.batches)
             waited += time.perf_counter() - asked
-            seen += self._step(images, labels)
+            seen += self._step(batch)
         self._wait()
         taken = time.perf_counter() - begun
         return seen / taken, waited / taken
 
-    def _step(self, images: Tensor, labels: Tensor) -> int:
+    def _step(self, batch: Batch) -> int:
+        read, labels = (part.to(self.device) for part in batch)
+        images, labels = self.data.on_after_batch_transfer((read, labels), 0)
         loss = self.module.task.loss(self.module(images), labels, None)
         self.optimizer.zero_grad()
         loss.backward()
@@ -109,9 +114,7 @@ def main() -> None:
             print(f"{waits[0]:10.1%}{waits[1]:12.1%}", flush=True)
 
 
-def compared(
-    trainings: list[Training], steps: int, rounds: int
-) -> list[list[tuple[float, float]]]:
+def compared(trainings: list[Training], steps: int, rounds: int) -> list[list[tuple[float, float]]]:
     """The pace of each training, a row each round."""
     for training in trainings:
         training.pace(WARM)

@@ -44,7 +44,9 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")  # Lightning's advice, see gafcnn.pipeline.network
     print(f"{machine()}, {torch.get_num_threads()} threads: {asked.rows:,} rows")
-    print(f"{'rows a second':14}{'in batches':>12}{'alone':>10}{'ratio':>8}{'target':>8}{'apart':>10}")
+    print(
+        f"{'rows a second':14}{'in batches':>12}{'alone':>10}{'ratio':>8}{'target':>8}{'apart':>10}"
+    )
     bars, _ = simulate(asked.rows * 5, horizon=duration("horizon", "15min"))
     with tempfile.TemporaryDirectory() as folder:
         source = StoredImages(build_store(Path(folder), bars, WINDOW, SPEC))

@@ -76,9 +76,10 @@ class AveragedWeights(WeightAveraging):
 class Throughput(Callback):
     """Samples a second of the training loop: reading, scaling, forward, backward, step.
 
-    And the share of it that is spent between the end of one step and the start of the next: waiting
-    for data (reading, sending, making images of it), and logging. The first epoch of a process is
-    left out (caches are cold, kernels are chosen), and so is validation.
+    And the share of it that is spent waiting for data: from the end of one step until the next
+    batch is read, with what is logged meanwhile; sending it and making images of it is the device's
+    work. The first epoch of a process is left out (caches are cold, kernels are chosen), and so is
+    validation.
     """
 
     def __init__(self) -> None:
@@ -118,8 +119,8 @@ class Throughput(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count what it took from the end of the step before."""
-        self._between += time.perf_counter() - self._end
+        """Count how long the batch was waited for."""
+        self._between += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
 
     def on_train_batch_end(
         self,
