@@ -6,8 +6,6 @@ python benchmarks/judging.py [--rows 200000] [--resamples 2000]
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import resource
 import time
 
@@ -15,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
+from timing import machine
 
 from gafcnn.durations import duration
 from gafcnn.forecasts import ENSEMBLES, TWO_STAGE, ensemble, two_stage
@@ -99,11 +98,6 @@ def study(bars: pd.DataFrame, joined: pd.DataFrame, train_times: pd.DatetimeInde
         regimes(bars, times, train_times, LOOKBACK),
         trials=len(SKILLS),
     )
-
-
-def machine() -> str:
-    """The kind of processor, and its cores."""
-    return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
 def peak() -> float:

@@ -8,17 +8,16 @@ Each round trains as many steps on stored images, then on the fly; the first of 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
 import time
-from itertools import chain, cycle, islice
+from itertools import chain, cycle
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pandas as pd
 import torch
+from timing import machine
 
 from gafcnn.durations import duration
 from gafcnn.images import ImageSpec, build_series, build_store
@@ -51,13 +50,23 @@ class Training:
         # one epoch after another
         self.batches = chain.from_iterable(cycle([self.data.train_dataloader()]))
 
-    def samples_per_second(self, steps: int) -> float:
-        """Of so many steps: reading, making, forward, backward, step."""
+    def pace(self, steps: int) -> tuple[float, float]:
+        """Samples a second of so many steps, and the share of it in which they wait for data.
+
+        What is waited for is a batch that is read; sending it and making images of it is a part of
+        the step.
+        """
         self._wait()
         begun = time.perf_counter()
-        seen = sum(self._step(batch) for batch in islice(self.batches, steps))
+        seen, waited = 0, 0.0
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(self.batches)
+            waited += time.perf_counter() - asked
+            seen += self._step(batch)
         self._wait()
-        return seen / (time.perf_counter() - begun)
+        taken = time.perf_counter() - begun
+        return seen / taken, waited / taken
 
     def _step(self, batch: Batch) -> int:
         read, labels = (part.to(self.device) for part in batch)
@@ -84,27 +93,32 @@ def main() -> None:
     bars, _ = simulate(asked.bars, horizon=duration("horizon", "15min"))
     with tempfile.TemporaryDirectory() as folder:
         stored, made = sources(bars, Path(folder))
-        print(f"{machine()}: {len(stored.times):,} images of {SPEC.size} x {SPEC.size} pixels")
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        print(f"{machine()}, {torch.get_num_threads()} threads, {device}")
+        print(f"{len(stored.times):,} images of {SPEC.size} x {SPEC.size} pixels", end="")
         sizes = [disk(source) for source in (stored, made)]
-        print(f"on disk: stored {sizes[0]:,} bytes, on the fly {sizes[1]:,}")
-        print(f"{'samples a second':20}{'stored':>10}{'on the fly':>12}{'ratio':>8}")
+        print(f" on disk: stored {sizes[0]:,} bytes, on the fly {sizes[1]:,}")
+        print(f"{'':12}{'samples a second':>22}{'':8}{'waiting for data':>22}")
+        print(f"{'':12}{'stored':>10}{'on the fly':>12}{'ratio':>8}", end="")
+        print(f"{'stored':>10}{'on the fly':>12}")
         samples = LabelledSamples.make(bars, WINDOW.lookback, Direction("15min"), Chronological())
         for model in asked.models.split(","):
-            rates = compared(
+            paces = compared(
                 [Training(source, samples, model) for source in (stored, made)],
                 asked.steps,
                 asked.rounds,
             )
-            ratio = median(made / stored for stored, made in rates)
-            mean = np.median(rates, axis=0)
-            print(f"{model:20}{mean[0]:10,.0f}{mean[1]:12,.0f}{ratio:8.3f}")
+            ratio = median(made / stored for (stored, _), (made, _) in paces)
+            rates, waits = np.median(paces, axis=0).T
+            print(f"{model:12}{rates[0]:10,.0f}{rates[1]:12,.0f}{ratio:8.3f}", end="")
+            print(f"{waits[0]:10.1%}{waits[1]:12.1%}", flush=True)
 
 
-def compared(trainings: list[Training], steps: int, rounds: int) -> list[list[float]]:
-    """Samples a second of each training, a row each round."""
+def compared(trainings: list[Training], steps: int, rounds: int) -> list[list[tuple[float, float]]]:
+    """The pace of each training, a row each round."""
     for training in trainings:
-        training.samples_per_second(WARM)
-    return [[one.samples_per_second(steps) for one in trainings] for _ in range(rounds)]
+        training.pace(WARM)
+    return [[one.pace(steps) for one in trainings] for _ in range(rounds)]
 
 
 def sources(bars: pd.DataFrame, folder: Path) -> tuple[StoredImages, ImagesOnTheFly]:
@@ -119,13 +133,6 @@ def sources(bars: pd.DataFrame, folder: Path) -> tuple[StoredImages, ImagesOnThe
 def disk(source: ImageSource) -> int:
     """The bytes of a source's folder."""
     return sum(path.stat().st_size for path in source.folder.iterdir())
-
-
-def machine() -> str:
-    """The kind of processor, its cores and threads, and the device."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{platform.machine()}, {cores}, {device}"
 
 
 if __name__ == "__main__":

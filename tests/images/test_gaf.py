@@ -238,6 +238,33 @@ def test_float16_is_float32_rounded() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_images_are_drawn_into_what_is_given(dtype: str) -> None:
+    series = np.stack([walks(5, 20), walks(5, 20, seed=1)], axis=1)
+    kinds = ["recurrence", "gasf"]
+    out = np.full((5, 4, 16, 16), 99, dtype)
+    assert encode(series, 16, dtype, kinds=kinds, out=out) is out
+    np.testing.assert_array_equal(out, encode(series, 16, dtype, kinds=kinds))
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((5, 2, 8, 9), "int8"),
+        np.zeros((5, 2, 8, 8)),
+        np.zeros((5, 2, 8, 16), "int8")[..., ::2],
+    ],
+)
+def test_what_cannot_be_drawn_into_is_told(out: NDArray[Any]) -> None:
+    with pytest.raises(ImagesError) as caught:
+        encode(walks(5, 20), 8, "int8", out=out)
+    assert str(caught.value) == (
+        f"the images are to be drawn into {out.dtype} of shape {out.shape}; expected a contiguous "
+        "array of int8 of shape (5, 2, 8, 8); give such an array, or none."
+    )
+    assert not out.any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_series_of_any_numbers_are_taken_and_left_alone(dtype: str) -> None:
     series = np.arange(30, dtype=np.int16).reshape(2, 15)
     series.flags.writeable = False

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.errors import GafcnnError, StoreError
+from gafcnn.errors import GafcnnError, ImagesError, StoreError
 from gafcnn.images import ImageSpec, build_store, encode, open_store
 from gafcnn.samples import Window, WindowReader, decision_rows
 
@@ -407,6 +407,17 @@ def test_what_was_begun_of_other_bars_is_begun_anew(
     build_store(half, others, window, chunk=100)
     build_store(tmp_path / "fresh", others, window, chunk=100)
     assert contents(half) == contents(tmp_path / "fresh")
+
+
+def test_what_was_made_before_a_fault_is_kept(
+    tmp_path: Path, bars: pd.DataFrame, window: Window
+) -> None:
+    wild = bars.copy()
+    wild.iloc[350, wild.columns.get_loc("close")] = 1e301
+    with pytest.raises(ImagesError, match="^point 14 of field 0 of sample 91 is 1e\\+301"):
+        build_store(tmp_path, wild, window, chunk=100)
+    assert recorded(tmp_path) == 2
+    assert not (tmp_path / "metadata.json").exists()
 
 
 def test_of_two_processes_one_writes_and_the_other_waits(tmp_path: Path, whole: Path) -> None:

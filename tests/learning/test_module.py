@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from numpy.typing import NDArray
 from sklearn import metrics
 
+from gafcnn.images import ImageStore
 from gafcnn.learning import (
     AveragedWeights,
     EpochSeed,
@@ -195,3 +198,20 @@ def test_throughput_leaves_out_the_first_epoch(
     assert counted[0].samples_per_second is None
     assert counted[1].samples_per_second
     assert counted[1].samples_per_second > 0
+
+
+def test_what_is_waited_for_data_is_told(
+    tmp_path: Path, store: ImageStore, samples: LabelledSamples
+) -> None:
+    class Slow(StoredImages):
+        def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+            time.sleep(0.02)
+            return super().read(positions)
+
+    one, _ = fit(tmp_path / "one", Slow(store), samples, 1)
+    two, _ = fit(tmp_path / "two", Slow(store), samples, 2)
+    counted = [c for t in (one, two) for c in t.callbacks if isinstance(c, Throughput)]  # pyright: ignore[reportAttributeAccessIssue]
+    assert counted[0].data_wait_share is None
+    told = counted[1].state_dict()
+    assert 8 * 0.02 <= told["waited"] < told["seconds"]
+    assert counted[1].data_wait_share == told["waited"] / told["seconds"]

@@ -31,6 +31,7 @@ def test_each_window_leaves_a_whole_run(judged_study: Path) -> None:
         assert run.metrics["epochs"] == 2
         assert run.metrics["steps"] == 2 * (run.metrics["samples"]["train"]["labelled"] // 256)
         assert run.metrics["samples_per_second"] > 0
+        assert 0 < run.metrics["data_wait_share"] < 1
         assert set(run.metrics["val"]) == {"labelled", "all"}
         assert "test" not in run.metrics
         assert (folder / "checkpoints" / "last.ckpt").is_file()

@@ -37,6 +37,7 @@ def encode(
     kinds: Iterable[str] = DEFAULT_KINDS,
     range: Iterable[float] = RANGES[0],  # noqa: A002 - the option's name
     scaling: str = SCALINGS[0],
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Make images of each series, by default a GASF and a GADF.
 
@@ -58,13 +59,16 @@ def encode(
         kinds: Some of `KINDS`, see `gafcnn.images.gaf` and `gafcnn.images.further`.
         range: What series are scaled to before anything is made of them: (-1, 1) or (0, 1).
         scaling: How they are, see `gafcnn.images.scaling`: "per_field", "jointly" or "fixed".
+        out: To draw into and return, of what shape and dtype would be returned; a new array where
+            there is none. New memory takes longer to come by than images take to draw.
 
     Returns:
         ndarray of shape (n, fields * kinds, size, size): the kinds of the first field, in the order
         they were asked for, then those of the next.
 
     Raises:
-        ImagesError: A value is not finite, the shape is another, or an option makes no image.
+        ImagesError: A value is not finite, the shape is another, or an option makes no image; or
+            `out` does not hold such images.
     """
     check_size(size)
     check_dtype(dtype)
@@ -73,8 +77,10 @@ def encode(
     series = checked_series(series)
     n, fields, points = series.shape
     knots, centres = _knots(points, size)
+    images = _room(out, (n, fields * len(kinds), size, size), dtype)
     # numba knows no float16 on the CPU
-    drawn = np.empty((n, fields, len(kinds), size, size), dtype.replace("float16", "float32"))
+    drawn = images if dtype != "float16" else np.empty(images.shape, np.float32)
+    drawn = drawn.reshape(n, fields, len(kinds), size, size)
 
     def draw(part: slice) -> None:
         x = scaled(series[part], knots, ends, scaling)
@@ -85,7 +91,9 @@ def encode(
         if kind in FURTHER:
             x = scaled(series, knots, ends, scaling)
             draw_further(kind, series, x, ends, centres, UNITS[dtype], drawn[:, :, place])
-    return drawn.reshape(n, fields * len(kinds), size, size).astype(dtype, copy=False)
+    if dtype == "float16":
+        images[:] = drawn.reshape(images.shape)
+    return images
 
 
 def encode_polar(
@@ -240,6 +248,23 @@ def _no_series(found: str) -> ImagesError:
         expected="shape (n, points) or (n, fields, points) with nothing of length 0",
         instead="give a single series as series[None, :]",
     )
+
+
+def _room(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """What to draw into.
+
+    Raises:
+        ImagesError: It was given, and holds no such images.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
+        raise ImagesError(
+            f"the images are to be drawn into {out.dtype} of shape {out.shape}",
+            expected=f"a contiguous array of {dtype} of shape {shape}",
+            instead="give such an array, or none",
+        )
+    return out
 
 
 def _in_threads(draw: Callable[[slice], None], n: int) -> None:

@@ -31,7 +31,7 @@ from gafcnn.images.store import (
 from gafcnn.market import fingerprint, interval_of
 from gafcnn.samples import Window, WindowReader, decision_rows
 
-_CHUNK_BYTES = 8 * 2**20  # what the writing process holds at a time
+_CHUNK_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
@@ -45,7 +45,7 @@ class Plan(Generic[S]):
         entry: The shape of an entry.
         dtype: Of its numbers.
         most: At most how many entries a chunk has.
-        read: Gives the entries of a slice.
+        fill: Puts the entries of a slice into an array.
         spec: What the entries are of, as JSON would hold it.
         bars: The fingerprint of the bars.
         more: What else the metadata says.
@@ -57,7 +57,7 @@ class Plan(Generic[S]):
     entry: tuple[int, ...]
     dtype: str
     most: int
-    read: Callable[[slice], NDArray[Any]]
+    fill: Callable[[slice, NDArray[Any]], object]
     spec: dict[str, Any]
     bars: str
     more: dict[str, Any] = field(default_factory=dict)
@@ -98,9 +98,17 @@ class Plan(Generic[S]):
         return hashlib.sha256(canonical([self.bars, self.spec])).hexdigest()
 
     def chunks(self, start: int) -> Iterator[NDArray[Any]]:
-        """Entries from chunk `start` on: ndarrays of shape (at most chunk, *entry)."""
+        """Entries from chunk `start` on: ndarrays of shape (at most chunk, *entry).
+
+        The memory of a chunk is that of the next but one: while one is written, the next is made.
+        """
+        one, other = (np.empty((self.chunk, *self.entry), self.dtype) for _ in range(2))
         for first in range(start * self.chunk, len(self.times), self.chunk):
-            yield np.ascontiguousarray(self.read(slice(first, first + self.chunk)))
+            part = slice(first, min(first + self.chunk, len(self.times)))
+            entries = one[: part.stop - part.start]
+            self.fill(part, entries)
+            yield entries
+            one, other = other, one
 
     def finished(self) -> S:
         """The store, where it is there and whole.
@@ -149,7 +157,7 @@ def image_plan(
         entry=(len(images.channels), images.size, images.size),
         dtype=images.dtype,
         most=chunk,
-        read=lambda part: images.encode(reader(rows[part])),
+        fill=lambda part, out: images.encode(reader(rows[part]), out),
         spec={"window": _window_spec(window, interval_of(bars)), **images.options},
         bars=fingerprint(bars),
         more={"scale": images.scale},
@@ -177,7 +185,7 @@ def series_plan(
         entry=values.shape[1:],
         dtype="float64",
         most=chunk,
-        read=lambda part: values[part],
+        fill=lambda part, out: np.copyto(out, values[part]),
         spec={"window": _window_spec(window, interval_of(bars)), "fields": list(reader.fields)},
         bars=fingerprint(bars),
     )

@@ -89,16 +89,17 @@ class ImageSpec:
             for name, value in self.__dict__.items()
         }
 
-    def encode(self, series: ArrayLike) -> NDArray[Any]:
+    def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Make the images of series of the fields, see `gafcnn.images.encode`.
 
         Args:
             series: Shape (n, fields, points), as `WindowReader` reads the fields.
+            out: To draw into and return; a new array where there is none.
 
         Returns:
             ndarray of shape (n, channels, size, size).
         """
-        how = {"kinds": self.kinds, "range": self.range, "scaling": self.scaling}
+        how = {"kinds": self.kinds, "range": self.range, "scaling": self.scaling, "out": out}
         return encode(series, self.size, self.dtype, **how)
 
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:

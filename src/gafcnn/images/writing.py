@@ -9,11 +9,13 @@ import platform
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
 from gafcnn.files import replacing, sync, waiting_for, write_json
@@ -38,6 +40,8 @@ PROGRESS, LOCK = "progress.json", ".lock"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_RESERVING = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # some network file systems
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -140,14 +144,29 @@ def _write(plan: Plan[Any], *, progress: bool) -> None:
     with _room(plan), partial.open("r+b") as file, bar as advance:
         file.write(plan.header)
         file.seek(len(plan.header) + written * plan.entry_bytes)
-        for entries in plan.chunks(len(checksums)):
-            file.write(entries.data)
-            file.flush()
+        for entries, checksum in _ahead(_given(file, _ahead(plan.chunks(len(checksums))))):
             os.fsync(file.fileno())
-            checksums.append(zlib.crc32(entries.data))
+            checksums.append(checksum)
             _record(plan, checksums)
-            advance(len(entries))
+            advance(entries)
     _finish(plan, checksums)
+
+
+def _given(file: BinaryIO, chunks: Iterable[NDArray[Any]]) -> Iterator[tuple[int, int]]:
+    """How many entries a chunk has and its checksum, once the system has it, not yet the disk."""
+    for entries in chunks:
+        file.write(entries.data)
+        file.flush()
+        yield len(entries), zlib.crc32(entries.data)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """The items; while one is used, the next comes to be in a thread of its own."""
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = beside.submit(next, items, None)
+            yield item
 
 
 def _record(plan: Plan[Any], checksums: list[int]) -> None:

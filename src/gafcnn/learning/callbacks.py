@@ -76,32 +76,51 @@ class AveragedWeights(WeightAveraging):
 class Throughput(Callback):
     """Samples a second of the training loop: reading, scaling, forward, backward, step.
 
-    The first epoch of a process is left out (caches are cold, kernels are chosen), and so is
+    And the share of it that is spent waiting for data: from the end of one step until the next
+    batch is read, with what is logged meanwhile; sending it and making images of it is the device's
+    work. The first epoch of a process is left out (caches are cold, kernels are chosen), and so is
     validation.
     """
 
     def __init__(self) -> None:
-        self._samples, self._seconds, self._epochs = 0, 0.0, 0
-        self._start, self._seen = 0.0, 0
+        self._samples, self._seconds, self._waited, self._epochs = 0, 0.0, 0.0, 0
+        self._start, self._end, self._seen, self._between = 0.0, 0.0, 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, so that a resumed run counts on."""
-        return {"samples": self._samples, "seconds": self._seconds}
+        return {"samples": self._samples, "seconds": self._seconds, "waited": self._waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Count on from a checkpoint."""
         self._samples, self._seconds = state_dict["samples"], state_dict["seconds"]
+        self._waited = state_dict["waited"]
 
     @property
     def samples_per_second(self) -> float | None:
         """None before a second epoch has been trained."""
         return self._samples / self._seconds if self._seconds else None
 
+    @property
+    def data_wait_share(self) -> float | None:
+        """From 0 to 1; None before a second epoch has been trained."""
+        return self._waited / self._seconds if self._seconds else None
+
     def on_train_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Start the clock."""
-        self._start, self._seen = time.perf_counter(), 0
+        self._start = self._end = time.perf_counter()
+        self._seen, self._between = 0, 0.0
+
+    def on_train_batch_start(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count how long the batch was waited for."""
+        self._between += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
 
     def on_train_batch_end(
         self,
@@ -112,10 +131,12 @@ class Throughput(Callback):
         batch_idx: int,
     ) -> None:
         """Count, and stop the clock with the epoch's last batch."""
+        self._end = time.perf_counter()
         self._seen += len(batch[1])
         if batch_idx + 1 < trainer.num_training_batches:
             return
         self._epochs += 1
         if self._epochs > 1:
             self._samples += self._seen
-            self._seconds += time.perf_counter() - self._start
+            self._seconds += self._end - self._start
+            self._waited += self._between

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from lightning import LightningDataModule
 from numpy.typing import NDArray
@@ -48,7 +50,7 @@ class GafDataModule(LightningDataModule):
         super().__init__()
         self.source, self.samples, self.extra = source, samples, extra
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
-        self.pin_memory = pin_memory
+        self.pin_memory, self.read_at = pin_memory, 0.0
         n = len(samples.labelled("train")) + (0 if extra is None else len(extra.labels))
         if not 2 <= batch_size <= n:
             raise LearningError(
@@ -79,6 +81,11 @@ class GafDataModule(LightningDataModule):
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """All samples of validation, then all of test, in order of time."""
         return [self._loader(self.samples.split.val), self._loader(self.samples.split.test)]
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Note when the batch was read: what it was waited for, `Throughput` tells."""
+        self.read_at = time.perf_counter()
+        return batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make images of what was sent, float32 in [-1, 1], on the device where they are used."""

@@ -80,6 +80,8 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
     )
     values = values.reindex(columns=list(COLUMNS))  # a volume that is not there is NaN
     values.index = to_times(pd.Series(frame[time]), origin)
+    del frame
+    pa.default_memory_pool().release_unused()  # as much as the bars take, and more
     bars = check_bars(values, origin, interval)
     if time != "close_time":
         bars.index += interval_of(bars)
@@ -138,7 +140,7 @@ def _from_zip(path: Path) -> _Table:
 
 
 def _from_parquet(path: Path) -> _Table:
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # not all of it, packed, at once
         if file.metadata.num_rows > _MOST_ROWS:
             raise _unreadable(path, f"it claims to hold {file.metadata.num_rows:,} rows")
         columns = _columns(path, file.schema_arrow.names)
@@ -244,7 +246,8 @@ def _frame(path: Path, table: pa.Table, columns: dict[str, str]) -> pd.DataFrame
     if not table.num_rows:
         raise _unreadable(path, "it holds no rows")
     table.validate(full=True)  # here, and not wherever pandas first touches a damaged value
-    return table.to_pandas(ignore_metadata=True)
+    # each column where it is read to: ten million bars would else be in memory once more
+    return table.to_pandas(ignore_metadata=True, split_blocks=True)
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:

@@ -104,6 +104,7 @@ class NetworkLearner:
             "best_epoch": best["epoch"] + 1,
             "steps": end["global_step"],
             "samples_per_second": self._throughput.samples_per_second,
+            "data_wait_share": self._throughput.data_wait_share,
             "device": self._device.name,
             "precision": self._trainer.precision,
         }
