@@ -16,8 +16,8 @@ from gafcnn.errors import ConfigError, RunError
 from gafcnn.files import write_json
 from gafcnn.forecasts import TWO_STAGE, average_seeds, join, write_predictions
 from gafcnn.judging.pairs import ENSEMBLE
-from gafcnn.market import Market, fingerprint, interval_of
-from gafcnn.pipeline.assembly import load_market, made, plain
+from gafcnn.market import Market, interval_of
+from gafcnn.pipeline.assembly import fingerprints, load_markets, made, plain
 from gafcnn.pipeline.training import train
 from gafcnn.report import show
 from gafcnn.runs import (
@@ -148,8 +148,8 @@ def _of(fold: int | None) -> str:
     return "" if fold is None else f" of fold {fold}"
 
 
-def market_of(runs: Runs) -> Market:
-    """The bars that all runs were made of, as they are on disk now.
+def markets_of(runs: Runs) -> list[Market]:
+    """The bars that all runs were made of, as they are on disk now: a market for each symbol.
 
     Raises:
         RunError: Where the runs are of different bars, or these have changed since.
@@ -163,14 +163,15 @@ def market_of(runs: Runs) -> Market:
                 expected="one market and one period for all runs of a study",
                 instead="train them again on the same bars, in a study of their own (study=...)",
             )
-    market = load_market(OmegaConf.create({"market": _at_rest(first.config["market"])}))
-    if fingerprint(market.bars) != first.config["bars"]:
+    markets = load_markets(OmegaConf.create({"market": _at_rest(first.config["market"])}))
+    if fingerprints(markets) != first.config["bars"]:
+        symbols = ", ".join(market.symbol for market in markets)
         raise RunError(
-            f"the bars of {market.symbol} are not those that {first.folder} was trained on",
+            f"the bars of {symbols} are not those that {first.folder} was trained on",
             expected="the same bars, to trade on",
             instead="bring the old ones back, or train anew with study=...",
         )
-    return market
+    return markets
 
 
 def _at_rest(market: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ bars; a label may need thresholds as well, and those are fitted on training samp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,19 @@ class Outcomes:
     known_at: NDArray[np.datetime64]
     touched: NDArray[np.int8] | None = None
     pattern: NDArray[np.int8] | None = None
+
+    def __getitem__(self, where: slice) -> Self:
+        """What came of some of the samples."""
+        return type(self)(*(None if one is None else one[where] for one in self._arrays()))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """What came of the samples of each part, one part after another; all of one label."""
+        columns = zip(*(part._arrays() for part in parts), strict=True)
+        return cls(*(None if one[0] is None else np.concatenate(one) for one in columns))
+
+    def _arrays(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 class Label(Protocol):
