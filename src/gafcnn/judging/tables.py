@@ -152,7 +152,7 @@ def equity(ground: Ground, traded: Mapping[str, Traded]) -> Row:
     curves = {name: one.backtest.equity for name, one in traded.items()} | {
         HOLD: held_over(ground).equity
     }
-    return {name: _thinned(curve) for name, curve in curves.items()}
+    return {name: thinned(curve) for name, curve in curves.items()}
 
 
 def _counts(called_up: NDArray[np.bool_], up: NDArray[np.bool_]) -> list[list[int]]:
@@ -175,7 +175,8 @@ def _spread(figure: Spread | None, n: int) -> Row:
     return Estimate(figure.mean, figure.low, figure.high, n).as_dict()
 
 
-def _thinned(curve: pd.Series) -> Row:
+def thinned(curve: pd.Series) -> Row:
+    """A curve in at most `POINTS` points, its times and values apart."""
     at = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
     shown = curve.iloc[at]
     return {

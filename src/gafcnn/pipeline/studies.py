@@ -245,14 +245,14 @@ def looked_before(looks: int) -> list[str]:
 
 
 def shared_facts(
-    cfg: DictConfig, study: Path, runs: Runs, market: Market, test: pd.DataFrame
+    cfg: DictConfig, study: Path, runs: Runs, markets: Sequence[Market], test: pd.DataFrame
 ) -> dict[str, Any]:
     """What metrics.json says of a study, whatever was asked; `test` are its rows by time."""
     first = next(iter(runs.values()))[0]
     return {
         "study": cfg.study,
-        "symbol": test["symbol"].iloc[0],
-        "interval": spelled(interval_of(market.bars)),
+        "symbol": ", ".join(market.symbol for market in markets),
+        "interval": spelled(interval_of(markets[0].bars)),
         "windows": windows_of(runs),
         "first": test["time"].iloc[0].isoformat(),
         "last": test["time"].iloc[-1].isoformat(),
@@ -264,8 +264,20 @@ def shared_facts(
             "evaluate": OmegaConf.to_container(cfg, resolve=True),
             "runs": {name: found[0].config for name, found in runs.items()},
         },
-        "bars": fingerprint(market.bars),
+        "bars": fingerprints(markets),
     }
+
+
+def written(
+    folder: Path,
+    metrics: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    write: Callable[[Path, Mapping[str, Any]], Path],
+) -> Path:
+    """Write what a study came to into a folder; the path of the page."""
+    write_predictions(folder / PREDICTIONS, predictions)
+    write_json(folder / METRICS, metrics)
+    return write(folder, metrics)
 
 
 def publish(
@@ -290,9 +302,7 @@ def publish(
         receipts: What makes the receipts, one after another.
     """
     folder = study / EVALUATION
-    write_predictions(folder / PREDICTIONS, predictions)
-    write_json(folder / METRICS, metrics)
-    page = write(folder, metrics)
+    page = written(folder, metrics, predictions, write)
     show(lines)
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)

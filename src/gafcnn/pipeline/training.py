@@ -226,7 +226,7 @@ def _by_symbol(predictions: pd.DataFrame, samples: LabelledSamples) -> dict[str,
         return {}
     scored = {
         symbol: {
-            "val": _scored(predictions[predictions["symbol"] == symbol], samples.classes),
+            "val": _scored(predictions.query("symbol == @symbol"), samples.classes),
             "samples": _counts(samples.of(symbol)),
         }
         for symbol in samples.symbols

@@ -7,7 +7,7 @@ bars; a label may need thresholds as well, and those are fitted on training samp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
@@ -50,16 +50,20 @@ class Outcomes:
 
     def __getitem__(self, where: slice) -> Self:
         """What came of some of the samples."""
-        return type(self)(*(None if one is None else one[where] for one in self._arrays()))
+        return self._of(lambda arrays: arrays[0][where], self)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """What came of the samples of each part, one part after another; all of one label."""
-        columns = zip(*(part._arrays() for part in parts), strict=True)
-        return cls(*(None if one[0] is None else np.concatenate(one) for one in columns))
+        return cls._of(np.concatenate, *parts)
 
-    def _arrays(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))
+    @classmethod
+    def _of(cls, make: Callable[[list[Any]], Any], *parts: Self) -> Self:
+        """What is made of each array of the parts, where they have it."""
+        arrays = {
+            field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)
+        }
+        return cls(**{name: None if one[0] is None else make(one) for name, one in arrays.items()})
 
 
 class Label(Protocol):
