@@ -119,12 +119,23 @@ def _checked(symbols: Any) -> list[str]:
 
 def _own_names(files: Sequence[Any], symbol: str | None) -> list[str | None]:
     """What files are named by without `symbols`: None, for each one's own name."""
-    own = [own_name(file) for file in files]
-    if not files or len(set(own)) < len(own) or (symbol is not None and len(files) > 1):
-        names = f"named {', '.join(own)}" if symbol is None else f"for market.symbol={symbol}"
+    if not files:
         raise ConfigError(
-            f"market.path lists {len(files)} files {names}".removesuffix(" named "),
-            expected="files of different symbols, and a name for each",
+            "market.path is []",
+            expected="a file, or a list of them",
+            instead="write market.path=[one.parquet,another.feather]",
+        )
+    if symbol is not None and len(files) > 1:
+        raise ConfigError(
+            f"market.path lists {len(files)} files for market.symbol={symbol}",
+            expected="a name for each",
+            instead="write market.symbols=[ONE,ANOTHER] in its place, a symbol for each file",
+        )
+    own = [own_name(file) for file in files]
+    if len(set(own)) < len(own):
+        raise ConfigError(
+            f"market.path lists files of the names {', '.join(own)}",
+            expected="files of different symbols, each by its own name",
             instead="write market.symbols=[ONE,ANOTHER], a symbol for each file",
         )
     return [symbol] * len(files)

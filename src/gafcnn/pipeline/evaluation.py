@@ -108,7 +108,9 @@ def _trade(
     checked = partial(receipts, cfg, runs, markets)
     for market in markets:
         symbol = market.symbol
-        facts = _facts(cfg, study, runs, [market], studies[symbol], judged[symbol])
+        facts = _facts(
+            cfg, study, runs, [market], grounds[symbol].test, studies[symbol], judged[symbol]
+        )
         shown = shown_samples(runs, windows, market, grounds[symbol])
         predictions, write = _long(rows[symbol], models), partial(write_report, samples=shown)
         if len(markets) == 1:
@@ -118,7 +120,8 @@ def _trade(
         written(study / EVALUATION / symbol, facts, predictions, write)
     with counting("judging together", len(models), "models") as advance:
         together = judge_pooled(studies, **options, advance=advance)
-    facts = _facts(cfg, study, runs, markets, studies[markets[0].symbol], together)
+    test = pd.concat([ground.test for ground in grounds.values()]).sort_values("time")
+    facts = _facts(cfg, study, runs, markets, test, studies[markets[0].symbol], together)
     facts["symbols"] = {
         symbol: {key: one[key] for key in ("rows", "classes", "models")}
         for symbol, one in judged.items()
@@ -133,12 +136,13 @@ def _facts(
     study: Path,
     runs: Runs,
     markets: Sequence[Market],
+    test: pd.DataFrame,
     judged_study: Study,
     judged: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What metrics.json says of these symbols."""
     return {
-        **shared_facts(cfg, study, runs, markets, judged_study.ground.test),
+        **shared_facts(cfg, study, runs, markets, test),
         "horizon": _first(runs).config["label"]["horizon"],
         "headline": judged_study.headline,
         "verdict": [

@@ -60,10 +60,11 @@ class Outcomes:
     @classmethod
     def _of(cls, make: Callable[[list[Any]], Any], *parts: Self) -> Self:
         """What is made of each array of the parts, where they have it."""
-        arrays = {
-            field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)
+        arrays = {one.name: [getattr(part, one.name) for part in parts] for one in fields(cls)}
+        found: dict[str, Any] = {
+            name: None if one[0] is None else make(one) for name, one in arrays.items()
         }
-        return cls(**{name: None if one[0] is None else make(one) for name, one in arrays.items()})
+        return cls(**found)
 
 
 class Label(Protocol):
