@@ -90,7 +90,7 @@ def load_markets(cfg: DictConfig) -> list[Market]:
     Raises:
         ConfigError: It names none or one twice, or bars of one symbol are longer than another's.
     """
-    markets = [_load(options) for options in per_symbol(plain(cfg)["market"])]
+    markets = [_load(options) for options in per_symbol(plain(cfg.market))]
     check_together(markets)
     return markets
 

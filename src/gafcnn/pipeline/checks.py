@@ -67,7 +67,7 @@ def check(cfg: DictConfig) -> None:
     _follow((("objective", objective, " or ".join(figures.objectives)), *_RULES, *of_model), cfg)
     check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label).classes))
     load_spec(cfg)
-    if len(per_symbol(plain(cfg)["market"])) > 1:
+    if len(per_symbol(plain(cfg.market))) > 1:
         _check_several(cfg, figures)
     if is_baseline(cfg) and figures is OF_CLASSES and cfg.model.features == "indicators":
         raise ConfigError(
