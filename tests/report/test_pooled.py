@@ -107,3 +107,13 @@ def test_the_console_has_a_line_for_each_model_and_symbol(pooled: Judgement) -> 
     auc = pooled["models"]["15m"]["auc"]["value"]
     assert f"{auc:.4f}" in found[2]
     assert max(len(line) for line in out.getvalue().splitlines()) <= 110
+
+
+def test_the_console_has_a_line_for_each_model_where_symbols_are_many(pooled: Judgement) -> None:
+    of = pooled["symbols"]["BNB"]
+    out = io.StringIO()
+    show(pooled_table({**pooled, "symbols": {f"S{k}": of for k in range(11)}}), out)
+    lines = [line.split() for line in out.getvalue().splitlines() if line.strip()]
+    assert [line[:4] for line in lines[-4:]] == [
+        [name, "all", "together", "700"] for name in MODELS
+    ]

@@ -71,7 +71,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     runs = with_baseline(cfg, study, chosen(study, wanted))
     markets = markets_of(runs)
     if classes_asked(runs) != DIRECTIONS:
-        return recognise(cfg, study, runs, *markets)
+        [market] = markets  # with several, no such label is trained
+        return recognise(cfg, study, runs, market)
     return _trade(cfg, study, runs, markets, rules, methods)
 
 

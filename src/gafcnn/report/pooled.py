@@ -10,13 +10,17 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from gafcnn.report.contents import by_symbol, pooled_sheets
+from gafcnn.report.contents import TOGETHER, by_symbol, pooled_sheets
 from gafcnn.report.curves import drawdown, equity
 from gafcnn.report.drawn import drawn
 from gafcnn.report.forms import count, form_of
 from gafcnn.report.page import BADGES
 from gafcnn.report.palette import styles
 from gafcnn.report.publishing import Picture, published, rendered
+
+
+SHOWN = 10
+"""Symbols of which the console tells one by one."""
 
 
 def write_pooled(folder: Path, judgement: Mapping[str, Any]) -> Path:
@@ -53,6 +57,8 @@ def write_pooled(folder: Path, judgement: Mapping[str, Any]) -> Path:
 def pooled_table(judgement: Mapping[str, Any]) -> Table:
     """Make one line per model and symbol, and one per model of all symbols together.
 
+    Of more than `SHOWN` symbols it is the last alone: the page and its tables have them all.
+
     Args:
         judgement: What metrics.json holds.
     """
@@ -61,9 +67,11 @@ def pooled_table(judgement: Mapping[str, Any]) -> Table:
         lines.add_column(heading, no_wrap=True)
     for heading in ("\nrows", *_HEADS.values()):
         lines.add_column(heading, justify="right", no_wrap=True)
-    last = None
+    last, few = None, len(judgement["symbols"]) <= SHOWN
     for model, symbol, of in by_symbol(judgement):
-        if last not in (None, model):
+        if not few and symbol != TOGETHER:
+            continue
+        if few and last not in (None, model):
             lines.add_section()
         found = of["models"][model]
         cells = [form_of(figure)(found[figure]["value"]) for figure in _HEADS]
