@@ -18,7 +18,6 @@ from gafcnn.report.page import BADGES
 from gafcnn.report.palette import styles
 from gafcnn.report.publishing import Picture, published, rendered
 
-
 SHOWN = 10
 """Symbols of which the console tells one by one."""
 
