@@ -154,7 +154,7 @@ def _judge(
         name: sum(
             tables.rests_on(ground, one, name) for ground, one in zip(grounds, traded, strict=True)
         )
-        for name in (*figures, "trades", "total_return", "calibration_error")
+        for name in (*figures, *tables.RETURNS, "trades", "calibration_error")
     }
     estimates = {
         name: estimate(figure, drawn[name], n[name], bootstrap.level)
@@ -166,7 +166,7 @@ def _judge(
     )
     values = {
         "trades": n["trades"],
-        "total_return": measures.total_return(returns),
+        **tables.grown(returns, grounds[0]),
         "calibration_error": expected_calibration_error(reliability(p, up)),
     }
     estimates |= {name: Estimate(value, None, None, n[name]) for name, value in values.items()}
