@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import LeakError, SamplesError
+from gafcnn.market import read_bars
 from gafcnn.samples import (
     NULL,
     PARTS,
@@ -232,6 +234,27 @@ def test_every_bar_after_training_altered_changes_no_training_label_of_any_symbo
         again.label[again.split.train], samples.label[samples.split.train]
     )
     assert (samples.label[samples.split.train] != NULL).any()
+
+
+def test_real_symbols_of_different_histories_are_split_at_the_same_moments(
+    real_bars_folder: Path,
+) -> None:
+    found = {
+        path.name.partition("-")[0]: read_bars(path)
+        for path in sorted(real_bars_folder.glob("*-perp-1m-*"))
+    }
+    assert [*found] == ["bnbusdt", "btcusdt", "ethusdt"]
+    for fold in range(4):
+        splitter = WalkForward(fold, first=0.6)
+        samples = LabelledSamples.make(found, HOUR, Direction("15min"), splitter)
+        samples.check()
+        bnb, btc, eth = (samples.of(symbol) for symbol in found)
+        # three weeks of BNB alone, then all at the same minutes
+        assert len(bnb.split.train) > len(btc.split.train) + 20 * 1440 > 20 * 1440
+        for part in ("val", "test"):
+            np.testing.assert_array_equal(bnb.times[bnb.part(part)], btc.times[btc.part(part)])
+            np.testing.assert_array_equal(bnb.times[bnb.part(part)], eth.times[eth.part(part)])
+        assert samples.times.max() > samples.times[samples.split.test].max()
 
 
 # --- refusals -------------------------------------------------------------------------------------
