@@ -88,7 +88,7 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
         return f"{found}; expected to go on; HYDRA_FULL_ERROR=1 in front shows where it was."
     told = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(told)
-    if no_value := re.search(r"Missing mandatory value: (\S+)", text):
+    if no_value := re.search(r"Missing mandatory value: .*full_key: (\S+)", text):
         key = no_value[1]
         return f"{key} has no value; expected one from the command line; type {key}=..."
     if no_option := re.search(r"Could not find '([^']+)/([^']+)'", text):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gafcnn.errors import ImagesError
 from gafcnn.images import ImageSpec, SeriesStore, build_series, build_store
 from gafcnn.images.scaling import RANGES, SCALINGS
-from gafcnn.learning import ImagesOnTheFly, StoredImages
+from gafcnn.learning import ImagesOnTheFly, ImageSource, PooledImages, StoredImages
 from gafcnn.samples import Window, WindowReader, decision_rows
 
 
@@ -103,6 +103,38 @@ def test_from_disk_they_are_the_stored_ones_of_bars_with_gaps(
         of.to_images(torch.from_numpy(of.sent(of.read(positions)))) for of in (stored, source)
     )
     assert same_bits(one, other)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_images_of_several_symbols_are_read_as_one(
+    stored: bool, bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    window, spec = Window("15m", "15min"), ImageSpec(8)
+    sources: list[ImageSource] = []
+    for number, n in enumerate((300, 200, 250)):
+        some, folder = bars.iloc[number : number + n], tmp_path / "gaf" / f"S{number}_15m"
+        some.attrs = bars.attrs
+        if stored:
+            sources.append(StoredImages(build_store(folder, some, window, spec)))
+            continue
+        rows, offsets = decision_rows(some, window.lookback), WindowReader(some, window).offsets
+        series = build_series(folder, some, window)
+        sources.append(ImagesOnTheFly(series, rows, offsets, spec))
+    pooled = PooledImages(sources)
+    n = len(pooled.times)
+    assert pooled.folder == tmp_path / "gaf"
+    assert pooled.about == f"{n} images" == "573 images"
+    np.testing.assert_array_equal(pooled.times, np.concatenate([one.times for one in sources]))
+    each = np.concatenate([one.read(np.arange(len(one.times))) for one in sources])
+    for positions in (np.random.default_rng(0).permutation(n), np.arange(n), np.array([n - 1, 0])):
+        read = pooled.read(positions)
+        np.testing.assert_array_equal(read, each[positions])
+        sent = pooled.sent(read)
+        np.testing.assert_array_equal(sent, sources[0].sent(read))
+        images = pooled.to_images(torch.from_numpy(sent))
+        assert same_bits(images, sources[0].to_images(torch.from_numpy(sent)))
+    windows = WindowReader(bars, window)(decision_rows(bars, window.lookback)[:5])
+    np.testing.assert_array_equal(pooled.kept(windows), sources[0].kept(windows))
 
 
 @pytest.mark.parametrize("kind", ["markov", "recurrence"])

@@ -44,15 +44,21 @@ def tiny() -> tuple[str, ...]:
     return TINY
 
 
+def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """A folder that all test processes share, to be made under a lock."""
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+    folder = (shared or tmp_path_factory.mktemp("study")) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def judged_study(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
     """The three windows trained by one multirun, and evaluated; the folder they were run in.
 
     Made once, whatever the number of test processes; `judgement` holds what evaluation printed.
     """
-    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
-    folder = (shared or tmp_path_factory.mktemp("study")) / "tiny"
-    folder.mkdir(exist_ok=True)
+    folder = shared_folder(tmp_path_factory, "tiny")
     with FileLock(folder / ".made.lock"):
         if not (folder / "judgement").is_file():
             swept = command(folder, "train.py", "-m", "window=15m,30m,60m", *TINY)
@@ -60,6 +66,25 @@ def judged_study(tmp_path_factory: pytest.TempPathFactory, command: Command) -> 
             judged = command(folder, "evaluate.py", "study=tiny", "judging.resamples=200")
             assert judged.returncode == 0, judged.stderr
             (folder / "judgement").write_text(judged.stdout)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def study_of_two(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
+    """A window and the baseline on two simulated symbols, evaluated; the folder it was done in.
+
+    What training and evaluation printed is in `train.txt` and `evaluate.txt`.
+    """
+    folder = shared_folder(tmp_path_factory, "two")
+    with FileLock(folder / ".made.lock"):
+        if not (folder / "evaluate.txt").is_file():
+            words = [*TINY, "market.symbols=[AAA,BBB]", "window=15m", "study=pool"]
+            trained = command(folder, "train.py", *words)
+            assert trained.returncode == 0, trained.stderr
+            judged = command(folder, "evaluate.py", "study=pool", "judging.resamples=100")
+            assert judged.returncode == 0, judged.stderr
+            (folder / "train.txt").write_text(trained.stdout)
+            (folder / "evaluate.txt").write_text(judged.stdout)
     return folder
 
 

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from gafcnn import load_run
 from gafcnn.images import ImageSpec, open_store
 from gafcnn.pipeline import future
-from gafcnn.pipeline.assembly import load_images, load_market, load_spec
+from gafcnn.pipeline.assembly import load_images, load_markets, load_spec
 from gafcnn.pipeline.checks import check
 from gafcnn.pipeline.pictures import channel_names
 from gafcnn.runs import differences
@@ -34,7 +34,7 @@ def test_a_run_of_three_fields_learns_from_them_and_goes_on_with_no_others(
     # what a receipt encodes anew is what the network was shown
     store = open_store(tmp_path / "data" / "gaf" / "SIMULATED_15m")
     assert store.metadata["spec"]["fields"] == ["body_to_mean_range", "gap_sign", "close"]
-    market = load_market(OmegaConf.create(run.config))
+    [market] = load_markets(OmegaConf.create(run.config))
     some = store.times[::500]
     rows = market.bars.index.get_indexer(pd.DatetimeIndex(some).tz_localize("UTC"))
     shown = future._images(run, market, rows)
@@ -70,8 +70,8 @@ def test_a_run_on_the_fly_is_the_same_as_one_of_stored_images(
 
     # what a receipt encodes anew is what the network was shown
     config = OmegaConf.create(other.config)
-    market = load_market(config)
-    source = load_images(config, market)
+    [market] = load_markets(config)
+    source = load_images(config, [market])
     positions = np.arange(0, len(source.times), 500)
     at = pd.DatetimeIndex(source.times[positions]).tz_localize("UTC")
     shown = future._images(other, market, market.bars.index.get_indexer(at))

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from gafcnn.market import Market, simulate
 from gafcnn.pipeline import future, receipts
-from gafcnn.pipeline.assembly import load_market
+from gafcnn.pipeline.assembly import load_markets
 from gafcnn.runs import find_runs
 
 MOMENTS = 200
@@ -28,17 +28,17 @@ def configured(root: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def study(judged_study: Path) -> tuple[dict, Market]:
+def study(judged_study: Path) -> tuple[dict, list[Market]]:
     runs = find_runs(judged_study / "outputs" / "tiny")
     config = {"market": runs["15m"][0].config["market"] | {"folder": None}}
-    return runs, load_market(OmegaConf.create(config))
+    return runs, load_markets(OmegaConf.create(config))
 
 
 def test_nothing_at_or_before_t_changes_when_every_bar_after_it_does(
-    study: tuple[dict, Market],
+    study: tuple[dict, list[Market]],
 ) -> None:
-    runs, market = study
-    found = future.alterations({name: runs[name] for name in ("60m", "xgboost")}, market, MOMENTS)
+    runs, markets = study
+    found = future.alterations({name: runs[name] for name in ("60m", "xgboost")}, markets, MOMENTS)
     assert set(found) == {
         "indicators",
         "label quantiles",
@@ -65,7 +65,7 @@ def test_every_bar_after_t_is_altered_and_none_before() -> None:
 
 
 def test_an_indicator_that_peeks_is_found_out(
-    study: tuple[dict, Market], monkeypatch: pytest.MonkeyPatch
+    study: tuple[dict, list[Market]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = future.indicators
 
@@ -82,7 +82,7 @@ def test_an_indicator_that_peeks_is_found_out(
 
 
 def test_quantiles_of_the_whole_file_are_found_out(
-    study: tuple[dict, Market], monkeypatch: pytest.MonkeyPatch
+    study: tuple[dict, list[Market]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = future.Direction.thresholds
     monkeypatch.setattr(
@@ -96,7 +96,7 @@ def test_quantiles_of_the_whole_file_are_found_out(
 
 
 def test_an_image_that_shows_the_next_bar_is_found_out(
-    study: tuple[dict, Market], monkeypatch: pytest.MonkeyPatch
+    study: tuple[dict, list[Market]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Late(future.WindowReader):
         def __call__(self, rows: np.ndarray) -> np.ndarray:

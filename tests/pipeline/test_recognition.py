@@ -16,7 +16,7 @@ from gafcnn import load_run
 from gafcnn.forecasts import classes_of, probability_column, score_classes
 from gafcnn.market import check_bars, write_bars
 from gafcnn.pipeline import future
-from gafcnn.pipeline.assembly import load_market
+from gafcnn.pipeline.assembly import load_markets
 from gafcnn.runs import find_runs
 from gafcnn.samples import PATTERNS, patterns
 
@@ -132,7 +132,7 @@ def test_the_page_and_the_console_tell_the_verdict(world: Path, told: str, metri
 def test_nothing_known_of_a_bar_changes_with_later_bars(world: Path, told: str) -> None:
     runs = find_runs(world / "outputs/seen")
     config = {"market": runs["15m"][0].config["market"] | {"path": str(world / "ticks.parquet")}}
-    found = future.alterations(runs, load_market(OmegaConf.create(config)), moments=4)
+    found = future.alterations(runs, load_markets(OmegaConf.create(config)), moments=4)
     assert {"labels", "30m images", "xgboost predictions"} <= set(found)
     assert set(found.values()) == {0}
 

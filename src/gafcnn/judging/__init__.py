@@ -15,6 +15,7 @@ from gafcnn.judging.figures import (
 )
 from gafcnn.judging.ground import Ground
 from gafcnn.judging.judge import Study, judge
+from gafcnn.judging.pooled import judge_pooled
 from gafcnn.judging.recognition import Recognition, judge_recognition
 from gafcnn.judging.regimes import regimes
 from gafcnn.judging.sentences import of_recognition, sentences
@@ -43,6 +44,7 @@ __all__ = [
     "expected_calibration_error",
     "expected_maximum",
     "judge",
+    "judge_pooled",
     "judge_recognition",
     "of_recognition",
     "psr",

@@ -140,7 +140,7 @@ def bins_of_figure(figure: Figure, bin: int) -> int:  # noqa: A002
     """How many bins a figure rests on: those with a row, a trade or a return in them."""
     match figure:
         case Auc(counted=counted):
-            rests = counted
+            rests = np.any(counted.reshape(len(counted), -1), axis=1)
         case Ratio(denominator=denominator):
             rests = denominator != 0
         case MeanRatio(denominators=denominators):

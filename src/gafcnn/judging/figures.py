@@ -185,9 +185,10 @@ class Auc:
     """Area under the ROC curve: P(a bar that went up has the higher score), ties a half.
 
     Args:
-        score: The forecast made at each bar, ndarray of shape (n,).
-        up: Whether it went up, booleans of shape (n,).
-        counted: The bars at which there is a forecast to be judged, booleans of shape (n,).
+        score: The forecast made at each bar, ndarray of shape (n,), or of several symbols at each
+            bar, of shape (n, symbols).
+        up: Whether it went up, booleans of the same shape.
+        counted: Where there is a forecast to be judged, booleans of the same shape.
 
     Raises:
         PredictionsError: A score that counts is not finite, or the lengths differ.
@@ -198,7 +199,8 @@ class Auc:
     counted: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
-        _check(self, np.where(self.counted, self.score, 0.0), self.up, self.counted)
+        score = np.where(self.counted, self.score, 0.0)
+        _check(self, *(np.ravel(one) for one in (score, self.up, self.counted)))
 
     def __len__(self) -> int:
         return len(self.score)

@@ -76,6 +76,12 @@ class Ground:
         """Bars of the period."""
         return int(self.fills.decided[-1] - self.fills.decided[0]) + self.fills.ahead
 
+    @cached_property
+    def period(self) -> pd.DatetimeIndex:
+        """Close times of the bars of the period: shape (n_bars,)."""
+        first = int(self.fills.decided[0]) + 1
+        return pd.DatetimeIndex(self.bars.index[first : first + self.n_bars])
+
     @property
     def bin(self) -> int:
         """Bars of the horizon: within it outcomes overlap."""

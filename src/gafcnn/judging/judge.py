@@ -6,7 +6,7 @@ difference between two models is a paired one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,33 +100,27 @@ def judge(
         judged[model] = _judge(study, model, its_trades, bootstrap)
         if advance:
             advance(1)
-    deflated = _deflated(traded, study.trials)
-    compared = _compared(study, judged, bootstrap.level)
+    deflated = deflated_ratios(
+        {name: one.backtest.returns.to_numpy() for name, one in traded.items()}, study.trials
+    )
+    differences = compared(
+        judged, pairs(ground.val, study.members, study.baseline), bootstrap.level
+    )
     return {
         "rows": {"all": len(ground.test), "labelled": int(ground.labelled.sum())},
         "classes": tables.classes(ground),
         "cost_bps": ground.rules.cost_bps,
         "threshold": ground.rules.threshold,
-        "bootstrap": {
-            "resamples": resamples,
-            "block": block,
-            "bin": spelled(ground.horizon),
-            "level": bootstrap.level,
-            "seed": seed,
-        },
-        "models": {
-            name: {figure: found.as_dict() for figure, found in one.estimates.items()}
-            | {"deflated_sharpe": deflated[name]}
-            for name, one in judged.items()
-        },
+        "bootstrap": about(bootstrap, ground),
+        "models": told(judged, deflated),
         "benchmarks": tables.benchmarks(ground, traded, seed),
         "confusion": {name: tables.confusion(ground, name) for name in study.models},
-        "pairs": [_pair_row(*found) for found in compared],
+        "pairs": [pair_row(*found) for found in differences],
         **{kind: [row for one in judged.values() for row in one.rows[kind]] for kind in TABLES},
         "folds": [row for name in study.models for row in tables.folds(ground, name, traded[name])],
         "targets": targets(
             judged[study.headline].estimates,
-            _for_targets(compared),
+            _for_targets(differences),
             study.headline,
             deflated[study.headline]["value"],
         ),
@@ -135,7 +129,7 @@ def judge(
 
 
 @dataclass(frozen=True)
-class _Judged:
+class Judged:
     """What is known of one model; of its figures, those that are compared with others'."""
 
     figures: Mapping[str, Figure]
@@ -144,7 +138,27 @@ class _Judged:
     rows: Mapping[str, list[Row]]
 
 
-def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> _Judged:
+def about(bootstrap: Bootstrap, ground: Ground) -> Row:
+    """How intervals came to be, for metrics.json."""
+    return {
+        "resamples": bootstrap.resamples,
+        "block": bootstrap.block,
+        "bin": spelled(ground.horizon),
+        "level": bootstrap.level,
+        "seed": bootstrap.seed,
+    }
+
+
+def told(judged: Mapping[str, Judged], deflated: Mapping[str, Row]) -> Row:
+    """The estimates of each model, ready for JSON."""
+    return {
+        name: {figure: found.as_dict() for figure, found in one.estimates.items()}
+        | {"deflated_sharpe": deflated[name]}
+        for name, one in judged.items()
+    }
+
+
+def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> Judged:
     """All figures of one model, resampled together."""
     ground = study.ground
     parts = _parts(study, model, traded)
@@ -164,7 +178,7 @@ def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> _J
     counted = {
         name: replace(found[name], n=tables.rests_on(ground, traded, name)) for name in whole
     }
-    return _Judged(
+    return Judged(
         {name: whole[name] for name in COMPARED},
         {name: drawn[name] for name in COMPARED},
         counted | tables.without_interval(ground, model, traded),
@@ -211,14 +225,13 @@ def _dependent(ground: Ground, traded: Mapping[str, Traded]) -> Iterator[Floats]
         yield its_trades.backtest.returns.to_numpy()
 
 
-def _deflated(traded: Mapping[str, Traded], trials: int) -> dict[str, Row]:
+def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, Row]:
     """The deflated Sharpe ratio of each model, by the bars of the period.
 
     The variance of the trials' Sharpe ratios is that over the models at hand, but not less than
     1 / n, what it is over n bars without skill: models that resemble each other would make the bar
     low.
     """
-    returns = {name: one.backtest.returns.to_numpy() for name, one in traded.items()}
     ratios = [
         one.mean() / one.std(ddof=1)
         for name, one in returns.items()
@@ -232,11 +245,12 @@ def _deflated(traded: Mapping[str, Traded], trials: int) -> dict[str, Row]:
     }
 
 
-def _compared(
-    study: Study, judged: Mapping[str, _Judged], level: float
+def compared(
+    judged: Mapping[str, Judged], asked: Iterable[Pair], level: float
 ) -> list[tuple[Pair, str, Estimate]]:
+    """What each pair's models differ by, in each of the figures that are compared."""
     found = []
-    for pair in pairs(study.ground.val, study.members, study.baseline):
+    for pair in asked:
         a, b = judged[pair.a], judged[pair.b]
         for figure in COMPARED:
             both = min(a.estimates[figure].n, b.estimates[figure].n)
@@ -248,7 +262,8 @@ def _compared(
     return found
 
 
-def _pair_row(pair: Pair, figure: str, by: Estimate) -> Row:
+def pair_row(pair: Pair, figure: str, by: Estimate) -> Row:
+    """A difference, ready for JSON."""
     expected = pair.expected if figure == pair.expects else None
     return {
         "a": pair.a,
@@ -261,10 +276,10 @@ def _pair_row(pair: Pair, figure: str, by: Estimate) -> Row:
 
 
 def _for_targets(
-    compared: Sequence[tuple[Pair, str, Estimate]],
+    differences: Sequence[tuple[Pair, str, Estimate]],
 ) -> dict[str, tuple[str, Estimate]]:
     return {
         pair.target: (f"{pair.a} less {pair.b}", by)
-        for pair, figure, by in compared
+        for pair, figure, by in differences
         if pair.target and figure == pair.expects
     }

@@ -125,9 +125,9 @@ class RankedRows:
     """
 
     def __init__(self, figure: Auc, bin_of_bars: NDArray[np.int64]) -> None:
-        rows = np.flatnonzero(figure.counted)
-        up = np.asarray(figure.up, bool)[rows]
-        level = np.unique(figure.score[rows], return_inverse=True)[1]
+        rows = np.nonzero(figure.counted)[0]
+        up = np.asarray(figure.up, bool)[figure.counted]
+        level = np.unique(figure.score[figure.counted], return_inverse=True)[1]
         among_ups = np.bincount(level, up)[level] > 0
         twice = np.flatnonzero(among_ups & ~up)
         phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])

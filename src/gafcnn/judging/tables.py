@@ -15,13 +15,14 @@ from gafcnn.judging.bootstrap import Estimate
 from gafcnn.judging.calibration import expected_calibration_error, reliability
 from gafcnn.judging.evidence import Part
 from gafcnn.judging.ground import Ground, Traded, trade_rows
-from gafcnn.trading import Backtest, Spread, buy_and_hold, coin, summary
+from gafcnn.trading import Backtest, Spread, buy_and_hold, coin, measures, summary
 
 SCORES = ("accuracy", "auc", "log_loss", "brier", "calibration_error")
 POINTS = 1000  # of an equity curve, at most
 
 LEAST_PERIOD = pd.Timedelta(days=30)  # that a return a year is told of
 
+RETURNS = ("total_return", "annual_return", "calmar")
 HOLD = "buy_and_hold"
 
 Row = dict[str, Any]
@@ -42,11 +43,7 @@ def without_interval(ground: Ground, model: str, traded: Traded) -> dict[str, Es
     """Figures of the whole period that no resampling can tell the spread of."""
     whole = summary(traded.backtest, ground.interval)
     thresholds = [choice.threshold for choice in traded.choices.values()]
-    values = {name: whole[name] for name in ("trades", "total_return")}
-    if ground.n_bars * ground.interval >= LEAST_PERIOD:
-        values |= {name: whole[name] for name in ("annual_return", "calmar")}
-    else:  # a few days' return to the power of a hundred is no figure
-        values |= {"annual_return": None, "calmar": None}
+    values = {"trades": whole["trades"], **grown(traded.backtest.returns.to_numpy(), ground)}
     values["threshold"] = thresholds[0] if len(thresholds) == 1 else None
     table = reliability(ground.test[model].to_numpy(), ground.up)
     values["calibration_error"] = expected_calibration_error(table)
@@ -54,6 +51,16 @@ def without_interval(ground: Ground, model: str, traded: Traded) -> dict[str, Es
         name: Estimate(value, None, None, rests_on(ground, traded, name))
         for name, value in values.items()
     }
+
+
+def grown(returns: NDArray[np.float64], ground: Ground) -> dict[str, float | None]:
+    """What returns over the bars of a ground's period, or of several grounds', come to in all."""
+    values = {"total_return": measures.total_return(returns), "annual_return": None, "calmar": None}
+    # a few days' return to the power of a hundred is no figure
+    if len(returns) * ground.interval >= LEAST_PERIOD:
+        values["annual_return"] = measures.annual_return(returns, ground.periods)
+        values["calmar"] = measures.calmar(returns, ground.periods)
+    return values
 
 
 def classes(ground: Ground) -> Row:
@@ -152,7 +159,7 @@ def equity(ground: Ground, traded: Mapping[str, Traded]) -> Row:
     curves = {name: one.backtest.equity for name, one in traded.items()} | {
         HOLD: held_over(ground).equity
     }
-    return {name: _thinned(curve) for name, curve in curves.items()}
+    return {name: thinned(curve) for name, curve in curves.items()}
 
 
 def _counts(called_up: NDArray[np.bool_], up: NDArray[np.bool_]) -> list[list[int]]:
@@ -175,7 +182,8 @@ def _spread(figure: Spread | None, n: int) -> Row:
     return Estimate(figure.mean, figure.low, figure.high, n).as_dict()
 
 
-def _thinned(curve: pd.Series) -> Row:
+def thinned(curve: pd.Series) -> Row:
+    """A curve in at most `POINTS` points, its times and values apart."""
     at = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
     shown = curve.iloc[at]
     return {

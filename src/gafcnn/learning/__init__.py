@@ -17,7 +17,7 @@ from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
 from gafcnn.learning.small_cnn import SmallCNN
-from gafcnn.learning.sources import ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.learning.sources import ImagesOnTheFly, ImageSource, PooledImages, StoredImages
 from gafcnn.learning.tasks import outputs_for
 from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
@@ -38,6 +38,7 @@ __all__ = [
     "GafResNet18",
     "ImageSource",
     "ImagesOnTheFly",
+    "PooledImages",
     "SmallCNN",
     "StopWhereStopped",
     "StoredImages",

@@ -4,7 +4,7 @@
     images              the same                the same, scaled to [-1, 1]
     series              c and s at the pixels   their outer products, rounded and scaled likewise
 
-Both show a network the same numbers to the last bit.
+Both show a network the same numbers to the last bit. Those of several symbols are read as one.
 """
 
 from __future__ import annotations
@@ -138,6 +138,43 @@ class ImagesOnTheFly:
             # to even, as numpy rounds; + 0 makes of -0 the 0 that a whole number would be
             return _scaled(images.round_().add_(0.0), self._spec)
         return _scaled(images.to(getattr(torch, self._spec.dtype)), self._spec)
+
+
+class PooledImages:
+    """Images of several symbols, one symbol's after another's.
+
+    Args:
+        sources: Of each symbol, all of the same images, made in the same way.
+    """
+
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
+        self._sources = sources
+        self._starts = np.cumsum([0, *(len(source.times) for source in sources)])
+        self.folder = sources[0].folder.parent
+        self.times = np.concatenate([source.times for source in sources])
+        self.about = f"{len(self.times):,} images"
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
+        """What the symbols' sources read, in the order of the positions."""
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        order = np.argsort(numbers, kind="stable")
+        found = [
+            self._sources[number].read(positions[numbers == number] - self._starts[number])
+            for number in np.unique(numbers)
+        ]
+        return np.concatenate(found)[np.argsort(order)]
+
+    def kept(self, series: ArrayLike) -> NDArray[Any]:
+        """What any of the sources would read of it."""
+        return self._sources[0].kept(series)
+
+    def sent(self, read: NDArray[Any]) -> NDArray[Any]:
+        """What any of the sources would send."""
+        return self._sources[0].sent(read)
+
+    def to_images(self, sent: Tensor) -> Tensor:
+        """The images, as any of the sources makes them."""
+        return self._sources[0].to_images(sent)
 
 
 def _outer_products(vectors: Tensor, kinds: Sequence[str]) -> Tensor:

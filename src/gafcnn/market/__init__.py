@@ -13,6 +13,7 @@ from gafcnn.market.bars import (
 from gafcnn.market.exchange import from_exchange
 from gafcnn.market.indicators import indicators
 from gafcnn.market.reading import read_bars, write_bars
+from gafcnn.market.several import check_together, per_symbol
 from gafcnn.market.simulated import from_simulation, simulate
 from gafcnn.market.sources import Market, from_file
 from gafcnn.market.synthetic import from_tick_walk, mirrored, most_bars, shuffled, tick_walk
@@ -21,6 +22,7 @@ __all__ = [
     "COLUMNS",
     "Market",
     "check_bars",
+    "check_together",
     "fingerprint",
     "from_exchange",
     "from_file",
@@ -32,6 +34,7 @@ __all__ = [
     "interval_of",
     "mirrored",
     "most_bars",
+    "per_symbol",
     "read_bars",
     "resample",
     "shuffled",

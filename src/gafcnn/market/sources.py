@@ -44,10 +44,15 @@ def from_file(symbol: str | None, path: str | Path, interval: Duration | None = 
         ConfigError: The symbol is no plain name.
         BarsError: See `read_bars` and `resample`.
     """
-    symbol = Path(path).name.partition(".")[0] if symbol is None else symbol
+    symbol = own_name(path) if symbol is None else symbol
     check_symbol(symbol)
     bars = read_bars(path)
     return Market(symbol, bars if interval is None else resample(bars, interval))
+
+
+def own_name(path: str | Path) -> str:
+    """A file's own name, up to its first dot."""
+    return Path(path).name.partition(".")[0]
 
 
 def check_symbol(symbol: str) -> None:

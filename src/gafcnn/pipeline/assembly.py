@@ -22,12 +22,21 @@ from gafcnn.learning import (
     GafModule,
     ImagesOnTheFly,
     ImageSource,
+    PooledImages,
     StoredImages,
     class_weights,
     outputs_for,
     start_from,
 )
-from gafcnn.market import Market, gaps, has_volume, interval_of
+from gafcnn.market import (
+    Market,
+    check_together,
+    fingerprint,
+    gaps,
+    has_volume,
+    interval_of,
+    per_symbol,
+)
 from gafcnn.progress import counting
 from gafcnn.runs import BEST
 from gafcnn.samples import (
@@ -75,9 +84,19 @@ def is_baseline(cfg: DictConfig) -> bool:
     return "trees" in cfg.model
 
 
-def load_market(cfg: DictConfig) -> Market:
-    """The bars that `cfg.market` names, and a line about them."""
-    market: Market = made(cfg.market)
+def load_markets(cfg: DictConfig) -> list[Market]:
+    """The bars of each symbol that `cfg.market` names, and a line about them.
+
+    Raises:
+        ConfigError: It names none or one twice, or bars of one symbol are longer than another's.
+    """
+    markets = [_load(options) for options in per_symbol(plain(cfg.market))]
+    check_together(markets)
+    return markets
+
+
+def _load(options: dict[str, Any]) -> Market:
+    market: Market = made(OmegaConf.create(options))
     bars, missing = market.bars, gaps(market.bars)
     log.info(
         "%s: %s bars from %s to %s UTC, %s%s",
@@ -89,6 +108,12 @@ def load_market(cfg: DictConfig) -> Market:
         "" if has_volume(bars) else ", no volume",
     )
     return market
+
+
+def fingerprints(markets: Sequence[Market]) -> str | dict[str, str]:
+    """What tells bars from others: of one symbol its fingerprint, of several each one's."""
+    found = {market.symbol: fingerprint(market.bars) for market in markets}
+    return found if len(markets) > 1 else found[markets[0].symbol]
 
 
 def load_window(cfg: DictConfig, market: Market) -> Window:
@@ -131,13 +156,18 @@ def load_spec(cfg: DictConfig) -> ImageSpec:
     return images
 
 
-def load_images(cfg: DictConfig, market: Market) -> ImageSource:
+def load_images(cfg: DictConfig, markets: Sequence[Market]) -> ImageSource:
     """The window's images over these bars; what is on disk of them is written if it is not there.
 
     Raises:
         ConfigError, ImagesError, SamplesError: The bars cannot fill the window, or its images
             cannot be made.
     """
+    sources = [_images_of(cfg, market) for market in markets]
+    return sources[0] if len(sources) == 1 else PooledImages(sources)
+
+
+def _images_of(cfg: DictConfig, market: Market) -> ImageSource:
     window, images = load_window(cfg, market), load_spec(cfg)
     name = f"{market.symbol}_{window.name}"
     if cfg.images.get(STORED) is not False:
@@ -150,10 +180,11 @@ def load_images(cfg: DictConfig, market: Market) -> ImageSource:
     return ImagesOnTheFly(store, rows, offsets, images)
 
 
-def load_samples(cfg: DictConfig, market: Market) -> LabelledSamples:
-    """Decision times, labels and split over these bars."""
+def load_samples(cfg: DictConfig, markets: Sequence[Market]) -> LabelledSamples:
+    """Decision times, labels and split over these bars, symbol after symbol."""
     lookback = duration("window.lookback", cfg.window.lookback)
-    return LabelledSamples.make(market.bars, lookback, made(cfg.label), made(cfg.split))
+    bars = {market.symbol: market.bars for market in markets}
+    return LabelledSamples.make(bars, lookback, made(cfg.label), made(cfg.split))
 
 
 def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> list[Drawn]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
 from gafcnn.learning import AUTO, PRECISIONS, accelerators, check_weights
+from gafcnn.market import per_symbol
 from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
 from gafcnn.samples import DIRECTIONS
 
@@ -66,11 +67,33 @@ def check(cfg: DictConfig) -> None:
     _follow((("objective", objective, " or ".join(figures.objectives)), *_RULES, *of_model), cfg)
     check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label).classes))
     load_spec(cfg)
+    if len(per_symbol(plain(cfg.market))) > 1:
+        _check_several(cfg, figures)
     if is_baseline(cfg) and figures is OF_CLASSES and cfg.model.features == "indicators":
         raise ConfigError(
             "model.features=indicators with a label of patterns, which are among the indicators",
             expected="features that do not tell the label",
             instead="set model.features=window, or take model=xgboost_patterns",
+        )
+
+
+def _check_several(cfg: DictConfig, figures: Figures) -> None:
+    """Assert that what is asked of several symbols can be judged of them.
+
+    Raises:
+        ConfigError: The label is of patterns, which are judged on the bars of one.
+    """
+    if figures is OF_CLASSES:
+        raise ConfigError(
+            "a label of patterns with several symbols",
+            expected="the bars of one symbol, on which patterns are judged",
+            instead="train each symbol in a study of its own, or take label=direction",
+        )
+    if OmegaConf.select(cfg, "augmentation"):
+        raise ConfigError(
+            "augmentation with several symbols",
+            expected="the bars of one symbol, to draw from",
+            instead="set augmentation=none",
         )
 
 

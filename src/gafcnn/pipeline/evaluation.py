@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration
 from gafcnn.forecasts import TWO_STAGE, ensemble, join, two_stage
-from gafcnn.judging import Ground, Study, judge, regimes, sentences
+from gafcnn.judging import Ground, Study, judge, judge_pooled, regimes, sentences
 from gafcnn.judging.judge import ORACLE
 from gafcnn.market import Market
 from gafcnn.pipeline.assembly import load_samples, made, plain
@@ -28,7 +28,7 @@ from gafcnn.pipeline.studies import (
     fold_of,
     headline_of,
     looked_before,
-    market_of,
+    markets_of,
     member_of,
     names,
     publish,
@@ -36,10 +36,11 @@ from gafcnn.pipeline.studies import (
     trials_of,
     windows_of,
     with_baseline,
+    written,
 )
 from gafcnn.progress import counting
-from gafcnn.report import table, write_report
-from gafcnn.runs import LOOK, Run, record, recorded
+from gafcnn.report import pooled_table, table, write_pooled, write_report
+from gafcnn.runs import EVALUATION, LOOK, Run, record, recorded
 from gafcnn.samples import DIRECTIONS
 from gafcnn.trading import Rules
 
@@ -48,8 +49,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Join the models of a study by time, combine them, and judge them on the test rows.
 
     The baseline is trained first where the study has none. Writes `outputs/<study>/evaluation/`:
-    predictions.parquet, metrics.json, report.html, and its tables and figures. What the runs' label
-    asks decides how they are judged: directions are traded, patterns are recognised or not.
+    predictions.parquet, metrics.json, report.html, and its tables and figures; of several symbols
+    the same of each in a folder of its name, and above them what they come to together. What the
+    runs' label asks decides how they are judged: directions are traded, patterns are recognised or
+    not.
 
     Args:
         cfg: `conf/evaluate.yaml`, composed.
@@ -66,32 +69,82 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     wanted = None if cfg.windows is None else names(cfg, "windows")
     study = Path(cfg.paths.outputs, cfg.study)
     runs = with_baseline(cfg, study, chosen(study, wanted))
-    market = market_of(runs)
+    markets = markets_of(runs)
     if classes_asked(runs) != DIRECTIONS:
+        [market] = markets  # with several, no such label is trained
         return recognise(cfg, study, runs, market)
-    return _trade(cfg, study, runs, market, rules, methods)
+    return _trade(cfg, study, runs, markets, rules, methods)
 
 
 def _trade(
-    cfg: DictConfig, study: Path, runs: Runs, market: Market, rules: Rules, methods: list[str]
+    cfg: DictConfig,
+    study: Path,
+    runs: Runs,
+    markets: Sequence[Market],
+    rules: Rules,
+    methods: list[str],
 ) -> dict[str, Any]:
-    """Judge a study of directions."""
+    """Judge a study of directions: each symbol by itself, then several together."""
     windows = windows_of(runs)
-    joined, models = _forecasts(runs, windows, methods, market)
-    horizon = next(iter(runs.values()))[0].config["label"]["horizon"]
-    ground = Ground.of(joined, market.bars, duration("label.horizon", horizon), rules)
-    record(study, LOOK, windows=windows, rows=len(ground.test), trading=plain(cfg.trading))
-    judged_study = Study(
-        ground, windows, models, baseline_of(runs), headline_of(models, windows),
-        _regimes(runs, market, ground), trials_of(study, runs),
-    )  # fmt: skip
-    with counting("judging", len(models), "models") as advance:
-        judged = judge(
-            judged_study, resamples=cfg.judging.resamples, seed=cfg.judging.seed, advance=advance
+    joined, models = _forecasts(runs, windows, methods, markets)
+    horizon = duration("label.horizon", _first(runs).config["label"]["horizon"])
+    rows = {market.symbol: joined.query("symbol == @market.symbol") for market in markets}
+    grounds = {
+        market.symbol: Ground.of(rows[market.symbol], market.bars, horizon, rules)
+        for market in markets
+    }
+    looked = sum(len(ground.test) for ground in grounds.values())
+    record(study, LOOK, windows=windows, rows=looked, trading=plain(cfg.trading))
+    by_regime = _regimes(runs, markets, grounds)
+    studies = {
+        symbol: Study(
+            ground, windows, models, baseline_of(runs), headline_of(models, windows),
+            by_regime[symbol], trials_of(study, runs),
         )
-    metrics = {
-        **shared_facts(cfg, study, runs, market, ground.test),
-        "horizon": horizon,
+        for symbol, ground in grounds.items()
+    }  # fmt: skip
+    options = {"resamples": cfg.judging.resamples, "seed": cfg.judging.seed}
+    with counting("judging", len(models) * len(markets), "models") as advance:
+        judged = {symbol: judge(one, **options, advance=advance) for symbol, one in studies.items()}
+    checked = partial(receipts, cfg, runs, markets)
+    for market in markets:
+        symbol = market.symbol
+        facts = _facts(
+            cfg, study, runs, [market], grounds[symbol].test, studies[symbol], judged[symbol]
+        )
+        shown = shown_samples(runs, windows, market, grounds[symbol])
+        predictions, write = _long(rows[symbol], models), partial(write_report, samples=shown)
+        if len(markets) == 1:
+            lines = table(facts)
+            publish(cfg, study, facts, predictions, lines=lines, write=write, receipts=checked)
+            return facts
+        written(study / EVALUATION / symbol, facts, predictions, write)
+    with counting("judging together", len(models), "models") as advance:
+        together = judge_pooled(studies, **options, advance=advance)
+    test = pd.concat([ground.test for ground in grounds.values()]).sort_values("time")
+    facts = _facts(cfg, study, runs, markets, test, studies[markets[0].symbol], together)
+    facts["symbols"] = {
+        symbol: {key: one[key] for key in ("rows", "classes", "models")}
+        for symbol, one in judged.items()
+    }
+    lines, predictions = pooled_table(facts), _long(joined, models)
+    publish(cfg, study, facts, predictions, lines=lines, write=write_pooled, receipts=checked)
+    return facts
+
+
+def _facts(
+    cfg: DictConfig,
+    study: Path,
+    runs: Runs,
+    markets: Sequence[Market],
+    test: pd.DataFrame,
+    judged_study: Study,
+    judged: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What metrics.json says of these symbols."""
+    return {
+        **shared_facts(cfg, study, runs, markets, test),
+        "horizon": _first(runs).config["label"]["horizon"],
         "headline": judged_study.headline,
         "verdict": [
             *sentences(judged, judged_study.headline, judged_study.trials),
@@ -99,21 +152,14 @@ def _trade(
         ],
         **judged,
     }
-    shown = shown_samples(runs, windows, market, ground)
-    publish(
-        cfg,
-        study,
-        metrics,
-        _long(joined, models),
-        lines=table(metrics),
-        write=partial(write_report, samples=shown),
-        receipts=lambda: receipts(cfg, runs, market),
-    )
-    return metrics
+
+
+def _first(runs: Runs) -> Run:
+    return next(iter(runs.values()))[0]
 
 
 def _forecasts(
-    runs: Runs, windows: list[str], methods: list[str], market: Market
+    runs: Runs, windows: list[str], methods: list[str], markets: Sequence[Market]
 ) -> tuple[pd.DataFrame, list[str]]:
     """All models side by side, and their names in the order in which they are shown."""
     joined = join({name: member_of(name, found) for name, found in runs.items()})
@@ -126,9 +172,10 @@ def _forecasts(
     if windows:
         joined = two_stage(joined, baseline, windows)
         models.append(TWO_STAGE)
-    run = next(iter(runs.values()))[0]
-    if market.oracle is not None and _is_asked_of(run):
-        joined[ORACLE] = market.oracle.reindex(pd.DatetimeIndex(joined["time"])).to_numpy()
+    oracles = {market.symbol: market.oracle for market in markets if market.oracle is not None}
+    if len(oracles) == len(markets) and _is_asked_of(_first(runs)):
+        asked = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
+        joined[ORACLE] = pd.concat(oracles).reindex(asked).to_numpy()
         models.append(ORACLE)
     return joined, models
 
@@ -140,23 +187,27 @@ def _is_asked_of(run: Run) -> bool:
     return same_horizon and config["label"]["_target_"].endswith("Direction")
 
 
-def _regimes(runs: Runs, market: Market, ground: Ground) -> pd.DataFrame:
-    """The regime of each test row, by the training samples of its fold."""
+def _regimes(
+    runs: Runs, markets: Sequence[Market], grounds: Mapping[str, Ground]
+) -> dict[str, pd.DataFrame]:
+    """The regime of each symbol's test rows, by its training samples of their fold."""
     by_fold = {fold_of(run): run for found in runs.values() for run in found}
-    parts = []
-    for fold, rows in ground.folds.items():
+    parts: dict[str, list[pd.DataFrame]] = {symbol: [] for symbol in grounds}
+    for fold in grounds[markets[0].symbol].folds:
         config = OmegaConf.create(by_fold[fold].config)
-        samples = load_samples(config, market)
-        times, train_times = (
-            pd.DatetimeIndex(moments).tz_localize("UTC")
-            for moments in (
-                ground.test.loc[rows, "time"].to_numpy("datetime64[ns]"),
-                samples.times[samples.split.train],
-            )
-        )
         lookback = duration("window.lookback", config.window.lookback)
-        parts.append(regimes(market.bars, times, train_times, lookback))
-    return pd.concat(parts)
+        samples = load_samples(config, markets)
+        for market in markets:
+            ground, its = grounds[market.symbol], samples.of(market.symbol)
+            times, train_times = (
+                pd.DatetimeIndex(moments).tz_localize("UTC")
+                for moments in (
+                    ground.test.loc[ground.folds[fold], "time"].to_numpy("datetime64[ns]"),
+                    its.times[its.split.train],
+                )
+            )
+            parts[market.symbol].append(regimes(market.bars, times, train_times, lookback))
+    return {symbol: pd.concat(found) for symbol, found in parts.items()}
 
 
 def _long(joined: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

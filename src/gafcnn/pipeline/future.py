@@ -22,7 +22,7 @@ EARLIER = 15  # decision times before t whose images and predictions are looked 
 FACTORS = (0.5, 2.0)  # that prices and volumes are multiplied by
 
 Known = dict[str, NDArray[Any]]
-"""What is known at and before a decision time, by what it is."""
+"""What is known of a symbol at and before a decision time, by what it is."""
 
 
 class Audit:
@@ -38,16 +38,23 @@ class Audit:
         self._config = OmegaConf.create(next(iter(runs.values())).config)
         self._label = made(self._config.label)
 
-    def samples(self, market: Market) -> LabelledSamples:
+    def samples(self, markets: Sequence[Market]) -> LabelledSamples:
         """The samples that the runs share."""
-        return load_samples(self._config, market)
+        return load_samples(self._config, markets)
 
-    def known(self, market: Market) -> Callable[[np.datetime64], Known]:
-        """What is known at and before each time, if these are the bars; all of them are read."""
-        samples, features = self.samples(market), indicators(market.bars)
+    def known(self, markets: Sequence[Market]) -> Callable[[np.datetime64], list[Known]]:
+        """What is known of each symbol at and before a time, if these are the bars."""
+        samples = self.samples(markets)
+        each = [self._known_of(market, samples.of(market.symbol)) for market in markets]
+        return lambda t: [of_symbol(t) for of_symbol in each]
+
+    def _known_of(
+        self, market: Market, samples: LabelledSamples
+    ) -> Callable[[np.datetime64], Known]:
+        features = indicators(market.bars)
 
         def at(t: np.datetime64) -> Known:
-            last = int(np.searchsorted(samples.times, t))
+            last = int(np.searchsorted(samples.times, t, side="right")) - 1
             times = samples.times[max(last - EARLIER, 0) : last + 1]
             rows = market.bars.index.get_indexer(pd.DatetimeIndex(times).tz_localize("UTC"))
             before = features.iloc[: rows[-1] + 1]
@@ -95,19 +102,19 @@ class Audit:
 
 def alterations(
     runs: Mapping[str, Sequence[Run]],
-    market: Market,
+    markets: Sequence[Market],
     moments: int,
     seed: int = 0,
     advance: Callable[[int], None] | None = None,
 ) -> dict[str, int]:
-    """Alter all bars after random decision times, and count what changed at and before them.
+    """Alter all bars of all symbols after random decision times, and count what changed before.
 
     Looked at are the image that each window encodes, the training labels and their quantiles, the
     indicators of all bars, which part of the split each sample is in, and each model's predictions.
 
     Args:
         runs: Of a study, by model; one of each is looked at, of the last fold.
-        market: The bars that they were made of.
+        markets: The bars that they were made of.
         moments: How many decision times of validation and test to draw.
         seed: Of the draw, and of what bars are altered to.
         advance: Told when a moment is done, by 1.
@@ -116,15 +123,18 @@ def alterations(
         By what was looked at: after how many of the moments it was not the same to the last bit.
     """
     audit = Audit({name: found[-1] for name, found in runs.items()})
-    samples, as_it_was = audit.samples(market), audit.known(market)
+    samples, as_it_was = audit.samples(markets), audit.known(markets)
     judged = np.concatenate([samples.split.val, samples.split.test])
     rng = np.random.default_rng(seed)
     changed: dict[str, int] = {}
     for t in samples.times[rng.choice(judged, moments, replace=moments > len(judged))]:
-        other = Market(market.symbol, altered(market.bars, t, rng))
-        as_it_would_be = audit.known(other)(t)
-        for what, value in as_it_was(t).items():
-            differs = value.tobytes() != as_it_would_be[what].tobytes()
+        others = [Market(market.symbol, altered(market.bars, t, rng)) for market in markets]
+        known, known_otherwise = as_it_was(t), audit.known(others)(t)
+        for what in known[0]:
+            differs = any(
+                ours[what].tobytes() != theirs[what].tobytes()
+                for ours, theirs in zip(known, known_otherwise, strict=True)
+            )
             changed[what] = changed.get(what, 0) + differs
         if advance:
             advance(1)

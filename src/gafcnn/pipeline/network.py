@@ -66,13 +66,13 @@ class NetworkLearner:
         self._throughput = Throughput()
 
     def prepare(
-        self, market: Market, samples: LabelledSamples, drawn: Sequence[Drawn] = ()
+        self, markets: Sequence[Market], samples: LabelledSamples, drawn: Sequence[Drawn] = ()
     ) -> None:
         """Make what the training needs, and meet all that can be refused."""
         cfg = self._cfg
         self._module.weigh(train_weights(cfg, samples, drawn))
-        source = load_images(cfg, market)
-        extra = _extra(cfg, market, drawn, source) if drawn else None
+        source = load_images(cfg, markets)
+        extra = _extra(cfg, markets[0], drawn, source) if drawn else None
         self._data = GafDataModule(
             source,
             samples,

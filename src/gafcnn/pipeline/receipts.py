@@ -24,7 +24,7 @@ from gafcnn.judging.bootstrap import block_length
 from gafcnn.judging.evidence import scores
 from gafcnn.judging.judge import ORACLE
 from gafcnn.market import Market
-from gafcnn.pipeline.assembly import made
+from gafcnn.pipeline.assembly import load_markets
 from gafcnn.pipeline.future import alterations
 from gafcnn.pipeline.training import train
 from gafcnn.progress import counting
@@ -46,21 +46,25 @@ MODELS: dict[str, list[str]] = {
 Receipt = dict[str, Any]
 
 
-def receipts(cfg: DictConfig, runs: Mapping[str, Sequence[Run]], market: Market) -> list[Receipt]:
+def receipts(
+    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
+) -> list[Receipt]:
     """All receipts, each `{"receipt", "passed", "found"}`.
 
     Args:
         cfg: `conf/evaluate.yaml`, composed.
         runs: Of the study, by model.
-        market: Its bars.
+        markets: Its bars.
     """
-    return [altered_future(cfg, runs, market), *no_signal(), *planted_signal()]
+    return [altered_future(cfg, runs, markets), *no_signal(), *planted_signal()]
 
 
-def altered_future(cfg: DictConfig, runs: Mapping[str, Sequence[Run]], market: Market) -> Receipt:
+def altered_future(
+    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
+) -> Receipt:
     """The receipt that is on the study at hand: no bar after `t` changes what is known at `t`."""
     with counting("receipts: altered futures", MOMENTS, "moments") as advance:
-        found = alterations(runs, market, MOMENTS, cfg.judging.seed, advance)
+        found = alterations(runs, markets, MOMENTS, cfg.judging.seed, advance)
     return future_receipt(found)
 
 
@@ -138,7 +142,7 @@ def find(overrides: Sequence[str]) -> Found:
         cfg = compose("train", ["experiment=receipt", *overrides, *paths])
         train(cfg, Path(folder, "run"))
         predictions = load_run(Path(folder, "run")).predictions
-        market: Market = made(cfg.market)
+        market = load_markets(cfg)[0]
     assert market.oracle is not None, "a simulated market knows its signal"
     oracle = market.oracle.reindex(pd.DatetimeIndex(predictions["time"])).to_numpy()
     horizon = duration("label.horizon", cfg.label.horizon)

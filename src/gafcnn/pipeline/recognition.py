@@ -67,7 +67,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
             judged_study, resamples=cfg.judging.resamples, seed=cfg.judging.seed, advance=advance
         )
     metrics = {
-        **shared_facts(cfg, study, runs, market, judged_study.test),
+        **shared_facts(cfg, study, runs, [market], judged_study.test),
         "headline": judged_study.headline,
         "fields": {name: _fields(found[0]) for name, found in runs.items()},
         "verdict": [
@@ -83,7 +83,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
         _long(joined, models, classes),
         lines=recognition_table(metrics),
         write=write_recognition,
-        receipts=lambda: [altered_future(cfg, runs, market)],
+        receipts=lambda: [altered_future(cfg, runs, [market])],
     )
     return metrics
 

@@ -16,8 +16,8 @@ from gafcnn.errors import ConfigError, RunError
 from gafcnn.files import write_json
 from gafcnn.forecasts import TWO_STAGE, average_seeds, join, write_predictions
 from gafcnn.judging.pairs import ENSEMBLE
-from gafcnn.market import Market, fingerprint, interval_of
-from gafcnn.pipeline.assembly import load_market, made, plain
+from gafcnn.market import Market, interval_of
+from gafcnn.pipeline.assembly import fingerprints, load_markets, made, plain
 from gafcnn.pipeline.training import train
 from gafcnn.report import show
 from gafcnn.runs import (
@@ -148,8 +148,8 @@ def _of(fold: int | None) -> str:
     return "" if fold is None else f" of fold {fold}"
 
 
-def market_of(runs: Runs) -> Market:
-    """The bars that all runs were made of, as they are on disk now.
+def markets_of(runs: Runs) -> list[Market]:
+    """The bars that all runs were made of, as they are on disk now: a market for each symbol.
 
     Raises:
         RunError: Where the runs are of different bars, or these have changed since.
@@ -163,14 +163,15 @@ def market_of(runs: Runs) -> Market:
                 expected="one market and one period for all runs of a study",
                 instead="train them again on the same bars, in a study of their own (study=...)",
             )
-    market = load_market(OmegaConf.create({"market": _at_rest(first.config["market"])}))
-    if fingerprint(market.bars) != first.config["bars"]:
+    markets = load_markets(OmegaConf.create({"market": _at_rest(first.config["market"])}))
+    if fingerprints(markets) != first.config["bars"]:
+        symbols = ", ".join(market.symbol for market in markets)
         raise RunError(
-            f"the bars of {market.symbol} are not those that {first.folder} was trained on",
+            f"the bars of {symbols} are not those that {first.folder} was trained on",
             expected="the same bars, to trade on",
             instead="bring the old ones back, or train anew with study=...",
         )
-    return market
+    return markets
 
 
 def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
@@ -244,14 +245,14 @@ def looked_before(looks: int) -> list[str]:
 
 
 def shared_facts(
-    cfg: DictConfig, study: Path, runs: Runs, market: Market, test: pd.DataFrame
+    cfg: DictConfig, study: Path, runs: Runs, markets: Sequence[Market], test: pd.DataFrame
 ) -> dict[str, Any]:
     """What metrics.json says of a study, whatever was asked; `test` are its rows by time."""
     first = next(iter(runs.values()))[0]
     return {
         "study": cfg.study,
-        "symbol": test["symbol"].iloc[0],
-        "interval": spelled(interval_of(market.bars)),
+        "symbol": ", ".join(market.symbol for market in markets),
+        "interval": spelled(interval_of(markets[0].bars)),
         "windows": windows_of(runs),
         "first": test["time"].iloc[0].isoformat(),
         "last": test["time"].iloc[-1].isoformat(),
@@ -263,8 +264,20 @@ def shared_facts(
             "evaluate": OmegaConf.to_container(cfg, resolve=True),
             "runs": {name: found[0].config for name, found in runs.items()},
         },
-        "bars": fingerprint(market.bars),
+        "bars": fingerprints(markets),
     }
+
+
+def written(
+    folder: Path,
+    metrics: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    write: Callable[[Path, Mapping[str, Any]], Path],
+) -> Path:
+    """Write what a study came to into a folder; the path of the page."""
+    write_predictions(folder / PREDICTIONS, predictions)
+    write_json(folder / METRICS, metrics)
+    return write(folder, metrics)
 
 
 def publish(
@@ -289,9 +302,7 @@ def publish(
         receipts: What makes the receipts, one after another.
     """
     folder = study / EVALUATION
-    write_predictions(folder / PREDICTIONS, predictions)
-    write_json(folder / METRICS, metrics)
-    page = write(folder, metrics)
+    page = written(folder, metrics, predictions, write)
     show(lines)
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)

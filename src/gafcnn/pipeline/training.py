@@ -18,12 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.files import write_json
 from gafcnn.forecasts import probability_column, score_classes, score_rows, write_predictions
-from gafcnn.market import Market, fingerprint
+from gafcnn.market import Market, per_symbol
 from gafcnn.pipeline.assembly import (
     drawn_samples,
+    fingerprints,
     is_baseline,
     load_images,
-    load_market,
+    load_markets,
     load_samples,
     plain,
 )
@@ -50,7 +51,9 @@ log = logging.getLogger(__name__)
 class Learner(Protocol):
     """What a run is made with: a network or the baseline."""
 
-    def prepare(self, market: Market, samples: LabelledSamples, drawn: Sequence[Drawn], /) -> None:
+    def prepare(
+        self, markets: Sequence[Market], samples: LabelledSamples, drawn: Sequence[Drawn], /
+    ) -> None:
         """Make what learning needs, and meet all that can be refused.
 
         `drawn` are further training samples.
@@ -76,10 +79,10 @@ def prepare(cfg: DictConfig) -> Path:
         cfg: `conf/prepare.yaml`, composed.
 
     Returns:
-        The folder of the store.
+        The folder of the store; of the stores of several symbols, the one that they are in.
     """
     check(cfg)
-    source = load_images(cfg, load_market(cfg))
+    source = load_images(cfg, load_markets(cfg))
     log.info("%s of %s are in %s", source.about, cfg.window.name, source.folder)
     return source.folder
 
@@ -106,23 +109,27 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
     # before the bars: a wrong name or path, or a missing device, is told in seconds
     cfg = cfg if is_baseline(cfg) else settled(cfg, folder)
     learner = (TreesLearner if is_baseline(cfg) else NetworkLearner)(cfg, folder)
-    market = load_market(cfg)
-    config = _config(cfg) | {"bars": fingerprint(market.bars)}
+    markets = load_markets(cfg)
+    config = _config(cfg) | {"bars": fingerprints(markets)}
     with holding(folder):
         if not cfg.overwrite and is_complete(folder, config):
             log.info("%s is complete: nothing to do", folder)
         else:
-            _train(cfg, folder, config, market, learner)
+            _train(cfg, folder, config, markets, learner)
     value = load_run(folder).metrics["val"]["labelled"][objective_of(cfg)]
     return math.nan if value is None else value
 
 
 def _train(
-    cfg: DictConfig, folder: Path, config: dict[str, Any], market: Market, learner: Learner
+    cfg: DictConfig,
+    folder: Path,
+    config: dict[str, Any],
+    markets: Sequence[Market],
+    learner: Learner,
 ) -> None:
-    samples = load_samples(cfg, market)
-    drawn = drawn_samples(cfg, market, samples)
-    learner.prepare(market, samples, drawn)
+    samples = load_samples(cfg, markets)
+    drawn = drawn_samples(cfg, markets[0], samples)
+    learner.prepare(markets, samples, drawn)
     # only now is anything in the folder touched: all that can be wrong has been looked at
     claim(folder, config, overwrite=cfg.overwrite)
     resumed = (folder / LAST).is_file()
@@ -131,25 +138,29 @@ def _train(
         "going on with" if resumed else "training",
         cfg.model.name,
         f"{len(samples.labelled('train')):,}",
-        market.symbol,
+        ", ".join(samples.symbols),
         folder,
     )
     more = class_counts(drawn, len(samples.classes))
     _tell_of_classes(samples, more)
     record(Path(cfg.paths.outputs, cfg.study), TRAINING, run=str(folder), resumed=resumed)
-    predictions = _predictions(cfg, market.symbol, samples, learner.learn())
+    predictions = _predictions(cfg, samples, learner.learn())
     write_predictions(folder / PREDICTIONS, predictions)
     val, facts = _scored(predictions, samples.classes), learner.facts()
-    counts = {part: _counts(samples, part) for part in PARTS}
+    counts = _counts(samples)
     if drawn:
         counts["train"]["drawn"] = dict(zip(samples.classes, more.tolist(), strict=True))
-    write_json(folder / METRICS, {"val": val, **facts, "samples": counts})
+    metrics = {"val": val, **facts, "samples": counts, **_by_symbol(predictions, samples)}
+    write_json(folder / METRICS, metrics)
     _tell(folder, val["labelled"], facts)
 
 
 def _config(cfg: DictConfig) -> dict[str, Any]:
     """What makes a run what it is: all options, less those that its model does not read."""
     config = plain(cfg)
+    one, *others = per_symbol(config["market"])
+    if not others:  # a list of one symbol is that symbol
+        config["market"] = one
     if not is_baseline(cfg):
         return config
     unread = ("images", "trainer", "callbacks", "logger", "monitor", "monitor_mode")
@@ -167,9 +178,7 @@ def _folder(cfg: DictConfig) -> Path:
     return Path(cfg.paths.outputs, cfg.study, name)
 
 
-def _predictions(
-    cfg: DictConfig, symbol: str, samples: LabelledSamples, p: NDArray[np.float64]
-) -> pd.DataFrame:
+def _predictions(cfg: DictConfig, samples: LabelledSamples, p: NDArray[np.float64]) -> pd.DataFrame:
     val, test = samples.split.val, samples.split.test
     rows = np.concatenate([val, test])
     label = pd.array(samples.label[rows], dtype="Int8")
@@ -177,7 +186,7 @@ def _predictions(
     fold = samples.split.fold
     return pd.DataFrame(
         {
-            "symbol": pd.array([symbol] * len(rows), dtype="str"),
+            "symbol": pd.array(samples.symbol_of(rows), dtype="str"),
             "time": pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
             "window": pd.array([cfg.model.name] * len(rows), dtype="str"),
             "fold": pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
@@ -211,7 +220,25 @@ def _scored(predictions: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, An
     return {"labelled": {**score, "classes": by_name}}
 
 
-def _counts(samples: LabelledSamples, part: Part) -> dict[str, Any]:
+def _by_symbol(predictions: pd.DataFrame, samples: LabelledSamples) -> dict[str, Any]:
+    """Of several symbols: what validation says of each, and its samples."""
+    if len(samples.symbols) == 1:
+        return {}
+    scored = {
+        symbol: {
+            "val": _scored(predictions.query("symbol == @symbol"), samples.classes),
+            "samples": _counts(samples.of(symbol)),
+        }
+        for symbol in samples.symbols
+    }
+    return {"symbols": scored}
+
+
+def _counts(samples: LabelledSamples) -> dict[str, Any]:
+    return {part: _counts_of(samples, part) for part in PARTS}
+
+
+def _counts_of(samples: LabelledSamples, part: Part) -> dict[str, Any]:
     n, labelled = len(samples.part(part)), len(samples.labelled(part))
     counts: dict[str, Any] = {"all": n, "labelled": labelled}
     if samples.classes != DIRECTIONS:  # of one part, each bar of no label has several patterns

@@ -30,13 +30,15 @@ class TreesLearner:
         self._cfg, self._model, self._folder = cfg, plain(cfg.model), folder
 
     def prepare(
-        self, market: Market, samples: LabelledSamples, drawn: Sequence[Drawn] = ()
+        self, markets: Sequence[Market], samples: LabelledSamples, drawn: Sequence[Drawn] = ()
     ) -> None:
         """Compute the features of every sample, and what samples of each class count."""
         self._samples = samples
         self._weights = train_weights(self._cfg, samples, drawn)
-        self._features = features_of(self._cfg, market, samples.times)
-        self._extra = self._features_of_drawn(market.symbol, drawn) if drawn else None
+        self._features = pd.concat(
+            features_of(self._cfg, market, samples.of(market.symbol).times) for market in markets
+        )
+        self._extra = self._features_of_drawn(markets[0].symbol, drawn) if drawn else None
 
     def learn(self) -> NDArray[np.float64]:
         """Grow the trees; then predict all samples of validation, then of test."""

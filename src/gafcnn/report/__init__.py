@@ -3,18 +3,21 @@
 from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
 from gafcnn.report.page import Sample, write_report
+from gafcnn.report.pooled import pooled_table, write_pooled
 from gafcnn.report.recognition import recognition_table, write_recognition
 from gafcnn.report.tables import show, table, verdict_lines
 
 __all__ = [
     "Sample",
     "confusion_matrices",
+    "pooled_table",
     "recognition_table",
     "sample_image",
     "save",
     "show",
     "table",
     "verdict_lines",
+    "write_pooled",
     "write_recognition",
     "write_report",
 ]

@@ -57,17 +57,32 @@ RETURNS = {
     "turnover": "turnover a day",
     "exposure": "time in the market",
 }
+TOGETHER = "all together"
 WIN_RATE = Column("win_rate", "win rate, gross", percent, INTERVAL)
 GROSS_BPS, NET_BPS = Column("gross_bps", "gross bps", signed), Column("net_bps", "net bps", signed)
 
 
 def sheets(judgement: Mapping[str, Any]) -> dict[str, Sheet]:
     """Every table that has a row, by its name, in the order of the page."""
-    made: tuple[Callable[[Mapping[str, Any]], Sheet], ...] = (
+    return _made(
+        judgement,
         *(targets, _scores_all, _scores_labelled, _trades, _returns, _coin, _pairs),
         *(_coverage, _calibration, _sides, _regimes, _months, _folds, receipts),
     )
-    found = (make(judgement) for make in made)
+
+
+def pooled_sheets(judgement: Mapping[str, Any]) -> dict[str, Sheet]:
+    """Every table of several symbols that has a row, by its name, in the order of the page."""
+    return _made(
+        judgement,
+        *(_symbols, _scores_all, _scores_labelled, _trades, _returns, _pairs, receipts),
+    )
+
+
+def _made(
+    judgement: Mapping[str, Any], *sheets_of: Callable[[Mapping[str, Any]], Sheet]
+) -> dict[str, Sheet]:
+    found = (make(judgement) for make in sheets_of)
     return {sheet.name: sheet for sheet in found if sheet.rows}
 
 
@@ -86,6 +101,34 @@ def targets(judgement: Mapping[str, Any]) -> Sheet:
         Column("n", "rows or trades", count),
     )
     return Sheet("targets", columns, rows)
+
+
+def by_symbol(judgement: Mapping[str, Any]) -> list[tuple[str, str, Row]]:
+    """For each model each symbol and the judgement of its rows; then of all symbols together."""
+    of_symbols = {**judgement["symbols"], TOGETHER: judgement}
+    return [(model, name, of) for model in judgement["models"] for name, of in of_symbols.items()]
+
+
+def _symbols(judgement: Mapping[str, Any]) -> Sheet:
+    """Each model on each symbol, and on all together."""
+    figures = {
+        **{
+            name: (form_of(name), head) for name, head in {"accuracy": "accuracy", **SCORES}.items()
+        },
+        **{name: (form_of(name), TRADES[name]) for name in ("trades", "win_rate_gross", "net_bps")},
+        "sharpe": (form_of("sharpe"), RETURNS["sharpe"]),
+    }
+    rows = []
+    for model, symbol, of in by_symbol(judgement):
+        up, n = of["classes"]["all"]["up"], of["classes"]["all"]["n"]
+        majority = None if up is None else max(up, 1 - up)
+        rows.append(
+            {"model": model, "symbol": symbol, "n": n, "majority": majority}
+            | flat(of["models"][model], [*figures])
+        )
+    accuracy, *others = (estimated(name, head, form) for name, (form, head) in figures.items())
+    columns = (MODEL, text("symbol", "symbol"), ROWS, accuracy, MAJORITY, *others)
+    return _by_model("symbols", columns, rows)
 
 
 def _scores_all(judgement: Mapping[str, Any]) -> Sheet:

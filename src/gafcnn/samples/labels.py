@@ -7,8 +7,9 @@ bars; a label may need thresholds as well, and those are fitted on training samp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,24 @@ class Outcomes:
     known_at: NDArray[np.datetime64]
     touched: NDArray[np.int8] | None = None
     pattern: NDArray[np.int8] | None = None
+
+    def __getitem__(self, where: slice) -> Self:
+        """What came of some of the samples."""
+        return self._of(lambda arrays: arrays[0][where], self)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """What came of the samples of each part, one part after another; all of one label."""
+        return cls._of(np.concatenate, *parts)
+
+    @classmethod
+    def _of(cls, make: Callable[[list[Any]], Any], *parts: Self) -> Self:
+        """What is made of each array of the parts, where they have it."""
+        arrays = {one.name: [getattr(part, one.name) for part in parts] for one in fields(cls)}
+        found: dict[str, Any] = {
+            name: None if one[0] is None else make(one) for name, one in arrays.items()
+        }
+        return cls(**found)
 
 
 class Label(Protocol):

@@ -8,10 +8,15 @@ Borders are moments of the calendar, set by decision times alone. Before each bo
 are left out whose label is not known, an embargo included, when the later part begins (Lopez de
 Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample without a known outcome
 is in no part.
+
+Of several symbols the borders are the same moments: from the first decision of any of them to the
+last that all have; what one has after it is in no part. A later part begins with its first decision
+of any symbol, and no symbol's label reaches into it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -64,21 +69,23 @@ class Chronological:
             stride=_count("split.stride", stride),
         )
 
-    def split(self, times: ArrayLike, known_at: ArrayLike) -> Split:
+    def split(self, times: ArrayLike, known_at: ArrayLike, starts: Sequence[int] = (0,)) -> Split:
         """Split n samples by their decision times and by when their labels are known.
 
         Args:
-            times: Decision times, strictly increasing: shape (n,), datetime64[ns], UTC.
+            times: Decision times, strictly increasing for each symbol: shape (n,), datetime64[ns],
+                UTC.
             known_at: When each label is known, NaT for never: shape (n,), datetime64[ns], UTC.
+            starts: Positions at which the samples of each symbol begin, one symbol after another.
 
         Raises:
             SamplesError: The times are in disorder, or a part of the split is empty.
         """
-        start, end = _period(times, known_at)
+        start, end = _period(times, known_at, starts)
         test_start = _between(start, end, 1 - self.test)
         val_start = _between(start, test_start, 1 - self.val)
         borders = (val_start, test_start, end + _TICK)
-        return _split(times, known_at, borders, self.embargo, self.stride)
+        return _split(times, known_at, starts, borders, self.embargo, self.stride)
 
 
 @dataclass(frozen=True)
@@ -125,24 +132,26 @@ class WalkForward:
             stride=_count("split.stride", stride),
         )
 
-    def split(self, times: ArrayLike, known_at: ArrayLike) -> Split:
+    def split(self, times: ArrayLike, known_at: ArrayLike, starts: Sequence[int] = (0,)) -> Split:
         """Split n samples by their decision times and by when their labels are known.
 
         Args:
-            times: Decision times, strictly increasing: shape (n,), datetime64[ns], UTC.
+            times: Decision times, strictly increasing for each symbol: shape (n,), datetime64[ns],
+                UTC.
             known_at: When each label is known, NaT for never: shape (n,), datetime64[ns], UTC.
+            starts: Positions at which the samples of each symbol begin, one symbol after another.
 
         Raises:
             SamplesError: The times are in disorder, or a part of the split is empty.
         """
-        start, end = _period(times, known_at)
+        start, end = _period(times, known_at, starts)
         blocks = _between(start, end, self.first)
         test_start = _between(blocks, end, self.fold / self.folds)
         next_block = _between(blocks, end, (self.fold + 1) / self.folds)
         val_start = _between(start, test_start, 1 - self.val)
         last = self.fold == self.folds - 1
         borders = (val_start, test_start, end + _TICK if last else next_block)
-        return _split(times, known_at, borders, self.embargo, self.stride, self.fold)
+        return _split(times, known_at, starts, borders, self.embargo, self.stride, self.fold)
 
 
 def check_purged(times: ArrayLike, known_at: ArrayLike, split: Split, embargo: Duration) -> None:
@@ -176,8 +185,8 @@ def check_purged(times: ArrayLike, known_at: ArrayLike, split: Split, embargo: D
         if known >= begins:
             raise LeakError(
                 f"with an embargo of {spelled(embargo)} the labels of {earlier} are known at "
-                f"{_minute(known)} UTC",
-                expected=f"a time before {later} begins at {_minute(begins)} UTC",
+                f"{minute(known)} UTC",
+                expected=f"a time before {later} begins at {minute(begins)} UTC",
                 instead="take the split from Chronological or WalkForward, which purge",
             )
 
@@ -207,6 +216,7 @@ def _refuse_empty(parts: dict[str, NDArray[np.int64]], known: int) -> None:
 def _split(
     times: ArrayLike,
     known_at: ArrayLike,
+    starts: Sequence[int],
     borders: tuple[np.datetime64, np.datetime64, np.datetime64],
     embargo: pd.Timedelta,
     stride: int,
@@ -218,8 +228,10 @@ def _split(
     part[np.isnat(known_at)] = -1
     train, val, test = (np.flatnonzero(part == number) for number in range(3))
 
+    of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
+    train = np.concatenate([of_symbol[::stride] for of_symbol in of_symbols])
     # against the later part as it was cut, so that what is purged of it moves nothing before it
-    train = _known_before(times[val], train[::stride], known_at, embargo)
+    train = _known_before(times[val], train, known_at, embargo)
     val = _known_before(times[test], val, known_at, embargo)
     split = Split(train, val, test, fold)
     check_purged(times, known_at, split, embargo)
@@ -238,23 +250,32 @@ def _known_before(
     return part[known_at[part] + embargo.to_timedelta64() < later.min()]
 
 
-def _period(times: ArrayLike, known_at: ArrayLike) -> tuple[np.datetime64, np.datetime64]:
-    """The first and the last decision time with a known outcome."""
+def _period(
+    times: ArrayLike, known_at: ArrayLike, starts: Sequence[int]
+) -> tuple[np.datetime64, np.datetime64]:
+    """The first decision time with a known outcome of any symbol, and the last that all have."""
     times, known_at = _moments(times), _moments(known_at)
-    if not (np.diff(times) > np.timedelta64(0)).all():
-        raise SamplesError(
-            "the decision times are not strictly increasing",
-            expected="the samples of one symbol, in the order of time",
-            instead="split each symbol by itself, at the times of its decision_rows",
-        )
-    decided = times[~np.isnat(known_at)]
-    if not len(decided):
-        raise SamplesError(
-            f"none of {len(times)} samples has a known outcome",
-            expected="bars that reach further than label.horizon after some of them",
-            instead="give more bars or shorten label.horizon",
-        )
-    return decided[0], decided[-1]
+    periods = []
+    for symbol, known in zip(
+        np.split(times, starts[1:]), np.split(known_at, starts[1:]), strict=True
+    ):
+        if not (np.diff(symbol) > np.timedelta64(0)).all():
+            raise SamplesError(
+                "the decision times are not strictly increasing",
+                expected="the samples of one symbol after another, each in the order of time",
+                instead="take the times of each symbol's decision_rows, and starts of where it "
+                "begins",
+            )
+        decided = symbol[~np.isnat(known)]
+        if not len(decided):
+            raise SamplesError(
+                f"none of {len(symbol)} samples has a known outcome",
+                expected="bars that reach further than label.horizon after some of them",
+                instead="give more bars or shorten label.horizon",
+            )
+        periods.append((decided[0], decided[-1]))
+    first, last = zip(*periods, strict=True)
+    return min(first), min(last)
 
 
 def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.datetime64:
@@ -267,7 +288,8 @@ def _moments(times: ArrayLike) -> NDArray[np.datetime64]:
     return np.asarray(times, dtype="datetime64[ns]")
 
 
-def _minute(moment: np.datetime64) -> str:
+def minute(moment: np.datetime64) -> str:
+    """A moment as a sentence has it: 2025-06-20 10:14:00."""
     return str(moment.astype("datetime64[s]")).replace("T", " ")
 
 
