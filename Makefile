@@ -11,7 +11,7 @@ help:
 	@echo "make demo       the whole job on a simulated market, offline"
 	@echo "make test       format, lint, types, import rules, tests"
 	@echo "make test-slow  the long tests too"
-	@echo "make bench      how fast images are made and learned from, and studies judged; some minutes"
+	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
 	@echo "make format     put the code in order"
 	@echo "make lock       resolve requirements.lock anew"
 
@@ -43,7 +43,9 @@ test-slow: lint
 
 bench: setup
 	$(BIN)/python benchmarks/encoding.py
+	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/on_the_fly.py
+	$(BIN)/python benchmarks/predicting.py
 	$(BIN)/python benchmarks/judging.py
 
 format: setup

@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--bars", type=int, default=20_000, help="of the simulated market")
     parser.add_argument("--steps", type=int, default=30, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--models", default=",".join(BATCHES))
+    parser.add_argument("--models", default=",".join(BATCHES), help="none: the disk alone")
     asked = parser.parse_args()
     bars, _ = simulate(asked.bars, horizon=duration("horizon", "15min"))
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def main() -> None:
         print(f"{'':12}{'stored':>10}{'on the fly':>12}{'ratio':>8}", end="")
         print(f"{'stored':>10}{'on the fly':>12}")
         samples = LabelledSamples.make(bars, WINDOW.lookback, Direction("15min"), Chronological())
-        for model in asked.models.split(","):
+        for model in filter(None, asked.models.split(",")):
             paces = compared(
                 [Training(source, samples, model) for source in (stored, made)],
                 asked.steps,

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -59,21 +60,29 @@ def compare(folder: Path, images: int, size: int, rounds: int) -> None:
     """Print the seconds of a store and of plain bytes, in turns."""
     bars, spec = simulate(images + SHORT, horizon=duration("horizon", "15min"))[0], ImageSpec(size)
     n_bytes = images * len(spec.channels) * size * size
+    store, plain = folder / "store", folder / "plain"
     actions = [
-        partial(build_store, folder / "store", bars, WINDOW, spec),
-        partial(write_plain, folder / "plain", n_bytes),
+        partial(build_store, store, bars, WINDOW, spec),
+        partial(write_plain, plain, n_bytes),
     ]
     times = []
     for _ in range(rounds + 1):  # the first compiles, and is not counted
-        times.append([seconds(action) for action in actions])
-        shutil.rmtree(folder / "store")
-        (folder / "plain").unlink()
-    ratios = [store / plain for store, plain in times[1:]]
-    store, plain = (median(of_action) for of_action in zip(*times[1:], strict=True))
+        times.append([seconds_and_gone(action, store, plain) for action in actions])
+    ratios = [ours / theirs for ours, theirs in times[1:]]
+    ours, theirs = (median(of_action) for of_action in zip(*times[1:], strict=True))
     print(f"{machine()}: {images:,} images, {n_bytes:,} bytes")
     print(f"{'store':>9}{'plain':>9}{'ratio':>8}{'lowest':>8}{'highest':>9}{'target':>8}")
     spread = f"{min(ratios):8.2f}{max(ratios):9.2f}{TARGET:8.1f}"
-    print(f"{store:7.2f} s{plain:7.2f} s{median(ratios):8.2f}{spread}")
+    print(f"{ours:7.2f} s{theirs:7.2f} s{median(ratios):8.2f}{spread}")
+
+
+def seconds_and_gone(action: Callable[[], object], *written: Path) -> float:
+    """How long it takes; then what it wrote is removed, and the disk at rest."""
+    taken = seconds(action)
+    for path in written:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    os.sync()  # a disk that is told of what is removed would be slow at what is next
+    return taken
 
 
 def write_plain(path: Path, n_bytes: int) -> None:
