@@ -76,8 +76,9 @@ def check_bars(
             expected="at least two",
             instead="choose a file or a period with more of them",
         )
-    values = {name: frame[name].to_numpy("float64") for name in COLUMNS}
-    bars = pd.DataFrame(values, index=_utc(frame.index, origin))
+    # without a copy where the frame is as it should be: pandas copies what is written to
+    values = frame.reindex(columns=list(COLUMNS)).astype("float64")
+    bars = values.set_axis(_utc(frame.index, origin))
     _check_order(bars, origin)
     _check_prices(bars, origin)
     _check_volume(bars, origin)

@@ -75,13 +75,17 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
     except Exception as error:  # whatever the parsers make of a damaged file
         raise _unreadable(path, error) from error
     origin, time = Origin(path, lines), frame.columns[0]
-    values = pd.DataFrame(
-        {name: to_numbers(pd.Series(frame[name]), origin) for name in frame.columns[1:]}
-    )
-    values = values.reindex(columns=list(COLUMNS))  # a volume that is not there is NaN
-    values.index = to_times(pd.Series(frame[time]), origin)
+    numbers = {name: to_numbers(pd.Series(frame[name]), origin) for name in frame.columns[1:]}
+    times = to_times(pd.Series(frame[time]), origin)
+    # ten million bars would else be in memory three times: as read, as parsed, and as returned
     del frame
-    pa.default_memory_pool().release_unused()  # as much as the bars take, and more
+    release = pa.default_memory_pool().release_unused
+    release()
+    values = pd.DataFrame(numbers)
+    del numbers
+    release()
+    values = values.reindex(columns=list(COLUMNS))  # a volume that is not there is NaN
+    values.index = times
     bars = check_bars(values, origin, interval)
     if time != "close_time":
         bars.index += interval_of(bars)
@@ -246,7 +250,6 @@ def _frame(path: Path, table: pa.Table, columns: dict[str, str]) -> pd.DataFrame
     if not table.num_rows:
         raise _unreadable(path, "it holds no rows")
     table.validate(full=True)  # here, and not wherever pandas first touches a damaged value
-    # each column where it is read to: ten million bars would else be in memory once more
     return table.to_pandas(ignore_metadata=True, split_blocks=True)
 
 
