@@ -12,6 +12,19 @@ The rooms, in the order of the data:
     pipeline    the commands: prepare, train, evaluate
 """
 
-from gafcnn.runs import Run, load_run
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gafcnn.runs import Run, load_run
 
 __all__ = ["Run", "load_run"]
+
+
+def __getattr__(name: str) -> Any:
+    # once they are asked for: what scores predictions takes a second and 75 MB to import, and
+    # whoever only makes images does without
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gafcnn import runs
+
+    return getattr(runs, name)

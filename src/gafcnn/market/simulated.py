@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from scipy.special import ndtr
 
 from gafcnn.durations import Duration, duration, multiple, spelled
@@ -74,7 +73,7 @@ def simulate(
 
     shocks = sigma * moves.standard_normal(WARM_UP + n_bars)
     momentum = np.r_[1.0, np.full(MEMORY, -strength / MEMORY)]
-    past = np.asarray(lfilter([1.0], momentum, shocks))
+    past = _filtered(np.ones(1), momentum, shocks)
     returns = past[WARM_UP:]
 
     first = START + interval  # the close of the bar that opens with the year
@@ -175,7 +174,7 @@ def _forecast(
         response[step] = power[0, 0]
         power = transition @ power
         summed += power[0]  # what each past return adds to the return `step + 1` bars ahead
-    mean = np.asarray(lfilter(summed, [1.0], returns))
+    mean = _filtered(summed, np.ones(1), returns)
     return mean, sigma * float(np.sqrt((response.cumsum() ** 2).sum()))
 
 
@@ -186,3 +185,12 @@ def _holds(folder: Path, made_of: dict[str, object]) -> bool:
         return json.loads((folder / "simulation.json").read_text(encoding="utf-8")) == made_of
     except (OSError, ValueError):
         return False
+
+
+def _filtered(
+    past: NDArray[np.float64], own: NDArray[np.float64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A linear filter of values, by the weights of their past and of its own."""
+    from scipy.signal import lfilter  # takes 70 MB, which whoever only reads bars need not have
+
+    return np.asarray(lfilter(past, own, values))
