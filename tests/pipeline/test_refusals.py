@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,11 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         ),
         (["trainer.precision=true"], "trainer.precision=True; expected auto, or of Lightning's"),
         (["trainer.precision=[32]"], "trainer.precision=[32]; expected auto, or of Lightning's"),
+        (
+            ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
+            "hydra.launcher.n_jobs=0; expected how many jobs run at a time, 1 or more, or -1 for",
+        ),
+        (["-m", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs=two; expected how many jobs"),
         (["trainer=gpu", "trainer.compile=1"], "trainer.compile=1; expected true or false"),
         (
             ["trainer.accelerator=cpu", "trainer.precision=16-mixed"],
@@ -170,6 +176,14 @@ def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
 )
 def test_evaluation_refuses(refused: Refuse, words: list[str], told: str) -> None:
     assert told in refused("evaluate", *words)
+
+
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="there is a Slurm")
+def test_a_sweep_for_slurm_is_refused_where_there_is_none(refused: Refuse) -> None:
+    assert refused("train", *TINY, "-m", "hydra/launcher=submitit_slurm", "window=15m,30m") == (
+        "error: hydra/launcher=submitit_slurm, but there is no srun here; expected a machine that "
+        "hands jobs to Slurm; type the command on one, or take hydra/launcher=joblib."
+    )
 
 
 def test_overwriting_with_bad_input_harms_nothing(refused: Refuse, tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class NetworkLearner:
             "steps": end["global_step"],
             "samples_per_second": self._throughput.samples_per_second,
             "device": self._device.name,
+            "threads": torch.get_num_threads(),
             "precision": self._trainer.precision,
         }
 
@@ -152,8 +153,10 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, las
     ckpt_path = str(last) if last.is_file() else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise  # of a queue, say, that stops a job in order to start it again
+        raise KeyboardInterrupt from None  # which is what Lightning makes this of
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         if ckpt_path is None or trainer.global_step:
             raise
