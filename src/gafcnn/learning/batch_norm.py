@@ -46,7 +46,7 @@ def _shared_forward(norm: _BatchNorm, values: Tensor) -> Tensor:
     """
     if not norm.training:
         return type(norm).forward(norm, values)
-    exact = values.float()
+    exact = values.to(torch.promote_types(values.dtype, torch.float32))
     others = [axis for axis in range(values.ndim) if axis != 1]
     shape = [-1 if axis == 1 else 1 for axis in range(values.ndim)]
     count = _over_all(exact.new_tensor(float(values.numel() // values.shape[1])))
@@ -69,13 +69,13 @@ class _Sum(torch.autograd.Function):
     """A sum over processes, and over what comes back to it from each."""
 
     @staticmethod
-    def forward(_ctx: Any, own: Tensor) -> Tensor:
+    def forward(ctx: Any, own: Tensor) -> Tensor:  # noqa: ARG004
         total = own.clone()
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ARG004
         total = gradients[0].contiguous().clone()
         distributed.all_reduce(total)
         return total

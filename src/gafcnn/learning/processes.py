@@ -89,7 +89,7 @@ def processes_of(strategy: str | None, devices: int | str | list[int], device: D
     if started > 1 and strategy != DDP:
         raise LearningError(
             f"torchrun started {started} processes, and trainer.strategy={strategy or 'auto'}",
-            expected=f"trainer.strategy={DDP} for a training that is shared",
+            expected=f"trainer.strategy={DDP}, of a network, for a training that is shared",
             instead="set trainer=ddp, or start the command with python alone",
         )
     here = int(os.environ["LOCAL_WORLD_SIZE"]) if started > 1 else _there(device)
@@ -120,16 +120,19 @@ def _there(device: Device) -> int:
 
 
 def _check_there(asked: int | list[int], device: Device) -> None:
-    if device.kind == "cpu" and isinstance(asked, int):
+    if device.kind == "cpu":
+        if isinstance(asked, list):
+            raise LearningError(
+                f"trainer.devices={asked} on {device.name}",
+                expected="how many processes, for those of a CPU are not told apart",
+                instead=f"set trainer.devices={len(asked)}",
+            )
         return
-    there = range(_there(device))
-    if isinstance(asked, int) and asked <= len(there):
-        return
-    if isinstance(asked, list) and set(asked) <= set(there) and device.kind != "cpu":
-        return
-    number = f"there is {len(there)}" if len(there) == 1 else f"there are {len(there)}"
-    raise LearningError(
-        f"trainer.devices={asked} on {device.name}, of which {number}",
-        expected="a number of devices that are there, or a list of theirs, counted from 0",
-        instead="set trainer.devices=auto, which takes what there is",
-    )
+    there = _there(device)
+    if (max(asked) if isinstance(asked, list) else asked - 1) >= there:
+        raise LearningError(
+            f"trainer.devices={asked}, where there {'is' if there == 1 else 'are'} {there} of "
+            f"{device.name}",
+            expected="devices that are there, by their number or a list that counts from 0",
+            instead="set trainer.devices=auto with trainer=ddp, which takes them all, or =1",
+        )

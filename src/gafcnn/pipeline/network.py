@@ -39,6 +39,7 @@ from gafcnn.learning import (
 from gafcnn.market import Market
 from gafcnn.pipeline.assembly import (
     COMPILE,
+    is_baseline,
     load_images,
     load_spec,
     load_window,
@@ -80,6 +81,8 @@ class NetworkLearner:
         """Make what the training needs, and meet all that can be refused."""
         cfg = self._cfg
         self._module.weigh(train_weights(cfg, samples, drawn))
+        # all that is refused comes before images are written
+        load_window(cfg, market)
         more = sum(len(part.label) for part in drawn)
         check_batch_size(cfg.model.batch_size, samples, more, self._processes)
         source = load_images(cfg, market)
@@ -144,6 +147,8 @@ def processes_for(cfg: DictConfig) -> Processes:
         ConfigError: They are asked for inside a sweep.
         LearningError: They cannot be had.
     """
+    if is_baseline(cfg):
+        return processes_of(None, 1, find_device("cpu"))
     options = cfg.trainer
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if swept and options.strategy == DDP:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.files import write_json
 from gafcnn.forecasts import probability_column, score_classes, score_rows, write_predictions
-from gafcnn.learning import ALONE, Processes
+from gafcnn.learning import Processes
 from gafcnn.market import Market, fingerprint
 from gafcnn.pipeline.assembly import (
     drawn_samples,
@@ -106,7 +106,7 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
     folder = folder or _folder(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     # before the bars: a wrong name or path, or a missing device, is told in seconds
-    processes = ALONE if is_baseline(cfg) else processes_for(cfg)
+    processes = processes_for(cfg)
     if processes.rank > 0:
         return _help(cfg, folder, processes)
     cfg = cfg if is_baseline(cfg) else settled(cfg, folder)
