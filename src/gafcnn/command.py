@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
+import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gafcnn.errors import GafcnnError
+from gafcnn.errors import ConfigError, GafcnnError
 from gafcnn.runs import run_name
 
 Task = Callable[[DictConfig], Any]
@@ -40,12 +43,12 @@ def main(name: str, conf: Path) -> None:
         name: The command: prepare, train or evaluate.
         conf: The folder of the configuration.
     """
-    OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a trimmed traceback of its own
     try:
         if name in ("train", "prepare"):
-            _name_sweep(sys.argv)
+            jobs = _name_sweep(sys.argv)
+            OmegaConf.register_new_resolver("side_by_side", lambda: _at_once(jobs), replace=True)
         run = hydra.main(version_base="1.3", config_path=str(conf.resolve()), config_name=name)
         run(_task(name, conf, full_error=full_error))()
     except KeyboardInterrupt:
@@ -120,18 +123,59 @@ def _keys(name: str, conf: Path) -> set[str]:
     return {*walk(composed, ""), *(path.name for path in conf.iterdir() if path.is_dir())}
 
 
-def _name_sweep(argv: list[str]) -> None:
-    """Tell the jobs of a sweep which of the overrides typed make them differ."""
+def _name_sweep(argv: list[str]) -> int | None:
+    """Tell the jobs of a sweep which of the overrides typed make them differ, and count them.
+
+    Returns:
+        How many jobs there are, where that can be told.
+
+    Raises:
+        ConfigError: The launcher cannot launch.
+    """
     if not {"-m", "--multirun"} & set(argv):
-        return
+        return None
     typed = [word for word in argv[1:] if not word.startswith("-") and "=" in word]
-    swept = [
-        override.key_or_group
-        for override in OverridesParser.create().parse_overrides(typed)
-        if override.is_sweep_override()
-    ]
-    if names := [key for key in swept if key not in _NAMED_ANYWAY]:
+    overrides = OverridesParser.create().parse_overrides(typed)
+    for override in overrides:
+        if refuse := _CHECKS.get(override.key_or_group):
+            refuse(override.value())
+    swept = [override for override in overrides if override.is_sweep_override()]
+    if names := [o.key_or_group for o in swept if o.key_or_group not in _NAMED_ANYWAY]:
         argv.insert(argv.index(typed[0]), f"swept=[{','.join(names)}]")
+    try:
+        return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+    except HydraException:  # a glob, or an interval that only another sweeper can count
+        return None
+
+
+def _check_jobs(n_jobs: Any) -> None:
+    """Refuse a number of jobs at a time at which none would run."""
+    if type(n_jobs) is not int or n_jobs == 0:
+        raise ConfigError(
+            f"hydra.launcher.n_jobs={n_jobs}",
+            expected="how many jobs run at a time, 1 or more, or -1 for one a core",
+            instead="leave it out for as many as suit this machine",
+        )
+
+
+def _check_launcher(launcher: Any) -> None:
+    """Refuse to submit jobs where nothing takes them."""
+    if launcher == "submitit_slurm" and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=submitit_slurm, but there is no srun here",
+            expected="a machine that hands jobs to Slurm",
+            instead="type the command on one, or take hydra/launcher=joblib",
+        )
+
+
+_CHECKS = {"hydra/launcher": _check_launcher, "hydra.launcher.n_jobs": _check_jobs}
+
+
+def _at_once(jobs: int | None) -> int:
+    """How many jobs of a sweep run side by side: all, but no more than one a core."""
+    from joblib import cpu_count  # which knows the cores that this process may use
+
+    return min(jobs or cpu_count(), cpu_count())
 
 
 def _run_name(*, _root_: DictConfig) -> str:
@@ -144,3 +188,9 @@ def _run_name(*, _root_: DictConfig) -> str:
         swept = [text for text in swept if not text.startswith("model=")]
     fold = OmegaConf.select(_root_, "split.fold")
     return run_name(_root_.model.name, _root_.seed, fold, swept)
+
+
+# here, not in main: a launcher's worker process imports this module and calls what it needs of it
+OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
+# conf/hydra/launcher has files of the plugins' names, so that they are what one gets by these names
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against")

@@ -43,8 +43,8 @@ EVALUATION = "evaluation"
 # where a run is written, watched and computed does not change what it is
 _NO_PART_OF_A_RUN = (
     "paths", "logger", "overwrite", "swept", "objective", "market.path", "market.folder",
-    "market.refresh", "market.url", "trainer.accelerator", "trainer.devices", "trainer.compile",
-    "callbacks.progress",
+    "market.refresh", "market.url", "trainer.accelerator", "trainer.devices", "trainer.strategy",
+    "trainer.compile", "callbacks.progress",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import torch
 
 from gafcnn.errors import LeakError, LearningError, StoreError
 from gafcnn.images import ImageSpec, ImageStore, build_store
-from gafcnn.learning import GafDataModule, ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.learning import GafDataModule, ImagesOnTheFly, ImageSource, Processes, StoredImages
 from gafcnn.samples import NULL, LabelledSamples, Window
 
 
@@ -87,6 +87,36 @@ def test_a_batch_that_cannot_be_filled_is_refused(
 ) -> None:
     with pytest.raises(LearningError, match=f"model.batch_size={size} with"):
         GafDataModule(stored, samples, batch_size=size)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(
+    stored: StoredImages, samples: LabelledSamples
+) -> None:
+    with pytest.raises(LearningError) as caught:
+        GafDataModule(stored, samples, batch_size=32, processes=Processes(1, 3))
+    assert str(caught.value) == (
+        "model.batch_size=32 shared by 3 processes; expected a multiple of 3, for each has as "
+        "large a part of every batch; set model.batch_size=30, say."
+    )
+    few = replace(samples, split=replace(samples.split, val=samples.labelled("val")[:3]))
+    with pytest.raises(LearningError, match="3 labelled validation samples shared by 4 processes"):
+        GafDataModule(stored, few, batch_size=32, processes=Processes(0, 4))
+
+
+def test_training_and_validation_are_shared_and_prediction_is_not(
+    stored: StoredImages, samples: LabelledSamples
+) -> None:
+    alone = GafDataModule(stored, samples, batch_size=32)
+    both = [GafDataModule(stored, samples, 32, processes=Processes(k, 2)) for k in (0, 1)]
+    for data in (alone, *both):
+        data.setup("fit")
+    for loader in ("train_dataloader", "val_dataloader"):
+        parts = zip(*(getattr(data, loader)() for data in both), strict=True)
+        for (images, labels), own in zip(getattr(alone, loader)(), parts, strict=True):
+            assert torch.equal(torch.cat([part[0] for part in own]), images)
+            assert torch.equal(torch.cat([part[1] for part in own]), labels)
+    whole, again = (data.predict_dataloader() for data in (alone, both[1]))
+    assert [len(loader) for loader in again] == [len(loader) for loader in whole]
 
 
 def test_a_store_written_anew_at_its_place_does_not_change_what_is_read(

@@ -8,10 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from gafcnn.errors import ImagesError
 from gafcnn.images import ImageSpec, ImageStore, build_series
-from gafcnn.learning import EpochBatches, Extra, GafDataset, ImagesOnTheFly, StoredImages
+from gafcnn.learning import (
+    ALONE,
+    EpochBatches,
+    Extra,
+    GafDataset,
+    ImagesOnTheFly,
+    Processes,
+    StoredImages,
+)
 from gafcnn.samples import Window
 
 
@@ -92,6 +102,34 @@ def test_every_sample_is_seen_once_an_epoch_but_for_a_last_smaller_batch() -> No
     seen = np.concatenate(list(batches))
     assert len(batches) == 10
     assert len(seen) == len(set(seen)) == 100
+
+
+@given(
+    parts=st.integers(1, 5),
+    share=st.integers(1, 7),
+    n=st.integers(2, 200),
+    epoch=st.integers(0, 3),
+)
+def test_processes_see_together_the_batches_that_one_sees_alone(
+    parts: int, share: int, n: int, epoch: int
+) -> None:
+    def batches(processes: Processes, *, shuffle: bool) -> list[np.ndarray]:
+        made = EpochBatches(n, parts * share, shuffle=shuffle, seed=3, processes=processes)
+        made.set_epoch(epoch)
+        assert len(list(made)) == len(made)
+        return list(made)
+
+    every = [Processes(rank, parts) for rank in range(parts)]
+    learned = [batches(one, shuffle=True) for one in every]
+    for alone, own in zip(batches(ALONE, shuffle=True), zip(*learned, strict=True), strict=True):
+        assert {len(part) for part in own} == {share}  # whose means have the mean of all as theirs
+        np.testing.assert_array_equal(np.concatenate(own), alone)
+    assume(n >= parts)
+    watched = [batches(one, shuffle=False) for one in every]
+    steps = [np.concatenate(own) for own in zip(*watched, strict=True)]
+    np.testing.assert_array_equal(np.concatenate(steps), np.arange(n))
+    assert min(len(part) for own in watched for part in own) > 0
+    assert max(len(step) for step in steps) < parts * share + parts
 
 
 def test_validation_keeps_the_order_and_the_last_batch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,8 +77,22 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         (["model.batch_size=100000"], "with 2692 labelled training samples"),
         (
             ["trainer.accelerator=cpu", "trainer.devices=0"],
-            "HYDRA_FULL_ERROR=1 in front shows where",
+            "trainer.devices=0; expected a whole number, 1 or more, auto, or a list of devices",
         ),
+        (["trainer.devices=[0,0]"], "trainer.devices=[0, 0]; expected a whole number, 1 or more"),
+        (
+            ["trainer.accelerator=cpu", "trainer.devices=2"],
+            "trainer.devices=2 and trainer.strategy=auto; expected one device, or trainer.strategy",
+        ),
+        (
+            ["trainer.strategy=fsdp"],
+            "trainer.strategy=fsdp; expected auto or ddp; set trainer.stra",
+        ),
+        (
+            ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=3", "model.batch_size=256"],
+            "model.batch_size=256 shared by 3 processes; expected a multiple of 3, for each has",
+        ),
+        (["window=60m", "market.days=0.02"], "there are only 28 bars of 1min; expected 60 without"),
         (["trainer.accelerator=abacus"], "trainer.accelerator=abacus; expected one of auto, gpu"),
         (["trainer.accelerator=null"], "trainer.accelerator=None; expected one of auto, gpu, cpu"),
         (
@@ -86,6 +101,11 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
         ),
         (["trainer.precision=true"], "trainer.precision=True; expected auto, or of Lightning's"),
         (["trainer.precision=[32]"], "trainer.precision=[32]; expected auto, or of Lightning's"),
+        (
+            ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"],
+            "hydra.launcher.n_jobs=0; expected how many jobs run at a time, 1 or more, or -1 for",
+        ),
+        (["-m", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs=two; expected how many jobs"),
         (["trainer=gpu", "trainer.compile=1"], "trainer.compile=1; expected true or false"),
         (
             ["trainer.accelerator=cpu", "trainer.precision=16-mixed"],
@@ -170,6 +190,32 @@ def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
 )
 def test_evaluation_refuses(refused: Refuse, words: list[str], told: str) -> None:
     assert told in refused("evaluate", *words)
+
+
+def test_a_shared_training_is_no_job_of_a_sweep(refused: Refuse, tmp_path: Path) -> None:
+    assert refused("train", "-m", *TINY, "window=15m,30m", "trainer=ddp") == (
+        "error: trainer=ddp inside a multirun, which each of its processes would start again; "
+        "expected one device a job of a sweep; leave trainer=ddp out, or give each run a command "
+        "of its own, without -m."
+    )
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.skipif(shutil.which("srun") is not None, reason="there is a Slurm")
+def test_a_sweep_for_slurm_is_refused_where_there_is_none(refused: Refuse) -> None:
+    assert refused("train", *TINY, "-m", "hydra/launcher=submitit_slurm", "window=15m,30m") == (
+        "error: hydra/launcher=submitit_slurm, but there is no srun here; expected a machine that "
+        "hands jobs to Slurm; type the command on one, or take hydra/launcher=joblib."
+    )
+
+
+def test_a_batch_larger_than_the_samples_is_told_before_images_are_made(
+    refused: Refuse, tmp_path: Path
+) -> None:
+    assert "with 2692 labelled training samples" in refused(
+        "train", *TINY, "model.batch_size=10000"
+    )
+    assert not (tmp_path / "data" / "gaf").exists()
 
 
 def test_overwriting_with_bad_input_harms_nothing(refused: Refuse, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Learning: networks, batches, training rules. The only room that knows torch."""
 
 from gafcnn.learning.baseline import Baseline
+from gafcnn.learning.batch_norm import shared_batch_norm
 from gafcnn.learning.callbacks import AveragedWeights, EpochSeed, StopWhereStopped, Throughput
-from gafcnn.learning.datamodule import GafDataModule
+from gafcnn.learning.datamodule import GafDataModule, check_batch_size
 from gafcnn.learning.dataset import EpochBatches, Extra, GafDataset
 from gafcnn.learning.devices import (
     AUTO,
@@ -15,6 +16,7 @@ from gafcnn.learning.devices import (
 )
 from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
+from gafcnn.learning.processes import ALONE, DDP, Processes, environment, processes_of
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
 from gafcnn.learning.small_cnn import SmallCNN
 from gafcnn.learning.sources import ImagesOnTheFly, ImageSource, PooledImages, StoredImages
@@ -22,7 +24,9 @@ from gafcnn.learning.tasks import outputs_for
 from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
 __all__ = [
+    "ALONE",
     "AUTO",
+    "DDP",
     "NETWORKS",
     "PRECISIONS",
     "AveragedWeights",
@@ -39,6 +43,7 @@ __all__ = [
     "ImageSource",
     "ImagesOnTheFly",
     "PooledImages",
+    "Processes",
     "SmallCNN",
     "StopWhereStopped",
     "StoredImages",
@@ -46,11 +51,15 @@ __all__ = [
     "accelerators",
     "best_precision",
     "build_network",
+    "check_batch_size",
     "check_precision",
     "check_weights",
     "class_weights",
+    "environment",
     "find_device",
     "load_pretrained",
     "outputs_for",
+    "processes_of",
+    "shared_batch_norm",
     "start_from",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class EpochSeed(Callback):
-    """Seed torch anew at each epoch, by seed and epoch alone.
+    """Seed torch anew at each epoch, by seed, epoch and process alone.
 
     Dropout then draws in epoch k what it would draw in an undisturbed training, however often
     the training was resumed before; no state of a random generator has to be kept.
@@ -33,7 +33,9 @@ class EpochSeed(Callback):
         """Seed before the epoch's first step, after the loader has drawn what it draws."""
         if batch_idx > 0:
             return
-        words = np.random.SeedSequence((self.seed, trainer.current_epoch)).generate_state(2)
+        # of the first process, and of one alone, the numbers are those of (seed, epoch)
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        words = np.random.SeedSequence(entropy).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
@@ -132,7 +134,7 @@ class Throughput(Callback):
     ) -> None:
         """Count, and stop the clock with the epoch's last batch."""
         self._end = time.perf_counter()
-        self._seen += len(batch[1])
+        self._seen += len(batch[1]) * trainer.world_size  # processes have equal parts of a batch
         if batch_idx + 1 < trainer.num_training_batches:
             return
         self._epochs += 1

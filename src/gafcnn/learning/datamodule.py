@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from gafcnn.errors import LearningError, StoreError
 from gafcnn.learning.dataset import Batch, EpochBatches, Extra, GafDataset
+from gafcnn.learning.processes import ALONE, Processes
 from gafcnn.learning.sources import ImageSource
 from gafcnn.samples import LabelledSamples
 
@@ -29,11 +30,12 @@ class GafDataModule(LightningDataModule):
         workers: Loader processes; 0 reads in the training process, which is enough for a gather
             from a memory map.
         extra: Further training samples, that are in no store.
+        processes: Those that share the training. Prediction is not shared.
         pin_memory: Whether batches lie in memory that is never swapped out, from which CUDA copies
             while it computes.
 
     Raises:
-        LearningError: For a batch size that no training batch can fill.
+        LearningError: For a batch size that no training batch can fill, or that cannot be shared.
     """
 
     def __init__(
@@ -44,20 +46,15 @@ class GafDataModule(LightningDataModule):
         seed: int = 0,
         workers: int = 0,
         extra: Extra | None = None,
+        processes: Processes = ALONE,
         *,
         pin_memory: bool = False,
     ) -> None:
         super().__init__()
         self.source, self.samples, self.extra = source, samples, extra
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
-        self.pin_memory, self.read_at = pin_memory, 0.0
-        n = len(samples.labelled("train")) + (0 if extra is None else len(extra.labels))
-        if not 2 <= batch_size <= n:
-            raise LearningError(
-                f"model.batch_size={batch_size} with {n} labelled training samples",
-                expected=f"a batch size from 2 to {n}",
-                instead="set model.batch_size to one, or take more bars",
-            )
+        self.processes, self.pin_memory, self.read_at = processes, pin_memory, 0.0
+        check_batch_size(batch_size, samples, 0 if extra is None else len(extra.labels), processes)
 
     def setup(self, stage: str) -> None:
         """Assert that images and samples belong together, and that no label reaches too far."""
@@ -72,11 +69,13 @@ class GafDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Labelled training samples, shuffled anew each epoch."""
-        return self._loader(self.samples.labelled("train"), self.extra, shuffle=True)
+        return self._loader(
+            self.samples.labelled("train"), self.extra, shuffle=True, processes=self.processes
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Labelled validation samples in order of time."""
-        return self._loader(self.samples.labelled("val"))
+        return self._loader(self.samples.labelled("val"), processes=self.processes)
 
     def predict_dataloader(self) -> list[DataLoader[Batch]]:
         """All samples of validation, then all of test, in order of time."""
@@ -93,10 +92,17 @@ class GafDataModule(LightningDataModule):
         return self.source.to_images(sent), labels
 
     def _loader(
-        self, positions: NDArray[np.int64], extra: Extra | None = None, *, shuffle: bool = False
+        self,
+        positions: NDArray[np.int64],
+        extra: Extra | None = None,
+        *,
+        shuffle: bool = False,
+        processes: Processes = ALONE,
     ) -> DataLoader[Batch]:
         dataset = GafDataset(self.source, self.samples.label, positions, extra)
-        batches = EpochBatches(len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed)
+        batches = EpochBatches(
+            len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed, processes=processes
+        )
         # batch_size=None: the sampler's item is a whole batch of positions already
         return DataLoader(
             dataset,
@@ -105,4 +111,39 @@ class GafDataModule(LightningDataModule):
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=self.pin_memory,
+        )
+
+
+def check_batch_size(
+    batch_size: int, samples: LabelledSamples, more: int = 0, processes: Processes = ALONE
+) -> None:
+    """Assert that a training batch can be filled, and shared in equal parts.
+
+    Args:
+        batch_size: Samples a batch, of all processes together.
+        samples: What is trained and validated on.
+        more: How many further training samples there are.
+        processes: Those that share the training.
+
+    Raises:
+        LearningError: It cannot, or validation has not a sample for each process.
+    """
+    n, count = len(samples.labelled("train")) + more, processes.count
+    if not 2 <= batch_size <= n:
+        raise LearningError(
+            f"model.batch_size={batch_size} with {n} labelled training samples",
+            expected=f"a batch size from 2 to {n}",
+            instead="set model.batch_size to one, or take more bars",
+        )
+    if batch_size % count:
+        raise LearningError(
+            f"model.batch_size={batch_size} shared by {count} processes",
+            expected=f"a multiple of {count}, for each has as large a part of every batch",
+            instead=f"set model.batch_size={batch_size // count * count or count}, say",
+        )
+    if (there := len(samples.labelled("val"))) < count:
+        raise LearningError(
+            f"{there} labelled validation samples shared by {count} processes",
+            expected="one or more for each",
+            instead="take more bars, or fewer processes",
         )

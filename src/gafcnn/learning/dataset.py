@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from gafcnn.learning.processes import ALONE, Processes
 from gafcnn.learning.sources import ImageSource
 
 Batch = tuple[Tensor, Tensor]
@@ -79,10 +80,22 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
             BatchNorm cannot learn from a batch of one.
         shuffle: Whether the order changes with the epoch.
         seed: Seed of the order.
+        processes: Those that share the training. Each has a part of every batch, and together they
+            see the batches that one alone would see; but a last batch of validation that is too
+            small for that joins the one before it.
     """
 
-    def __init__(self, n: int, batch_size: int, *, shuffle: bool, seed: int = 0) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        processes: Processes = ALONE,
+    ) -> None:
         self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.processes = processes
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -90,11 +103,15 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.n // self.batch_size if self.shuffle else -(-self.n // self.batch_size)
+        whole, left = divmod(self.n, self.batch_size)
+        return whole if self.shuffle or left < min(self.processes.count, self.n) else whole + 1
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         order = np.arange(self.n)
         if self.shuffle:
             order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
-        for batch in range(len(self)):
-            yield order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        last = len(self) - 1
+        for number in range(len(self)):
+            end = self.n if number == last and not self.shuffle else (number + 1) * self.batch_size
+            batch = order[number * self.batch_size : end]
+            yield np.array_split(batch, self.processes.count)[self.processes.rank]

@@ -108,9 +108,23 @@ class GafModule(LightningModule):
         images, labels = batch
         logits = self(images)
         loss = self.task.loss(logits, labels, self.class_weights)
+        if self.class_weights is not None and self.trainer.world_size > 1:
+            loss = loss * self._share(labels, self.class_weights)
         # probabilities, not logits: torchmetrics takes a batch of logits that all lie in [0, 1] for
         # probabilities, and would then call all of them down that are below 0.5
         metrics.update(self.task.probabilities(logits.detach()), labels.long())
-        self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
-        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=len(labels))  # pyright: ignore[reportArgumentType]
+        # a float: of whole numbers Lightning rounds the mean over processes down
+        n: Any = float(len(labels))
+        self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
+        self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
+
+    def _share(self, labels: Tensor, weights: Tensor) -> Tensor:
+        """What a sample of this process's part of a batch counts, against one of all of it.
+
+        The mean over processes of weighted means is the weighted mean of all only with it.
+        """
+        counted = weights[labels.long()].sum()
+        own = torch.stack([counted, counted.new_tensor(float(len(labels)))])
+        of_all = self.trainer.strategy.reduce(own.clone(), reduce_op="sum")
+        return (own[0] / own[1]) / (of_all[0] / of_all[1])

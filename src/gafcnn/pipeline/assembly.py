@@ -23,9 +23,12 @@ from gafcnn.learning import (
     ImagesOnTheFly,
     ImageSource,
     PooledImages,
+    Processes,
     StoredImages,
     class_weights,
+    environment,
     outputs_for,
+    shared_batch_norm,
     start_from,
 )
 from gafcnn.market import (
@@ -232,9 +235,9 @@ def new_module(cfg: DictConfig) -> GafModule:
 
 
 def new_trainer(
-    cfg: DictConfig, folder: Path, device: Device, more: Sequence[Callback]
+    cfg: DictConfig, folder: Path, device: Device, processes: Processes, more: Sequence[Callback]
 ) -> lightning.Trainer:
-    """A trainer on this device that writes checkpoints and logs into the run's folder."""
+    """A trainer on these devices that writes checkpoints and logs into the run's folder."""
     callbacks = [made(node) for node in (cfg.callbacks or {}).values() if node]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
@@ -244,8 +247,27 @@ def new_trainer(
     return made(
         OmegaConf.create(options),
         accelerator=device.kind,
+        devices=processes.devices,
+        num_nodes=processes.nodes,
+        plugins=[environment(), shared_batch_norm(device.kind)],
+        use_distributed_sampler=False,
         callbacks=[*callbacks, *more],
         logger=loggers or False,
         default_root_dir=str(folder),
         enable_progress_bar=bool(cfg.callbacks.get("progress")),
+    )
+
+
+def new_predictor(cfg: DictConfig, device: Device, devices: int | list[int]) -> lightning.Trainer:
+    """A trainer of one process that only predicts: in order, and each sample once."""
+    return lightning.Trainer(
+        accelerator=device.kind,
+        devices=devices,
+        plugins=[environment()],
+        precision=cfg.trainer.precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[made(progress)] if (progress := cfg.callbacks.get("progress")) else [],
+        enable_progress_bar=bool(progress),
     )

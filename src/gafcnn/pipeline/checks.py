@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from gafcnn.errors import ConfigError
-from gafcnn.learning import AUTO, PRECISIONS, accelerators, check_weights
+from gafcnn.learning import AUTO, DDP, PRECISIONS, accelerators, check_weights
 from gafcnn.market import per_symbol
 from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
 from gafcnn.samples import DIRECTIONS
@@ -167,6 +167,12 @@ def _precision(value: Any) -> bool:
     return not isinstance(value, bool | float) and value in (AUTO, *PRECISIONS)
 
 
+def _devices(value: Any) -> bool:
+    if isinstance(value, ListConfig):
+        return len(value) == len(set(value)) > 0 and all(_whole(0)(one) for one in value)
+    return value == AUTO or _whole(1)(value)
+
+
 _NAMED = [name for name in PRECISIONS if isinstance(name, str) and "-" in name]
 _RULES: tuple[Rule, ...] = (
     ("seed", _whole(0), "a whole number, 0 or more"),
@@ -197,6 +203,12 @@ _RULES_OF_NETWORKS: tuple[Rule, ...] = (
         lambda value: isinstance(value, str) and value in accelerators(),
         f"one of {', '.join(accelerators())}",
     ),
+    (
+        "trainer.devices",
+        _devices,
+        "a whole number, 1 or more, auto, or a list of devices, counted from 0, each once",
+    ),
+    ("trainer.strategy", lambda value: value in ("auto", DDP), f"auto or {DDP}"),
     ("trainer.precision", _precision, f"{AUTO}, or of Lightning's {', '.join(_NAMED)}"),
     (f"trainer.{COMPILE}", lambda value: isinstance(value, bool), "true or false"),
     ("model.network.hidden", _absent_or(_whole(0)), "a whole number, 0 or more"),

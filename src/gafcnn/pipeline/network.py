@@ -13,31 +13,40 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.errors import LearningError
+from gafcnn.errors import ConfigError, LearningError
 from gafcnn.learning import (
     AUTO,
+    DDP,
     EpochSeed,
     Extra,
     GafDataModule,
     GafModule,
     ImageSource,
+    Processes,
     StopWhereStopped,
     Throughput,
     best_precision,
+    check_batch_size,
     check_precision,
     find_device,
+    processes_of,
 )
 from gafcnn.market import Market
 from gafcnn.pipeline.assembly import (
     COMPILE,
+    is_baseline,
     load_images,
     load_spec,
     load_window,
     new_module,
+    new_predictor,
     new_trainer,
+    plain,
     train_weights,
 )
 from gafcnn.runs import BEST, LAST, begun
@@ -54,13 +63,14 @@ class NetworkLearner:
     Args:
         cfg: `conf/train.yaml`, composed and `settled`.
         folder: The run's.
+        processes: Those that share the training, of which this is one.
 
     Raises:
         LearningError: The network, its weights or the device cannot be had.
     """
 
-    def __init__(self, cfg: DictConfig, folder: Path) -> None:
-        self._cfg, self._folder = cfg, folder
+    def __init__(self, cfg: DictConfig, folder: Path, processes: Processes) -> None:
+        self._cfg, self._folder, self._processes = cfg, folder, processes
         self._device = find_device(cfg.trainer.accelerator)
         self._module = new_module(cfg)
         self._throughput = Throughput()
@@ -71,6 +81,11 @@ class NetworkLearner:
         """Make what the training needs, and meet all that can be refused."""
         cfg = self._cfg
         self._module.weigh(train_weights(cfg, samples, drawn))
+        # all that is refused comes before images are written
+        for market in markets:
+            load_window(cfg, market)
+        more = sum(len(part.label) for part in drawn)
+        check_batch_size(cfg.model.batch_size, samples, more, self._processes)
         source = load_images(cfg, markets)
         extra = _extra(cfg, markets[0], drawn, source) if drawn else None
         self._data = GafDataModule(
@@ -79,21 +94,28 @@ class NetworkLearner:
             cfg.model.batch_size,
             cfg.seed,
             extra=extra,
+            processes=self._processes,
             pin_memory=self._device.kind == "cuda",
         )
         _quiet_lightning()
-        more = [EpochSeed(cfg.seed), StopWhereStopped(), self._throughput]
-        self._trainer = new_trainer(cfg, self._folder, self._device, more)
+        told = [EpochSeed(cfg.seed), StopWhereStopped(), self._throughput]
+        self._trainer = new_trainer(cfg, self._folder, self._device, self._processes, told)
 
     def learn(self) -> NDArray[np.float64]:
         """Train, or go on with it; then predict all samples of validation, then of test."""
-        log.info("on %s: %s", self._device.name, self._trainer.precision)
-        if self._cfg.trainer[COMPILE]:
-            # in place: the names in a checkpoint stay those of the plain network
-            self._module.network.compile()
+        shared = f", {n} processes" if (n := self._processes.count) > 1 else ""
+        log.info("on %s: %s%s", self._device.name, self._trainer.precision, shared)
+        self._processes.summon(needed=True)
         with _known_warnings():
-            _fit(self._trainer, self._module, self._data, self._folder / LAST)
-            return _predict(self._trainer, self._module, self._data, self._folder / BEST)
+            self._fit()
+            at = self._trainer.strategy.root_device.index
+            predictor = new_predictor(self._cfg, self._device, 1 if at is None else [at])
+            return _predict(predictor, self._module, self._data, self._folder / BEST)
+
+    def help(self) -> None:
+        """Share a training that the first process leads: nothing is written, nothing predicted."""
+        with _known_warnings():
+            self._fit()
 
     def facts(self) -> dict[str, Any]:
         """What metrics.json says of the training."""
@@ -106,8 +128,39 @@ class NetworkLearner:
             "samples_per_second": self._throughput.samples_per_second,
             "data_wait_share": self._throughput.data_wait_share,
             "device": self._device.name,
+            "threads": torch.get_num_threads(),
+            "processes": self._processes.count,
             "precision": self._trainer.precision,
         }
+
+    def _fit(self) -> None:
+        if self._cfg.trainer[COMPILE]:
+            # in place: the names in a checkpoint stay those of the plain network
+            self._module.network.compile()
+        _fit(self._trainer, self._module, self._data, self._folder / LAST)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # the first goes on alone
+
+
+def processes_for(cfg: DictConfig) -> Processes:
+    """The processes that share the training that `cfg` asks for, seen from this one.
+
+    Raises:
+        ConfigError: They are asked for inside a sweep.
+        LearningError: They cannot be had.
+    """
+    if is_baseline(cfg):
+        return processes_of(None, 1, find_device("cpu"))
+    options = cfg.trainer
+    swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if swept and options.strategy == DDP:
+        raise ConfigError(
+            "trainer=ddp inside a multirun, which each of its processes would start again",
+            expected="one device a job of a sweep",
+            instead="leave trainer=ddp out, or give each run a command of its own, without -m",
+        )
+    devices = plain(options)["devices"]
+    return processes_of(options.strategy, devices, find_device(options.accelerator))
 
 
 def settled(cfg: DictConfig, folder: Path) -> DictConfig:
@@ -153,8 +206,10 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, las
     ckpt_path = str(last) if last.is_file() else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        raise KeyboardInterrupt from None
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise  # of a queue, say, that stops a job in order to start it again
+        raise KeyboardInterrupt from None  # which is what Lightning makes this of
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
         if ckpt_path is None or trainer.global_step:
             raise
@@ -175,8 +230,6 @@ def _predict(
             expected="a finite validation figure after at least one epoch",
             instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
         )
-    # loaded here: given its path, a trainer that averages weights would put the last ones in place
-    # of their mean, which is what was validated and what the checkpoint holds
     module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
     parts = trainer.predict(module, datamodule=data)
     return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
@@ -184,9 +237,10 @@ def _predict(
 
 def _quiet_lightning() -> None:
     """Leave the console to what concerns this run."""
-    logger = logging.getLogger("lightning.pytorch")
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False  # it has a handler of its own: each line would come twice
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False  # it has a handler of its own: each line would come twice
 
 
 @contextmanager

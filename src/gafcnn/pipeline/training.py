@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.files import write_json
 from gafcnn.forecasts import probability_column, score_classes, score_rows, write_predictions
+from gafcnn.learning import Processes
 from gafcnn.market import Market, per_symbol
 from gafcnn.pipeline.assembly import (
     drawn_samples,
@@ -29,7 +30,7 @@ from gafcnn.pipeline.assembly import (
     plain,
 )
 from gafcnn.pipeline.checks import check, objective_of
-from gafcnn.pipeline.network import NetworkLearner, settled
+from gafcnn.pipeline.network import NetworkLearner, processes_for, settled
 from gafcnn.pipeline.trees import TreesLearner, features_named
 from gafcnn.runs import (
     LAST,
@@ -97,27 +98,47 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
 
     Returns:
         The validation figure that `cfg.objective` names, or the label's usual one; NaN where it
-        cannot be computed.
+        cannot be computed, and in a process that only shares the training of another.
 
     Raises:
         RunError: Where the folder holds a run of another configuration, or is in use.
-        LearningError: There is no device as asked for.
+        ConfigError: `trainer=ddp` inside a sweep.
+        LearningError: There are no devices as asked for.
     """
     check(cfg)
     folder = folder or _folder(cfg)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     # before the bars: a wrong name or path, or a missing device, is told in seconds
+    processes = processes_for(cfg)
+    if processes.rank > 0:
+        return _help(cfg, folder, processes)
     cfg = cfg if is_baseline(cfg) else settled(cfg, folder)
-    learner = (TreesLearner if is_baseline(cfg) else NetworkLearner)(cfg, folder)
+    learner = (
+        TreesLearner(cfg, folder) if is_baseline(cfg) else NetworkLearner(cfg, folder, processes)
+    )
     markets = load_markets(cfg)
     config = _config(cfg) | {"bars": fingerprints(markets)}
     with holding(folder):
         if not cfg.overwrite and is_complete(folder, config):
             log.info("%s is complete: nothing to do", folder)
+            processes.summon(needed=False)
         else:
             _train(cfg, folder, config, markets, learner)
     value = load_run(folder).metrics["val"]["labelled"][objective_of(cfg)]
     return math.nan if value is None else value
+
+
+def _help(cfg: DictConfig, folder: Path, processes: Processes) -> float:
+    """Share a training that the first process leads, once it has made all that there is to make."""
+    if processes.summoned():
+        logging.getLogger("gafcnn").setLevel(logging.WARNING)  # the first has told it all
+        cfg = settled(cfg, folder)
+        learner = NetworkLearner(cfg, folder, processes)
+        markets = load_markets(cfg)
+        samples = load_samples(cfg, markets)
+        learner.prepare(markets, samples, drawn_samples(cfg, markets[0], samples))
+        learner.help()
+    return math.nan
 
 
 def _train(
