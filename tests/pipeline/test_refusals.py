@@ -106,7 +106,10 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
             "hydra.launcher.n_jobs=0; expected how many jobs run at a time, 1 or more, or -1 for",
         ),
         (["-m", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs=two; expected how many jobs"),
-        (["trainer=gpu", "trainer.compile=1"], "trainer.compile=1; expected true or false"),
+        (
+            ["trainer=gpu", "trainer.compile=1"],
+            "trainer.compile=1; expected true, false, or a mode of torch.compile: default, ",
+        ),
         (
             ["trainer.accelerator=cpu", "trainer.precision=16-mixed"],
             "trainer.precision=16-mixed on a CPU, where torch does not mix in float16; expected",

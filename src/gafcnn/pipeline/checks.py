@@ -173,6 +173,7 @@ def _devices(value: Any) -> bool:
     return value == AUTO or _whole(1)(value)
 
 
+_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _NAMED = [name for name in PRECISIONS if isinstance(name, str) and "-" in name]
 _RULES: tuple[Rule, ...] = (
     ("seed", _whole(0), "a whole number, 0 or more"),
@@ -210,7 +211,11 @@ _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ),
     ("trainer.strategy", lambda value: value in ("auto", DDP), f"auto or {DDP}"),
     ("trainer.precision", _precision, f"{AUTO}, or of Lightning's {', '.join(_NAMED)}"),
-    (f"trainer.{COMPILE}", lambda value: isinstance(value, bool), "true or false"),
+    (
+        f"trainer.{COMPILE}",
+        lambda value: isinstance(value, bool) or value in _MODES,
+        f"true, false, or a mode of torch.compile: {', '.join(_MODES)}",
+    ),
     ("model.network.hidden", _absent_or(_whole(0)), "a whole number, 0 or more"),
     ("model.network.dropout", _absent_or(_share), "a share of at least 0 and less than 1"),
     ("callbacks.averaged.decay", _absent_or(_share), "a share of at least 0 and less than 1"),

@@ -134,9 +134,9 @@ class NetworkLearner:
         }
 
     def _fit(self) -> None:
-        if self._cfg.trainer[COMPILE]:
+        if how := self._cfg.trainer[COMPILE]:
             # in place: the names in a checkpoint stay those of the plain network
-            self._module.network.compile()
+            self._module.network.compile(mode=None if how is True else how)
         _fit(self._trainer, self._module, self._data, self._folder / LAST)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # the first goes on alone
