@@ -52,12 +52,15 @@ def test_a_process_that_lightning_started_knows_its_rank(monkeypatch: Patch) -> 
     second = processes_of("ddp", 2, CPU)
     assert second == Processes(1, 2, 2)
     assert second.summoned()  # or it would not be there
+    assert processes_of("auto", 1, CPU) == Processes()  # alone, whoever left that name behind
 
 
 def test_torchrun_says_how_many_there_are(monkeypatch: Patch) -> None:
     by_torchrun(monkeypatch, rank=5, here=4, world=8)
-    assert processes_of("ddp", "auto", GPU) == Processes(5, 8, 4, 2)
+    assert processes_of("ddp", "auto", CPU) == Processes(5, 8, 4, 2)
     assert processes_of("ddp", 4, CPU) == Processes(5, 8, 4, 2)
+    with pytest.raises(LearningError, match="trainer.devices=4, where there are 2 of CUDA H100"):
+        processes_of("ddp", "auto", GPU)
     assert isinstance(environment(), TorchElasticEnvironment)
     with pytest.raises(LearningError) as caught:
         processes_of("ddp", 2, CPU)
@@ -72,6 +75,14 @@ def test_torchrun_says_how_many_there_are(monkeypatch: Patch) -> None:
         "of a network, for a training that is shared; set trainer=ddp, or start the command with "
         "python alone."
     )
+
+
+def test_torchrun_may_start_one_or_those_of_a_list(monkeypatch: Patch) -> None:
+    by_torchrun(monkeypatch, rank=0, here=1, world=1)
+    assert processes_of("auto", 1, GPU) == Processes()
+    assert processes_of("ddp", "auto", GPU) == Processes(0, 1, 1)
+    by_torchrun(monkeypatch, rank=1, here=2, world=2)
+    assert processes_of("ddp", [1, 0], GPU) == Processes(1, 2, [1, 0])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+import gafcnn.command  # noqa: F401 - names what conf/ asks for
 from gafcnn.market import Market, simulate
 from gafcnn.pipeline import future, receipts
 from gafcnn.pipeline.assembly import load_markets
@@ -22,7 +23,6 @@ MOMENTS = 200
 @pytest.fixture
 def configured(root: Path) -> Iterator[None]:
     """As inside a command: the configuration can be composed."""
-    OmegaConf.register_new_resolver("run_name", lambda: "run", replace=True)
     with initialize_config_dir(str(root / "conf"), version_base="1.3"):
         yield
 

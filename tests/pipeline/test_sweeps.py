@@ -19,6 +19,7 @@ from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
 import gafcnn.command  # noqa: F401 - names what conf/ asks for
 from gafcnn import load_run
+from gafcnn.runs import find_runs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Words = tuple[str, ...]
@@ -41,9 +42,7 @@ def test_jobs_side_by_side_land_in_one_study_share_the_cores_and_are_not_done_tw
 
     again = command(tmp_path, *words)
     assert again.stdout.count("is complete: nothing to do") == 2
-    judged = command(tmp_path, "evaluate.py", "study=tiny", "judging.resamples=0")
-    assert judged.returncode == 0, judged.stderr
-    assert (tmp_path / "outputs" / "tiny" / "evaluation" / "report.html").is_file()
+    assert list(find_runs(tmp_path / "outputs" / "tiny")) == ["15m", "30m"]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +62,10 @@ def test_a_job_that_is_refused_ends_in_one_sentence(
     assert printed.count("error: model.batch_size=100000") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are told in /proc")
 def test_a_job_whose_time_is_over_is_started_again_and_goes_on(
-    judged_study: Path, tmp_path: Path, root: Path, tiny: Words
+    judged_study: Path, tmp_path: Path, root: Path, command: Command, tiny: Words
 ) -> None:
     shutil.copytree(judged_study / "data", tmp_path / "data")
     longer = ["trainer.max_epochs=30", "callbacks.early_stopping.patience=30"]
@@ -86,6 +86,9 @@ def test_a_job_whose_time_is_over_is_started_again_and_goes_on(
     assert "Requeued job" in log
     assert "going on with 15m" in log
     assert load_run(last.parents[1]).metrics["epochs"] == 30
+    judged = command(tmp_path, "evaluate.py", "study=tiny", "judging.resamples=0")
+    assert judged.returncode == 0, judged.stderr
+    assert (tmp_path / "outputs" / "tiny" / "evaluation" / "report.html").is_file()
 
 
 @pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is validated against")

@@ -85,33 +85,34 @@ def processes_of(strategy: str | None, devices: int | str | list[int], device: D
         LearningError: There are not so many devices, torchrun started another number, or there are
             to be several without `ddp`.
     """
-    started = int(os.environ["WORLD_SIZE"]) if TorchElasticEnvironment.detect() else 1
+    launched = TorchElasticEnvironment.detect()
+    started = int(os.environ["WORLD_SIZE"]) if launched else 1
     if started > 1 and strategy != DDP:
         raise LearningError(
             f"torchrun started {started} processes, and trainer.strategy={strategy or 'auto'}",
             expected=f"trainer.strategy={DDP}, of a network, for a training that is shared",
             instead="set trainer=ddp, or start the command with python alone",
         )
-    here = int(os.environ["LOCAL_WORLD_SIZE"]) if started > 1 else _there(device)
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else _there(device)
     asked = here if isinstance(devices, str) else devices
     count = asked if isinstance(asked, int) else len(asked)
-    if started > 1:
-        if count != here:
-            raise LearningError(
-                f"torchrun started {here} processes on this node, and trainer.devices={devices}",
-                expected="one process a device",
-                instead="leave trainer.devices=auto, or start as many",
-            )
-        rank = int(os.environ["RANK"])
-        return Processes(rank, started, count, started // here)
+    if launched and count != here:
+        raise LearningError(
+            f"torchrun started {here} processes on this node, and trainer.devices={devices}",
+            expected="one process a device",
+            instead="leave trainer.devices=auto, or start as many",
+        )
     _check_there(asked, device)
+    if launched:
+        return Processes(int(os.environ["RANK"]), started, asked, started // here)
     if count > 1 and strategy != DDP:
         raise LearningError(
             f"trainer.devices={devices} and trainer.strategy={strategy or 'auto'}",
             expected=f"one device, or trainer.strategy={DDP} for a training that is shared",
             instead="set trainer=ddp",
         )
-    return Processes(int(os.environ.get("LOCAL_RANK", 0)), count, asked)
+    rank = int(os.environ.get("LOCAL_RANK", 0)) if count > 1 else 0
+    return Processes(rank, count, asked)
 
 
 def _there(device: Device) -> int:
