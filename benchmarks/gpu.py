@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -46,11 +47,16 @@ class OneBatch(LightningDataModule):
 
     def __init__(self, batch: Batch, steps: int) -> None:
         super().__init__()
-        self.batches = [batch] * steps
+        self.batches, self.read_at = [batch] * steps, 0.0
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batch, as often as there are steps."""
         return DataLoader(self.batches, batch_size=None)  # pyright: ignore[reportArgumentType]
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Note when the batch was there, as `GafDataModule` does."""
+        self.read_at = time.perf_counter()
+        return batch
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ python benchmarks/training.py [--rounds 5] [--steps 20]     samples a second of 
 python benchmarks/training.py --auc 10 [--epochs 3]         what both learn, seed by seed
 
 The plain loop: torchvision's ResNet18 as it is, float32, contiguous images, AdamW, and a DataLoader
-that gathers float32 samples one by one. Ours: what train.py runs, Lightning, metrics and all.
+that gathers float32 samples one by one. Ours: the training of train.py, Lightning and
+metrics and all, but for its checkpoints and loggers.
 """
 
 from __future__ import annotations

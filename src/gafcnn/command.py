@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gafcnn.errors import ConfigError, GafcnnError
-from gafcnn.runs import run_name
+from gafcnn.runs import check_unshared, run_name
 
 Task = Callable[[DictConfig], Any]
 
@@ -168,7 +168,12 @@ def _check_launcher(launcher: Any) -> None:
         )
 
 
-_CHECKS = {"hydra/launcher": _check_launcher, "hydra.launcher.n_jobs": _check_jobs}
+_CHECKS = {
+    "hydra/launcher": _check_launcher,
+    "hydra.launcher.n_jobs": _check_jobs,
+    "trainer": check_unshared,
+    "trainer.strategy": check_unshared,
+}
 
 
 def _at_once(jobs: int | None) -> int:

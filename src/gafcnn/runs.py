@@ -26,7 +26,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from gafcnn.durations import duration
-from gafcnn.errors import RunError
+from gafcnn.errors import ConfigError, RunError
 from gafcnn.files import replacing
 from gafcnn.forecasts import read_predictions
 
@@ -63,6 +63,23 @@ def run_name(model: str, seed: int = 0, fold: int | None = None, swept: Sequence
     if fold is not None:
         parts.append(f"fold={fold}")
     return "/".join(parts + [text.replace("/", "_") for text in swept])
+
+
+def check_unshared(strategy: Any) -> None:
+    """Assert that a run of a sweep is not to be shared by several processes.
+
+    Args:
+        strategy: `trainer.strategy`, or the option of `trainer` that sets it.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if strategy == "ddp":
+        raise ConfigError(
+            "trainer=ddp inside a multirun, which each of its processes would start again",
+            expected="one device a job of a sweep",
+            instead="leave trainer=ddp out, or give each run a command of its own, without -m",
+        )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import GafcnnError, ImagesError, StoreError
-from gafcnn.images import ImageSpec, build_store, encode, open_store
+from gafcnn.images import ImageSpec, build_store, check_room, encode, open_store
 from gafcnn.samples import Window, WindowReader, decision_rows
 
 Bars = Callable[..., pd.DataFrame]
@@ -475,6 +475,39 @@ def test_a_disk_without_room_is_told_before_the_work(
         str(caught.value),
     )
     assert contents(store) == contents(whole)
+
+
+def test_a_disk_is_asked_for_the_room_of_all_stores_before_the_first(
+    tmp_path: Path, bars: pd.DataFrame, window: Window
+) -> None:
+    size = int((0.75 * shutil.disk_usage(tmp_path).free / (341 * 2)) ** 0.5)
+    stores = {tmp_path / "gaf" / name: bars for name in ("one", "two")}
+    check_room({tmp_path / "gaf" / "one": bars}, window, ImageSpec(size))
+    with pytest.raises(StoreError) as caught:
+        check_room(stores, window, ImageSpec(size))
+    needed = 2 * (341 * 2 * size**2 + 128)
+    assert re.fullmatch(
+        rf"the images of 2 symbols need {needed:,} bytes more and the disk of {tmp_path} has "
+        r"[\d,]+ free; expected room for all images; free some, set paths.data to another disk, or "
+        r"take a smaller images.size, or images=on_the_fly.",
+        str(caught.value),
+    )
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_store_that_is_there_needs_no_room(
+    store: Path,
+    whole: Path,
+    bars: pd.DataFrame,
+    window: Window,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    check_room({whole: bars}, window)
+    with pytest.raises(StoreError, match="need 2,793,600 bytes more and the disk of"):
+        check_room({whole: bars, tmp_path / "another": bars}, window)
 
 
 def test_a_file_that_may_not_be_so_large_is_told_before_the_work(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -149,6 +150,32 @@ def test_a_batch_norm_that_neither_learns_nor_moves_is_folded() -> None:
         torch.autograd.grad(y.square().sum(), [conv.weight]) for y in (folded, norm(conv(x)))
     )
     torch.testing.assert_close(of_folded, of_plain)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"padding": 1},
+        {"padding": 0},
+        {"padding": 2, "dilation": 2},
+        {"padding": 1, "groups": 4},
+        {"padding": 1, "stride": (1, 2)},
+        {"padding": 1, "bias": True},
+    ],
+)
+@pytest.mark.parametrize("affine", [True, False])
+def test_any_convolution_is_computed_as_it_is_defined(
+    options: dict[str, Any], affine: bool
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 8, 3, **{"bias": False} | options).double()
+    norm = nn.BatchNorm2d(8, affine=affine).double()
+    norm.running_mean = drawn(8)
+    norm.eval()
+    for size in (2, 3, 8) if options["padding"] else (3, 8):
+        x = drawn(2, 4, size, size)
+        with torch.no_grad():
+            torch.testing.assert_close(normed(x, conv, norm), norm(conv(x)))
 
 
 @pytest.mark.parametrize("mode", ["moves", "learns", "is no BatchNorm"])

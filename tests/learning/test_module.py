@@ -200,6 +200,14 @@ def test_throughput_leaves_out_the_first_epoch(
     assert counted[1].samples_per_second > 0
 
 
+def test_throughput_counts_anew_after_a_version_that_did_not_count_the_waiting() -> None:
+    counted = Throughput()
+    counted.load_state_dict({"samples": 5, "seconds": 2.0})
+    assert (counted.samples_per_second, counted.data_wait_share) == (None, None)
+    counted.load_state_dict({"samples": 5, "seconds": 2.0, "waited": 0.5})
+    assert (counted.samples_per_second, counted.data_wait_share) == (2.5, 0.25)
+
+
 def test_what_is_waited_for_data_is_told(
     tmp_path: Path, store: ImageStore, samples: LabelledSamples
 ) -> None:

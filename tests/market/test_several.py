@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import ConfigError
-from gafcnn.market import Market, check_together, from_simulation, per_symbol, resample
+from gafcnn.market import Market, check_together, from_simulation, per_symbol, resample, simulate
 from gafcnn.market.several import pair_of
 
 EXCHANGE = {"_target_": "x", "symbol": "BNBUSDT", "pair": "BNB/USDT", "symbols": None, "days": 3}
@@ -142,4 +142,27 @@ def test_bars_of_different_lengths_are_refused() -> None:
     assert str(refused.value) == (
         "ONE has bars of 1min and TWO of 15min; expected the same time between two bars of every "
         "symbol; set market.interval=15min."
+    )
+
+
+def test_bars_that_close_between_those_of_another_are_refused() -> None:
+    bars, _ = simulate(50)
+    late = bars.copy()
+    late.index += pd.Timedelta("30s")
+    check_together([Market("AAA", bars), Market("BBB", bars.iloc[7:])])
+    with pytest.raises(ConfigError) as caught:
+        check_together([Market("AAA", bars), Market("BBB", late)])
+    assert str(caught.value) == (
+        "a bar of AAA closes at 2024-01-01 00:01:00+00:00 and one of BBB at "
+        "2024-01-01 00:01:30+00:00; expected times that are multiples of 1min apart, so that "
+        "symbols are decided on at the same moments; leave one of them out of market.symbols."
+    )
+
+
+def test_symbols_that_differ_in_their_case_alone_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        per_symbol({"symbol": None, "symbols": ["BNB", "bnb"]})
+    assert str(caught.value) == (
+        "market.symbols is [BNB,bnb], of which some differ in their case alone; expected names of "
+        "folders that every disk tells apart; give one of them another name."
     )

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from gafcnn import load_run
 from gafcnn.market import simulate, write_bars
 from gafcnn.pipeline import future
-from gafcnn.pipeline.studies import markets_of
+from gafcnn.pipeline.studies import keep_symbols, markets_of
 from gafcnn.runs import LOOK, find_runs, recorded
 
 Type = Callable[..., str]
@@ -93,16 +93,17 @@ def test_the_evaluation_is_of_each_symbol_and_of_both_at_one_look(study: Path) -
     table = pd.read_parquet(folder / "predictions.parquet")
     n = 0
     for name in ("AAA", "BBB"):
-        own = json.loads((folder / name / "metrics.json").read_text())
+        its = folder / "symbols" / name
+        own = json.loads((its / "metrics.json").read_text())
         assert (own["symbol"], own["looks"]) == (name, 1)
         assert own["bars"] == pooled["bars"][name]
         assert set(own["models"]) == {"15m", "xgboost", "two_stage", "oracle"}
         assert pooled["symbols"][name]["models"] == own["models"]
         assert {"targets", "regimes", "coverage", "sides", "calibration"} <= own.keys()
-        assert "BBB" not in (folder / name / "tables" / "scores_all.csv").read_text()
-        page = (folder / name / "report.html").read_text()
+        assert "BBB" not in (its / "tables" / "scores_all.csv").read_text()
+        page = (its / "report.html").read_text()
         assert f"<h1>{name}, 15min ahead" in page
-        mine = pd.read_parquet(folder / name / "predictions.parquet")
+        mine = pd.read_parquet(its / "predictions.parquet")
         assert set(mine["symbol"]) == {name}
         assert len(mine) == (table["symbol"] == name).sum()
         n += own["rows"]["all"]
@@ -110,11 +111,22 @@ def test_the_evaluation_is_of_each_symbol_and_of_both_at_one_look(study: Path) -
     found = pooled["models"]["xgboost"]
     assert found["auc"]["n"] == n
     assert found["auc"]["low"] < found["auc"]["value"] < found["auc"]["high"]
-    assert 'href="AAA/report.html"' in (folder / "report.html").read_text()
+    assert 'href="symbols/AAA/report.html"' in (folder / "report.html").read_text()
     told = (study / "evaluate.txt").read_text()
     assert "all together" in told
     assert f"two_stage ranks the {n:,} test rows" in told
     assert "look 1 at the test rows of study pool" in told
+
+
+def test_what_was_said_of_symbols_that_left_a_study_goes(tmp_path: Path) -> None:
+    for name in ("AAA", "BBB"):
+        (tmp_path / "symbols" / name / "tables").mkdir(parents=True)
+    (tmp_path / "tables").mkdir()
+    keep_symbols(tmp_path, ["AAA", "CCC"])
+    assert [path.name for path in (tmp_path / "symbols").iterdir()] == ["AAA"]
+    keep_symbols(tmp_path, [])
+    assert not [*(tmp_path / "symbols").iterdir()]
+    assert (tmp_path / "tables").is_dir()
 
 
 def test_the_oracle_of_each_symbol_stands_at_its_own_rows(study: Path) -> None:

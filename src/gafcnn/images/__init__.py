@@ -10,7 +10,7 @@ are positions into it, so another label, horizon or fold needs no new images.
 from gafcnn.images.encoding import encode, encode_polar
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import ImageStore, SeriesStore, open_series, open_store
-from gafcnn.images.writing import build_series, build_store
+from gafcnn.images.writing import build_series, build_store, check_room
 
 __all__ = [
     "ImageSpec",
@@ -18,6 +18,7 @@ __all__ = [
     "SeriesStore",
     "build_series",
     "build_store",
+    "check_room",
     "encode",
     "encode_polar",
     "open_series",

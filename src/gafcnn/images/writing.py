@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -74,6 +74,44 @@ def build_store(
         StoreError: The folder cannot be written, or its disk has no room for all images.
     """
     return _build(image_plan(Path(folder), bars, window, images, chunk), progress=progress)
+
+
+def check_room(
+    stores: Mapping[Path, pd.DataFrame], window: Window, images: ImageSpec = DEFAULT
+) -> None:
+    """Assert that a disk has room for several stores before the first of them is written.
+
+    Args:
+        stores: The bars of each store, by its folder, all on one disk. What is there of a store,
+            whole or begun, needs no room any more.
+        window: The stretch that an image shows.
+        images: What of it an image shows, and how.
+
+    Raises:
+        ConfigError, SamplesError: As `build_store`.
+        StoreError: It has not.
+    """
+    plans = [image_plan(folder, bars, window, images, 1) for folder, bars in stores.items()]
+    needed = sum(plan.length for plan in plans if not _has_its_room(plan))
+    disk = _nearest(plans[0].folder)
+    if needed > (free := shutil.disk_usage(disk).free):
+        raise StoreError(
+            f"the images of {len(plans)} symbols need {needed:,} bytes more and the disk of {disk} "
+            f"has {free:,} free",
+            expected=f"room for all {ImageStore.of}",
+            instead=f"{ImageStore.smaller}, or images=on_the_fly",
+        )
+
+
+def _has_its_room(plan: Plan[Any]) -> bool:
+    """Whether the very store is there, or was begun, which is at its full length."""
+    known = (read_object(plan.folder / name).get("fingerprint") for name in (METADATA, PROGRESS))
+    return plan.fingerprint in known
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def build_series(

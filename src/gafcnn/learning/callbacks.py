@@ -93,9 +93,10 @@ class Throughput(Callback):
         return {"samples": self._samples, "seconds": self._seconds, "waited": self._waited}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from a checkpoint."""
-        self._samples, self._seconds = state_dict["samples"], state_dict["seconds"]
-        self._waited = state_dict["waited"]
+        """Count on from a checkpoint; anew from one of a version that did not count the waiting."""
+        if "waited" in state_dict:
+            self._samples, self._seconds = state_dict["samples"], state_dict["seconds"]
+            self._waited = state_dict["waited"]
 
     @property
     def samples_per_second(self) -> float | None:

@@ -14,9 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _NormBase
 
 SMALL = 4  # pixels of a map, up to which the matrix product is the faster one (2 x 2)
 KERNEL = 3
+
+_USUAL = (KERNEL, KERNEL), (1, 1), (1, 1), 1
+"""Size, padding, dilation and groups of a convolution that may be a matrix product."""
 
 
 def normed(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
@@ -26,12 +30,11 @@ def normed(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
 
     Args:
         x: Maps of shape (n, channels, height, width).
-        conv: A convolution without a bias.
-        norm: The BatchNorm after it, of any kind.
+        conv: Any convolution.
+        norm: The BatchNorm after it, or another norm, which is called as it is.
     """
-    learns = torch.is_grad_enabled() and any(p.requires_grad for p in norm.parameters())
-    if norm.training or learns or not isinstance(norm, nn.modules.batchnorm._NormBase):
-        return norm(_convolved(x, conv, conv.weight))
+    if not isinstance(norm, _NormBase) or _changes(norm) or conv.bias is not None:
+        return norm(_convolved(x, conv, conv.weight, conv.bias))
     weight, bias = _folded(conv, norm)
     return _convolved(x, conv, weight, bias)
 
@@ -60,7 +63,13 @@ def _windows(x: Tensor, stride: int) -> Tensor:
     return torch.cat([padded[:, row, column] for row in rows for column in columns], dim=-1)
 
 
-def _folded(conv: nn.Conv2d, norm: nn.modules.batchnorm._NormBase) -> tuple[Tensor, Tensor]:
+def _changes(norm: _NormBase) -> bool:
+    """Whether it learns, follows its batches, or has nothing that could be folded."""
+    learns = torch.is_grad_enabled() and any(p.requires_grad for p in norm.parameters())
+    return norm.training or learns or not (norm.affine and norm.track_running_stats)
+
+
+def _folded(conv: nn.Conv2d, norm: _NormBase) -> tuple[Tensor, Tensor]:
     """Weight and bias of the one convolution that both are.
 
     Computed anew each time, in microseconds: nothing has to be kept in step with the modules.
@@ -74,9 +83,11 @@ def _folded(conv: nn.Conv2d, norm: nn.modules.batchnorm._NormBase) -> tuple[Tens
 def _convolved(x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.device.type == "cpu" and _is_small(x, conv):
         return as_product(x, weight, bias, conv.stride[0])
-    return functional.conv2d(x, weight, bias, conv.stride, conv.padding)
+    how = conv.stride, conv.padding, conv.dilation, conv.groups
+    return functional.conv2d(x, weight, bias, *how)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def _is_small(x: Tensor, conv: nn.Conv2d) -> bool:
     height, width = (-(-length // conv.stride[0]) for length in x.shape[2:])
-    return conv.kernel_size == (KERNEL, KERNEL) and height * width <= SMALL
+    usual = (conv.kernel_size, conv.padding, conv.dilation, conv.groups) == _USUAL
+    return usual and conv.stride[0] == conv.stride[1] and height * width <= SMALL

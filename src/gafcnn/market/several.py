@@ -52,7 +52,8 @@ def check_together(markets: Sequence[Market]) -> None:
     """Assert that one window can be of all these markets.
 
     Raises:
-        ConfigError: The time between two bars is not the same in all.
+        ConfigError: The time between two bars is not the same in all, or bars of one close between
+            those of another.
     """
     first, *others = markets
     for other in others:
@@ -63,6 +64,14 @@ def check_together(markets: Sequence[Market]) -> None:
                 f"{spelled(intervals[1])}",
                 expected="the same time between two bars of every symbol",
                 instead=f"set market.interval={spelled(max(intervals))}",
+            )
+        if (other.bars.index[0] - first.bars.index[0]) % intervals[0]:
+            raise ConfigError(
+                f"a bar of {first.symbol} closes at {first.bars.index[0]} and one of "
+                f"{other.symbol} at {other.bars.index[0]}",
+                expected=f"times that are multiples of {spelled(intervals[0])} apart, so that "
+                "symbols are decided on at the same moments",
+                instead="leave one of them out of market.symbols",
             )
 
 
@@ -113,6 +122,12 @@ def _checked(symbols: Any) -> list[str]:
             f"market.symbols names {twice[0]} more than once",
             expected="each symbol once",
             instead=f"write market.symbols=[{','.join(dict.fromkeys(symbols))}]",
+        )
+    if len({symbol.casefold() for symbol in symbols}) < len(symbols):
+        raise ConfigError(
+            f"market.symbols is [{','.join(symbols)}], of which some differ in their case alone",
+            expected="names of folders that every disk tells apart",
+            instead="give one of them another name",
         )
     return symbols
 

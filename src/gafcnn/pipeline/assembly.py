@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
-from gafcnn.images import ImageSpec, build_series, build_store
+from gafcnn.images import ImageSpec, build_series, build_store, check_room
 from gafcnn.learning import (
     Device,
     GafModule,
@@ -166,21 +166,31 @@ def load_images(cfg: DictConfig, markets: Sequence[Market]) -> ImageSource:
         ConfigError, ImagesError, SamplesError: The bars cannot fill the window, or its images
             cannot be made.
     """
+    if len(markets) > 1 and _is_stored(cfg):
+        window, images = load_window(cfg, markets[0]), load_spec(cfg)
+        check_room({_store(cfg, one): one.bars for one in markets}, window, images)
     sources = [_images_of(cfg, market) for market in markets]
     return sources[0] if len(sources) == 1 else PooledImages(sources)
 
 
 def _images_of(cfg: DictConfig, market: Market) -> ImageSource:
-    window, images = load_window(cfg, market), load_spec(cfg)
-    name = f"{market.symbol}_{window.name}"
-    if cfg.images.get(STORED) is not False:
-        return StoredImages(
-            build_store(Path(cfg.paths.data, "gaf", name), market.bars, window, images)
-        )
+    window, images, folder = load_window(cfg, market), load_spec(cfg), _store(cfg, market)
+    if _is_stored(cfg):
+        return StoredImages(build_store(folder, market.bars, window, images))
     rows = decision_rows(market.bars, window.lookback)
     offsets = window.offsets(interval_of(market.bars))
-    store = build_series(Path(cfg.paths.data, "series", name), market.bars, window, images.fields)
+    store = build_series(folder, market.bars, window, images.fields)
     return ImagesOnTheFly(store, rows, offsets, images)
+
+
+def _is_stored(cfg: DictConfig) -> bool:
+    return cfg.images.get(STORED) is not False
+
+
+def _store(cfg: DictConfig, market: Market) -> Path:
+    """The folder of a symbol's images, or of their series."""
+    kind = "gaf" if _is_stored(cfg) else "series"
+    return Path(cfg.paths.data, kind, f"{market.symbol}_{cfg.window.name}")
 
 
 def load_samples(cfg: DictConfig, markets: Sequence[Market]) -> LabelledSamples:

@@ -21,12 +21,14 @@ from gafcnn.pipeline.pictures import shown_samples
 from gafcnn.pipeline.receipts import receipts
 from gafcnn.pipeline.recognition import recognise
 from gafcnn.pipeline.studies import (
+    SYMBOLS,
     Runs,
     baseline_of,
     chosen,
     classes_asked,
     fold_of,
     headline_of,
+    keep_symbols,
     looked_before,
     markets_of,
     member_of,
@@ -107,6 +109,7 @@ def _trade(
     with counting("judging", len(models) * len(markets), "models") as advance:
         judged = {symbol: judge(one, **options, advance=advance) for symbol, one in studies.items()}
     checked = partial(receipts, cfg, runs, markets)
+    keep_symbols(study / EVALUATION, grounds if len(markets) > 1 else ())
     for market in markets:
         symbol = market.symbol
         facts = _facts(
@@ -118,7 +121,7 @@ def _trade(
             lines = table(facts)
             publish(cfg, study, facts, predictions, lines=lines, write=write, receipts=checked)
             return facts
-        written(study / EVALUATION / symbol, facts, predictions, write)
+        written(study / EVALUATION / SYMBOLS / symbol, facts, predictions, write)
     with counting("judging together", len(models), "models") as advance:
         together = judge_pooled(studies, **options, advance=advance)
     test = pd.concat([ground.test for ground in grounds.values()]).sort_values("time")

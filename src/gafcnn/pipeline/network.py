@@ -18,10 +18,9 @@ from hydra.types import RunMode
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import LearningError
 from gafcnn.learning import (
     AUTO,
-    DDP,
     EpochSeed,
     Extra,
     GafDataModule,
@@ -49,7 +48,7 @@ from gafcnn.pipeline.assembly import (
     plain,
     train_weights,
 )
-from gafcnn.runs import BEST, LAST, begun
+from gafcnn.runs import BEST, LAST, begun, check_unshared
 from gafcnn.samples import Drawn, LabelledSamples, WindowReader
 
 _CHUNK = 4096  # drawn samples that are read at a time
@@ -74,6 +73,8 @@ class NetworkLearner:
         self._device = find_device(cfg.trainer.accelerator)
         self._module = new_module(cfg)
         self._throughput = Throughput()
+        shared = f", {processes.count} processes" if processes.count > 1 else ""
+        log.info("on %s: %s%s", self._device.name, cfg.trainer.precision, shared)
 
     def prepare(
         self, markets: Sequence[Market], samples: LabelledSamples, drawn: Sequence[Drawn] = ()
@@ -103,8 +104,6 @@ class NetworkLearner:
 
     def learn(self) -> NDArray[np.float64]:
         """Train, or go on with it; then predict all samples of validation, then of test."""
-        shared = f", {n} processes" if (n := self._processes.count) > 1 else ""
-        log.info("on %s: %s%s", self._device.name, self._trainer.precision, shared)
         self._processes.summon(needed=True)
         with _known_warnings():
             self._fit()
@@ -153,12 +152,8 @@ def processes_for(cfg: DictConfig) -> Processes:
         return processes_of(None, 1, find_device("cpu"))
     options = cfg.trainer
     swept = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if swept and options.strategy == DDP:
-        raise ConfigError(
-            "trainer=ddp inside a multirun, which each of its processes would start again",
-            expected="one device a job of a sweep",
-            instead="leave trainer=ddp out, or give each run a command of its own, without -m",
-        )
+    if swept:
+        check_unshared(options.strategy)
     devices = plain(options)["devices"]
     return processes_of(options.strategy, devices, find_device(options.accelerator))
 
@@ -211,6 +206,12 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, las
             raise  # of a queue, say, that stops a job in order to start it again
         raise KeyboardInterrupt from None  # which is what Lightning makes this of
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if trainer.world_size > 1 and _is_of_another(error):
+            raise LearningError(
+                "another process that shares the training has ended",
+                expected="all of them until the last step",
+                instead="give the same command again, which goes on from the last epoch",
+            ) from error
         if ckpt_path is None or trainer.global_step:
             raise
         raise LearningError(
@@ -218,6 +219,11 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, las
             expected="the checkpoint that the last epoch left",
             instead="train the run anew with overwrite=true",
         ) from error
+
+
+def _is_of_another(error: Exception) -> bool:
+    """Whether an error is that another process can no longer be reached."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def _predict(

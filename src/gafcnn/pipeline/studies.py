@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from gafcnn.runs import (
     run_name,
 )
 from gafcnn.samples import DIRECTIONS
+
+SYMBOLS = "symbols"  # the folder, in that of an evaluation, of what is said of each of several
 
 log = logging.getLogger(__name__)
 
@@ -266,6 +269,13 @@ def shared_facts(
         },
         "bars": fingerprints(markets),
     }
+
+
+def keep_symbols(folder: Path, symbols: Collection[str]) -> None:
+    """Remove from a study's evaluation what an earlier one said of symbols that are not these."""
+    for left in folder.glob(f"{SYMBOLS}/*"):
+        if left.name not in symbols:
+            shutil.rmtree(left)
 
 
 def written(

@@ -26,8 +26,8 @@ def write_pooled(folder: Path, judgement: Mapping[str, Any]) -> Path:
     """Write report.html, which needs no network and no other file, and what it is made of.
 
     Beside the page, `tables/*.csv` holds every table of it and `figures/*.png` every figure; see
-    `published`. The pages of the symbols, to which it leads, are in folders of their names. The
-    same judgement gives the same bytes.
+    `published`. The pages of the symbols, to which it leads, are in `symbols/<symbol>/`. The same
+    judgement gives the same bytes.
 
     Args:
         folder: Where to write; made if need be.
