@@ -39,9 +39,9 @@ class Study:
         rate: Samples a second that a GPU trains on.
     """
 
-    pairs: int
+    pairs: float
     years: float
-    epochs: int
+    epochs: float
     rate: float
 
     @property
@@ -78,7 +78,7 @@ class Study:
         )
         yield "GPU hours, an epoch of a window", f"{self.hours:.1f}", both
         yield (
-            f"three windows of {self.epochs} epochs",
+            f"GPU hours, three windows, {self.epochs} epochs each",
             f"{WINDOWS * self.epochs * self.hours:.0f}",
             both,
         )
@@ -91,13 +91,20 @@ def size(count: float) -> str:
     return f"{count / 1000**power:.3g} {units[power]}"
 
 
+def positive(text: str) -> float:
+    """A number above 0, whole where it can be."""
+    if not (number := float(text)) > 0:
+        raise argparse.ArgumentTypeError(f"{text}; expected a number above 0")
+    return int(number) if number.is_integer() else number
+
+
 def main() -> None:
     """Print the table, as docs/scaling.md has it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=400)
-    parser.add_argument("--years", type=float, default=5)
-    parser.add_argument("--epochs", type=int, default=15, help="of a window")
-    parser.add_argument("--rate", type=float, default=91_529, help="samples a second of a GPU")
+    parser.add_argument("--pairs", type=positive, default=400)
+    parser.add_argument("--years", type=positive, default=5)
+    parser.add_argument("--epochs", type=positive, default=15, help="of a window")
+    parser.add_argument("--rate", type=positive, default=91_529, help="samples a second of a GPU")
     asked = parser.parse_args()
     study = Study(asked.pairs, asked.years, asked.epochs, asked.rate)
     print("| what | images=stored | images=on_the_fly |\n|---|---:|---:|")

@@ -105,7 +105,10 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
         instead = f"did you mean {near[0]}?" if near else "--cfg job lists them."
         return f"there is no key {no_key[1]}; expected one that conf/{name}.yaml has; {instead}"
     if "Ambiguous value" in text:
-        return f"{told[0].rstrip('.:')}; expected one value; add -m in front for a sweep over them."
+        return (
+            f"{told[0].rstrip('.:')}; expected one value; add -m in front for a sweep over "
+            "them, or write them in [ ] for a list."
+        )
     return f"{told[0].rstrip('.:')}; expected KEY=VALUE pairs of conf/{name}.yaml; see --help."
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ Patch = pytest.MonkeyPatch
 @pytest.fixture(autouse=True)
 def _two_gpus_and_no_torchrun(monkeypatch: Patch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for name in ("TORCHELASTIC_RUN_ID", "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -35,7 +37,7 @@ def by_torchrun(monkeypatch: Patch, rank: int, here: int, world: int) -> None:
         ("auto", "auto", CPU, Processes(0, 1, 1)),
         ("auto", [1], GPU, Processes(0, 1, [1])),
         ("ddp", "auto", CPU, Processes(0, 1, 1)),
-        ("ddp", 7, CPU, Processes(0, 7, 7)),
+        ("ddp", 3, CPU, Processes(0, 3, 3)),
         ("ddp", "auto", GPU, Processes(0, 2, 2)),
         ("ddp", [1, 0], GPU, Processes(0, 2, [1, 0])),
     ],
@@ -104,6 +106,11 @@ def test_torchrun_may_start_one_or_those_of_a_list(monkeypatch: Patch) -> None:
             "ddp", [0, 1], CPU,
             "trainer.devices=[0, 1] on a CPU without bf16 matrix units; expected how many "
             "processes, for those of a CPU are not told apart; set trainer.devices=2.",
+        ),
+        (
+            "ddp", 5, CPU,
+            "trainer.devices=5 on a CPU of 4 cores; expected 4 processes at most; set "
+            "trainer.devices=4, or fewer.",
         ),
     ],
 )  # fmt: skip

@@ -89,8 +89,8 @@ TINY = ("market=simulated", "market.days=3", "model=small_cnn", "images.size=16"
             "trainer.strategy=fsdp; expected auto or ddp; set trainer.stra",
         ),
         (
-            ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=3", "model.batch_size=256"],
-            "model.batch_size=256 shared by 3 processes; expected a multiple of 3, for each has",
+            ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "model.batch_size=255"],
+            "model.batch_size=255 shared by 2 processes; expected a multiple of 2, for each has",
         ),
         (["window=60m", "market.days=0.02"], "there are only 28 bars of 1min; expected 60 without"),
         (["trainer.accelerator=abacus"], "trainer.accelerator=abacus; expected one of auto, gpu"),

@@ -22,6 +22,7 @@ from gafcnn.errors import LearningError
 from gafcnn.learning.devices import Device
 
 DDP = "ddp"
+FREE = 2  # processes that a CPU may have, however few its cores
 _SUMMONS, _TRAIN, _NOTHING = "summons", "train", "nothing"
 
 
@@ -116,7 +117,7 @@ def processes_of(strategy: str | None, devices: int | str | list[int], device: D
 
 
 def _there(device: Device) -> int:
-    """How many devices of a kind there are; CPU processes are free, and one is enough."""
+    """How many devices of a kind there are; of a CPU one is enough."""
     return torch.cuda.device_count() if device.kind == "cuda" else 1
 
 
@@ -127,6 +128,12 @@ def _check_there(asked: int | list[int], device: Device) -> None:
                 f"trainer.devices={asked} on {device.name}",
                 expected="how many processes, for those of a CPU are not told apart",
                 instead=f"set trainer.devices={len(asked)}",
+            )
+        if asked > (most := max(os.cpu_count() or 1, FREE)):
+            raise LearningError(
+                f"trainer.devices={asked} on a CPU of {os.cpu_count()} cores",
+                expected=f"{most} processes at most",
+                instead=f"set trainer.devices={most}, or fewer",
             )
         return
     there = _there(device)

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from gafcnn.errors import LearningError
 from gafcnn.learning import (
     AUTO,
+    DDP,
     EpochSeed,
     Extra,
     GafDataModule,
@@ -73,7 +74,8 @@ class NetworkLearner:
         self._device = find_device(cfg.trainer.accelerator)
         self._module = new_module(cfg)
         self._throughput = Throughput()
-        shared = f", {processes.count} processes" if processes.count > 1 else ""
+        n = processes.count
+        shared = f", {n} process{'es' * (n > 1)}" if cfg.trainer.strategy == DDP else ""
         log.info("on %s: %s%s", self._device.name, cfg.trainer.precision, shared)
 
     def prepare(

@@ -65,6 +65,9 @@ def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
         RunError: Where a window that is asked for has no run.
     """
     found = find_runs(study)
+    for name, runs in found.items():
+        if (seeds := len({run.config["seed"] for run in runs})) > 1:
+            log.info("%s is the mean of its trainings with %d seeds", name, seeds)
     if wanted is None:
         return found
     known = windows_of(found)
