@@ -22,6 +22,8 @@ from gafcnn.images import ImageSpec, ImageStore, SeriesStore
 from gafcnn.images.encoding import checked_series
 from gafcnn.images.gaf import GADF, GASF
 
+IN_CACHE = 16  # images that are made at a time
+
 
 class ImageSource(Protocol):
     """What the images of samples are read from, and how they come to be."""
@@ -133,6 +135,12 @@ class ImagesOnTheFly:
 
     def to_images(self, sent: Tensor) -> Tensor:
         """The outer products, rounded as they would be stored, and scaled."""
+        if sent.device.type != "cpu":
+            return self._made(sent)
+        # few at a time: an image is rounded and scaled while the cache holds it
+        return torch.cat([self._made(some) for some in sent.split(IN_CACHE)])
+
+    def _made(self, sent: Tensor) -> Tensor:
         images = _outer_products(sent, self._spec.kinds)
         if self._spec.scale != 1:
             # to even, as numpy rounds; + 0 makes of -0 the 0 that a whole number would be
