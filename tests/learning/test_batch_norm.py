@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from lightning.pytorch.plugins import TorchSyncBatchNorm
 
@@ -15,6 +16,7 @@ from gafcnn.learning import shared_batch_norm
 SHARER = Path(__file__).with_name("sharer.py")
 
 
+@pytest.mark.slow
 def test_batch_norm_is_over_the_whole_batch_whoever_has_its_parts(tmp_path: Path) -> None:
     line = [sys.executable, str(SHARER)]
     where = [str(tmp_path / "meeting"), str(tmp_path)]

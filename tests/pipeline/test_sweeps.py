@@ -25,6 +25,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 Words = tuple[str, ...]
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_land_in_one_study_share_the_cores_and_are_not_done_twice(
     judged_study: Path, tmp_path: Path, command: Command, tiny: Words
 ) -> None:

@@ -46,7 +46,7 @@ def test_the_page_tells_every_part_and_leads_to_each_symbols_own(folder: Path) -
     for section in ("verdict", "symbols", "models", "pairs", "equity", "receipts", "config"):
         assert f'<section id="{section}">' in page
     for symbol, bars in (("BNB", "0"), ("BTC", "1")):
-        assert f'<a href="{symbol}/report.html">{symbol}</a>' in page
+        assert f'<a href="symbols/{symbol}/report.html">{symbol}</a>' in page
         assert f"<code>{symbol} {bars * 64}</code>" in page
     assert "<h1>BNB, BTC together, 15min ahead, on 1min bars</h1>" in page
     assert page.count("data:image/png;base64,") == 2
