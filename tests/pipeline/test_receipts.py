@@ -107,6 +107,7 @@ def test_an_image_that_shows_the_next_bar_is_found_out(
     assert found["30m images"] == found["30m predictions"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("configured")
 def test_where_nothing_is_the_baseline_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receipts, "MODELS", {"xgboost": receipts.MODELS["xgboost"]})

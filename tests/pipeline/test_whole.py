@@ -106,7 +106,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     judged_study: Path, tmp_path: Path, root: Path, command: Command, tiny: Words
 ) -> None:
     shutil.copytree(judged_study / "data", tmp_path / "data")
-    words = ["window=30m", *tiny, "trainer.max_epochs=40", "callbacks.early_stopping.patience=40"]
+    words = ["window=30m", *tiny, "trainer.max_epochs=20", "callbacks.early_stopping.patience=20"]
     killed = subprocess.Popen(
         [sys.executable, str(root / "train.py"), *words],
         cwd=tmp_path,
@@ -131,7 +131,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
     assert undisturbed.returncode == 0, undisturbed.stderr
     one, other = (load_run(tmp_path / "outputs" / s / "30m") for s in ("tiny", "undisturbed"))
     pd.testing.assert_frame_equal(one.predictions, other.predictions)
-    assert one.metrics["epochs"] == other.metrics["epochs"] == 40
+    assert one.metrics["epochs"] == other.metrics["epochs"] == 20
 
 
 def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
