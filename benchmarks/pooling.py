@@ -95,8 +95,7 @@ def told(ground: Ground, resamples: int) -> Iterator[str]:
     """Each model alone, pooled, and the difference, with their intervals: a line each."""
     models = [f"{model} {study}" for model in MODELS for study in (ALONE, POOLED)]
     figures = {(name, key): of for name in models for key, of in scores(ground, name).items()}
-    hits = [ground.on_bars(((ground.test[name] > 0.5) == ground.up) - 0.5) for name in models]
-    block = block_length(hits, ground.bin)
+    block = block_length([ground.hits(name) for name in models], ground.bin)
     bootstrap = Bootstrap(ground.bin, ground.n_bars, block, resamples)
     drawn = bootstrap.trusted(figures)
     n = len(ground.test)

@@ -19,17 +19,16 @@ from statistics import median
 import lightning
 import numpy as np
 import torch
+from on_the_fly import BATCHES, SPEC, WINDOW
 from timing import machine, seconds
 from torch import Tensor
 
 from gafcnn.durations import duration
-from gafcnn.images import ImageSpec, build_store
+from gafcnn.images import build_store
 from gafcnn.learning import GafDataModule, GafModule, StoredImages
 from gafcnn.market import simulate
-from gafcnn.samples import Chronological, Direction, LabelledSamples, Window
+from gafcnn.samples import Chronological, Direction, LabelledSamples
 
-WINDOW, SPEC = Window("60m", "60min"), ImageSpec()
-BATCHES = {"small_cnn": 256, "resnet18": 64}  # as conf/model has them
 TARGET = 20
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from on_the_fly import BATCHES, SPEC, WINDOW
 from scipy.stats import t
 from sklearn.metrics import roc_auc_score
 from timing import machine
@@ -32,7 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
 from gafcnn.durations import duration
-from gafcnn.images import ImageSpec, build_store
+from gafcnn.images import build_store
 from gafcnn.learning import (
     EpochSeed,
     GafDataModule,
@@ -44,9 +45,9 @@ from gafcnn.learning import (
 )
 from gafcnn.learning.resnet import classifier
 from gafcnn.market import simulate
-from gafcnn.samples import Chronological, Direction, LabelledSamples, Window
+from gafcnn.samples import Chronological, Direction, LabelledSamples
 
-WINDOW, SPEC, BATCH = Window("60m", "60min"), ImageSpec(), 64
+BATCH = BATCHES["resnet18"]
 FROZEN = ("layer1", "layer2")
 NETWORK = {"name": "resnet18", "channels": 2, "outputs": 1, "size": 64, "freeze": [*FROZEN]}
 WARM = 3  # steps

@@ -91,13 +91,14 @@ def check_room(
         ConfigError, SamplesError: As `build_store`.
         StoreError: It has not.
     """
-    plans = [image_plan(folder, bars, window, images, 1) for folder, bars in stores.items()]
+    # one after another: a plan holds what its window reads of all bars
+    plans = (image_plan(folder, bars, window, images, 1) for folder, bars in stores.items())
     needed = sum(plan.length for plan in plans if not _has_its_room(plan))
-    disk = _nearest(plans[0].folder)
+    disk = _nearest(next(iter(stores)))
     if needed > (free := shutil.disk_usage(disk).free):
         raise StoreError(
-            f"the images of {len(plans)} symbols need {needed:,} bytes more and the disk of {disk} "
-            f"has {free:,} free",
+            f"the images of {len(stores)} symbols need {needed:,} bytes more and the disk of "
+            f"{disk} has {free:,} free",
             expected=f"room for all {ImageStore.of}",
             instead=f"{ImageStore.smaller}, or images=on_the_fly",
         )

@@ -128,6 +128,11 @@ class Ground:
         placed[self._places] = rows
         return placed
 
+    def hits(self, model: str) -> Floats:
+        """Whether a column of P(up) called each row's move, 1/2 or -1/2: as `on_bars`."""
+        called_up = self.test[model].to_numpy() > 0.5
+        return self.on_bars((called_up == self.up) - 0.5)
+
     @cached_property
     def _places(self) -> NDArray[np.int64]:
         """The bar of each test row, counted in the period."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,11 @@ class Study:
     regimes: pd.DataFrame
     trials: int
 
+    @cached_property
+    def traded(self) -> dict[str, Traded]:
+        """What each model's forecasts come to when they are traded."""
+        return {model: Traded.by(self.ground, model) for model in self.models}
+
 
 def judge(
     study: Study,
@@ -91,8 +97,7 @@ def judge(
         Plain dicts, lists, texts and numbers, None for what cannot be computed: the part of a
         study's metrics.json that rests on its test rows.
     """
-    ground = study.ground
-    traded = {model: Traded.by(ground, model) for model in study.models}
+    ground, traded = study.ground, study.traded
     block = block_length(_dependent(ground, traded), ground.bin)
     bootstrap = Bootstrap(ground.bin, ground.n_bars, block, resamples, seed)
     judged = {}
@@ -220,8 +225,7 @@ def _of_part(found: Mapping[Any, Estimate], kind: str, number: int) -> dict[str,
 def _dependent(ground: Ground, traded: Mapping[str, Traded]) -> Iterator[Floats]:
     """The series whose memory the blocks have to hold: hits and returns of every model."""
     for model, its_trades in traded.items():
-        called_up = ground.test[model].to_numpy() > 0.5
-        yield ground.on_bars((called_up == ground.up) - 0.5)
+        yield ground.hits(model)
         yield its_trades.backtest.returns.to_numpy()
 
 

@@ -97,14 +97,15 @@ def judge_pooled(
     """
     study = next(iter(studies.values()))
     pool = Pool([one.ground for one in studies.values()])
-    traded = {
-        model: [Traded.by(ground, model) for ground in pool.grounds] for model in study.models
-    }
+    traded = {model: [one.traded[model] for one in studies.values()] for model in study.models}
     returns = {
         model: pool.mean([one.backtest.returns.to_numpy() for one in of_symbols])
         for model, of_symbols in traded.items()
     }
-    hits = (pool.side_by_side(_hits(pool, model)).sum(axis=1) for model in study.models)
+    hits = (
+        pool.side_by_side([ground.hits(model) for ground in pool.grounds]).sum(axis=1)
+        for model in study.models
+    )
     block = block_length([*hits, *returns.values()], study.ground.bin)
     bootstrap = Bootstrap(study.ground.bin, len(pool.times), block, resamples, seed)
     judged = {}
@@ -130,13 +131,6 @@ def judge_pooled(
             for name, one in {**returns, tables.HOLD: held}.items()
         },
     }
-
-
-def _hits(pool: Pool, model: str) -> list[Floats]:
-    return [
-        ground.on_bars(((ground.test[model].to_numpy() > 0.5) == ground.up) - 0.5)
-        for ground in pool.grounds
-    ]
 
 
 def _judge(

@@ -85,8 +85,7 @@ class NetworkLearner:
         cfg = self._cfg
         self._module.weigh(train_weights(cfg, samples, drawn))
         # all that is refused comes before images are written
-        for market in markets:
-            load_window(cfg, market)
+        load_window(cfg, markets[0])
         more = sum(len(part.label) for part in drawn)
         check_batch_size(cfg.model.batch_size, samples, more, self._processes)
         source = load_images(cfg, markets)

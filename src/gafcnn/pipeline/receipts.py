@@ -148,8 +148,9 @@ def find(overrides: Sequence[str]) -> Found:
     horizon = duration("label.horizon", cfg.label.horizon)
     ground = Ground.of(predictions.assign(oracle=oracle), market.bars, horizon, Rules())
     model, known = (scores(ground, name)["auc"] for name in ("p_up", ORACLE))
-    hits = ground.on_bars(((ground.test["p_up"] > 0.5) == ground.up) - 0.5)
-    bootstrap = Bootstrap(ground.bin, ground.n_bars, block_length([hits], ground.bin))
+    bootstrap = Bootstrap(
+        ground.bin, ground.n_bars, block_length([ground.hits("p_up")], ground.bin)
+    )
     drawn = bootstrap.distributions({"model": model, ORACLE: known})
     low, high = np.quantile(drawn["model"], [0.025, 0.975])
     behind = np.quantile(drawn[ORACLE] - drawn["model"], 0.975)
