@@ -1,38 +1,69 @@
 from __future__ import annotations
 
+import os
+import platform
+import resource
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gafcnn.files import replacing, waiting_for, write_json
+from gafcnn.errors import DiskError
+from gafcnn.files import waiting_for, write_bytes, write_json, write_text
 
 
-def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+@pytest.fixture
+def full() -> Iterator[None]:
+    """A user whose files may not be longer than 1,000 bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_file_is_replaced_whole_and_synced_before_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "deep" / "file.txt"
-    with replacing(path) as beside:
-        beside.write_text("old")
-    with replacing(path) as beside:
-        beside.write_text("ne")
-        assert path.read_text() == "old"
-        beside.write_text("new")
-    assert path.read_text() == "new"
+    write_text(path, "old")
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        assert path.read_text() == ("old" if len(synced) == 1 else "new")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(path, "new")
+    assert synced == [f".file.txt.{os.getpid()}.partial", "deep"]
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_a_writer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    path.write_text("old")
+def test_a_disk_that_is_full_is_told_and_the_old_file_stays(tmp_path: Path, full: None) -> None:
+    path = tmp_path / "file.bin"
+    write_bytes(path, b"old")
+    with pytest.raises(DiskError) as caught:
+        write_bytes(path, bytes(1001))
+    free = shutil.disk_usage(tmp_path).free
+    told = str(caught.value)
+    assert told.startswith(f"{path} needs 1,001 bytes and its disk has ")
+    assert told.endswith(
+        "free (File too large); expected room for it; free some, or set paths.data and "
+        "paths.outputs to another disk; the same command then goes on."
+    )
+    assert free > 1001
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
+    write_bytes(path, bytes(1000))
+    assert path.read_bytes() == bytes(1000)
 
-    def fail() -> None:
-        with replacing(path) as beside:
-            beside.write_text("half")
-            raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"):
-        fail()
-    assert [entry.read_text() for entry in tmp_path.iterdir()] == ["old"]
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DiskError, match=r"deep/file.txt cannot be written \(File exists\); expec"):
+        write_text(tmp_path / "file" / "deep" / "file.txt", "new")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_json_is_strict(tmp_path: Path) -> None:
@@ -49,7 +80,7 @@ from pathlib import Path
 from gafcnn.files import waiting_for
 logging.basicConfig(format="%(message)s")
 lock, file = map(Path, sys.argv[1:])
-with waiting_for(lock, "the first, which writes"):
+with waiting_for(lock, "writing"):
     file.write_text(file.read_text() + ", second")
 """
 
@@ -63,7 +94,7 @@ def test_a_second_process_says_for_whom_it_waits_and_then_goes_on(tmp_path: Path
         said = second.stderr.readline()
         file.write_text("first")
     assert second.communicate(timeout=60)[1] == ""
-    assert said == "waiting for the first, which writes\n"
+    assert said == f"waiting for process {os.getpid()} on {platform.node()}, which is writing\n"
     assert file.read_text() == "first, second"
 
 

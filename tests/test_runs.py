@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -140,7 +142,7 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     with holding(tmp_path):
         refused = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
     assert refused.returncode == 1
-    assert "RunError: another process is at work in" in refused.stderr
+    assert f"RunError: process {os.getpid()} on {platform.node()} is at work in" in refused.stderr
     allowed = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True)
     assert allowed.returncode == 0
 

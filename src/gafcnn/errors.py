@@ -2,6 +2,7 @@
 
     GafcnnError
     ├── ConfigError            an option, or a combination of options, that makes no sense
+    ├── DiskError              a disk that is full, or a place that cannot be written
     ├── BarsError              bars that cannot be trusted: file, row, value, remedy
     │   └── DownloadError      an exchange that could not be reached or did not answer with bars
     ├── SamplesError           windows, labels or splits that the bars cannot fill
@@ -46,6 +47,10 @@ def _rebuild(kind: type[GafcnnError], found: str, expected: str, instead: str) -
 
 class ConfigError(GafcnnError):
     """An option, or a combination of options, that makes no sense."""
+
+
+class DiskError(GafcnnError):
+    """A disk that is full, or a place that cannot be written."""
 
 
 class BarsError(GafcnnError):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,20 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from gafcnn.durations import duration
 from gafcnn.errors import ConfigError, RunError
-from gafcnn.files import replacing
+from gafcnn.files import alone, disk, holder, make_folder, remove_begun, write_text
 from gafcnn.forecasts import read_predictions
 
 if TYPE_CHECKING:
     from gafcnn.learning import Baseline, GafModule
 
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
-BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
-TREES = "checkpoints/trees.json"
-LEDGER = "ledger.jsonl"
+CHECKPOINTS = "checkpoints"
+BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
+TREES = f"{CHECKPOINTS}/trees.json"
+LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
 EVALUATION = "evaluation"
 
@@ -190,20 +191,21 @@ def holding(folder: Path) -> Iterator[None]:
     Raises:
         RunError: Where another process is at work in it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            f"another process is at work in {folder}",
-            expected="one process a run",
-            instead="wait for it, or give this one a study of its own with study=...",
-        ) from None
-    try:
+    with disk(folder, 0):
+        make_folder(folder)
+    lock = folder / LOCK
+    with ExitStack() as held:
+        try:
+            held.enter_context(alone(lock))
+        except Timeout:
+            raise RunError(
+                f"{holder(lock)} is at work in {folder}",
+                expected="one process a run",
+                instead="wait for it, or give this one a study of its own with study=...",
+            ) from None
+        for place in (folder, folder / CHECKPOINTS):
+            remove_begun(place)
         yield
-    finally:
-        lock.release()
 
 
 def begun(folder: Path) -> dict[str, Any] | None:
@@ -237,8 +239,7 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     """Make a folder this run's own: write its config, after clearing away what is overwritten."""
     if overwrite:
         _clear(folder)
-    with replacing(folder / CONFIG) as beside:
-        beside.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
 
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -266,7 +267,7 @@ def _clear(folder: Path) -> None:
     # metrics.json goes first: whatever happens next, the rest no longer passes for a finished run
     for name in (METRICS, CONFIG, PREDICTIONS):
         (folder / name).unlink(missing_ok=True)
-    for name in ("checkpoints", "csv", "tensorboard"):
+    for name in (CHECKPOINTS, "csv", "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

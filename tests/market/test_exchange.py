@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
 
-from gafcnn.errors import BarsError, ConfigError, DownloadError
+from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.market import COLUMNS, Market, from_exchange, gaps
 
 MINUTE = 60_000  # ms
@@ -637,9 +637,7 @@ def test_without_network_the_error_names_the_ways_out(
 
 def test_a_folder_that_cannot_be_is_told(local_exchange: LocalExchange, tmp_path: Path) -> None:
     (tmp_path / "bars").write_text("a file")
-    with pytest.raises(
-        BarsError, match=r"cannot be written \(Not a directory\); expected a folder"
-    ):
+    with pytest.raises(DiskError, match=r"cannot be written \(File exists\); expected a place"):
         download(local_exchange, tmp_path / "bars")
     assert (tmp_path / "bars").read_text() == "a file"
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
-from gafcnn.files import replacing
+from gafcnn.files import write_bytes
 
 SHARED = {
     "symbol": "str",
@@ -44,8 +44,7 @@ def write_predictions(path: Path | str, frame: pd.DataFrame) -> None:
     """
     path = Path(path)
     check_predictions(frame, f"predictions for {path}")
-    with replacing(path) as beside:
-        frame.to_parquet(beside, index=False, write_page_checksum=True)
+    write_bytes(path, frame.to_parquet(None, index=False, write_page_checksum=True))
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
+from gafcnn.files import canonical
 from gafcnn.images.encoding import checked_series, is_tame
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import (
@@ -23,7 +24,6 @@ from gafcnn.images.store import (
     ImageStore,
     S,
     SeriesStore,
-    canonical,
     check_store,
     npy_header,
     opened,
@@ -129,8 +129,8 @@ class Plan(Generic[S]):
         return store
 
     def metadata(self, checksums: list[int]) -> dict[str, Any]:
-        """What metadata.json says of the store, sealed by a checksum of itself."""
-        content = {
+        """What metadata.json says of the store, but for its seal."""
+        return {
             "spec": self.spec,
             "bars": self.bars,
             "fingerprint": self.fingerprint,
@@ -142,7 +142,6 @@ class Plan(Generic[S]):
             "times_checksum": zlib.crc32(self.times.tobytes()),
             "version": version("gafcnn"),
         }
-        return content | {"seal": zlib.crc32(canonical(content))}
 
 
 def image_plan(

@@ -14,7 +14,6 @@ a few entries of them.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
+from gafcnn.files import unsealed
 from gafcnn.images.spec import ImageSpec
 
 TIMES, METADATA = "times.npy", "metadata.json"
@@ -144,20 +144,6 @@ def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
 
 
-def canonical(content: Any) -> bytes:
-    """JSON of which the same content has the same bytes, to be hashed."""
-    return json.dumps(content, sort_keys=True).encode()
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds, an empty one where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
     if not path.is_file():
         raise StoreError(
@@ -165,9 +151,7 @@ def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
             expected=f"{METADATA}, which is written last",
             instead="run python prepare.py, which writes the store or goes on where it was stopped",
         )
-    metadata = read_object(path)
-    seal = metadata.pop("seal", None)
-    if seal != zlib.crc32(canonical(metadata)):
+    if (metadata := unsealed(path)) is None:
         raise _damaged(path, "is damaged")
     return metadata
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import platform
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -18,7 +17,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
-from gafcnn.files import replacing, sync, waiting_for, write_json
+from gafcnn.files import (
+    disk,
+    make_folder,
+    nearest,
+    read_object,
+    remove_begun,
+    sealed,
+    sync,
+    waiting_for,
+    write_bytes,
+    write_json,
+)
 from gafcnn.images.plans import Plan, image_plan, series_plan
 from gafcnn.images.spec import DEFAULT, ImageSpec
 from gafcnn.images.store import (
@@ -30,7 +40,6 @@ from gafcnn.images.store import (
     SeriesStore,
     npy_header,
     opened,
-    read_object,
     whole_chunks,
 )
 from gafcnn.progress import counting
@@ -94,11 +103,11 @@ def check_room(
     # one after another: a plan holds what its window reads of all bars
     plans = (image_plan(folder, bars, window, images, 1) for folder, bars in stores.items())
     needed = sum(plan.length for plan in plans if not _has_its_room(plan))
-    disk = _nearest(next(iter(stores)))
-    if needed > (free := shutil.disk_usage(disk).free):
+    place = nearest(next(iter(stores)))
+    if needed > (free := shutil.disk_usage(place).free):
         raise StoreError(
             f"the images of {len(stores)} symbols need {needed:,} bytes more and the disk of "
-            f"{disk} has {free:,} free",
+            f"{place} has {free:,} free",
             expected=f"room for all {ImageStore.of}",
             instead=f"{ImageStore.smaller}, or images=on_the_fly",
         )
@@ -108,11 +117,6 @@ def _has_its_room(plan: Plan[Any]) -> bool:
     """Whether the very store is there, or was begun, which is at its full length."""
     known = (read_object(plan.folder / name).get("fingerprint") for name in (METADATA, PROGRESS))
     return plan.fingerprint in known
-
-
-def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
 
 
 def build_series(
@@ -158,17 +162,10 @@ def _build(plan: Plan[S], *, progress: bool) -> S:
 
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
-    writer = read_object(folder / PROGRESS).get("writer", "another process")
-    with ExitStack() as held:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(waiting_for(folder / LOCK, f"{writer}, which is writing {folder}"))
-        except OSError as error:
-            raise StoreError(
-                f"{folder} cannot be written ({error.strerror})",
-                expected="a folder, or a place where one can be made",
-                instead="set paths.data to such a place",
-            ) from error
+    with disk(folder, 0):
+        make_folder(folder)
+    with waiting_for(folder / LOCK, f"writing {folder}"):
+        remove_begun(folder)
         yield
 
 
@@ -210,7 +207,6 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 
 def _record(plan: Plan[Any], checksums: list[int]) -> None:
     journal = {
-        "writer": f"process {os.getpid()} on {platform.node()}",
         "fingerprint": plan.fingerprint,
         "chunk": plan.chunk,
         "checksums": checksums,
@@ -282,10 +278,6 @@ def _finish(plan: Plan[Any], checksums: list[int]) -> None:
     (folder / METADATA).unlink(missing_ok=True)  # here ends the store that is replaced
     sync(folder)
     plan.partial.replace(folder / plan.kind.file())
-    with replacing(folder / TIMES) as beside, beside.open("wb") as file:
-        file.write(npy_header(plan.times.shape, TIME))
-        file.write(plan.times.tobytes())
-    write_json(folder / METADATA, plan.metadata(checksums))
+    write_bytes(folder / TIMES, npy_header(plan.times.shape, TIME) + plan.times.tobytes())
+    write_json(folder / METADATA, sealed(plan.metadata(checksums)))
     (folder / PROGRESS).unlink()
-    for left in folder.glob(".*.partial"):  # by a writer that was killed
-        left.unlink()

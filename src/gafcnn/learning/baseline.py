@@ -19,7 +19,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from gafcnn.errors import LearningError
-from gafcnn.files import replacing
+from gafcnn.files import write_bytes
 from gafcnn.learning.weights import ClassWeights, class_weights
 from gafcnn.samples import LabelledSamples, Part
 
@@ -125,8 +125,7 @@ class Baseline:
 
     def save(self, path: Path) -> None:
         """Write the trees as XGBoost's JSON, whole or not at all; plain data, no code."""
-        with replacing(path) as beside:
-            beside.write_bytes(bytes(self.booster.save_raw("json")))
+        write_bytes(path, self.booster.save_raw("json"))
 
     @classmethod
     def load(cls, path: Path) -> Self:

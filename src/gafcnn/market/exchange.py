@@ -13,7 +13,7 @@ import pandas as pd
 
 from gafcnn.durations import Duration, duration, spelled
 from gafcnn.errors import BarsError, ConfigError, DownloadError
-from gafcnn.files import waiting_for, write_json
+from gafcnn.files import disk, make_folder, remove_begun, waiting_for, write_json
 from gafcnn.market.bars import check_bars
 from gafcnn.market.klines import Klines
 from gafcnn.market.parts import DAY, keep, missing_stretches, read_parts, utc_time
@@ -187,13 +187,8 @@ def _download(
 
 @contextmanager
 def _sole_user(place: Path) -> Iterator[None]:
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        with waiting_for(place / LOCK, f"another process, which is downloading to {place}"):
-            yield
-    except OSError as error:
-        raise BarsError(
-            f"{place} cannot be written ({error.strerror})",
-            expected="a folder with room, or a place where one can be made",
-            instead="set paths.data to such a place",
-        ) from error
+    with disk(place, 0):
+        make_folder(place)
+    with waiting_for(place / LOCK, f"downloading to {place}"):
+        remove_begun(place)
+        yield

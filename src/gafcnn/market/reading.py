@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gafcnn.durations import Duration
 from gafcnn.errors import BarsError
-from gafcnn.files import replacing
+from gafcnn.files import write_bytes
 from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, check_bars, interval_of
 from gafcnn.market.columns import to_numbers, to_times
 
@@ -96,8 +96,7 @@ def write_bars(path: Path, bars: pd.DataFrame) -> None:
     """Keep bars as parquet, whole or not at all; `read_bars` gives them back as they were."""
     frame = bars.reset_index()
     frame.attrs = {}  # parquet knows no Timedelta there, and the times tell the interval
-    with replacing(path) as beside:
-        frame.to_parquet(beside, index=False)
+    write_bytes(path, frame.to_parquet(None, index=False))
 
 
 # --- files to tables: a column of times, by its name, then COLUMNS, the volume if there is one ----

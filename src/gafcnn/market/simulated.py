@@ -12,10 +12,12 @@ from scipy.special import ndtr
 
 from gafcnn.durations import Duration, duration, multiple, spelled
 from gafcnn.errors import ConfigError
-from gafcnn.files import replacing, write_json
+from gafcnn.files import make_folder, waiting_for, write_bytes, write_json
 from gafcnn.market.bars import bar_interval, check_bars
 from gafcnn.market.reading import write_bars
 from gafcnn.market.sources import Market, check_symbol, count_bars
+
+MADE_OF, LOCK = "simulation.json", ".lock"
 
 MEMORY = 8  # bars that the momentum of the next one is made of
 VOLATILITY = 6e-4  # a minute, of the log return: about 44 % a year
@@ -115,12 +117,15 @@ def from_simulation(
 
 
 def _keep(kept: Path, bars: pd.DataFrame, oracle: pd.Series, made_of: dict[str, object]) -> None:
-    if not _holds(kept, made_of):
-        (kept / "simulation.json").unlink(missing_ok=True)  # until bars and oracle are both there
-        write_bars(kept / "bars.parquet", bars)
-        with replacing(kept / "oracle.parquet") as beside:
-            oracle.to_frame().to_parquet(beside)
-        write_json(kept / "simulation.json", made_of)
+    if _holds(kept, made_of):
+        return
+    make_folder(kept)
+    with waiting_for(kept / LOCK, f"writing {kept}"):
+        if not _holds(kept, made_of):
+            (kept / MADE_OF).unlink(missing_ok=True)  # until bars and oracle are both there
+            write_bars(kept / "bars.parquet", bars)
+            write_bytes(kept / "oracle.parquet", oracle.to_frame().to_parquet(None))
+            write_json(kept / MADE_OF, made_of)
 
 
 def _check(n_bars: int, strength: float) -> None:
@@ -182,7 +187,7 @@ def _holds(folder: Path, made_of: dict[str, object]) -> bool:
     if not all((folder / name).is_file() for name in ("bars.parquet", "oracle.parquet")):
         return False
     try:
-        return json.loads((folder / "simulation.json").read_text(encoding="utf-8")) == made_of
+        return json.loads((folder / MADE_OF).read_text(encoding="utf-8")) == made_of
     except (OSError, ValueError):
         return False
 

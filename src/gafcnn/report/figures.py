@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.files import replacing
+from gafcnn.files import write_bytes
 
 DPI = 150
 INK, MUTED, RULE, LINE = "#1f2933", "#66737f", "#d5dbe1", "#1f5fa8"
@@ -24,14 +25,15 @@ HOURS_FROM = -300.0  # minutes
 
 def save(figure: Figure, path: Path | str) -> None:
     """Write a figure as PNG, whole or not at all; the same figure gives the same bytes."""
-    with replacing(Path(path)) as beside, beside.open("wb") as file:
-        save_to(file, figure)
+    write_bytes(Path(path), png(figure))
 
 
-def save_to(file: IO[bytes], figure: Figure) -> None:
-    """Write a figure as PNG to an open file."""
+def png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    file = io.BytesIO()
     # matplotlib would sign the file with its version
     figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    return file.getvalue()
 
 
 def blank(width: float, height: float) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from gafcnn.files import replacing
-from gafcnn.report.figures import save_to
+from gafcnn.files import write_bytes
+from gafcnn.report.figures import png
 from gafcnn.report.forms import moment
 from gafcnn.report.sheets import Sheet
 
@@ -41,9 +40,7 @@ class Picture:
     @classmethod
     def of(cls, name: str, title: str, figure: Figure) -> Picture:
         """Draw a figure."""
-        file = io.BytesIO()
-        save_to(file, figure)
-        return cls(name, title, file.getvalue(), round(CSS_DPI * figure.get_figwidth()))
+        return cls(name, title, png(figure), round(CSS_DPI * figure.get_figwidth()))
 
     @property
     def address(self) -> str:
@@ -77,8 +74,7 @@ def published(
     texts = {f"{TABLES}/{name}.csv": sheet.csv().encode() for name, sheet in tables.items()}
     images = {f"{FIGURES}/{picture.name}.png": picture.png for picture in pictures}
     for name, content in {**texts, **images, PAGE: page.encode()}.items():
-        with replacing(folder / name) as beside:
-            beside.write_bytes(content)
+        write_bytes(folder / name, content)
     written = {folder / name for name in (*texts, *images)}
     for path in (*(folder / TABLES).glob("*.csv"), *(folder / FIGURES).glob("*.png")):
         if path not in written:
