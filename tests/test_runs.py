@@ -15,6 +15,7 @@ from gafcnn.runs import (
     begun,
     claim,
     differences,
+    digest,
     find_runs,
     finish,
     holding,
@@ -167,6 +168,17 @@ def test_the_ledger_counts_each_kind_of_event(tmp_path: Path) -> None:
     record(tmp_path, "look")
     assert recorded(tmp_path, "look") == 3
     # what cannot be told may have been either
+    assert recorded(tmp_path, "train") == 3
+
+
+def test_a_training_that_is_given_again_is_one(tmp_path: Path) -> None:
+    for name, config in (("15m", CONFIG), ("15m", CONFIG), ("30m", CONFIG)):
+        record(tmp_path, "train", run=name, config=digest(config), resumed=name == "15m")
+    assert recorded(tmp_path, "train") == 2
+    moved = CONFIG | {"paths": {"outputs": "/elsewhere"}}
+    record(tmp_path, "train", run="15m", config=digest(moved))
+    assert recorded(tmp_path, "train") == 2
+    record(tmp_path, "train", run="15m", config=digest(CONFIG | {"bars": "other"}))
     assert recorded(tmp_path, "train") == 3
 
 

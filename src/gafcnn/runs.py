@@ -12,12 +12,13 @@ outputs/<study>/ledger.jsonl   every training and every look at the test rows, a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -32,6 +33,7 @@ from gafcnn.durations import duration
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.files import (
     alone,
+    canonical,
     checksum,
     disk,
     holder,
@@ -381,19 +383,31 @@ def record(study: Path, event: str, **facts: Any) -> None:
 
 
 def recorded(study: Path, event: str) -> int:
-    """How many lines of this event the study's ledger holds.
+    """How many events of a kind the study's ledger holds.
 
-    A line that is damaged, or was cut short, counts as any event: a look too many is said rather
-    than one too few.
+    A training that was killed and given again is one. A line that is damaged, or was cut short,
+    counts as an event of any kind: a look too many is said rather than one too few.
     """
     path = study / LEDGER
     lines = path.read_bytes().splitlines() if path.is_file() else []
-    return sum(_event(line) in (event, None) for line in lines if line.strip())
+    events = set()
+    for number, line in enumerate(line for line in lines if line.strip()):
+        entry = _entry(line)
+        if entry.get("event", event) == event:
+            events.add((entry["run"], entry["config"]) if "config" in entry else number)
+    return len(events)
 
 
-def _event(line: bytes) -> str | None:
-    """What a line of the ledger is of; None where it cannot be told."""
-    with suppress(ValueError, TypeError, KeyError):
-        event = json.loads(line)["event"]
-        return event if event in (TRAINING, LOOK) else None
-    return None
+def _entry(line: bytes) -> dict[str, Any]:
+    """What a line of the ledger says; nothing where it cannot be told."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    known = isinstance(entry, dict) and entry.get("event") in (TRAINING, LOOK)
+    return entry if known and ("config" not in entry or "run" in entry) else {}
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """What tells a run from any other, wherever and however it is computed."""
+    return hashlib.sha256(canonical(_flat(config))).hexdigest()

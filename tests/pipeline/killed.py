@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import gafcnn.files
 import gafcnn.pipeline  # noqa: F401 - imported here for all forks
@@ -45,7 +46,7 @@ def arm(moment: str) -> None:
             kill()
 
     if kind == "step":
-        torch.optim.optimizer.register_optimizer_step_pre_hook(lambda *_: count())
+        register_optimizer_step_pre_hook(lambda *_: count())
     elif kind == "rename":
 
         def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -84,7 +85,7 @@ def given(command: list[Any], conf: Path, before: Callable[[], None]) -> int:
             status = 0
         except SystemExit as end:
             sys.stderr.write(f"{end.code}\n")
-        except BaseException:
+        except Exception:  # noqa: BLE001 - told here, since the fork ends without it
             traceback.print_exc()
         finally:
             sys.stdout.flush()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -104,7 +106,7 @@ def assert_goes_on(
         assert moment.startswith("after") or killed == [KILLED] * len(moment.split()), moment
         assert last == 0, said(folder)
         assert_same_run(*(place / "outputs" / "tiny" / "15m" for place in (folder, undisturbed)))
-        assert "Traceback" not in said(folder)
+        assert not {"Traceback", "Warning", "HINT"} & set(re.findall(r"\w+", said(folder)))
 
 
 # an epoch has 10 steps or 11; the best epoch's checkpoint is written before the last's
@@ -133,3 +135,81 @@ def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
     steps = [f"step:{step}" for step in rng.integers(1, 42, 20)]
     instants = [f"after:{seconds:.2f}" for seconds in rng.uniform(0.05, 4, 20)]
     assert_goes_on(root, tmp_path, undisturbed, tiny, [*MOMENTS, *steps, *instants])
+
+
+def test_a_sweep_killed_in_its_second_job_goes_on_there(
+    root: Path, tmp_path: Path, tiny: Words
+) -> None:
+    sweep = ["train", ["-m", "window=15m,30m,60m", *tiny, "trainer.max_epochs=1"]]
+    assert given(root, {tmp_path: "rename:metrics.json:2"}, sweep, sweep) == [[KILLED, 0]]
+    told = said(tmp_path)
+    assert told.count("outputs/tiny/15m is complete: nothing to do") == 1
+    assert told.count("going on with 30m") == 1
+    ledger = (tmp_path / "outputs" / "tiny" / "ledger.jsonl").read_text()
+    trained = [json.loads(line) for line in ledger.splitlines()]
+    assert [(Path(line["run"]).name, line["resumed"]) for line in trained] == [
+        ("15m", False),
+        ("30m", False),
+        ("30m", True),
+        ("60m", False),
+    ]
+    for name in ("15m", "30m", "60m"):
+        assert load_run(tmp_path / "outputs" / "tiny" / name).damaged() == []
+
+
+def evaluation(folder: Path) -> dict[str, Any]:
+    """What an evaluation left, less what says how often it was asked for."""
+    found = folder / "outputs" / "tiny" / "evaluation"
+    metrics = json.loads((found / "metrics.json").read_text())
+    verdict = [line for line in metrics.pop("verdict") if not line.startswith("This is look")]
+    assert metrics.pop("looks") >= 2
+    tables = {path.name: path.read_bytes() for path in found.glob("tables/*.csv")}
+    predictions = (found / "predictions.parquet").read_bytes()
+    assert not list(found.rglob("*.partial"))
+    assert (found / "report.html").read_text().rstrip().endswith("</html>")
+    return {"verdict": verdict, **metrics, **tables, "predictions": predictions}
+
+
+def assert_evaluation_goes_on(
+    root: Path, tmp_path: Path, judged_study: Path, moments: Sequence[str]
+) -> None:
+    folders = {tmp_path / "undisturbed": ""}
+    folders |= {tmp_path / f"{number}": moment for number, moment in enumerate(moments)}
+    for folder in folders:
+        shutil.copytree(judged_study, folder)
+        for name in ("evaluation", "xgboost"):
+            shutil.rmtree(folder / "outputs" / "tiny" / name)
+    command = ["evaluate", ["study=tiny", "judging.resamples=100"]]
+    ended = given(root, folders, command, command)
+    assert ended[0] == [0], said(tmp_path / "undisturbed")
+    whole = evaluation(tmp_path / "undisturbed")
+    for (folder, moment), (*killed, last) in zip(folders.items(), ended, strict=True):
+        assert set(killed) <= {KILLED, 0}, said(folder)
+        assert moment.startswith("after") or killed == [KILLED] * len(moment.split()), moment
+        assert last == 0, said(folder)
+        assert evaluation(folder) == whole
+        assert "Traceback" not in said(folder)
+
+
+EVALUATING = [
+    "write:trees.json:1",
+    "rename:metrics.json:1 write:report.html:1",  # the baseline's; then the page
+    "rename:predictions.parquet:2",  # the first is the baseline's
+    "write:metrics.json:2",
+    "rename:report.html:1",
+]
+
+
+def test_an_evaluation_killed_in_a_baseline_or_a_page_gives_the_same_numbers(
+    root: Path, tmp_path: Path, judged_study: Path
+) -> None:
+    assert_evaluation_goes_on(root, tmp_path, judged_study, EVALUATING[1:2])
+
+
+@pytest.mark.slow
+def test_an_evaluation_killed_at_any_moment_gives_the_same_numbers(
+    root: Path, tmp_path: Path, judged_study: Path
+) -> None:
+    instants = np.random.default_rng(0).uniform(0.05, 6, 15)
+    moments = [*EVALUATING, *(f"after:{seconds:.2f}" for seconds in instants)]
+    assert_evaluation_goes_on(root, tmp_path, judged_study, moments)

@@ -36,6 +36,7 @@ from gafcnn.runs import (
     PREDICTIONS,
     TRAINING,
     claim,
+    digest,
     finish,
     holding,
     is_complete,
@@ -166,7 +167,8 @@ def _train(
     )
     more = class_counts(drawn, len(samples.classes))
     _tell_of_classes(samples, more)
-    record(Path(cfg.paths.outputs, cfg.study), TRAINING, run=str(folder), resumed=resumed)
+    study = Path(cfg.paths.outputs, cfg.study)
+    record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
     predictions = _predictions(cfg, samples, learner.learn())
     write_predictions(folder / PREDICTIONS, predictions)
     val, facts = _scored(predictions, samples.classes), learner.facts()
