@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gafcnn.durations import Duration
 from gafcnn.errors import BarsError
 from gafcnn.files import write_bytes
-from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, check_bars, interval_of
+from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, by_close_time, check_bars
 from gafcnn.market.columns import to_numbers, to_times
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
@@ -87,9 +87,7 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
     values = values.reindex(columns=list(COLUMNS))  # a volume that is not there is NaN
     values.index = times
     bars = check_bars(values, origin, interval)
-    if time != "close_time":
-        bars.index += interval_of(bars)
-    return bars
+    return bars if time == "close_time" else by_close_time(bars, origin)
 
 
 def write_bars(path: Path, bars: pd.DataFrame) -> None:
