@@ -66,7 +66,8 @@ def read_parquet(path: Path, choose: Choice) -> pa.Table:
         table = file.read(columns=schema.names)
     for name in texts:
         table = _plain(path, table, name, columns[name])
-    return table.select(schema.names).rename_columns(list(columns.values()))
+    named = table.select(schema.names).rename_columns(list(columns.values()))
+    return named.replace_schema_metadata(table.schema.metadata)
 
 
 def read_feather(path: Path, choose: Choice) -> pa.Table:
