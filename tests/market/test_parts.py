@@ -49,9 +49,19 @@ def test_an_outage_is_a_day_without_bars(tmp_path: Path) -> None:
 
 @given(place=st.floats(0, 1, exclude_max=True), flips=st.integers(1, 255))
 def test_no_byte_of_a_part_changes_unnoticed(part: Path, place: float, flips: int) -> None:
+    _check_noticed(part, int(place * part.stat().st_size), flips)
+
+
+@pytest.mark.slow
+def test_not_a_single_byte_of_a_part_changes_unnoticed(part: Path) -> None:
+    for place in range(part.stat().st_size):
+        _check_noticed(part, place, 1 << place % 8)
+
+
+def _check_noticed(part: Path, place: int, flips: int) -> None:
     whole = part.read_bytes()
     changed = bytearray(whole)
-    changed[int(place * len(whole))] ^= flips
+    changed[place] ^= flips
     try:
         part.write_bytes(changed)
         kept = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)

@@ -217,6 +217,17 @@ def _check_alike(path: Path, columns: dict[str, Any], write: Callable[..., None]
     assert all((bars[name].to_numpy() == np.arange(1.0, 10.0)).all() for name in COLUMNS)
 
 
+def test_a_footer_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    _parquet(path, _bars())
+    # columns that may lack values, turned to ones that may not, against their own statistics
+    optional = b"\x25\x02\x18"
+    assert path.read_bytes().count(optional) == 6
+    path.write_bytes(path.read_bytes().replace(optional, b"\x25\x00\x18"))
+    with pytest.raises(BarsError, match="bars.parquet cannot be read: "):
+        read_bars(path)
+
+
 def test_feather_of_the_first_version_is_told(tmp_path: Path) -> None:
     path = tmp_path / "bars.feather"
     path.write_bytes(b"FEA1" + bytes(100) + b"FEA1")

@@ -2,8 +2,8 @@
 
 A few kilobytes of either can stand for gigabytes: columns of one value, pages and buffers of zeros,
 one long text a million times. So what a file unpacks to is summed up beforehand, from the very
-numbers that the reader goes by: the headers of a parquet file's pages, the heads of a feather
-file's compressed buffers. Columns of no use are not unpacked at all.
+numbers that the reader goes by: the footer and the page headers of a parquet file, the heads of a
+feather file's compressed buffers. Columns of no use are not unpacked at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,13 @@ _MOST_PARTS = 100_000  # entries of a list in a parquet file's footer
 _PREFIXES = 7  # the encoding of texts by what they share with the one before
 _COMPRESSED = -1  # the head of a buffer that is kept as it is, though others are compressed
 _ARROW_1 = 4  # the version of messages since Arrow 1.0
+
+# the kinds of values in Thrift's compact protocol
+_BOOLS, _BYTE, _I16, _I32, _I64, _TEXT, _LIST, _STRUCT = (1, 2), 3, 4, 5, 6, 8, 9, 12
+_LONG_LIST = 15  # the length of a list that is told beside it
+
+_Struct: TypeAlias = dict[tuple[int, int], Any]
+"""A struct's values by the numbers and the kinds of its fields, since a reader goes by both."""
 
 _TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string)
 _NUMBER_TYPES = (
@@ -59,7 +66,9 @@ def read_parquet(path: Path, choose: Choice) -> pa.Table:
     with _parquet(path) as file:
         columns = choose(file.schema_arrow.names)
         schema = _schema(path, file.schema_arrow, columns)
-        _check_parquet(path, file.metadata, schema)
+        leaves = [file.schema.column(place).path for place in range(len(file.schema))]
+    wanted = [place for place, leaf in enumerate(leaves) if leaf.split(".")[0] in columns]
+    _check_parquet(path, wanted, schema)
     texts = [field.name for field in schema if _is_text(field.type)]
     # a text that is repeated is in memory once, until its length is known
     with _parquet(path, read_dictionary=texts) as file:
@@ -155,61 +164,63 @@ def _parquet(path: Path, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     )
 
 
-def _check_parquet(path: Path, metadata: pq.FileMetaData, schema: pa.Schema) -> None:
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    chunks = [
-        [
-            chunk
-            for chunk in (group.column(place) for place in range(group.num_columns))
-            if chunk.path_in_schema in schema.names
-        ]
-        for group in groups
-    ]
-    # what is read is what the chunks claim, whatever the group and the file do
-    rows = sum(
-        max(0, group.num_rows, *(chunk.num_values for chunk in inside))
-        for group, inside in zip(groups, chunks, strict=True)
-    )
-    _check_size(path, rows, 0, schema)
-    unpacked = 0
+def _check_parquet(path: Path, wanted: list[int], schema: pa.Schema) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        groups = _row_groups(content)
+        # what is read is what the chunks claim, whatever the group and the file do
+        chunks = [[group[1, _LIST][place][3, _STRUCT] for place in wanted] for group in groups]
+        rows = sum(max(0, *(chunk[5, _I64] for chunk in group)) for group in chunks)
+        _check_size(path, rows, 0, schema)
+        unpacked = 0
         for chunk in chain.from_iterable(chunks):
-            if chunk.num_values > 0:  # else no page of it is read, or there
+            if chunk[5, _I64] > 0:  # else no page of it is read, or there
                 for size in _page_sizes(path, content, chunk):
                     unpacked += size
                     _check_size(path, rows, unpacked, schema)
 
 
-def _page_sizes(path: Path, content: mmap.mmap, chunk: Any) -> Iterator[int]:
+def _row_groups(content: mmap.mmap) -> list[_Struct]:
+    """The row groups by the footer that stands before the last eight bytes of a file.
+
+    pyarrow's own view of it ends the process where a number of it is damaged.
+    """
+    length = int.from_bytes(content[-8:-4], "little")
+    footer, _ = _struct(content, len(content) - 8 - length)
+    return footer.get((4, _LIST), [])
+
+
+def _page_sizes(path: Path, content: mmap.mmap, chunk: _Struct) -> Iterator[int]:
     """What each page of a column chunk unpacks to, in bytes."""
-    at = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < at:
-        at = chunk.dictionary_page_offset
-    end = at + chunk.total_compressed_size
+    at, dictionary = chunk[9, _I64], chunk.get((11, _I64), 0)
+    if 0 < dictionary < at:
+        at = dictionary
+    end = at + chunk[7, _I64]
     while at < end:
         header, begin = _struct(content, at)
-        unpacked, packed = header[2], header[3]
-        # of data, of a dictionary, and of data in their second version
-        told = header.get(5) or header.get(7) or header.get(8) or {}
-        if min(unpacked, packed, told.get(1, 0)) < 0:
+        unpacked, packed = header[2, _I32], header[3, _I32]
+        data, second = header.get((5, _STRUCT), {}), header.get((8, _STRUCT), {})
+        values = (data or second or header.get((7, _STRUCT), {})).get((1, _I32), 0)
+        if min(unpacked, packed, values) < 0:
             raise unreadable(path, "it has a page of a negative size")
-        if _PREFIXES in (header.get(5, {}).get(2), header.get(8, {}).get(4)):
+        if _PREFIXES in (data.get((2, _I32)), second.get((4, _I32))):
             raise BarsError(
-                f"{path} holds {chunk.path_in_schema} as DELTA_BYTE_ARRAY",
+                f"{path} holds {chunk[3, _LIST][0].decode()} as DELTA_BYTE_ARRAY",
                 expected="plain or dictionary pages",
                 instead="write the column as numbers",
             )
         # a page takes time as well, however little it holds
-        yield max(unpacked, told.get(1, 0) * _CELL, begin - at)
+        yield max(unpacked, values * _CELL, begin - at)
         at = begin + packed
 
 
-def _struct(content: mmap.mmap, at: int) -> tuple[dict[int, Any], int]:
-    """A struct in Thrift's compact protocol, by the numbers of its fields, and where it ends.
+def _struct(content: mmap.mmap, at: int) -> tuple[_Struct, int]:
+    """A struct in Thrift's compact protocol, and where it ends.
 
-    Texts are left out; page headers have no lists.
+    Raises:
+        ValueError: It is of another make than a reader of it might take it for.
     """
-    fields: dict[int, Any] = {}
+    fields: _Struct = {}
+    known: set[int] = set()
     number = 0
     while head := content[at]:
         delta, kind = divmod(head, 16)
@@ -218,18 +229,37 @@ def _struct(content: mmap.mmap, at: int) -> tuple[dict[int, Any], int]:
             number += delta
         else:
             number, at = _integer(content, at)
-        if kind in (1, 2):
-            fields[number] = kind == 1
-        elif kind in (4, 5, 6):
-            fields[number], at = _integer(content, at)
-        elif kind == 8:
-            length, at = _varint(content, at)
-            at += length
-        elif kind == 12:
-            fields[number], at = _struct(content, at)
+        if number in known:
+            raise ValueError("it says the same thing twice")
+        known.add(number)
+        if kind in _BOOLS:  # in a struct, the kind is the value
+            fields[number, kind] = None
         else:
-            raise ValueError("it has a page of an unknown make")
+            fields[number, kind], at = _value(content, at, kind)
     return fields, at + 1
+
+
+def _value(content: mmap.mmap, at: int, kind: int) -> tuple[Any, int]:
+    if kind in (_I16, _I32, _I64):
+        return _integer(content, at)
+    if kind == _TEXT:
+        length, at = _varint(content, at)
+        return content[at : at + length], at + length
+    if kind == _STRUCT:
+        return _struct(content, at)
+    if kind == _LIST:
+        size, inside = divmod(content[at], 16)
+        at += 1
+        if size == _LONG_LIST:
+            size, at = _varint(content, at)
+        values: list[Any] = []
+        for _ in range(size):
+            value, at = _value(content, at, inside)
+            values.append(value)
+        return values, at
+    if kind in (*_BOOLS, _BYTE):
+        return content[at], at + 1
+    raise ValueError("it is of an unknown make")
 
 
 def _integer(content: mmap.mmap, at: int) -> tuple[int, int]:
@@ -245,7 +275,7 @@ def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
-    raise ValueError("it has a page of an unknown make")
+    raise ValueError("it has a number of more than 64 bits")
 
 
 def _plain(path: Path, table: pa.Table, name: str, plain: str) -> pa.Table:
