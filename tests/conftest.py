@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,6 +43,33 @@ def _own_logging() -> Iterator[None]:
     level = logger.level
     yield
     logger.setLevel(level)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """What makes an empty disk of so many bytes, rounded up to pages, and gives its folder.
+
+    It is a tmpfs: to mount one takes root, or `unshare --map-root-user --mount pytest ...`.
+    """
+    mounted: list[Path] = []
+
+    def mount(size: int) -> Path:
+        folder = tmp_path / f"disk{len(mounted) + 1}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0777", "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, capture_output=True, check=True, text=True)
+        except FileNotFoundError:
+            pytest.skip("there is no mount command here")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no small disk can be mounted: {error.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        # lazily: who maps a file of it holds it until the mapping is gone
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def _recognition(
