@@ -14,6 +14,7 @@ from gafcnn.errors import RunError
 from gafcnn.runs import (
     begun,
     claim,
+    damaged_files,
     differences,
     digest,
     find_runs,
@@ -217,10 +218,10 @@ def test_a_flipped_byte_of_a_finished_run_is_named(tmp_path: Path, name: str, pl
     for file in FILES[2:]:
         (tmp_path / file).write_bytes(bytes(range(100)))
     finish(tmp_path, {"epochs": 1})
-    assert load_run(tmp_path).damaged() == []
+    assert damaged_files(tmp_path) == []
     flip(tmp_path / name, place)
     run = load_run(tmp_path)
-    assert run.damaged() == [name]
+    assert damaged_files(tmp_path) == [name]
     what = name.split(".")[0]
     with pytest.raises(RunError, match=rf"/{name} is not as it was written; .* overwrite=true\.$"):
         getattr(run, what if hasattr(run, what) else "checkpoint")
@@ -229,9 +230,8 @@ def test_a_flipped_byte_of_a_finished_run_is_named(tmp_path: Path, name: str, pl
 @pytest.mark.parametrize("name", ["config.yaml", "predictions.parquet", "checkpoints/best.ckpt"])
 def test_a_missing_file_of_a_finished_run_is_named(tmp_path: Path, name: str) -> None:
     trained(tmp_path, CONFIG)
-    run = load_run(tmp_path)
     (tmp_path / name).unlink()
-    assert run.damaged() == [name]
+    assert damaged_files(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("name", ["predictions.parquet", "metrics.json"])

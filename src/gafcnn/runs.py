@@ -123,7 +123,8 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
-        if (metrics := unsealed(self.folder / METRICS)) is None:
+        metrics = unsealed(self.folder / METRICS)
+        if metrics is None or CHECKSUMS not in metrics:
             raise _damaged(self.folder / METRICS)
         return metrics
 
@@ -151,20 +152,11 @@ class Run:
         module = GafModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
         return module.eval()
 
-    def damaged(self) -> list[str]:
-        """The names of the files that are not as they were when the run was finished."""
-        if unsealed(self.folder / METRICS) is None:
-            return [METRICS]
-        return [name for name in self.metrics[CHECKSUMS] if not self._is_whole(name)]
-
     def _whole(self, name: str) -> Path:
-        if not self._is_whole(name):
-            raise _damaged(self.folder / name)
-        return self.folder / name
-
-    def _is_whole(self, name: str) -> bool:
         path = self.folder / name
-        return path.is_file() and checksum(path) == self.metrics[CHECKSUMS].get(name)
+        if not _is_as_written(path, self.metrics[CHECKSUMS].get(name)):
+            raise _damaged(path)
+        return path
 
 
 def load_run(folder: str | Path) -> Run:
@@ -290,7 +282,7 @@ def _is_whole(run: Run) -> bool:
     Raises:
         RunError: Its config or its model is damaged.
     """
-    damaged = run.damaged()
+    damaged = damaged_files(run.folder)
     if lost := [name for name in damaged if name not in (PREDICTIONS, METRICS)]:
         raise _damaged(run.folder / lost[0])
     if damaged:
@@ -309,8 +301,30 @@ def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
         metrics: What metrics.json is to say.
     """
     model = TREES if (folder / TREES).is_file() else BEST
-    checksums = {name: checksum(folder / name) for name in (CONFIG, PREDICTIONS, model)}
+    write_metrics(folder, metrics, CONFIG, PREDICTIONS, model)
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any], *names: str) -> None:
+    """Write metrics.json, with a checksum of itself and those of other files of the folder."""
+    checksums = {name: checksum(folder / name) for name in names}
     write_json(folder / METRICS, sealed({**metrics, CHECKSUMS: checksums}))
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """The names of the files that are not as they were when metrics.json was written.
+
+    Args:
+        folder: Of a finished run, or of a study's evaluation.
+    """
+    metrics = unsealed(folder / METRICS)
+    if metrics is None or CHECKSUMS not in metrics:
+        return [METRICS]
+    named = metrics[CHECKSUMS].items()
+    return [name for name, kept in named if not _is_as_written(folder / name, kept)]
+
+
+def _is_as_written(path: Path, kept: int | None) -> bool:
+    return path.is_file() and checksum(path) == kept
 
 
 def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:

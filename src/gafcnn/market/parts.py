@@ -105,6 +105,15 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
             before.unlink()
 
 
+def damaged_parts(place: Path) -> list[Path]:
+    """The parts that are not as they were written, in order of their days.
+
+    Raises:
+        BarsError: This user may not read one.
+    """
+    return [part for part in sorted(place.glob("*.parquet")) if _bars(part) is None]
+
+
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
     """A time from ISO text, UTC where it has no offset."""
     time = pd.to_datetime(str(text), utc=True, format=notation)
