@@ -563,23 +563,21 @@ def test_a_killed_download_goes_on_where_it_was(
 
 
 FORKING = """
-import os, signal, sys, time
+import os, sys
 import ccxt
 from gafcnn.market import from_exchange
 url, end = sys.argv[1:]
 for line in sys.stdin:
-    delay, folder = line.split(maxsplit=1)
     child = os.fork()
     if not child:
         try:
             from_exchange(
-                "BNBUSDT", "binance", "BNB/USDT", "15min", 30, end, folder.strip(), url=url
+                "BNBUSDT", "binance", "BNB/USDT", "15min", 30, end, line.strip(), url=url
             )
             os._exit(0)
         finally:
             os._exit(1)
-    time.sleep(float(delay))
-    os.kill(child, signal.SIGKILL)
+    print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -590,25 +588,28 @@ def test_downloads_killed_at_any_moment_lose_no_day_and_no_bar(
 ) -> None:
     expected = local_exchange.expected(UNTIL - 30 * DAY, UNTIL, "15min")
     command = [sys.executable, "-c", FORKING, local_exchange.url, END]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     delays, kills, attempt = random.Random(0), 0, 0
     folder = tmp_path / "0"
-    with subprocess.Popen(command, **pipes) as forker:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as forker:
         assert forker.stdin
         assert forker.stdout
         while kills < 25 or attempt < 2:
             begun = WholeDays(local_exchange, folder)
-            forker.stdin.write(f"{delays.uniform(0, 0.6)} {folder}\n")
-            forker.stdin.flush()
+            print(folder, file=forker.stdin, flush=True)
+            child = int(forker.stdout.readline())
+            begun.wait_for_a_request(seconds=delays.uniform(0, 5))
+            time.sleep(delays.uniform(0, 0.3))
+            os.kill(child, signal.SIGKILL)
             outcome = int(forker.stdout.readline())
             begun.check_not_asked_again()
             if outcome == -signal.SIGKILL:
                 kills += 1
                 continue
             assert outcome == 0
-            pd.testing.assert_frame_equal(
-                download(local_exchange, folder, days=30, url="http://127.0.0.1:9").bars, expected
-            )
+            again = download(local_exchange, folder, days=30, url="http://127.0.0.1:9")
+            pd.testing.assert_frame_equal(again.bars, expected)
             assert not [path for path in folder.glob("*/*") if "partial" in path.name]
             attempt += 1
             folder = tmp_path / str(attempt)
@@ -624,6 +625,11 @@ class WholeDays:
     def __init__(self, exchange: LocalExchange, folder: Path) -> None:
         self.exchange, self.asked = exchange, len(exchange.requests)
         self.days = [moment(name[:10]) for name in parts(folder) if "until" not in name]
+
+    def wait_for_a_request(self, seconds: float) -> None:
+        over = time.monotonic() + seconds
+        while len(self.exchange.requests) == self.asked and time.monotonic() < over:
+            time.sleep(0.002)
 
     def check_not_asked_again(self) -> None:
         for request in self.exchange.requests[self.asked :]:
