@@ -359,16 +359,6 @@ def test_a_table_of_fewer_than_two_rows_is_refused(
     assert _refusal(path, "1min").startswith(found)
 
 
-def test_a_table_that_claims_more_rows_than_there_can_be_is_refused(tmp_path: Path) -> None:
-    # ten row groups of the same few pages, as a bomb is made
-    table = pa.table({name: pa.nulls(10_000_001, pa.int8()) for name in ("date", *COLUMNS)})
-    path = tmp_path / "bars.parquet"
-    with pq.ParquetWriter(path, table.schema) as writer:
-        for _ in range(10):
-            writer.write_table(table, row_group_size=len(table))
-    assert _refusal(path).startswith(" cannot be read: it claims to hold 100,000,010 rows; ")
-
-
 @pytest.mark.parametrize("ending", ENDINGS[1:])
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.98])
 def test_a_truncated_file_is_refused(tmp_path: Path, ending: str, part: float) -> None:
