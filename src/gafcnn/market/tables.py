@@ -166,10 +166,15 @@ def _parquet(path: Path, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
 
 def _check_parquet(path: Path, wanted: list[int], schema: pa.Schema) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        groups = _row_groups(content)
-        # what is read is what the chunks claim, whatever the group and the file do
+        footer = _footer(content)
+        groups = footer.get((4, _LIST), [])
         chunks = [[group[1, _LIST][place][3, _STRUCT] for place in wanted] for group in groups]
-        rows = sum(max(0, *(chunk[5, _I64] for chunk in group)) for group in chunks)
+        # room is made for what the file, a group or a chunk of it claims, whatever is there
+        claimed = [
+            max(0, group[3, _I64], *(chunk[5, _I64] for chunk in inside))
+            for group, inside in zip(groups, chunks, strict=True)
+        ]
+        rows = max(footer[3, _I64], sum(claimed))
         _check_size(path, rows, 0, schema)
         unpacked = 0
         for chunk in chain.from_iterable(chunks):
@@ -179,14 +184,13 @@ def _check_parquet(path: Path, wanted: list[int], schema: pa.Schema) -> None:
                     _check_size(path, rows, unpacked, schema)
 
 
-def _row_groups(content: mmap.mmap) -> list[_Struct]:
-    """The row groups by the footer that stands before the last eight bytes of a file.
+def _footer(content: mmap.mmap) -> _Struct:
+    """The metadata that stand before the last eight bytes of a file.
 
-    pyarrow's own view of it ends the process where a number of it is damaged.
+    pyarrow's own view of them ends the process where a number of theirs is damaged.
     """
     length = int.from_bytes(content[-8:-4], "little")
-    footer, _ = _struct(content, len(content) - 8 - length)
-    return footer.get((4, _LIST), [])
+    return _struct(content, len(content) - 8 - length)[0]
 
 
 def _page_sizes(path: Path, content: mmap.mmap, chunk: _Struct) -> Iterator[int]:
