@@ -19,6 +19,7 @@ from gafcnn.samples import (
     Direction,
     Label,
     LabelledSamples,
+    Split,
     TripleBarrier,
     WalkForward,
     check_purged,
@@ -95,6 +96,18 @@ def test_the_assertion_is_over_all_symbols_together(random_bars: Bars) -> None:
     late[samples.split.train[0]] = samples.times[b_val[0]]
     with pytest.raises(LeakError, match="the labels of train are known at"):
         check_purged(late, late, samples.split, "0min")
+
+
+def test_a_splitter_of_ones_own_that_does_not_purge_is_refused(random_bars: Bars) -> None:
+    class Halves:
+        embargo = pd.Timedelta("0min")
+
+        def split(self, times: np.ndarray, known_at: np.ndarray, starts: object) -> Split:
+            known = np.flatnonzero(~np.isnat(known_at))
+            return Split(*np.array_split(known, 3))
+
+    with pytest.raises(LeakError, match="the labels of train are known at"):
+        LabelledSamples.make(random_bars(400), HOUR, Direction("5min"), Halves())
 
 
 # --- labels ---------------------------------------------------------------------------------------
