@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import ConfigError
-from gafcnn.market import tick_walk
+from gafcnn.market import shuffled, tick_walk
 from gafcnn.samples import (
     Augmentation,
     Candlestick,
@@ -78,6 +78,25 @@ def test_the_same_seed_draws_the_same_and_another_seed_other_samples(
     one, same, other = (drawn(bars, samples, per_class=100, seed=seed) for seed in (1, 1, 2))
     assert all((a.rows == b.rows).all() for a, b in zip(one, same, strict=True))
     assert any(not np.array_equal(a.rows, b.rows) for a, b in zip(one, other, strict=True))
+
+
+def test_each_source_is_made_by_its_options_and_by_a_seed_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gafcnn.samples.augmentation.BARS_A_WALK", 500)
+    interval = pd.Timedelta("5min")
+    bars = tick_walk(2000, interval, seed=3)
+    samples = LabelledSamples.make(bars, pd.Timedelta("2h"), LABEL, Chronological(0.2, 0.2))
+    options = {"mirror": False, "shuffles": 2, "block": 20, "walks": 2, "seed": 7}
+    found = [
+        part.bars for part in Augmentation(**options).draw(bars, samples, pd.Timedelta("2h"), LABEL)
+    ]
+    train = bars.loc[: pd.Timestamp(samples.times[samples.labelled("train")[-1]], tz="UTC")]
+    train.attrs = bars.attrs
+    expected = [shuffled(train, 20, seed=7), shuffled(train, 20, seed=8)]
+    expected += [tick_walk(500, interval, seed=7), tick_walk(500, interval, seed=8)]
+    for ours, theirs in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
 
 
 def test_a_source_that_has_too_few_leaves_the_rest_to_the_next(
