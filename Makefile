@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench lint format lock
+.PHONY: help setup demo verify test test-slow coverage bench lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
 	@echo "make demo       the whole job on a simulated market, offline"
+	@echo "make verify     read all bars, images and runs on disk once: are they as they were written?"
 	@echo "make test       format, lint, types, import rules, tests"
 	@echo "make test-slow  the long tests too"
 	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
@@ -28,6 +29,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/python train.py --multirun experiment=demo window=15m,30m,60m
 	$(BIN)/python evaluate.py study=demo
+
+verify: setup
+	$(BIN)/python verify.py
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -12,9 +12,13 @@ import pytest
 
 from gafcnn.errors import RunError
 from gafcnn.runs import (
+    begun,
     claim,
+    damaged_files,
     differences,
+    digest,
     find_runs,
+    finish,
     holding,
     is_complete,
     load_run,
@@ -51,19 +55,25 @@ def leave(folder: Path, *names: str) -> None:
         (folder / name).write_text("{}")
 
 
+def end(folder: Path) -> None:
+    """Finish the run that was claimed, with a model and predictions of nothing."""
+    leave(folder, "checkpoints/best.ckpt", "predictions.parquet")
+    finish(folder, {"epochs": 1})
+
+
 def test_a_run_is_free_then_gone_on_with_then_complete(tmp_path: Path) -> None:
     assert not is_complete(tmp_path, CONFIG)
     claim(tmp_path, CONFIG, overwrite=False)
     leave(tmp_path, "checkpoints/last.ckpt")
     assert not is_complete(tmp_path, CONFIG)
-    leave(tmp_path, "metrics.json")
+    end(tmp_path)
     assert is_complete(tmp_path, CONFIG)
     assert load_run(tmp_path).config == CONFIG
 
 
 def test_another_run_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
     claim(tmp_path, CONFIG, overwrite=False)
-    leave(tmp_path, "metrics.json")
+    end(tmp_path)
     other = CONFIG | {"model": {"lr": 1e-3, "network": {"freeze": ["layer1"]}}}
     with pytest.raises(RunError) as caught:
         is_complete(tmp_path, other)
@@ -78,13 +88,14 @@ def test_a_start_that_never_reached_a_checkpoint_holds_no_folder(tmp_path: Path)
     other = CONFIG | {"bars": "other"}
     assert not is_complete(tmp_path, other)
     claim(tmp_path, other, overwrite=False)
-    leave(tmp_path, "metrics.json")
+    end(tmp_path)
     assert load_run(tmp_path).config == other
 
 
 def test_overwrite_throws_the_old_run_away_and_nothing_else(tmp_path: Path) -> None:
     claim(tmp_path, CONFIG, overwrite=False)
-    leave(tmp_path, "metrics.json", "checkpoints/last.ckpt", "notes.txt")
+    end(tmp_path)
+    leave(tmp_path, "checkpoints/last.ckpt", "notes.txt")
     claim(tmp_path, CONFIG | {"bars": "other"}, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "notes.txt"]
 
@@ -105,17 +116,17 @@ def test_what_is_no_run_and_what_is_not_finished_are_told_apart(tmp_path: Path) 
         load_run(tmp_path)
 
 
-def finish(folder: Path, config: dict[str, Any]) -> None:
+def trained(folder: Path, config: dict[str, Any]) -> None:
     claim(folder, config, overwrite=False)
-    (folder / "metrics.json").write_text("{}")
+    end(folder)
 
 
 def test_runs_are_found_by_model_the_windows_by_span_and_the_baseline_last(tmp_path: Path) -> None:
     study = tmp_path / "bnb"
     spans = {"60m": "60min", "15m": "15min", "15m/seed=1": "15min", "4h": "4h"}
     for name, span in spans.items():
-        finish(study / name, CONFIG | {"window": {"span": span}, "model": {"name": name}})
-    finish(study / "boosted", CONFIG | {"window": {}, "model": {"trees": {}}})
+        trained(study / name, CONFIG | {"window": {"span": span}, "model": {"name": name}})
+    trained(study / "boosted", CONFIG | {"window": {}, "model": {"trees": {}}})
     found = find_runs(study)
     assert list(found) == ["15m", "60m", "4h", "boosted"]
     assert [run.folder for run in found["15m"]] == [study / "15m", study / "15m/seed=1"]
@@ -123,7 +134,7 @@ def test_runs_are_found_by_model_the_windows_by_span_and_the_baseline_last(tmp_p
 
 
 def test_a_study_without_runs_or_with_an_unfinished_one_is_named(tmp_path: Path) -> None:
-    finish(tmp_path / "bnb" / "15m", CONFIG | {"window": {"span": "15min"}})
+    trained(tmp_path / "bnb" / "15m", CONFIG | {"window": {"span": "15min"}})
     with pytest.raises(RunError, match=r"there is no study bnbb in .*; expected one of bnb;"):
         find_runs(tmp_path / "bnbb")
     (tmp_path / "empty").mkdir()
@@ -154,6 +165,116 @@ def test_the_ledger_counts_each_kind_of_event(tmp_path: Path) -> None:
     lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
     assert [json.loads(line)["event"] for line in lines] == ["train", "look", "train"]
     with (tmp_path / "ledger.jsonl").open("a") as ledger:
-        ledger.write('{"event": "look", "ti\n')  # cut short by a crash
+        ledger.write('{"event": "look", "ti')  # cut short by a crash
     record(tmp_path, "look")
     assert recorded(tmp_path, "look") == 3
+    # what cannot be told may have been either
+    assert recorded(tmp_path, "train") == 3
+
+
+def test_a_training_that_is_given_again_is_one(tmp_path: Path) -> None:
+    for name, config in (("15m", CONFIG), ("15m", CONFIG), ("30m", CONFIG)):
+        record(tmp_path, "train", run=name, config=digest(config), resumed=name == "15m")
+    assert recorded(tmp_path, "train") == 2
+    moved = CONFIG | {"paths": {"outputs": "/elsewhere"}}
+    record(tmp_path, "train", run="15m", config=digest(moved))
+    assert recorded(tmp_path, "train") == 2
+    record(tmp_path, "train", run="15m", config=digest(CONFIG | {"bars": "other"}))
+    assert recorded(tmp_path, "train") == 3
+
+
+def test_a_ledger_that_is_missing_counts_nothing(tmp_path: Path) -> None:
+    assert recorded(tmp_path, "look") == 0
+
+
+@pytest.mark.parametrize("flipped", range(120))
+def test_no_damage_of_the_ledger_makes_a_look_less(tmp_path: Path, flipped: int) -> None:
+    for event in ("train", "look"):
+        record(tmp_path, event, run="15m")
+    path = tmp_path / "ledger.jsonl"
+    content = bytearray(path.read_bytes())
+    content[flipped % len(content)] ^= 1 << flipped % 7
+    path.write_bytes(content)
+    assert recorded(tmp_path, "train") >= 1
+    assert recorded(tmp_path, "look") >= 1
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 0x10
+    path.write_bytes(content)
+
+
+FILES = ("config.yaml", "metrics.json", "predictions.parquet", "checkpoints/best.ckpt")
+
+
+@pytest.mark.parametrize("place", [0, 7, -1])
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_byte_of_a_finished_run_is_named(tmp_path: Path, name: str, place: int) -> None:
+    trained(tmp_path, CONFIG)
+    for file in FILES[2:]:
+        (tmp_path / file).write_bytes(bytes(range(100)))
+    finish(tmp_path, {"epochs": 1})
+    assert damaged_files(tmp_path) == []
+    flip(tmp_path / name, place)
+    run = load_run(tmp_path)
+    assert damaged_files(tmp_path) == [name]
+    what = name.split(".")[0]
+    with pytest.raises(RunError, match=rf"/{name} is not as it was written; .* overwrite=true\.$"):
+        getattr(run, what if hasattr(run, what) else "checkpoint")
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "predictions.parquet", "checkpoints/best.ckpt"])
+def test_a_missing_file_of_a_finished_run_is_named(tmp_path: Path, name: str) -> None:
+    trained(tmp_path, CONFIG)
+    (tmp_path / name).unlink()
+    assert damaged_files(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["predictions.parquet", "metrics.json"])
+def test_what_a_checkpoint_can_make_again_is_made_again(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained(tmp_path, CONFIG)
+    flip(tmp_path / name, 1)
+    assert not is_complete(tmp_path, CONFIG)
+    assert not is_complete(tmp_path, CONFIG)
+    assert caplog.messages == [
+        f"{tmp_path}/{name} is not as it was written: making it anew of the checkpoint"
+    ]
+    with pytest.raises(RunError, match="is not finished"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/best.ckpt"])
+def test_what_none_can_make_again_is_refused_and_left(tmp_path: Path, name: str) -> None:
+    trained(tmp_path, CONFIG)
+    (tmp_path / name).write_text(("bars: abc\n" if name == "config.yaml" else "") + "{")
+    with pytest.raises(RunError, match=f"/{name} is not as it was written"):
+        is_complete(tmp_path, CONFIG)
+    assert (tmp_path / "metrics.json").is_file()
+
+
+def test_yaml_that_would_run_is_not_run(tmp_path: Path) -> None:
+    claim(tmp_path, CONFIG, overwrite=False)
+    leave(tmp_path, "checkpoints/last.ckpt")
+    runs = f"!!python/object/apply:os.mkdir [{tmp_path}/made]"
+    (tmp_path / "config.yaml").write_text(f"bars: {runs}\n")
+    with pytest.raises(RunError, match=r"config.yaml is not as it was written"):
+        begun(tmp_path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_what_killed_writers_left_goes_but_not_that_of_runs_below(tmp_path: Path) -> None:
+    below = tmp_path / "seed=1"
+    leave(tmp_path, "checkpoints/.last.ckpt.7.partial", ".config.yaml.7.partial")
+    with holding(below):
+        leave(below, ".config.yaml.8.partial")
+        with holding(tmp_path):
+            pass
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.partial")] == [
+        "seed=1/.config.yaml.8.partial"
+    ]

@@ -107,6 +107,16 @@ def refusal(path: Path, needed: int, error: OSError) -> DiskError:
     )
 
 
+def check_free(path: Path, needed: int) -> None:
+    """Assert that the disk of `path` has room for as many bytes.
+
+    Raises:
+        DiskError: It has not.
+    """
+    if shutil.disk_usage(nearest(path)).free < needed:
+        raise refusal(path, needed, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+
 def is_full(error: OSError) -> bool:
     """Whether it is a disk, or a user's share of it, that has no room."""
     return error.errno in _NO_ROOM

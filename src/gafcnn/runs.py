@@ -4,14 +4,18 @@ outputs/<study>/<window, or xgboost>[/seed=..][/fold=..]/
     config.yaml            what was asked for, and the fingerprint of the bars it was asked of
     checkpoints/           best.ckpt, last.ckpt; of the baseline, trees.json
     predictions.parquet    validation and test, see gafcnn.forecasts
-    metrics.json           written last: a run that has it is complete
+    metrics.json           written last: a run that has it is complete; it holds the checksums of
+                           config, predictions and model, and one of itself
     csv/, tensorboard/     the loggers'
 outputs/<study>/ledger.jsonl   every training and every look at the test rows, a line each
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,16 +31,30 @@ from filelock import Timeout
 
 from gafcnn.durations import duration
 from gafcnn.errors import ConfigError, RunError
-from gafcnn.files import alone, disk, holder, make_folder, remove_begun, write_text
+from gafcnn.files import (
+    alone,
+    canonical,
+    checksum,
+    disk,
+    holder,
+    make_folder,
+    sealed,
+    unsealed,
+    write_json,
+    write_text,
+)
 from gafcnn.forecasts import read_predictions
 
 if TYPE_CHECKING:
     from gafcnn.learning import Baseline, GafModule
 
+log = logging.getLogger(__name__)
+
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
 CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 TREES = f"{CHECKPOINTS}/trees.json"
+CHECKSUMS = "checksums"
 LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
 EVALUATION = "evaluation"
@@ -85,14 +103,17 @@ def check_unshared(strategy: Any) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: what was asked for, what came out, and the model itself."""
+    """A finished run: what was asked for, what came out, and the model itself.
+
+    Whatever is read of it is as it was when the run was finished, or a RunError names the file.
+    """
 
     folder: Path
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The run's configuration, all interpolations resolved."""
-        return yaml.safe_load((self.folder / CONFIG).read_text(encoding="utf-8"))
+        return _read_config(self._whole(CONFIG))
 
     @property
     def is_baseline(self) -> bool:
@@ -102,12 +123,21 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
-        return json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
+        metrics = unsealed(self.folder / METRICS)
+        if metrics is None or CHECKSUMS not in metrics:
+            raise _damaged(self.folder / METRICS)
+        return metrics
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Predictions of validation and test, see `gafcnn.forecasts.COLUMNS`."""
-        return read_predictions(self.folder / PREDICTIONS)
+        return read_predictions(self._whole(PREDICTIONS))
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that the model is in."""
+        [name] = self.metrics[CHECKSUMS].keys() - {CONFIG, PREDICTIONS}
+        return self._whole(name)
 
     def model(self) -> GafModule | Baseline:
         """The best checkpoint's network, on the CPU, ready to predict; or the baseline's trees."""
@@ -116,11 +146,17 @@ class Run:
             GafModule,
         )  # torch takes seconds to import; tables do not need it
 
+        path = self.checkpoint
         if self.is_baseline:
-            return Baseline.load(self.folder / TREES)
-        path = self.folder / BEST
+            return Baseline.load(path)
         module = GafModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
         return module.eval()
+
+    def _whole(self, name: str) -> Path:
+        path = self.folder / name
+        if not _is_as_written(path, self.metrics[CHECKSUMS].get(name)):
+            raise _damaged(path)
+        return path
 
 
 def load_run(folder: str | Path) -> Run:
@@ -162,7 +198,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
-        if Run(path.parent).is_baseline and not (path.parent / METRICS).is_file():
+        if not (path.parent / METRICS).is_file() and "trees" in _read_config(path)["model"]:
             continue  # trees have no checkpoint to go on from: they are grown again
         found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
@@ -186,7 +222,7 @@ def _studies(outputs: Path) -> Iterator[str]:
 
 @contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder.
+    """Keep other processes out of a run's folder, or out of a study's evaluation.
 
     Raises:
         RunError: Where another process is at work in it.
@@ -200,20 +236,25 @@ def holding(folder: Path) -> Iterator[None]:
         except Timeout:
             raise RunError(
                 f"{holder(lock)} is at work in {folder}",
-                expected="one process a run",
+                expected="one process at a time",
                 instead="wait for it, or give this one a study of its own with study=...",
             ) from None
-        for place in (folder, folder / CHECKPOINTS):
-            remove_begun(place)
+        for left in folder.rglob(".*.partial"):  # by a writer that was killed
+            if _held_with(left, folder):
+                left.unlink(missing_ok=True)
         yield
+
+
+def _held_with(path: Path, folder: Path) -> bool:
+    """Whether a file is the folder's own, and not of a run below it, which has its own lock."""
+    between = path.parents[: path.parents.index(folder)]
+    return not any((place / LOCK).exists() for place in between)
 
 
 def begun(folder: Path) -> dict[str, Any] | None:
     """The configuration of the run that a folder holds, if it has got as far as a checkpoint."""
     got = (folder / LAST).is_file() or (folder / METRICS).is_file()
-    if not (got and (folder / CONFIG).is_file()):
-        return None
-    return yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    return _read_config(folder / CONFIG) if got and (folder / CONFIG).is_file() else None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -232,7 +273,58 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
             expected="the same configuration and bars",
             instead="keep both with study=..., or throw the old one away with overwrite=true",
         )
-    return (folder / METRICS).is_file()
+    return (folder / METRICS).is_file() and _is_whole(Run(folder))
+
+
+def _is_whole(run: Run) -> bool:
+    """Whether a finished run is as it was; False where a checkpoint can make it so again.
+
+    Raises:
+        RunError: Its config or its model is damaged.
+    """
+    damaged = damaged_files(run.folder)
+    if lost := [name for name in damaged if name not in (PREDICTIONS, METRICS)]:
+        raise _damaged(run.folder / lost[0])
+    if damaged:
+        found = _damaged(run.folder / damaged[0]).found
+        log.warning("%s: making it anew of the checkpoint", found)
+        with disk(run.folder / METRICS, 0):  # from here on it counts as not finished
+            (run.folder / METRICS).unlink()
+    return not damaged
+
+
+def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write a run's metrics.json, with the checksums of what is read of it from now on.
+
+    Args:
+        folder: The run's, with its config, its predictions and its model.
+        metrics: What metrics.json is to say.
+    """
+    model = TREES if (folder / TREES).is_file() else BEST
+    write_metrics(folder, metrics, CONFIG, PREDICTIONS, model)
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any], *names: str) -> None:
+    """Write metrics.json, with a checksum of itself and those of other files of the folder."""
+    checksums = {name: checksum(folder / name) for name in names}
+    write_json(folder / METRICS, sealed({**metrics, CHECKSUMS: checksums}))
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """The names of the files that are not as they were when metrics.json was written.
+
+    Args:
+        folder: Of a finished run, or of a study's evaluation.
+    """
+    metrics = unsealed(folder / METRICS)
+    if metrics is None or CHECKSUMS not in metrics:
+        return [METRICS]
+    named = metrics[CHECKSUMS].items()
+    return [name for name, kept in named if not _is_as_written(folder / name, kept)]
+
+
+def _is_as_written(path: Path, kept: int | None) -> bool:
+    return path.is_file() and checksum(path) == kept
 
 
 def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -240,6 +332,25 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     if overwrite:
         _clear(folder)
     write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """What a run's config.yaml says; plain data, no code."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _damaged(path) from error
+    if not isinstance(config, dict):
+        raise _damaged(path)
+    return config
+
+
+def _damaged(path: Path) -> RunError:
+    return RunError(
+        f"{path} is {'not as it was written' if path.is_file() else 'missing'}",
+        expected="the file that the training left",
+        instead="bring it back, or give the command that trained the run overwrite=true",
+    )
 
 
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -273,14 +384,44 @@ def _clear(folder: Path) -> None:
 
 def record(study: Path, event: str, **facts: Any) -> None:
     """Add a line to the study's ledger."""
-    study.mkdir(parents=True, exist_ok=True)
-    line = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
-    with (study / LEDGER).open("a", encoding="utf-8") as ledger:
-        ledger.write(json.dumps(line) + "\n")
+    entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
+    with disk(path, len(line)):
+        make_folder(study)
+        with path.open("ab+", buffering=0) as ledger:
+            if ledger.tell():  # a line that was cut short ends here
+                ledger.seek(-1, os.SEEK_END)
+                line = line if ledger.read(1) == b"\n" else b"\n" + line
+            ledger.write(line)
+            os.fsync(ledger.fileno())
 
 
 def recorded(study: Path, event: str) -> int:
-    """How many lines of this event the study's ledger holds."""
-    lines = (study / LEDGER).read_text(encoding="utf-8").splitlines()
-    # by the beginning of the line: a line cut short by a crash still counts, and breaks nothing
-    return sum(entry.startswith(f'{{"event": "{event}"') for entry in lines)
+    """How many events of a kind the study's ledger holds.
+
+    A training that was killed and given again is one. A line that is damaged, or was cut short,
+    counts as an event of any kind: a look too many is said rather than one too few.
+    """
+    path = study / LEDGER
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    events = set()
+    for number, line in enumerate(line for line in lines if line.strip()):
+        entry = _entry(line)
+        if entry.get("event", event) == event:
+            events.add((entry["run"], entry["config"]) if "config" in entry else number)
+    return len(events)
+
+
+def _entry(line: bytes) -> dict[str, Any]:
+    """What a line of the ledger says; nothing where it cannot be told."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    known = isinstance(entry, dict) and entry.get("event") in (TRAINING, LOOK)
+    return entry if known and ("config" not in entry or "run" in entry) else {}
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """What tells a run from any other, wherever and however it is computed."""
+    return hashlib.sha256(canonical(_flat(config))).hexdigest()

@@ -114,6 +114,25 @@ def test_a_file_without_trees_is_named(tmp_path: Path, content: bytes | None) ->
         Baseline.load(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"}]", b"\xb8]"),  # which is no text, and quoted in the refusal
+        (b"best_iteration", b"best_iteratioo"),
+        (b'"tree_param"', b'"tree_paran"'),
+    ],
+)
+def test_damaged_trees_are_named(tmp_path: Path, old: bytes, new: bytes) -> None:
+    features, samples = world(600)
+    path = tmp_path / "trees.json"
+    Baseline.fit(features, samples, **OPTIONS, rounds=5, nthread=1).save(path)
+    whole = path.read_bytes()
+    assert old in whole
+    path.write_bytes(whole.replace(old, new, 1))
+    with pytest.raises(LearningError, match=r"trees.json cannot be read .*overwrite=true"):
+        Baseline.load(path)
+
+
 def test_features_of_another_making_are_refused(
     grown: tuple[Baseline, pd.DataFrame, LabelledSamples],
 ) -> None:

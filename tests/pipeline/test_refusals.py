@@ -189,6 +189,8 @@ def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
         (["judging.resamples=1"], "judging.resamples=1; expected 0 for no intervals, or 100"),
         (["receipts=maybe"], "receipts=maybe; expected true or false"),
         (["study=nan"], "study=nan; expected letters, digits"),
+        (["trust=mylabels"], "trust=mylabels; expected a list of names of packages, such as"),
+        (["trust=[-x]"], "trust=['-x']; expected a list of names of packages, such as"),
     ],
 )
 def test_evaluation_refuses(refused: Refuse, words: list[str], told: str) -> None:

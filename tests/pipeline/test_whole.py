@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,38 +95,6 @@ def test_the_same_command_gives_the_same_numbers(
     first = load_run(judged_study / "outputs" / "tiny" / "60m").predictions
     second = load_run(tmp_path / "outputs" / "tiny" / "60m").predictions
     pd.testing.assert_frame_equal(first, second)
-
-
-def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(
-    judged_study: Path, tmp_path: Path, root: Path, command: Command, tiny: Words
-) -> None:
-    shutil.copytree(judged_study / "data", tmp_path / "data")
-    words = ["window=30m", *tiny, "trainer.max_epochs=20", "callbacks.early_stopping.patience=20"]
-    killed = subprocess.Popen(
-        [sys.executable, str(root / "train.py"), *words],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    last = tmp_path / "outputs" / "tiny" / "30m" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 120
-    while not last.is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert last.is_file()
-    assert not (last.parents[1] / "metrics.json").is_file()
-
-    resumed = command(tmp_path, "train.py", *words)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "going on with 30m" in resumed.stdout
-    assert "Warning" not in resumed.stderr + resumed.stdout
-    assert "HINT" not in resumed.stderr + resumed.stdout
-    undisturbed = command(tmp_path, "train.py", *words, "study=undisturbed")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    one, other = (load_run(tmp_path / "outputs" / s / "30m") for s in ("tiny", "undisturbed"))
-    pd.testing.assert_frame_equal(one.predictions, other.predictions)
-    assert one.metrics["epochs"] == other.metrics["epochs"] == 20
 
 
 def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(

@@ -3,6 +3,7 @@
 from gafcnn.learning.baseline import Baseline
 from gafcnn.learning.batch_norm import shared_batch_norm
 from gafcnn.learning.callbacks import AveragedWeights, EpochSeed, StopWhereStopped, Throughput
+from gafcnn.learning.checkpoints import WholeCheckpoints, load_plain
 from gafcnn.learning.datamodule import GafDataModule, check_batch_size
 from gafcnn.learning.dataset import EpochBatches, Extra, GafDataset
 from gafcnn.learning.devices import (
@@ -48,6 +49,7 @@ __all__ = [
     "StopWhereStopped",
     "StoredImages",
     "Throughput",
+    "WholeCheckpoints",
     "accelerators",
     "best_precision",
     "build_network",
@@ -57,6 +59,7 @@ __all__ = [
     "class_weights",
     "environment",
     "find_device",
+    "load_plain",
     "load_pretrained",
     "outputs_for",
     "processes_of",

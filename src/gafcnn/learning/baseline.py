@@ -132,19 +132,23 @@ class Baseline:
         """Read what `save` wrote.
 
         Raises:
-            LearningError: The file is missing or holds no trees.
+            LearningError: The file is missing or holds no trees. Of trees that are damaged XGBoost
+                sees most, not all: a run's checksums do.
         """
         booster = xgboost.Booster()
         try:
             # XGBoost would end the process on an empty file; an empty object it refuses
             booster.load_model(bytearray(path.read_bytes() or b"{}"))
-        except (OSError, xgboost.core.XGBoostError) as error:
+            best = booster.best_iteration
+        # a refusal that quotes bytes that are no text is a UnicodeDecodeError; and an
+        # AttributeError is that no best round is named
+        except (OSError, xgboost.core.XGBoostError, UnicodeDecodeError, AttributeError) as error:
             raise LearningError(
                 f"{path} cannot be read ({_reason(error)})",
                 expected="the trees of a finished run of the baseline",
                 instead="train the baseline anew with overwrite=true",
             ) from error
-        return cls(booster, booster.best_iteration)
+        return cls(booster, best)
 
 
 def _table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.error import URLError
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
 
 from gafcnn.errors import LearningError
+from gafcnn.learning.checkpoints import load_plain
 from gafcnn.learning.convolutions import normed
 
 RGB = 3
@@ -177,11 +178,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             expected="a state dict of torchvision's ResNet18",
             instead="correct the path, or set model.weights=imagenet or model.weights=null",
         )
-    try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises as many kinds as there are ways to be damaged
+    state = load_plain(path, "fetch the file again, or set model.weights=imagenet")
+    if not isinstance(state, Mapping):
         raise LearningError(
-            f"model.weights={path} cannot be read ({str(error).splitlines()[0]})",
-            expected="a state dict saved by torch.save, tensors only",
-            instead="fetch the file again, or set model.weights=imagenet",
-        ) from error
+            f"model.weights={path} holds a {type(state).__name__}",
+            expected="a state dict of torchvision's ResNet18",
+            instead="take such a file, or set model.weights=imagenet",
+        )
+    return dict(state)

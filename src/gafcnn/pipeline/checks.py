@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -14,6 +15,7 @@ from gafcnn.errors import ConfigError
 from gafcnn.learning import AUTO, DDP, PRECISIONS, accelerators, check_weights
 from gafcnn.market import per_symbol
 from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
+from gafcnn.pipeline.trust import check_configs
 from gafcnn.samples import DIRECTIONS
 
 
@@ -107,13 +109,15 @@ def _figures(cfg: DictConfig) -> Figures:
 
 
 def check_evaluation(cfg: DictConfig) -> None:
-    """Assert that an evaluation's options are of their kind and in their range.
+    """Assert that an evaluation's options are in order, and its study's configs to be trusted.
 
     Raises:
         ConfigError: For the first option that is not.
+        RunError: The config of a run names what may not be made of it.
     """
     _check_study(cfg)
     _follow(_RULES_OF_EVALUATION, cfg)
+    check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
 
 
 def _follow(rules: tuple[Rule, ...], cfg: DictConfig) -> None:
@@ -173,6 +177,11 @@ def _devices(value: Any) -> bool:
     return value == AUTO or _whole(1)(value)
 
 
+def _packages(value: Any) -> bool:
+    named = isinstance(value, ListConfig) and all(isinstance(one, str) for one in value)
+    return named and all(part.isidentifier() for one in value for part in one.split("."))
+
+
 _MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _NAMED = [name for name in PRECISIONS if isinstance(name, str) and "-" in name]
 _RULES: tuple[Rule, ...] = (
@@ -187,6 +196,7 @@ _RULES_OF_EVALUATION: tuple[Rule, ...] = (
     ),
     ("judging.seed", _whole(0), "a whole number, 0 or more"),
     ("receipts", lambda value: isinstance(value, bool), "true or false"),
+    ("trust", _packages, "a list of names of packages, such as [mylabels]"),
 )
 _RULES_OF_TREES: tuple[Rule, ...] = (
     ("model.rounds", _whole(1), "a whole number, 1 or more"),

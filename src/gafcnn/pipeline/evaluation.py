@@ -42,7 +42,7 @@ from gafcnn.pipeline.studies import (
 )
 from gafcnn.progress import counting
 from gafcnn.report import pooled_table, table, write_pooled, write_report
-from gafcnn.runs import EVALUATION, LOOK, Run, record, recorded
+from gafcnn.runs import EVALUATION, LOOK, Run, holding, record, recorded
 from gafcnn.samples import DIRECTIONS
 from gafcnn.trading import Rules
 
@@ -63,19 +63,22 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         What metrics.json holds.
 
     Raises:
-        RunError: Where a window has no finished run, or the runs are of different bars.
+        RunError: Where a window has no finished run, the runs are of different bars, or another
+            process evaluates the study.
         PredictionsError: Where the models are not about the same samples.
     """
     check_evaluation(cfg)
     rules, methods = made(cfg.trading), names(cfg, "ensemble.methods")
     wanted = None if cfg.windows is None else names(cfg, "windows")
     study = Path(cfg.paths.outputs, cfg.study)
-    runs = with_baseline(cfg, study, chosen(study, wanted))
-    markets = markets_of(runs)
-    if classes_asked(runs) != DIRECTIONS:
-        [market] = markets  # with several, no such label is trained
-        return recognise(cfg, study, runs, market)
-    return _trade(cfg, study, runs, markets, rules, methods)
+    found = chosen(study, wanted)
+    with holding(study / EVALUATION):
+        runs = with_baseline(cfg, study, found)
+        markets = markets_of(runs)
+        if classes_asked(runs) != DIRECTIONS:
+            [market] = markets  # with several, no such label is trained
+            return recognise(cfg, study, runs, market)
+        return _trade(cfg, study, runs, markets, rules, methods)
 
 
 def _trade(

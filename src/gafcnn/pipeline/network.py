@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import LearningError
+from gafcnn.files import check_free, is_full, refusal
 from gafcnn.learning import (
     AUTO,
     DDP,
@@ -34,6 +34,7 @@ from gafcnn.learning import (
     check_batch_size,
     check_precision,
     find_device,
+    load_plain,
     processes_of,
 )
 from gafcnn.market import Market
@@ -52,6 +53,7 @@ from gafcnn.pipeline.assembly import (
 from gafcnn.runs import BEST, LAST, begun, check_unshared
 from gafcnn.samples import Drawn, LabelledSamples, WindowReader
 
+_ANEW = "train the run anew with overwrite=true"
 _CHUNK = 4096  # drawn samples that are read at a time
 
 log = logging.getLogger(__name__)
@@ -105,6 +107,9 @@ class NetworkLearner:
 
     def learn(self) -> NDArray[np.float64]:
         """Train, or go on with it; then predict all samples of validation, then of test."""
+        if not (self._folder / LAST).is_file():
+            # for the best and the last, and one of them beside its place
+            check_free(self._folder, 3 * _checkpoint_bytes(self._module))
         self._processes.summon(needed=True)
         with _known_warnings():
             self._fit()
@@ -120,7 +125,7 @@ class NetworkLearner:
     def facts(self) -> dict[str, Any]:
         """What metrics.json says of the training."""
         # from the checkpoints: a trainer that had only the predictions left counts no epochs
-        best, end = (torch.load(self._folder / name, weights_only=True) for name in (BEST, LAST))
+        best, end = (load_plain(self._folder / name, _ANEW) for name in (BEST, LAST))
         return {
             "epochs": end["epoch"] + 1,
             "best_epoch": best["epoch"] + 1,
@@ -137,7 +142,7 @@ class NetworkLearner:
         if how := self._cfg.trainer[COMPILE]:
             # in place: the names in a checkpoint stay those of the plain network
             self._module.network.compile(mode=None if how is True else how)
-        _fit(self._trainer, self._module, self._data, self._folder / LAST)
+        _fit(self._trainer, self._module, self._data, self._folder)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # the first goes on alone
 
@@ -197,29 +202,53 @@ def _extra(cfg: DictConfig, market: Market, drawn: Sequence[Drawn], source: Imag
     return Extra(kept, np.concatenate([part.label for part in drawn]))
 
 
-def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, last: Path) -> None:
-    """Train from the start, or from the last checkpoint where there is one."""
-    ckpt_path = str(last) if last.is_file() else None
+def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, folder: Path) -> None:
+    """Train from the start, or from the last whole checkpoint where there is one."""
+    start = _whole(folder)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
     except SystemExit as end:
         if not isinstance(end.__context__, KeyboardInterrupt):
             raise  # of a queue, say, that stops a job in order to start it again
         raise KeyboardInterrupt from None  # which is what Lightning makes this of
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except OSError as error:  # of a logger: checkpoints say it themselves
+        if not is_full(error):
+            raise
+        raise refusal(Path(error.filename or folder), _checkpoint_bytes(module), error) from error
+    except RuntimeError as error:
         if trainer.world_size > 1 and _is_of_another(error):
             raise LearningError(
                 "another process that shares the training has ended",
                 expected="all of them until the last step",
                 instead="give the same command again, which goes on from the last epoch",
             ) from error
-        if ckpt_path is None or trainer.global_step:
+        if start is None or trainer.global_step:
             raise
         raise LearningError(
-            f"{last} cannot be read ({str(error).splitlines()[0]})",
-            expected="the checkpoint that the last epoch left",
-            instead="train the run anew with overwrite=true",
+            f"{start} is of another network ({str(error).splitlines()[0]})",
+            expected="the checkpoint that an epoch of this run left",
+            instead=_ANEW,
         ) from error
+
+
+def _whole(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run; None where it begins."""
+    # the best one holds as much as the last one, of its own epoch
+    for path in (folder / LAST, folder / BEST):
+        if path.is_file():
+            try:
+                load_plain(path, _ANEW)
+            except LearningError as damage:
+                log.warning("%s: going on from an earlier state", damage.found)
+            else:
+                return path
+    return None
+
+
+def _checkpoint_bytes(module: GafModule) -> int:
+    """About how many bytes a checkpoint takes: the network, and AdamW's two moments."""
+    trained = sum(p.nbytes for p in module.parameters() if p.requires_grad)
+    return 2 * trained + sum(value.nbytes for value in module.state_dict().values())
 
 
 def _is_of_another(error: Exception) -> bool:
@@ -237,7 +266,7 @@ def _predict(
             expected="a finite validation figure after at least one epoch",
             instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
         )
-    module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
+    module.load_state_dict(load_plain(best, _ANEW)["state_dict"])
     parts = trainer.predict(module, datamodule=data)
     return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
 

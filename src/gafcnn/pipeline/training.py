@@ -16,7 +16,6 @@ from hydra.core.hydra_config import HydraConfig
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.files import write_json
 from gafcnn.forecasts import probability_column, score_classes, score_rows, write_predictions
 from gafcnn.learning import Processes
 from gafcnn.market import Market, per_symbol
@@ -34,10 +33,11 @@ from gafcnn.pipeline.network import NetworkLearner, processes_for, settled
 from gafcnn.pipeline.trees import TreesLearner, features_named
 from gafcnn.runs import (
     LAST,
-    METRICS,
     PREDICTIONS,
     TRAINING,
     claim,
+    digest,
+    finish,
     holding,
     is_complete,
     load_run,
@@ -118,12 +118,15 @@ def train(cfg: DictConfig, folder: Path | None = None) -> float:
     )
     markets = load_markets(cfg)
     config = _config(cfg) | {"bars": fingerprints(markets)}
-    with holding(folder):
-        if not cfg.overwrite and is_complete(folder, config):
-            log.info("%s is complete: nothing to do", folder)
-            processes.summon(needed=False)
-        else:
-            _train(cfg, folder, config, markets, learner)
+    done = not cfg.overwrite and is_complete(folder, config)
+    if not done:  # a folder that may only be read has no place for a lock
+        with holding(folder):
+            done = not cfg.overwrite and is_complete(folder, config)
+            if not done:
+                _train(cfg, folder, config, markets, learner)
+    if done:
+        log.info("%s is complete: nothing to do", folder)
+        processes.summon(needed=False)
     value = load_run(folder).metrics["val"]["labelled"][objective_of(cfg)]
     return math.nan if value is None else value
 
@@ -164,7 +167,8 @@ def _train(
     )
     more = class_counts(drawn, len(samples.classes))
     _tell_of_classes(samples, more)
-    record(Path(cfg.paths.outputs, cfg.study), TRAINING, run=str(folder), resumed=resumed)
+    study = Path(cfg.paths.outputs, cfg.study)
+    record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
     predictions = _predictions(cfg, samples, learner.learn())
     write_predictions(folder / PREDICTIONS, predictions)
     val, facts = _scored(predictions, samples.classes), learner.facts()
@@ -172,7 +176,7 @@ def _train(
     if drawn:
         counts["train"]["drawn"] = dict(zip(samples.classes, more.tolist(), strict=True))
     metrics = {"val": val, **facts, "samples": counts, **_by_symbol(predictions, samples)}
-    write_json(folder / METRICS, metrics)
+    finish(folder, metrics)
     _tell(folder, val["labelled"], facts)
 
 

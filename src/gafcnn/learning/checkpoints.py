@@ -1,0 +1,61 @@
+"""Checkpoints on disk: written whole, read where they are whole, and never run."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from gafcnn.errors import LearningError
+from gafcnn.files import write_bytes
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """How Lightning writes and reads checkpoints: the old one stands until the new one is on disk.
+
+    Lightning's own are renamed before they are synced: after a power cut the new name may hold
+    nothing, and the old file is gone.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint, see `gafcnn.files.write_bytes`."""
+        file = io.BytesIO()
+        torch.save(checkpoint, file)
+        write_bytes(Path(path), file.getbuffer())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: Any = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU, see `load_plain`; whoever uses it moves what it needs."""
+        return load_plain(Path(path), "train the run anew with overwrite=true")
+
+
+def load_plain(path: Path, instead: str) -> Any:
+    """What `torch.save` wrote, onto the CPU: tensors and plain data, of which nothing is run.
+
+    Args:
+        path: The file.
+        instead: What the error says to do.
+
+    Raises:
+        LearningError: The file is not whole, or it holds more than that.
+    """
+    try:
+        if zipfile.is_zipfile(path):  # torch does not look at the checksums that it wrote
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"its part {damaged} is damaged")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises as many kinds as there are ways to be damaged
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise LearningError(
+            f"{path} cannot be read ({why.rstrip('. ')})",
+            expected="tensors and plain data, as torch.save wrote them",
+            instead=instead,
+        ) from error

@@ -1,0 +1,156 @@
+"""What the config of a run may say, before anything that it names is made.
+
+A run's folder may come from elsewhere. Its config.yaml is data, and data runs no code: what it
+names by `_target_` is of the room that it belongs to, or of a package that the user trusts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from inspect import isclass, isfunction
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gafcnn.errors import RunError
+from gafcnn.runs import CONFIG
+
+TARGET = "_target_"
+
+_ROOMS: Mapping[str, tuple[str, ...]] = {
+    "market": ("gafcnn.market",),
+    "label": ("gafcnn.samples",),
+    "split": ("gafcnn.samples",),
+    "augmentation": ("gafcnn.samples",),
+    "callbacks": ("gafcnn.learning", "lightning.pytorch.callbacks"),
+    "logger": ("lightning.pytorch.loggers",),
+    "trainer": ("lightning.Trainer", "lightning.pytorch.trainer"),
+}
+"""Where what a section of a config names may come from."""
+
+_SECTIONS = ("market", "window", "label", "split", "model")  # which every run's config has
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML of plain values, none of them an alias of another.
+
+    A few lines of aliases of aliases stand for more values than there is memory; and no run writes
+    one.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
+
+
+def check_configs(study: Path, trust: Sequence[str]) -> None:
+    """Assert that the config of each run of a study names nothing but what may be made of it.
+
+    Args:
+        study: The study's folder; where there is none, nothing is checked.
+        trust: Packages of the user's own that a run's config may name, too.
+
+    Raises:
+        RunError: A config cannot be read, is no run's, or names what is of no such place.
+    """
+    for path in sorted(study.rglob(CONFIG)):
+        check_config(path, read_config(path), trust)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The config that a run left, its values as they stand there.
+
+    Raises:
+        RunError: It cannot be read, or is no run's.
+    """
+    try:
+        # the loader is a SafeLoader: it makes plain values and no objects
+        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        told = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise _no_config(path, f"cannot be read ({told or type(error).__name__})") from error
+    for section in _SECTIONS:
+        if not isinstance(config, dict) or not isinstance(config.get(section), dict):
+            raise _no_config(path, f"has no section {section}")
+    return config
+
+
+def check_config(path: Path, config: Mapping[str, Any], trust: Sequence[str]) -> None:
+    """Assert that a run's config names nothing but what may be made of it, see `check_configs`."""
+    for section, node in config.items():
+        for key, value in _leaves(node, str(section)):
+            if "${" in str(value):
+                raise _strange(path, f"{key}: {value}", "values, with nothing left to look up")
+        for key, node_with_target in _targets(node, str(section)):
+            _check_target(path, key, node_with_target, _ROOMS.get(str(section), ()), trust)
+
+
+def _check_target(
+    path: Path, key: str, node: Mapping[str, Any], rooms: tuple[str, ...], trust: Sequence[str]
+) -> None:
+    target = node[TARGET]
+    if isinstance(target, str) and _is_of(target, trust):
+        return
+    if not isinstance(target, str) or not _is_defined_in(target, rooms):
+        package = str(target).partition(".")[0]
+        own = package.isidentifier() and package != "gafcnn"
+        raise RunError(
+            f"{path} names {target} as {key}.{TARGET}, which would be run",
+            expected=f"a class of {' or '.join(rooms)}" if rooms else f"no {TARGET} there",
+            instead=f"if that code is your own, add trust=[{package}]" if own else _LEAVE,
+        )
+    if more := [name for name in node if re.fullmatch("_.+_", str(name)) and name != TARGET]:
+        raise _strange(path, f"{key}.{more[0]}", f"{TARGET} and the options that it takes")
+
+
+def _is_of(name: str, places: Sequence[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def _is_defined_in(target: str, rooms: tuple[str, ...]) -> bool:
+    """Whether a name is that of a class or a function that a room defines, not only imports."""
+    module, _, name = target.rpartition(".")
+    if not _is_of(target, rooms):
+        return False
+    try:
+        found = getattr(import_module(module), name, None)
+    except ImportError:
+        return False
+    return (isclass(found) or isfunction(found)) and _is_of(found.__module__, rooms)
+
+
+def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The values of a node, and the names in it, each with its key."""
+    if not isinstance(node, Mapping | list):
+        yield key, node
+        return
+    for name, child in node.items() if isinstance(node, Mapping) else enumerate(node):
+        yield key, name
+        yield from _leaves(child, f"{key}.{name}")
+
+
+def _targets(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The nodes with a `_target_`, however deep, each with its key."""
+    if isinstance(node, Mapping):
+        if TARGET in node:
+            yield key, node
+        for name, child in node.items():
+            yield from _targets(child, f"{key}.{name}")
+    elif isinstance(node, list):
+        for number, child in enumerate(node):
+            yield from _targets(child, f"{key}.{number}")
+
+
+_LEAVE = "train the run anew with overwrite=true, or move its folder out of the study"
+
+
+def _no_config(path: Path, how: str) -> RunError:
+    return RunError(f"{path} {how}", expected="the config that train.py wrote", instead=_LEAVE)
+
+
+def _strange(path: Path, found: str, expected: str) -> RunError:
+    return RunError(f"{path} holds {found}", expected=expected, instead=_LEAVE)
