@@ -113,7 +113,7 @@ def reserve(plan: Plan[Any]) -> None:
         with path.open("wb") as file:
             _extend(file, length)
     except OSError:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
     sync(path.parent)  # or a record of its chunks could be on disk, and the file not
 
