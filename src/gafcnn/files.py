@@ -198,7 +198,8 @@ def _held(lock: FileLock, path: Path) -> Iterator[None]:
             _note(path).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
     finally:
-        _note(path).unlink(missing_ok=True)
+        with suppress(OSError):  # as above
+            _note(path).unlink(missing_ok=True)
         lock.release()
 
 
@@ -239,6 +240,6 @@ def read_object(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds, an empty one where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
