@@ -563,7 +563,7 @@ def test_a_killed_download_goes_on_where_it_was(
 
 
 FORKING = """
-import os, sys
+import os, signal, sys
 import ccxt
 from gafcnn.market import from_exchange
 url, end = sys.argv[1:]
@@ -577,7 +577,9 @@ for line in sys.stdin:
             os._exit(0)
         finally:
             os._exit(1)
-    print(child, flush=True)
+    print("begun", flush=True)
+    sys.stdin.readline()
+    os.kill(child, signal.SIGKILL)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
@@ -598,10 +600,10 @@ def test_downloads_killed_at_any_moment_lose_no_day_and_no_bar(
         while kills < 25 or attempt < 2:
             begun = WholeDays(local_exchange, folder)
             print(folder, file=forker.stdin, flush=True)
-            child = int(forker.stdout.readline())
+            assert forker.stdout.readline() == "begun\n"
             begun.wait_for_a_request(seconds=delays.uniform(0, 5))
             time.sleep(delays.uniform(0, 0.3))
-            os.kill(child, signal.SIGKILL)
+            print("kill", file=forker.stdin, flush=True)
             outcome = int(forker.stdout.readline())
             begun.check_not_asked_again()
             if outcome == -signal.SIGKILL:
