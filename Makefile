@@ -12,6 +12,7 @@ help:
 	@echo "make verify     read all bars, images and runs on disk once: are they as they were written?"
 	@echo "make test       format, lint, types, import rules, tests"
 	@echo "make test-slow  the long tests too"
+	@echo "make coverage   which lines and branches the tests reach; at least 95 % of them"
 	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
 	@echo "make format     put the code in order"
 	@echo "make lock       resolve requirements.lock anew"
@@ -45,6 +46,13 @@ test: lint
 
 test-slow: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# under the cover, lines that compiled code or a killed process runs are not seen
+coverage: setup
+	rm -rf build/coverage && mkdir -p build/coverage
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not slow" -n 2
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 bench: setup
 	$(BIN)/python benchmarks/encoding.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -24,6 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gafcnn.errors import ConfigError, GafcnnError
 from gafcnn.runs import check_unshared, run_name
+
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Task = Callable[[DictConfig], Any]
 
@@ -86,6 +89,11 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
     """What gafcnn, Hydra or OmegaConf refuses: found, expected, what to type instead."""
     if isinstance(error, GafcnnError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in _CLOSED:
+        return (
+            f"{error.filename} is closed to this user ({error.strerror}); expected a place to "
+            "read and write; allow it, or set paths.data and paths.outputs to such a place."
+        )
     if not isinstance(error, HydraException | OmegaConfBaseException):
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         return f"{found}; expected to go on; HYDRA_FULL_ERROR=1 in front shows where it was."
