@@ -1,6 +1,7 @@
 """Study after study in one process: `python soak.py CONF N`, in an empty folder.
 
-After each prints, behind the word held, the process's memory in KiB (what it holds alone), its open files and its threads.
+After each prints, behind the word held, the memory in KiB that the process holds alone, its open
+files and its threads.
 """
 
 from __future__ import annotations
