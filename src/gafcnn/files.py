@@ -107,14 +107,10 @@ def refusal(path: Path, needed: int, error: OSError) -> DiskError:
     )
 
 
-def check_free(path: Path, needed: int) -> None:
-    """Assert that the disk of `path` has room for as many bytes.
-
-    Raises:
-        DiskError: It has not.
-    """
+def assert_free(path: Path, needed: int) -> None:
+    """Refuse as a full disk would, before any work, where it has not so many bytes free."""
     if shutil.disk_usage(nearest(path)).free < needed:
-        raise refusal(path, needed, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def is_full(error: OSError) -> bool:

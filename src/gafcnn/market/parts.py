@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from gafcnn.errors import BarsError
 from gafcnn.files import write_bytes
 from gafcnn.market.bars import COLUMNS, fingerprint
-from gafcnn.market.tables import read_parquet
+from gafcnn.market.parquet import read_parquet
 
 DAY = timedelta(days=1)
 

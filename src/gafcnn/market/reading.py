@@ -24,7 +24,9 @@ from gafcnn.errors import BarsError
 from gafcnn.files import write_bytes
 from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, by_close_time, check_bars
 from gafcnn.market.columns import to_numbers, to_times
-from gafcnn.market.tables import MOST_GROWTH, grown, read_feather, read_parquet, unreadable
+from gafcnn.market.feather import read_feather
+from gafcnn.market.parquet import read_parquet
+from gafcnn.market.tables import MOST_GROWTH, grown, unreadable
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
 _TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
