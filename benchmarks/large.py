@@ -53,6 +53,8 @@ def main() -> None:
         f"market.days={days}",
         "images=on_the_fly",
         "images.size=16",
+    ]
+    network = [
         "model=small_cnn",
         "model.network.width=4",
         "model.batch_size=1024",
@@ -63,7 +65,7 @@ def main() -> None:
         folder = Path(name)
         rows = {
             "prepare.py": measured(folder, "prepare.py", *study),
-            "train.py, small_cnn": measured(folder, "train.py", *study),
+            "train.py, small_cnn": measured(folder, "train.py", *study, *network),
             "train.py, xgboost": measured(folder, "train.py", *study, "model=xgboost"),
             "evaluate.py": measured(folder, "evaluate.py", "study=large", "judging.resamples=200"),
         }
