@@ -13,10 +13,20 @@ from scipy.special import expit, logit
 from gafcnn.forecasts import ensemble, two_stage
 from gafcnn.judging import Ground, Study, judge, regimes
 from gafcnn.market import simulate
-from gafcnn.samples import NULL, Chronological, Direction, LabelledSamples, Splitter, WalkForward
+from gafcnn.samples import (
+    NULL,
+    Chronological,
+    Direction,
+    Label,
+    LabelledSamples,
+    Splitter,
+    TripleBarrier,
+    WalkForward,
+)
 from gafcnn.trading import Rules
 
 HORIZON, LOOKBACK = pd.Timedelta("15min"), pd.Timedelta("60min")
+DIRECTION = Direction(HORIZON)
 N_BARS = 3000
 TRAINED = slice(60, 1000)  # bars that are before every validation
 WINDOWS = ["15m", "30m", "60m"]
@@ -35,14 +45,18 @@ def forecasts(oracle: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def predicted(
-    bars: pd.DataFrame, oracle: pd.Series, splitter: Splitter, fold: int | None = None
+    bars: pd.DataFrame,
+    oracle: pd.Series,
+    splitter: Splitter,
+    fold: int | None = None,
+    label: Label = DIRECTION,
 ) -> pd.DataFrame:
     """Validation and test rows of one split, windows and baseline side by side."""
-    samples = LabelledSamples.make(bars, LOOKBACK, Direction(HORIZON), splitter)
+    samples = LabelledSamples.make(bars, LOOKBACK, label, splitter)
     at = np.concatenate([samples.part("val"), samples.part("test")])
     time = pd.DatetimeIndex(samples.times[at]).tz_localize("UTC")
     p = oracle.loc[time].to_numpy()
-    label = samples.label[at]
+    number = samples.label[at]
     return pd.DataFrame(
         {
             "symbol": "SIM",
@@ -51,7 +65,7 @@ def predicted(
             "split": np.repeat(
                 ["val", "test"], [len(samples.part("val")), len(samples.part("test"))]
             ),
-            "label": pd.array(np.where(label == NULL, np.nan, label), dtype="Int8"),
+            "label": pd.array(np.where(number == NULL, np.nan, number), dtype="Int8"),
             "forward_return": samples.outcomes.forward_return[at],
             "known_at": pd.DatetimeIndex(samples.outcomes.known_at[at]).tz_localize("UTC"),
             **forecasts(p, seed=0 if fold is None else fold),
@@ -88,6 +102,13 @@ def walked(simulated: tuple[pd.DataFrame, pd.Series]) -> pd.DataFrame:
         for fold in (0, 1)
     ]
     return combined(pd.concat(folds, ignore_index=True))
+
+
+@pytest.fixture(scope="session")
+def barriers(simulated: tuple[pd.DataFrame, pd.Series]) -> pd.DataFrame:
+    """Labels that are known as soon as a barrier is touched, which may be at once."""
+    label = TripleBarrier(HORIZON, width=0.3)
+    return combined(predicted(*simulated, Chronological(0.3, 0.3, embargo="0min"), label=label))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -129,23 +130,60 @@ def after_validation(joined: pd.DataFrame) -> pd.Timestamp:
     return joined.loc[joined["split"] == "val", "known_at"].max()
 
 
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
+RULES = st.builds(
+    Rules,
+    cost_bps=st.sampled_from([0.0, 5.0]),
+    coverages=st.sampled_from([(1.0, 0.5, 0.2), (0.5, 0.1)]),
+    least_trades=st.sampled_from([1, 20]),
+    take_profit_bps=st.sampled_from([None, 20.0]),
+    stop_loss_bps=st.sampled_from([None, 10.0]),
+    overlapping=st.booleans(),
+    sides=st.sampled_from(["both", "long", "short"]),
+)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), rules=RULES, model=st.sampled_from(["30m", "two_stage"]))
 def test_thresholds_are_chosen_on_validation_alone(
-    ground_of: Make, bars: pd.DataFrame, joined: pd.DataFrame, seed: int
+    ground_of: Make, bars: pd.DataFrame, walked: pd.DataFrame, seed: int, rules: Rules, model: str
 ) -> None:
     """Other forecasts, labels and returns of test rows, and other bars after validation."""
     rng = np.random.default_rng(seed)
-    changed, test = joined.copy(), (joined["split"] == "test").to_numpy()
-    changed.loc[test, "30m"] = rng.random(test.sum())
+    changed, test = walked.copy(), (walked["split"] == "test").to_numpy()
+    changed.loc[test, model] = rng.random(test.sum())
     changed.loc[test, "label"] = rng.integers(0, 2, test.sum())
     changed.loc[test, "forward_return"] = rng.normal(0, 1, test.sum())
+    before = choices(ground_of(walked, rules), model)
+    for fold, of_fold in walked.groupby("fold"):
+        beyond = bars.index > after_validation(of_fold)
+        assert beyond.any()
+        later = with_other_prices(bars, beyond, rng)
+        assert choices(ground_of(changed, rules, later), model)[fold] == before[fold]
+
+
+def with_other_prices(bars: pd.DataFrame, rows: np.ndarray, rng: np.random.Generator) -> Any:
     later = bars.copy()
     prices = ["open", "high", "low", "close"]
-    beyond = bars.index > after_validation(joined)
-    assert beyond.any()
-    later.loc[beyond, prices] *= np.exp(rng.normal(0, 0.1, (beyond.sum(), 1)))
-    assert choices(ground_of(changed, bars=later)) == choices(ground_of(joined))
+    later.loc[rows, prices] *= np.exp(rng.normal(0, 0.1, (rows.sum(), 1)))
+    return later
+
+
+def test_no_trade_of_validation_reaches_into_the_test_however_soon_its_label_is_known(
+    ground_of: Make, bars: pd.DataFrame, barriers: pd.DataFrame
+) -> None:
+    begins = barriers.loc[barriers["split"] == "test", "time"].min()
+    val = barriers[barriers["split"] == "val"]
+    assert (val["known_at"] < begins).all()
+    assert (val["time"] + pd.Timedelta("15min") >= begins).any()
+    rules = Rules(cost_bps=1.0, coverages=(1.0, 0.9, 0.8, 0.7), overlapping=True)
+    before = choices(ground_of(barriers, rules))
+    for seed in range(5):
+        later = with_other_prices(bars, bars.index >= begins, np.random.default_rng(seed))
+        assert choices(ground_of(barriers, rules, later)) == before
+
+
+def test_all_validation_whose_labels_take_the_horizon_is_chosen_on(ground: Ground) -> None:
+    pd.testing.assert_frame_equal(ground.settled(None), ground.val)
 
 
 def test_thresholds_are_chosen_on_validation_of_the_same_fold(

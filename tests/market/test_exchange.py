@@ -28,6 +28,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
+from gafcnn.files import unsealed
 from gafcnn.market import COLUMNS, Market, from_exchange, gaps
 
 MINUTE = 60_000  # ms
@@ -365,8 +366,7 @@ def test_the_same_command_gives_the_same_bars_though_time_goes_on(
     again = download(local_exchange, tmp_path, end=None)
     pd.testing.assert_frame_equal(again.bars, first.bars)
     assert len(local_exchange.requests) == asked
-    record = json.loads((tmp_path / "BNBUSDT_15min" / "download.json").read_text())
-    assert record == {
+    assert unsealed(tmp_path / "BNBUSDT_15min" / "download.json") == {
         "exchange": "binance",
         "pair": "BNB/USDT",
         "interval": "15min",
@@ -426,14 +426,86 @@ def test_a_part_that_is_removed_is_fetched_again_it_alone(
 ) -> None:
     first = download(local_exchange, tmp_path)
     part = tmp_path / "BNBUSDT_15min" / "2025-05-08.parquet"
-    part.write_bytes(part.read_bytes()[:-100])
-    with pytest.raises(BarsError, match=r"2025-05-08.parquet .*; remove it"):
-        download(local_exchange, tmp_path)
     part.unlink()
     local_exchange.requests.clear()
     pd.testing.assert_frame_equal(download(local_exchange, tmp_path).bars, first.bars)
     (request,) = local_exchange.requests
     assert (request.start, request.end) == (may("08"), may("09"))
+
+
+def _spoil(part: Path) -> None:
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 1
+    part.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("2025-05-08.parquet", may("09")), ("2025-05-10.until-060000.parquet", UNTIL)],
+)
+def test_a_part_that_is_damaged_is_told_and_fetched_again_it_alone(
+    name: str,
+    end: pd.Timestamp,
+    local_exchange: LocalExchange,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = download(local_exchange, tmp_path)
+    part = tmp_path / "BNBUSDT_15min" / name
+    _spoil(part)
+    local_exchange.requests.clear()
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path).bars, first.bars)
+    assert caplog.messages == [f"{part} is damaged and is fetched again"]
+    (request,) = local_exchange.requests
+    assert (request.start, request.end) == (end.floor("D") - DAY * (end != UNTIL), end)
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path).bars, first.bars)
+    assert len(local_exchange.requests) == 1
+
+
+def test_damage_without_a_network_is_told_in_a_sentence_and_mended_later(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    first = download(local_exchange, tmp_path)
+    part = tmp_path / "BNBUSDT_15min" / "2025-05-08.parquet"
+    _spoil(part)
+    damaged = part.read_bytes()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(DownloadError) as caught:
+            download(local_exchange, tmp_path, url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+    told = str(caught.value)
+    assert told.startswith(f"{part} is damaged, and binance cannot be asked for BNB/USDT (Net")
+    assert told.endswith(
+        "run the command again with the network, or put an undamaged copy in its place."
+    )
+    assert "\n" not in told
+    assert part.read_bytes() == damaged
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path).bars, first.bars)
+
+
+def test_what_is_whole_is_read_without_a_lock(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    first = download(local_exchange, tmp_path)
+    place = tmp_path / "BNBUSDT_15min"
+    (place / ".lock").unlink()
+    before = sorted(place.iterdir())
+    for end in (END, None):
+        again = download(local_exchange, tmp_path, url="http://127.0.0.1:9", end=end)
+        pd.testing.assert_frame_equal(again.bars, first.bars)
+    assert sorted(place.iterdir()) == before
+
+
+def test_no_byte_of_the_record_changes_unnoticed(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    download(local_exchange, tmp_path)
+    record = tmp_path / "BNBUSDT_15min" / "download.json"
+    whole = record.read_bytes()
+    said = unsealed(record)
+    for place in range(len(whole)):
+        record.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert unsealed(record) in (None, said)
 
 
 def test_two_at_once_ask_once(local_exchange: LocalExchange, tmp_path: Path) -> None:
@@ -673,7 +745,8 @@ def test_a_damaged_record_is_told_and_may_be_removed(
     first = download(local_exchange, tmp_path)
     asked = len(local_exchange.requests)
     record = tmp_path / "BNBUSDT_15min" / "download.json"
-    for damaged in ("", "{", "[]", "{}", '{"exchange": 1, "pair": 2, "end": 3}'):
+    whole = record.read_text()
+    for damaged in ("", "{", "[]", "{}", whole.replace("06:00:00", "05:00:00"), whole[:-3]):
         record.write_text(damaged)
         with pytest.raises(BarsError, match="download.json cannot be read; .* remove it"):
             download(local_exchange, tmp_path)

@@ -659,6 +659,17 @@ def test_a_time_that_no_calendar_has_is_named(tmp_path: Path, seconds: int) -> N
     assert _refusal(tmp_path / "bars.feather").startswith(why)
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_bar_that_closes_after_every_calendar_is_named(tmp_path: Path, ending: str) -> None:
+    # both open in time, a lifetime apart: so the second would close a lifetime after it opened
+    frame = _opened()[:2].assign(date=[START, 3_492_633_720_000])
+    content = frame if ending == ".parquet" else frame.to_csv(index=False)
+    place = "row 1" if ending == ".parquet" else "line 3"
+    assert _refusal(_put(tmp_path / f"bars{ending}", content)).startswith(
+        f", {place}: the time is 2136-"
+    )
+
+
 @pytest.mark.parametrize("asked", ["30s", "2min", "1h"])
 def test_an_interval_that_the_file_contradicts_is_refused(tmp_path: Path, asked: str) -> None:
     path = _put(tmp_path / "bars.csv", _text())

@@ -61,7 +61,9 @@ def random_bars() -> Callable[..., pd.DataFrame]:
     return _random_bars
 
 
-def _tick_bars(n: int, *, missing: Iterable[int] = (), seed: int = 0) -> pd.DataFrame:
+def _tick_bars(
+    n: int, *, interval: str = "1min", missing: Iterable[int] = (), seed: int = 0
+) -> pd.DataFrame:
     """A random walk on a grid of ticks, on which every candlestick pattern is found.
 
     A bar opens at the close before, or a few ticks from it; wicks are often none.
@@ -72,6 +74,7 @@ def _tick_bars(n: int, *, missing: Iterable[int] = (), seed: int = 0) -> pd.Data
     wicks = rng.geometric(0.35, (2, n)) - 1
     return _make_bars(
         close / 10,
+        interval=interval,
         missing=missing,
         open=begin / 10,
         high=(np.maximum(begin, close) + wicks[0]) / 10,

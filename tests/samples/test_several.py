@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gafcnn.errors import LeakError, SamplesError
 from gafcnn.market import read_bars
 from gafcnn.samples import (
-    NULL,
     PARTS,
     Candlestick,
     Chronological,
@@ -138,102 +132,7 @@ def test_a_symbol_is_labelled_as_it_would_be_alone(tick_bars: Bars, label: Label
             np.testing.assert_array_equal(mine.part(part), alone.part(part))
 
 
-# --- no leak, whatever the options ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Options:
-    """Several symbols, each with its own begin, end, outages and moves."""
-
-    bars: tuple[tuple[int, int, tuple[int, ...], int], ...]  # first minute, bars, missing, seed
-    label: Label
-    splitter: Chronological | WalkForward
-
-    def make(self, random_bars: Bars) -> dict[str, pd.DataFrame]:
-        return {
-            f"S{number}": _later(random_bars(n, missing=missing, seed=seed), first)
-            for number, (first, n, missing, seed) in enumerate(self.bars)
-        }
-
-
-@st.composite
-def options(draw: st.DrawFn) -> Options:
-    outage = st.integers(0, 550).flatmap(
-        lambda at: st.sampled_from([1, 5, 30]).map(lambda n: range(at, at + n))
-    )
-    symbol = st.tuples(
-        st.integers(0, 150),
-        st.integers(600, 800),
-        st.lists(outage, max_size=2).map(
-            lambda found: tuple({row for one in found for row in one})
-        ),
-        st.integers(0, 100),
-    )
-    horizon = timedelta(minutes=draw(st.integers(1, 15)))
-    labels = (
-        Direction(horizon, draw(st.sampled_from([0.0, 0.2]))),
-        TripleBarrier(horizon, draw(st.sampled_from([0.3, 1.0])), "8min"),
-    )
-    embargo = timedelta(minutes=draw(st.sampled_from([0, 1, 15])))
-    stride = draw(st.sampled_from([1, 4]))
-    splitters = (
-        Chronological(draw(st.sampled_from([0.15, 0.3])), 0.4, embargo, stride),
-        WalkForward(draw(st.integers(0, 2)), 3, 0.6, 0.4, embargo, stride),
-    )
-    return Options(
-        tuple(draw(st.lists(symbol, min_size=2, max_size=4))),
-        draw(st.sampled_from(labels)),
-        draw(st.sampled_from(splitters)),
-    )
-
-
-@settings(max_examples=100)
-@given(chosen=options())
-def test_no_symbols_training_knows_anything_of_the_later_parts_of_any(
-    random_bars: Bars, chosen: Options
-) -> None:
-    bars = chosen.make(random_bars)
-    samples = LabelledSamples.make(bars, pd.Timedelta("12min"), chosen.label, chosen.splitter)
-    each = [samples.of(symbol) for symbol in samples.symbols]
-    for earlier, later in combinations(PARTS, 2):
-        for one in each:
-            known = one.outcomes.known_at[one.part(earlier)].max()
-            for other in each:
-                begins = other.times[other.part(later)].min()
-                assert known + chosen.splitter.embargo.to_timedelta64() < begins
-
-    # what comes after the common end is in no part; before it, test has all there is
-    end = min(one.times[~np.isnat(one.outcomes.known_at)].max() for one in each)
-    assert samples.times[samples.split.test].max() <= end
-    parts = [samples.part(part) for part in PARTS]
-    assert len(np.unique(np.concatenate(parts))) == sum(len(part) for part in parts)
-    test = samples.times[samples.split.test].min(), samples.times[samples.split.test].max()
-    for one in each:
-        inside = (one.times >= test[0]) & (one.times <= test[1]) & ~np.isnat(one.outcomes.known_at)
-        np.testing.assert_array_equal(np.flatnonzero(inside), one.split.test)
-
-
-@settings(max_examples=25)
-@given(chosen=options(), seed=st.integers(0, 100))
-def test_every_bar_after_training_altered_changes_no_training_label_of_any_symbol(
-    random_bars: Bars, chosen: Options, seed: int
-) -> None:
-    bars = chosen.make(random_bars)
-    lookback = pd.Timedelta("12min")
-    samples = LabelledSamples.make(bars, lookback, chosen.label, chosen.splitter)
-    begins = samples.times[samples.split.val].min()
-    rng = np.random.default_rng(seed)
-    other = {}
-    for symbol, of in bars.items():
-        after = of.index.to_numpy("datetime64[ns]") >= begins
-        other[symbol] = of.copy()
-        other[symbol].loc[after] *= rng.uniform(0.5, 2, (int(after.sum()), 1))
-    again = LabelledSamples.make(other, lookback, chosen.label, chosen.splitter)
-    np.testing.assert_array_equal(again.split.train, samples.split.train)
-    np.testing.assert_array_equal(
-        again.label[again.split.train], samples.label[samples.split.train]
-    )
-    assert (samples.label[samples.split.train] != NULL).any()
+# --- real symbols ---------------------------------------------------------------------------------
 
 
 def test_real_symbols_of_different_histories_are_split_at_the_same_moments(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Generic
@@ -25,6 +25,7 @@ from gafcnn.images.store import (
     S,
     SeriesStore,
     check_store,
+    damaged_chunks,
     npy_header,
     opened,
 )
@@ -97,18 +98,41 @@ class Plan(Generic[S]):
         """What tells this store from any other."""
         return hashlib.sha256(canonical([self.bars, self.spec])).hexdigest()
 
-    def chunks(self, start: int) -> Iterator[NDArray[Any]]:
-        """Entries from chunk `start` on: ndarrays of shape (at most chunk, *entry).
+    @property
+    def n_chunks(self) -> int:
+        """How many chunks there are."""
+        return -(-len(self.times) // self.chunk)
+
+    def part(self, number: int) -> slice:
+        """Which entries are of a chunk, counted from 0."""
+        first = number * self.chunk
+        return slice(first, min(first + self.chunk, len(self.times)))
+
+    def place(self, number: int) -> int:
+        """Where in the array's file a chunk begins."""
+        return len(self.header) + self.part(number).start * self.entry_bytes
+
+    def chunks(self, numbers: Iterable[int]) -> Iterator[NDArray[Any]]:
+        """The entries of these chunks: ndarrays of shape (at most chunk, *entry).
 
         The memory of a chunk is that of the next but one: while one is written, the next is made.
         """
         one, other = (np.empty((self.chunk, *self.entry), self.dtype) for _ in range(2))
-        for first in range(start * self.chunk, len(self.times), self.chunk):
-            part = slice(first, min(first + self.chunk, len(self.times)))
+        for part in map(self.part, numbers):
             entries = one[: part.stop - part.start]
             self.fill(part, entries)
             yield entries
             one, other = other, one
+
+    def damaged(self, path: Path, checksums: Sequence[int | None]) -> list[int]:
+        """Which chunks of an array's file are not as their checksums say, or have none."""
+        size = self.chunk * self.entry_bytes
+        return damaged_chunks(path, len(self.header), self.length, size, checksums)
+
+    @property
+    def times_file(self) -> bytes:
+        """What the file of the times holds."""
+        return npy_header(self.times.shape, TIME) + self.times.tobytes()
 
     def finished(self) -> S:
         """The store, where it is there and whole.
@@ -127,6 +151,13 @@ class Plan(Generic[S]):
             )
         check_store(store)
         return store
+
+    def is_told_by(self, metadata: dict[str, Any]) -> bool:
+        """Whether this is what metadata tell of, whatever its chunks and the version."""
+        if metadata.get("fingerprint") != self.fingerprint:
+            return False
+        told = replace(self, most=metadata["chunk"]).metadata(metadata["checksums"])
+        return told == {**metadata, "version": told["version"]}
 
     def metadata(self, checksums: list[int]) -> dict[str, Any]:
         """What metadata.json says of the store, but for its seal."""

@@ -6,7 +6,7 @@
     metadata.json        spec, fingerprint, checksums; written last: a store that has it is complete
 and while it is being written:
     images.npy.partial   of its full length from the start
-    progress.json        who writes it, and the checksum of each chunk that is on disk
+    progress.json        the checksum of each chunk that is on disk
 
 Images are those of all decision times, series the fields' values at every bar: a window's series is
 a few entries of them.
@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -23,12 +25,15 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.errors import StoreError
+from gafcnn.errors import DiskError, StoreError
 from gafcnn.files import unsealed
 from gafcnn.images.spec import ImageSpec
 
 TIMES, METADATA = "times.npy", "metadata.json"
 TIME = "datetime64[ns]"
+
+_KEYS = {"spec", "fingerprint", "shape", "dtype", "chunk", "checksums", "times_checksum"}
+_TOLD = 5  # at most so many chunks are told of
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,8 @@ def open_store(folder: str | Path, *, verify: bool = True) -> ImageStore:
         verify: Whether to read all of it once and compare the checksums.
 
     Raises:
-        StoreError: The store is not finished, or damaged; file and chunk are named.
+        StoreError: The store is not finished, or damaged; file and chunks are named.
+        DiskError: It cannot be read.
     """
     return opened(ImageStore, Path(folder), verify=verify)
 
@@ -119,18 +125,20 @@ def open_series(folder: str | Path, *, verify: bool = True) -> SeriesStore:
         verify: Whether to read all of it once and compare the checksums.
 
     Raises:
-        StoreError: The store is not finished, or damaged; file and chunk are named.
+        StoreError: The store is not finished, or damaged; file and chunks are named.
+        DiskError: It cannot be read.
     """
     return opened(SeriesStore, Path(folder), verify=verify)
 
 
 def opened(kind: type[S], folder: Path, *, verify: bool) -> S:
     """Open a complete store of either kind, see `open_store`."""
-    metadata = _read_metadata(folder / METADATA, kind)
-    shape = tuple(metadata["shape"])
-    array = _mapped(folder / kind.file(), shape, metadata["dtype"])
-    times = _mapped(folder / TIMES, shape[:1], TIME)
-    store = kind(folder, array, np.array(times), metadata)
+    with _reading(folder):
+        metadata = _read_metadata(folder / METADATA, kind)
+        shape = tuple(metadata["shape"])
+        array = _mapped(folder / kind.file(), shape, metadata["dtype"])
+        times = np.array(_mapped(folder / TIMES, shape[:1], TIME))
+    store = kind(folder, array, times, metadata)
     if verify:
         check_store(store)
     return store
@@ -151,8 +159,13 @@ def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
             expected=f"{METADATA}, which is written last",
             instead="run python prepare.py, which writes the store or goes on where it was stopped",
         )
-    if (metadata := unsealed(path)) is None:
-        raise _damaged(path, "is damaged")
+    metadata = unsealed(path)
+    if metadata is None or not metadata.keys() >= _KEYS:
+        raise StoreError(
+            f"{path} is damaged, and with it the checksums of all chunks",
+            expected="the file as it was written",
+            instead="run python prepare.py again, which writes the store anew",
+        )
     return metadata
 
 
@@ -172,30 +185,66 @@ def check_store(store: Store) -> None:
     """Read all of a store and compare its checksums.
 
     Raises:
-        StoreError: The store is damaged; file and chunk are named.
+        StoreError: The store is damaged; file and chunks are named.
     """
     if zlib.crc32(store.times.tobytes()) != store.metadata["times_checksum"]:
         raise _damaged(store.folder / TIMES, "is damaged")
     path, checksums = store.folder / store.file(), store.metadata["checksums"]
     size = store.metadata["chunk"] * store.array[0].nbytes
-    whole = whole_chunks(path, path.stat().st_size - store.array.nbytes, size, checksums)
-    if whole < len(checksums):
-        raise _damaged(path, f"is damaged in chunk {whole + 1} of {len(checksums)}")
+    with _reading(path):
+        end = path.stat().st_size
+        wrong = damaged_chunks(path, end - store.array.nbytes, end, size, checksums)
+    if wrong:
+        raise _damaged(path, f"is damaged in {spelled(wrong)} of {len(checksums)}")
 
 
-def whole_chunks(path: Path, offset: int, size: int, checksums: list[int]) -> int:
-    """How many chunks of `size` bytes, from the first on, are as their checksums say."""
+def damaged_chunks(
+    path: Path, start: int, end: int, size: int, checksums: Sequence[int | None]
+) -> list[int]:
+    """Which chunks of a file are not as their checksums say, or have none, counted from 0.
+
+    Args:
+        path: The file.
+        start: Where the first chunk begins, in bytes.
+        end: Where the last one ends, which may be shorter than the others.
+        size: The bytes of a chunk.
+        checksums: The CRC-32 of each.
+    """
+    wrong = []
     with path.open("rb") as file:  # not memory-mapped: that would count as memory in use
-        file.seek(offset)
         for number, checksum in enumerate(checksums):
-            if zlib.crc32(file.read(size)) != checksum:
-                return number
-    return len(checksums)
+            file.seek(start + number * size)
+            content = file.read(min(size, end - file.tell()))
+            if checksum is None or zlib.crc32(content) != checksum:
+                wrong.append(number)
+    return wrong
+
+
+def spelled(chunks: list[int]) -> str:
+    """Chunks as they are told, counted from 1: `chunk 3`, `chunks 3 and 7`."""
+    told = [str(number + 1) for number in chunks]
+    if len(told) > _TOLD:
+        told = [*told[: _TOLD - 1], f"{len(told) - _TOLD + 1} more"]
+    if len(told) == 1:
+        return f"chunk {told[0]}"
+    return f"chunks {', '.join(told[:-1])} and {told[-1]}"
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{error.filename or path} cannot be read ({error.strerror})",
+            expected="a store that this user may read",
+            instead="allow it, or delete the store's folder and run python prepare.py",
+        ) from error
 
 
 def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
         expected="the file as it was written",
-        instead="run python prepare.py again, which writes it anew, or delete the folder",
+        instead="run python prepare.py again, which writes anew only what is damaged",
     )

@@ -102,6 +102,15 @@ class Ground:
         """Which test rows are of which fold; one fold, None, without walk-forward."""
         return folds_of(self.test)
 
+    def settled(self, fold: int | None) -> pd.DataFrame:
+        """Validation rows of a fold, those on which a trade ends before the fold's test begins.
+
+        A barrier may be touched, and the label so be known, long before the horizon is over.
+        """
+        val = self.val if fold is None else self.val.query("fold == @fold")
+        begins = self.test.loc[self.folds[fold], "time"].min()
+        return val.loc[val["time"] + self.horizon < begins]
+
     @cached_property
     def up(self) -> NDArray[np.bool_]:
         """Whether the price rose over the horizon; not to have moved is not to have risen."""
@@ -159,7 +168,7 @@ class Traded:
         p = ground.test[model].to_numpy()
         choices, position = {}, np.zeros(len(p), dtype=np.int8)
         for fold, rows in ground.folds.items():
-            val = ground.val if fold is None else ground.val.query("fold == @fold")
+            val = ground.settled(fold)
             choices[fold] = choose_threshold(
                 ground.bars, val["time"], val[model].to_numpy(), ground.horizon, ground.rules
             )

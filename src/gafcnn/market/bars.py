@@ -86,6 +86,17 @@ def check_bars(
     return bars
 
 
+def by_close_time(bars: pd.DataFrame, origin: Origin) -> pd.DataFrame:
+    """Checked bars that are labelled by their open time, labelled by their close time.
+
+    Raises:
+        BarsError: The last one closes later than any bar may.
+    """
+    closes = _from_nanoseconds(_nanoseconds(bars) + interval_of(bars).value)
+    _check_calendar(closes, origin)
+    return bars.set_axis(closes)
+
+
 def bar_interval(value: Duration) -> pd.Timedelta:
     """The length of a bar, from the value of the option `market.interval`.
 
@@ -221,6 +232,11 @@ def _length(nanoseconds: np.int64) -> pd.Timedelta:
 def _utc(index: pd.Index, origin: Origin) -> pd.DatetimeIndex:
     if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
         raise no_timezone(origin, 0, index[0])
+    _check_calendar(index, origin)
+    return _from_nanoseconds(index.to_numpy("datetime64[ns]").view(np.int64))
+
+
+def _check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
     known = np.asarray((index >= _EARLIEST) & (index < _LATEST))
     if not known.all():
         row = int(known.argmin())
@@ -231,7 +247,6 @@ def _utc(index: pd.Index, origin: Origin) -> pd.DatetimeIndex:
             expected=f"one from {_EARLIEST.year} to {_LATEST.year}",
             instead=REPAIR,
         )
-    return _from_nanoseconds(index.to_numpy("datetime64[ns]").view(np.int64))
 
 
 def no_timezone(origin: Origin, row: int, time: object) -> BarsError:

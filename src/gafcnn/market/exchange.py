@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -13,10 +13,18 @@ import pandas as pd
 
 from gafcnn.durations import Duration, duration, spelled
 from gafcnn.errors import BarsError, ConfigError, DownloadError
-from gafcnn.files import disk, make_folder, remove_begun, waiting_for, write_json
+from gafcnn.files import (
+    disk,
+    make_folder,
+    remove_begun,
+    sealed,
+    unsealed,
+    waiting_for,
+    write_json,
+)
 from gafcnn.market.bars import check_bars
 from gafcnn.market.klines import Klines
-from gafcnn.market.parts import DAY, keep, missing_stretches, read_parts, utc_time
+from gafcnn.market.parts import DAY, Held, held, keep, utc_time
 from gafcnn.market.sources import Market, check_symbol, count_bars
 from gafcnn.progress import counting
 
@@ -24,6 +32,8 @@ RECORD, LOCK = "download.json", ".lock"
 
 # the clocks of exchange and machine differ a little, and the newest bar may come a little late
 _SETTLED = timedelta(seconds=10)
+
+log = logging.getLogger(__name__)
 
 
 def from_exchange(
@@ -40,9 +50,10 @@ def from_exchange(
     """A market from an exchange's public API, downloaded once and from then on read from disk.
 
     The first download pins its end, so that the same command gives the same bars later. A download
-    that was broken off goes on where it was. Bars that the exchange lacks are gaps; a symbol listed
-    later than the period begins at its first bar; bars not yet closed, by the clock of this
-    machine, are left out.
+    that was broken off goes on where it was, and a day that is damaged on disk is asked for again.
+    Where all is there, nothing is asked, locked or written. Bars that the exchange lacks are gaps;
+    a symbol listed later than the period begins at its first bar; bars not yet closed, by the clock
+    of this machine, are left out.
 
     Args:
         symbol: The name that stores and predictions carry.
@@ -59,29 +70,33 @@ def from_exchange(
         ConfigError: The symbol is no plain name, or interval, days or end make no period.
         DownloadError: The exchange cannot be reached or does not answer with bars; what has come
             until then is kept.
-        BarsError: The bars on disk are damaged, or those of the exchange cannot be trusted.
+        BarsError: The bars on disk may not be read, their record is damaged, or the exchange's
+            cannot be trusted.
     """
     check_symbol(symbol)
     step = _checked_interval(interval)
     place = Path(folder) / f"{symbol}_{spelled(step)}"
-    with _sole_user(place):
-        record = _recorded(place, exchange, pair)
-        until = _end(record, end, step, refresh=refresh)
-        since = until - count_bars(days, step) * step
-        if record is None or refresh:
-            record = _record(exchange, pair, step, since, until)
-        missing = missing_stretches(place, since, until)
-        if missing:
-            _download(place, record, missing, url)
-        _keep_record(place, record)
-        bars = read_parts(place, since, until)
-    if bars.empty:
+    length = count_bars(days, step) * step
+    record = _recorded(place, exchange, pair)
+    kept = None
+    if record is not None and not refresh:
+        until = _end(record, end, step, refresh=False)
+        kept = held(place, until - length, until)
+    if kept is None or kept.missing:
+        with _sole_user(place):
+            record = _recorded(place, exchange, pair)
+            until = _end(record, end, step, refresh=refresh)
+            if record is None or refresh:
+                record = _record(exchange, pair, step, until - length, until)
+            kept = _completed(place, record, until - length, until, url)
+    if kept.bars.empty:
         raise DownloadError(
-            f"{exchange} has no {pair} bars from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}",
+            f"{exchange} has no {pair} bars from {kept.since:%Y-%m-%d %H:%M} "
+            f"to {kept.until:%Y-%m-%d %H:%M}",
             expected="some",
             instead=f"choose another period, or remove {place} to ask again",
         )
-    return Market(symbol, check_bars(bars, place, step))
+    return Market(symbol, check_bars(kept.bars, place, step))
 
 
 # --- the period -----------------------------------------------------------------------------------
@@ -138,21 +153,27 @@ def _record(
 def _recorded(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
     """What download.json says; None before the first answer of the exchange."""
     path = place / RECORD
-    if not path.exists():
-        return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        held = record["exchange"], record["pair"]
-        utc_time(record["end"])
-    except (ValueError, KeyError, TypeError) as error:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BarsError(
+            f"{path} may not be read ({error.strerror})",
+            expected="bars that this user may read",
+            instead="allow it, or set market.folder to a place of one's own",
+        ) from error
+    record = unsealed(path)
+    if record is None:
         raise BarsError(
             f"{path} cannot be read",
-            expected="exchange, pair, interval, start and end",
+            expected="exchange, pair, interval, start and end, as they were written",
             instead="remove it: the bars beside it are kept, and market.end is pinned anew",
-        ) from error
-    if held != (exchange, pair):
+        )
+    whose = record["exchange"], record["pair"]
+    if whose != (exchange, pair):
         raise DownloadError(
-            f"{place} holds {held[1]} of {held[0]}",
+            f"{place} holds {whose[1]} of {whose[0]}",
             expected=f"{pair} of {exchange}",
             instead="set market.symbol or market.folder to one of its own",
         )
@@ -161,10 +182,43 @@ def _recorded(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
 
 def _keep_record(place: Path, record: dict[str, Any]) -> None:
     if _recorded(place, record["exchange"], record["pair"]) != record:
-        write_json(place / RECORD, record)
+        write_json(place / RECORD, sealed(record))
 
 
 # --- the download ---------------------------------------------------------------------------------
+
+
+def _completed(
+    place: Path, record: dict[str, Any], since: pd.Timestamp, until: pd.Timestamp, url: str | None
+) -> Held:
+    """The bars of [since, until), of which the exchange is asked for what is not on disk."""
+    kept = held(place, since, until)
+    for part in kept.damaged:
+        log.warning("%s is damaged and is fetched again", part)
+    if kept.missing:
+        try:
+            _download(place, record, kept.missing, url)
+        except DownloadError as error:
+            raise _not_mended(held(place, since, until).damaged, error) from error
+        kept = held(place, since, until)
+    if kept.damaged:
+        raise BarsError(
+            f"{kept.damaged[0]} is damaged as soon as it is written",
+            expected="a disk that keeps what is written to it",
+            instead="set market.folder to another disk",
+        )
+    _keep_record(place, record)
+    return kept
+
+
+def _not_mended(damaged: list[Path], error: DownloadError) -> DownloadError:
+    if not damaged:
+        return error
+    return DownloadError(
+        f"{damaged[0]} is damaged, and {error.found}",
+        expected="the bars as they were written, or an exchange that gives them again",
+        instead="run the command again with the network, or put an undamaged copy in its place",
+    )
 
 
 def _download(

@@ -5,60 +5,104 @@
     2025-05-04.parquet                the bars that opened on that day, UTC; possibly none
     2025-05-05.until-133000.parquet   a day that was not over when it was asked for
 A part's name tells what was asked for, whether or not the exchange had bars there: an outage is not
-asked about twice. A part that is removed is fetched again, it alone.
+asked about twice. Its bars are sealed by their fingerprint, so that no byte of them can change
+unnoticed. A part that is removed, or damaged, is fetched again, it alone.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gafcnn.errors import BarsError
-from gafcnn.market.reading import write_bars
+from gafcnn.files import write_bytes
+from gafcnn.market.bars import COLUMNS, fingerprint
+from gafcnn.market.tables import read_parquet
 
 DAY = timedelta(days=1)
 
 _UNTIL = "%Y-%m-%d.until-%H%M%S"
+_SCHEMA = pa.schema(
+    [("close_time", pa.timestamp("ns", "UTC")), *((name, pa.float64()) for name in COLUMNS)]
+)
+_SEAL = b"fingerprint"
 
 
-def missing_stretches(
-    place: Path, since: pd.Timestamp, until: pd.Timestamp
-) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
-    """Stretches that were never asked for; the first day is taken from its midnight on."""
-    stretches: list[tuple[pd.Timestamp, pd.Timestamp]] = []
+@dataclass(frozen=True)
+class Held:
+    """What is on disk of the period [since, until).
+
+    Attributes:
+        since: The open of its first bar.
+        until: The close of its last.
+        bars: Those that opened in it, by close time, not yet checked.
+        missing: Stretches that were never asked for, or that are damaged; the first day is taken
+            from its midnight on.
+        damaged: Parts that are not as they were written.
+    """
+
+    since: pd.Timestamp
+    until: pd.Timestamp
+    bars: pd.DataFrame
+    missing: list[tuple[pd.Timestamp, pd.Timestamp]]
+    damaged: list[Path]
+
+
+def held(place: Path, since: pd.Timestamp, until: pd.Timestamp) -> Held:
+    """What is on disk of the period [since, until).
+
+    Raises:
+        BarsError: This user may not read it.
+    """
+    found: list[pd.DataFrame] = [_SCHEMA.empty_table().to_pandas().set_index("close_time")]
+    missing: list[tuple[pd.Timestamp, pd.Timestamp]] = []
+    damaged: list[Path] = []
     for day in _days(since, until):
-        begin, end = _held(place, day)[1], min(day + DAY, until)
+        part, begin = _part_of(place, day)
+        end = min(day + DAY, until)
+        bars = None if part is None else _bars(part)
+        if bars is not None:
+            found.append(bars)
+        elif part is not None:
+            damaged.append(part)
+            begin, end = day, max(begin, end)  # all that its name promises
         if begin >= end:
             continue
-        if stretches and stretches[-1][1] == begin:
-            begin = stretches.pop()[0]
-        stretches.append((begin, end))
-    return stretches
+        if missing and missing[-1][1] == begin:
+            begin = missing.pop()[0]
+        missing.append((begin, end))
+    bars = pd.concat(found)
+    asked = bars.loc[(bars.index > since) & (bars.index <= until)]
+    return Held(since, until, asked, missing, damaged)
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
-    """Write an answer for [since, until) to the parts of its days."""
-    for day in _days(since, until):
-        held, _ = _held(place, day)
-        end = min(day + DAY, until)
-        new = bars.loc[(bars.index > day) & (bars.index <= end)]
-        write_bars(_part(place, day, end), new if held is None else pd.concat([_bars(held), new]))
-        if held is not None:
-            held.unlink()
-
-
-def read_parts(place: Path, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-    """The bars that opened in [since, until), by close time, not yet checked.
+    """Write an answer for [since, until) to the parts of its days.
 
     Raises:
-        BarsError: A part is damaged.
+        BarsError: What it goes on from is no longer there.
+        DiskError: There is no room for it, or it may not be written.
     """
-    parts = [part for day in _days(since, until) if (part := _held(place, day)[0])]
-    bars = pd.concat([_bars(part) for part in parts])
-    return bars.loc[(bars.index > since) & (bars.index <= until)]
+    for day in _days(since, until):
+        before, _ = _part_of(place, day)
+        begun = None if before is None else _bars(before)
+        if begun is None and since > day:
+            raise BarsError(
+                f"the bars of {day:%Y-%m-%d} in {place} were removed or damaged by another",
+                expected="those before the ones that came now",
+                instead="run the command again: the day is fetched anew",
+            )
+        end = min(day + DAY, until)
+        new = bars.loc[(bars.index > day) & (bars.index <= end)]
+        part = _part(place, day, end)
+        _write(part, new if begun is None else pd.concat([begun, new]))
+        if before not in (None, part):
+            before.unlink()
 
 
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
@@ -73,12 +117,12 @@ def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
     return pd.date_range(since.normalize(), until, freq="D", inclusive="left")
 
 
-def _held(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
+def _part_of(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
     """The part of a day, and until when it holds the day's bars."""
     whole = _part(place, day, day + DAY)
     if whole.exists():
         return whole, day + DAY
-    begun = sorted(place.glob(f"{day:%Y-%m-%d}.until-*.parquet"))
+    begun = sorted(place.glob(f"{day:%Y-%m-%d}.until-{'[0-9]' * 6}.parquet"))
     if not begun:
         return None, day
     return begun[-1], utc_time(begun[-1].stem, _UNTIL)
@@ -88,12 +132,26 @@ def _part(place: Path, day: pd.Timestamp, until: pd.Timestamp) -> Path:
     return place / f"{until.strftime(_UNTIL) if until < day + DAY else day.date()}.parquet"
 
 
-def _bars(part: Path) -> pd.DataFrame:
+def _write(part: Path, bars: pd.DataFrame) -> None:
+    table = pa.Table.from_pandas(bars.reset_index(), _SCHEMA, preserve_index=False)
+    packed = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({_SEAL: fingerprint(bars)}), packed)
+    write_bytes(part, memoryview(packed.getvalue()))
+
+
+def _bars(part: Path) -> pd.DataFrame | None:
+    """The bars of a part; None where it is not as it was written."""
     try:
-        return pd.read_parquet(part, partitioning=None).set_index("close_time")
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        table = read_parquet(part, lambda _: dict(zip(_SCHEMA.names, _SCHEMA.names, strict=True)))
+        bars = table.to_pandas(ignore_metadata=True).set_index("close_time")
+        seal = (table.schema.metadata or {}).get(_SEAL)
+        whole = table.schema.equals(_SCHEMA) and seal == fingerprint(bars).encode()
+    except PermissionError as error:
         raise BarsError(
-            f"{part} cannot be read",
-            expected="the bars of a day",
-            instead="remove it: it is downloaded again, it alone",
+            f"{part} may not be read",
+            expected="bars that this user may read",
+            instead="allow it, or set market.folder to a place of one's own",
         ) from error
+    except Exception:  # noqa: BLE001 - whatever the parser makes of a damaged part
+        return None
+    return bars if whole else None

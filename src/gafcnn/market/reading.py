@@ -8,22 +8,22 @@ import gzip
 import re
 import reprlib
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.feather as pa_feather
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from gafcnn.durations import Duration
 from gafcnn.errors import BarsError
 from gafcnn.files import write_bytes
-from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, check_bars, interval_of
+from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, by_close_time, check_bars
 from gafcnn.market.columns import to_numbers, to_times
+from gafcnn.market.tables import MOST_GROWTH, grown, read_feather, read_parquet, unreadable
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
 _TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
@@ -31,19 +31,13 @@ _TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "clo
 # Binance's klines come without a header, in this order
 _KLINE = ("open_time", *COLUMNS)
 
-# klines shrink five- to tenfold, and no market has two centuries of minutes: what unpacks to more
-# than that is made to fill the memory
-_MOST_GROWTH = 200
-_MOST_ROWS = 100_000_000
+# a bar's line takes ten bytes at the least, but blank lines may stand between
+_SHORT_LINE = 4  # bytes
+_SHORT_LINES = 1000  # that any file may have
 
-_NUMBER_TYPES = (
-    pa.types.is_integer,
-    pa.types.is_floating,
-    pa.types.is_decimal,
-    pa.types.is_string,
-    pa.types.is_large_string,
-)
-_TIME_TYPES = (pa.types.is_timestamp, pa.types.is_date)
+_INK = bytes(not bytes([byte]).isspace() for byte in range(256))
+
+_MOST_COLUMNS = 1000
 
 _Table = tuple[pd.DataFrame, NDArray[np.int64] | None]
 
@@ -73,7 +67,7 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
     except BarsError:
         raise
     except Exception as error:  # whatever the parsers make of a damaged file
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     origin, time = Origin(path, lines), frame.columns[0]
     numbers = {name: to_numbers(pd.Series(frame[name]), origin) for name in frame.columns[1:]}
     times = to_times(pd.Series(frame[time]), origin)
@@ -87,9 +81,7 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
     values = values.reindex(columns=list(COLUMNS))  # a volume that is not there is NaN
     values.index = times
     bars = check_bars(values, origin, interval)
-    if time != "close_time":
-        bars.index += interval_of(bars)
-    return bars
+    return bars if time == "close_time" else by_close_time(bars, origin)
 
 
 def write_bars(path: Path, bars: pd.DataFrame) -> None:
@@ -143,16 +135,11 @@ def _from_zip(path: Path) -> _Table:
 
 
 def _from_parquet(path: Path) -> _Table:
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # not all of it, packed, at once
-        if file.metadata.num_rows > _MOST_ROWS:
-            raise _unreadable(path, f"it claims to hold {file.metadata.num_rows:,} rows")
-        columns = _columns(path, file.schema_arrow.names)
-        return _frame(path, file.read(columns=list(columns)), columns), None
+    return _frame(path, read_parquet(path, partial(_columns, path))), None
 
 
 def _from_feather(path: Path) -> _Table:
-    table = pa_feather.read_table(path)
-    return _frame(path, table, _columns(path, table.column_names)), None
+    return _frame(path, read_feather(path, partial(_columns, path))), None
 
 
 _FORMATS: dict[str, Callable[[Path], _Table]] = {
@@ -165,91 +152,124 @@ _FORMATS: dict[str, Callable[[Path], _Table]] = {
 
 
 def _unpacked(path: Path, read: Callable[[int], bytes]) -> bytes:
-    limit = _MOST_GROWTH * path.stat().st_size
+    limit = MOST_GROWTH * path.stat().st_size
     content = read(limit + 1)
     if len(content) > limit:
-        raise _unreadable(path, f"it unpacks to more than {_MOST_GROWTH} times its size")
+        raise grown(path)
     return content
 
 
 def _parsed(path: Path, content: bytes) -> _Table:
     """The csv's table; blank lines are left out of it, but counted."""
     _check_text(path, content)
-    lines = enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1)
-    filled = [(number, line) for number, line in lines if line.strip()]
-    if not filled:
-        raise _unreadable(path, "it is empty")
-    first = next(csv.reader([filled[0][1].decode()]))
+    content, lines = _filled_lines(path, content.removeprefix(codecs.BOM_UTF8))
+    if not content:
+        raise unreadable(path, "it is empty")
+    head = re.match(rb"[^\r\n]*[\r\n]*", content)
+    first = next(csv.reader([head[0].decode()])) if head else []
     if _is_number(first[min(1, len(first) - 1)]):
         names = [*_KLINE, *[""] * (len(first) - len(_KLINE))][: len(first)]
-    else:
-        names = first
-        del filled[0]
-    return _parsed_rows(path, names, filled)
+        return _parsed_rows(path, names, content, lines)
+    return _parsed_rows(path, first, content[len(head[0]) if head else 0 :], lines[1:])
 
 
 def _check_text(path: Path, content: bytes) -> None:
     try:
         content.decode()
     except UnicodeDecodeError as error:
+        ends = (content.count(end, 0, error.start) for end in (b"\n", b"\r"))
         raise BarsError.at(
             path,
-            f"line {len(content[: error.start + 1].splitlines())}",
+            f"line {sum(ends) - content.count(bytes([13, 10]), 0, error.start) + 1}",
             f"the byte {content[error.start : error.start + 1]!r} is no text",
             expected="UTF-8",
             instead="save the file as UTF-8, or fetch it again",
         ) from error
 
 
-def _parsed_rows(path: Path, names: list[str], rows: list[tuple[int, bytes]]) -> _Table:
-    columns = _columns(path, names)
-    if not rows:
-        raise _unreadable(path, "it holds no rows")
-    origin = Origin(path, np.array([number for number, _ in rows], dtype=np.int64))
-    table, ragged = _cells(names, columns, b"\n".join(line for _, line in rows))
-    if ragged:
-        raise origin.fault(
-            ragged[0].number - 1,
-            f"it has {ragged[0].actual_columns} cells",
-            expected=f"{len(names)}, as in the file's first row",
-            instead=REPAIR,
+def _filled_lines(path: Path, content: bytes) -> tuple[bytes, NDArray[np.int64]]:
+    """The lines that are not blank, and their numbers, counted from 1.
+
+    No line is an object of its own: there may be a hundred million of them.
+    """
+    text = np.frombuffer(content, np.uint8)
+    ends, returns = text == ord("\n"), text == ord("\r")
+    returns[:-1] &= ~ends[1:]  # of \r\n, only the second ends the line
+    ends |= returns
+    del returns
+    if np.count_nonzero(ends) > len(text) // _SHORT_LINE + _SHORT_LINES:
+        raise unreadable(path, "its lines are too short to hold bars")
+    begins = np.r_[0, np.flatnonzero(ends) + 1]
+    begins = begins[begins < len(text)]
+    inked = np.frombuffer(content.translate(_INK), np.bool_)
+    filled = np.logical_or.reduceat(inked, begins) if len(begins) else np.zeros(0, bool)
+    if not filled.all():
+        content = text[np.repeat(filled, np.diff(begins, append=len(text)))].tobytes()
+    return content, np.flatnonzero(filled) + 1
+
+
+def _parsed_rows(path: Path, names: list[str], content: bytes, lines: NDArray[np.int64]) -> _Table:
+    if len(names) > _MOST_COLUMNS:
+        raise BarsError(
+            f"{path} has {len(names):,} columns",
+            expected=f"{_MOST_COLUMNS:,} at most",
+            instead="leave out those that are no times, prices or volumes",
         )
-    if table.num_rows != len(rows):
-        raise _unreadable(path, "it has a quotation mark that is not closed in its line")
-    return _frame(path, table, columns), origin.lines
+    columns = _columns(path, names)
+    if not len(lines):
+        raise unreadable(path, "it holds no rows")
+    origin = Origin(path, lines)
+    table = _cells(origin, names, columns, content)
+    if table.num_rows != len(lines):
+        raise unreadable(path, "it has a quotation mark that is not closed in its line")
+    return _frame(path, table.rename_columns(list(columns.values()))), lines
 
 
 def _cells(
-    names: list[str], columns: dict[str, str], content: bytes
-) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:
-    """The texts of the columns, and the rows that have more or fewer cells than names."""
+    origin: Origin, names: list[str], columns: Mapping[str, str], content: bytes
+) -> pa.Table:
+    """The texts of the columns.
+
+    Raises:
+        BarsError: A row has more or fewer cells than there are names.
+    """
     ragged: list[pa_csv.InvalidRow] = []
-    table = pa_csv.read_csv(
-        pa.BufferReader(content),
-        # one thread, since only then a ragged row comes with its number
-        pa_csv.ReadOptions(column_names=names, use_threads=False),
-        pa_csv.ParseOptions(invalid_row_handler=lambda row: ragged.append(row) or "skip"),
-        pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
-        ),
+    try:
+        return pa_csv.read_csv(
+            pa.BufferReader(content),
+            # one thread, since only then a ragged row comes with its number
+            pa_csv.ReadOptions(column_names=names, use_threads=False),
+            pa_csv.ParseOptions(invalid_row_handler=lambda row: ragged.append(row) or "error"),
+            pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
+            ),
+        )
+    except pa.ArrowInvalid:
+        if not ragged:
+            raise
+    raise origin.fault(
+        ragged[0].number - 1,
+        f"it has {ragged[0].actual_columns} cells",
+        expected=f"{len(names)}, as in the file's first row",
+        instead=REPAIR,
     )
-    return table, ragged
 
 
-def _frame(path: Path, table: pa.Table, columns: dict[str, str]) -> pd.DataFrame:
-    table = table.select(list(columns)).rename_columns(list(columns.values()))
-    for field in table.schema:
-        kinds = _NUMBER_TYPES if field.name in COLUMNS else (*_NUMBER_TYPES, *_TIME_TYPES)
-        if not any(is_kind(field.type) for is_kind in kinds):
-            raise BarsError(
-                f"{path} holds {field.name} as {reprlib.repr(str(field.type))}",
-                expected="numbers for prices and volumes, and times or epochs for times",
-                instead="convert the column",
-            )
+def _frame(path: Path, table: pa.Table) -> pd.DataFrame:
     if not table.num_rows:
-        raise _unreadable(path, "it holds no rows")
+        raise unreadable(path, "it holds no rows")
     table.validate(full=True)  # here, and not wherever pandas first touches a damaged value
-    return table.to_pandas(ignore_metadata=True, split_blocks=True)
+    return table.cast(_lean(table.schema)).to_pandas(ignore_metadata=True, split_blocks=True)
+
+
+def _lean(schema: pa.Schema) -> pa.Schema:
+    """The schema with types whose cells are no Python objects, each of a hundred bytes."""
+    lean = {pa.types.is_decimal: pa.string(), pa.types.is_date: pa.timestamp("s")}
+    kinds = [
+        next((other for is_kind, other in lean.items() if is_kind(field.type)), field.type)
+        for field in schema
+    ]
+    return pa.schema(list(zip(schema.names, kinds, strict=True)))
 
 
 def _columns(path: Path, names: Sequence[str]) -> dict[str, str]:
@@ -282,12 +302,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _unreadable(path: Path, why: object) -> BarsError:
-    first_line = (str(why).splitlines() or ["it is cut short"])[0]
-    return BarsError(
-        f"{path} cannot be read: {first_line[:200].rstrip('. ')}",
-        expected="a whole file of bars",
-        instead="fetch it again",
-    )
