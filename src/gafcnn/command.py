@@ -24,6 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gafcnn.errors import ConfigError, GafcnnError
+from gafcnn.files import refusal
+from gafcnn.kinds import NAME, SECTION, follow
 from gafcnn.runs import check_unshared, run_name
 
 Task = Callable[[DictConfig], Any]
@@ -59,6 +61,9 @@ def main(name: str, conf: Path) -> None:
     except Exception as error:
         if full_error:
             raise
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            # of the folder that Hydra makes for a run
+            error = refusal(Path(error.filename or "."), 0, error)
         sys.exit(f"error: {_sentence(error, name, conf)}")
 
 
@@ -86,8 +91,8 @@ def _task(name: str, conf: Path, *, full_error: bool) -> Task:
 
 def _sentence(error: Exception, name: str, conf: Path) -> str:
     """What gafcnn, Hydra or OmegaConf refuses: found, expected, what to type instead."""
-    if isinstance(error, GafcnnError):
-        return " ".join(str(error).split())  # a value in it may have several lines
+    if own := _own(error):
+        return " ".join(str(own).split())  # a value in it may have several lines
     if not isinstance(error, HydraException | OmegaConfBaseException):
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         return f"{found}; expected to go on; HYDRA_FULL_ERROR=1 in front shows where it was."
@@ -98,8 +103,8 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
             f"{error.override} cannot be read ({told[0]}); expected KEY=VALUE; put a value that "
             "has brackets, quotes, commas or = in it in quotes of its own, as in 'key=\"a=b\"'."
         )
-    if no_value := re.search(r"Missing mandatory value: (\S+)", text):
-        key = no_value[1]
+    if no_value := re.search(r"Missing mandatory value: (\S+)(?: full_key: (?!hydra)(\S+))?", text):
+        key = no_value[2] or no_value[1]
         return f"{key} has no value; expected one from the command line; type {key}=..."
     if looked_up := re.search(r"^(.*[Ii]nterpolation.*?) full_key: (\S+)", text):
         found, key = looked_up.groups()
@@ -125,6 +130,14 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
             f"them{several}"
         )
     return f"{told[0].rstrip('.:')}; expected KEY=VALUE pairs of conf/{name}.yaml; see --help."
+
+
+def _own(error: BaseException | None) -> GafcnnError | None:
+    """Our own refusal, which OmegaConf wraps where it is of a value that it looked up."""
+    while error and not isinstance(error, GafcnnError):
+        looked_up = isinstance(error, OmegaConfBaseException)
+        error = error.__cause__ or error.__context__ if looked_up else None
+    return error
 
 
 def _keys(name: str, conf: Path) -> set[str]:
@@ -242,6 +255,8 @@ def _at_once(jobs: int | None) -> int:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
+    # before Hydra makes a folder of these names
+    follow((("study", NAME), ("model", SECTION), ("model.name", NAME)), _root_)
     swept = [
         text
         for text in OmegaConf.select(_root_, "hydra.overrides.task", default=[])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,8 +86,9 @@ def made(node: DictConfig, kind: type[Any] = object, /, **more: Any) -> Any:
         cause = error.__cause__
         if isinstance(error, InstantiationException) and not isinstance(cause, _MISFITS):
             raise cause from None
+        told = " ".join(str(error).split())
         raise ConfigError(
-            " ".join(str(error).split()),
+            re.sub(r", set env var \w+=1 to see chained exception\.", ";", told),
             expected="the options that this _target_ takes",
             instead="compare with its file in conf/",
         ) from error

@@ -9,10 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, multiple
 from gafcnn.errors import ConfigError
-from gafcnn.learning import AUTO, DDP, NETWORKS, PRECISIONS, accelerators, check_weights
-from gafcnn.market import per_symbol
-from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
-from gafcnn.pipeline.kinds import (
+from gafcnn.kinds import (
     ANYTHING,
     FLAG,
     LENGTH,
@@ -36,6 +33,9 @@ from gafcnn.pipeline.kinds import (
     or_null,
     whole,
 )
+from gafcnn.learning import AUTO, DDP, NETWORKS, PRECISIONS, accelerators, check_weights
+from gafcnn.market import per_symbol
+from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
 from gafcnn.pipeline.trust import check_configs
 from gafcnn.samples import DIRECTIONS, Label, Splitter
 from gafcnn.trading import Rules
@@ -169,6 +169,7 @@ _RULES: tuple[Rule, ...] = (
     ("paths.outputs", PATH),
     ("market", MADE),
     ("market.seed", if_there(_SEED)),
+    ("market.interval", if_there(or_null(LENGTH))),
     ("window", SECTION),
     ("window.name", NAME),
     ("window.span", LENGTH),

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from gafcnn.errors import RunError
-from gafcnn.runs import CONFIG
+from gafcnn.runs import CONFIG, METRICS, Run
 
 TARGET = "_target_"
 
@@ -58,6 +58,9 @@ def check_configs(study: Path, trust: Sequence[str]) -> None:
         RunError: A config cannot be read, is no run's, or names what is of no such place.
     """
     for path in sorted(study.rglob(CONFIG)):
+        finished = (path.parent / METRICS).is_file()
+        if finished and CONFIG in Run(path.parent).damaged():
+            continue  # which whoever reads it is told, and is not given what it says
         check_config(path, read_config(path), trust)
 
 

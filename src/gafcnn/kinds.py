@@ -14,6 +14,8 @@ from gafcnn.durations import duration
 from gafcnn.errors import ConfigError
 
 _LACKING = object()  # what an option is that is not there at all
+_LARGE = 2**63  # from which on no library takes a whole number for one
+_LONGEST = 100  # of a name that is a part of a folder's
 _SHOWN = 60  # characters of a value that a sentence shows
 
 
@@ -67,7 +69,7 @@ def number(above: float, *, or_equal: bool = False) -> Kind:
     """A finite number above another, or equal to it."""
 
     def holds(value: Any) -> bool:
-        known = type(value) in (int, float) and math.isfinite(value)
+        known = type(value) in (int, float) and math.isfinite(value) and abs(value) < _LARGE
         return known and (value > above or (or_equal and value == above))
 
     return Kind(holds, f"a number, {above} or more" if or_equal else f"a number above {above}")
@@ -110,10 +112,14 @@ def if_there(kind: Kind) -> Kind:
 
 def _is_length(value: Any) -> bool:
     try:
-        duration("", value)
+        return isinstance(value, str) and bool(duration("", value))
     except ConfigError:
         return False
-    return isinstance(value, str)
+
+
+def _is_name(value: Any) -> bool:
+    fits = isinstance(value, str) and len(value.encode()) <= _LONGEST
+    return fits and bool(re.fullmatch(r"[A-Za-z0-9][\w.\-]*", value))
 
 
 def _is_package(value: Any) -> bool:
@@ -130,8 +136,9 @@ SHARE = Kind(
 TEXT = Kind(lambda value: isinstance(value, str) and bool(value.strip()), "some text")
 PATH = Kind(TEXT.holds, "the path of a folder")
 NAME = Kind(
-    lambda value: isinstance(value, str) and bool(re.fullmatch(r"[A-Za-z0-9][\w.\-]*", value)),
-    "letters, digits, dots, dashes and underscores, a letter or digit first, and no mere number",
+    _is_name,
+    "letters, digits, dots, dashes and underscores, a letter or digit first, no mere number, and "
+    f"at most {_LONGEST} bytes",
 )
 LENGTH = Kind(_is_length, 'a length of time with its unit, such as "15min" or "1h"')
 PACKAGE = Kind(_is_package, "the name of a package")
