@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
@@ -18,15 +17,16 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from gafcnn.errors import ConfigError, GafcnnError
+from gafcnn.files import refusal
+from gafcnn.kinds import NAME, SECTION, follow
 from gafcnn.runs import check_unshared, run_name
-
-_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 Task = Callable[[DictConfig], Any]
 
@@ -49,6 +49,7 @@ def main(name: str, conf: Path) -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a trimmed traceback of its own
     try:
+        _check_groups(sys.argv, conf)
         if name in ("train", "prepare"):
             jobs = _name_sweep(sys.argv)
             OmegaConf.register_new_resolver("side_by_side", lambda: _at_once(jobs), replace=True)
@@ -60,6 +61,9 @@ def main(name: str, conf: Path) -> None:
     except Exception as error:
         if full_error:
             raise
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            # of the folder that Hydra makes for a run
+            error = refusal(Path(error.filename or "."), 0, error)
         sys.exit(f"error: {_sentence(error, name, conf)}")
 
 
@@ -87,43 +91,61 @@ def _task(name: str, conf: Path, *, full_error: bool) -> Task:
 
 def _sentence(error: Exception, name: str, conf: Path) -> str:
     """What gafcnn, Hydra or OmegaConf refuses: found, expected, what to type instead."""
-    if isinstance(error, GafcnnError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno in _CLOSED:
-        return (
-            f"{error.filename} is closed to this user ({error.strerror}); expected a place to "
-            "read and write; allow it, or set paths.data and paths.outputs to such a place."
-        )
+    if own := _own(error):
+        return " ".join(str(own).split())  # a value in it may have several lines
     if not isinstance(error, HydraException | OmegaConfBaseException):
         found = f"{type(error).__name__}: {error}".splitlines()[0]
         return f"{found}; expected to go on; HYDRA_FULL_ERROR=1 in front shows where it was."
     told = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = " ".join(told)
-    if no_value := re.search(r"Missing mandatory value: .*full_key: (\S+)", text):
-        key = no_value[1]
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override} cannot be read ({told[0]}); expected KEY=VALUE; put a value that "
+            "has brackets, quotes, commas or = in it in quotes of its own, as in 'key=\"a=b\"'."
+        )
+    if no_value := re.search(r"Missing mandatory value: (\S+)(?: full_key: (?!hydra)(\S+))?", text):
+        key = no_value[2] or no_value[1]
         return f"{key} has no value; expected one from the command line; type {key}=..."
+    if looked_up := re.search(r"^(.*[Ii]nterpolation.*?) full_key: (\S+)", text):
+        found, key = looked_up.groups()
+        typed = next((word for word in sys.argv[1:] if "${" in word), key)
+        return f"{typed}: {found}; expected a value; type one that names no other key."
     if no_option := re.search(r"Could not find '([^']+)/([^']+)'", text):
         group, option = no_option.groups()
-        known = ", ".join(sorted(path.stem for path in (conf / group).glob("*.yaml")))
+        known = _options(conf / group)
         return (
-            f"{group} has no option {option}; expected one of {known}; type {group}=<one of them>"
+            f"{group} has no option {option}; expected one of {known}; type {group}=<one of them>."
         )
     if no_key := re.search(r"Could not override '([^']+)'", text):
         near = get_close_matches(no_key[1], _keys(name, conf) - {no_key[1]}, n=1)
         instead = f"did you mean {near[0]}?" if near else "--cfg job lists them."
         return f"there is no key {no_key[1]}; expected one that conf/{name}.yaml has; {instead}"
     if "Ambiguous value" in text:
+        group = re.search(r"'([^'=]+)=", text)
+        several = (
+            "." if group and group[1] in _groups(conf) else ", or write them in [ ] for a list."
+        )
         return (
             f"{told[0].rstrip('.:')}; expected one value; add -m in front for a sweep over "
-            "them, or write them in [ ] for a list."
+            f"them{several}"
         )
     return f"{told[0].rstrip('.:')}; expected KEY=VALUE pairs of conf/{name}.yaml; see --help."
 
 
+def _own(error: BaseException | None) -> GafcnnError | None:
+    """Our own refusal, which OmegaConf wraps where it is of a value that it looked up."""
+    while error and not isinstance(error, GafcnnError):
+        looked_up = isinstance(error, OmegaConfBaseException)
+        error = error.__cause__ or error.__context__ if looked_up else None
+    return error
+
+
 def _keys(name: str, conf: Path) -> set[str]:
-    """All keys and groups of a command's configuration."""
+    """All keys and groups of a command's configuration, with the groups' options as typed."""
+    groups = _groups(conf)
+    chosen = [word for word in sys.argv[1:] if word.split("=")[0] in groups and "," not in word]
     with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        composed = hydra.compose(name)
+        composed = hydra.compose(name, chosen)
 
     def walk(node: DictConfig, prefix: str) -> Iterator[str]:
         for key in node:
@@ -131,7 +153,46 @@ def _keys(name: str, conf: Path) -> set[str]:
             if isinstance(child := node._get_node(key), DictConfig):
                 yield from walk(child, f"{prefix}{key}.")
 
-    return {*walk(composed, ""), *(path.name for path in conf.iterdir() if path.is_dir())}
+    return {*walk(composed, ""), *groups}
+
+
+def _groups(conf: Path) -> set[str]:
+    """The groups of the configuration: the folders of `conf`."""
+    return {path.name for path in conf.iterdir() if path.is_dir()}
+
+
+def _typed(argv: list[str]) -> list[Override]:
+    """The overrides typed, as far as they are KEY=VALUE; Hydra tells of others.
+
+    Raises:
+        HydraException: One cannot be read.
+    """
+    words = [word for word in argv[1:] if not word.startswith("-") and "=" in word]
+    return OverridesParser.create().parse_overrides(words)
+
+
+def _check_groups(argv: list[str], conf: Path) -> None:
+    """Refuse as an option of a group what is no name.
+
+    Raises:
+        ConfigError: It is a number, say.
+    """
+    groups = _groups(conf)
+    for override in _typed(argv):
+        group, value = override.key_or_group, override.value()
+        if group not in groups or override.is_delete() or override.is_sweep_override():
+            continue
+        names = value if isinstance(value, list) else [value]
+        if not names or not all(isinstance(name, str | QuotedString) and name for name in names):
+            raise ConfigError(
+                f"{group} has no option {override.get_value_element_as_str()}",
+                expected=f"one of {_options(conf / group)}",
+                instead=f"type {group}=<one of them>, or {group}.<key>=<value> for a key of it",
+            )
+
+
+def _options(group: Path) -> str:
+    return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
 
 
 def _name_sweep(argv: list[str]) -> int | None:
@@ -145,14 +206,13 @@ def _name_sweep(argv: list[str]) -> int | None:
     """
     if not {"-m", "--multirun"} & set(argv):
         return None
-    typed = [word for word in argv[1:] if not word.startswith("-") and "=" in word]
-    overrides = OverridesParser.create().parse_overrides(typed)
+    overrides = _typed(argv)
     for override in overrides:
         if refuse := _CHECKS.get(override.key_or_group):
             refuse(override.value())
     swept = [override for override in overrides if override.is_sweep_override()]
     if names := [o.key_or_group for o in swept if o.key_or_group not in _NAMED_ANYWAY]:
-        argv.insert(argv.index(typed[0]), f"swept=[{','.join(names)}]")
+        argv.insert(argv.index(str(overrides[0].input_line)), f"swept=[{','.join(names)}]")
     try:
         return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
     except HydraException:  # a glob, or an interval that only another sweeper can count
@@ -195,6 +255,8 @@ def _at_once(jobs: int | None) -> int:
 
 
 def _run_name(*, _root_: DictConfig) -> str:
+    # before Hydra makes a folder of these names
+    follow((("study", NAME), ("model", SECTION), ("model.name", NAME)), _root_)
     swept = [
         text
         for text in OmegaConf.select(_root_, "hydra.overrides.task", default=[])

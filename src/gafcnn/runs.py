@@ -55,6 +55,7 @@ CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 TREES = f"{CHECKPOINTS}/trees.json"
 CHECKSUMS = "checksums"
+LEAVE = "train the run anew with overwrite=true, or move its folder out of the study"
 LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
 EVALUATION = "evaluation"
@@ -113,7 +114,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The run's configuration, all interpolations resolved."""
-        return _read_config(self._whole(CONFIG))
+        return read_config(self._whole(CONFIG))
 
     @property
     def is_baseline(self) -> bool:
@@ -198,7 +199,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
-        if not (path.parent / METRICS).is_file() and "trees" in _read_config(path)["model"]:
+        if not (path.parent / METRICS).is_file() and "trees" in read_config(path)["model"]:
             continue  # trees have no checkpoint to go on from: they are grown again
         found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
@@ -254,7 +255,7 @@ def _held_with(path: Path, folder: Path) -> bool:
 def begun(folder: Path) -> dict[str, Any] | None:
     """The configuration of the run that a folder holds, if it has got as far as a checkpoint."""
     got = (folder / LAST).is_file() or (folder / METRICS).is_file()
-    return _read_config(folder / CONFIG) if got and (folder / CONFIG).is_file() else None
+    return read_config(folder / CONFIG) if got and (folder / CONFIG).is_file() else None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -334,15 +335,38 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    """What a run's config.yaml says; plain data, no code."""
+def read_config(path: Path) -> dict[str, Any]:
+    """What a run's config.yaml says; plain data, no code.
+
+    Raises:
+        RunError: It cannot be read.
+    """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise _damaged(path) from error
-    if not isinstance(config, dict):
-        raise _damaged(path)
+        # the loader is a SafeLoader: it makes plain values and no objects
+        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+        if not isinstance(config, dict):
+            raise TypeError("it holds no keys")
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        told = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise RunError(
+            f"{path} cannot be read ({told or type(error).__name__})",
+            expected="the config that train.py wrote",
+            instead=LEAVE,
+        ) from error
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML of plain values, none of them an alias of another.
+
+    A few lines of aliases of aliases stand for more values than there is memory; and no run writes
+    one.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
 
 
 def _damaged(path: Path) -> RunError:

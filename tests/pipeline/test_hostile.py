@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from omegaconf import DictConfig, OmegaConf
 from gafcnn.errors import GafcnnError, LearningError, RunError
 from gafcnn.pipeline import train
 from gafcnn.pipeline.assembly import made, plain
-from gafcnn.pipeline.trust import check_config, read_config
-from gafcnn.runs import load_run
+from gafcnn.pipeline.trust import check_config, read_run_config
+from gafcnn.runs import finish, load_run
 
 Refuse = Callable[..., str]
 Typed = Callable[..., str]
@@ -199,9 +198,9 @@ def test_what_is_refused_would_have_run(tmp_path: Path, monkeypatch: pytest.Monk
         ("a: [", "cannot be read (expected the node content"),
         ("[" * 2000, "cannot be read (maximum recursion depth"),
         ("a: \0", "cannot be read (unacceptable character"),
-        ("", "has no section market"),
+        ("", "cannot be read (it holds no keys)"),
         ("market: 5", "has no section market"),
-        ("- 1", "has no section market"),
+        ("- 1", "cannot be read (it holds no keys)"),
     ],
 )
 def test_a_config_that_is_none_is_told_in_a_sentence(
@@ -210,7 +209,7 @@ def test_a_config_that_is_none_is_told_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(content)
     with pytest.raises(RunError) as caught:
-        read_config(Path("config.yaml"))
+        read_run_config(Path("config.yaml"))
     assert str(caught.value).startswith(f"config.yaml {told}")
     assert "\n" not in str(caught.value)
     assert not Path("ran").exists()
@@ -219,7 +218,7 @@ def test_a_config_that_is_none_is_told_in_a_sentence(
 def test_a_config_of_other_bytes_than_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(RunError, match=r"config\.yaml cannot be read"):
-        read_config(tmp_path / "config.yaml")
+        read_run_config(tmp_path / "config.yaml")
 
 
 def checkpoint_that_runs(path: Path, how: str, touched: Path) -> None:
@@ -245,10 +244,11 @@ def once(root: Path, tiny: tuple[str, ...], folder: Path) -> DictConfig:
 def trained(root: Path, tmp_path_factory: pytest.TempPathFactory, tiny: tuple[str, ...]) -> Path:
     """A folder in which the tiny network was trained for an epoch."""
     folder = tmp_path_factory.mktemp("trained")
-    train(once(root, tiny, folder))
+    train(once(root, tiny, folder), folder / RUN)
     return folder
 
 
+RUN = "outputs/tiny/15m"
 ONCE = ("market.days=1", "trainer.max_epochs=1", "callbacks.progress=null")
 
 
@@ -256,9 +256,12 @@ ONCE = ("market.days=1", "trainer.max_epochs=1", "callbacks.progress=null")
 def test_a_checkpoint_that_would_run_code_is_refused(
     trained: Path, tmp_path: Path, how: str
 ) -> None:
-    run = shutil.copytree(trained / "outputs" / "tiny" / "15m", tmp_path / "15m")
+    run = shutil.copytree(trained / RUN, tmp_path / "15m")
     assert load_run(run).model()
     checkpoint_that_runs(run / "checkpoints" / "best.ckpt", how, tmp_path / "ran")
+    with pytest.raises(RunError, match=r"best\.ckpt is not as it was written"):
+        load_run(run).model()
+    finish(run, {})  # as whoever made the folder could
     with pytest.raises((GafcnnError, pickle.UnpicklingError)):
         load_run(run).model()
     assert not (tmp_path / "ran").exists()
@@ -266,14 +269,21 @@ def test_a_checkpoint_that_would_run_code_is_refused(
 
 @HOW
 def test_a_training_that_goes_on_runs_nothing_that_a_checkpoint_says(
-    root: Path, trained: Path, tiny: tuple[str, ...], tmp_path: Path, how: str
+    root: Path,
+    trained: Path,
+    tiny: tuple[str, ...],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    how: str,
 ) -> None:
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
-    run = tmp_path / "outputs" / "tiny" / "15m"
-    (run / "metrics.json").unlink()
+    run = tmp_path / RUN
+    for name in ("metrics.json", "checkpoints/best.ckpt"):
+        (run / name).unlink()
     checkpoint_that_runs(run / "checkpoints" / "last.ckpt", how, tmp_path / "ran")
-    with suppress(LearningError):
-        train(once(root, tiny, tmp_path))
+    train(once(root, tiny, tmp_path), tmp_path / RUN)
+    assert "last.ckpt cannot be read (it holds code, or is damaged)" in caplog.text
+    assert load_run(run).model()
     assert not (tmp_path / "ran").exists()
 
 
@@ -284,7 +294,7 @@ def test_weights_that_would_run_code_are_refused(
     checkpoint_that_runs(tmp_path / "own.pth", how, tmp_path / "ran")
     words = [word for word in tiny if not word.startswith("model.network")]
     told = refused("train", *words, "model=resnet18", "images.size=32", "model.weights=own.pth")
-    assert "model.weights=own.pth cannot be read (" in told
+    assert "own.pth cannot be read (it holds code, or is damaged); expected tensors" in told
     assert not (tmp_path / "ran").exists()
 
 
@@ -310,6 +320,8 @@ def test_trees_of_nonsense_are_refused(
     run = written(config | {"model": {"trees": {}}}, tmp_path / "xgboost")
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "trees.json").write_bytes(trees)
+    (run / "predictions.parquet").write_bytes(b"")
+    finish(run, {})
     with pytest.raises(LearningError, match=r"trees\.json cannot be read"):
         load_run(run).model()
 

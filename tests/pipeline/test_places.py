@@ -84,7 +84,7 @@ def test_a_finished_run_needs_no_place_to_write_and_a_new_one_is_told(
     for words in (["study=tiny"], ["study=none"]):
         told = give(place, "train.py", "window=15m_x10", *tiny, *words).stderr
         assert told.startswith("error: outputs/")
-        assert "is closed to this user (Permission denied); expected a place to read and" in told
+        assert "cannot be written (Permission denied); expected a place that this user" in told
     (place / "outputs").chmod(0o755)
 
 

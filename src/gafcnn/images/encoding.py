@@ -167,7 +167,7 @@ def known_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ImagesError: They are not; the nearest name is told.
     """
-    names = () if kinds is None or isinstance(kinds, str) else tuple(kinds)
+    names = tuple(map(str, kinds)) if isinstance(kinds, list | tuple) else ()
     wrong = [kind for place, kind in enumerate(names) if kind not in KINDS or kind in names[:place]]
     if names and not wrong:
         return names
@@ -187,7 +187,7 @@ def known_range(ends: Iterable[float]) -> tuple[int, int]:
     Raises:
         ImagesError: They cannot.
     """
-    given = () if ends is None or isinstance(ends, str | int | float) else tuple(ends)
+    given = tuple(ends) if isinstance(ends, list | tuple) else ()
     for known in RANGES:
         if given == known:
             return known
@@ -199,7 +199,7 @@ def known_range(ends: Iterable[float]) -> tuple[int, int]:
 
 
 def _check_choice(option: str, value: str, known: tuple[str, ...], usual: str) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ImagesError(
             f"the image {option} is {value!r}",
             expected=" or ".join(known),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def load_plain(path: Path, instead: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises as many kinds as there are ways to be damaged
         why = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's sentence says how to run it
+            why = "it holds code, or is damaged"
         raise LearningError(
             f"{path} cannot be read ({why.rstrip('. ')})",
             expected="tensors and plain data, as torch.save wrote them",

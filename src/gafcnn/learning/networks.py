@@ -32,9 +32,10 @@ def build_network(name: str, **options: Any) -> nn.Module:
         )
     try:
         return NETWORKS[name](**options)
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:  # torch's: there is no memory for so large a network
+        told = " ".join(str(error).split())
         raise LearningError(
-            f"the network {name} does not take these options ({error})",
+            f"the network {name} does not take these options ({told})",
             expected="the arguments of its constructor",
             instead="correct model.network",
         ) from error

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Callback
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
@@ -54,7 +57,9 @@ from gafcnn.runs import BEST
 from gafcnn.samples import (
     Augmentation,
     Drawn,
+    Label,
     LabelledSamples,
+    Splitter,
     Window,
     class_counts,
     decision_rows,
@@ -62,26 +67,60 @@ from gafcnn.samples import (
 
 log = logging.getLogger(__name__)
 
+Made = TypeVar("Made")
+
 LEAST_POINTS = 8
 STORED = "stored"  # the option of images that says where they are made, not what of
+_MISFITS = (TypeError, ImportError, type(None))  # an error that says that a node fits no target
 COMPILE = "compile"  # the option of a trainer that is about the network, not for Lightning
 
 
-def made(node: DictConfig, **more: Any) -> Any:
+def made(node: DictConfig, kind: type[Any] = object, /, **more: Any) -> Any:
     """What a node with a `_target_` describes.
+
+    Args:
+        node: The node.
+        kind: What it has to be.
+        **more: Further options.
 
     Raises:
         Exception: What the target raised, without Hydra's wrapping.
-        ConfigError: Where the target does not take the node's options.
+        ConfigError: Where there is no such target, it does not take the node's options, or what it
+            makes is of another kind.
     """
     try:
-        return instantiate(node, _convert_="all", **more)
-    except InstantiationException as error:
-        if error.__cause__ is not None and not isinstance(error.__cause__, TypeError):
-            raise error.__cause__ from None
+        found = instantiate(node, _convert_="all", **more)
+    except (InstantiationException, ImportError) as error:
+        cause = error.__cause__
+        if isinstance(error, InstantiationException) and not isinstance(cause, _MISFITS):
+            raise cause from None
+        told = " ".join(str(error).split())
         raise ConfigError(
-            " ".join(str(error).split()),
+            re.sub(r", set env var \w+=1 to see chained exception\.", ";", told),
             expected="the options that this _target_ takes",
+            instead="compare with its file in conf/",
+        ) from error
+    if not isinstance(found, kind):
+        raise ConfigError(
+            f"{node.get('_target_')} makes a {type(found).__name__}",
+            expected=f"a {kind.__name__}",
+            instead="correct the _target_: compare with its file in conf/",
+        )
+    return found
+
+
+def _of_lightning(node: DictConfig, kind: type[Any], **more: Any) -> Any:
+    """The same of what Lightning offers, which refuses options in many ways.
+
+    Raises:
+        ConfigError: It does.
+    """
+    try:
+        return made(node, kind, **more)
+    except (ValueError, AttributeError, KeyError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"{node.get('_target_')} refuses its options ({' '.join(str(error).split())})",
+            expected="those that Lightning documents",
             instead="compare with its file in conf/",
         ) from error
 
@@ -108,7 +147,7 @@ def load_markets(cfg: DictConfig) -> list[Market]:
 
 
 def _load(options: dict[str, Any]) -> Market:
-    market: Market = made(OmegaConf.create(options))
+    market: Market = made(OmegaConf.create(options), Market)
     bars, missing = market.bars, gaps(market.bars)
     log.info(
         "%s: %s bars from %s to %s UTC, %s%s",
@@ -135,7 +174,7 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
         ConfigError: Where it has not: two points can only say whether prices rose. Or where it
             shows other candles than those that the label tells the patterns of.
     """
-    window, interval = Window(**plain(cfg.window)), interval_of(market.bars)
+    window, interval = _of(Window, cfg.window), interval_of(market.bars)
     points = window.points(interval)
     if points < LEAST_POINTS:
         raise ConfigError(
@@ -160,9 +199,8 @@ def load_spec(cfg: DictConfig) -> ImageSpec:
     Raises:
         ImagesError, SamplesError: They cannot be.
     """
-    options = plain(cfg.images)
-    on_the_fly = options.pop(STORED, None) is False  # a run may be older than the option
-    images = ImageSpec(**options)
+    on_the_fly = not _is_stored(cfg)
+    images = _of(ImageSpec, cfg.images, STORED)
     if on_the_fly:
         images.check_on_the_fly()
     return images
@@ -211,8 +249,25 @@ def images_on_disk(cfg: DictConfig, market: Market) -> ImageSource | None:
     return ImagesOnTheFly(open_series(folder), rows, offsets, images)
 
 
+def _of(kind: Callable[..., Made], node: DictConfig, *less: str) -> Made:
+    """What a section without a `_target_` describes, by its options less some.
+
+    Raises:
+        ConfigError: It has others, or lacks one.
+    """
+    options = {key: value for key, value in plain(node).items() if key not in less}
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"{node._get_full_key(None)} does not take its options ({error})",
+            expected="those of its file in conf/",
+            instead="correct them, or leave them out",
+        ) from error
+
+
 def _is_stored(cfg: DictConfig) -> bool:
-    return cfg.images.get(STORED) is not False
+    return cfg.images.get(STORED) is not False  # a run may be older than the option
 
 
 def _store(cfg: DictConfig, market: Market) -> Path:
@@ -225,7 +280,7 @@ def load_samples(cfg: DictConfig, markets: Sequence[Market]) -> LabelledSamples:
     """Decision times, labels and split over these bars, symbol after symbol."""
     lookback = duration("window.lookback", cfg.window.lookback)
     bars = {market.symbol: market.bars for market in markets}
-    return LabelledSamples.make(bars, lookback, made(cfg.label), made(cfg.split))
+    return LabelledSamples.make(bars, lookback, made(cfg.label, Label), made(cfg.split, Splitter))
 
 
 def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> list[Drawn]:
@@ -237,7 +292,7 @@ def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> 
     node = OmegaConf.select(cfg, "augmentation")
     if not node:
         return []
-    augmentation: Augmentation = made(node)
+    augmentation: Augmentation = made(node, Augmentation)
     lookback = duration("window.lookback", cfg.window.lookback)
     with counting("drawing samples", len(augmentation), "sources") as advance:
         drawn = []
@@ -276,14 +331,19 @@ def new_trainer(
     cfg: DictConfig, folder: Path, device: Device, processes: Processes, more: Sequence[Callback]
 ) -> lightning.Trainer:
     """A trainer on these devices that writes checkpoints and logs into the run's folder."""
-    callbacks = [made(node) for node in (cfg.callbacks or {}).values() if node]
+    callbacks = [_of_lightning(node, Callback) for node in cfg.callbacks.values() if node]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str((folder / BEST).parent)
-    loggers = [made(node, save_dir=str(folder)) for node in (cfg.logger or {}).values() if node]
+    loggers = [
+        _of_lightning(node, Logger, save_dir=str(folder))
+        for node in (cfg.logger or {}).values()
+        if node
+    ]
     options = {key: value for key, value in plain(cfg.trainer).items() if key != COMPILE}
-    return made(
+    return _of_lightning(
         OmegaConf.create(options),
+        lightning.Trainer,
         accelerator=device.kind,
         devices=processes.devices,
         num_nodes=processes.nodes,

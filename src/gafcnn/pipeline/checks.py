@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from gafcnn.durations import duration, multiple
 from gafcnn.errors import ConfigError
-from gafcnn.learning import AUTO, DDP, PRECISIONS, accelerators, check_weights
+from gafcnn.kinds import (
+    ANYTHING,
+    FLAG,
+    LENGTH,
+    MADE,
+    NAME,
+    NOTHING,
+    OFF,
+    PACKAGE,
+    PATH,
+    SECTION,
+    SHARE,
+    TEXT,
+    Kind,
+    Rule,
+    either,
+    follow,
+    if_there,
+    listed,
+    number,
+    one_of,
+    or_null,
+    whole,
+)
+from gafcnn.learning import AUTO, DDP, NETWORKS, PRECISIONS, accelerators, check_weights
 from gafcnn.market import per_symbol
 from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
 from gafcnn.pipeline.trust import check_configs
-from gafcnn.samples import DIRECTIONS
+from gafcnn.samples import DIRECTIONS, Label, Splitter
+from gafcnn.trading import Rules
 
 
 @dataclass(frozen=True)
@@ -48,9 +70,6 @@ OF_CLASSES = Figures(
 )
 FEATURES = ("indicators", "window")
 
-Rule = tuple[str, Callable[[Any], bool], str]
-"""A key, whether a value is right for it, and which would be."""
-
 
 def check(cfg: DictConfig) -> None:
     """Assert that a training's options are of their kind and in their range.
@@ -62,12 +81,17 @@ def check(cfg: DictConfig) -> None:
         ConfigError: For the first option that is not.
         ImagesError, SamplesError: No images can be made with those of `cfg.images`.
     """
-    _check_study(cfg)
+    follow(_RULES, cfg)
     figures = _figures(cfg)
-    of_model = _RULES_OF_TREES if is_baseline(cfg) else _rules_of_networks(figures)
-    objective = _absent_or(lambda value: value in figures.objectives)
-    _follow((("objective", objective, " or ".join(figures.objectives)), *_RULES, *of_model), cfg)
-    check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label).classes))
+    made(cfg.split, Splitter)
+    follow((("objective", or_null(one_of(*figures.objectives))),), cfg)
+    if is_baseline(cfg):
+        follow(_rules_of_trees("model"), cfg)
+    else:
+        follow((("callbacks", SECTION), ("logger", or_null(SECTION))), cfg)
+        follow(_rules_of_networks(cfg, figures), cfg)
+    _check_horizon(cfg)
+    check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label, Label).classes))
     load_spec(cfg)
     if len(per_symbol(plain(cfg.market))) > 1:
         _check_several(cfg, figures)
@@ -99,13 +123,24 @@ def _check_several(cfg: DictConfig, figures: Figures) -> None:
         )
 
 
+def _check_horizon(cfg: DictConfig) -> None:
+    """Assert that a label looks ahead by whole bars, where it is known what these will be.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    interval, horizon = OmegaConf.select(cfg, "market.interval"), made(cfg.label, Label).horizon
+    if interval is not None and horizon:
+        multiple("label.horizon", horizon, duration("market.interval", interval))
+
+
 def objective_of(cfg: DictConfig) -> str:
     """The validation figure that a sweeper is given: that asked for, or the label's usual one."""
     return cfg.objective or _figures(cfg).usual
 
 
 def _figures(cfg: DictConfig) -> Figures:
-    return OF_DIRECTIONS if made(cfg.label).classes == DIRECTIONS else OF_CLASSES
+    return OF_DIRECTIONS if made(cfg.label, Label).classes == DIRECTIONS else OF_CLASSES
 
 
 def check_evaluation(cfg: DictConfig) -> None:
@@ -115,127 +150,135 @@ def check_evaluation(cfg: DictConfig) -> None:
         ConfigError: For the first option that is not.
         RunError: The config of a run names what may not be made of it.
     """
-    _check_study(cfg)
-    _follow(_RULES_OF_EVALUATION, cfg)
+    follow(_RULES_OF_EVALUATION, cfg)
+    made(cfg.trading, Rules)
     check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
-
-
-def _follow(rules: tuple[Rule, ...], cfg: DictConfig) -> None:
-    for key, right, expected in rules:
-        value = OmegaConf.select(cfg, key)
-        if not right(value):
-            raise ConfigError(
-                f"{key}={value}", expected=expected, instead=f"set {key} to such a value"
-            )
-
-
-def _check_study(cfg: DictConfig) -> None:
-    """Assert that the study's name is the name of a folder, and of one inside outputs/.
-
-    Raises:
-        ConfigError: Where it is not.
-    """
-    if not _is_name(cfg.study):
-        raise ConfigError(
-            f"study={cfg.study}",
-            expected="letters, digits, dots, dashes and underscores, a letter or digit first",
-            instead="choose such a name",
-        )
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str | int) and bool(re.fullmatch(r"[A-Za-z0-9][\w.\-]*", str(value)))
-
-
-def _whole(least: int) -> Callable[[Any], bool]:
-    return lambda value: type(value) is int and value >= least
-
-
-def _number(above: float, *, or_equal: bool = False) -> Callable[[Any], bool]:
-    def right(value: Any) -> bool:
-        known = isinstance(value, int | float) and not isinstance(value, bool)
-        return known and math.isfinite(value) and (value > above or (or_equal and value == above))
-
-    return right
-
-
-def _share(value: Any) -> bool:
-    return _number(0, or_equal=True)(value) and value < 1
-
-
-def _absent_or(right: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: value is None or right(value)
-
-
-def _precision(value: Any) -> bool:
-    return not isinstance(value, bool | float) and value in (AUTO, *PRECISIONS)
-
-
-def _devices(value: Any) -> bool:
-    if isinstance(value, ListConfig):
-        return len(value) == len(set(value)) > 0 and all(_whole(0)(one) for one in value)
-    return value == AUTO or _whole(1)(value)
-
-
-def _packages(value: Any) -> bool:
-    named = isinstance(value, ListConfig) and all(isinstance(one, str) for one in value)
-    return named and all(part.isidentifier() for one in value for part in one.split("."))
 
 
 _MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _NAMED = [name for name in PRECISIONS if isinstance(name, str) and "-" in name]
+_SEED = whole(0, 2**32 - 1)  # NumPy's largest
+
 _RULES: tuple[Rule, ...] = (
-    ("seed", _whole(0), "a whole number, 0 or more"),
-    (f"images.{STORED}", _absent_or(lambda value: isinstance(value, bool)), "true or false"),
+    ("study", NAME),
+    ("seed", _SEED),
+    ("overwrite", FLAG),
+    ("swept", listed(TEXT, "a list of keys")),
+    ("paths", SECTION),
+    ("paths.data", PATH),
+    ("paths.outputs", PATH),
+    ("market", MADE),
+    ("market.seed", if_there(_SEED)),
+    ("market.interval", if_there(or_null(LENGTH))),
+    ("window", SECTION),
+    ("window.name", NAME),
+    ("window.span", LENGTH),
+    ("window.step", if_there(or_null(LENGTH))),
+    ("window.lookback", LENGTH),
+    ("label", MADE),
+    ("split", MADE),
+    ("augmentation", if_there(either(MADE, NOTHING, told=f"{MADE.told}, or null"))),
+    ("images", SECTION),
+    (f"images.{STORED}", if_there(or_null(FLAG))),
+    ("model", SECTION),
+    ("model.name", NAME),
+    ("model.class_weights", ANYTHING),
 )
+
+
+def _rules_of_trees(section: str) -> tuple[Rule, ...]:
+    return (
+        (section, SECTION),
+        (f"{section}.name", NAME),
+        (f"{section}.rounds", whole(1)),
+        (f"{section}.patience", whole(1)),
+        (f"{section}.features", if_there(or_null(one_of(*FEATURES)))),
+        (f"{section}.trees", SECTION),
+    )
+
+
 _RULES_OF_EVALUATION: tuple[Rule, ...] = (
-    (
-        "judging.resamples",
-        lambda value: value == 0 or _whole(100)(value),
-        "0 for no intervals, or 100 or more",
-    ),
-    ("judging.seed", _whole(0), "a whole number, 0 or more"),
-    ("receipts", lambda value: isinstance(value, bool), "true or false"),
-    ("trust", _packages, "a list of names of packages, such as [mylabels]"),
-)
-_RULES_OF_TREES: tuple[Rule, ...] = (
-    ("model.rounds", _whole(1), "a whole number, 1 or more"),
-    ("model.patience", _whole(1), "a whole number, 1 or more"),
-    ("model.features", _absent_or(lambda value: value in FEATURES), " or ".join(FEATURES)),
+    ("study", NAME),
+    ("paths", SECTION),
+    ("paths.outputs", PATH),
+    ("trading", MADE),
+    ("judging", SECTION),
+    ("judging.resamples", either(one_of(0), whole(100), told="0 for no intervals, or 100 or more")),
+    ("judging.seed", _SEED),
+    ("windows", or_null(listed(TEXT, "a list of names, each once"))),
+    ("ensemble", SECTION),
+    ("ensemble.methods", listed(TEXT, "a list of names, each once")),
+    ("receipts", FLAG),
+    ("trust", listed(PACKAGE, "a list of names of packages, such as [mylabels]")),
+    *_rules_of_trees("baseline"),
+    *_rules_of_trees("pattern_baseline"),
 )
 _RULES_OF_NETWORKS: tuple[Rule, ...] = (
-    ("model.lr", _number(0), "a number above 0"),
-    ("model.weight_decay", _number(0, or_equal=True), "a number, 0 or more"),
-    ("model.batch_size", _whole(2), "a whole number, 2 or more"),
-    ("model.network.width", _absent_or(_whole(1)), "a whole number, 1 or more"),
-    ("trainer.max_epochs", _whole(1), "a whole number, 1 or more"),
-    (
-        "trainer.accelerator",
-        lambda value: isinstance(value, str) and value in accelerators(),
-        f"one of {', '.join(accelerators())}",
-    ),
+    ("model.network", SECTION),
+    ("model.network.name", one_of(*NETWORKS)),
+    ("model.network.width", if_there(whole(1))),
+    ("model.network.hidden", if_there(whole(0))),
+    ("model.network.dropout", if_there(SHARE)),
+    ("model.weights", or_null(TEXT)),
+    ("model.lr", number(0)),
+    ("model.weight_decay", number(0, or_equal=True)),
+    ("model.batch_size", whole(2)),
+    ("trainer", MADE),
+    ("trainer.max_epochs", whole(1)),
+    ("trainer.accelerator", one_of(*accelerators(), told=f"one of {', '.join(accelerators())}")),
     (
         "trainer.devices",
-        _devices,
-        "a whole number, 1 or more, auto, or a list of devices, counted from 0, each once",
+        either(
+            whole(1),
+            one_of(AUTO),
+            listed(whole(0), "a list of devices"),
+            told="a whole number, 1 or more, auto, or a list of devices, counted from 0, each once",
+        ),
     ),
-    ("trainer.strategy", lambda value: value in ("auto", DDP), f"auto or {DDP}"),
-    ("trainer.precision", _precision, f"{AUTO}, or of Lightning's {', '.join(_NAMED)}"),
+    ("trainer.strategy", one_of("auto", DDP)),
+    (
+        "trainer.precision",
+        one_of(AUTO, *PRECISIONS, told=f"{AUTO}, or of Lightning's {', '.join(_NAMED)}"),
+    ),
     (
         f"trainer.{COMPILE}",
-        lambda value: isinstance(value, bool) or value in _MODES,
-        f"true, false, or a mode of torch.compile: {', '.join(_MODES)}",
+        one_of(
+            *(True, False, *_MODES),
+            told=f"true, false, or a mode of torch.compile: {', '.join(_MODES)}",
+        ),
     ),
-    ("model.network.hidden", _absent_or(_whole(0)), "a whole number, 0 or more"),
-    ("model.network.dropout", _absent_or(_share), "a share of at least 0 and less than 1"),
-    ("callbacks.averaged.decay", _absent_or(_share), "a share of at least 0 and less than 1"),
-    ("callbacks.early_stopping.patience", _absent_or(_whole(0)), "a whole number, 0 or more"),
-    ("callbacks.best", bool, "a checkpoint callback: the run is predicted by its best epoch"),
-    ("callbacks.last", bool, "a checkpoint callback: a killed run goes on from its last epoch"),
-    ("monitor_mode", lambda value: value in ("min", "max"), "min or max"),
+    ("trainer.log_every_n_steps", if_there(whole(1))),
+    ("trainer.enable_model_summary", if_there(FLAG)),
+    ("trainer.num_sanity_val_steps", if_there(whole(-1))),
+    ("callbacks.averaged.decay", if_there(SHARE)),
+    ("callbacks.early_stopping.patience", if_there(whole(0))),
+    ("callbacks.early_stopping.check_on_train_epoch_end", if_there(FLAG)),
 )
 
 
-def _rules_of_networks(figures: Figures) -> tuple[Rule, ...]:
-    names = figures.logged()
-    return (*_RULES_OF_NETWORKS, ("monitor", lambda value: value in names, " or ".join(names)))
+def _rules_of_networks(cfg: DictConfig, figures: Figures) -> tuple[Rule, ...]:
+    """Those of a network, and of what its training is told and watched by."""
+    monitor, mode = one_of(*figures.logged()), one_of("min", "max")
+    return (
+        *_RULES_OF_NETWORKS,
+        ("monitor", monitor),
+        ("monitor_mode", mode),
+        *((f"callbacks.{name}", or_null(MADE)) for name in cfg.callbacks),
+        *((f"logger.{name}", or_null(MADE)) for name in cfg.get("logger") or {}),
+        *_rules_of_checkpoints("best", "the run is predicted by its best epoch"),
+        *_rules_of_checkpoints("last", "a killed run goes on from its last epoch"),
+        ("callbacks.best.monitor", monitor),
+        ("callbacks.best.mode", mode),
+        ("callbacks.early_stopping.monitor", if_there(monitor)),
+        ("callbacks.early_stopping.mode", if_there(mode)),
+    )
+
+
+def _rules_of_checkpoints(name: str, why: str) -> tuple[Rule, ...]:
+    key = f"callbacks.{name}"
+    return (
+        (key, Kind(MADE.holds, f"a checkpoint callback: {why}")),
+        (f"{key}.filename", one_of(name)),
+        (f"{key}.enable_version_counter", OFF),
+        (f"{key}.save_on_train_epoch_end", OFF),
+    )

@@ -146,7 +146,7 @@ def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
     Raises:
         SamplesError: They are not; the nearest name is told.
     """
-    names = () if fields is None or isinstance(fields, str) else tuple(fields)
+    names = () if isinstance(fields, str) or not isinstance(fields, Iterable) else tuple(fields)
     unknown = [name for name in names if not isinstance(name, str) or name not in FIELDS]
     twice = [name for place, name in enumerate(names) if name in names[:place]]
     if names and not unknown and not twice:

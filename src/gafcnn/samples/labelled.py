@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
+@runtime_checkable
 class Splitter(Protocol):
     """What cuts decision times into parts: `Chronological`, `WalkForward`, or your own."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,7 @@ class Outcomes:
         return cls(**found)
 
 
+@runtime_checkable
 class Label(Protocol):
     """A way to label samples."""
 
