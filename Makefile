@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench lint format lock
+.PHONY: help setup demo verify test test-slow coverage bench lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
 	@echo "make demo       the whole job on a simulated market, offline"
+	@echo "make verify     read all bars, images and runs on disk once: are they as they were written?"
 	@echo "make test       format, lint, types, import rules, tests"
 	@echo "make test-slow  the long tests too"
+	@echo "make coverage   which lines and branches the tests reach; at least 95 % of them"
 	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
 	@echo "make format     put the code in order"
 	@echo "make lock       resolve requirements.lock anew"
@@ -29,6 +31,9 @@ demo: setup
 	$(BIN)/python train.py --multirun experiment=demo window=15m,30m,60m
 	$(BIN)/python evaluate.py study=demo
 
+verify: setup
+	$(BIN)/python verify.py
+
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,6 +46,13 @@ test: lint
 
 test-slow: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# under the cover, lines that compiled code or a killed process runs are not seen
+coverage: setup
+	rm -rf build/coverage && mkdir -p build/coverage
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not slow" -n 2
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 bench: setup
 	$(BIN)/python benchmarks/encoding.py

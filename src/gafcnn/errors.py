@@ -3,6 +3,7 @@
     GafcnnError
     ├── ConfigError            an option, or a combination of options, that makes no sense
     ├── DiskError              a disk that is full, or a place that cannot be written
+    ├── DamageError            what lies on disk is not as it was written
     ├── BarsError              bars that cannot be trusted: file, row, value, remedy
     │   └── DownloadError      an exchange that could not be reached or did not answer with bars
     ├── SamplesError           windows, labels or splits that the bars cannot fill
@@ -51,6 +52,10 @@ class ConfigError(GafcnnError):
 
 class DiskError(GafcnnError):
     """A disk that is full, or a place that cannot be written."""
+
+
+class DamageError(GafcnnError):
+    """What lies on disk is not as it was written."""
 
 
 class BarsError(GafcnnError):

@@ -107,14 +107,10 @@ def refusal(path: Path, needed: int, error: OSError) -> DiskError:
     )
 
 
-def check_free(path: Path, needed: int) -> None:
-    """Assert that the disk of `path` has room for as many bytes.
-
-    Raises:
-        DiskError: It has not.
-    """
+def assert_free(path: Path, needed: int) -> None:
+    """Refuse as a full disk would, before any work, where it has not so many bytes free."""
     if shutil.disk_usage(nearest(path)).free < needed:
-        raise refusal(path, needed, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def is_full(error: OSError) -> bool:
@@ -198,7 +194,8 @@ def _held(lock: FileLock, path: Path) -> Iterator[None]:
             _note(path).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
     finally:
-        _note(path).unlink(missing_ok=True)
+        with suppress(OSError):  # as above
+            _note(path).unlink(missing_ok=True)
         lock.release()
 
 
@@ -239,6 +236,6 @@ def read_object(path: Path) -> dict[str, Any]:
     """The object that a JSON file holds, an empty one where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

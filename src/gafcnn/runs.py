@@ -55,6 +55,7 @@ CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 TREES = f"{CHECKPOINTS}/trees.json"
 CHECKSUMS = "checksums"
+LEAVE = "train the run anew with overwrite=true, or move its folder out of the study"
 LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
 EVALUATION = "evaluation"
@@ -113,7 +114,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The run's configuration, all interpolations resolved."""
-        return _read_config(self._whole(CONFIG))
+        return read_config(self._whole(CONFIG))
 
     @property
     def is_baseline(self) -> bool:
@@ -123,7 +124,8 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
-        if (metrics := unsealed(self.folder / METRICS)) is None:
+        metrics = unsealed(self.folder / METRICS)
+        if metrics is None or CHECKSUMS not in metrics:
             raise _damaged(self.folder / METRICS)
         return metrics
 
@@ -151,20 +153,11 @@ class Run:
         module = GafModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
         return module.eval()
 
-    def damaged(self) -> list[str]:
-        """The names of the files that are not as they were when the run was finished."""
-        if unsealed(self.folder / METRICS) is None:
-            return [METRICS]
-        return [name for name in self.metrics[CHECKSUMS] if not self._is_whole(name)]
-
     def _whole(self, name: str) -> Path:
-        if not self._is_whole(name):
-            raise _damaged(self.folder / name)
-        return self.folder / name
-
-    def _is_whole(self, name: str) -> bool:
         path = self.folder / name
-        return path.is_file() and checksum(path) == self.metrics[CHECKSUMS].get(name)
+        if not _is_as_written(path, self.metrics[CHECKSUMS].get(name)):
+            raise _damaged(path)
+        return path
 
 
 def load_run(folder: str | Path) -> Run:
@@ -206,7 +199,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
-        if not (path.parent / METRICS).is_file() and "trees" in _read_config(path)["model"]:
+        if not (path.parent / METRICS).is_file() and "trees" in read_config(path)["model"]:
             continue  # trees have no checkpoint to go on from: they are grown again
         found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
@@ -262,7 +255,7 @@ def _held_with(path: Path, folder: Path) -> bool:
 def begun(folder: Path) -> dict[str, Any] | None:
     """The configuration of the run that a folder holds, if it has got as far as a checkpoint."""
     got = (folder / LAST).is_file() or (folder / METRICS).is_file()
-    return _read_config(folder / CONFIG) if got and (folder / CONFIG).is_file() else None
+    return read_config(folder / CONFIG) if got and (folder / CONFIG).is_file() else None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -290,7 +283,7 @@ def _is_whole(run: Run) -> bool:
     Raises:
         RunError: Its config or its model is damaged.
     """
-    damaged = run.damaged()
+    damaged = damaged_files(run.folder)
     if lost := [name for name in damaged if name not in (PREDICTIONS, METRICS)]:
         raise _damaged(run.folder / lost[0])
     if damaged:
@@ -309,8 +302,30 @@ def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
         metrics: What metrics.json is to say.
     """
     model = TREES if (folder / TREES).is_file() else BEST
-    checksums = {name: checksum(folder / name) for name in (CONFIG, PREDICTIONS, model)}
+    write_metrics(folder, metrics, CONFIG, PREDICTIONS, model)
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, Any], *names: str) -> None:
+    """Write metrics.json, with a checksum of itself and those of other files of the folder."""
+    checksums = {name: checksum(folder / name) for name in names}
     write_json(folder / METRICS, sealed({**metrics, CHECKSUMS: checksums}))
+
+
+def damaged_files(folder: Path) -> list[str]:
+    """The names of the files that are not as they were when metrics.json was written.
+
+    Args:
+        folder: Of a finished run, or of a study's evaluation.
+    """
+    metrics = unsealed(folder / METRICS)
+    if metrics is None or CHECKSUMS not in metrics:
+        return [METRICS]
+    named = metrics[CHECKSUMS].items()
+    return [name for name, kept in named if not _is_as_written(folder / name, kept)]
+
+
+def _is_as_written(path: Path, kept: int | None) -> bool:
+    return path.is_file() and checksum(path) == kept
 
 
 def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -320,15 +335,38 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    """What a run's config.yaml says; plain data, no code."""
+def read_config(path: Path) -> dict[str, Any]:
+    """What a run's config.yaml says; plain data, no code.
+
+    Raises:
+        RunError: It cannot be read.
+    """
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise _damaged(path) from error
-    if not isinstance(config, dict):
-        raise _damaged(path)
+        # the loader is a SafeLoader: it makes plain values and no objects
+        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
+        if not isinstance(config, dict):
+            raise TypeError("it holds no keys")
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        told = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise RunError(
+            f"{path} cannot be read ({told or type(error).__name__})",
+            expected="the config that train.py wrote",
+            instead=LEAVE,
+        ) from error
     return config
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML of plain values, none of them an alias of another.
+
+    A few lines of aliases of aliases stand for more values than there is memory; and no run writes
+    one.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has an alias")
+        return super().compose_node(parent, index)
 
 
 def _damaged(path: Path) -> RunError:

@@ -100,6 +100,13 @@ def test_a_direction_must_still_have_its_return_and_its_future(
         check_predictions(frame.assign(known_at=frame["time"]), "15m")
 
 
+def test_two_classes_are_several() -> None:
+    frame = table().drop(columns="p_hammer")
+    frame["p_star"] = 1 - frame["p_none"]
+    frame["label"] = frame["label"].where(frame["label"] != 2)
+    assert classes_of(check_predictions(frame, "15m")) == CLASSES[:2]
+
+
 def test_what_rounds_in_float32_still_sums_to_one() -> None:
     frame = table()
     frame[P] = frame[P].astype(np.float32).astype(np.float64)

@@ -107,6 +107,18 @@ def test_a_certain_error_costs_no_more_than_the_clip() -> None:
     assert score_classes([[1.0, 0.0]], [1])["log_loss"] == pytest.approx(-np.log(1e-7))
 
 
+def test_a_certain_forecast_that_was_right_is_clipped_as_well() -> None:
+    found = score_classes([[1.0, 0.0]], [0])["log_loss"]
+    assert found == pytest.approx(1e-7, rel=1e-6)
+
+
+def test_means_of_ratios_are_of_each_row() -> None:
+    found = mean_of_ratios(np.array([[1, 1], [3, 1]]), np.array([[2, 2], [4, 4]]))
+    np.testing.assert_array_equal(found, [1 / 2, 1 / 2])
+    found = mean_of_ratios(np.array([[1, 1], [4, 4]]), np.array([[2, 2], [4, 4]]))
+    np.testing.assert_array_equal(found, [1 / 2, 1])
+
+
 def test_a_mean_of_ratios_leaves_out_what_has_no_denominator() -> None:
     found = mean_of_ratios(np.array([[1, 0, 3], [0, 0, 0]]), np.array([[2, 0, 4], [0, 0, 0]]))
     np.testing.assert_array_equal(found, [(1 / 2 + 3 / 4) / 2, np.nan])

@@ -121,6 +121,27 @@ def test_members_of_other_returns_are_refused_by_name(predictions: Make) -> None
     assert error.expected == "one forward_return for all members"
 
 
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        (0.01, 0.01 * (1 + 1e-10), True),
+        (0.01, 0.01 * (1 + 1e-7), False),
+        (0.0, 1e-13, True),  # close / close - 1 of another machine
+        (0.0, 1e-10, False),
+    ],
+)
+def test_returns_may_differ_by_what_machines_round(
+    predictions: Make, ours: float, theirs: float, same: bool
+) -> None:
+    members = {name: predictions(window=name) for name in ("15m", "30m")}
+    for frame, value in zip(members.values(), (ours, theirs), strict=True):
+        frame.loc[20, "forward_return"] = value
+    if same:
+        join(members)
+    else:
+        assert refusal(members).found.startswith("15m and 30m disagree on forward_return for 1 of")
+
+
 def test_members_of_other_labels_are_refused_by_name(predictions: Make) -> None:
     frame = predictions(fold=3).assign(label=pd.array([1] * 40, dtype="Int8"))
     other = frame.assign(label=pd.array([1] * 30 + [None] * 9 + [0], dtype="Int8"), seed=7)
@@ -140,6 +161,13 @@ def test_members_with_a_part_of_the_times_are_refused_by_name(predictions: Make)
     assert refusal({"15m": frame.iloc[3:], "30m": frame.iloc[:-1]}).found == (
         "30m lacks 1 of the 37 decision times of 15m, and 15m lacks 3 of the 39 of 30m, "
         "first BNBUSDT 2025-06-20 00:00 UTC, val"
+    )
+
+
+def test_the_first_time_that_a_member_lacks_is_named(predictions: Make) -> None:
+    frame = predictions()
+    assert refusal({"15m": frame, "30m": frame.drop(index=[7, 9])}).found.endswith(
+        "first BNBUSDT 2025-06-20 00:07 UTC, val"
     )
 
 
@@ -175,6 +203,8 @@ def test_a_member_that_is_no_table_of_predictions_is_refused_by_name(members: Me
 def test_a_member_is_one_window(members: Members) -> None:
     error = refusal({"all": pd.concat(members.values())})
     assert error.found == "all holds forecasts of several windows, 15m,30m,60m"
+    error = refusal({"both": pd.concat([members["15m"], members["30m"]])})
+    assert error.found == "both holds forecasts of several windows, 15m,30m"
 
 
 @pytest.mark.parametrize("name", [*ENSEMBLES, TWO_STAGE, "label", "time"])

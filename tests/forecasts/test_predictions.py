@@ -31,13 +31,45 @@ def test_what_is_written_is_what_is_read(
     assert [entry.name for entry in path.parent.iterdir()] == ["predictions.parquet"]
 
 
+def test_rows_are_written_without_what_they_were_called(predictions: Make, tmp_path: Path) -> None:
+    frame = predictions()
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, frame.set_axis(range(100, 140)))
+    assert list(pd.read_parquet(path).index) == [*range(40)]
+
+
+def test_what_is_written_has_a_checksum_of_every_page(predictions: Make, tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, predictions(300))
+    whole = path.read_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    spoilt = 0
+    for at in range(200, len(whole) - footer, 397):  # pages, whose headers some of them are
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(PredictionsError, match="the file is damaged"):
+            read_predictions(path)
+        spoilt += 1
+    assert spoilt > 10
+
+
 def test_bad_predictions_leave_the_good_ones_on_disk(predictions: Make, tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     write_predictions(path, predictions())
     before = path.read_bytes()
-    with pytest.raises(PredictionsError, match="p_up is not a probability"):
+    with pytest.raises(PredictionsError) as error:
         write_predictions(path, predictions().assign(p_up=np.nan))
+    assert error.value.found.startswith(f"predictions for {path}: p_up is not a probability")
     assert path.read_bytes() == before
+
+
+def test_a_table_that_is_whole_and_wrong_is_told_by_its_file(
+    predictions: Make, tmp_path: Path
+) -> None:
+    path = tmp_path / "predictions.parquet"
+    predictions().assign(p_up=2.0).to_parquet(path, index=False, write_page_checksum=True)
+    with pytest.raises(PredictionsError) as error:
+        read_predictions(path)
+    assert error.value.found.startswith(f"{path}: p_up is not a probability in 40 of 40 rows")
 
 
 def test_a_missing_file_is_said_with_the_way_to_make_it(tmp_path: Path) -> None:

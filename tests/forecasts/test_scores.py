@@ -57,6 +57,9 @@ def test_one_class_has_no_auc_and_keeps_the_rest(outcome: int) -> None:
     assert scored["majority"] == 1.0
     assert scored["brier"] == pytest.approx((0.04 + 0.49) / 2 if outcome else (0.64 + 0.09) / 2)
     assert scored["log_loss"] is not None
+    assert scored["confusion"] == ([[0, 0], [1, 1]] if outcome else [[1, 1], [0, 0]])
+    # and where nothing else is called either
+    assert np.shape(score([0.8], [1])["confusion"]) == (2, 2)
 
 
 def test_no_rows_have_no_scores() -> None:

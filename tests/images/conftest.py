@@ -211,19 +211,22 @@ def without_rights() -> Callable[[Callable[[], object]], str]:
         reading, writing = os.pipe()
 
         def tell() -> None:
-            if os.geteuid() == 0:
-                os.setgroups([])
-                os.setgid(NOBODY)
-                os.setuid(NOBODY)
             try:
+                if os.geteuid() == 0:
+                    os.setgroups([])
+                    os.setgid(NOBODY)
+                    os.setuid(NOBODY)
                 act()
-            except GafcnnError as error:
+            except (GafcnnError, OSError) as error:
                 os.write(writing, f"{type(error).__name__}: {error}".encode())
 
         assert not ended_by_kill(forked(tell))
         os.close(writing)
-        with os.fdopen(reading, "rb") as told:
-            return told.read().decode()
+        with os.fdopen(reading, "rb") as pipe:
+            told = pipe.read().decode()
+        if told.startswith("PermissionError: [Errno 1]"):
+            pytest.skip("root may not become another user here")
+        return told
 
     return without_rights
 

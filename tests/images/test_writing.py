@@ -553,20 +553,37 @@ CLOSED = (
 )
 
 
+def unfinished(folder: Path) -> None:
+    (folder / "metadata.json").unlink()
+    (folder / ".lock").chmod(0o444)
+
+
+def unfinished_and_lockable(folder: Path) -> None:
+    (folder / "metadata.json").unlink()
+    (folder / ".lock").chmod(0o666)
+
+
+def hurt(folder: Path) -> None:
+    flip(folder / "images.npy", 128)
+    (folder / ".lock").chmod(0o444)
+
+
 @pytest.mark.parametrize(
-    ("name", "mode", "change"),
+    ("name", "damage", "closed", "mode"),
     [
-        (".lock", 0o555, lambda folder: (folder / "metadata.json").unlink()),
-        (".lock", 0o555, lambda folder: flip(folder / "images.npy", 128)),
-        ("images.npy", 0o777, lambda folder: (folder / "images.npy").chmod(0)),
-        ("times.npy", 0o777, lambda folder: (folder / "times.npy").chmod(0)),
-        ("metadata.json", 0o666, lambda folder: None),
+        (".lock", unfinished, ".", 0o555),
+        (".lock", hurt, ".", 0o555),
+        ("images.npy.partial", unfinished_and_lockable, ".", 0o555),
+        ("images.npy", lambda _: None, "images.npy", 0),
+        ("times.npy", lambda _: None, "times.npy", 0),
+        ("metadata.json", lambda _: None, ".", 0o666),
     ],
 )
 def test_where_one_may_not_write_or_read_it_is_told(
     name: str,
+    damage: Callable[[Path], None],
+    closed: str,
     mode: int,
-    change: Callable[[Path], object],
     memory: Path,
     bars: pd.DataFrame,
     without_rights: Callable[[Callable[[], object]], str],
@@ -574,14 +591,12 @@ def test_where_one_may_not_write_or_read_it_is_told(
 ) -> None:
     kind, folder = KINDS["images"], memory / "store"
     kind.write(folder, bars)
-    change(folder)
+    damage(folder)
     before = contents(folder)
-    folder.chmod(mode)
+    (folder / closed).chmod(mode)
     told = without_rights(partial(kind.write, folder, bars))
+    (folder / closed).chmod(0o755)
     assert re.fullmatch(CLOSED.format(path=folder / name), told), told
-    folder.chmod(0o755)
-    for path in folder.iterdir():
-        path.chmod(0o644)
     assert contents(folder) == before
 
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import random
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,9 +128,9 @@ class Handler(BaseHTTPRequestHandler):
         if parts.path == "/api/v3/klines":
             self.klines(asked, fault)
         elif parts.path.rstrip("/").endswith("/markets"):
-            self.answer([BITSTAMP_MARKET])
+            (fault or Handler.answer)(self, [BITSTAMP_MARKET])
         elif parts.path.rstrip("/").endswith("/ohlc/bnbusdt"):
-            self.ohlc(asked)
+            self.ohlc(asked, fault)
         else:
             self.answer({"code": -1100, "msg": "no such place"}, 404)
 
@@ -145,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             fault(self, klines)
 
-    def ohlc(self, asked: dict[str, str]) -> None:
+    def ohlc(self, asked: dict[str, str], fault: Fault | None) -> None:
         first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
         rows = self.exchange.rows(first, last, int(asked["step"]) * 1000, int(asked["limit"]))
         bars = [
@@ -155,7 +160,10 @@ class Handler(BaseHTTPRequestHandler):
             }
             for row in reversed(rows)
         ]
-        self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
+        if fault is None:
+            self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
+        else:
+            fault(self, bars)
 
     def answer(self, content: Any, status: int = 200, **headers: str) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -554,6 +562,113 @@ def test_a_killed_download_goes_on_where_it_was(
     assert len(local_exchange.requests) == asked
 
 
+FORKING = """
+import os, signal, sys
+import ccxt
+from gafcnn.market import from_exchange
+url, end = sys.argv[1:]
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        try:
+            from_exchange(
+                "BNBUSDT", "binance", "BNB/USDT", "15min", 30, end, line.strip(), url=url
+            )
+            os._exit(0)
+        finally:
+            os._exit(1)
+    print("begun", flush=True)
+    sys.stdin.readline()
+    os.kill(child, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_downloads_killed_at_any_moment_lose_no_day_and_no_bar(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    expected = local_exchange.expected(UNTIL - 30 * DAY, UNTIL, "15min")
+    command = [sys.executable, "-c", FORKING, local_exchange.url, END]
+    delays, kills, attempt = random.Random(0), 0, 0
+    folder = tmp_path / "0"
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as forker:
+        assert forker.stdin
+        assert forker.stdout
+        while kills < 25 or attempt < 2:
+            begun = WholeDays(local_exchange, folder)
+            print(folder, file=forker.stdin, flush=True)
+            assert forker.stdout.readline() == "begun\n"
+            begun.wait_for_a_request(seconds=delays.uniform(0, 5))
+            time.sleep(delays.uniform(0, 0.3))
+            print("kill", file=forker.stdin, flush=True)
+            outcome = int(forker.stdout.readline())
+            begun.check_not_asked_again()
+            if outcome == -signal.SIGKILL:
+                kills += 1
+                continue
+            assert outcome == 0
+            again = download(local_exchange, folder, days=30, url="http://127.0.0.1:9")
+            pd.testing.assert_frame_equal(again.bars, expected)
+            assert not [path for path in folder.glob("*/*") if "partial" in path.name]
+            attempt += 1
+            folder = tmp_path / str(attempt)
+        forker.stdin.close()
+    begun = WholeDays(local_exchange, folder)
+    pd.testing.assert_frame_equal(download(local_exchange, folder, days=30).bars, expected)
+    begun.check_not_asked_again()
+
+
+class WholeDays:
+    """The days that were whole when a download began."""
+
+    def __init__(self, exchange: LocalExchange, folder: Path) -> None:
+        self.exchange, self.asked = exchange, len(exchange.requests)
+        self.days = [moment(name[:10]) for name in parts(folder) if "until" not in name]
+
+    def wait_for_a_request(self, seconds: float) -> None:
+        over = time.monotonic() + seconds
+        while len(self.exchange.requests) == self.asked and time.monotonic() < over:
+            time.sleep(0.002)
+
+    def check_not_asked_again(self) -> None:
+        for request in self.exchange.requests[self.asked :]:
+            assert not [day for day in self.days if day < request.end and request.start < day + DAY]
+
+
+def test_a_full_disk_is_told_and_what_it_held_is_gone_on_with(
+    local_exchange: LocalExchange, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(2**18)
+    refused = 0
+    for pages in range(100):
+        folder, filler = disk / "bars", disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 4096 * pages))
+        try:
+            download(local_exchange, folder)
+        except DiskError as error:
+            told = str(error)
+        else:
+            break
+        finally:
+            filler.unlink()
+        refused += 1
+        assert re.match(
+            rf"{folder}/BNBUSDT_15min/[^ ]+ needs [\d,]+ bytes and its disk has [\d,]+ free ", told
+        )
+        assert "\n" not in told
+        begun = WholeDays(local_exchange, folder)
+        market = download(local_exchange, folder)
+        pd.testing.assert_frame_equal(
+            market.bars, local_exchange.expected(UNTIL - 3 * DAY, UNTIL, "15min")
+        )
+        begun.check_not_asked_again()
+        shutil.rmtree(folder)
+    assert refused >= 5  # the record, and each of the four days
+
+
 def test_what_came_before_a_failure_is_kept(
     local_exchange: LocalExchange, tmp_path: Path, quick: None
 ) -> None:
@@ -618,17 +733,42 @@ def upside_down(handler: Handler, klines: list[Any]) -> None:
     handler.answer([*klines[:7], [row[0], row[1], row[3], row[2], *row[4:]], *klines[8:]])
 
 
+def hung_up(handler: Handler, klines: list[Any]) -> None:
+    handler.close_connection = True
+
+
+def shifted(handler: Handler, klines: list[Any]) -> None:
+    handler.answer([[row[0] + MINUTE * 60 * 24 * 400, *row[1:]] for row in klines])
+
+
+def hourly(handler: Handler, klines: list[Any]) -> None:
+    handler.answer(klines[::4])
+
+
+def too_busy(handler: Handler, klines: list[Any]) -> None:
+    handler.answer({"code": -1003, "msg": "Too many requests"}, 429)
+
+
+def banned(handler: Handler, klines: list[Any]) -> None:
+    handler.answer({"code": -1003, "msg": "Way too many requests"}, 418)
+
+
 def answering(content: Any) -> Fault:
     return lambda handler, klines: handler.answer(content)
 
 
 FAULTS = {
     "server error": failing,
+    "too many requests": too_busy,
+    "a ban of unknown length": banned,
+    "a connection cut": hung_up,
     "connection dropped mid-body": broken_off,
     "half a JSON": half,
     "a page for people": a_page_for_people,
     "a null among the prices": with_a_null,
     "bars before the period": earlier,
+    "bars after the period": shifted,
+    "bars of another interval": hourly,
     "a bar off the grid": uneven,
     "a bar twice": twice,
     "low above high": upside_down,
@@ -636,6 +776,16 @@ FAULTS = {
     "an empty object": answering({}),
     "an object": answering({"bars": 1}),
     "a number": answering(5),
+    "a text": answering("bars"),
+    "nothing": answering(None),
+    "a list of numbers": answering([1, 2, 3, 4, 5, 6]),
+    "a list of texts": answering(["bars"]),
+    "a list of nothing": answering([None]),
+    "a list of objects": answering([{"open": 1}]),
+    "rows of lists": answering([[[1]] * 6]),
+    "rows of truths": answering([[True] * 6]),
+    "an endless time": answering(b"[[1e999,1,1,1,1,1]]"),
+    "lists without end": answering(b"[" * 5000),
     "rows cut short": answering([[1, 2], [3]]),
     "rows of nothing": answering([[], []]),
     "a row of texts": answering([["a", "b", "c", "d", "e", "f"]]),
@@ -663,6 +813,109 @@ def test_a_fault_that_stays_is_told_in_a_sentence_and_nothing_of_it_is_kept(
     assert "\n" not in str(caught.value)
     assert len(local_exchange.requests) == 3  # it has never answered
     assert [path.name for path in tmp_path.glob("*/*")] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        5,
+        "bars",
+        None,
+        [1],
+        [None],
+        {"data": 5},
+        {"data": None},
+        {"data": {"ohlc": None}},
+        {"data": {"ohlc": 5}},
+        {"data": {"ohlc": {"open": 1}}},
+        {"data": {"ohlc": [5]}},
+        {"data": {"ohlc": [None]}},
+        {"data": {"ohlc": [[1, 2]]}},
+        {"data": {"ohlc": [{"timestamp": [1]}]}},
+        {"data": {"ohlc": [{"timestamp": "soon", "open": "x"}]}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("first", [1, 2], ids=["pairs", "bars"])
+def test_another_exchange_of_no_sense_is_told_as_well(
+    first: int, content: Any, local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    local_exchange.faults = dict.fromkeys(range(first, 20), answering(content))
+    with pytest.raises(DownloadError) as caught:
+        download(local_exchange, tmp_path, exchange="bitstamp", days=1)
+    assert "\n" not in str(caught.value)
+    assert parts(tmp_path) == []
+
+
+def test_what_ccxt_stumbles_over_is_told_as_well(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: Any) -> Any:  # as its bitfinex, gate and mexc do over a number for a list
+        raise TypeError("'int' object is not iterable")
+
+    monkeypatch.setattr("ccxt.binance.parse_ohlcv", stumble)
+    with pytest.raises(DownloadError, match="its answer is of no shape that ccxt knows"):
+        download(local_exchange, tmp_path)
+    assert parts(tmp_path) == []
+
+
+def silent(handler: Handler, klines: list[Any]) -> None:
+    time.sleep(1)
+    handler.close_connection = True
+
+
+def stuck(handler: Handler, klines: list[Any]) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b"[[")
+    silent(handler, klines)
+
+
+@pytest.mark.parametrize("fault", [silent, stuck])
+def test_an_exchange_that_falls_silent_is_asked_again(
+    fault: Fault,
+    local_exchange: LocalExchange,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gafcnn.market.klines._SILENCE", 0.3)
+    local_exchange.faults[1] = fault
+    market = download(local_exchange, tmp_path, days=1)
+    pd.testing.assert_frame_equal(market.bars, local_exchange.expected(UNTIL - DAY, UNTIL, "15min"))
+    first, second = local_exchange.requests
+    assert second.at - first.at < 1
+    local_exchange.always = fault
+    with pytest.raises(DownloadError, match=r"binance cannot be asked .*\(RequestTimeout: "):
+        download(local_exchange, tmp_path, days=2)
+
+
+def test_a_host_that_does_not_answer_a_call_is_given_up(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gafcnn.market.klines._SILENCE", 0.3)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # and never accepting: what is beyond the queue gets no answer
+        address = full.getsockname()
+        with socket.create_connection(address), pytest.raises(DownloadError, match="RequestTimeou"):
+            download(local_exchange, tmp_path, url=f"http://127.0.0.1:{address[1]}")
+
+
+def test_bars_out_of_order_are_put_in_order(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    local_exchange.faults[1] = lambda handler, klines: handler.answer(klines[::2] + klines[1::2])
+    market = download(local_exchange, tmp_path)
+    pd.testing.assert_frame_equal(
+        market.bars, local_exchange.expected(UNTIL - 3 * DAY, UNTIL, "15min")
+    )
+
+
+def test_bars_that_are_missing_are_a_gap(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    local_exchange.faults[1] = lambda handler, klines: handler.answer(klines[:50] + klines[57:])
+    assert gaps(download(local_exchange, tmp_path).bars)["missing"].tolist() == [7]
 
 
 @pytest.mark.parametrize("status", [418, 429])
@@ -702,6 +955,85 @@ def test_without_network_the_error_names_the_ways_out(
         f"(it goes on after what is in {tmp_path / 'BNBUSDT_15min'}), "
         "or take market=file market.path=... or market=simulated."
     )
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def anyone() -> Iterator[Path]:
+    """A folder that others may enter, and the rest of the test as a user who may not do all."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        was = os.geteuid()
+        yield Path(folder)
+        os.seteuid(was)
+
+
+def become_anyone() -> None:
+    """Go on as a user of whom permissions are asked."""
+    if os.geteuid() == 0:
+        try:
+            os.seteuid(65534)
+        except OSError as error:
+            pytest.skip(f"root cannot be another user here: {error.strerror}")
+
+
+def close(folder: Path, mode: int) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        path.chmod(mode if path.is_dir() else mode & 0o666)
+
+
+def test_whole_bars_are_read_where_nothing_may_be_written(
+    local_exchange: LocalExchange, anyone: Path
+) -> None:
+    first = download(local_exchange, anyone / "bars")
+    close(anyone / "bars", 0o555)
+    become_anyone()
+    for end in (END, None):
+        again = download(local_exchange, anyone / "bars", url="http://127.0.0.1:9", end=end)
+        pd.testing.assert_frame_equal(again.bars, first.bars)
+    with pytest.raises(DiskError, match=r"BNBUSDT_15min.* cannot be written \(Permission denied\)"):
+        download(local_exchange, anyone / "bars", days=9)
+    os.seteuid(os.getuid())
+    close(anyone / "bars", 0o755)
+
+
+@pytest.mark.parametrize("name", ["download.json", "2025-05-08.parquet"])
+def test_bars_that_may_not_be_read_are_told(
+    name: str, local_exchange: LocalExchange, anyone: Path
+) -> None:
+    download(local_exchange, anyone)
+    (anyone / "BNBUSDT_15min" / name).chmod(0)
+    become_anyone()
+    with pytest.raises(BarsError, match=rf"{name} may not be read.*; allow it, or set market"):
+        download(local_exchange, anyone)
+
+
+@pytest.mark.parametrize("mode", [0, 0o444])
+def test_a_folder_that_may_not_be_entered_is_told(
+    mode: int, local_exchange: LocalExchange, anyone: Path
+) -> None:
+    download(local_exchange, anyone / "bars")
+    (anyone / "bars").chmod(mode)
+    become_anyone()
+    with pytest.raises(BarsError, match=r"download.json may not be read \(Permission denied\); "):
+        download(local_exchange, anyone / "bars")
+    os.seteuid(os.getuid())
+    (anyone / "bars").chmod(0o755)
+
+
+def test_a_place_of_any_name_or_behind_a_link_is_as_good(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    folder = tmp_path / "Kurse für später, größer [1]" / "*?"
+    first = download(local_exchange, folder)
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    (folder / "BNBUSDT_15min" / "2025-05-10.until-060000.parquet").unlink()
+    asked = len(local_exchange.requests)
+    for place in (tmp_path / "link", folder):
+        pd.testing.assert_frame_equal(download(local_exchange, place).bars, first.bars)
+    assert len(local_exchange.requests) == asked + 1
 
 
 # --- a command that is wrong ----------------------------------------------------------------------

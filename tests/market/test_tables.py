@@ -228,6 +228,26 @@ def test_a_footer_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
         read_bars(path)
 
 
+@pytest.mark.parametrize(
+    "after", [b"\x19", b"\x26", b"\x16"], ids=["the file", "a row group", "all column chunks"]
+)
+def test_a_footer_that_claims_more_rows_than_there_can_be_is_refused(
+    tmp_path: Path, after: bytes
+) -> None:
+    path = tmp_path / "bars.parquet"
+    _parquet(path, _bars())
+    content = path.read_bytes()
+    begin = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    # six rows, and 160,903,919,226 of them, as Thrift writes a long integer
+    footer = content[begin:-8]
+    six, many = b"\x16\x0c" + after, b"\x16\xf4\xd9\xf7\xe9\xae\x09" + after
+    assert footer.count(six) == (6 if after == b"\x16" else 1)
+    footer = footer.replace(six, many)
+    path.write_bytes(content[:begin] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    with pytest.raises(BarsError, match="it claims to hold 160,903,919,226"):
+        read_bars(path)
+
+
 def test_feather_of_the_first_version_is_told(tmp_path: Path) -> None:
     path = tmp_path / "bars.feather"
     path.write_bytes(b"FEA1" + bytes(100) + b"FEA1")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gafcnn.runs import load_run
+from gafcnn.runs import damaged_files, load_run
 
 Refuse = Callable[..., str]
 Typed = Callable[..., str]
@@ -92,7 +92,7 @@ def test_a_disk_that_fills_during_a_training_is_told_and_gone_on_with(
     (disk / "filler").unlink()
     typed("train", *words)
     run = load_run(disk / "tiny" / "15m")
-    assert run.damaged() == []
+    assert damaged_files(run.folder) == []
     assert run.metrics["epochs"] == 2
     assert not list(disk.rglob("*.partial"))
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from gafcnn.errors import GafcnnError, LearningError, RunError
 from gafcnn.pipeline import train
 from gafcnn.pipeline.assembly import made, plain
-from gafcnn.pipeline.trust import check_config, read_config
+from gafcnn.pipeline.trust import check_config, read_run_config
 from gafcnn.runs import finish, load_run
 
 Refuse = Callable[..., str]
@@ -198,9 +198,9 @@ def test_what_is_refused_would_have_run(tmp_path: Path, monkeypatch: pytest.Monk
         ("a: [", "cannot be read (expected the node content"),
         ("[" * 2000, "cannot be read (maximum recursion depth"),
         ("a: \0", "cannot be read (unacceptable character"),
-        ("", "has no section market"),
+        ("", "cannot be read (it holds no keys)"),
         ("market: 5", "has no section market"),
-        ("- 1", "has no section market"),
+        ("- 1", "cannot be read (it holds no keys)"),
     ],
 )
 def test_a_config_that_is_none_is_told_in_a_sentence(
@@ -209,7 +209,7 @@ def test_a_config_that_is_none_is_told_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(content)
     with pytest.raises(RunError) as caught:
-        read_config(Path("config.yaml"))
+        read_run_config(Path("config.yaml"))
     assert str(caught.value).startswith(f"config.yaml {told}")
     assert "\n" not in str(caught.value)
     assert not Path("ran").exists()
@@ -218,7 +218,7 @@ def test_a_config_that_is_none_is_told_in_a_sentence(
 def test_a_config_of_other_bytes_than_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(RunError, match=r"config\.yaml cannot be read"):
-        read_config(tmp_path / "config.yaml")
+        read_run_config(tmp_path / "config.yaml")
 
 
 def checkpoint_that_runs(path: Path, how: str, touched: Path) -> None:

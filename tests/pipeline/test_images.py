@@ -37,7 +37,7 @@ def test_a_run_of_three_fields_learns_from_them_and_goes_on_with_no_others(
     [market] = load_markets(OmegaConf.create(run.config))
     some = store.times[::500]
     rows = market.bars.index.get_indexer(pd.DatetimeIndex(some).tz_localize("UTC"))
-    shown = future._images(run, market, rows)
+    shown = future.images_at(run, market, rows)
     stored = store.images[::500].astype(np.float32) * np.float32(store.scale)
     np.testing.assert_array_equal(shown, stored)
 
@@ -74,7 +74,7 @@ def test_a_run_on_the_fly_is_the_same_as_one_of_stored_images(
     source = load_images(config, [market])
     positions = np.arange(0, len(source.times), 500)
     at = pd.DatetimeIndex(source.times[positions]).tz_localize("UTC")
-    shown = future._images(other, market, market.bars.index.get_indexer(at))
+    shown = future.images_at(other, market, market.bars.index.get_indexer(at))
     sent = torch.from_numpy(source.sent(source.read(positions)))
     np.testing.assert_array_equal(shown, source.to_images(sent))
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from gafcnn.learning import load_plain
-from gafcnn.runs import load_run
+from gafcnn.runs import damaged_files, load_run
 
 KILLED = -9
 MORE = ["window=15m", "trainer.max_epochs=4", "callbacks.early_stopping.patience=2"]
@@ -74,7 +74,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     name = "predictions.parquet"
     assert (one / name).read_bytes() == (other / name).read_bytes()
     runs = [load_run(run) for run in (one, other)]
-    assert [run.damaged() for run in runs] == [[], []]
+    assert [damaged_files(run.folder) for run in runs] == [[], []]
     metrics = [
         {
             key: of
@@ -154,7 +154,7 @@ def test_a_sweep_killed_in_its_second_job_goes_on_there(
         ("60m", False),
     ]
     for name in ("15m", "30m", "60m"):
-        assert load_run(tmp_path / "outputs" / "tiny" / name).damaged() == []
+        assert damaged_files(tmp_path / "outputs" / "tiny" / name) == []
 
 
 def evaluation(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a report is told is text, wherever it stands: no tag, no attribute, no script."""
+"""What a report is told is text, wherever on the page it stands: no tag, attribute or script."""
 
 from __future__ import annotations
 

@@ -272,6 +272,11 @@ def test_volume_is_refused_where_there_is_none(random_bars: Bars) -> None:
     )
 
 
+def test_a_field_that_stands_twice_is_refused(make_bars: Bars) -> None:
+    with pytest.raises(SamplesError, match="^the field 'body' stands twice; expected each field"):
+        WindowReader(make_bars(np.ones(60)), Window("w", "15min"), ("close", "body", "body"))
+
+
 @pytest.mark.parametrize(
     ("fields", "found", "instead"),
     [

@@ -233,6 +233,30 @@ def test_the_first_barrier_touched_by_hand(
     assert label.assign(outcomes, np.array([], dtype=np.int64)).tolist() == [touched]
 
 
+@pytest.mark.parametrize(("side", "column"), [(1, "high"), (-1, "low")])
+def test_a_barrier_that_is_reached_and_not_passed_is_touched(
+    random_bars: Bars, side: int, column: str
+) -> None:
+    bars = random_bars(40)
+    label, row = TripleBarrier("3min", volatility_lookback="10min"), np.array([20])
+    still = bars.copy()  # what is after the row neither rises nor falls
+    still.iloc[21:, :4] = bars["close"].iloc[20]
+    far = still.copy()
+    far.iloc[21, far.columns.get_loc(column)] *= 1 + side * 0.5
+    distance = label.outcomes(far, row).forward_return[0]
+    assert side * distance > 0
+    for bound, touched in ((1 + distance, (side + 1) // 2), (1 + 0.999999 * distance, NULL)):
+        near = still.copy()
+        near.iloc[21, near.columns.get_loc(column)] = bars["close"].iloc[20] * bound
+        found = label.outcomes(near, row).touched
+        assert found is not None
+        assert found.tolist() == [touched]
+
+
+def test_the_usual_barriers_are_a_volatility_away() -> None:
+    assert TripleBarrier() == TripleBarrier("15min", 1.0, "60min")
+
+
 def test_volatility_is_that_of_log_returns_within_the_lookback(make_bars: Bars) -> None:
     rng = np.random.default_rng(7)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, 30)))

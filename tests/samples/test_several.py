@@ -19,6 +19,7 @@ from gafcnn.samples import (
     Direction,
     Label,
     LabelledSamples,
+    Split,
     TripleBarrier,
     WalkForward,
     check_purged,
@@ -86,6 +87,19 @@ def test_walk_forward_tests_blocks_of_the_same_time() -> None:
     ]
 
 
+def test_a_class_that_does_not_occur_is_counted_as_none(make_bars: Bars) -> None:
+    bars = make_bars(100 + np.arange(600))  # bars without a body, on none of which a pattern stands
+    samples = LabelledSamples.make(bars, HOUR, Candlestick(), Chronological(0.2, 0.2))
+    assert samples.counts("train").tolist() == [len(samples.split.train), *[0] * 8]
+
+
+def test_the_samples_of_one_symbol_are_of_the_same_fold(random_bars: Bars) -> None:
+    bars = {"A": random_bars(600), "B": random_bars(600, seed=1)}
+    splitter = WalkForward(1, folds=2, val=0.2, embargo="5min")
+    samples = LabelledSamples.make(bars, HOUR, Direction("5min"), splitter)
+    assert [samples.of(symbol).split.fold for symbol in bars] == [1, 1]
+
+
 def test_the_assertion_is_over_all_symbols_together(random_bars: Bars) -> None:
     bars = {"A": random_bars(400), "B": random_bars(400, seed=1)}
     samples = LabelledSamples.make(bars, HOUR, Direction("5min"), Chronological(0.2, 0.2, "5min"))
@@ -95,6 +109,18 @@ def test_the_assertion_is_over_all_symbols_together(random_bars: Bars) -> None:
     late[samples.split.train[0]] = samples.times[b_val[0]]
     with pytest.raises(LeakError, match="the labels of train are known at"):
         check_purged(late, late, samples.split, "0min")
+
+
+def test_a_splitter_of_ones_own_that_does_not_purge_is_refused(random_bars: Bars) -> None:
+    class Halves:
+        embargo = pd.Timedelta("0min")
+
+        def split(self, times: np.ndarray, known_at: np.ndarray, starts: object) -> Split:
+            known = np.flatnonzero(~np.isnat(known_at))
+            return Split(*np.array_split(known, 3))
+
+    with pytest.raises(LeakError, match="the labels of train are known at"):
+        LabelledSamples.make(random_bars(400), HOUR, Direction("5min"), Halves())
 
 
 # --- labels ---------------------------------------------------------------------------------------
@@ -122,10 +148,14 @@ def test_a_symbol_is_labelled_as_it_would_be_alone(tick_bars: Bars, label: Label
     bars = {"A": tick_bars(1500), "B": quiet}
     pooled = LabelledSamples.make(bars, HOUR, label, Chronological())
     assert pooled.symbols == ("A", "B")
-    assert (pooled.symbol_of(pooled.split.test) == "B").sum() == len(pooled.of("B").split.test)
+    n, border = len(pooled.times), pooled.starts[1]
+    ends = np.array([0, border - 1, border, n - 1])
+    assert pooled.symbol_of(ends).tolist() == ["A", "A", "B", "B"]
     for name, of in bars.items():
         alone = LabelledSamples.make(of, HOUR, label, Chronological())
         mine = pooled.of(name)
+        assert set(mine.symbol_of(mine.split.test)) == {name}
+        np.testing.assert_array_equal(mine.of(name).times, mine.times)
         np.testing.assert_array_equal(mine.label, alone.label)
         np.testing.assert_array_equal(mine.outcomes.forward_return, alone.outcomes.forward_return)
         for part in PARTS:
@@ -159,16 +189,18 @@ def test_real_symbols_of_different_histories_are_split_at_the_same_moments(
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_two_symbols_without_a_common_period_are_refused(random_bars: Bars) -> None:
+@pytest.mark.parametrize("order", ["MAB", "BAM", "ABM"])
+def test_two_symbols_without_a_common_period_are_refused(random_bars: Bars, order: str) -> None:
     bars = {
-        "A": random_bars(300),
-        "B": _later(random_bars(900), 100),
-        "C": _later(random_bars(300), 600),
+        "M": random_bars(300),
+        "A": _later(random_bars(900), 100),
+        "B": _later(random_bars(300), 600),
     }
+    in_order = {symbol: bars[symbol] for symbol in order}
     with pytest.raises(SamplesError) as refused:
-        LabelledSamples.make(bars, HOUR, Direction("15min"), Chronological())
+        LabelledSamples.make(in_order, HOUR, Direction("15min"), Chronological())
     assert str(refused.value) == (
-        "A has samples from 2024-01-01 01:00:00 to 2024-01-01 04:45:00 UTC and C has samples from "
+        "M has samples from 2024-01-01 01:00:00 to 2024-01-01 04:45:00 UTC and B has samples from "
         "2024-01-01 11:00:00 to 2024-01-01 14:45:00 UTC; expected a time at which all symbols have "
         "some, to be tested at the same moments; leave one of them out of market.symbols, or give "
         "bars of the same time."

@@ -97,6 +97,7 @@ def test_a_window_is_a_value_whatever_its_lengths_were_written_as() -> None:
     assert written == Window("15m", pd.to_timedelta("15min"), MINUTE, np.timedelta64(60, "m"))
     assert hash(written) == hash(Window("15m", "15min", "1min", "60min"))
     assert written.span == pd.to_timedelta("15min")
+    assert written.name == "15m"
 
 
 # --- decision rows --------------------------------------------------------------------------------

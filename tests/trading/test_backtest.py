@@ -88,10 +88,21 @@ def test_who_has_lost_everything_stays_so(bars_of: Bars) -> None:
     assert summary(made, "1min")["annual_return"] == -1
 
 
+def test_who_has_lost_all_in_sight_does_not_win_it_back(bars_of: Bars) -> None:
+    flat, doubled = (100, 100, 100, 100), (100, 200, 100, 200)
+    bars = bars_of([flat, flat, doubled, flat, flat])
+    made = backtest(bars, bars.index[:1], [-1], "3min", FREE)
+    assert made.trades["net"].tolist() == [0]
+    assert made.equity.tolist() == [1, 0, 0]
+
+
 def test_the_period_is_from_after_the_first_row_to_a_horizon_after_the_last(walk: Bars) -> None:
     bars = walk(30, 0)
     made = backtest(bars, bars.index[4:20], np.zeros(16), "5min", FREE)
     assert made.returns.index.equals(bars.index[5:25])
+    assert [made.returns.name, made.equity.name, made.exposure.name] == [
+        "return", "equity", "exposure",
+    ]  # fmt: skip
     for series in (made.equity, made.exposure):
         assert series.index.equals(made.returns.index)
 

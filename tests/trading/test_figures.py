@@ -11,7 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gafcnn.trading import Rules, backtest, measures, per_bar, summary
+from gafcnn.trading import Rules, backtest, coin, measures, per_bar, summary
+from gafcnn.trading.references import Spread
 
 Bars = Callable[..., pd.DataFrame]
 
@@ -23,6 +24,16 @@ some_rules = st.builds(
 )
 seeds = st.integers(0, 100_000)
 horizons = st.integers(1, 7)
+
+
+def test_a_trade_that_earns_nothing_is_no_win(bars_of: Bars) -> None:
+    bars = bars_of([(100, 100, 100, 100)] * 4)
+    made = backtest(bars, bars.index[:2], [1, -1], "1min", Rules(cost_bps=0))
+    bar = per_bar(made)
+    assert bar["trades"].sum() == 2
+    assert bar["wins_gross"].sum() == bar["wins_net"].sum() == 0
+    tossed = coin(made, bars, Rules(cost_bps=0), draws=10)
+    assert tossed.win_rate_gross == tossed.win_rate_net == Spread(0.0, 0.0, 0.0)
 
 
 @settings(max_examples=50, deadline=None)

@@ -41,6 +41,7 @@ def test_a_trade_is_entered_at_the_next_open_and_left_at_the_close_at_the_horizo
         pytest.param((99, 99.2, 98.9, 99.1), (2, 99.0), (2, 99.0), id="it opens below"),
         pytest.param((101.5, 102, 101.4, 102), (2, 101.5), (2, 101.5), id="it opens above"),
         pytest.param((100, 101.0, 100, 100), (2, 101.0), (2, 100.5), id="a touch is enough"),
+        pytest.param((100, 100, 99.5, 100), (2, 99.5), (3, 100.0), id="to be stopped, too"),
     ],
 )
 def test_barriers(
@@ -133,7 +134,10 @@ def test_a_row_whose_bars_are_not_all_there_is_refused(walk: Bars) -> None:
 
 def test_times_that_are_none_of_the_bars_are_refused(walk: Bars) -> None:
     bars = walk(20, 0)
-    with pytest.raises(PredictionsError, match="2 of 3 decision times are not among the bars"):
+    with pytest.raises(
+        PredictionsError,
+        match="2 of 3 decision times are not among the bars, first 2025-06-20 00:03:01 UTC; ",
+    ):
         outcomes(bars, bars.index[[1, 2, 4]] + pd.to_timedelta(["0s", "1s", "1h"]), "5min", Rules())
     with pytest.raises(PredictionsError, match="there are no decision times"):
         outcomes(bars, bars.index[:0], "5min", Rules())
@@ -142,8 +146,11 @@ def test_times_that_are_none_of_the_bars_are_refused(walk: Bars) -> None:
 @pytest.mark.parametrize("rows", [[2, 1], [1, 1]])
 def test_times_that_do_not_increase_are_refused(walk: Bars, rows: list[int]) -> None:
     bars = walk(20, 0)
-    with pytest.raises(PredictionsError, match="decision time 1 is 2025-06-20 00:02:00 UTC, after"):
+    with pytest.raises(PredictionsError) as error:
         outcomes(bars, bars.index[rows], "5min", Rules())
+    assert error.value.found == (
+        f"decision time 1 is 2025-06-20 00:02:00 UTC, after 2025-06-20 00:0{rows[0] + 1}:00 UTC"
+    )
 
 
 def test_a_time_that_is_missing_is_refused(walk: Bars) -> None:

@@ -73,6 +73,10 @@ def test_all_is_lost() -> None:
     assert measures.calmar(returns, 365) == -1
 
 
+def test_two_returns_have_a_deviation() -> None:
+    assert measures.sharpe(np.array([0.01, 0.03]), 4) == pytest.approx(2 * 0.02 / 0.01 / np.sqrt(2))
+
+
 def test_trades_by_hand() -> None:
     net = np.array([0.03, -0.01, 0.01, -0.01])
     assert measures.win_rate(net) == 0.5

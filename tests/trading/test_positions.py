@@ -104,6 +104,26 @@ def test_where_none_has_trades_enough_the_one_with_most_is_chosen(walk: Bars) ->
     )
 
 
+def test_as_many_trades_as_are_asked_for_are_enough(bars_of: Bars) -> None:
+    """Of 30 purchases the first ten gain and the others lose; the first ten are the surest."""
+    price = 100 + np.concatenate([np.arange(51), 50 - np.arange(105) / 10])
+    bars = bars_of([(one, one, one, one) for one in price])
+    times, p = bars.index[:150], np.where(np.arange(150) < 50, 0.99, 0.9)
+    for least, coverage, trades in ((10, 0.3, 10), (11, 1.0, 30)):
+        rules = Rules(coverages=(1.0, 0.3), least_trades=least, cost_bps=0)
+        choice = choose_threshold(bars, times, p, "5min", rules)
+        assert (choice.coverage, choice.trades) == (coverage, trades)
+
+
+def test_what_the_last_bar_brings_is_earned(bars_of: Bars) -> None:
+    """Both shares stand alike until the last bar, in which the unsure trade loses."""
+    flat = (100, 100, 100, 100)
+    bars = bars_of([flat, (100, 101, 100, 101), (101, 101, 101, 101), (101, 101, 50, 50)])
+    rules = Rules(coverages=(1.0, 0.5), least_trades=1, cost_bps=0)
+    choice = choose_threshold(bars, bars.index[:3:2], np.array([0.9, 0.6]), "1min", rules)
+    assert (choice.coverage, choice.trades) == (0.5, 1)
+
+
 def test_of_equals_the_larger_share_is_chosen(walk: Bars) -> None:
     bars = walk(200, 0)
     p = np.where(np.arange(150) % 2, 0.9, 0.1)  # all are equally sure, so every share is all rows

@@ -27,6 +27,7 @@ def test_holding_by_hand(bars_of: Bars) -> None:
     assert held.trades["entered"].tolist() == [bars.index[0]]
     assert held.trades["left"].tolist() == [bars.index[-1]]
     assert held.exposure.tolist() == [1, 1, 1]
+    assert held.horizon == bars.index[-1] - bars.index[0]
     assert summary(held, "1min")["trades"] == 1
 
 

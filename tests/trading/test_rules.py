@@ -36,6 +36,7 @@ def test_a_list_of_a_configuration_becomes_part_of_the_value() -> None:
         ("coverages", [1]),
         ("least_trades", 1),
         ("take_profit_bps", 1),
+        ("take_profit_bps", 0.5),
         ("stop_loss_bps", 50.0),
         ("overlapping", True),
         ("sides", "short"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from gafcnn.errors import DiskError
-from gafcnn.files import is_full, refusal, sync
+from gafcnn.files import assert_free, is_full, refusal, sync
 from gafcnn.images.plans import Plan
 from gafcnn.images.store import Store
 from gafcnn.progress import counting
@@ -113,15 +112,9 @@ def reserve(plan: Plan[Any]) -> None:
         with path.open("wb") as file:
             _extend(file, length)
     except OSError:
-        path.unlink()
+        path.unlink(missing_ok=True)
         raise
     sync(path.parent)  # or a record of its chunks could be on disk, and the file not
-
-
-def assert_free(folder: Path, length: int) -> None:
-    """Refuse as a full disk would where it has not so many bytes free."""
-    if length > shutil.disk_usage(folder).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _extend(file: BinaryIO, length: int) -> None:

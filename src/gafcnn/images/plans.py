@@ -16,10 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import StoreError
-from gafcnn.files import canonical
+from gafcnn.files import canonical, read_object
 from gafcnn.images.encoding import checked_series, is_tame
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import (
+    METADATA,
     TIME,
     ImageStore,
     S,
@@ -133,6 +134,10 @@ class Plan(Generic[S]):
     def times_file(self) -> bytes:
         """What the file of the times holds."""
         return npy_header(self.times.shape, TIME) + self.times.tobytes()
+
+    def is_there(self) -> bool:
+        """Whether a finished store of this very spec and bars lies there, whole or damaged."""
+        return read_object(self.folder / METADATA).get("fingerprint") == self.fingerprint
 
     def finished(self) -> S:
         """The store, where it is there and whole.

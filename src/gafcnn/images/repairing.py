@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gafcnn.files import unsealed, write_bytes
-from gafcnn.images.filling import assert_free, filled, frame, room
+from gafcnn.files import assert_free, unsealed, write_bytes
+from gafcnn.images.filling import filled, frame, room
 from gafcnn.images.plans import Plan
 from gafcnn.images.store import METADATA, TIMES, spelled
 

@@ -111,6 +111,13 @@ class Ground:
         begins = self.test.loc[self.folds[fold], "time"].min()
         return val.loc[val["time"] + self.horizon < begins]
 
+    def choice(self, fold: int | None, model: str) -> Choice:
+        """The threshold at which a column of P(up) is traded in a fold, chosen on validation."""
+        val = self.settled(fold)
+        return choose_threshold(
+            self.bars, val["time"], val[model].to_numpy(), self.horizon, self.rules
+        )
+
     @cached_property
     def up(self) -> NDArray[np.bool_]:
         """Whether the price rose over the horizon; not to have moved is not to have risen."""
@@ -168,10 +175,7 @@ class Traded:
         p = ground.test[model].to_numpy()
         choices, position = {}, np.zeros(len(p), dtype=np.int8)
         for fold, rows in ground.folds.items():
-            val = ground.settled(fold)
-            choices[fold] = choose_threshold(
-                ground.bars, val["time"], val[model].to_numpy(), ground.horizon, ground.rules
-            )
+            choices[fold] = ground.choice(fold, model)
             position[rows] = positions(p[rows], choices[fold].threshold, ground.rules.sides)
         made = trade(ground.bars, ground.fills, position, ground.rules)
         return cls(choices, position, made)

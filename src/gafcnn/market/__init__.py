@@ -12,6 +12,7 @@ from gafcnn.market.bars import (
 )
 from gafcnn.market.exchange import from_exchange
 from gafcnn.market.indicators import indicators
+from gafcnn.market.parts import damaged_parts
 from gafcnn.market.reading import read_bars, write_bars
 from gafcnn.market.several import check_together, per_symbol
 from gafcnn.market.simulated import from_simulation, simulate
@@ -23,6 +24,7 @@ __all__ = [
     "Market",
     "check_bars",
     "check_together",
+    "damaged_parts",
     "fingerprint",
     "from_exchange",
     "from_file",

@@ -328,7 +328,7 @@ def _check_interval(
             instead="leave the interval out, or resample the bars once they are read",
         )
     uneven = np.flatnonzero(steps % interval.value)[:1]
-    first = [*uneven, *_run_of_another(steps, interval.value)]
+    first = [*uneven, *run_of_another(steps, interval.value)]
     if first:
         row = int(min(first))
         raise origin.fault(
@@ -340,7 +340,7 @@ def _check_interval(
     return interval
 
 
-def _run_of_another(steps: NDArray[np.int64], interval: int) -> NDArray[np.intp]:
+def run_of_another(steps: NDArray[np.int64], interval: int) -> NDArray[np.intp]:
     """The first step of the first long run of equal steps that are not the interval, if any."""
     starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
     lengths = np.diff(np.r_[starts, len(steps)])

@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 
 from gafcnn.durations import spelled
 from gafcnn.errors import DownloadError
-from gafcnn.market.bars import COLUMNS
+from gafcnn.market.bars import COLUMNS, run_of_another
 
 _PAGE = 1000  # bars
 _FIRST_ATTEMPTS = 3  # until it has answered once: there may be no network at all
 _ATTEMPTS = 6  # from then on
 _FIRST_PAUSE = 1.0  # seconds; doubled from attempt to attempt
+_SILENCE = 10.0  # seconds without a byte, after which an answer is given up
 _PATIENCE = 600.0  # seconds; an exchange that asks for more has banned the address
+
+# what ccxt stumbles over where an answer is of a shape that it does not expect
+_MISSHAPEN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +106,14 @@ class Klines:
                 answer = ask(*args)
             except (ccxt.OperationFailed, _AnswerError) as error:
                 why = _reason(error)
-                pause = max(_FIRST_PAUSE * 2**attempt, self._retry_after())
+            except _MISSHAPEN:
+                why = "its answer is of no shape that ccxt knows"
             except ccxt.BaseError as error:
                 raise self._error(_reason(error), f"{self.pair} bars") from error
             else:
                 self._attempts = _ATTEMPTS
                 return answer
+            pause = max(_FIRST_PAUSE * 2**attempt, self._retry_after())
             if pause > _PATIENCE:
                 why = f"{why}; it asks to wait {pause:,.0f} s"
                 break
@@ -127,8 +133,8 @@ class Klines:
             self.pair, self._timeframe, first, (end - first) // step, {"until": end - 1}
         )
         answer = self._client.last_json_response
-        if not answer and not isinstance(answer, list):
-            raise _AnswerError("its answer is empty or cut short")
+        if not rows and not _says_none(answer):
+            raise _AnswerError("its answer is empty, cut short or of another shape")
         table = _checked(_table(rows), range(first, end, step))
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
         index = closed.as_unit("ns").rename("close_time")
@@ -154,7 +160,8 @@ def _client(name: str, url: str | None) -> Any:
             expected=f"one such as {', '.join(near) or 'binance, kraken or coinbase'}",
             instead="correct it, or take market=file market.path=... or market=simulated",
         )
-    client = getattr(ccxt, name)({"enableRateLimit": True, "requests_trust_env": True})
+    options = {"enableRateLimit": True, "requests_trust_env": True, "timeout": 1000 * _SILENCE}
+    client = getattr(ccxt, name)(options)
     client.enableLastJsonResponse = True
     # ccxt drops rows that it cannot read, and an answer of such rows would pass for an outage
     client.parse_ohlcvs = lambda rows, market=None, *_: [
@@ -204,13 +211,23 @@ def _table(rows: Any) -> NDArray[np.float64]:
     return table[table[:, 0].argsort(kind="stable")]
 
 
+def _says_none(answer: Any) -> bool:
+    """Whether an answer without bars has a list of none, as that of an outage has."""
+    if isinstance(answer, dict):
+        return any(_says_none(value) for value in answer.values())
+    return isinstance(answer, list) and (not answer or any(_says_none(value) for value in answer))
+
+
 def _checked(table: NDArray[np.float64], asked: range) -> NDArray[np.float64]:
     """What may be kept: `check_bars` comes too late for what is on disk and not asked for again."""
     opened, prices = table[:, 0], table[:, 1:5]
     if not np.isin(opened, asked).all():
         raise _AnswerError("its answer has bars of times that were not asked for")
-    if (np.diff(opened) == 0).any():
+    steps = np.diff(opened).astype("int64")
+    if (steps == 0).any():
         raise _AnswerError("its answer has a bar twice")
+    if len(steps) and len(run_of_another(steps, asked.step)):
+        raise _AnswerError("its answer has bars of another interval")
     extremes = np.c_[prices.max(axis=1), prices.min(axis=1)]
     if (prices <= 0).any() or (table[:, 5] < 0).any() or (prices[:, 1:3] != extremes).any():
         raise _AnswerError("its answer has bars with impossible prices or volumes")

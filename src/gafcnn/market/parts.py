@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from gafcnn.errors import BarsError
 from gafcnn.files import write_bytes
 from gafcnn.market.bars import COLUMNS, fingerprint
-from gafcnn.market.tables import read_parquet
+from gafcnn.market.parquet import read_parquet
 
 DAY = timedelta(days=1)
 
@@ -103,6 +103,15 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
         _write(part, new if begun is None else pd.concat([begun, new]))
         if before not in (None, part):
             before.unlink()
+
+
+def damaged_parts(place: Path) -> list[Path]:
+    """The parts that are not as they were written, in order of their days.
+
+    Raises:
+        BarsError: This user may not read one.
+    """
+    return [part for part in sorted(place.glob("*.parquet")) if _bars(part) is None]
 
 
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import re
 import reprlib
+import stat
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,7 +24,9 @@ from gafcnn.errors import BarsError
 from gafcnn.files import write_bytes
 from gafcnn.market.bars import COLUMNS, PRICES, REPAIR, Origin, by_close_time, check_bars
 from gafcnn.market.columns import to_numbers, to_times
-from gafcnn.market.tables import MOST_GROWTH, grown, read_feather, read_parquet, unreadable
+from gafcnn.market.feather import read_feather
+from gafcnn.market.parquet import read_parquet
+from gafcnn.market.tables import MOST_GROWTH, grown, unreadable
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
 _TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
@@ -66,6 +69,12 @@ def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFram
         frame, lines = _table(path)
     except BarsError:
         raise
+    except PermissionError as error:
+        raise BarsError(
+            f"{path} may not be read",
+            expected="bars that this user may read",
+            instead="allow it",
+        ) from error
     except Exception as error:  # whatever the parsers make of a damaged file
         raise unreadable(path, error) from error
     origin, time = Origin(path, lines), frame.columns[0]
@@ -123,15 +132,27 @@ def _from_gzip(path: Path) -> _Table:
 
 def _from_zip(path: Path) -> _Table:
     with zipfile.ZipFile(path) as archive:
-        inside = archive.namelist()
-        if len(inside) != 1 or not re.fullmatch(r"[^/\\]+\.csv", inside[0], re.IGNORECASE):
-            raise BarsError(
-                f"{path} holds {reprlib.repr(inside)}",
-                expected="one csv file and no folder, as in Binance's kline archives",
-                instead="unpack it and give the path of the csv",
-            )
-        with archive.open(inside[0]) as stream:
+        inside = archive.infolist()
+        names = [member.filename for member in inside]
+        if len(names) != 1 or not re.fullmatch(r"[^/\\:\r\n]+\.csv", names[0], re.IGNORECASE):
+            raise _other_zip(path, f"holds {reprlib.repr(names)}")
+        (member,) = inside
+        # the half of its attributes that Unix writes, 0 where another system packed it
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise _other_zip(path, f"holds a link or a folder by the name {names[0]}")
+        # others can ask for gigabytes before they have unpacked a byte
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _other_zip(path, f"is packed by method {member.compress_type}")
+        with archive.open(member) as stream:
             return _parsed(path, _unpacked(path, stream.read))
+
+
+def _other_zip(path: Path, found: str) -> BarsError:
+    return BarsError(
+        f"{path} {found}",
+        expected="one csv file and no folder, stored or deflated, as in Binance's kline archives",
+        instead="unpack it and give the path of the csv",
+    )
 
 
 def _from_parquet(path: Path) -> _Table:

@@ -1,6 +1,7 @@
-"""The commands as recipes: `prepare`, `train`, `evaluate`, each over a composed configuration."""
+"""The commands as recipes, each over a composed configuration."""
 
 from gafcnn.pipeline.evaluation import evaluate
 from gafcnn.pipeline.training import prepare, train
+from gafcnn.pipeline.verifying import verify
 
-__all__ = ["evaluate", "prepare", "train"]
+__all__ = ["evaluate", "prepare", "train", "verify"]

@@ -19,7 +19,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
-from gafcnn.images import ImageSpec, build_series, build_store, check_room
+from gafcnn.images import (
+    ImageSpec,
+    build_series,
+    build_store,
+    check_room,
+    open_series,
+    open_store,
+)
+from gafcnn.images.plans import image_plan, series_plan
 from gafcnn.learning import (
     Device,
     GafModule,
@@ -220,6 +228,25 @@ def _images_of(cfg: DictConfig, market: Market) -> ImageSource:
     offsets = window.offsets(interval_of(market.bars))
     store = build_series(folder, market.bars, window, images.fields)
     return ImagesOnTheFly(store, rows, offsets, images)
+
+
+def images_on_disk(cfg: DictConfig, market: Market) -> ImageSource | None:
+    """The window's images over these bars as they lie on disk, or their series; nothing is written.
+
+    None where there are none, or of other bars or options.
+
+    Raises:
+        StoreError: They are damaged.
+    """
+    window, images, folder = load_window(cfg, market), load_spec(cfg), _store(cfg, market)
+    if _is_stored(cfg):
+        plan = image_plan(folder, market.bars, window, images, 1)
+        return StoredImages(open_store(folder)) if plan.is_there() else None
+    if not series_plan(folder, market.bars, window, images.fields, 1).is_there():
+        return None
+    rows = decision_rows(market.bars, window.lookback)
+    offsets = window.offsets(interval_of(market.bars))
+    return ImagesOnTheFly(open_series(folder), rows, offsets, images)
 
 
 def _of(kind: Callable[..., Made], node: DictConfig, *less: str) -> Made:

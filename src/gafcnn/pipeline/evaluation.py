@@ -11,12 +11,12 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration
-from gafcnn.forecasts import TWO_STAGE, ensemble, join, two_stage
 from gafcnn.judging import Ground, Study, judge, judge_pooled, regimes, sentences
 from gafcnn.judging.judge import ORACLE
 from gafcnn.market import Market
 from gafcnn.pipeline.assembly import load_samples, made, plain
 from gafcnn.pipeline.checks import check_evaluation
+from gafcnn.pipeline.combining import combined, side_by_side
 from gafcnn.pipeline.pictures import shown_samples
 from gafcnn.pipeline.receipts import receipts
 from gafcnn.pipeline.recognition import recognise
@@ -31,7 +31,6 @@ from gafcnn.pipeline.studies import (
     keep_symbols,
     looked_before,
     markets_of,
-    member_of,
     names,
     publish,
     shared_facts,
@@ -91,7 +90,7 @@ def _trade(
 ) -> dict[str, Any]:
     """Judge a study of directions: each symbol by itself, then several together."""
     windows = windows_of(runs)
-    joined, models = _forecasts(runs, windows, methods, markets)
+    joined, models = _forecasts(runs, methods, markets)
     horizon = duration("label.horizon", _first(runs).config["label"]["horizon"])
     rows = {market.symbol: joined.query("symbol == @market.symbol") for market in markets}
     grounds = {
@@ -165,19 +164,10 @@ def _first(runs: Runs) -> Run:
 
 
 def _forecasts(
-    runs: Runs, windows: list[str], methods: list[str], markets: Sequence[Market]
+    runs: Runs, methods: list[str], markets: Sequence[Market]
 ) -> tuple[pd.DataFrame, list[str]]:
     """All models side by side, and their names in the order in which they are shown."""
-    joined = join({name: member_of(name, found) for name, found in runs.items()})
-    models = [*windows]
-    if len(windows) > 1:
-        joined = ensemble(joined, windows, methods)
-        models += methods
-    baseline = baseline_of(runs)
-    models.append(baseline)
-    if windows:
-        joined = two_stage(joined, baseline, windows)
-        models.append(TWO_STAGE)
+    joined, models = combined(side_by_side(runs), runs, methods)
     oracles = {market.symbol: market.oracle for market in markets if market.oracle is not None}
     if len(oracles) == len(markets) and _is_asked_of(_first(runs)):
         asked = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from gafcnn.learning import Baseline
 from gafcnn.market import COLUMNS, Market, indicators
 from gafcnn.pipeline.assembly import load_samples, load_spec, load_window, made
+from gafcnn.pipeline.studies import fold_of
 from gafcnn.pipeline.trees import features_named, window_values
 from gafcnn.runs import Run
 from gafcnn.samples import PARTS, Direction, LabelledSamples, WindowReader
@@ -93,7 +94,7 @@ class Audit:
                     table = window_values(config, market, rows)
                 known[f"{name} predictions"] = model.predict(table)
                 continue
-            images = _images(run, market, rows)
+            images = images_at(run, market, rows)
             with torch.no_grad():
                 logits = model(torch.from_numpy(images))
             known[f"{name} images"], known[f"{name} predictions"] = images, logits.numpy()
@@ -109,11 +110,13 @@ def alterations(
 ) -> dict[str, int]:
     """Alter all bars of all symbols after random decision times, and count what changed before.
 
+    The decision times are of all folds, as many of each, as far as they can be.
+
     Looked at are the image that each window encodes, the training labels and their quantiles, the
     indicators of all bars, which part of the split each sample is in, and each model's predictions.
 
     Args:
-        runs: Of a study, by model; one of each is looked at, of the last fold.
+        runs: Of a study, by model; one of each is looked at, fold by fold.
         markets: The bars that they were made of.
         moments: How many decision times of validation and test to draw.
         seed: Of the draw, and of what bars are altered to.
@@ -122,23 +125,35 @@ def alterations(
     Returns:
         By what was looked at: after how many of the moments it was not the same to the last bit.
     """
-    audit = Audit({name: found[-1] for name, found in runs.items()})
-    samples, as_it_was = audit.samples(markets), audit.known(markets)
-    judged = np.concatenate([samples.split.val, samples.split.test])
     rng = np.random.default_rng(seed)
     changed: dict[str, int] = {}
-    for t in samples.times[rng.choice(judged, moments, replace=moments > len(judged))]:
-        others = [Market(market.symbol, altered(market.bars, t, rng)) for market in markets]
-        known, known_otherwise = as_it_was(t), audit.known(others)(t)
-        for what in known[0]:
-            differs = any(
-                ours[what].tobytes() != theirs[what].tobytes()
-                for ours, theirs in zip(known, known_otherwise, strict=True)
-            )
-            changed[what] = changed.get(what, 0) + differs
-        if advance:
-            advance(1)
+    folds = by_fold(runs)
+    for number, of_fold in enumerate(folds):
+        audit = Audit(of_fold)
+        samples, as_it_was = audit.samples(markets), audit.known(markets)
+        judged = np.concatenate([samples.split.val, samples.split.test])
+        count = moments * (number + 1) // len(folds) - moments * number // len(folds)
+        for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
+            others = [Market(market.symbol, altered(market.bars, t, rng)) for market in markets]
+            known, known_otherwise = as_it_was(t), audit.known(others)(t)
+            for what in known[0]:
+                differs = any(
+                    ours[what].tobytes() != theirs[what].tobytes()
+                    for ours, theirs in zip(known, known_otherwise, strict=True)
+                )
+                changed[what] = changed.get(what, 0) + differs
+            if advance:
+                advance(1)
     return changed
+
+
+def by_fold(runs: Mapping[str, Sequence[Run]]) -> list[dict[str, Run]]:
+    """One run of each model for each fold, of its last seed, in the order of the folds."""
+    folds: dict[int | None, dict[str, Run]] = {}
+    for name, found in runs.items():
+        for run in found:
+            folds.setdefault(fold_of(run), {})[name] = run
+    return [folds[fold] for fold in sorted(folds, key=lambda fold: fold or 0)]
 
 
 def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> pd.DataFrame:
@@ -149,7 +164,7 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
     return other
 
 
-def _images(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def images_at(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """What the run's network is shown at these rows, scaled as it is shown it."""
     config = OmegaConf.create(run.config)
     images = load_spec(config)

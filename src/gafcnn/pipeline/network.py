@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.errors import LearningError
-from gafcnn.files import check_free, is_full, refusal
+from gafcnn.files import assert_free, disk, is_full, refusal
 from gafcnn.learning import (
     AUTO,
     DDP,
@@ -109,7 +109,9 @@ class NetworkLearner:
         """Train, or go on with it; then predict all samples of validation, then of test."""
         if not (self._folder / LAST).is_file():
             # for the best and the last, and one of them beside its place
-            check_free(self._folder, 3 * _checkpoint_bytes(self._module))
+            needed = 3 * _checkpoint_bytes(self._module)
+            with disk(self._folder, needed):
+                assert_free(self._folder, needed)
         self._processes.summon(needed=True)
         with _known_warnings():
             self._fit()

@@ -1,6 +1,6 @@
 """Receipts: that nothing leaks from the future, that nothing is found where nothing is.
 
-The first is on the study at hand, the others on small simulated markets, whose signal is known.
+The first are on the study at hand, the others on small simulated markets, whose signal is known.
 """
 
 from __future__ import annotations
@@ -24,14 +24,24 @@ from gafcnn.judging.bootstrap import block_length
 from gafcnn.judging.evidence import scores
 from gafcnn.judging.judge import ORACLE
 from gafcnn.market import Market
-from gafcnn.pipeline.assembly import load_markets
-from gafcnn.pipeline.future import alterations
+from gafcnn.pipeline.assembly import load_markets, made
+from gafcnn.pipeline.audits import (
+    ROUNDED,
+    TOLERANCE,
+    fitted_on_validation,
+    parts_apart,
+    predicted_again,
+    stored_again,
+)
+from gafcnn.pipeline.future import alterations, by_fold
+from gafcnn.pipeline.studies import names
 from gafcnn.pipeline.training import train
 from gafcnn.progress import counting
 from gafcnn.runs import Run, load_run
 from gafcnn.trading import Rules
 
 MOMENTS = 200  # random decision times after which everything is altered
+SHOWN = 3  # faults of a receipt that are told
 SEEDS = 20  # markets without a signal
 ENOUGH = 18  # of them whose interval holds 0.5; 19 are expected of an interval of 95 %
 SIGNAL = 0.5  # strength of the planted momentum
@@ -48,40 +58,121 @@ Receipt = dict[str, Any]
 
 def receipts(
     cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
-) -> list[Receipt]:
-    """All receipts, each `{"receipt", "passed", "found"}`.
+) -> Iterator[Receipt]:
+    """All receipts of a study of directions, each `{"receipt", "passed", "found"}`.
 
     Args:
         cfg: `conf/evaluate.yaml`, composed.
         runs: Of the study, by model.
         markets: Its bars.
     """
-    return [altered_future(cfg, runs, markets), *no_signal(), *planted_signal()]
+    yield fits(cfg, runs, markets)
+    yield from of_study(cfg, runs, markets)
+    yield from no_signal()
+    yield from planted_signal()
+
+
+def of_study(
+    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
+) -> Iterator[Receipt]:
+    """The receipts on the study at hand that do not ask what its label is."""
+    yield parts(runs, markets)
+    yield forecasts(cfg, runs, markets)
+    if (stored := images(cfg, runs, markets)) is not None:
+        yield stored
+    yield altered_future(cfg, runs, markets)
+
+
+def parts(runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]) -> Receipt:
+    """That each part of every run's split is known before the next begins."""
+    audited = parts_apart(runs, markets)
+    return _receipt(
+        "parts of the split are apart",
+        audited.faults,
+        f"in each of {_counted(audited.looked_at, 'run')} the rows, labels and returns are those "
+        "of its split of the bars, and all labels of a part, of any symbol, are known, the embargo "
+        f"included, before a later part begins, at the least {audited.most / 60:g} min",
+    )
+
+
+def fits(cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]) -> Receipt:
+    """That nothing that is fitted or chosen on validation depends on test rows."""
+    audited = fitted_on_validation(
+        runs, markets, names(cfg, "ensemble.methods"), made(cfg.trading), cfg.judging.seed
+    )
+    return _receipt(
+        "test rows altered",
+        audited.faults,
+        "probabilities, labels and returns of test rows were altered; what ensembles and two "
+        "stages make of all other rows stayed the same to the last bit, and so did "
+        f"{_counted(audited.looked_at, 'threshold')}, with the bars from the first test row on "
+        "altered too",
+    )
+
+
+def forecasts(
+    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
+) -> Receipt:
+    """That the predictions on disk are those that the models make of the bars."""
+    audited = predicted_again(runs, markets, cfg.judging.seed)
+    return _receipt(
+        "predictions made again",
+        audited.faults,
+        f"{audited.looked_at:,} random rows of validation and test were predicted again on a CPU, "
+        f"from bars and checkpoint; the largest difference is {audited.most:.1g}, and "
+        f"{TOLERANCE:g} is let pass, of a run that was predicted on a GPU {ROUNDED:g}",
+    )
+
+
+def images(
+    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
+) -> Receipt | None:
+    """That the images on disk are those that the bars give; None where there are none."""
+    audited = stored_again(runs, markets, cfg.paths.data, cfg.judging.seed)
+    if not (audited.looked_at or audited.faults):
+        return None
+    return _receipt(
+        "images made again",
+        audited.faults,
+        f"all checksums on disk hold, and {audited.looked_at:,} random images of them are those "
+        "that the bars give",
+    )
 
 
 def altered_future(
     cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
 ) -> Receipt:
-    """The receipt that is on the study at hand: no bar after `t` changes what is known at `t`."""
+    """That no bar after `t` changes what is known at `t`."""
     with counting("receipts: altered futures", MOMENTS, "moments") as advance:
         found = alterations(runs, markets, MOMENTS, cfg.judging.seed, advance)
-    return future_receipt(found)
+    return future_receipt(found, MOMENTS, len(by_fold(runs)))
 
 
-def future_receipt(found: Mapping[str, int], moments: int = MOMENTS) -> Receipt:
+def future_receipt(found: Mapping[str, int], moments: int, folds: int = 1) -> Receipt:
     """That what is after `t` changes nothing at and before it."""
-    changed = {what: times for what, times in found.items() if times}
-    things = ", ".join(found)
+    changed = [f"{what} changed {times} times" for what, times in found.items() if times]
+    of_folds = f" of {folds} folds" if folds > 1 else ""
     told = (
-        "; ".join(f"{what} changed {times} times" for what, times in changed.items())
-        or "all stayed the same to the last bit"
+        f"at {moments} random decision times of validation and test{of_folds} all bars after t "
+        f"were altered; {', '.join(found)} at and before t: "
     )
+    same = "all stayed the same to the last bit"
     return {
         "receipt": "every bar after t altered",
         "passed": not changed,
-        "found": f"at {moments} random decision times of validation and test (of the last fold, "
-        f"where there are several) all bars after t were altered; {things} at and before t: {told}",
+        "found": told + ("; ".join(changed) or same),
     }
+
+
+def _receipt(name: str, faults: Sequence[str], found: str) -> Receipt:
+    """What was found, or what was found wrong: the first faults of them."""
+    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    told = "; ".join(faults[:SHOWN]) + more
+    return {"receipt": name, "passed": not faults, "found": told or found}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def no_signal(seeds: int = SEEDS, enough: int = ENOUGH) -> Iterator[Receipt]:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig
 
-from gafcnn.forecasts import join, mean_of_classes, probabilities, probability_column
+from gafcnn.forecasts import mean_of_classes, probabilities, probability_column
 from gafcnn.forecasts.joining import KEY, OUTCOME
 from gafcnn.judging import Recognition, judge_recognition, of_recognition
 from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market
-from gafcnn.pipeline.receipts import altered_future
+from gafcnn.pipeline.combining import side_by_side
+from gafcnn.pipeline.receipts import of_study
 from gafcnn.pipeline.studies import (
     Runs,
     baseline_of,
     classes_asked,
     headline_of,
     looked_before,
-    member_of,
     publish,
     shared_facts,
     windows_of,
@@ -52,7 +53,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
     """
     classes, baseline = classes_asked(runs), baseline_of(runs)
     windows = windows_of(runs)
-    joined = join({name: member_of(name, found) for name, found in runs.items()})
+    joined = side_by_side(runs)
     models = [*windows]
     if len(windows) > 1:
         joined = mean_of_classes(joined, windows, classes)
@@ -83,7 +84,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
         _long(joined, models, classes),
         lines=recognition_table(metrics),
         write=write_recognition,
-        receipts=lambda: [altered_future(cfg, runs, [market])],
+        receipts=partial(of_study, cfg, runs, [market]),
     )
     return metrics
 

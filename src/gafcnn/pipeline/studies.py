@@ -14,7 +14,6 @@ from rich.table import Table
 
 from gafcnn.durations import spelled
 from gafcnn.errors import ConfigError, RunError
-from gafcnn.files import write_json
 from gafcnn.forecasts import TWO_STAGE, average_seeds, join, write_predictions
 from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market, interval_of
@@ -24,7 +23,6 @@ from gafcnn.report import show
 from gafcnn.runs import (
     EVALUATION,
     LOOK,
-    METRICS,
     PREDICTIONS,
     TRAINING,
     Run,
@@ -32,6 +30,7 @@ from gafcnn.runs import (
     find_runs,
     recorded,
     run_name,
+    write_metrics,
 )
 from gafcnn.samples import DIRECTIONS
 
@@ -289,7 +288,7 @@ def written(
 ) -> Path:
     """Write what a study came to into a folder; the path of the page."""
     write_predictions(folder / PREDICTIONS, predictions)
-    write_json(folder / METRICS, metrics)
+    write_metrics(folder, metrics, PREDICTIONS)
     return write(folder, metrics)
 
 
@@ -327,5 +326,5 @@ def publish(
             kept = "passed" if receipt["passed"] else "FAILED"
             log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
             metrics["receipts"].append(receipt)
-        write_json(folder / METRICS, metrics)
+        write_metrics(folder, metrics, PREDICTIONS)
         write(folder, metrics)

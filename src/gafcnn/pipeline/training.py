@@ -169,7 +169,7 @@ def _train(
     _tell_of_classes(samples, more)
     study = Path(cfg.paths.outputs, cfg.study)
     record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
-    predictions = _predictions(cfg, samples, learner.learn())
+    predictions = predictions_of(cfg, samples, learner.learn())
     write_predictions(folder / PREDICTIONS, predictions)
     val, facts = _scored(predictions, samples.classes), learner.facts()
     counts = _counts(samples)
@@ -203,7 +203,16 @@ def _folder(cfg: DictConfig) -> Path:
     return Path(cfg.paths.outputs, cfg.study, name)
 
 
-def _predictions(cfg: DictConfig, samples: LabelledSamples, p: NDArray[np.float64]) -> pd.DataFrame:
+def predictions_of(
+    cfg: DictConfig, samples: LabelledSamples, p: NDArray[np.float64]
+) -> pd.DataFrame:
+    """The table of a run's predictions.
+
+    Args:
+        cfg: `conf/train.yaml`, composed.
+        samples: Of the run.
+        p: Of all samples of validation, then of test: P(up), or a column for each class.
+    """
     val, test = samples.split.val, samples.split.test
     rows = np.concatenate([val, test])
     label = pd.array(samples.label[rows], dtype="Int8")

@@ -13,10 +13,8 @@ from inspect import isclass, isfunction
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gafcnn.errors import RunError
-from gafcnn.runs import CONFIG, METRICS, Run
+from gafcnn.runs import CONFIG, LEAVE, METRICS, damaged_files, read_config
 
 TARGET = "_target_"
 
@@ -34,19 +32,6 @@ _ROOMS: Mapping[str, tuple[str, ...]] = {
 _SECTIONS = ("market", "window", "label", "split", "model")  # which every run's config has
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML of plain values, none of them an alias of another.
-
-    A few lines of aliases of aliases stand for more values than there is memory; and no run writes
-    one.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("it has an alias")
-        return super().compose_node(parent, index)
-
-
 def check_configs(study: Path, trust: Sequence[str]) -> None:
     """Assert that the config of each run of a study names nothing but what may be made of it.
 
@@ -59,26 +44,25 @@ def check_configs(study: Path, trust: Sequence[str]) -> None:
     """
     for path in sorted(study.rglob(CONFIG)):
         finished = (path.parent / METRICS).is_file()
-        if finished and CONFIG in Run(path.parent).damaged():
+        if finished and CONFIG in damaged_files(path.parent):
             continue  # which whoever reads it is told, and is not given what it says
-        check_config(path, read_config(path), trust)
+        check_config(path, read_run_config(path), trust)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_run_config(path: Path) -> dict[str, Any]:
     """The config that a run left, its values as they stand there.
 
     Raises:
         RunError: It cannot be read, or is no run's.
     """
-    try:
-        # the loader is a SafeLoader: it makes plain values and no objects
-        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        told = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise _no_config(path, f"cannot be read ({told or type(error).__name__})") from error
+    config = read_config(path)
     for section in _SECTIONS:
-        if not isinstance(config, dict) or not isinstance(config.get(section), dict):
-            raise _no_config(path, f"has no section {section}")
+        if not isinstance(config.get(section), dict):
+            raise RunError(
+                f"{path} has no section {section}",
+                expected="the config that train.py wrote",
+                instead=LEAVE,
+            )
     return config
 
 
@@ -104,7 +88,7 @@ def _check_target(
         raise RunError(
             f"{path} names {target} as {key}.{TARGET}, which would be run",
             expected=f"a class of {' or '.join(rooms)}" if rooms else f"no {TARGET} there",
-            instead=f"if that code is your own, add trust=[{package}]" if own else _LEAVE,
+            instead=f"if that code is your own, add trust=[{package}]" if own else LEAVE,
         )
     if more := [name for name in node if re.fullmatch("_.+_", str(name)) and name != TARGET]:
         raise _strange(path, f"{key}.{more[0]}", f"{TARGET} and the options that it takes")
@@ -148,12 +132,5 @@ def _targets(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield from _targets(child, f"{key}.{number}")
 
 
-_LEAVE = "train the run anew with overwrite=true, or move its folder out of the study"
-
-
-def _no_config(path: Path, how: str) -> RunError:
-    return RunError(f"{path} {how}", expected="the config that train.py wrote", instead=_LEAVE)
-
-
 def _strange(path: Path, found: str, expected: str) -> RunError:
-    return RunError(f"{path} holds {found}", expected=expected, instead=_LEAVE)
+    return RunError(f"{path} holds {found}", expected=expected, instead=LEAVE)

@@ -103,6 +103,7 @@ class LabelledSamples:
             decided, outcomes, nothing, split, splitter.embargo, label.classes,
             tuple(by_symbol), starts,
         )  # fmt: skip
+        samples.check()
         each = [samples.of(symbol) for symbol in by_symbol]
         _check_parts(each)
         assigned = [label.assign(one.outcomes, one.split.train) for one in each]

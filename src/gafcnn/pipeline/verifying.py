@@ -1,0 +1,101 @@
+"""Whether what lies on disk is as it was written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from gafcnn.errors import DamageError, GafcnnError, LearningError
+from gafcnn.images import open_series, open_store
+from gafcnn.images.store import METADATA
+from gafcnn.learning import load_plain
+from gafcnn.market import damaged_parts
+from gafcnn.market.exchange import RECORD
+from gafcnn.runs import BEST, CONFIG, LAST, METRICS, damaged_files
+
+Finding = tuple[str, str | None]
+"""What was looked at, and what is wrong with it, if anything."""
+
+log = logging.getLogger(__name__)
+
+
+def verify(cfg: DictConfig) -> dict[str, int]:
+    """Read all downloaded bars, stores, runs and evaluations and compare them with their checksums.
+
+    What is not finished is no damage: the command that began it goes on with it.
+
+    Args:
+        cfg: `conf/verify.yaml`, composed.
+
+    Returns:
+        How many of each kind are as they were written.
+
+    Raises:
+        DamageError: Some are not; each was named, with what makes it whole again.
+    """
+    data, outputs = Path(cfg.paths.data), Path(cfg.paths.outputs)
+    whole: dict[str, int] = {}
+    damaged = 0
+    for kind, wrong in (*_downloads(data), *_stores(data), *_runs(outputs)):
+        if wrong is None:
+            whole[kind] = whole.get(kind, 0) + 1
+        else:
+            damaged += 1
+            log.error("%s", wrong)
+    told = ", ".join(f"{kind} {count}" for kind, count in whole.items())
+    log.info("as they were written in %s and %s: %s", data, outputs, told or "nothing is there")
+    if damaged:
+        raise DamageError(
+            f"{damaged} of {damaged + sum(whole.values())} are not as they were written",
+            expected="none",
+            instead="do what the lines above say",
+        )
+    return whole
+
+
+def _downloads(data: Path) -> Iterator[Finding]:
+    for record in sorted(data.rglob(RECORD)):
+        parts = damaged_parts(record.parent)
+        names = ", ".join(part.name for part in parts)
+        yield (
+            "downloads",
+            f"{record.parent} is damaged in {names}; train.py and prepare.py fetch that anew"
+            if parts
+            else None,
+        )
+
+
+def _stores(data: Path) -> Iterator[Finding]:
+    for kind, open_ in (("gaf", open_store), ("series", open_series)):
+        for metadata in sorted(data.glob(f"{kind}/*/{METADATA}")):
+            try:
+                open_(metadata.parent)
+            except GafcnnError as error:
+                yield "stores", str(error)
+            else:
+                yield "stores", None
+
+
+def _runs(outputs: Path) -> Iterator[Finding]:
+    for metrics in sorted(outputs.rglob(METRICS)):
+        kind = "runs" if (metrics.parent / CONFIG).is_file() else "evaluations"
+        names = ", ".join(damaged_files(metrics.parent))
+        yield kind, f"{metrics.parent} is damaged in {names}; {_AGAIN}" if names else None
+    for config in sorted(outputs.rglob(CONFIG)):
+        folder = config.parent
+        if (folder / METRICS).is_file():
+            continue
+        for path in (folder / LAST, folder / BEST):
+            if path.is_file():
+                try:
+                    load_plain(path, _AGAIN)
+                except LearningError as error:
+                    yield "checkpoints of unfinished runs", str(error)
+                else:
+                    yield "checkpoints of unfinished runs", None
+
+
+_AGAIN = "give the command that made it again, and do as it says"

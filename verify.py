@@ -1,0 +1,8 @@
+"""Is all that lies on disk as it was written? `python verify.py`."""
+
+from pathlib import Path
+
+from gafcnn.command import main
+
+if __name__ == "__main__":
+    main("verify", Path(__file__).with_name("conf"))
