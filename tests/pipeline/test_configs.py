@@ -70,20 +70,27 @@ def keys(cfg: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from keys(child, f"{prefix}{key}.")
 
 
+@pytest.fixture
+def bars(tmp_path: Path) -> Path:
+    """A file where one of bars is looked for."""
+    (tmp_path / "bars.csv").touch()
+    return tmp_path / "bars.csv"
+
+
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_of_a_group_passes_or_says_what_it_lacks(group: str, option: str) -> None:
+def test_every_option_of_a_group_passes(bars: Path, group: str, option: str) -> None:
     if group in OF_EVALUATION:
         check_evaluation(composed("evaluate", f"{group}={option}"))
         return
-    path = ["market.path=bars.csv"] if option == "file" else []
+    path = [f"market.path={bars}"] if option == "file" else []
     cfg = composed("train", f"{group}={option}", *path)
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     check(cfg)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_passes(name: str) -> None:
-    path = ["market.path=bars.csv"] if name.startswith("candlesticks") else []
+def test_every_experiment_passes(bars: Path, name: str) -> None:
+    path = [f"market.path={bars}"] if name.startswith("candlesticks") else []
     cfg = composed("train", f"experiment={name}", *path)
     OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     check(cfg)
@@ -152,6 +159,9 @@ def test_what_is_no_override_is_told(refused: Refuse, word: str, told: str) -> N
         ("callbacks.best.monitor=nan", "callbacks.best.monitor=nan; expected train/loss or"),
         ("callbacks.best.mode=-1", "callbacks.best.mode=-1; expected min or max"),
         ("callbacks.best.save_on_train_epoch_end=[1]", "save_on_train_epoch_end=[1]; expected"),
+        ("logger.csv.name=../x", "logger.csv.name=../x; expected letters"),
+        ("model.lr=99999999999999999999", "model.lr=99999999999999999999; expected a number above"),
+        ("market.interval=0.5", "market.interval=0.5; expected a length of time"),
         ("callbacks.progress=5", "callbacks.progress=5; expected a _target_ and its options"),
         ("logger.csv._target_=some/where.csv", "Error locating target 'some/where.csv'; full_key"),
         ("trainer.num_sanity_val_steps=[]", "num_sanity_val_steps=[]; expected a whole number"),

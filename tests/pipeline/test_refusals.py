@@ -173,6 +173,17 @@ def test_a_market_file_that_is_not_there_is_named(refused: Refuse) -> None:
     assert "gone.csv is not a file" in refused(*words, "market.path=gone.csv")
 
 
+@pytest.mark.parametrize("path", ["gone.csv", "5", "[gone.csv,lost.csv]"])
+def test_a_market_file_that_is_not_there_is_told_before_weights_are_fetched(
+    refused: Refuse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # a port where nothing listens
+    told = refused("train", "market=file", f"market.path={path}", "model.weights=imagenet")
+    assert f"market.path={path.strip('[').split(',')[0]} is not a file" in told
+    assert not (tmp_path / "torch").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -31,6 +33,7 @@ from gafcnn.kinds import (
     number,
     one_of,
     or_null,
+    shown,
     whole,
 )
 from gafcnn.learning import AUTO, DDP, NETWORKS, PRECISIONS, accelerators, check_weights
@@ -93,7 +96,9 @@ def check(cfg: DictConfig) -> None:
     _check_horizon(cfg)
     check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label, Label).classes))
     load_spec(cfg)
-    if len(per_symbol(plain(cfg.market))) > 1:
+    markets = per_symbol(plain(cfg.market))
+    _check_files(markets)
+    if len(markets) > 1:
         _check_several(cfg, figures)
     if is_baseline(cfg) and figures is OF_CLASSES and cfg.model.features == "indicators":
         raise ConfigError(
@@ -101,6 +106,21 @@ def check(cfg: DictConfig) -> None:
             expected="features that do not tell the label",
             instead="set model.features=window, or take model=xgboost_patterns",
         )
+
+
+def _check_files(markets: Sequence[Mapping[str, Any]]) -> None:
+    """Assert that files of bars are there, before pretrained weights are downloaded, say.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for path in [options["path"] for options in markets if "path" in options]:
+        if not isinstance(path, str) or not Path(path).is_file():
+            raise ConfigError(
+                f"market.path={shown(path)} is not a file",
+                expected="a file of bars: csv, csv.gz, Binance kline zip, parquet or feather",
+                instead="correct market.path",
+            )
 
 
 def _check_several(cfg: DictConfig, figures: Figures) -> None:
@@ -265,6 +285,8 @@ def _rules_of_networks(cfg: DictConfig, figures: Figures) -> tuple[Rule, ...]:
         ("monitor_mode", mode),
         *((f"callbacks.{name}", or_null(MADE)) for name in cfg.callbacks),
         *((f"logger.{name}", or_null(MADE)) for name in cfg.get("logger") or {}),
+        ("logger.csv.name", if_there(NAME)),
+        ("logger.tensorboard.name", if_there(NAME)),
         *_rules_of_checkpoints("best", "the run is predicted by its best epoch"),
         *_rules_of_checkpoints("last", "a killed run goes on from its last epoch"),
         ("callbacks.best.monitor", monitor),
