@@ -5,12 +5,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gafcnn.errors import RunError
+from gafcnn.errors import ConfigError, DiskError, RunError
 from gafcnn.runs import (
     begun,
     claim,
@@ -26,6 +28,8 @@ from gafcnn.runs import (
     recorded,
     run_name,
 )
+
+Disk = Callable[[int], Path]
 
 CONFIG: dict[str, Any] = {
     "window": {"name": "30m"},
@@ -187,16 +191,37 @@ def test_a_ledger_that_is_missing_counts_nothing(tmp_path: Path) -> None:
     assert recorded(tmp_path, "look") == 0
 
 
-@pytest.mark.parametrize("flipped", range(120))
-def test_no_damage_of_the_ledger_makes_a_look_less(tmp_path: Path, flipped: int) -> None:
-    for event in ("train", "look"):
+def test_no_damage_of_the_ledger_makes_a_look_less(tmp_path: Path) -> None:
+    for event in ("train", "look", "look", "train"):
         record(tmp_path, event, run="15m")
     path = tmp_path / "ledger.jsonl"
-    content = bytearray(path.read_bytes())
-    content[flipped % len(content)] ^= 1 << flipped % 7
-    path.write_bytes(content)
-    assert recorded(tmp_path, "train") >= 1
-    assert recorded(tmp_path, "look") >= 1
+    content = path.read_bytes()
+    for place, bit in product(range(len(content)), range(8)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        assert recorded(tmp_path, "train") >= 2
+        assert recorded(tmp_path, "look") >= 2
+
+
+def test_a_line_that_only_half_had_room_is_no_line(tmp_path: Path, small_disk: Disk) -> None:
+    disk = small_disk(4096)
+    written = count()
+
+    def fill() -> None:
+        while True:
+            record(disk, "look", rows=next(written))
+
+    with pytest.raises(DiskError, match=r"ledger.jsonl needs \d+ bytes and its disk has"):
+        fill()
+    assert recorded(disk, "look") == next(written) - 1 > 20
+    assert recorded(disk, "train") == 0
+
+
+@pytest.mark.parametrize("name", ["evaluation", "ledger.jsonl"])
+def test_a_run_takes_no_name_of_what_else_a_study_holds(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"a model called {name}; expected a name that is no"):
+        run_name(name)
 
 
 # --- damage ---------------------------------------------------------------------------------------
@@ -223,7 +248,9 @@ def test_a_flipped_byte_of_a_finished_run_is_named(tmp_path: Path, name: str, pl
     run = load_run(tmp_path)
     assert damaged_files(tmp_path) == [name]
     what = name.split(".")[0]
-    with pytest.raises(RunError, match=rf"/{name} is not as it was written; .* overwrite=true\.$"):
+    with pytest.raises(
+        RunError, match=rf"/{name} is not as it was written; .*(of the checkpoint|=true)"
+    ):
         getattr(run, what if hasattr(run, what) else "checkpoint")
 
 
@@ -241,10 +268,9 @@ def test_what_a_checkpoint_can_make_again_is_made_again(
     trained(tmp_path, CONFIG)
     flip(tmp_path / name, 1)
     assert not is_complete(tmp_path, CONFIG)
-    assert not is_complete(tmp_path, CONFIG)
-    assert caplog.messages == [
-        f"{tmp_path}/{name} is not as it was written: making it anew of the checkpoint"
-    ]
+    assert (tmp_path / "metrics.json").is_file()  # nothing is touched before the folder is held
+    claim(tmp_path, CONFIG, overwrite=False)
+    assert caplog.messages == [f"{tmp_path}/{name} is not as it was written: making it anew"]
     with pytest.raises(RunError, match="is not finished"):
         load_run(tmp_path)
 
@@ -256,6 +282,13 @@ def test_what_none_can_make_again_is_refused_and_left(tmp_path: Path, name: str)
     with pytest.raises(RunError, match=f"/{name} (is not as it was written|cannot be read)"):
         is_complete(tmp_path, CONFIG)
     assert (tmp_path / "metrics.json").is_file()
+
+
+def test_a_best_checkpoint_alone_holds_a_folder(tmp_path: Path) -> None:
+    claim(tmp_path, CONFIG, overwrite=False)
+    leave(tmp_path, "checkpoints/best.ckpt")  # killed before the last one was written
+    with pytest.raises(RunError, match="holds another run"):
+        is_complete(tmp_path, CONFIG | {"bars": "other"})
 
 
 def test_yaml_that_would_run_is_not_run(tmp_path: Path) -> None:

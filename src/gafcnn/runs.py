@@ -12,6 +12,7 @@ outputs/<study>/ledger.jsonl   every training and every look at the test rows, a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -55,6 +56,7 @@ CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 TREES = f"{CHECKPOINTS}/trees.json"
 CHECKSUMS = "checksums"
+_MADE_AGAIN = (PREDICTIONS, METRICS)  # of a checkpoint, by the command that left it
 LEAVE = "train the run anew with overwrite=true, or move its folder out of the study"
 LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
@@ -62,7 +64,7 @@ EVALUATION = "evaluation"
 
 # where a run is written, watched and computed does not change what it is
 _NO_PART_OF_A_RUN = (
-    "paths", "logger", "overwrite", "swept", "objective", "market.path", "market.folder",
+    "study", "paths", "logger", "overwrite", "swept", "objective", "market.path", "market.folder",
     "market.refresh", "market.url", "trainer.accelerator", "trainer.devices", "trainer.strategy",
     "trainer.compile", "callbacks.progress",
 )  # fmt: skip
@@ -76,7 +78,16 @@ def run_name(model: str, seed: int = 0, fold: int | None = None, swept: Sequence
         seed: Named where it is not the default, 0.
         fold: Fold of a walk-forward split, where there is one.
         swept: Further overrides (`model.lr=0.001`) that tell the jobs of a sweep apart.
+
+    Raises:
+        ConfigError: The name is taken by what else a study's folder holds.
     """
+    if model in (EVALUATION, LEDGER):
+        raise ConfigError(
+            f"a model called {model}",
+            expected=f"a name that is no other thing's of a study, as {EVALUATION} is",
+            instead="choose another window.name or model.name",
+        )
     parts = [model]
     if seed != 0:
         parts.append(f"seed={seed}")
@@ -126,7 +137,7 @@ class Run:
         """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
         metrics = unsealed(self.folder / METRICS)
         if metrics is None or CHECKSUMS not in metrics:
-            raise _damaged(self.folder / METRICS)
+            raise damage(self.folder, METRICS)
         return metrics
 
     @cached_property
@@ -137,8 +148,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """The file that the model is in."""
-        [name] = self.metrics[CHECKSUMS].keys() - {CONFIG, PREDICTIONS}
-        return self._whole(name)
+        return self._whole(TREES if TREES in self.metrics[CHECKSUMS] else BEST)
 
     def model(self) -> GafModule | Baseline:
         """The best checkpoint's network, on the CPU, ready to predict; or the baseline's trees."""
@@ -156,7 +166,7 @@ class Run:
     def _whole(self, name: str) -> Path:
         path = self.folder / name
         if not _is_as_written(path, self.metrics[CHECKSUMS].get(name)):
-            raise _damaged(path)
+            raise damage(self.folder, name)
         return path
 
 
@@ -254,7 +264,7 @@ def _held_with(path: Path, folder: Path) -> bool:
 
 def begun(folder: Path) -> dict[str, Any] | None:
     """The configuration of the run that a folder holds, if it has got as far as a checkpoint."""
-    got = (folder / LAST).is_file() or (folder / METRICS).is_file()
+    got = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     return read_config(folder / CONFIG) if got and (folder / CONFIG).is_file() else None
 
 
@@ -284,14 +294,9 @@ def _is_whole(run: Run) -> bool:
         RunError: Its config or its model is damaged.
     """
     damaged = damaged_files(run.folder)
-    if lost := [name for name in damaged if name not in (PREDICTIONS, METRICS)]:
-        raise _damaged(run.folder / lost[0])
-    if damaged:
-        found = _damaged(run.folder / damaged[0]).found
-        log.warning("%s: making it anew of the checkpoint", found)
-        with disk(run.folder / METRICS, 0):  # from here on it counts as not finished
-            (run.folder / METRICS).unlink()
-    return not damaged
+    if lost := [name for name in damaged if name not in (*_MADE_AGAIN, LAST)]:
+        raise damage(run.folder, lost[0])
+    return not set(damaged) & set(_MADE_AGAIN)
 
 
 def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -301,8 +306,8 @@ def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
         folder: The run's, with its config, its predictions and its model.
         metrics: What metrics.json is to say.
     """
-    model = TREES if (folder / TREES).is_file() else BEST
-    write_metrics(folder, metrics, CONFIG, PREDICTIONS, model)
+    models = [name for name in (TREES, BEST, LAST) if (folder / name).is_file()]
+    write_metrics(folder, metrics, CONFIG, PREDICTIONS, *models)
 
 
 def write_metrics(folder: Path, metrics: Mapping[str, Any], *names: str) -> None:
@@ -332,6 +337,11 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     """Make a folder this run's own: write its config, after clearing away what is overwritten."""
     if overwrite:
         _clear(folder)
+    elif (folder / METRICS).is_file():  # and yet it is begun again
+        for name in damaged_files(folder):
+            log.warning("%s: making it anew", damage(folder, name).found)
+        with disk(folder / METRICS, 0):  # from here on it counts as not finished
+            (folder / METRICS).unlink()
     write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
 
@@ -346,6 +356,7 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506
         if not isinstance(config, dict):
             raise TypeError("it holds no keys")
+        _check_plain(config)
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         told = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise RunError(
@@ -354,6 +365,18 @@ def read_config(path: Path) -> dict[str, Any]:
             instead=LEAVE,
         ) from error
     return config
+
+
+def _check_plain(value: Any) -> None:
+    """Assert that a value is of what a run writes, all through: YAML has more, tuples among it."""
+    strange = [key for key in value if not isinstance(key, str)] if isinstance(value, dict) else []
+    if strange:
+        raise TypeError(f"it has the key {strange[0]!r}")
+    if isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            _check_plain(child)
+    elif value is not None and type(value) not in (str, int, float, bool):
+        raise TypeError(f"it holds a {type(value).__name__}")
 
 
 class _Loader(yaml.SafeLoader):
@@ -369,11 +392,20 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _damaged(path: Path) -> RunError:
+def damage(folder: Path, name: str) -> RunError:
+    """What to say of a file of a finished run that is not as it was written, or is missing."""
+    path = folder / name
+    instead = "bring it back, or give the command that trained the run with overwrite=true"
+    if name in _MADE_AGAIN:
+        instead = "give the command that trained the run again, which makes that of the checkpoint"
+    if name == LAST:
+        instead = "remove that file, which a finished run needs no more"
+    if (folder / TREES).is_file():
+        instead = f"remove {folder}: evaluate.py grows the baseline again"
     return RunError(
         f"{path} is {'not as it was written' if path.is_file() else 'missing'}",
         expected="the file that the training left",
-        instead="bring it back, or give the command that trained the run overwrite=true",
+        instead=instead,
     )
 
 
@@ -416,7 +448,10 @@ def record(study: Path, event: str, **facts: Any) -> None:
             if ledger.tell():  # a line that was cut short ends here
                 ledger.seek(-1, os.SEEK_END)
                 line = line if ledger.read(1) == b"\n" else b"\n" + line
-            ledger.write(line)
+            end = ledger.seek(0, os.SEEK_END)
+            if ledger.write(line) < len(line):  # a part of it had room
+                ledger.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(ledger.fileno())
 
 
@@ -431,8 +466,11 @@ def recorded(study: Path, event: str) -> int:
     events = set()
     for number, line in enumerate(line for line in lines if line.strip()):
         entry = _entry(line)
-        if entry.get("event", event) == event:
-            events.add((entry["run"], entry["config"]) if "config" in entry else number)
+        if "config" in entry and entry["event"] == event:
+            events.add((entry["run"], entry["config"]))
+        elif entry.get("event", event) == event:
+            # two lines may have become one, where what stood between them is damaged
+            events |= {(number, place) for place in range(max(1, line.count(b'{"event"')))}
     return len(events)
 
 

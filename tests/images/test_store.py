@@ -120,7 +120,7 @@ def test_two_stores_of_the_same_bars_are_the_same_bytes(
 
 # --- a store is accepted whole, or not at all -----------------------------------------------------
 
-AGAIN = "expected the file as it was written; run python prepare.py again, which writes"
+AGAIN = "expected the file as it was written; give its train.py or prepare.py again, which writes"
 
 
 def cut(path: Path) -> None:

@@ -4,6 +4,7 @@ The commands are those of the file `commands.json` in the working folder: {"kill
 "again": [...]}. MOMENT is when the first is ended by SIGKILL:
 
 step:N          before the N-th step of the optimizer
+term:N          likewise, but by SIGTERM, as schedulers do
 rename:NAME:N   before a file of that name is put into its place for the N-th time
 write:NAME:N    in the middle of writing it beside its place, half of it on disk
 after:SECONDS   at any moment
@@ -30,9 +31,11 @@ import gafcnn.files
 import gafcnn.pipeline  # noqa: F401 - imported here for all forks
 from gafcnn.command import main
 
+ends = [signal.SIGKILL]
+
 
 def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), ends[0])
 
 
 def arm(moment: str) -> None:
@@ -45,7 +48,9 @@ def arm(moment: str) -> None:
         if left[0] == 0:
             kill()
 
-    if kind == "step":
+    if kind in ("step", "term"):
+        if kind == "term":
+            ends[0] = signal.SIGTERM
         register_optimizer_step_pre_hook(lambda *_: count())
     elif kind == "rename":
 

@@ -101,8 +101,8 @@ def test_a_disk_that_fills_during_a_training_is_told_and_gone_on_with(
     ("full", "refused_at"),
     [
         pytest.param("trees.json", "xgboost/predictions.parquet", marks=pytest.mark.slow),
-        ("predictions.parquet", "evaluation/metrics.json"),
-        pytest.param("metrics.json", "evaluation/tables/", marks=pytest.mark.slow),
+        ("predictions.parquet", "evaluation/tables/"),
+        pytest.param("report.html", "evaluation/metrics.json", marks=pytest.mark.slow),
         pytest.param("models.csv", "evaluation/(tables|figures)/", marks=pytest.mark.slow),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_disk_that_fills_during_an_evaluation_is_told_and_gone_on_with(
     fill_after(disk, full, 1)
     told = refused("evaluate", *words)
     assert re.match(NEEDS.format(rf"{disk.name}/tiny/{refused_at}\S*"), told), told
-    assert not (disk / "tiny" / "evaluation" / "report.html").exists()
+    assert not (disk / "tiny" / "evaluation" / "metrics.json").exists()
     (disk / "filler").unlink()
     typed("evaluate", *words)
-    assert (disk / "tiny" / "evaluation" / "report.html").is_file()
+    assert damaged_files(disk / "tiny" / "evaluation") == []

@@ -18,7 +18,7 @@ import torch
 from gafcnn.learning import load_plain
 from gafcnn.runs import damaged_files, load_run
 
-KILLED = -9
+KILLED, ENDED = -9, 143
 MORE = ["window=15m", "trainer.max_epochs=4", "callbacks.early_stopping.patience=2"]
 
 Lines = list[list[int]]
@@ -102,9 +102,11 @@ def assert_goes_on(
     command = ["train", [*tiny, *MORE]]
     ended = given(root, folders, command, command)
     for (folder, moment), (*killed, last) in zip(folders.items(), ended, strict=True):
-        assert set(killed) <= {KILLED, 0}, said(folder)  # 0: where it was done by that time
-        assert moment.startswith("after") or killed == [KILLED] * len(moment.split()), moment
+        assert set(killed) <= {KILLED, ENDED, 0}, said(folder)  # 0: where it was done by that time
+        wanted = [ENDED if one.startswith("term") else KILLED for one in moment.split()]
+        assert moment.startswith("after") or killed == wanted, moment
         assert last == 0, said(folder)
+        assert (ENDED in wanted) == ("the same command goes on" in said(folder))
         assert_same_run(*(place / "outputs" / "tiny" / "15m" for place in (folder, undisturbed)))
         assert not {"Traceback", "Warning", "HINT"} & set(re.findall(r"\w+", said(folder)))
 
@@ -113,7 +115,7 @@ def assert_goes_on(
 MOMENTS = [
     "step:10",
     "step:15 step:12",  # in the second epoch, and once more in the third
-    "write:last.ckpt:2",
+    "write:last.ckpt:2 term:15",
     "rename:best.ckpt:1",
     "rename:last.ckpt:1",
     "write:predictions.parquet:1",

@@ -42,15 +42,15 @@ def test_an_empty_place_is_no_damage(typed: Typed) -> None:
 @pytest.mark.parametrize(
     ("harmed", "told"),
     [
-        ("data/gaf/SIMULATED_30m/images.npy", "SIMULATED_30m/images.npy is damaged in chunk 1 of "),
+        ("data/gaf/SIMULATED_30m/images.npy", "SIMULATED_30m/images.npy is damaged in chunk 1 of"),
         ("data/gaf/SIMULATED_30m/times.npy", "SIMULATED_30m/times.npy is damaged"),
-        (
-            "outputs/tiny/15m/predictions.parquet",
-            "tiny/15m is damaged in predictions.parquet; give",
-        ),
-        ("outputs/tiny/15m/checkpoints/best.ckpt", "15m is damaged in checkpoints/best.ckpt; give"),
-        ("outputs/tiny/xgboost/checkpoints/trees.json", "is damaged in checkpoints/trees.json"),
-        ("outputs/tiny/evaluation/metrics.json", "evaluation is damaged in metrics.json; give"),
+        ("outputs/tiny/15m/predictions.parquet", "tiny/15m is damaged in predictions.parquet; gi"),
+        ("outputs/tiny/15m/checkpoints/best.ckpt", "with overwrite=true"),
+        ("outputs/tiny/15m/checkpoints/last.ckpt", "in checkpoints/last.ckpt; remove that file"),
+        ("outputs/tiny/xgboost/checkpoints/trees.json", "evaluate.py grows the baseline again"),
+        ("outputs/tiny/evaluation/metrics.json", "which would tell of the others; evaluate.py"),
+        ("outputs/tiny/evaluation/tables/coverage.csv", "damaged in tables/coverage.csv; evalua"),
+        ("outputs/tiny/evaluation/report.html", "evaluation is damaged in report.html; evaluate"),
     ],
 )
 def test_what_is_damaged_is_named(
@@ -82,7 +82,7 @@ def test_a_damaged_run_is_made_whole_of_its_checkpoint_or_refused(
     epochs = json.loads((folder / "metrics.json").read_text())["epochs"]
     flip(folder / "predictions.parquet")
     told = typed("train", "window=15m", *tiny)
-    assert "predictions.parquet is not as it was written: making it anew of the check" in told
+    assert "predictions.parquet is not as it was written: making it anew" in told
     assert (folder / "predictions.parquet").read_bytes() == predictions
     assert json.loads((folder / "metrics.json").read_text())["epochs"] == epochs
 

@@ -164,7 +164,7 @@ def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
         raise StoreError(
             f"{path} is damaged, and with it the checksums of all chunks",
             expected="the file as it was written",
-            instead="run python prepare.py again, which writes the store anew",
+            instead="give its train.py or prepare.py again, which writes the store anew",
         )
     return metadata
 
@@ -246,5 +246,5 @@ def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
         expected="the file as it was written",
-        instead="run python prepare.py again, which writes anew only what is damaged",
+        instead="give its train.py or prepare.py again, which writes anew only what is damaged",
     )

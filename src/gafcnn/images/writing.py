@@ -140,7 +140,8 @@ def _build(plan: Plan[S], *, progress: bool) -> S:
                 if (plan.folder / METADATA).exists():
                     log.warning("%s: writing it anew", why.found)
                 _write(plan, progress=progress)
-    return opened(plan.kind, plan.folder, verify=False)
+            # before the lock is let go: a folder is shared by name with other bars and options
+            return opened(plan.kind, plan.folder, verify=False)
 
 
 @contextmanager

@@ -241,12 +241,15 @@ def images_on_disk(cfg: DictConfig, market: Market) -> ImageSource | None:
     window, images, folder = load_window(cfg, market), load_spec(cfg), _store(cfg, market)
     if _is_stored(cfg):
         plan = image_plan(folder, market.bars, window, images, 1)
-        return StoredImages(open_store(folder)) if plan.is_there() else None
-    if not series_plan(folder, market.bars, window, images.fields, 1).is_there():
+        if not plan.is_there() or not plan.is_told_by((store := open_store(folder)).metadata):
+            return None
+        return StoredImages(store)
+    plan = series_plan(folder, market.bars, window, images.fields, 1)
+    if not plan.is_there() or not plan.is_told_by((series := open_series(folder)).metadata):
         return None
     rows = decision_rows(market.bars, window.lookback)
     offsets = window.offsets(interval_of(market.bars))
-    return ImagesOnTheFly(open_series(folder), rows, offsets, images)
+    return ImagesOnTheFly(series, rows, offsets, images)
 
 
 def _of(kind: Callable[..., Made], node: DictConfig, *less: str) -> Made:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -209,6 +211,9 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, fol
     start = _whole(folder)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    except SIGTERMException:  # which would end the process as if all were done
+        log.warning("stopped by SIGTERM; the same command goes on where this one was")
+        raise SystemExit(128 + signal.SIGTERM) from None
     except SystemExit as end:
         if not isinstance(end.__context__, KeyboardInterrupt):
             raise  # of a queue, say, that stops a job in order to start it again

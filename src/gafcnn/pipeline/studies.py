@@ -19,10 +19,11 @@ from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market, interval_of
 from gafcnn.pipeline.assembly import fingerprints, load_markets, made, plain
 from gafcnn.pipeline.training import train
-from gafcnn.report import show
+from gafcnn.report import FIGURES, TABLES, show
 from gafcnn.runs import (
     EVALUATION,
     LOOK,
+    METRICS,
     PREDICTIONS,
     TRAINING,
     Run,
@@ -136,6 +137,7 @@ def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     model = plain(cfg.baseline if _classes(like) == DIRECTIONS else cfg.pattern_baseline)
     changed = {
         "model": model | {"class_weights": like.config["model"].get("class_weights")},
+        "study": cfg.study,
         "paths": cfg.paths,
         "seed": 0,
         "overwrite": False,
@@ -287,9 +289,21 @@ def written(
     write: Callable[[Path, Mapping[str, Any]], Path],
 ) -> Path:
     """Write what a study came to into a folder; the path of the page."""
+    (folder / METRICS).unlink(missing_ok=True)  # until all of it is there, none of it is finished
     write_predictions(folder / PREDICTIONS, predictions)
-    write_metrics(folder, metrics, PREDICTIONS)
-    return write(folder, metrics)
+    return _reported(folder, metrics, write)
+
+
+def _reported(
+    folder: Path, metrics: Mapping[str, Any], write: Callable[[Path, Mapping[str, Any]], Path]
+) -> Path:
+    """Write page, tables and figures, then metrics.json, which has the checksums of all."""
+    (folder / METRICS).unlink(missing_ok=True)
+    page = write(folder, metrics)
+    shown = (path for place in (TABLES, FIGURES) for path in sorted((folder / place).iterdir()))
+    files = (folder / PREDICTIONS, page, *shown)
+    write_metrics(folder, metrics, *(str(path.relative_to(folder)) for path in files))
+    return page
 
 
 def publish(
@@ -326,5 +340,4 @@ def publish(
             kept = "passed" if receipt["passed"] else "FAILED"
             log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
             metrics["receipts"].append(receipt)
-        write_metrics(folder, metrics, PREDICTIONS)
-        write(folder, metrics)
+        _reported(folder, metrics, write)

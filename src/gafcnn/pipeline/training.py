@@ -32,6 +32,7 @@ from gafcnn.pipeline.checks import check, objective_of
 from gafcnn.pipeline.network import NetworkLearner, processes_for, settled
 from gafcnn.pipeline.trees import TreesLearner, features_named
 from gafcnn.runs import (
+    BEST,
     LAST,
     PREDICTIONS,
     TRAINING,
@@ -156,7 +157,7 @@ def _train(
     learner.prepare(markets, samples, drawn)
     # only now is anything in the folder touched: all that can be wrong has been looked at
     claim(folder, config, overwrite=cfg.overwrite)
-    resumed = (folder / LAST).is_file()
+    resumed = (folder / LAST).is_file() or (folder / BEST).is_file()
     log.info(
         "%s %s on %s labelled samples of %s, writing to %s",
         "going on with" if resumed else "training",

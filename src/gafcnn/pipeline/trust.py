@@ -107,7 +107,11 @@ def _is_defined_in(target: str, rooms: tuple[str, ...]) -> bool:
         found = getattr(import_module(module), name, None)
     except ImportError:
         return False
-    return (isclass(found) or isfunction(found)) and _is_of(found.__module__, rooms)
+    if not (isclass(found) or isfunction(found)) or not _is_of(found.__module__, rooms):
+        return False
+    # of our own rooms, what they publish: no function of theirs that is nobody else's business
+    published = [room for room in rooms if room.startswith("gafcnn.") and _is_of(module, [room])]
+    return all(getattr(import_module(room), name, None) is found for room in published)
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:

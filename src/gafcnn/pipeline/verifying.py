@@ -14,7 +14,7 @@ from gafcnn.images.store import METADATA
 from gafcnn.learning import load_plain
 from gafcnn.market import damaged_parts
 from gafcnn.market.exchange import RECORD
-from gafcnn.runs import BEST, CONFIG, LAST, METRICS, damaged_files
+from gafcnn.runs import BEST, CONFIG, LAST, METRICS, PREDICTIONS, damage, damaged_files
 
 Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, if anything."""
@@ -46,7 +46,8 @@ def verify(cfg: DictConfig) -> dict[str, int]:
             damaged += 1
             log.error("%s", wrong)
     told = ", ".join(f"{kind} {count}" for kind, count in whole.items())
-    log.info("as they were written in %s and %s: %s", data, outputs, told or "nothing is there")
+    if whole or not damaged:
+        log.info("as they were written in %s and %s: %s", data, outputs, told or "nothing is there")
     if damaged:
         raise DamageError(
             f"{damaged} of {damaged + sum(whole.values())} are not as they were written",
@@ -82,8 +83,7 @@ def _stores(data: Path) -> Iterator[Finding]:
 def _runs(outputs: Path) -> Iterator[Finding]:
     for metrics in sorted(outputs.rglob(METRICS)):
         kind = "runs" if (metrics.parent / CONFIG).is_file() else "evaluations"
-        names = ", ".join(damaged_files(metrics.parent))
-        yield kind, f"{metrics.parent} is damaged in {names}; {_AGAIN}" if names else None
+        yield kind, _damage(metrics.parent, damaged_files(metrics.parent), kind)
     for config in sorted(outputs.rglob(CONFIG)):
         folder = config.parent
         if (folder / METRICS).is_file():
@@ -98,4 +98,18 @@ def _runs(outputs: Path) -> Iterator[Finding]:
                     yield "checkpoints of unfinished runs", None
 
 
-_AGAIN = "give the command that made it again, and do as it says"
+def _damage(folder: Path, names: list[str], kind: str) -> str | None:
+    """What is wrong with a run or an evaluation, if anything, and what makes it whole again."""
+    if not names:
+        return None
+    told = f"{folder} is damaged in {', '.join(names)}"
+    if names == [METRICS]:
+        told += ", which would tell of the others"
+    if kind == "evaluations":
+        return f"{told}; evaluate.py makes it anew"
+    # what cannot be made again of a checkpoint decides
+    worst = next((name for name in names if name not in (METRICS, PREDICTIONS)), names[0])
+    return f"{told}; {damage(folder, worst).instead}"
+
+
+_AGAIN = "give the command that began the run again, which goes on from what is whole"

@@ -4,10 +4,13 @@ from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
 from gafcnn.report.page import Sample, write_report
 from gafcnn.report.pooled import pooled_table, write_pooled
+from gafcnn.report.publishing import FIGURES, TABLES
 from gafcnn.report.recognition import recognition_table, write_recognition
 from gafcnn.report.tables import show, table, verdict_lines
 
 __all__ = [
+    "FIGURES",
+    "TABLES",
     "Sample",
     "confusion_matrices",
     "pooled_table",
