@@ -5,6 +5,7 @@ The exchange is a real HTTP server on this machine that speaks Binance's klines,
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -20,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -889,6 +891,86 @@ def test_an_exchange_that_falls_silent_is_asked_again(
     local_exchange.always = fault
     with pytest.raises(DownloadError, match=r"binance cannot be asked .*\(RequestTimeout: "):
         download(local_exchange, tmp_path, days=2)
+
+
+def endless(handler: Handler, klines: list[Any]) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    handler.close_connection = True
+    with suppress(OSError):
+        for _ in range(500):
+            handler.wfile.write(b" " * 2**16)
+        handler.wfile.write(json.dumps(klines).encode())
+
+
+def packed(handler: Handler, klines: list[Any], padding: int = 0) -> None:
+    body = gzip.compress(b" " * padding + json.dumps(klines).encode())
+    handler.answer(body, Content_Encoding="gzip")
+
+
+def nothing_packed(handler: Handler, klines: list[Any]) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Encoding", "gzip")
+    handler.end_headers()
+    handler.close_connection = True
+    end = time.monotonic() + 2
+    with suppress(OSError):
+        handler.wfile.write(gzip.compress(b"")[:10])
+        while time.monotonic() < end:
+            handler.wfile.write(b"\0\0\0\xff\xff" * 10_000)  # empty blocks
+
+
+def drip(handler: Handler, klines: list[Any], **headers: str) -> None:
+    handler.send_response(200)
+    for name, value in headers.items():
+        handler.send_header(name.replace("_", "-"), value)
+    handler.end_headers()
+    handler.close_connection = True
+    with suppress(OSError):
+        if "Transfer_Encoding" in headers:
+            handler.wfile.write(b"1000\r\n")
+        for _ in range(30):
+            handler.wfile.write(b" ")
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (endless, "NetworkError"),
+        (partial(packed, padding=10**6), "NetworkError"),
+        (drip, "RequestTimeout"),
+        (partial(drip, Content_Length="1000"), "RequestTimeout"),
+        (partial(drip, Transfer_Encoding="chunked"), "RequestTimeout"),
+        (nothing_packed, "RequestTimeout"),
+    ],
+    ids=["endless", "packed", "drip", "drip of a length", "drip of a chunk", "nothing packed"],
+)
+def test_an_answer_without_end_is_ended(
+    fault: Fault,
+    why: str,
+    local_exchange: LocalExchange,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gafcnn.market.klines._LARGEST", 500_000)
+    monkeypatch.setattr("gafcnn.market.klines._LONGEST", 0.3)
+    local_exchange.always = fault
+    with pytest.raises(DownloadError, match=rf"binance cannot be asked .*\({why}: ") as caught:
+        download(local_exchange, tmp_path, days=1)
+    assert "\n" not in str(caught.value)
+    asked = [request.at for request in local_exchange.requests]
+    assert len(asked) == 3
+    assert asked[-1] - asked[0] < 2
+    assert [path.name for path in tmp_path.glob("*/*")] == [".lock"]
+
+
+def test_a_packed_answer_is_as_good(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    local_exchange.always = packed
+    market = download(local_exchange, tmp_path, days=1)
+    pd.testing.assert_frame_equal(market.bars, local_exchange.expected(UNTIL - DAY, UNTIL, "15min"))
+    assert len(local_exchange.requests) == 1
 
 
 def test_a_host_that_does_not_answer_a_call_is_given_up(

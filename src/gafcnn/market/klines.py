@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +16,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from requests import ConnectionError as BrokenError
+from requests import PreparedRequest, RequestException, Response, Timeout
+from requests.adapters import HTTPAdapter
 
 from gafcnn.durations import spelled
 from gafcnn.errors import DownloadError
@@ -23,6 +29,9 @@ _FIRST_ATTEMPTS = 3  # until it has answered once: there may be no network at al
 _ATTEMPTS = 6  # from then on
 _FIRST_PAUSE = 1.0  # seconds; doubled from attempt to attempt
 _SILENCE = 10.0  # seconds without a byte, after which an answer is given up
+_LONGEST = 30.0  # seconds for a whole body: one of a byte now and then never falls silent
+_LARGEST = 16 * 2**20  # bytes of a body, unpacked; a page of bars has some 200 kB
+_BLOCK = 2**16  # bytes read at a time
 _PATIENCE = 600.0  # seconds; an exchange that asks for more has banned the address
 
 # what ccxt stumbles over where an answer is of a shape that it does not expect
@@ -150,6 +159,53 @@ class Klines:
         )
 
 
+class _BoundedAdapter(HTTPAdapter):
+    """Answers whose bodies end: requests would read one of any size for any time."""
+
+    def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
+        """Send a request, and read its answer whole.
+
+        Raises:
+            ConnectionError: The body is larger than `_LARGEST`.
+            Timeout: The body takes longer than `_LONGEST`.
+        """
+        response = super().send(request, *args, **(options | {"stream": True}))
+        # where requests keeps a body that has been read; it does not read it again
+        response._content = _body(response)
+        return response
+
+
+def _body(response: Response) -> bytes:
+    body = bytearray()
+    end = time.monotonic() + _LONGEST
+    # a block that trickles in is not handed on before it is full: the connection is cut meanwhile
+    with socket.fromfd(response.raw.fileno(), socket.AF_INET, socket.SOCK_STREAM) as connection:
+        timer = threading.Timer(_LONGEST, _cut, [connection])
+        timer.daemon = True
+        timer.start()
+        try:
+            for block in response.iter_content(_BLOCK):  # unpacked
+                body += block
+                if len(body) > _LARGEST:
+                    response.close()
+                    raise BrokenError(f"more than {_LARGEST:,} bytes")
+        except RequestException:
+            if time.monotonic() < end:
+                raise
+        finally:
+            timer.cancel()
+            timer.join()
+    if time.monotonic() >= end:  # a body of unknown length ends without an error where it is cut
+        response.close()
+        raise Timeout(f"more than {_LONGEST} s")
+    return bytes(body)
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 def _client(name: str, url: str | None) -> Any:
     import ccxt  # takes seconds, and only a download needs it
 
@@ -162,6 +218,8 @@ def _client(name: str, url: str | None) -> Any:
         )
     options = {"enableRateLimit": True, "requests_trust_env": True, "timeout": 1000 * _SILENCE}
     client = getattr(ccxt, name)(options)
+    for scheme in ("http://", "https://"):
+        client.session.mount(scheme, _BoundedAdapter())
     client.enableLastJsonResponse = True
     # ccxt drops rows that it cannot read, and an answer of such rows would pass for an outage
     client.parse_ohlcvs = lambda rows, market=None, *_: [
