@@ -65,7 +65,8 @@ def arm(moment: str) -> None:
         def half(descriptor: int) -> None:
             path = Path(f"/proc/self/fd/{descriptor}").readlink()
             if path.name.startswith(f".{at[0]}."):
-                os.truncate(path, path.stat().st_size // 2)
+                if left[0] == 1:
+                    os.truncate(path, path.stat().st_size // 2)
                 count()
             whole(descriptor)
 
@@ -90,6 +91,7 @@ def given(command: list[Any], conf: Path, before: Callable[[], None]) -> int:
             status = 0
         except SystemExit as end:
             sys.stderr.write(f"{end.code}\n")
+            status = end.code if isinstance(end.code, int) else 1
         except Exception:  # noqa: BLE001 - told here, since the fork ends without it
             traceback.print_exc()
         finally:
