@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,27 @@ def follow(rules: tuple[Rule, ...], cfg: DictConfig) -> None:
         if not kind.holds(value):
             found = f"there is no {key}" if value is _LACKING else f"{key}={shown(value)}"
             raise ConfigError(found, expected=kind.told, instead=f"set {key} to such a value")
+
+
+def check_finite(cfg: DictConfig) -> None:
+    """Assert that no option is nan or infinite: neither equals itself, or is JSON.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for key, value in _leaves(OmegaConf.to_container(cfg, resolve=True), ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(
+                f"{key}={value}", expected="a finite number", instead=f"set {key} to one"
+            )
+
+
+def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, dict | list):
+        yield key, node
+        return
+    for name, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield from _leaves(child, f"{key}.{name}" if key else str(name))
 
 
 def shown(value: Any) -> str:
@@ -145,6 +166,6 @@ PACKAGE = Kind(_is_package, "the name of a package")
 SECTION = Kind(lambda value: isinstance(value, DictConfig), "the options of its file in conf/")
 NOTHING = Kind(lambda value: value is None or value == {}, "null")
 MADE = Kind(
-    lambda value: SECTION.holds(value) and isinstance(value.get("_target_"), str),
+    lambda value: SECTION.holds(value) and PACKAGE.holds(value.get("_target_")),
     "a _target_ and its options, as in its file in conf/",
 )

@@ -26,6 +26,7 @@ from gafcnn.kinds import (
     TEXT,
     Kind,
     Rule,
+    check_finite,
     either,
     follow,
     if_there,
@@ -93,6 +94,7 @@ def check(cfg: DictConfig) -> None:
     else:
         follow((("callbacks", SECTION), ("logger", or_null(SECTION))), cfg)
         follow(_rules_of_networks(cfg, figures), cfg)
+    check_finite(cfg)
     _check_horizon(cfg)
     check_weights(plain(cfg.model)["class_weights"], len(made(cfg.label, Label).classes))
     load_spec(cfg)
@@ -171,6 +173,7 @@ def check_evaluation(cfg: DictConfig) -> None:
         RunError: The config of a run names what may not be made of it.
     """
     follow(_RULES_OF_EVALUATION, cfg)
+    check_finite(cfg)
     made(cfg.trading, Rules)
     check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
 
@@ -220,6 +223,7 @@ def _rules_of_trees(section: str) -> tuple[Rule, ...]:
 _RULES_OF_EVALUATION: tuple[Rule, ...] = (
     ("study", NAME),
     ("paths", SECTION),
+    ("paths.data", PATH),
     ("paths.outputs", PATH),
     ("trading", MADE),
     ("judging", SECTION),
