@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from gafcnn.command import main
+from gafcnn.runs import write_metrics
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., str]
@@ -50,6 +52,20 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
     folder = (shared or tmp_path_factory.mktemp("study")) / name
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def reseal() -> Callable[[Path], None]:
+    """Give finished runs in a folder new checksums, after one was changed on purpose."""
+
+    def run(folder: Path) -> None:
+        for config in folder.rglob("config.yaml"):
+            metrics = json.loads((config.parent / "metrics.json").read_text())
+            names = metrics.pop("checksums")
+            del metrics["seal"]
+            write_metrics(config.parent, metrics, *names)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from gafcnn.learning import Baseline
 from gafcnn.market import simulate
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+Reseal = Callable[[Path], None]
 Refuse = Callable[..., str]
 Typed = Callable[..., str]
 
@@ -153,51 +154,62 @@ def copied(judged_study: Path, tmp_path: Path) -> Path:
     return shutil.copytree(judged_study / "outputs" / "tiny", tmp_path / "outputs" / "copy")
 
 
-def test_runs_of_other_bars_are_refused(copied: Path, refused: Refuse) -> None:
+def test_runs_of_other_bars_are_refused(copied: Path, refused: Refuse, reseal: Reseal) -> None:
     config = copied / "30m" / "config.yaml"
     text = config.read_text()
     config.write_text(text.replace(text.split("bars: ")[-1].split()[0], "0" * 64))
+    reseal(copied)
     told = "outputs/copy/15m and outputs/copy/30m were trained on different bars"
     assert told in refused("evaluate", "study=copy")
 
 
-def test_bars_that_have_changed_since_are_refused(copied: Path, refused: Refuse) -> None:
+def test_bars_that_have_changed_since_are_refused(
+    copied: Path, refused: Refuse, reseal: Reseal
+) -> None:
     for config in copied.rglob("config.yaml"):
         config.write_text(config.read_text().replace("strength: 0.5", "strength: 0.4"))
+    reseal(copied)
     told = "the bars of SIMULATED are not those that outputs/copy/15m was trained on"
     assert told in refused("evaluate", "study=copy")
 
 
-def test_a_probability_that_is_none_is_named(copied: Path, refused: Refuse) -> None:
+def test_a_probability_that_is_none_is_named(copied: Path, refused: Refuse, reseal: Reseal) -> None:
     path = copied / "60m" / "predictions.parquet"
     frame = pd.read_parquet(path)
     frame.loc[7, "p_up"] = np.nan
     frame.to_parquet(path, index=False)
+    reseal(copied)
     told = refused("evaluate", "study=copy")
     assert "p_up is not a probability in 1 of" in told
     assert "lower `model.lr`" in told
 
 
-def test_other_horizons_are_refused(copied: Path, refused: Refuse) -> None:
+def test_other_horizons_are_refused(copied: Path, refused: Refuse, reseal: Reseal) -> None:
     path = copied / "30m" / "predictions.parquet"
     frame = pd.read_parquet(path)
     frame["known_at"] += pd.Timedelta("29min")
     frame.to_parquet(path, index=False)
+    reseal(copied)
     told = refused("evaluate", "study=copy")
     assert "15m and 30m disagree on known_at" in told
     assert "expected one horizon for all members" in told
 
 
-def test_a_study_without_test_rows_is_refused(copied: Path, refused: Refuse) -> None:
+def test_a_study_without_test_rows_is_refused(
+    copied: Path, refused: Refuse, reseal: Reseal
+) -> None:
     for path in copied.glob("*/predictions.parquet"):
         frame = pd.read_parquet(path)
         frame[frame["split"] == "val"].to_parquet(path, index=False)
+    reseal(copied)
     assert "there are no test rows" in refused("evaluate", "study=copy")
 
 
-def test_what_is_refused_is_no_look_at_the_test_rows(copied: Path, refused: Refuse) -> None:
+def test_what_is_refused_is_no_look_at_the_test_rows(
+    copied: Path, refused: Refuse, reseal: Reseal
+) -> None:
     before = (copied / "ledger.jsonl").read_text()
-    test_a_study_without_test_rows_is_refused(copied, refused)
+    test_a_study_without_test_rows_is_refused(copied, refused, reseal)
     assert (copied / "ledger.jsonl").read_text() == before
 
 
@@ -210,12 +222,13 @@ def test_a_baseline_that_was_killed_is_trained_again(copied: Path, typed: Typed)
 
 
 def test_a_fold_that_is_missing_is_named_before_anything_is_trained(
-    copied: Path, refused: Refuse
+    copied: Path, refused: Refuse, reseal: Reseal
 ) -> None:
     for name, fold in (("15m", 0), ("30m", 0), ("60m", 1)):
         config = copied / name / "config.yaml"
         config.write_text(config.read_text().replace("stride: 1", f"stride: 1\n  fold: {fold}"))
     shutil.rmtree(copied / "xgboost")
+    reseal(copied)
     told = refused("evaluate", "study=copy")
     assert "15m has no run of fold 1; expected every fold for every window" in told
     assert not (copied / "xgboost").exists()

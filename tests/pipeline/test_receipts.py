@@ -157,6 +157,10 @@ def cfg(root: Path) -> DictConfig:
         return compose("evaluate", ["study=tiny"])
 
 
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+Tampered = Callable[[Change], Study]
+
+
 @pytest.fixture
 def copied(judged_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The study's folder, to be tampered with, in the folder that tests are in."""
@@ -166,11 +170,17 @@ def copied(judged_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path
 
 
-def tampered(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Study:
-    """The study with the predictions of a run written anew."""
-    path = folder / "outputs" / "tiny" / "30m" / "predictions.parquet"
-    write_predictions(path, change(read_predictions(path)))
-    return study_in(folder, "tiny")
+@pytest.fixture
+def tampered(copied: Path, reseal: Callable[[Path], None]) -> Tampered:
+    """What makes the study with the predictions of a run changed, and sealed anew."""
+
+    def make(change: Change) -> Study:
+        path = copied / "outputs" / "tiny" / "30m" / "predictions.parquet"
+        write_predictions(path, change(read_predictions(path)))
+        reseal(copied)
+        return study_in(copied, "tiny")
+
+    return make
 
 
 def test_an_honest_study_passes_them_all(cfg: DictConfig, copied: Path) -> None:
@@ -217,25 +227,25 @@ def test_series_on_disk_are_looked_at_where_images_are_made_on_the_fly(
 
 
 @pytest.mark.parametrize("column", ["label", "forward_return", "time"])
-def test_rows_that_the_bars_do_not_bear_out_are_found_out(copied: Path, column: str) -> None:
+def test_rows_that_the_bars_do_not_bear_out_are_found_out(tampered: Tampered, column: str) -> None:
     def change(table: pd.DataFrame) -> pd.DataFrame:
         if column == "time":
             return table.iloc[1:]
         return table.assign(**{column: 1 - table[column]})
 
-    receipt = receipts.parts(*tampered(copied, change))
+    receipt = receipts.parts(*tampered(change))
     assert not receipt["passed"]
     told = "lacks 1 of the" if column == "time" else f"disagree on {column} for"
     assert told in receipt["found"]
     assert "30m and the bars" in receipt["found"] or "30m lacks" in receipt["found"]
 
 
-def test_validation_that_is_known_after_the_test_begins_is_found_out(copied: Path) -> None:
+def test_validation_that_is_known_after_the_test_begins_is_found_out(tampered: Tampered) -> None:
     def change(table: pd.DataFrame) -> pd.DataFrame:
         last = table["time"] == table.loc[table["split"] == "val", "time"].max()
         return table.assign(known_at=table["known_at"].mask(last, table["time"].max()))
 
-    receipt = receipts.parts(*tampered(copied, change))
+    receipt = receipts.parts(*tampered(change))
     assert not receipt["passed"]
     assert "30m: val is known at 2024-" in receipt["found"]
     assert " and test begins at 2024-" in receipt["found"]
@@ -278,20 +288,23 @@ def test_a_threshold_that_is_chosen_on_test_rows_is_found_out(
 
 
 def test_predictions_that_the_model_does_not_make_are_found_out(
-    cfg: DictConfig, copied: Path
+    cfg: DictConfig, tampered: Tampered
 ) -> None:
     def change(table: pd.DataFrame) -> pd.DataFrame:
         return table.assign(p_up=table["p_up"] + 2e-5 * (table["p_up"] < 0.5))
 
-    receipt = receipts.forecasts(cfg, *tampered(copied, change))
+    receipt = receipts.forecasts(cfg, *tampered(change))
     assert not receipt["passed"]
     assert re.search(r"30m: \d+ of 100 rows of SIMULATED are up to 2e-05 from", receipt["found"])
     assert "15m:" not in receipt["found"]
 
 
-def test_another_runs_checkpoint_is_found_out(cfg: DictConfig, copied: Path) -> None:
+def test_another_runs_checkpoint_is_found_out(
+    cfg: DictConfig, copied: Path, reseal: Callable[[Path], None]
+) -> None:
     runs = copied / "outputs" / "tiny"
     shutil.copyfile(runs / "30m" / "checkpoints/best.ckpt", runs / "15m" / "checkpoints/best.ckpt")
+    reseal(runs)
     receipt = receipts.forecasts(cfg, *study_in(copied, "tiny"))
     assert not receipt["passed"]
     assert "15m: 100 of 100 rows of SIMULATED are up to" in receipt["found"]
