@@ -18,7 +18,9 @@ Refuse = Callable[..., str]
 @pytest.fixture
 def copied(judged_study: Path, tmp_path: Path) -> Path:
     """A study that may be harmed, with its data."""
-    for name in ("data", "outputs"):
+    # other tests have trained further studies beside it
+    stores = [f"data/gaf/SIMULATED_{window}" for window in ("15m", "30m", "60m")]
+    for name in ("outputs/tiny", "data/bars", *stores):
         shutil.copytree(judged_study / name, tmp_path / name)
     return tmp_path
 
