@@ -139,6 +139,7 @@ def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
     assert_goes_on(root, tmp_path, undisturbed, tiny, [*MOMENTS, *steps, *instants])
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_in_its_second_job_goes_on_there(
     root: Path, tmp_path: Path, tiny: Words
 ) -> None:
@@ -205,6 +206,7 @@ EVALUATING = [
 ]
 
 
+@pytest.mark.slow
 def test_an_evaluation_killed_in_a_baseline_or_a_page_gives_the_same_numbers(
     root: Path, tmp_path: Path, judged_study: Path
 ) -> None:

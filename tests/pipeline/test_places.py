@@ -73,6 +73,7 @@ def test_what_is_not_there_is_told_where_it_may_not_be_made(
     )
 
 
+@pytest.mark.slow
 def test_a_finished_run_needs_no_place_to_write_and_a_new_one_is_told(
     place: Path, tiny: Words, give: Give
 ) -> None:
