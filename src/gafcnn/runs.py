@@ -135,8 +135,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Validation metrics, epochs, steps, samples a second; see `metrics.json`."""
-        metrics = unsealed(self.folder / METRICS)
-        if metrics is None or CHECKSUMS not in metrics:
+        if (metrics := _sealed_metrics(self.folder)) is None:
             raise damage(self.folder, METRICS)
         return metrics
 
@@ -322,11 +321,16 @@ def damaged_files(folder: Path) -> list[str]:
     Args:
         folder: Of a finished run, or of a study's evaluation.
     """
-    metrics = unsealed(folder / METRICS)
-    if metrics is None or CHECKSUMS not in metrics:
+    if (metrics := _sealed_metrics(folder)) is None:
         return [METRICS]
     named = metrics[CHECKSUMS].items()
     return [name for name, kept in named if not _is_as_written(folder / name, kept)]
+
+
+def _sealed_metrics(folder: Path) -> dict[str, Any] | None:
+    """What metrics.json says; None where it is not as it was written, or tells no checksums."""
+    metrics = unsealed(folder / METRICS)
+    return None if metrics is None or CHECKSUMS not in metrics else metrics
 
 
 def _is_as_written(path: Path, kept: int | None) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gafcnn.errors import DamageError, GafcnnError, LearningError
+from gafcnn.errors import DamageError, GafcnnError
 from gafcnn.images import open_series, open_store
 from gafcnn.images.store import METADATA
 from gafcnn.learning import load_plain
@@ -72,12 +73,7 @@ def _downloads(data: Path) -> Iterator[Finding]:
 def _stores(data: Path) -> Iterator[Finding]:
     for kind, open_ in (("gaf", open_store), ("series", open_series)):
         for metadata in sorted(data.glob(f"{kind}/*/{METADATA}")):
-            try:
-                open_(metadata.parent)
-            except GafcnnError as error:
-                yield "stores", str(error)
-            else:
-                yield "stores", None
+            yield _looked_at("stores", partial(open_, metadata.parent))
 
 
 def _runs(outputs: Path) -> Iterator[Finding]:
@@ -90,12 +86,18 @@ def _runs(outputs: Path) -> Iterator[Finding]:
             continue
         for path in (folder / LAST, folder / BEST):
             if path.is_file():
-                try:
-                    load_plain(path, _AGAIN)
-                except LearningError as error:
-                    yield "checkpoints of unfinished runs", str(error)
-                else:
-                    yield "checkpoints of unfinished runs", None
+                yield _looked_at(
+                    "checkpoints of unfinished runs", partial(load_plain, path, _AGAIN)
+                )
+
+
+def _looked_at(kind: str, look: Callable[[], object]) -> Finding:
+    """What comes of reading something that tells itself what is wrong with it."""
+    try:
+        look()
+    except GafcnnError as error:
+        return kind, str(error)
+    return kind, None
 
 
 def _damage(folder: Path, names: list[str], kind: str) -> str | None:
