@@ -156,11 +156,8 @@ class Run:
             GafModule,
         )  # torch takes seconds to import; tables do not need it
 
-        path = self.checkpoint
-        if self.is_baseline:
-            return Baseline.load(path)
-        module = GafModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-        return module.eval()
+        kind = Baseline if self.is_baseline else GafModule
+        return kind.load(self.checkpoint)
 
     def _whole(self, name: str) -> Path:
         path = self.folder / name

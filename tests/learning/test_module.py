@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from gafcnn.errors import LearningError
 from gafcnn.images import ImageStore
 from gafcnn.learning import (
     AveragedWeights,
@@ -23,6 +24,8 @@ from gafcnn.learning import (
     StopWhereStopped,
     StoredImages,
     Throughput,
+    WholeCheckpoints,
+    load_plain,
 )
 from gafcnn.samples import LabelledSamples
 
@@ -60,6 +63,7 @@ def fit(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=folder,
+        plugins=[WholeCheckpoints()],
     )
     trainer.fit(module, GafDataModule(source, samples, 32), weights_only=True, **more)
     return trainer, module
@@ -72,6 +76,48 @@ class StopAfter(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Any) -> None:
         if trainer.current_epoch + 1 >= self.epochs:
             trainer.should_stop = True
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_best_epoch_stays_the_best_where_the_folder_was_moved(
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples, moved: bool
+) -> None:
+    def best(folder: Path) -> list[ModelCheckpoint]:
+        return [ModelCheckpoint(folder, filename="best", monitor="epoch", mode="min",
+                                enable_version_counter=False)]  # fmt: skip
+
+    begun, place = tmp_path / "begun", tmp_path / ("elsewhere" if moved else "begun")
+    fit(begun, stored, samples, 2, best(begun))
+    begun.rename(place)
+    trainer, _ = fit(place, stored, samples, 5, best(place), ckpt_path=str(place / "last.ckpt"))
+    assert trainer.current_epoch == 5
+    assert load_plain(place / "best.ckpt", "")["epoch"] == 0
+    kept = {getattr(one, "best_model_path", "") for one in trainer.checkpoint_callbacks}
+    assert str(place / "best.ckpt") in kept
+    assert not begun.exists() or not moved
+
+
+def test_a_checkpoint_of_another_network_or_of_none_is_told(
+    tmp_path: Path, stored: StoredImages, samples: LabelledSamples
+) -> None:
+    fit(tmp_path, stored, samples, 1)
+    assert not GafModule.load(tmp_path / "last.ckpt").training
+    held = load_plain(tmp_path / "last.ckpt", "")
+    others: dict[str, Any] = {
+        "width": held["hyper_parameters"] | {"network": SMALL | {"width": 8}},
+        "name": held["hyper_parameters"] | {"network": SMALL | {"name": "large_cnn"}},
+        "more": held["hyper_parameters"] | {"command": "x"},
+        "none": {},
+    }
+    for name, other in others.items():
+        torch.save(held | {"hyper_parameters": other}, tmp_path / f"{name}.ckpt")
+        with pytest.raises(
+            LearningError, match=rf"{name}.ckpt holds no network \(.*overwrite=true"
+        ):
+            GafModule.load(tmp_path / f"{name}.ckpt")
+    torch.save({"epoch": 1}, tmp_path / "empty.ckpt")
+    with pytest.raises(LearningError, match=r"empty.ckpt holds no network"):
+        GafModule.load(tmp_path / "empty.ckpt")
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -158,7 +204,7 @@ def test_a_checkpoint_loads_without_running_code_and_predicts_the_same(
     path = tmp_path / "last.ckpt"
     hyper = torch.load(path, weights_only=True)["hyper_parameters"]
     assert hyper == {"network": SMALL, "lr": 1e-2, "weight_decay": 1e-5}
-    loaded = GafModule.load_from_checkpoint(path, weights_only=True).eval()
+    loaded = GafModule.load(path)
     images = torch.rand(3, 2, 16, 16) * 2 - 1
     assert torch.equal(loaded(images), module.cpu().eval()(images))
 

@@ -122,6 +122,6 @@ def test_several_classes_are_learned_kept_and_predicted_the_same(
     path = tmp_path / "kept" / "last.ckpt"
     hyper = torch.load(path, weights_only=True)["hyper_parameters"]
     assert hyper == {"network": SEVERAL, "lr": 1e-2, "weight_decay": 1e-5}
-    loaded = GafModule.load_from_checkpoint(path, weights_only=True).eval()
+    loaded = GafModule.load(path)
     images = torch.rand(3, 2, 16, 16) * 2 - 1
     assert torch.equal(loaded(images), module.cpu().eval()(images))

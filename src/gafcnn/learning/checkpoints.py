@@ -34,7 +34,25 @@ class WholeCheckpoints(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: Any = None
     ) -> dict[str, Any]:
         """Read a checkpoint onto the CPU, see `load_plain`; whoever uses it moves what it needs."""
-        return load_plain(Path(path), "train the run anew with overwrite=true")
+        checkpoint = load_plain(Path(path), "train the run anew with overwrite=true")
+        for state in checkpoint.get("callbacks", {}).values():
+            if isinstance(state, dict) and "dirpath" in state:
+                _move(state, Path(path).resolve().parent)
+        return checkpoint
+
+
+def _move(state: dict[str, Any], folder: Path) -> None:
+    """Let what a checkpoint keeps of its siblings say where they lie now.
+
+    The folder may have been renamed since. Lightning compares the paths, and would forget which
+    epoch was the best: the first one after that would take its place, however bad it is.
+    """
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        if state.get(key):
+            state[key] = str(folder / Path(state[key]).name)
+    best = state.get("best_k_models", {})
+    state["best_k_models"] = {str(folder / Path(path).name): at for path, at in best.items()}
+    state["dirpath"] = str(folder)
 
 
 def load_plain(path: Path, instead: str) -> Any:

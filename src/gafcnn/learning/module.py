@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from gafcnn.errors import LearningError
+from gafcnn.learning.checkpoints import load_plain
 from gafcnn.learning.dataset import Batch
 from gafcnn.learning.networks import build_network
 from gafcnn.learning.tasks import task_of
@@ -59,6 +62,28 @@ class GafModule(LightningModule):
         """
         images = images.contiguous(memory_format=torch.channels_last)
         return self.task.logits(self.network(images)).float()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The network of a checkpoint, on the CPU, ready to predict.
+
+        Raises:
+            LearningError: The file is not whole, or holds more than tensors and plain data, or
+                other weights than those of the network that it names.
+        """
+        instead = "train the run anew with overwrite=true"
+        checkpoint = load_plain(path, instead)
+        try:
+            module = cls(**checkpoint["hyper_parameters"])
+            module.load_state_dict(checkpoint["state_dict"])
+        except (LearningError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            why = error.found if isinstance(error, LearningError) else str(error).splitlines()[0]
+            raise LearningError(
+                f"{path} holds no network ({why.rstrip(':')})",
+                expected="the checkpoint that a training of gafcnn left",
+                instead=instead,
+            ) from error
+        return module.eval()
 
     def weigh(self, class_weights: Sequence[float] | None) -> None:
         """Set what a sample of each class counts in the loss; None for all alike.

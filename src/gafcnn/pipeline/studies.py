@@ -137,6 +137,7 @@ def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     model = plain(cfg.baseline if _classes(like) == DIRECTIONS else cfg.pattern_baseline)
     changed = {
         "model": model | {"class_weights": like.config["model"].get("class_weights")},
+        "market": _at_rest(like.config["market"]),
         "study": cfg.study,
         "paths": cfg.paths,
         "seed": 0,
@@ -182,10 +183,14 @@ def markets_of(runs: Runs) -> list[Market]:
 
 
 def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
-    """A market as it was left: not downloaded further, and a simulated one not written again."""
+    """A market as it was left: not downloaded further, and a simulated one not written again.
+
+    A day that is damaged is asked for of the exchange itself, not of the address that the config
+    of a run names, which may come from elsewhere.
+    """
     if market["_target_"].endswith("from_simulation"):
         return market | {"folder": None}
-    return market | ({"refresh": False} if "refresh" in market else {})
+    return market | ({"refresh": False, "url": None} if "refresh" in market else {})
 
 
 def classes_asked(runs: Runs) -> tuple[str, ...]:
