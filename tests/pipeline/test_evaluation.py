@@ -8,14 +8,17 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import DictConfig
 from sklearn.metrics import roc_auc_score
 
 from gafcnn import load_run
 from gafcnn.learning import Baseline
 from gafcnn.market import simulate
+from gafcnn.pipeline.studies import for_baseline
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Reseal = Callable[[Path], None]
@@ -32,6 +35,12 @@ def folder(judged_study: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def config(root: Path) -> DictConfig:
+    with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        return hydra.compose("evaluate", ["study=tiny"])
+
+
+@pytest.fixture(scope="module")
 def metrics(folder: Path) -> dict:
     return json.loads((folder / "evaluation" / "metrics.json").read_text())
 
@@ -44,6 +53,17 @@ def test_a_study_without_a_baseline_is_given_one_and_told_so(judgement: str, fol
     pd.testing.assert_frame_equal(run.predictions[same], window.predictions[same])
     assert run.metrics["samples"] == window.metrics["samples"]
     assert set(run.predictions["window"]) == {"xgboost"}
+
+
+def test_a_baseline_that_evaluation_trains_asks_for_no_newer_bars(
+    folder: Path, config: DictConfig
+) -> None:
+    run = load_run(folder / "15m")
+    asked = {"_target_": "gafcnn.market.from_exchange", "refresh": True, "url": "http://x"}
+    vars(run)["config"] = run.config | {"market": run.config["market"] | asked}
+    market = for_baseline(config, run).market
+    assert market.refresh is False
+    assert market.url is None
 
 
 def test_the_baseline_that_is_asked_for_is_the_one_that_evaluation_trains(

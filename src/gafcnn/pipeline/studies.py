@@ -107,7 +107,7 @@ def with_baseline(cfg: DictConfig, study: Path, runs: dict[str, list[Run]]) -> d
     for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
         folder = study / run_name(name, fold=fold)
         log.info("study %s has no baseline%s: training %s", study.name, _of(fold), folder)
-        train(_for_baseline(cfg, like), folder)
+        train(for_baseline(cfg, like), folder)
         runs.setdefault(name, []).append(Run(folder))
     return runs
 
@@ -132,7 +132,7 @@ def _check_folds(runs: Runs) -> None:
             )
 
 
-def _for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
+def for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     """The configuration of a baseline on the very samples of another run, weighed alike."""
     model = plain(cfg.baseline if _classes(like) == DIRECTIONS else cfg.pattern_baseline)
     changed = {
