@@ -128,8 +128,9 @@ def ensemble(
     """
     combined = joined.assign(**dict.fromkeys(methods, np.nan))
     for _, rows in joined.groupby("fold", dropna=False):
+        by_name = fitted(rows, members, methods)
         p = probabilities_of(rows, members)
-        for name, combine in fitted(rows, members, methods).items():
+        for name, combine in by_name.items():
             combined.loc[rows.index, name] = combine(p)
     return combined
 

@@ -5,8 +5,8 @@ few rows by another algorithm than many: the same sum in another order, which di
 bit. On a CPU, and where nothing is learned, both are avoided here, so that a sample predicted alone
 is given the very probability that it was given in a batch:
 
-- a network's head, and functions of each value, are computed over whole multiples of `ROWS` rows, of
-  which those that were added are dropped again (`evenly`, `EvenSequential`);
+- a network's head, and functions of each value, are computed over a whole multiple of `ROWS` rows,
+  of which those that were added are dropped again (`evenly`, `EvenSequential`);
 - convolutions are always oneDNN's (`gafcnn.learning.convolutions`): torch would give it a batch,
   and compute a small sample alone by itself.
 

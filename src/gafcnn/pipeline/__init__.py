@@ -1,7 +1,9 @@
 """The commands as recipes, each over a composed configuration."""
 
 from gafcnn.pipeline.evaluation import evaluate
+from gafcnn.pipeline.exporting import export
+from gafcnn.pipeline.live import predict
 from gafcnn.pipeline.training import prepare, train
 from gafcnn.pipeline.verifying import verify
 
-__all__ = ["evaluate", "prepare", "train", "verify"]
+__all__ = ["evaluate", "export", "predict", "prepare", "train", "verify"]

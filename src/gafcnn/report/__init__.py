@@ -1,5 +1,7 @@
 """The report: a judgement as a page, as tables and as figures that can be shown as they are."""
 
+from gafcnn.report.card import model_card
+from gafcnn.report.decisions import decision_line, decision_table
 from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
 from gafcnn.report.page import Sample, write_report
@@ -13,6 +15,9 @@ __all__ = [
     "TABLES",
     "Sample",
     "confusion_matrices",
+    "decision_line",
+    "decision_table",
+    "model_card",
     "pooled_table",
     "recognition_table",
     "sample_image",
