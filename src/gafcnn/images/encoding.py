@@ -273,6 +273,9 @@ def _in_threads(draw: Callable[[slice], None], n: int) -> None:
     # after it a forked worker process that encodes is killed by GNU OpenMP
     most: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportPrivateImportUsage, reportAttributeAccessIssue]
     threads = min(most, n)
+    if threads == 1:  # to start one takes longer than to draw an image
+        draw(slice(0, n))
+        return
     ends = np.linspace(0, n, threads + 1).astype(int)
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(draw, [slice(*part) for part in pairwise(ends)]))

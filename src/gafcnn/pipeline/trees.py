@@ -82,8 +82,10 @@ def features_named(cfg: DictConfig) -> Literal["indicators", "window"]:
 
     TA-Lib's patterns are among the indicators: they would tell a label of patterns itself.
     """
+    if cfg.model.features:
+        return cfg.model.features
     looks_ahead = made(cfg.label).horizon > pd.Timedelta(0)
-    return cfg.model.features or ("indicators" if looks_ahead else "window")
+    return "indicators" if looks_ahead else "window"
 
 
 def features_of(cfg: DictConfig, market: Market, times: NDArray[np.datetime64]) -> pd.DataFrame:
