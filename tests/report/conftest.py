@@ -283,14 +283,14 @@ def no_rows() -> Judgement:
     return judgement_of(0, ("15m", "30m"), trades=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prices() -> pd.Series:
     """Fifteen closes, a minute apart."""
     times = pd.date_range("2025-06-20 10:00", periods=15, freq="1min", tz="UTC")
     return pd.Series(650 + np.sin(np.arange(15.0)), times, name="close")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def channels() -> dict[str, NDArray[np.float32]]:
     """GASF and GADF of a cosine, 16 pixels wide."""
     angle = np.linspace(0, np.pi, 16)
@@ -298,7 +298,7 @@ def channels() -> dict[str, NDArray[np.float32]]:
     return {"GASF": gasf.astype(np.float32), "GADF": gadf.astype(np.float32)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sample(prices: pd.Series, channels: dict[str, NDArray[np.float32]]) -> Sample:
     """A window's forecast that was right."""
     return Sample("15m", prices, channels, p_up=0.612, forward_return=0.0012, right=True)

@@ -1,7 +1,8 @@
-"""The commands as recipes, each over a composed configuration."""
+"""The commands as recipes, and the markets they are about, each over a composed configuration."""
 
+from gafcnn.pipeline.assembly import load_markets
 from gafcnn.pipeline.evaluation import evaluate
 from gafcnn.pipeline.training import prepare, train
 from gafcnn.pipeline.verifying import verify
 
-__all__ = ["evaluate", "prepare", "train", "verify"]
+__all__ = ["evaluate", "load_markets", "prepare", "train", "verify"]
