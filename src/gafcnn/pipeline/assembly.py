@@ -337,7 +337,8 @@ def new_trainer(
     callbacks = [_of_lightning(node, Callback) for node in cfg.callbacks.values() if node]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str((folder / BEST).parent)
+            # as checkpoints name it, or a training that goes on would forget its best epoch
+            callback.dirpath = str((folder / BEST).parent.resolve())
     loggers = [
         _of_lightning(node, Logger, save_dir=str(folder))
         for node in (cfg.logger or {}).values()
