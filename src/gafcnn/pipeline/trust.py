@@ -24,7 +24,7 @@ _ROOMS: Mapping[str, tuple[str, ...]] = {
     "split": ("gafcnn.samples",),
     "augmentation": ("gafcnn.samples",),
     "callbacks": ("gafcnn.learning", "lightning.pytorch.callbacks"),
-    "logger": ("lightning.pytorch.loggers",),
+    "logger": ("lightning.pytorch.loggers", "gafcnn.pipeline.tracking"),
     "trainer": ("lightning.Trainer", "lightning.pytorch.trainer"),
 }
 """Where what a section of a config names may come from."""
