@@ -28,7 +28,7 @@ def build_network(name: str, **options: Any) -> nn.Module:
         raise LearningError(
             f"model.network.name={name} is not known",
             expected=f"one of {', '.join(NETWORKS)}",
-            instead="correct the name, or add the network to gafcnn.learning.NETWORKS",
+            instead="correct the name, or name the module that adds the network in imports=[...]",
         )
     try:
         return NETWORKS[name](**options)
