@@ -12,13 +12,13 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.dates import DateFormatter, MinuteLocator, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from gafcnn.durations import duration
 from gafcnn.images import encode
 from gafcnn.market import simulate
 from gafcnn.samples import NULL, Chronological, Direction, LabelledSamples, Window, WindowReader
@@ -26,7 +26,7 @@ from gafcnn.samples import NULL, Chronological, Direction, LabelledSamples, Wind
 FOLDER = Path(__file__).parent / "pictures"
 GROUND, INK, MUTED = "#ffffff", "#1f2933", "#66717d"
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d9dfe5"
-HOUR, MINUTE = pd.Timedelta("1h"), pd.Timedelta("1min")
+HOUR = duration("window.lookback", "60min")
 
 
 def main() -> None:
