@@ -341,6 +341,7 @@ def new_trainer(
     callbacks = [*progress, *(_of_lightning(node, Callback) for node in others.values() if node)]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
+            # as checkpoints name it, or a training that goes on would forget its best epoch
             callback.dirpath = str((folder / BEST).parent.resolve())
     loggers = [
         _of_lightning(node, Logger, save_dir=str(folder))
