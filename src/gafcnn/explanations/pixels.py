@@ -29,7 +29,7 @@ from gafcnn.explanations.decisions import (
 from gafcnn.images import ImageSpec, point_weights
 from gafcnn.learning import GafModule
 
-STEPS = 64  # between the reference and the image, where gradients are taken
+STEPS = 32  # between the reference and the image, where gradients are taken
 _BITS = 24  # of a reference's values, so that sums of some equal ones are exact
 
 
