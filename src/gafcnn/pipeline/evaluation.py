@@ -121,7 +121,10 @@ def _trade(
         facts = _facts(
             cfg, study, runs, [market], grounds[symbol].test, studies[symbol], judged[symbol]
         )
-        shown = shown_samples(runs, windows, market, grounds[symbol])
+        # of a hundred symbols, explaining would take longer than judging
+        shown = shown_samples(
+            runs, windows, market, grounds[symbol], explained=market is markets[0]
+        )
         predictions, write = _long(rows[symbol], models), partial(write_report, samples=shown)
         if len(markets) == 1:
             lines = table(facts)

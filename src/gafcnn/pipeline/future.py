@@ -169,4 +169,4 @@ def images_at(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.f
     config = OmegaConf.create(run.config)
     images = load_spec(config)
     read = WindowReader(market.bars, load_window(config, market), images.fields)
-    return images.encode(read(rows)).astype(np.float32) * np.float32(images.scale)
+    return images.shown(read(rows))

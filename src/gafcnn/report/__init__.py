@@ -1,18 +1,22 @@
 """The report: a judgement as a page, as tables and as figures that can be shown as they are."""
 
+from gafcnn.report.explained import Attributions, explained_image
 from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
-from gafcnn.report.page import Sample, write_report
+from gafcnn.report.page import write_report
 from gafcnn.report.pooled import pooled_table, write_pooled
 from gafcnn.report.publishing import FIGURES, TABLES
 from gafcnn.report.recognition import recognition_table, write_recognition
+from gafcnn.report.samples import Sample
 from gafcnn.report.tables import show, table, verdict_lines
 
 __all__ = [
     "FIGURES",
     "TABLES",
+    "Attributions",
     "Sample",
     "confusion_matrices",
+    "explained_image",
     "pooled_table",
     "recognition_table",
     "sample_image",
