@@ -6,8 +6,8 @@ In the order in which they are written:
         config.yaml            what was asked for, and the fingerprint of the bars it was asked of
         checkpoints/           best.ckpt, last.ckpt; of the baseline, trees.json
         predictions.parquet    validation and test, see gafcnn.forecasts
-        metrics.json           written last: a run that has it is complete; it holds checksums of
-                               config, predictions and model, and one of itself
+        metrics.json           written last: a run that has it is complete; it holds the checksums
+                               of config, predictions and model, and one of itself
         csv/, tensorboard/     the loggers'; mlflow/ and wandb/, where they were asked for
     outputs/<study>/ledger.jsonl   every training and every look at the test rows, a line each
 """
