@@ -93,7 +93,10 @@ def read_run_config(path: Path) -> dict[str, Any]:
 
 def check_config(path: Path, config: Mapping[str, Any], trust: Sequence[str]) -> None:
     """Assert that a run's config names nothing but what may be made of it, see `check_configs`."""
-    for name in config.get(IMPORTS) or ():
+    names = config.get(IMPORTS) or []
+    if not isinstance(names, list):
+        raise _strange(path, f"{IMPORTS}: {names}", "a list of names of modules, or null")
+    for name in names:
         if not isinstance(name, str) or not _is_of(name, trust):
             raise _untrusted(path, name, IMPORTS, f"{IMPORTS} of packages that are trusted")
     for section, node in config.items():
