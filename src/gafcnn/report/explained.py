@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
@@ -129,6 +130,7 @@ def _draw_shares(panel: Axes, ago: Floats, attributions: Attributions) -> None:
     panel.plot(ago, occluded, "o", color=INK, fillstyle="none", markersize=4.5, label="hidden")
     panel.axhline(0, color=RULE, linewidth=0.8)
     panel.set_xlim(edges(ago))
+    panel.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))  # whole percents
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     panel.set_title("share of the call", loc="left", color=INK, fontsize=11)
     panel.legend(
