@@ -8,18 +8,18 @@ PYTHONPATH=examples python evaluate.py study=beyond 'trust=[own_label]'
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.samples import NULL, Direction, Outcomes
+from gafcnn.samples import Direction, Outcomes
 
 
 class BeyondCosts(Direction):
     """1 for a return above the costs of a round trip, 0 below minus those, NULL between."""
 
-    def __init__(self, horizon: str = "15min", round_trip_bps: float = 20.0) -> None:
-        super().__init__(horizon)
-        self.__dict__.update(costs=round_trip_bps / 1e4)
+    round_trip_bps: float
 
-    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Labels by the costs; nothing is fitted, so that `train` is not looked at."""
-        returns, costs = outcomes.forward_return, self.__dict__["costs"]
-        known = np.select([returns > costs, returns < -costs], [1, 0], NULL)
-        return known.astype(np.int8)
+    def __init__(self, horizon: str = "15min", round_trip_bps: float = 20.0) -> None:
+        super().__init__(horizon, neutral=0.0)
+        object.__setattr__(self, "round_trip_bps", round_trip_bps)  # a label does not change
+
+    def thresholds(self, outcomes: Outcomes, train: NDArray[np.int64]) -> tuple[float, float]:
+        """The returns of down and up: nothing is fitted, so that `train` is not looked at."""
+        return -self.round_trip_bps / 1e4, self.round_trip_bps / 1e4

@@ -43,7 +43,7 @@ def main(name: str, conf: Path) -> None:
     and exit code 1; HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
-        name: The command: prepare, train, evaluate or verify.
+        name: The command: prepare, train, evaluate, predict, export or verify.
         conf: The folder of the configuration.
     """
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"

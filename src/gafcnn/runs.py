@@ -63,7 +63,7 @@ LEAVE = "train the run anew with overwrite=true, or move its folder out of the s
 _LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
-EVALUATION = "evaluation"
+EVALUATION, EXPORT = "evaluation", "export"
 
 # where a run is written, watched and computed does not change what it is
 _NO_PART_OF_A_RUN = (
@@ -85,7 +85,7 @@ def run_name(model: str, seed: int = 0, fold: int | None = None, swept: Sequence
     Raises:
         ConfigError: The name is taken by what else a study's folder holds.
     """
-    if model in (EVALUATION, LEDGER):
+    if model in (EVALUATION, EXPORT, LEDGER):
         raise ConfigError(
             f"a model called {model}",
             expected=f"a name that is no other thing's of a study, as {EVALUATION} is",

@@ -18,6 +18,7 @@ from gafcnn.forecasts import (
     TWO_STAGE,
     average_seeds,
     ensemble,
+    fitted,
     join,
     score_rows,
     two_stage,
@@ -394,6 +395,19 @@ def test_what_is_fitted_is_fitted_on_labelled_validation_rows(
     )
     expected = combine(joined[WINDOWS].to_numpy(), parameters)
     np.testing.assert_allclose(ensemble(joined, WINDOWS, [method])[method], expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", ENSEMBLES)
+def test_a_row_alone_is_combined_as_among_others_to_the_last_bit(
+    predictions: Make, method: str
+) -> None:
+    names = [f"{span}m" for span in range(15, 27)]  # more than a sum is unrolled for
+    joined = join({name: predictions(200, window=name) for name in names})
+    together = ensemble(joined, names, [method])[method].to_numpy()
+    combine = fitted(joined, names, [method])[method]
+    p = joined[names].to_numpy()
+    alone = np.concatenate([combine(np.array([list(row)])) for row in p])
+    assert alone.tobytes() == together.tobytes()
 
 
 @pytest.mark.parametrize("method", ENSEMBLES)

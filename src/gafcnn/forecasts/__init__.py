@@ -4,7 +4,14 @@ Nothing here knows what made a forecast, so every model is joined, combined and 
 """
 
 from gafcnn.forecasts.classes import ClassScore, score_classes
-from gafcnn.forecasts.ensemble import ENSEMBLES, ensemble, mean_of_classes, two_stage
+from gafcnn.forecasts.ensemble import (
+    ENSEMBLES,
+    Combine,
+    ensemble,
+    fitted,
+    mean_of_classes,
+    two_stage,
+)
 from gafcnn.forecasts.joining import TWO_STAGE, average_seeds, join, probabilities
 from gafcnn.forecasts.predictions import (
     COLUMNS,
@@ -21,6 +28,7 @@ __all__ = [
     "ENSEMBLES",
     "TWO_STAGE",
     "ClassScore",
+    "Combine",
     "RowScores",
     "Score",
     "ScoreTable",
@@ -28,6 +36,7 @@ __all__ = [
     "check_predictions",
     "classes_of",
     "ensemble",
+    "fitted",
     "join",
     "mean_of_classes",
     "probabilities",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ from gafcnn.forecasts.scores import auc
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int8]
+
+Combine = Callable[[Floats], Floats]
+"""From the members' P(up) of shape (n, members) to one of shape (n,), each row by itself."""
 
 CLIP = 1e-6
 
@@ -39,8 +43,8 @@ class Ensemble:
 
 
 def mean(p: Floats) -> Floats:
-    """Give the mean of the members' probabilities."""
-    return p.mean(axis=1)
+    """Give the mean of the members' probabilities, of shape (n, members) or (n, members, k)."""
+    return weighted(p, np.ones(p.shape[1])) / p.shape[1]
 
 
 def vote(p: Floats) -> Floats:
@@ -53,8 +57,15 @@ def vote(p: Floats) -> Floats:
 
 
 def weighted(p: Floats, weights: Floats) -> Floats:
-    """Give the weighted mean of the members' probabilities; weights sum to 1."""
-    return p @ weights
+    """Give the weighted mean of the members' probabilities; weights sum to 1.
+
+    Member after member: a matrix product would round a row alone in another way than among others.
+    """
+    columns = np.moveaxis(p, 1, 0)
+    return sum(
+        (weight * column for weight, column in zip(weights, columns, strict=True)),
+        np.zeros(columns.shape[1:]),
+    )
 
 
 def auc_weights(p: Floats, label: Ints) -> Floats:
@@ -69,7 +80,7 @@ def auc_weights(p: Floats, label: Ints) -> Floats:
 
 def stacked(p: Floats, coefficients: Floats) -> Floats:
     """Give the logistic model's probability: intercept first, then one slope per member."""
-    score = coefficients[0] + log_odds(p) @ coefficients[1:]
+    score = coefficients[0] + weighted(log_odds(p), coefficients[1:])
     # 1 / (1 + exp(-score)), without its overflow
     return np.exp(-np.logaddexp(0, -score))
 
@@ -115,14 +126,40 @@ def ensemble(
         ConfigError: A method or a member is unknown.
         PredictionsError: A fold's labelled validation rows are not of both classes.
     """
-    _check_known("ensemble", methods, ENSEMBLES)
-    _check_known("member", members, joined.columns.drop([*KEY, *OUTCOME]))
     combined = joined.assign(**dict.fromkeys(methods, np.nan))
     for _, rows in joined.groupby("fold", dropna=False):
-        p = rows[list(members)].to_numpy(dtype=np.float64)
-        for name in methods:
-            combined.loc[rows.index, name] = _combine(name, p, rows)
+        by_name = fitted(rows, members, methods)
+        p = probabilities_of(rows, members)
+        for name, combine in by_name.items():
+            combined.loc[rows.index, name] = combine(p)
     return combined
+
+
+def fitted(
+    rows: pd.DataFrame, members: Sequence[str], methods: Sequence[str] = tuple(ENSEMBLES)
+) -> dict[str, Combine]:
+    """How each method combines the members, fitted on one fold's labelled validation rows.
+
+    What a method makes of a row does not depend on the rows beside it, to the last bit.
+
+    Args:
+        rows: Of one fold, members side by side (see `join`).
+        members: The columns to combine.
+        methods: Names of `ENSEMBLES`.
+
+    Raises:
+        ConfigError: A method or a member is unknown.
+        PredictionsError: The labelled validation rows are not of both classes.
+    """
+    _check_known("ensemble", methods, ENSEMBLES)
+    _check_known("member", members, rows.columns.drop([*KEY, *OUTCOME]))
+    p = probabilities_of(rows, members)
+    return {name: _fitted(name, p, rows) for name in methods}
+
+
+def probabilities_of(rows: pd.DataFrame, members: Sequence[str]) -> Floats:
+    """The members' P(up): ndarray of shape (n, members)."""
+    return rows[list(members)].to_numpy(dtype=np.float64)
 
 
 def two_stage(joined: pd.DataFrame, baseline: str, members: Sequence[str]) -> pd.DataFrame:
@@ -163,10 +200,10 @@ def mean_of_classes(
     return joined.assign(**dict(zip(columns, mean(together).T, strict=True)))
 
 
-def _combine(name: str, p: Floats, rows: pd.DataFrame) -> Floats:
+def _fitted(name: str, p: Floats, rows: pd.DataFrame) -> Combine:
     method = ENSEMBLES[name]
     if method.fit is None:
-        return method.combine(p)
+        return method.combine
     fitted_on = ((rows["split"] == "val") & rows["label"].notna()).to_numpy()
     label = rows["label"].to_numpy(dtype=np.int8, na_value=-1)[fitted_on]
     if len(np.unique(label)) < 2:
@@ -178,7 +215,11 @@ def _combine(name: str, p: Floats, rows: pd.DataFrame) -> Floats:
             instead="validate on more of the bars (`split.val=0.2`), or use "
             f"`ensemble.methods=[{unfitted}]`",
         )
-    return method.combine(p, method.fit(p[fitted_on], label))
+    return partial(_with, method.combine, method.fit(p[fitted_on], label))
+
+
+def _with(combine: Callable[..., Floats], parameters: Floats, p: Floats) -> Floats:
+    return combine(p, parameters)
 
 
 def _check_known(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -15,12 +15,26 @@ from gafcnn.learning.devices import (
     check_precision,
     find_device,
 )
+from gafcnn.learning.exported import (
+    OPSET,
+    TOLERANCE,
+    checked,
+    input_shape,
+    output_of,
+    to_onnx,
+    weights_of,
+)
 from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
 from gafcnn.learning.processes import ALONE, DDP, Processes, environment, processes_of
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
 from gafcnn.learning.small_cnn import SmallCNN
-from gafcnn.learning.sources import ImagesOnTheFly, ImageSource, PooledImages, StoredImages
+from gafcnn.learning.sources import (
+    ImagesOnTheFly,
+    ImageSource,
+    PooledImages,
+    StoredImages,
+)
 from gafcnn.learning.tasks import outputs_for
 from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
 
@@ -29,7 +43,9 @@ __all__ = [
     "AUTO",
     "DDP",
     "NETWORKS",
+    "OPSET",
     "PRECISIONS",
+    "TOLERANCE",
     "AveragedWeights",
     "Baseline",
     "ClassWeights",
@@ -56,13 +72,18 @@ __all__ = [
     "check_batch_size",
     "check_precision",
     "check_weights",
+    "checked",
     "class_weights",
     "environment",
     "find_device",
+    "input_shape",
     "load_plain",
     "load_pretrained",
+    "output_of",
     "outputs_for",
     "processes_of",
     "shared_batch_norm",
     "start_from",
+    "to_onnx",
+    "weights_of",
 ]

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 
+from gafcnn.learning.rows import only_predicts
+
 SMALL = 4  # pixels of a map, up to which the matrix product is the faster one (2 x 2)
 KERNEL = 3
 
@@ -37,6 +39,32 @@ def normed(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
         return norm(_convolved(x, conv, conv.weight, conv.bias))
     weight, bias = _folded(conv, norm)
     return _convolved(x, conv, weight, bias)
+
+
+def fold(parent: nn.Module, conv: str, norm: str) -> None:
+    """Replace a convolution and the BatchNorm after it by the one convolution that both are.
+
+    In place, and for predictions alone: what `normed` computes of them is the same to the last bit,
+    without folding anew each time. For a single sample that took longer than its convolutions.
+
+    Args:
+        parent: The module that both belong to.
+        conv: The convolution's name there.
+        norm: The BatchNorm's, which stays as a module that does nothing.
+    """
+    both = getattr(parent, conv), getattr(parent, norm)
+    with torch.no_grad():
+        weight, bias = _folded(*both)
+    both[0].weight = nn.Parameter(weight, requires_grad=False)
+    both[0].bias = nn.Parameter(bias, requires_grad=False)
+    setattr(parent, norm, nn.Identity())
+
+
+class Convolution(nn.Conv2d):
+    """A convolution that a sample alone goes through as it goes through in a batch."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
+        return _as_in_a_batch(input, self, weight, bias)
 
 
 def as_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
@@ -83,7 +111,15 @@ def _folded(conv: nn.Conv2d, norm: _NormBase) -> tuple[Tensor, Tensor]:
 def _convolved(x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.device.type == "cpu" and _is_small(x, conv):
         return as_product(x, weight, bias, conv.stride[0])
+    return _as_in_a_batch(x, conv, weight, bias)
+
+
+def _as_in_a_batch(x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution, by oneDNN however few samples there are, see `gafcnn.learning.rows`."""
     how = conv.stride, conv.padding, conv.dilation, conv.groups
+    if only_predicts(x) and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        stride, padding, dilation, groups = how
+        return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)  # pyright: ignore[reportArgumentType]
     return functional.conv2d(x, weight, bias, *how)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 

@@ -15,6 +15,8 @@ from gafcnn.errors import LearningError
 from gafcnn.learning.checkpoints import load_plain
 from gafcnn.learning.dataset import Batch
 from gafcnn.learning.networks import build_network
+from gafcnn.learning.resnet import GafResNet18
+from gafcnn.learning.rows import evenly
 from gafcnn.learning.tasks import task_of
 
 
@@ -85,6 +87,14 @@ class GafModule(LightningModule):
             ) from error
         return module.eval()
 
+    def fold(self) -> None:
+        """Make the network quicker at predicting, in place, where it can be; it learns no more.
+
+        Its predictions stay the same to the last bit.
+        """
+        if isinstance(self.network, GafResNet18):
+            self.network.fold()
+
     def weigh(self, class_weights: Sequence[float] | None) -> None:
         """Set what a sample of each class counts in the loss; None for all alike.
 
@@ -106,10 +116,11 @@ class GafModule(LightningModule):
         """P(up), float32 of shape (n,); of several classes (n, classes), rows that sum to 1.
 
         Computed in float32 after a training in mixed precision, too: in the eight bits of bfloat16
-        many a sample would be as likely as its neighbour.
+        many a sample would be as likely as its neighbour. What is said of a sample is the same
+        however many are predicted with it, see `gafcnn.learning.rows`.
         """
         with torch.autocast(batch[0].device.type, enabled=False):
-            return self.task.probabilities(self(batch[0]))
+            return evenly(self.task.probabilities, self(batch[0]))
 
     def configure_optimizers(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """AdamW over what is not frozen; the rate goes down to 0 along a cosine, step by step.

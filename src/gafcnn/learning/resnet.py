@@ -13,7 +13,8 @@ from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
 
 from gafcnn.errors import LearningError
 from gafcnn.learning.checkpoints import load_plain
-from gafcnn.learning.convolutions import normed
+from gafcnn.learning.convolutions import fold, normed
+from gafcnn.learning.rows import EvenSequential
 
 RGB = 3
 STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
@@ -30,6 +31,13 @@ class Block(BasicBlock):
             x = normed(x, *self.downsample.children())  # pyright: ignore[reportArgumentType]
         y += x
         return self.relu(y)
+
+    def fold(self) -> None:
+        """Make each convolution and its BatchNorm one, in place, to predict alone."""
+        fold(self, "conv1", "bn1")
+        fold(self, "conv2", "bn2")
+        if self.downsample is not None:
+            fold(self.downsample, "0", "1")
 
 
 class GafResNet18(ResNet):
@@ -94,6 +102,13 @@ class GafResNet18(ResNet):
             x = stage(x)
         return self.fc(self.avgpool(x).flatten(1))
 
+    def fold(self) -> None:
+        """Make each convolution and its BatchNorm one, in place, to predict alone."""
+        fold(self, "conv1", "bn1")
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.fold()
+
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
         """Set the mode of all stages but the frozen ones.
 
@@ -108,7 +123,7 @@ class GafResNet18(ResNet):
 
 def classifier(features: int, outputs: int) -> nn.Sequential:
     """Dropout(0.5), Linear to 128, ReLU, BatchNorm, Dropout(0.3), Linear to the logits."""
-    return nn.Sequential(
+    return EvenSequential(
         nn.Dropout(0.5),
         nn.Linear(features, 128),
         nn.ReLU(inplace=True),

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from gafcnn.errors import LearningError
+from gafcnn.learning.convolutions import Convolution
+from gafcnn.learning.rows import EvenSequential
 
 
 class SmallCNN(nn.Module):
@@ -58,7 +60,7 @@ class SmallCNN(nn.Module):
             )
         )
         between = [nn.Linear(features, hidden), nn.ReLU(inplace=True)] if hidden else []
-        self.head = nn.Sequential(
+        self.head = EvenSequential(
             nn.Flatten(), nn.Dropout(dropout), *between, nn.Linear(hidden or features, outputs)
         )
 
@@ -75,7 +77,7 @@ class SmallCNN(nn.Module):
 def convolution(channels: int, filters: int, kernel: int, stride: int) -> nn.Sequential:
     """A convolution, BatchNorm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(channels, filters, kernel, stride, padding=_padding(kernel), bias=False),
+        Convolution(channels, filters, kernel, stride, padding=_padding(kernel), bias=False),
         nn.BatchNorm2d(filters),
         nn.ReLU(inplace=True),
     )

@@ -11,7 +11,8 @@ from gafcnn.market.bars import (
     stretches,
 )
 from gafcnn.market.exchange import from_exchange
-from gafcnn.market.indicators import indicators
+from gafcnn.market.indicators import MEMORY, indicators
+from gafcnn.market.newest import NewestBars
 from gafcnn.market.parts import damaged_parts
 from gafcnn.market.reading import read_bars, write_bars
 from gafcnn.market.several import check_together, per_symbol
@@ -21,7 +22,9 @@ from gafcnn.market.synthetic import from_tick_walk, mirrored, most_bars, shuffle
 
 __all__ = [
     "COLUMNS",
+    "MEMORY",
     "Market",
+    "NewestBars",
     "check_bars",
     "check_together",
     "damaged_parts",

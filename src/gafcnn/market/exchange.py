@@ -74,7 +74,7 @@ def from_exchange(
             cannot be trusted.
     """
     check_symbol(symbol)
-    step = _checked_interval(interval)
+    step = checked_interval(interval)
     place = Path(folder) / f"{symbol}_{spelled(step)}"
     length = count_bars(days, step) * step
     record = _recorded(place, exchange, pair)
@@ -102,7 +102,12 @@ def from_exchange(
 # --- the period -----------------------------------------------------------------------------------
 
 
-def _checked_interval(interval: Duration) -> pd.Timedelta:
+def checked_interval(interval: Duration) -> pd.Timedelta:
+    """The time between two bars of an exchange, from the value of the option `market.interval`.
+
+    Raises:
+        ConfigError: It does not divide a day.
+    """
     step = duration("market.interval", interval)
     if step < timedelta(seconds=1) or step * (DAY // step) != DAY:
         raise ConfigError(

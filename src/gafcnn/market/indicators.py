@@ -23,6 +23,12 @@ Columns = dict[str, Floats]
 
 ATR = 14  # bars of the average true range that distances are counted in (Wilder, 1978)
 SIGMA = 60  # bars of the standard deviation that returns are counted in
+MEMORY = 2500
+"""Bars after which no indicator knows where its stretch began, but for rounding.
+
+The slowest is Wilder's average over 56 bars: of what came before n bars it keeps a share of
+(1 - 1/56)^n, which is below the resolution of float64 from 2,040 on.
+"""
 DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 
 

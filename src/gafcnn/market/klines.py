@@ -52,14 +52,14 @@ class Klines:
         pair: Base and quote, as in `BNB/USDT`.
         interval: Time between two bars.
         url: Base address of a mirror of the exchange's API.
-        kept: Where the bars go, for the error.
+        kept: Where the bars go, for the error; None where they are not kept.
 
     Raises:
         DownloadError: ccxt knows no such exchange, or it offers no such pair or interval.
     """
 
     def __init__(
-        self, exchange: str, pair: str, interval: pd.Timedelta, url: str | None, kept: Path
+        self, exchange: str, pair: str, interval: pd.Timedelta, url: str | None, kept: Path | None
     ) -> None:
         self.pair, self.interval, self.kept = pair, interval, kept
         self._attempts = _FIRST_ATTEMPTS
@@ -150,12 +150,12 @@ class Klines:
         return pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
 
     def _error(self, found: str, expected: str) -> DownloadError:
+        goes_on = "" if self.kept is None else f" (it goes on after what is in {self.kept})"
         return DownloadError(
             found,
             expected=expected,
-            instead=f"check market.exchange, market.pair and the network and run the command again "
-            f"(it goes on after what is in {self.kept}), "
-            "or take market=file market.path=... or market=simulated",
+            instead="check market.exchange, market.pair and the network and run the command again"
+            f"{goes_on}, or take market=file market.path=... or market=simulated",
         )
 
 

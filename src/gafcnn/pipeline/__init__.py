@@ -2,7 +2,9 @@
 
 from gafcnn.pipeline.assembly import load_markets
 from gafcnn.pipeline.evaluation import evaluate
+from gafcnn.pipeline.exporting import export
+from gafcnn.pipeline.live import predict
 from gafcnn.pipeline.training import prepare, train
 from gafcnn.pipeline.verifying import verify
 
-__all__ = ["evaluate", "load_markets", "prepare", "train", "verify"]
+__all__ = ["evaluate", "export", "load_markets", "predict", "prepare", "train", "verify"]

@@ -179,6 +179,32 @@ def check_evaluation(cfg: DictConfig) -> None:
     check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
 
 
+def check_prediction(cfg: DictConfig) -> None:
+    """Assert that the options of a decision are in order, and its study's configs to be trusted.
+
+    Raises:
+        ConfigError: For the first option that is not.
+        RunError: The config of a run names what may not be made of it.
+    """
+    follow(_RULES_OF_PREDICTION, cfg)
+    check_finite(cfg)
+    made(cfg.trading, Rules)
+    if OmegaConf.select(cfg, "market"):
+        _check_files(per_symbol(plain(cfg.market)))
+    check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
+
+
+def check_export(cfg: DictConfig) -> None:
+    """Assert that the options of an export are in order, and its study's configs to be trusted.
+
+    Raises:
+        ConfigError: For the first option that is not.
+        RunError: The config of a run names what may not be made of it.
+    """
+    follow(_RULES_OF_A_STUDY, cfg)
+    check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
+
+
 _MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _NAMED = [name for name in PRECISIONS if isinstance(name, str) and "-" in name]
 _SEED = whole(0, 2**32 - 1)  # NumPy's largest
@@ -222,22 +248,37 @@ def _rules_of_trees(section: str) -> tuple[Rule, ...]:
     )
 
 
-_RULES_OF_EVALUATION: tuple[Rule, ...] = (
+_RULES_OF_A_STUDY: tuple[Rule, ...] = (
     ("study", NAME),
     ("paths", SECTION),
     ("paths.data", PATH),
     ("paths.outputs", PATH),
+    ("windows", or_null(listed(TEXT, "a list of names, each once"))),
+    ("trust", listed(PACKAGE, "a list of names of packages, such as [mylabels]")),
+)
+_RULES_OF_TRADING: tuple[Rule, ...] = (
     ("trading", MADE),
+    ("ensemble", SECTION),
+    ("ensemble.methods", listed(TEXT, "a list of names, each once")),
+)
+_RULES_OF_EVALUATION: tuple[Rule, ...] = (
+    *_RULES_OF_A_STUDY,
+    *_RULES_OF_TRADING,
     ("judging", SECTION),
     ("judging.resamples", either(one_of(0), whole(100), told="0 for no intervals, or 100 or more")),
     ("judging.seed", _SEED),
-    ("windows", or_null(listed(TEXT, "a list of names, each once"))),
-    ("ensemble", SECTION),
-    ("ensemble.methods", listed(TEXT, "a list of names, each once")),
     ("receipts", FLAG),
-    ("trust", listed(PACKAGE, "a list of names of packages, such as [mylabels]")),
     *_rules_of_trees("baseline"),
     *_rules_of_trees("pattern_baseline"),
+)
+_RULES_OF_PREDICTION: tuple[Rule, ...] = (
+    *_RULES_OF_A_STUDY,
+    *_RULES_OF_TRADING,
+    ("market", if_there(or_null(MADE))),
+    ("max_age", or_null(LENGTH)),
+    ("settle", LENGTH),
+    ("json", FLAG),
+    ("watch", FLAG),
 )
 _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("model.network", SECTION),

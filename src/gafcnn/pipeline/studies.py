@@ -125,11 +125,15 @@ def _check_folds(runs: Runs) -> None:
         missing = sorted(wanted - folds[name])
         # the baseline's own are trained where there are windows to train them like
         if missing and (len(runs) == 1 or not found[0].is_baseline):
-            raise RunError(
-                f"{name} has no run of fold {missing[0]}",
-                expected="every fold for every window, one after another",
-                instead=f"give the command that trained the others split.fold={missing[0]}",
-            )
+            raise _without_fold(name, missing[0])
+
+
+def _without_fold(name: str, fold: int) -> RunError:
+    return RunError(
+        f"{name} has no run of fold {fold}",
+        expected="every fold for every window, one after another",
+        instead=f"give the command that trained the others split.fold={fold}",
+    )
 
 
 def for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
@@ -137,7 +141,7 @@ def for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
     model = plain(cfg.baseline if _classes(like) == DIRECTIONS else cfg.pattern_baseline)
     changed = {
         "model": model | {"class_weights": like.config["model"].get("class_weights")},
-        "market": _at_rest(like.config["market"]),
+        "market": at_rest(like.config["market"]),
         "study": cfg.study,
         "paths": cfg.paths,
         "seed": 0,
@@ -171,7 +175,7 @@ def markets_of(runs: Runs) -> list[Market]:
                 expected="one market and one period for all runs of a study",
                 instead="train them again on the same bars, in a study of their own (study=...)",
             )
-    markets = load_markets(OmegaConf.create({"market": _at_rest(first.config["market"])}))
+    markets = load_markets(OmegaConf.create({"market": at_rest(first.config["market"])}))
     if fingerprints(markets) != first.config["bars"]:
         symbols = ", ".join(market.symbol for market in markets)
         raise RunError(
@@ -182,7 +186,7 @@ def markets_of(runs: Runs) -> list[Market]:
     return markets
 
 
-def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
+def at_rest(market: dict[str, Any]) -> dict[str, Any]:
     """A market as it was left: not downloaded further, and a simulated one not written again.
 
     A day that is damaged is asked for of the exchange itself, not of the address that the config
@@ -191,6 +195,24 @@ def _at_rest(market: dict[str, Any]) -> dict[str, Any]:
     if market["_target_"].endswith("from_simulation"):
         return market | {"folder": None}
     return market | ({"refresh": False, "url": None} if "refresh" in market else {})
+
+
+def newest_fold(runs: Runs) -> dict[str, list[Run]]:
+    """Of a study that walks forward the runs of its last fold, of any other all of them.
+
+    Raises:
+        RunError: A model has no run of that fold.
+    """
+    folds = [fold for found in runs.values() for run in found if (fold := fold_of(run)) is not None]
+    if not folds:
+        return {name: list(found) for name, found in runs.items()}
+    newest = max(folds)
+    of_fold = {
+        name: [run for run in found if fold_of(run) == newest] for name, found in runs.items()
+    }
+    if lacking := [name for name, found in of_fold.items() if not found]:
+        raise _without_fold(lacking[0], newest)
+    return of_fold
 
 
 def classes_asked(runs: Runs) -> tuple[str, ...]:

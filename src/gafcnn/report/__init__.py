@@ -1,5 +1,7 @@
 """The report: a judgement as a page, as tables and as figures that can be shown as they are."""
 
+from gafcnn.report.card import model_card
+from gafcnn.report.decisions import decision_line, decision_table
 from gafcnn.report.explained import Attributions, explained_image
 from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
@@ -16,7 +18,10 @@ __all__ = [
     "Attributions",
     "Sample",
     "confusion_matrices",
+    "decision_line",
+    "decision_table",
     "explained_image",
+    "model_card",
     "pooled_table",
     "recognition_table",
     "sample_image",

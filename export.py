@@ -1,0 +1,8 @@
+"""The networks of a study for those who have no gafcnn: `python export.py study=bnb`."""
+
+from pathlib import Path
+
+from gafcnn.command import main
+
+if __name__ == "__main__":
+    main("export", Path(__file__).with_name("conf"))

@@ -1,0 +1,114 @@
+"""What is said of a sample does not depend on what stands beside it, to the last bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from gafcnn.learning import GafModule
+from gafcnn.learning.rows import ROWS, EvenSequential, evenly
+
+NETWORKS: list[dict[str, Any]] = [
+    {"name": "small_cnn", "size": 16, "width": 4},
+    {"name": "small_cnn", "size": 64},
+    {"name": "small_cnn", "size": 32, "kernel": 1, "strides": [1, 2, 2]},
+    {"name": "small_cnn", "size": 24, "outputs": 9, "hidden": 24, "kernel": 2},
+    {"name": "resnet18", "size": 64},
+    {"name": "resnet18", "size": 48, "outputs": 3},
+]
+
+
+def images(n: int, size: int, channels: int = 2, seed: int = 0) -> Tensor:
+    """As they are stored: whole numbers from -127 to 127, over 127."""
+    drawn = torch.randint(-127, 128, (n, channels, size, size), generator=seeded(seed))
+    return drawn.float() / 127
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def network(options: dict[str, Any]) -> GafModule:
+    """A network all of whose values have moved from where they begin."""
+    torch.manual_seed(0)
+    module = GafModule({"channels": 2, "outputs": 1, **options}).eval()
+    with torch.no_grad():
+        for value in module.network.state_dict().values():
+            if value.dtype == torch.float32 and value.ndim == 1:
+                value.add_(torch.rand(value.shape, generator=seeded(len(value))))
+    return module
+
+
+def predicted(module: GafModule, rows: Tensor, at_a_time: int) -> Tensor:
+    with torch.inference_mode():
+        parts = [module.predict_step((some, some), 0) for some in rows.split(at_a_time)]
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize(
+    "options", NETWORKS, ids=lambda options: f"{options['name']}-{options['size']}"
+)
+def test_a_sample_alone_is_given_what_it_is_given_in_any_batch(options: dict[str, Any]) -> None:
+    module, rows = network(options), images(75, options["size"])
+    together = predicted(module, rows, 64)  # the last batch is of 11
+    for at_a_time in (1, 2, 5, 31, 48, 75):
+        assert torch.equal(predicted(module, rows, at_a_time), together), at_a_time
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_is_nothing_to_a_sample(threads: int) -> None:
+    module, rows = network(NETWORKS[1]), images(40, 64)
+    before = torch.get_num_threads()
+    together = predicted(module, rows, 40)
+    try:
+        torch.set_num_threads(threads)
+        assert torch.equal(predicted(module, rows, 1), together)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_a_folded_resnet_predicts_the_very_same(size: int) -> None:
+    module, rows = network({"name": "resnet18", "size": size}), images(5, size)
+    before = predicted(module, rows, 5)
+    module.fold()
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in module.network.modules())
+    assert torch.equal(predicted(module, rows, 5), before)
+    assert torch.equal(predicted(module, rows, 1), before)
+
+
+def test_a_network_that_has_nothing_to_fold_stays_as_it_is() -> None:
+    module, rows = network(NETWORKS[0]), images(3, 16)
+    names = list(module.state_dict())
+    before = predicted(module, rows, 3)
+    module.fold()
+    assert list(module.state_dict()) == names
+    assert torch.equal(predicted(module, rows, 3), before)
+
+
+@settings(max_examples=20)
+@given(n=st.integers(1, 3 * ROWS))
+def test_rows_are_made_even_and_those_added_are_dropped(n: int) -> None:
+    seen: list[int] = []
+
+    def compute(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return x.sigmoid()
+
+    x = torch.linspace(-3, 3, n)
+    with torch.no_grad():
+        assert evenly(compute, x).shape == (n,)
+    assert seen[0] % ROWS == 0
+    assert seen[0] - n < ROWS
+
+
+def test_where_something_is_learned_no_row_is_added() -> None:
+    layers = EvenSequential(nn.Flatten(), nn.BatchNorm1d(8)).train()
+    x = torch.randn(3, 2, 4, generator=seeded(0))
+    plain = nn.functional.batch_norm(x.flatten(1), None, None, training=True)
+    torch.testing.assert_close(layers(x), plain)
