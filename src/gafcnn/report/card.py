@@ -159,7 +159,8 @@ def _use(facts: Mapping[str, Any]) -> Iterable[str]:
     if facts["kind"] == "direction":
         yield (
             "- P(up) is the label's, which may leave small moves out of the training and set up "
-            "and down apart at another return than 0. Thresholds and costs are no part of these files."
+            "and down apart at another return than 0. Thresholds and costs are no part of these "
+            "files."
         )
     else:
         yield (
