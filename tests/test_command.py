@@ -45,7 +45,7 @@ def composed_groups(conf: Path, name: str) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict"])
 def test_every_group_that_a_command_composes_is_explained(
     told: Help, root: Path, name: str
 ) -> None:
@@ -69,7 +69,7 @@ def test_the_options_are_those_of_the_configuration_the_default_first(
     assert "default (default)" not in text
 
 
-@pytest.mark.parametrize("name", ["train", "prepare", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "prepare", "evaluate", "predict"])
 def test_each_of_five_commands_composes(told: Help, root: Path, name: str) -> None:
     lines = re.findall(rf"^  python {name}\.py ((?:\S+ ?)+)", told(name), re.MULTILINE)
     assert len(lines) == 5
@@ -80,6 +80,6 @@ def test_each_of_five_commands_composes(told: Help, root: Path, name: str) -> No
 
 
 def test_the_commands_that_help_names_are_there(told: Help, root: Path) -> None:
-    for name in ("train", "prepare", "evaluate", "verify"):
+    for name in ("train", "prepare", "evaluate", "predict", "export", "verify"):
         for script in re.findall(r"python (\w+\.py)", told(name)):
             assert (root / script).is_file()

@@ -36,7 +36,7 @@ import pytest
 
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.files import unsealed
-from gafcnn.market import COLUMNS, Market, from_exchange, gaps
+from gafcnn.market import COLUMNS, Market, NewestBars, from_exchange, gaps
 
 MINUTE = 60_000  # ms
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
@@ -1196,3 +1196,76 @@ def test_a_period_that_cannot_be_is_refused(
     with pytest.raises(ConfigError, match=told):
         download(local_exchange, tmp_path, **option)
     assert not local_exchange.requests
+
+
+# --- the newest bars, held in memory --------------------------------------------------------------
+
+
+def newest(server: LocalExchange, count: int = 96) -> NewestBars:
+    return NewestBars(
+        "BNBUSDT", "binance", "BNB/USDT", "15min", count, pd.Timedelta("10s"), server.url
+    )
+
+
+def test_the_newest_bars_are_as_many_as_asked_for_up_to_the_last_that_has_settled(
+    local_exchange: LocalExchange,
+) -> None:
+    held = newest(local_exchange)
+    first = held.read(UNTIL + timedelta(seconds=10))
+    pd.testing.assert_frame_equal(first, local_exchange.expected(UNTIL - DAY, UNTIL, "15min"))
+    assert first.attrs["interval"] == QUARTER
+    # the bar that has closed since is known only when it has settled, and is all that is asked for
+    later = held.read(UNTIL + QUARTER + timedelta(seconds=9))
+    pd.testing.assert_frame_equal(later, first)
+    assert len(local_exchange.requests) == 1
+    later = held.read(UNTIL + QUARTER + timedelta(seconds=10))
+    pd.testing.assert_frame_equal(
+        later, local_exchange.expected(UNTIL + QUARTER - DAY, UNTIL + QUARTER, "15min")
+    )
+    assert local_exchange.requests[-1].start == UNTIL
+    assert len(local_exchange.requests) == 2
+
+
+def test_a_bar_that_comes_late_is_asked_for_again(local_exchange: LocalExchange) -> None:
+    held = newest(local_exchange)
+    late = UNTIL - 4 * QUARTER
+    local_exchange.outages = [(late, late + QUARTER)]
+    assert len(gaps(held.read(UNTIL + QUARTER))) == 1
+    local_exchange.outages = []
+    whole = held.read(UNTIL + 2 * QUARTER)
+    assert local_exchange.requests[-1].start == late
+    expected = local_exchange.expected(whole.index[-1] - DAY, whole.index[-1], "15min")
+    pd.testing.assert_frame_equal(whole, expected)
+
+
+def test_bars_that_were_not_to_be_had_are_asked_for_with_the_next(
+    local_exchange: LocalExchange, quick: None
+) -> None:
+    held = newest(local_exchange)
+    held.read(UNTIL + QUARTER)
+    local_exchange.always = failing
+    with pytest.raises(DownloadError) as error:
+        held.read(UNTIL + 2 * QUARTER)
+    assert "run the command again, or take market=file" in str(error.value)  # nothing is kept
+    local_exchange.always = None
+    bars = held.read(UNTIL + 5 * QUARTER)
+    last = bars.index[-1]
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(last - DAY, last, "15min"))
+
+
+def test_a_pair_without_bars_is_told(local_exchange: LocalExchange) -> None:
+    local_exchange.listed = UNTIL + DAY
+    with pytest.raises(
+        DownloadError, match="binance has no BNB/USDT bars of 15min from 2025-05-09"
+    ):
+        newest(local_exchange).read(UNTIL + timedelta(seconds=10))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "interval", "told"),
+    [("B/N", "15min", "market.symbol is 'B/N'"), ("BNB", "7min", "market.interval is 7min")],
+)
+def test_newest_bars_of_no_sense_are_told(symbol: str, interval: str, told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        NewestBars(symbol, "binance", "BNB/USDT", interval, 10, pd.Timedelta("1s"))
+    assert told in str(error.value)

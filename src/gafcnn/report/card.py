@@ -158,14 +158,12 @@ def _use(facts: Mapping[str, Any]) -> Iterable[str]:
     )
     if facts["kind"] == "direction":
         yield (
-            "- P(up) is the label's, which may leave small moves out of the training and set up "
-            "and down apart at another return than 0. Thresholds and costs are no part of these "
-            "files."
+            "- P(up) is the label's, which may leave small moves out of the training and tell up "
+            "from down at another return than 0. Thresholds and costs are no part of these files."
         )
     else:
         yield (
-            "- A pattern is recognised on the bar that closes last: nothing is said of what "
-            "follows."
+            "- A pattern is recognised on the bar that closes last; nothing is said of what comes."
         )
     yield (
         "- A picture that is scaled by itself knows the shape of prices, not their level or how "
