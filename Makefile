@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo verify test test-slow coverage bench lint format lock
+.PHONY: help setup demo verify test test-slow coverage bench docs lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-slow  the long tests too"
 	@echo "make coverage   which lines and branches the tests reach; at least 95 % of them"
 	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
+	@echo "make docs       the pages of docs/ into build/docs; a link that leads nowhere is an error"
 	@echo "make format     put the code in order"
 	@echo "make lock       resolve requirements.lock anew"
 
@@ -34,6 +35,11 @@ demo: setup
 verify: setup
 	$(BIN)/python verify.py
 
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
+
+# .pre-commit-config.yaml has the same commands; a test holds both equal
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

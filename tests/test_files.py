@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import resource
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +66,36 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match=r"deep/file.txt cannot be written \(File exists\); expec"):
         write_text(tmp_path / "file" / "deep" / "file.txt", "new")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_disk_that_fails_is_not_taken_for_one_that_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    write_text(tmp_path / "file.txt", "old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(DiskError, match=r"written \(Input/output error\); expected a disk that an"):
+        write_text(tmp_path / "file.txt", "new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_where_folders_cannot_be_synced_files_still_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, synced = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        synced.append(descriptor)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "deep" / "file.txt", "new")
+    assert (tmp_path / "deep" / "file.txt").read_text() == "new"
+    assert len(synced) == 1
 
 
 def test_json_is_strict(tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 The rooms, in the order of the data:
 
-    market      bars: read, checked, downloaded, simulated
-    samples     windows, labels, splits
-    images      Gramian Angular Fields, and their store on disk
-    learning    networks and their training
-    forecasts   the table of predictions, ensembles, scores
-    report      figures and tables
-    runs        run folders
-    pipeline    the commands: prepare, train, evaluate
+    market        bars: read, checked, downloaded, simulated
+    samples       windows, labels, splits
+    images        Gramian Angular Fields, and their store on disk
+    learning      networks and their training
+    explanations  what a decision of a network rests on
+    forecasts     the table of predictions, ensembles, scores
+    report        figures and tables
+    runs          run folders
+    pipeline      the commands: prepare, train, evaluate
 """
 
 from typing import TYPE_CHECKING, Any

@@ -53,6 +53,9 @@ def main(name: str, conf: Path) -> None:
         if name in ("train", "prepare"):
             jobs = _name_sweep(sys.argv)
             OmegaConf.register_new_resolver("side_by_side", lambda: _at_once(jobs), replace=True)
+        OmegaConf.register_new_resolver(
+            "options", lambda group: _told_options(name, conf, group), replace=True
+        )
         run = hydra.main(version_base="1.3", config_path=str(conf.resolve()), config_name=name)
         run(_task(name, conf, full_error=full_error))()
     except KeyboardInterrupt:
@@ -193,6 +196,26 @@ def _check_groups(argv: list[str], conf: Path) -> None:
 
 def _options(group: Path) -> str:
     return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+
+
+def _told_options(name: str, conf: Path, group: str) -> str:
+    """The options of a group for a command's help, first the one that it takes by itself."""
+    chosen = _defaults(conf, name).get(group)
+    names = [path.stem for path in sorted((conf / group.partition("@")[0]).glob("*.yaml"))]
+    names.sort(key=lambda option: option != chosen)
+    first = " (default)" if chosen not in (None, "default") else ""
+    return ", ".join([f"{names[0]}{first}", *names[1:]])
+
+
+def _defaults(conf: Path, name: str) -> dict[str, str]:
+    """What a command composes where nothing else is typed: an option of each group."""
+    chosen: dict[str, str] = {}
+    for entry in OmegaConf.select(OmegaConf.load(conf / f"{name}.yaml"), "defaults"):
+        if isinstance(entry, DictConfig):
+            chosen |= {str(key): value for key, value in entry.items()}
+        elif entry != "_self_":
+            chosen |= _defaults(conf, entry)
+    return chosen
 
 
 def _name_sweep(argv: list[str]) -> int | None:

@@ -25,6 +25,8 @@ from gafcnn.errors import DiskError
 SEAL = "seal"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SUCH_THING = (errno.EINVAL, errno.ENOTSUP)
+_BROKEN = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO)
 _BLOCK = 2**24  # bytes that are read at a time
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,10 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # some network file systems know no such thing of folders, and keep their entries themselves
+        if error.errno not in _NO_SUCH_THING or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 
@@ -92,6 +98,12 @@ def disk(path: Path, needed: int) -> Iterator[None]:
 
 def refusal(path: Path, needed: int, error: OSError) -> DiskError:
     """What to say where a file of `needed` bytes could not be written."""
+    if error.errno in _BROKEN:
+        return DiskError(
+            f"{path} cannot be written ({error.strerror})",
+            expected="a disk that answers",
+            instead="look after it, or set paths.data and paths.outputs to another",
+        )
     if not is_full(error):
         return DiskError(
             f"{path} cannot be written ({error.strerror})",

@@ -1,13 +1,15 @@
 """Runs on disk: a folder for each trained model, a ledger for each study.
 
-outputs/<study>/<window, or xgboost>[/seed=..][/fold=..]/
-    config.yaml            what was asked for, and the fingerprint of the bars it was asked of
-    checkpoints/           best.ckpt, last.ckpt; of the baseline, trees.json
-    predictions.parquet    validation and test, see gafcnn.forecasts
-    metrics.json           written last: a run that has it is complete; it holds the checksums of
-                           config, predictions and model, and one of itself
-    csv/, tensorboard/     the loggers'
-outputs/<study>/ledger.jsonl   every training and every look at the test rows, a line each
+In the order in which they are written:
+
+    outputs/<study>/<window, or xgboost>[/seed=..][/fold=..]/
+        config.yaml            what was asked for, and the fingerprint of the bars it was asked of
+        checkpoints/           best.ckpt, last.ckpt; of the baseline, trees.json
+        predictions.parquet    validation and test, see gafcnn.forecasts
+        metrics.json           written last: a run that has it is complete; it holds the checksums
+                               of config, predictions and model, and one of itself
+        csv/, tensorboard/     the loggers'; mlflow/ and wandb/, where they were asked for
+    outputs/<study>/ledger.jsonl   every training and every look at the test rows, a line each
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ TREES = f"{CHECKPOINTS}/trees.json"
 CHECKSUMS = "checksums"
 _MADE_AGAIN = (PREDICTIONS, METRICS)  # of a checkpoint, by the command that left it
 LEAVE = "train the run anew with overwrite=true, or move its folder out of the study"
+_LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 LEDGER, LOCK = "ledger.jsonl", ".lock"
 TRAINING, LOOK = "train", "look"
 EVALUATION, EXPORT = "evaluation", "export"
@@ -412,12 +415,17 @@ def damage(folder: Path, name: str) -> RunError:
 
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """What makes two runs different, as `key: held -> asked`."""
-    old, new = _flat(held), _flat(asked)
+    old, new = identity(held), identity(asked)
     return [
         f"{key}: {old.get(key)} -> {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes a run what it is: its options as `key.of.a.section`, less where and how it ran."""
+    return _flat(config)
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -435,7 +443,7 @@ def _clear(folder: Path) -> None:
     # metrics.json goes first: whatever happens next, the rest no longer passes for a finished run
     for name in (METRICS, CONFIG, PREDICTIONS):
         (folder / name).unlink(missing_ok=True)
-    for name in (CHECKPOINTS, "csv", "tensorboard"):
+    for name in (CHECKPOINTS, *_LOGS):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -487,4 +495,4 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 def digest(config: Mapping[str, Any]) -> str:
     """What tells a run from any other, wherever and however it is computed."""
-    return hashlib.sha256(canonical(_flat(config))).hexdigest()
+    return hashlib.sha256(canonical(identity(config))).hexdigest()

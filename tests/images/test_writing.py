@@ -346,17 +346,21 @@ def said(stream: IO[str] | None) -> str:
     return stream.readline().rstrip()
 
 
+@pytest.mark.parametrize("others", [400, 420])
 def test_of_two_processes_one_writes_and_the_other_waits(
-    tmp_path: Path, whole: Path, contents: Contents
+    tmp_path: Path, whole: Path, contents: Contents, others: int
 ) -> None:
     with start("pause", tmp_path, bars=400, chunk=100) as first:
         assert said(first.stdout) == "writing"
-        with start("write", tmp_path, bars=400, chunk=100) as second:
+        with start("write", tmp_path, bars=others, chunk=100) as second:
             assert said(second.stderr).startswith(f"waiting for process {first.pid} on ")
             shown = [process.communicate("\n", timeout=120)[0] for process in (first, second)]
-    wrote = [printed.split()[-1] for printed in shown]
-    assert wrote == ["1", "0"]
-    assert contents(tmp_path) == contents(whole)
+    wrote = [printed.split()[1] for printed in shown]
+    assert wrote == ["1", "0" if others == 400 else "1"]
+    opened = [int(printed.split()[2]) for printed in shown]
+    assert opened == [341, others - 59]
+    if others == 400:
+        assert contents(tmp_path) == contents(whole)
 
 
 # --- what writing takes ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A process that writes a store: `python writer.py ACTION FOLDER BARS [CHUNK]`.
 
-write   writes it, then tells its peak memory in KiB and how often it put images in place
+write   writes it, then tells its peak memory in KiB, how often it put images in place, and how many
+        images the store that it opened has
 pause   says "writing" before it records the second chunk, goes on once a line comes in
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 
 from conftest import WINDOW, random_walk
 
-from gafcnn.images import build_store
+from gafcnn.images import ImageStore, build_store
 
 
 def _before_renaming(act: Callable[[str], None]) -> None:
@@ -45,15 +46,15 @@ def main(action: str, folder: Path, n: int, chunk: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     bars = random_walk(n)
 
-    def write(folder: Path) -> object:
+    def write(folder: Path) -> ImageStore:
         return build_store(folder, bars, WINDOW, chunk=chunk)
 
     names: list[str] = []
     _before_renaming(names.append)
     if action == "pause":
         _before_renaming(lambda _: _pause(names))
-    write(folder)
-    sys.stdout.write(f"{_peak_memory()} {names.count('images.npy.partial')}\n")
+    store = write(folder)
+    sys.stdout.write(f"{_peak_memory()} {names.count('images.npy.partial')} {len(store.times)}\n")
 
 
 if __name__ == "__main__":

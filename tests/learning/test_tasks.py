@@ -52,6 +52,20 @@ def test_figures_are_sklearn_s_where_a_class_is_called_that_does_not_occur(
     assert found["macro_f1"] == pytest.approx(metrics.f1_score(labels, called, average="macro"))
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_log_odds_are_those_of_the_probabilities(classes: int) -> None:
+    task = task_of(outputs_for([*map(str, range(classes))]))
+    outputs = torch.randn(50, 1 if classes == 2 else classes, dtype=torch.float64)
+    logits = task.logits(outputs)
+    p = task.probabilities(logits)
+    p = torch.stack([1 - p, p], dim=1) if classes == 2 else p
+    called = task.called(logits)
+    assert torch.equal(called, p.argmax(dim=1))
+    for asked in (called, (called + 1) % classes):
+        of_it = p.gather(1, asked[:, None])[:, 0]
+        torch.testing.assert_close(task.log_odds(logits, asked), torch.log(of_it / (1 - of_it)))
+
+
 def test_nothing_is_the_balanced_accuracy_of_nothing() -> None:
     figure = BalancedAccuracy(3)
     figure.update(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))

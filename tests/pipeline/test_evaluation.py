@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from gafcnn import load_run
 from gafcnn.learning import Baseline
 from gafcnn.market import simulate
 from gafcnn.pipeline.studies import for_baseline
+from gafcnn.runs import holding
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Reseal = Callable[[Path], None]
@@ -156,6 +159,17 @@ def test_the_baseline_alone_can_be_evaluated(typed: Typed, tmp_path: Path) -> No
     assert metrics["headline"] == "xgboost"
     assert metrics["pairs"] == []
     assert metrics["models"]["xgboost"]["auc"]["low"] is None
+
+
+def test_of_two_evaluations_at_once_one_is_told_of_the_other(copied: Path, refused: Refuse) -> None:
+    before = sorted(copied.rglob("*"))
+    with holding(copied / "evaluation"):
+        told = refused("evaluate", "study=copy")
+    assert re.match(
+        rf"error: process {os.getpid()} on \S+ is at work in outputs/copy/evaluation; expected one",
+        told,
+    )
+    assert sorted(copied.rglob("*")) == before
 
 
 def test_a_threshold_that_never_trades_is_said_and_is_not_zero(copied: Path, typed: Typed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from gafcnn.errors import LearningError, RunError
 from gafcnn.pipeline import train
 from gafcnn.pipeline.assembly import made, plain
-from gafcnn.pipeline.trust import check_config, read_run_config
+from gafcnn.pipeline.trust import check_config, check_configs, read_run_config
 from gafcnn.runs import finish, load_run
 
 Refuse = Callable[..., str]
@@ -153,6 +154,16 @@ def test_a_package_that_is_trusted_may_be_named_and_no_other(config: dict[str, A
     for trust in (["mylabel"], ["other"]):
         with pytest.raises(RunError, match="names mylabels"):
             check_config(PATH, own, trust)
+
+
+@pytest.mark.parametrize("value", [["this"], ["own", "this"], [5], [["own"]], "own", 5, {"own": 1}])
+def test_a_config_imports_nothing_that_is_not_trusted(
+    config: dict[str, Any], tmp_path: Path, value: object
+) -> None:
+    written(with_value(config, "imports", value), tmp_path / "15m")
+    with pytest.raises(RunError, match="imports"):
+        check_configs(tmp_path, ["own"])
+    assert "this" not in sys.modules
 
 
 TOUCHES: dict[str, Any] = {

@@ -90,6 +90,18 @@ def test_a_run_tells_classes_and_counts_what_it_leaves_out(world: Path, trained:
     assert run.metrics["val"]["labelled"]["log_loss"] == pytest.approx(scored["log_loss"])
 
 
+def test_the_surest_patterns_are_shown_and_explained(world: Path, told: str) -> None:
+    page = (world / "outputs/seen/evaluation/report.html").read_text()
+    shown = page.count("What the network looked at")
+    table = pd.read_parquet(world / "outputs/seen/evaluation/predictions.parquet")
+    columns = [probability_column(name) for name in PATTERNS]
+    of_windows = table[(table["split"] == "test") & table["window"].isin(["15m", "30m"])]
+    called = of_windows.dropna(subset=["label"])[columns].to_numpy().argmax(axis=1)
+    # a network of one epoch may call no pattern at all
+    assert shown == (called > 0).any()
+    assert page.count(", there was ") == page.count("of the attribution lies")
+
+
 def test_the_baseline_sees_the_longest_window_s_own_values(world: Path, told: str) -> None:
     assert "study seen has no baseline: training outputs/seen/xgboost" in told
     run = load_run(world / "outputs/seen/xgboost")

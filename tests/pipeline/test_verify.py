@@ -76,6 +76,13 @@ def test_the_checkpoint_of_an_unfinished_run_is_looked_at_too(
     assert refused("verify").startswith("error: 1 of 9 are not as they were written; expected none")
 
 
+def test_an_evaluation_that_was_cut_off_is_no_damage_and_is_counted(
+    copied: Path, typed: Typed
+) -> None:
+    (copied / "outputs" / "tiny" / "evaluation" / "metrics.json").unlink()
+    assert typed("verify").endswith("stores 3, runs 4, unfinished evaluations 1\n")
+
+
 def test_a_damaged_run_is_made_whole_of_its_checkpoint_or_refused(
     copied: Path, typed: Typed, refused: Refuse, tiny: tuple[str, ...]
 ) -> None:

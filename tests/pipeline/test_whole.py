@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -85,6 +86,17 @@ def test_the_same_command_skips_and_another_is_refused(
     assert "Traceback" not in other.stderr
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_a_training_that_goes_on_knows_its_best_epoch(
+    judged_study: Path, tmp_path: Path, command: Command, tiny: Words
+) -> None:
+    shutil.copytree(judged_study, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "outputs" / "tiny" / "15m" / "metrics.json").unlink()
+    again = command(tmp_path, "train.py", "window=15m", *tiny)
+    assert again.returncode == 0
+    assert "going on with 15m" in again.stdout
+    assert again.stderr == ""  # Lightning warns where it starts to look for the best one anew
 
 
 def test_the_same_command_gives_the_same_numbers(

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gafcnn.forecasts import ENSEMBLES, score, score_rows
-from gafcnn.report import Sample
+from gafcnn.report import Attributions, Sample
 
 Judgement = dict[str, Any]
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -283,14 +283,14 @@ def no_rows() -> Judgement:
     return judgement_of(0, ("15m", "30m"), trades=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def prices() -> pd.Series:
     """Fifteen closes, a minute apart."""
     times = pd.date_range("2025-06-20 10:00", periods=15, freq="1min", tz="UTC")
     return pd.Series(650 + np.sin(np.arange(15.0)), times, name="close")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def channels() -> dict[str, NDArray[np.float32]]:
     """GASF and GADF of a cosine, 16 pixels wide."""
     angle = np.linspace(0, np.pi, 16)
@@ -298,7 +298,14 @@ def channels() -> dict[str, NDArray[np.float32]]:
     return {"GASF": gasf.astype(np.float32), "GADF": gadf.astype(np.float32)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sample(prices: pd.Series, channels: dict[str, NDArray[np.float32]]) -> Sample:
     """A window's forecast that was right."""
-    return Sample("15m", prices, channels, p_up=0.612, forward_return=0.0012, right=True)
+    return Sample("15m", prices, channels, "P(up) 61.2%, then +0.12%", right=True)
+
+
+@pytest.fixture
+def attributions() -> Attributions:
+    """Of fifteen points, mostly on three of them; the last spoke against the call."""
+    folded = np.array([0.1] * 11 + [1.0, 0.1, 1.0, -1.6])
+    return Attributions(folded, folded[::-1].copy(), np.arange(16.0).reshape(4, 4))

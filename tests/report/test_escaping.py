@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gafcnn.judging import Recognition, judge_recognition
-from gafcnn.report import Sample, write_pooled, write_recognition, write_report
+from gafcnn.report import Attributions, Sample, write_pooled, write_recognition, write_report
 
 Judgement = dict[str, Any]
 Make = Callable[..., Judgement]
@@ -73,14 +73,17 @@ def told_of(judgement: Mapping[str, Any], word: str) -> Judgement:
     }
 
 
-def test_a_report_tells_words_as_text(make_judgement: Make, sample: Sample, tmp_path: Path) -> None:
+def test_a_report_tells_words_as_text(
+    make_judgement: Make, sample: Sample, attributions: Attributions, tmp_path: Path
+) -> None:
     pages = []
     for word in (EVIL, "plain"):
         made = told_of(make_judgement(200, (word, "mean"), fold_count=1), word)
         made |= {"horizon": word, "bars": word, "headline": word}
         channels = {word: next(iter(sample.channels.values()))}
         series = sample.series.rename(word)
-        shown = [replace(sample, series=series, channels=channels)]
+        shown = [replace(sample, series=series, channels=channels, told=word)]
+        shown.append(replace(shown[0], attributions=attributions))
         pages.append(write_report(tmp_path / str(len(word)), made, shown))
     check_harmless(*pages)
 

@@ -7,13 +7,14 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gafcnn.report import Sample, page, write_report
+from gafcnn.report import Attributions, Sample, page, write_report
 
 Judgement = dict[str, Any]
 Make = Callable[..., Judgement]
@@ -192,6 +193,19 @@ def test_a_sample_tells_what_was_forecast_and_what_came(
     assert "figures/sample_1_15m.png" in read.words
     png = (tmp_path / "figures" / "sample_1_15m.png").read_bytes()
     assert base64.b64encode(png).decode() in read.source
+
+
+def test_an_explained_sample_tells_its_largest_shares_without_a_picture(
+    make_judgement: Make, sample: Sample, attributions: Attributions, tmp_path: Path
+) -> None:
+    shown = [sample, replace(sample, window="30m", attributions=attributions)]
+    read = Read(write_report(tmp_path, make_judgement(0, ("15m",), trades=False), shown))
+    told = "30m, t = 2025-06-20 10:14 UTC: P(up) 61.2%, then +0.12%, right; "
+    assert f'alt="{told}75% of the attribution lies 3, 1, 0 minutes before t"' in read.source
+    assert "What the network looked at" in read.words
+    plain, explained = ((tmp_path / "figures" / f"sample_{k}.png").read_bytes()
+                        for k in ("1_15m", "2_30m"))  # fmt: skip
+    assert plain != explained
 
 
 @pytest.fixture(scope="module")

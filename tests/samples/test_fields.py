@@ -194,6 +194,7 @@ def test_a_field_of_ones_own_is_read_like_any_other(
     random_bars: Bars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FIELDS, "middle", FIELDS["close"])  # and no more, once this test is over
+    del FIELDS["middle"]
 
     @field("middle", back=2, kind="rule")
     def middle(candles: Candles) -> np.ndarray:

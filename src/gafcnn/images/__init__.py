@@ -7,7 +7,7 @@ disk, as `plans` says; `store` opens it, memory-mapped. A store knows no labels 
 are positions into it, so another label, horizon or fold needs no new images.
 """
 
-from gafcnn.images.encoding import encode, encode_polar
+from gafcnn.images.encoding import encode, encode_polar, point_weights
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import ImageStore, SeriesStore, open_series, open_store
 from gafcnn.images.writing import build_series, build_store, check_room
@@ -23,4 +23,5 @@ __all__ = [
     "encode_polar",
     "open_series",
     "open_store",
+    "point_weights",
 ]

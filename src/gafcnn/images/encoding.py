@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from gafcnn.errors import ImagesError
 from gafcnn.images.further import FURTHER, draw_further
 from gafcnn.images.gaf import GADF, GASF, draw_gaf, polar
-from gafcnn.images.scaling import RANGES, SCALINGS, scaled
+from gafcnn.images.scaling import RANGES, SCALINGS, scaled, segments
 
 KINDS = (GASF, GADF, *FURTHER)
 """What pictures of a series there are."""
@@ -127,6 +127,34 @@ def encode_polar(
     knots, centres = _knots(series.shape[-1], size)
     x = scaled(series, knots, known_range(range), scaling)
     return polar(x, centres, math.sqrt(UNITS[dtype]))
+
+
+def point_weights(points: int, size: int) -> NDArray[np.float64]:
+    """How much of each pixel's row, or column, is of each point of the series.
+
+    Fewer points than pixels: a pixel lies between two points and is of both, by nearness. More: it
+    is of all points of its segment alike. The c of `encode_polar` is these weights times x.
+
+    Args:
+        points: Of the series.
+        size: Pixels a side.
+
+    Returns:
+        ndarray of shape (size, points), whose rows sum to 1.
+
+    Raises:
+        ImagesError: There is no such size.
+    """
+    check_size(size)
+    knots, centres = _knots(points, size)
+    left = centres.astype(np.int64)
+    nearness = centres - left
+    of_knots, pixels = np.zeros((size, knots)), np.arange(size)
+    of_knots[pixels, left] = 1 - nearness
+    of_knots[pixels, np.minimum(left + 1, knots - 1)] += nearness
+    bounds = segments(points, knots)
+    of_points = np.repeat(np.eye(knots), np.diff(bounds), axis=1)
+    return of_knots @ (of_points / np.diff(bounds)[:, None])
 
 
 def check_size(size: int) -> None:

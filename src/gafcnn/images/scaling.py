@@ -57,6 +57,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
+def segments(points: int, knots: int) -> NDArray[np.int64]:
+    """Where each segment of points begins, and the last one ends: shape (knots + 1,)."""
+    return np.linspace(0, points, knots + 1).astype(np.int64)
+
+
+@compiled
 def _scaled(
     series: NDArray[np.float64],
     knots: int,
@@ -65,7 +71,7 @@ def _scaled(
     signed: bool,  # noqa: FBT001
 ) -> NDArray[np.float64]:
     n, fields, points = series.shape
-    bounds = np.linspace(0, points, knots + 1).astype(np.int64)
+    bounds = segments(points, knots)
     x = np.empty((n, fields, knots))
     lows, highs = np.empty(fields), np.empty(fields)
     for sample in range(n):

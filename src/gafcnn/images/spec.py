@@ -102,6 +102,17 @@ class ImageSpec:
         how = {"kinds": self.kinds, "range": self.range, "scaling": self.scaling, "out": out}
         return encode(series, self.size, self.dtype, **how)
 
+    def shown(self, series: ArrayLike) -> NDArray[np.float32]:
+        """Make the images of series as a network is shown them: rounded as stored, then scaled.
+
+        Args:
+            series: Shape (n, fields, points), as `WindowReader` reads the fields.
+
+        Returns:
+            ndarray of shape (n, channels, size, size) in [-1, 1].
+        """
+        return self.encode(series).astype(np.float32) * np.float32(self.scale)
+
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:
         """Make what the images are outer products of, see `gafcnn.images.encode_polar`.
 

@@ -34,7 +34,6 @@ from gafcnn.learning.sources import (
     ImageSource,
     PooledImages,
     StoredImages,
-    shown,
 )
 from gafcnn.learning.tasks import outputs_for
 from gafcnn.learning.weights import ClassWeights, check_weights, class_weights
@@ -84,7 +83,6 @@ __all__ = [
     "outputs_for",
     "processes_of",
     "shared_batch_norm",
-    "shown",
     "start_from",
     "to_onnx",
     "weights_of",

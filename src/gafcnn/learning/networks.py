@@ -12,6 +12,7 @@ from gafcnn.learning.resnet import GafResNet18, load_pretrained
 from gafcnn.learning.small_cnn import SmallCNN
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet18": GafResNet18, "small_cnn": SmallCNN}
+"""What builds a network, by name: a function of channels, outputs, size and options of its own."""
 
 
 def build_network(name: str, **options: Any) -> nn.Module:
@@ -28,7 +29,7 @@ def build_network(name: str, **options: Any) -> nn.Module:
         raise LearningError(
             f"model.network.name={name} is not known",
             expected=f"one of {', '.join(NETWORKS)}",
-            instead="correct the name, or add the network to gafcnn.learning.NETWORKS",
+            instead="correct the name, or name the module that adds the network in imports=[...]",
         )
     try:
         return NETWORKS[name](**options)

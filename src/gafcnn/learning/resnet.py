@@ -87,6 +87,11 @@ class GafResNet18(ResNet):
             self.get_submodule(stage).requires_grad_(requires_grad=False)
         self.train()
 
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The layer whose maps Grad-CAM weighs: of 64 pixels 8 x 8, not the 2 x 2 of the end."""
+        return self.layer2
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape (n, outputs) for images of shape (n, channels, size, size)."""
         x = normed(x, self.conv1, self.bn1)

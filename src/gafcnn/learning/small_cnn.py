@@ -64,6 +64,11 @@ class SmallCNN(nn.Module):
             nn.Flatten(), nn.Dropout(dropout), *between, nn.Linear(hidden or features, outputs)
         )
 
+    @property
+    def cam_layer(self) -> nn.Module:
+        """The layer whose maps Grad-CAM weighs: the last before every place goes its own way."""
+        return self.features[-1]
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape (n, outputs) for images of shape (n, channels, size, size)."""
         return self.head(self.features(images))

@@ -148,22 +148,6 @@ class ImagesOnTheFly:
         return _scaled(images.to(getattr(torch, self._spec.dtype)), self._spec)
 
 
-def shown(series: ArrayLike, images: ImageSpec) -> Tensor:
-    """What a network is shown of series that are in no store, whatever its images came from.
-
-    Args:
-        series: Windows', of shape (n, fields, points).
-        images: What is made of them, and how.
-
-    Returns:
-        Images as `ImageSource.to_images` gives them, on the CPU.
-
-    Raises:
-        ImagesError: A value is not finite, or the shape is another.
-    """
-    return _scaled(torch.from_numpy(images.encode(series)), images)
-
-
 class PooledImages:
     """Images of several symbols, one symbol's after another's.
 

@@ -35,6 +35,14 @@ class Task(Protocol):
         """Probabilities, of the logits' shape."""
         ...
 
+    def called(self, logits: Tensor) -> Tensor:
+        """The number of the class that is called: int64 of shape (n,)."""
+        ...
+
+    def log_odds(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """ln(p / (1 - p)) of a class of each sample, by its number: shape (n,)."""
+        ...
+
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """The mean loss, from class numbers as float32 of shape (n,) and weights of the classes."""
         ...
@@ -58,6 +66,14 @@ class OneDirection:
     def probabilities(self, logits: Tensor) -> Tensor:
         """P(up), of shape (n,)."""
         return logits.sigmoid()
+
+    def called(self, logits: Tensor) -> Tensor:
+        """1, up, where it is likelier than not."""
+        return (logits > 0).long()
+
+    def log_odds(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """The logit of up, and its negative of down."""
+        return torch.where(classes == 1, logits, -logits)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """Binary cross-entropy; a direction has no weights."""
@@ -95,6 +111,16 @@ class SeveralClasses:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax, of shape (n, classes)."""
         return logits.softmax(dim=1)
+
+    def called(self, logits: Tensor) -> Tensor:
+        """The likeliest."""
+        return logits.argmax(dim=1)
+
+    def log_odds(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """A class's logit against those of all others together."""
+        column = classes[:, None]
+        others = logits.scatter(1, column, -torch.inf)
+        return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         """Cross-entropy; with weights the weighted mean over the batch."""

@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from gafcnn.durations import duration, spelled
 from gafcnn.errors import ConfigError
@@ -72,6 +73,7 @@ Made = TypeVar("Made")
 LEAST_POINTS = 8
 STORED = "stored"  # the option of images that says where they are made, not what of
 _MISFITS = (TypeError, ImportError, type(None))  # an error that says that a node fits no target
+PROGRESS = "progress"  # among the callbacks
 COMPILE = "compile"  # the option of a trainer that is about the network, not for Lightning
 
 
@@ -334,10 +336,13 @@ def new_trainer(
     cfg: DictConfig, folder: Path, device: Device, processes: Processes, more: Sequence[Callback]
 ) -> lightning.Trainer:
     """A trainer on these devices that writes checkpoints and logs into the run's folder."""
-    callbacks = [_of_lightning(node, Callback) for node in cfg.callbacks.values() if node]
+    progress = _progress(cfg)
+    others = {name: node for name, node in cfg.callbacks.items() if name != PROGRESS}
+    callbacks = [*progress, *(_of_lightning(node, Callback) for node in others.values() if node)]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str((folder / BEST).parent)
+            # as checkpoints name it, or a training that goes on would forget its best epoch
+            callback.dirpath = str((folder / BEST).parent.resolve())
     loggers = [
         _of_lightning(node, Logger, save_dir=str(folder))
         for node in (cfg.logger or {}).values()
@@ -355,12 +360,13 @@ def new_trainer(
         callbacks=[*callbacks, *more],
         logger=loggers or False,
         default_root_dir=str(folder),
-        enable_progress_bar=bool(cfg.callbacks.get("progress")),
+        enable_progress_bar=bool(progress),
     )
 
 
 def new_predictor(cfg: DictConfig, device: Device, devices: int | list[int]) -> lightning.Trainer:
     """A trainer of one process that only predicts: in order, and each sample once."""
+    progress = _progress(cfg)
     return lightning.Trainer(
         accelerator=device.kind,
         devices=devices,
@@ -369,6 +375,13 @@ def new_predictor(cfg: DictConfig, device: Device, devices: int | list[int]) -> 
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        callbacks=[made(progress)] if (progress := cfg.callbacks.get("progress")) else [],
+        callbacks=progress,
         enable_progress_bar=bool(progress),
     )
+
+
+def _progress(cfg: DictConfig) -> list[Callback]:
+    """The progress bar of the configuration; none where nobody sees it, as in a log file."""
+    node, console = cfg.callbacks.get(PROGRESS), Console()
+    seen = console.is_terminal or console.is_jupyter
+    return [_of_lightning(node, Callback)] if node and seen else []

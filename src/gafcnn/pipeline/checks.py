@@ -40,7 +40,7 @@ from gafcnn.kinds import (
 from gafcnn.learning import AUTO, DDP, NETWORKS, PRECISIONS, accelerators, check_weights
 from gafcnn.market import per_symbol
 from gafcnn.pipeline.assembly import COMPILE, STORED, is_baseline, load_spec, made, plain
-from gafcnn.pipeline.trust import check_configs
+from gafcnn.pipeline.trust import IMPORTS, check_configs, import_own
 from gafcnn.samples import DIRECTIONS, Label, Splitter
 from gafcnn.trading import Rules
 
@@ -86,6 +86,7 @@ def check(cfg: DictConfig) -> None:
         ImagesError, SamplesError: No images can be made with those of `cfg.images`.
     """
     follow(_RULES, cfg)
+    import_own(cfg.get(IMPORTS) or ())
     figures = _figures(cfg)
     made(cfg.split, Splitter)
     follow((("objective", or_null(one_of(*figures.objectives))),), cfg)
@@ -212,6 +213,7 @@ _RULES: tuple[Rule, ...] = (
     ("study", NAME),
     ("seed", _SEED),
     ("overwrite", FLAG),
+    (IMPORTS, if_there(or_null(listed(PACKAGE, "a list of names of modules, such as [mine]")))),
     ("swept", listed(TEXT, "a list of keys")),
     ("paths", SECTION),
     ("paths.data", PATH),
@@ -280,7 +282,6 @@ _RULES_OF_PREDICTION: tuple[Rule, ...] = (
 )
 _RULES_OF_NETWORKS: tuple[Rule, ...] = (
     ("model.network", SECTION),
-    ("model.network.name", one_of(*NETWORKS)),
     ("model.network.width", if_there(whole(1))),
     ("model.network.hidden", if_there(whole(0))),
     ("model.network.dropout", if_there(SHARE)),
@@ -326,12 +327,17 @@ def _rules_of_networks(cfg: DictConfig, figures: Figures) -> tuple[Rule, ...]:
     monitor, mode = one_of(*figures.logged()), one_of("min", "max")
     return (
         *_RULES_OF_NETWORKS,
+        ("model.network.name", one_of(*NETWORKS)),  # as they are now: imports may have added one
         ("monitor", monitor),
         ("monitor_mode", mode),
         *((f"callbacks.{name}", or_null(MADE)) for name in cfg.callbacks),
         *((f"logger.{name}", or_null(MADE)) for name in cfg.get("logger") or {}),
         ("logger.csv.name", if_there(NAME)),
         ("logger.tensorboard.name", if_there(NAME)),
+        ("logger.mlflow.uri", if_there(TEXT)),
+        ("logger.mlflow.artifacts", if_there(TEXT)),
+        ("logger.wandb.project", if_there(NAME)),
+        ("logger.wandb.mode", if_there(one_of("offline", "online", "disabled"))),
         *_rules_of_checkpoints("best", "the run is predicted by its best epoch"),
         *_rules_of_checkpoints("last", "a killed run goes on from its last epoch"),
         ("callbacks.best.monitor", monitor),

@@ -20,7 +20,6 @@ from gafcnn.errors import BarsError, RunError
 from gafcnn.forecasts import TWO_STAGE, Combine, fitted
 from gafcnn.forecasts.ensemble import mean
 from gafcnn.judging import Ground
-from gafcnn.learning import shown
 from gafcnn.market import MEMORY, Market, gaps, interval_of
 from gafcnn.pipeline.assembly import load_spec, load_window
 from gafcnn.pipeline.combining import combined, side_by_side
@@ -218,7 +217,7 @@ class _Networks:
     def __call__(self, market: Market) -> float:
         bars = market.bars.iloc[-self._lookback :]
         read = WindowReader(bars, self._window, self._images.fields)
-        images = shown(read(np.array([len(bars) - 1])), self._images)
+        images = torch.from_numpy(self._images.shown(read(np.array([len(bars) - 1]))))
         with torch.inference_mode():
             p = [module.predict_step((images, images), 0).double() for module in self._modules]
         return float(mean(torch.stack(p, dim=1).numpy())[0])

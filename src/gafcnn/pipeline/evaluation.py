@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ from gafcnn.runs import EVALUATION, LOOK, Run, holding, record, recorded
 from gafcnn.samples import DIRECTIONS
 from gafcnn.trading import Rules
 
+log = logging.getLogger(__name__)
+
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Join the models of a study by time, combine them, and judge them on the test rows.
@@ -71,6 +74,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     wanted = None if cfg.windows is None else names(cfg, "windows")
     study = Path(cfg.paths.outputs, cfg.study)
     found = chosen(study, wanted)
+    log.info("evaluating %s, writing to %s", ", ".join(found), study / EVALUATION)
     with holding(study / EVALUATION):
         runs = with_baseline(cfg, study, found)
         markets = markets_of(runs)
@@ -117,7 +121,10 @@ def _trade(
         facts = _facts(
             cfg, study, runs, [market], grounds[symbol].test, studies[symbol], judged[symbol]
         )
-        shown = shown_samples(runs, windows, market, grounds[symbol])
+        # of a hundred symbols, explaining would take longer than judging
+        shown = shown_samples(
+            runs, windows, market, grounds[symbol], explained=market is markets[0]
+        )
         predictions, write = _long(rows[symbol], models), partial(write_report, samples=shown)
         if len(markets) == 1:
             lines = table(facts)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from gafcnn.learning import Baseline, shown
+from gafcnn.learning import Baseline
 from gafcnn.market import COLUMNS, Market, indicators
 from gafcnn.pipeline.assembly import load_samples, load_spec, load_window, made
 from gafcnn.pipeline.studies import fold_of
@@ -169,4 +169,4 @@ def images_at(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.f
     config = OmegaConf.create(run.config)
     images = load_spec(config)
     read = WindowReader(market.bars, load_window(config, market), images.fields)
-    return shown(read(rows), images).numpy()
+    return images.shown(read(rows))

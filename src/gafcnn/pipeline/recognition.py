@@ -16,6 +16,7 @@ from gafcnn.judging import Recognition, judge_recognition, of_recognition
 from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market
 from gafcnn.pipeline.combining import side_by_side
+from gafcnn.pipeline.pictures import recognised_samples
 from gafcnn.pipeline.receipts import of_study
 from gafcnn.pipeline.studies import (
     Runs,
@@ -67,6 +68,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
         judged = judge_recognition(
             judged_study, resamples=cfg.judging.resamples, seed=cfg.judging.seed, advance=advance
         )
+    shown = recognised_samples(runs, windows, market, judged_study)
     metrics = {
         **shared_facts(cfg, study, runs, [market], judged_study.test),
         "headline": judged_study.headline,
@@ -83,7 +85,7 @@ def recognise(cfg: DictConfig, study: Path, runs: Runs, market: Market) -> dict[
         metrics,
         _long(joined, models, classes),
         lines=recognition_table(metrics),
-        write=write_recognition,
+        write=partial(write_recognition, samples=shown),
         receipts=partial(of_study, cfg, runs, [market]),
     )
     return metrics

@@ -15,7 +15,7 @@ from gafcnn.images.store import METADATA
 from gafcnn.learning import load_plain
 from gafcnn.market import damaged_parts
 from gafcnn.market.exchange import RECORD
-from gafcnn.runs import BEST, CONFIG, LAST, METRICS, PREDICTIONS, damage, damaged_files
+from gafcnn.runs import BEST, CONFIG, EVALUATION, LAST, METRICS, PREDICTIONS, damage, damaged_files
 
 Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, if anything."""
@@ -89,6 +89,9 @@ def _runs(outputs: Path) -> Iterator[Finding]:
                 yield _looked_at(
                     "checkpoints of unfinished runs", partial(load_plain, path, _AGAIN)
                 )
+    for predictions in sorted(outputs.rglob(f"{EVALUATION}/**/{PREDICTIONS}")):
+        if not (predictions.parent / METRICS).is_file():
+            yield "unfinished evaluations", None
 
 
 def _looked_at(kind: str, look: Callable[[], object]) -> Finding:

@@ -2,21 +2,25 @@
 
 from gafcnn.report.card import model_card
 from gafcnn.report.decisions import decision_line, decision_table
+from gafcnn.report.explained import Attributions, explained_image
 from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
-from gafcnn.report.page import Sample, write_report
+from gafcnn.report.page import write_report
 from gafcnn.report.pooled import pooled_table, write_pooled
 from gafcnn.report.publishing import FIGURES, TABLES
 from gafcnn.report.recognition import recognition_table, write_recognition
+from gafcnn.report.samples import Sample
 from gafcnn.report.tables import show, table, verdict_lines
 
 __all__ = [
     "FIGURES",
     "TABLES",
+    "Attributions",
     "Sample",
     "confusion_matrices",
     "decision_line",
     "decision_table",
+    "explained_image",
     "model_card",
     "pooled_table",
     "recognition_table",

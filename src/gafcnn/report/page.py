@@ -4,50 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from gafcnn.report.contents import sheets
 from gafcnn.report.curves import Chart, charts
 from gafcnn.report.drawn import drawn
-from gafcnn.report.figures import sample_image
 from gafcnn.report.interactive import interactive, script
 from gafcnn.report.matrices import confusion_matrices, regime_matrices
 from gafcnn.report.palette import Style, styles
 from gafcnn.report.publishing import Picture, published, rendered
+from gafcnn.report.samples import Sample, sample_pictures
 from gafcnn.report.sheets import Sheet
 
 BADGES = {
     **dict.fromkeys(("met", "passed"), "good"),
     **dict.fromkeys(("not met", "failed"), "bad"),
 }
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample to be shown, and what came of it.
-
-    Attributes:
-        window: The window whose image it is.
-        series: What the image was made of, the closes or another field, by UTC time, the last at
-            `t`; its name is the field's.
-        channels: What of the image to show, by name: ndarrays of shape (size, size) in [-1, 1].
-        p_up: P(up) that the window's model forecast.
-        forward_return: Simple return from `t` to the horizon.
-        right: Whether the direction was called.
-    """
-
-    window: str
-    series: pd.Series
-    channels: Mapping[str, NDArray[Any]]
-    p_up: float
-    forward_return: float
-    right: bool
 
 
 def write_report(
@@ -73,7 +48,7 @@ def write_report(
         chart.name: Picture.of(chart.name, chart.title, drawn(chart, look)) for chart in curves
     }
     matrices = {picture.name: picture for picture in _matrices(judgement)}
-    shown = _samples(samples)
+    shown = sample_pictures(samples)
     page = _render(judgement, look, tables, curves, stills | matrices, shown)
     return published(folder, page, tables, (*stills.values(), *matrices.values(), *shown))
 
@@ -90,19 +65,6 @@ def _matrices(judgement: Mapping[str, Any]) -> list[Picture]:
     if any(row["month"] is None for row in judgement["regimes"]):
         title = "Gross win rate by volatility and trend"
         made.append(Picture.of("regimes", title, regime_matrices(judgement)))
-    return made
-
-
-def _samples(samples: Sequence[Sample]) -> list[Picture]:
-    made = []
-    for number, sample in enumerate(samples, start=1):
-        title = (
-            f"{sample.window}, t = {sample.series.index[-1]:%Y-%m-%d %H:%M} UTC: "
-            f"P(up) {sample.p_up:.1%}, then {sample.forward_return:+.2%}, "
-            f"{'right' if sample.right else 'wrong'}"
-        )
-        figure = sample_image(sample.series, sample.channels, title)
-        made.append(Picture.of(f"sample_{number}_{sample.window}", title, figure))
     return made
 
 

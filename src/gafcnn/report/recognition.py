@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,25 @@ from gafcnn.report.matrices import class_confusion
 from gafcnn.report.page import BADGES
 from gafcnn.report.palette import styles
 from gafcnn.report.publishing import Picture, published, rendered
+from gafcnn.report.samples import Sample, sample_pictures
 from gafcnn.report.sheets import INTERVAL, MODEL, ROWS, Column, Sheet, estimated, flat, text
 from gafcnn.report.tables import groups
 
 NO_SKILL = "no skill"
 
 
-def write_recognition(folder: Path, judgement: Mapping[str, Any]) -> Path:
+def write_recognition(
+    folder: Path, judgement: Mapping[str, Any], samples: Sequence[Sample] = ()
+) -> Path:
     """Write report.html, which needs no network and no other file, and what it is made of.
 
-    Beside the page, `tables/*.csv` holds every table of it and `figures/confusion_<model>.png`
-    every figure; see `published`. The same judgement gives the same bytes.
+    Beside the page, `tables/*.csv` holds every table of it and `figures/*.png` every figure; see
+    `published`. The same judgement gives the same bytes.
 
     Args:
         folder: Where to write; made if need be.
         judgement: What metrics.json holds.
+        samples: To be shown, in their order.
 
     Returns:
         The path of the page.
@@ -45,16 +49,18 @@ def write_recognition(folder: Path, judgement: Mapping[str, Any]) -> Path:
         )
         for model, counts in judgement["confusion"].items()
     ]
+    shown = sample_pictures(samples)
     page = rendered(
         "recognition.html.j2",
         judgement=judgement,
         tables=tables,
         pictures=pictures,
+        samples=shown,
         styles=styles(judgement["models"]),
         badges=BADGES,
         config=json.dumps(judgement["config"], indent=2, ensure_ascii=False),
     )
-    return published(folder, page, tables, pictures)
+    return published(folder, page, tables, (*pictures, *shown))
 
 
 def recognition_table(judgement: Mapping[str, Any]) -> Table:

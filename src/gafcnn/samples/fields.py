@@ -130,9 +130,18 @@ def field(
         name: What options shall call it.
         back: How many earlier candles it reads.
         kind: Its family.
+
+    Raises:
+        SamplesError: Another module has a field of this name.
     """
 
     def register(function: Callable[[Candles], Floats]) -> Callable[[Candles], Floats]:
+        if name in FIELDS and FIELDS[name].of.__module__ != function.__module__:
+            raise SamplesError(
+                f"there is a field {name!r} already, {FIELDS[name].about.lower()}",
+                expected="a name of its own",
+                instead="call yours otherwise",
+            )
         about = (function.__doc__ or "").strip().rstrip(".")
         FIELDS[name] = Field(name, about, kind, back, function)
         return function

@@ -1,0 +1,314 @@
+"""Draw the pictures of the pages: python docs/draw.py.
+
+What they show is computed by the library, on its simulated market. They stand on a ground of their
+own, so that they can be read on white and on black.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.dates import DateFormatter, MinuteLocator, date2num
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from gafcnn.durations import duration
+from gafcnn.images import encode
+from gafcnn.market import simulate
+from gafcnn.samples import NULL, Chronological, Direction, LabelledSamples, Window, WindowReader
+
+FOLDER = Path(__file__).parent / "pictures"
+GROUND, INK, MUTED = "#ffffff", "#1f2933", "#66717d"
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d9dfe5"
+HOUR = duration("window.lookback", "60min")
+
+
+def main() -> None:
+    """Draw all of them."""
+    mpl.rcParams.update({"svg.hashsalt": "gafcnn", "font.size": 10, "text.color": INK})
+    for name, draw in PICTURES.items():
+        figure = draw()
+        figure.set_facecolor(GROUND)
+        path = FOLDER / f"{name}.svg"
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+        lines = (line.rstrip() for line in path.read_text(encoding="utf-8").splitlines())
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def pipeline() -> Figure:
+    """The way from bars to a report."""
+    figure, axes = _canvas(10, 4.3, (0, 100), (0, 43))
+    bars = _box(axes, 1, 17, 13, 9, "bars", "file, exchange,\nsimulation", BLUE)
+    windows = [_box(axes, 21, y, 15, 6, f"{n} min window", "", BLUE) for y, n in _ROWS]
+    images = [_box(axes, 42, y, 12, 6, "GAF image", "", ORANGE) for y, _ in _ROWS]
+    networks = [_box(axes, 60, y, 12, 6, "network", "", ORANGE) for y, _ in _ROWS]
+    indicators = _box(axes, 21, 3, 15, 6, "67 indicators", "", BLUE)
+    trees = _box(axes, 60, 3, 12, 6, "XGBoost", "", ORANGE)
+    together = _box(axes, 78, 21, 13, 9, "ensembles", "joined by time,\ntwo-stage", GREEN)
+    _box(axes, 78, 4, 21, 10, "trading and verdict", "costs, intervals,\nreport", GREEN)
+    for window, image, network in zip(windows, images, networks, strict=True):
+        for ends in ((bars, window), (window, image), (image, network), (network, together)):
+            _arrow(axes, *ends)
+    for ends in ((bars, indicators), (indicators, trees), (trees, together)):
+        _arrow(axes, *ends)
+    axes.annotate(
+        "", (84.5, 14.4), (84.5, 20.6), arrowprops={"arrowstyle": "-|>", "color": MUTED, "lw": 1.4}
+    )
+    below = "labels, purged split: known to no sample before its time"
+    axes.text(48, 11.4, below, ha="center", color=MUTED, style="italic", size=9)
+    for x, said in ((7.5, "market"), (28.5, "samples"), (48, "images"), (66, "learning")):
+        axes.text(x, 41, said, ha="center", color=MUTED, size=9)
+    axes.text(
+        88.5,
+        41,
+        "forecasts, trading,\njudging, report",
+        ha="center",
+        va="center",
+        color=MUTED,
+        size=9,
+    )
+    return figure
+
+
+_ROWS = ((32, 15), (24, 30), (16, 60))
+Box = tuple[float, float, float, float]
+
+
+def bars_known_at_close() -> Figure:
+    """Five bars, what exchanges call them, and when each is known."""
+    bars = simulate(64, seed=5)[0].iloc[-6:]
+    figure, axes = _canvas(10, 3.4, (-0.6, 6.8), None)
+    for k, (_, bar) in enumerate(bars.iterrows()):
+        colour = GREEN if bar["close"] >= bar["open"] else ORANGE
+        known = k < 4
+        axes.plot([k + 0.5] * 2, [bar["low"], bar["high"]], color=colour, alpha=1 if known else 0.3)
+        axes.bar(
+            k + 0.5, abs(bar["close"] - bar["open"]), 0.55, min(bar["open"], bar["close"]),
+            color=colour, alpha=1 if known else 0.3,
+        )  # fmt: skip
+    low, high = bars["low"].min(), bars["high"].max()
+    span = high - low
+    axes.set_ylim(low - 0.5 * span, high + 0.25 * span)
+    for k in range(7):
+        axes.text(k, low - 0.2 * span, f"10:{30 + k}", ha="center", color=MUTED, size=9)
+        axes.plot([k, k], [low - 0.1 * span, low - 0.06 * span], color=MUTED, lw=1)
+    axes.axvline(4, 0.24, 0.9, color=BLUE, lw=1.6)
+    axes.text(4, high + 0.14 * span, "t = 10:34", ha="center", color=BLUE, weight="bold")
+    axes.annotate(
+        "labelled 10:33 by exchanges (its open),\n10:34 here (its close: then it is known)",
+        (3.5, low - 0.02 * span), (2.0, low - 0.44 * span), ha="center", color=INK, size=9,
+        arrowprops={"arrowstyle": "-", "color": MUTED},
+    )  # fmt: skip
+    axes.text(5.2, low - 0.42 * span, "not known at t", ha="center", color=MUTED, style="italic")
+    return figure
+
+
+def window_and_image() -> Figure:
+    """A window of 15 closes, its angles, and the two fields that an image is made of."""
+    bars = simulate(400, seed=3)[0]
+    read = WindowReader(bars, Window("15m", "15min", lookback="60min"), ["close"])
+    series = read(np.array([300]))
+    gasf, gadf = encode(series)[0]
+    closes = series[0, 0]
+    scaled = 2 * (closes - closes.min()) / np.ptp(closes) - 1
+    figure = Figure(figsize=(10, 3.3), layout="constrained")
+    left, middle, right, last = figure.subplots(1, 4, width_ratios=[1.25, 1.25, 1, 1])
+    minutes = np.arange(-14, 1)
+    i, j = 4, 11
+    for axes, values, title in (
+        (left, closes, "the closes of a window"),
+        (middle, np.degrees(np.arccos(scaled)), "scaled to [-1, 1], as angles"),
+    ):
+        axes.plot(minutes, values, "o-", color=BLUE, ms=3.5)
+        axes.plot(minutes[i], values[i], "o", color=ORANGE, ms=8)
+        axes.plot(minutes[j], values[j], "o", color=PINK, ms=8)
+        axes.set_title(title, size=10)
+        axes.set_xlabel("minutes before t", color=MUTED)
+        _quiet(axes)
+    middle.set_yticks([0, 90, 180], ["0°", "90°", "180°"])
+    for axes, image, title in (
+        (right, gasf, r"GASF  cos($\phi_i + \phi_j$)"),
+        (last, gadf, r"GADF  sin($\phi_i - \phi_j$)"),
+    ):
+        axes.imshow(
+            image,
+            cmap="RdBu_r",
+            vmin=-1,
+            vmax=1,
+            extent=(-0.5, 14.5, 14.5, -0.5),
+            interpolation="none",
+        )
+        axes.axhline(i, color=ORANGE, lw=1)
+        axes.axvline(j, color=PINK, lw=1)
+        axes.plot(j, i, "s", color=INK, fillstyle="none", ms=8)
+        axes.set_title(title, size=10)
+        axes.set(xticks=[j], yticks=[i])
+        axes.set_xticklabels(["bar j"])
+        axes.set_yticklabels(["bar i"])
+    return figure
+
+
+def horizon_and_known_at() -> Figure:
+    """What one sample may see, what it is asked, and when the answer is known."""
+    figure, axes = _canvas(10, 3.2, (-64, 24), (0, 10))
+    axes.annotate("", (23, 3), (-63, 3), arrowprops={"arrowstyle": "-|>", "color": MUTED})
+    for span, y in ((60, 7.6), (30, 6.2), (15, 4.8)):
+        axes.add_patch(_bar(-span, y, span, 0.9, BLUE))
+        axes.text(-span - 1, y + 0.45, f"{span}m", ha="right", va="center", color=MUTED, size=9)
+    axes.add_patch(_bar(0, 4.8, 15, 3.7, ORANGE, 0.25))
+    axes.text(7.5, 6.65, "horizon\n15 min", ha="center", va="center")
+    for x, said, colour in ((0, "t", BLUE), (15, "known_at", ORANGE)):
+        axes.axvline(x, 0.25, 0.93, color=colour, lw=1.6)
+        axes.text(x, 9.5, said, ha="center", color=colour, weight="bold")
+    axes.plot([1], [3], "^", color=GREEN, ms=9)
+    axes.text(1.2, 1.7, "entered at the\nnext bar's open", ha="left", va="center", size=9)
+    axes.text(15.5, 1.9, "left", ha="left", va="center", size=9)
+    axes.plot([15], [3], "v", color=GREEN, ms=9)
+    axes.text(
+        -31,
+        1.9,
+        "every window of a study ends at t, whatever its span",
+        ha="center",
+        color=MUTED,
+        size=9,
+        style="italic",
+    )
+    return figure
+
+
+def purge_and_embargo() -> Figure:
+    """The border between training and validation, every second sample of a simulated market."""
+    samples = _samples(0.5, seed=2)
+    t, known = samples.times, samples.outcomes.known_at
+    first_val = t[samples.split.val[0]]
+    near = np.flatnonzero(np.abs(t - first_val) < np.timedelta64(105, "m"))[::3]
+    part = np.zeros(len(t), dtype=int)
+    part[samples.split.train], part[samples.split.val] = 1, 2
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for height, row in enumerate(near):
+        if not part[row]:  # left out by the purge, or by the embargo beyond it
+            colour = PINK if known[row] >= first_val else GREY
+        else:
+            colour = (GREY, BLUE, ORANGE)[part[row]]
+        axes.plot(date2num([t[row], known[row]]), [height] * 2, color=colour, lw=2.4)
+        axes.plot(date2num(t[row]), height, "o", color=colour, ms=3.6)
+    axes.axvline(date2num(first_val), color=ORANGE, lw=1.4)
+    top = len(near)
+    axes.text(date2num(first_val), top + 2, "validation begins", ha="center", color=INK)
+    for x, y, said, colour in (
+        (-92, 13, "training", BLUE), (-38, 39, "embargo: an hour", MUTED),
+        (-31, 58, "purged: known too late", PINK), (62, 40, "validation", "#a87400"),
+    ):  # fmt: skip
+        axes.text(date2num(first_val + np.timedelta64(x, "m")), y, said, color=colour, ha="center")
+    axes.set(ylim=(-2, top + 6), yticks=[])
+    axes.xaxis.set_major_locator(MinuteLocator(byminute=[0, 30]))
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
+    axes.set_xlabel("a dot is a sample's t, the line ends when its label is known", color=MUTED)
+    _quiet(axes)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def neutral_band() -> Figure:
+    """Forward returns of training, the middle fifth, and what a round trip costs."""
+    samples = _samples(0.5, seed=2)
+    train = samples.split.train
+    returns = samples.outcomes.forward_return[train] * 1e4
+    lower, upper = (x * 1e4 for x in Direction().thresholds(samples.outcomes, train))
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    axes = figure.subplots()
+    counts, edges = np.histogram(returns, bins=np.arange(-100, 102, 2))
+    middle = (edges[:-1] + edges[1:]) / 2
+    colours = np.where(middle < lower, ORANGE, np.where(middle > upper, GREEN, "#9aa5b1"))
+    axes.bar(middle, counts, 1.8, color=colours.tolist())
+    for x in (-20, 20):
+        axes.axvline(x, 0, 0.84, color=PINK, lw=1.6, ls="--")
+    top = counts.max()
+    neutral = (samples.label[train] == NULL).mean()
+    axes.text(
+        0,
+        top * 1.06,
+        f"neutral: {neutral:.0%}, {lower:+.1f} to {upper:+.1f} bps",
+        ha="center",
+        color=MUTED,
+    )
+    axes.text(-62, top * 0.62, "down (0)", ha="center", color="#a87400")
+    axes.text(62, top * 0.62, "up (1)", ha="center", color=GREEN)
+    axes.text(22, top * 0.93, "a round trip at 10 bps a side", color="#a8507f")
+    axes.set(ylim=(0, top * 1.16), yticks=[], xlim=(-100, 100))
+    axes.set_xlabel("return from t to t + 15 min, bps; training samples", color=MUTED)
+    _quiet(axes)
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def _samples(strength: float, seed: int) -> LabelledSamples:
+    bars, _ = simulate(14 * 24 * 60, strength=strength, seed=seed)
+    return LabelledSamples.make(bars, HOUR, Direction(), Chronological(embargo="60min"))
+
+
+def _canvas(
+    width: float, height: float, x: tuple[float, float], y: tuple[float, float] | None
+) -> tuple[Figure, Axes]:
+    """A figure without axes."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0.005, 0.01, 0.99, 0.98))
+    axes.set(xlim=x, xticks=[], yticks=[])
+    if y is not None:
+        axes.set_ylim(y)
+    axes.axis("off")
+    return figure, axes
+
+
+def _box(
+    axes: Axes, x: float, y: float, width: float, height: float, name: str, more: str, colour: str
+) -> Box:
+    axes.add_patch(_bar(x, y, width, height, colour, 0.16, edge=colour))
+    lift = 1.9 if more else 0
+    axes.text(x + width / 2, y + height / 2 + lift, name, ha="center", va="center", weight="bold")
+    axes.text(
+        x + width / 2, y + height / 2 - 1.6, more, ha="center", va="center", size=8, color=MUTED
+    )
+    return x, y, width, height
+
+
+def _bar(
+    x: float, y: float, width: float, height: float, colour: str, alpha: float = 0.8,
+    edge: str = "none",
+) -> Any:  # fmt: skip
+    shape = "round,pad=0,rounding_size=0.6"
+    return FancyBboxPatch(
+        (x, y), width, height, shape, facecolor=to_rgba(colour, alpha), edgecolor=edge, lw=1.2
+    )
+
+
+def _arrow(axes: Axes, source: Box, target: Box) -> None:
+    start = (source[0] + source[2] + 0.4, source[1] + source[3] / 2)
+    end = (target[0] - 0.4, target[1] + target[3] / 2)
+    axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": MUTED, "lw": 1.2})
+
+
+def _quiet(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=MUTED, labelsize=9)
+
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "pipeline": pipeline,
+    "bars": bars_known_at_close,
+    "window": window_and_image,
+    "horizon": horizon_and_known_at,
+    "purge": purge_and_embargo,
+    "neutral": neutral_band,
+}
+
+if __name__ == "__main__":
+    main()
