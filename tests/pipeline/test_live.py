@@ -30,7 +30,6 @@ from gafcnn.pipeline.studies import markets_of, newest_fold
 from gafcnn.runs import Run, find_runs
 from gafcnn.trading import Rules
 
-Command = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., str]
 Typed = Callable[..., str]
 
@@ -117,22 +116,12 @@ def test_thresholds_are_those_of_the_evaluation_and_positions_follow_them(
     assert seen == {1, -1, 0}
 
 
-@pytest.fixture(scope="module")
-def study_of_seeds(
-    tmp_path_factory: pytest.TempPathFactory, judged_study: Path, command: Command, tiny: tuple
-) -> Path:
-    """The study with a second seed of one window."""
-    folder = tmp_path_factory.mktemp("seeds")
-    shutil.copytree(judged_study / "outputs", folder / "outputs")
-    trained = command(folder, "train.py", "window=15m", "seed=1", *tiny)
-    assert trained.returncode == 0, trained.stderr
-    return folder / "outputs" / "tiny"
-
-
 def test_a_window_of_several_seeds_says_their_mean(
-    study_of_seeds: Path, bars: pd.DataFrame
+    folder: Path, tmp_path: Path, typed: Typed, tiny: tuple[str, ...], bars: pd.DataFrame
 ) -> None:
-    runs = find_runs(study_of_seeds)
+    shutil.copytree(folder, tmp_path / "outputs" / "tiny")
+    typed("train", "window=15m", "seed=1", *tiny)
+    runs = find_runs(tmp_path / "outputs" / "tiny")
     decider = Decider(runs, markets_of(runs), Rules(), ["mean"])
     each = [run.predictions.set_index("time")["p_up"] for run in runs["15m"]]
     for t in each[0].index[-5:]:
@@ -273,19 +262,16 @@ def test_a_decision_is_printed_as_a_table_and_nothing_is_written(
 
 
 def test_json_is_one_strict_line_and_all_there_is_on_the_standard_output(
-    study: tuple[str, str], command: Command, tmp_path: Path, bars: pd.DataFrame, decider: Decider
+    study: tuple[str, str], typed: Typed, tmp_path: Path, bars: pd.DataFrame, decider: Decider
 ) -> None:
     write_bars(tmp_path / "mine.parquet", bars.iloc[:4000])
-    asked = (*study, "json=true", "market=file", "market.path=mine.parquet")
-    done = command(tmp_path, "predict.py", *asked)
-    assert done.returncode == 0, done.stderr
-    assert "4,320 bars" in done.stderr
-    assert done.stdout.count("\n") == 1
+    printed = typed("predict", *study, "json=true", "market=file", "market.path=mine.parquet")
+    assert printed.count("\n") == 1
 
     def refuse(name: str) -> float:
         raise AssertionError(name)
 
-    said = json.loads(done.stdout, parse_constant=refuse)
+    said = json.loads(printed, parse_constant=refuse)
     assert (said["symbol"], said["time"]) == ("mine", bars.index[3999].isoformat())
     assert (said["study"], said["fold"], said["horizon"]) == ("tiny", None, "15min")
     assert said["close"] == bars["close"].iloc[3999]

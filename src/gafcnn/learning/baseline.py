@@ -113,7 +113,7 @@ class Baseline:
                 expected=f"the {len(known)} features that the trees were grown on",
                 instead="train the baseline anew with overwrite=true",
             )
-        # as an array: of a frame XGBoost looks at each column, which takes longer than a row's trees
+        # an array: of a frame XGBoost looks at each column, which takes longer than a row's trees
         data = xgboost.DMatrix(
             features.to_numpy(np.float32), feature_names=[_inner(name) for name in features.columns]
         )

@@ -81,13 +81,14 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
     runs = _runs(cfg)
     decider = Decider(runs, markets_of(runs), made(cfg.trading), names(cfg, "ensemble.methods"))
     sources = _sources(cfg, decider, runs)
-    if not cfg.watch:
-        return _decide(cfg, decider, sources)
-    told: list[dict[str, Any]] = []
-    with _ended_quietly():
-        for _ in closes(decider.interval, duration("settle", cfg.settle)):
-            told = _decide(cfg, decider, sources, told)
-    return told
+    told: dict[str, dict[str, Any]] = {}
+    if cfg.watch:
+        with _ended_quietly():
+            for _ in closes(decider.interval, duration("settle", cfg.settle)):
+                _decide(cfg, decider, sources, told)
+    else:
+        _decide(cfg, decider, sources, told)
+    return list(told.values())
 
 
 def _runs(cfg: DictConfig) -> Runs:
@@ -144,17 +145,19 @@ def _source(cfg: DictConfig, decider: Decider, options: dict[str, Any]) -> Sourc
 
 
 def _decide(
-    cfg: DictConfig,
-    decider: Decider,
-    sources: Sequence[Source],
-    before: Sequence[dict[str, Any]] = (),
-) -> list[dict[str, Any]]:
-    """Decide on each symbol's newest bar and print it.
+    cfg: DictConfig, decider: Decider, sources: Sequence[Source], told: dict[str, dict[str, Any]]
+) -> None:
+    """Decide on each symbol's newest bar, and print what was not told before.
+
+    Args:
+        cfg: `conf/predict.yaml`, composed.
+        decider: The study's models.
+        sources: Where bars come from, one for each symbol.
+        told: The last decision of each symbol, which is brought up to date.
 
     Raises:
         BarsError, SamplesError, ImagesError: Bars are refused, and none are waited for.
     """
-    told = []
     for source in sources:
         try:
             facts = _facts(cfg.study, decider, *_decided(decider, source))
@@ -163,16 +166,17 @@ def _decide(
                 raise
             log.warning("%s", error)
             continue
-        if any((facts["symbol"], facts["time"]) == (one["symbol"], one["time"]) for one in before):
+        before = told.get(facts["symbol"])
+        if before is not None and before["time"] == facts["time"]:
             log.warning("no bar of %s has closed since %s", facts["symbol"], facts["time"])
-        elif cfg.json:
+            continue
+        told[facts["symbol"]] = facts
+        if cfg.json:
             sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
             sys.stdout.flush()
         else:
             log.info("%s", decision_line(facts))
             show(decision_table(facts))
-        told.append(facts)
-    return told
 
 
 def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
