@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 SCRIPT = re.compile(
-    r"^(?:    )?(?:\$ )?python ((?:train|prepare|evaluate|predict|export|verify)\.py.*)$", re.MULTILINE
+    r"^(?:    )?(?:\$ )?python ((?:train|prepare|evaluate|predict|export|verify)\.py.*)$",
+    re.MULTILINE,
 )
 
 
