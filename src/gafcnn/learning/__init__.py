@@ -4,6 +4,7 @@ from gafcnn.learning.baseline import Baseline
 from gafcnn.learning.batch_norm import shared_batch_norm
 from gafcnn.learning.callbacks import AveragedWeights, EpochSeed, StopWhereStopped, Throughput
 from gafcnn.learning.checkpoints import WholeCheckpoints, load_plain
+from gafcnn.learning.convolutions import Convolution
 from gafcnn.learning.datamodule import GafDataModule, check_batch_size
 from gafcnn.learning.dataset import EpochBatches, Extra, GafDataset
 from gafcnn.learning.devices import (
@@ -28,6 +29,7 @@ from gafcnn.learning.module import GafModule
 from gafcnn.learning.networks import NETWORKS, build_network, start_from
 from gafcnn.learning.processes import ALONE, DDP, Processes, environment, processes_of
 from gafcnn.learning.resnet import GafResNet18, load_pretrained
+from gafcnn.learning.rows import EvenSequential
 from gafcnn.learning.small_cnn import SmallCNN
 from gafcnn.learning.sources import (
     ImagesOnTheFly,
@@ -49,9 +51,11 @@ __all__ = [
     "AveragedWeights",
     "Baseline",
     "ClassWeights",
+    "Convolution",
     "Device",
     "EpochBatches",
     "EpochSeed",
+    "EvenSequential",
     "Extra",
     "GafDataModule",
     "GafDataset",
