@@ -137,10 +137,11 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
 
 def _own(error: BaseException | None) -> GafcnnError | None:
     """Our own refusal, which OmegaConf wraps where it is of a value that it looked up."""
-    while error and not isinstance(error, GafcnnError):
-        looked_up = isinstance(error, OmegaConfBaseException)
-        error = error.__cause__ or error.__context__ if looked_up else None
-    return error
+    seen: list[BaseException] = []  # under a debugger OmegaConf's causes go round in a circle
+    while isinstance(error, OmegaConfBaseException) and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return error if isinstance(error, GafcnnError) else None
 
 
 def _keys(name: str, conf: Path) -> set[str]:

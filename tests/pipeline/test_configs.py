@@ -96,6 +96,14 @@ def test_every_experiment_passes(bars: Path, name: str) -> None:
     check(cfg)
 
 
+@pytest.mark.parametrize("word", ["seed=${nothing}", "study=${oc.decode:'['}"])
+def test_a_debugger_does_not_keep_a_command_from_ending(
+    refused: Refuse, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("OC_CAUSE", "1")  # what OmegaConf does where a debugger traces
+    assert "expected" in refused("train", *SMALL, word)
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [
