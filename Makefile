@@ -67,6 +67,7 @@ bench: setup
 	$(BIN)/python benchmarks/on_the_fly.py
 	$(BIN)/python benchmarks/predicting.py
 	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python benchmarks/live.py
 
 format: setup
 	$(BIN)/ruff format .

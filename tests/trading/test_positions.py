@@ -35,6 +35,16 @@ def test_positions_by_hand() -> None:
     assert positions(p, 0.25).dtype == np.int8
 
 
+@pytest.mark.parametrize("members", [3, 5, 6, 7, 9, 10])
+def test_as_many_votes_for_up_as_for_down_are_as_sure(members: int) -> None:
+    up = np.arange(1 + members) / members  # of which 2/3 - 1/2 is less than 1/2 - 1/3 in floats
+    np.testing.assert_array_equal(confidence(up), confidence(1 - up))
+    threshold = threshold_of(up, 0.5)
+    taken = positions(up, threshold)
+    assert taken.sum() == 0
+    assert set(taken) >= {1, -1}
+
+
 @given(p=probabilities, coverage=st.floats(0, 1, exclude_min=True))
 def test_the_threshold_is_the_highest_that_the_share_reaches(
     p: np.ndarray, coverage: float
