@@ -146,7 +146,7 @@ def _own(error: BaseException | None) -> GafcnnError | None:
 
 def _keys(name: str, conf: Path) -> set[str]:
     """All keys and groups of a command's configuration, with the groups' options as typed."""
-    groups = _groups(conf)
+    groups = _groups(conf) & {key.partition("@")[0] for key in _defaults(conf, name)}
     chosen = [word for word in sys.argv[1:] if word.split("=")[0] in groups and "," not in word]
     with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         composed = hydra.compose(name, chosen)

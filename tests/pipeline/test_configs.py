@@ -96,6 +96,15 @@ def test_every_experiment_passes(bars: Path, name: str) -> None:
     check(cfg)
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate", "export"])
+def test_a_group_that_another_command_has_is_told(refused: Refuse, command: str) -> None:
+    told = refused(command, "study=x", "window=30m")
+    assert told == (
+        f"error: there is no key window; expected one that conf/{command}.yaml has; did you mean "
+        "windows?"
+    )
+
+
 @pytest.mark.parametrize("word", ["seed=${nothing}", "study=${oc.decode:'['}"])
 def test_a_debugger_does_not_keep_a_command_from_ending(
     refused: Refuse, monkeypatch: pytest.MonkeyPatch, word: str

@@ -202,7 +202,7 @@ def test_bars_that_cannot_be_decided_on_are_refused_by_name(
     ("words", "told"),
     [
         (["max_age=1h"], "the newest bar of SIMULATED closed at 2024-01-04 00:00:00 UTC, "),
-        (["max_age=1h"], " s ago; expected one that is no older than 1h; wait for the next one"),
+        (["max_age=1h"], " h ago; expected one that is no older than 1h; bring newer bars"),
         (["max_age=soon"], "max_age=soon; expected a length of time with its unit"),
         (["json=1"], "json=1; expected true or false"),
         (["market=file", "market.path=no.csv"], "market.path=no.csv is not a file; expected a"),
@@ -388,7 +388,7 @@ def test_stale_bars_of_an_exchange_are_refused(
     handler.table = handler.table.iloc[:-3]
     told = refused("predict", *study, "market=bnb", f"market.url={url}", "settle=1s")
     assert "the newest bar of BNBUSDT closed at " in told
-    assert "expected one that is no older than 121s; wait for the next one" in told
+    assert "expected one that is no older than 121s; bring newer bars" in told
 
 
 def test_watching_goes_on_where_bars_are_not_to_be_had(

@@ -38,7 +38,7 @@ from gafcnn.pipeline.studies import (
     newest_fold,
     windows_of,
 )
-from gafcnn.report import decision_line, decision_table, show
+from gafcnn.report import aged, decision_line, decision_table, show
 from gafcnn.samples import DIRECTIONS
 from gafcnn.trading import confidence
 
@@ -191,9 +191,9 @@ def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
     if source.max_age is not None and age > source.max_age:
         raise BarsError(
             f"the newest bar of {market.symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
-            f"{age.total_seconds():,.0f} s ago",
+            f"{aged(age.total_seconds())} ago",
             expected=f"one that is no older than {spelled(source.max_age)}",
-            instead="wait for the next one, see whether the exchange still trades it, or set "
+            instead="bring newer bars, see whether the market still trades, or set a longer "
             "max_age",
         )
     return decider.decide(market.symbol, market.bars), age

@@ -1,7 +1,7 @@
 """The report: a judgement as a page, as tables and as figures that can be shown as they are."""
 
 from gafcnn.report.card import model_card
-from gafcnn.report.decisions import decision_line, decision_table
+from gafcnn.report.decisions import aged, decision_line, decision_table
 from gafcnn.report.explained import Attributions, explained_image
 from gafcnn.report.figures import sample_image, save
 from gafcnn.report.matrices import confusion_matrices
@@ -17,6 +17,7 @@ __all__ = [
     "TABLES",
     "Attributions",
     "Sample",
+    "aged",
     "confusion_matrices",
     "decision_line",
     "decision_table",
