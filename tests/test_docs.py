@@ -57,13 +57,6 @@ def test_a_relative_link_leads_somewhere(page: Path) -> None:
             assert (page.parent / target.partition("#")[0]).exists(), target
 
 
-def test_a_heading_that_the_readme_links_to_is_there() -> None:
-    for target in re.findall(r"\]\(([^)\s]+\.md#[^)\s]+)\)", (ROOT / "README.md").read_text()):
-        path, _, anchor = target.partition("#")
-        headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE)
-        assert anchor in {re.sub(r"[^a-z0-9]+", "-", one.lower()).strip("-") for one in headings}
-
-
 def commands(page: Path) -> Iterator[list[str]]:
     """The scripts that a page types, each as its words."""
     for line in SCRIPT.findall(page.read_text().replace("\\\n", " ")):

@@ -40,6 +40,13 @@ def looking(network: nn.Module, size: int, channels: int = 1) -> GafModule:
     return module.eval()
 
 
+@pytest.mark.parametrize("classes", [[7], [-1], [0, 1], [0.5]])
+def test_a_class_that_is_none_is_told(classes: list[float]) -> None:
+    module, spec = looking(Corner(1), 4), ImageSpec(4, "float32", kinds=("gasf",))
+    with pytest.raises(ConfigError, match="the classes to explain are .*; expected 1 numbers from"):
+        explain(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, np.array(classes))
+
+
 def test_by_hand() -> None:
     """A logit that is GASF[0, 0] = 2 x_0^2 - 1, of four points.
 

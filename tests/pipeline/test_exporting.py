@@ -117,3 +117,20 @@ def test_what_cannot_be_exported_is_told(folder: Path, refused: Refuse) -> None:
 def test_a_model_may_not_be_called_as_the_folder_is(refused: Refuse) -> None:
     words = ("market=simulated", "market.days=3", "window.name=export")
     assert "a model called export; expected a name" in refused("train", *words)
+
+
+def test_an_evaluation_of_other_runs_is_no_part_of_the_card(
+    folder: Path, typed: Typed, refused: Refuse, reseal: Reseal
+) -> None:
+    config = folder / "15m" / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.001", "lr: 0.002"))
+    reseal(folder / "15m")
+    assert "evaluation judged another 15m: the card says" in typed(
+        "export", "study=tiny", "windows=[15m]"
+    )
+    assert "after 1 look at them" not in (folder / "export" / "model_card.md").read_text()
+    # and what was exported is verified as everything else
+    assert "exports 1" in typed("verify")
+    network = folder / "export" / "15m.onnx"
+    network.write_bytes(network.read_bytes() + b"x")
+    assert refused("verify").startswith("error: 1 of ")

@@ -111,7 +111,7 @@ def test_thresholds_are_those_of_the_evaluation_and_positions_follow_them(
         for name, said in decider.decide("SIMULATED", bars.iloc[:end]).models.items():
             assert said.threshold == judged["models"][name]["threshold"]["value"], name
             side = 1 if said.p_up > 0.5 else -1
-            expected = side if abs(said.p_up - 0.5) >= said.threshold else 0
+            expected = side if round(abs(said.p_up - 0.5), 12) >= said.threshold else 0
             assert said.position == expected
             seen.add(expected)
     assert seen == {1, -1, 0}
@@ -171,6 +171,33 @@ def test_of_a_study_that_walks_forward_the_newest_fold_decides(folder: Path) -> 
         newest_fold(runs)
 
 
+def test_another_symbol_than_the_studys_is_told_once(
+    decider: Decider, bars: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    for symbol in ("SIMULATED", "OTHER", "OTHER"):
+        decider.decide(symbol, bars)
+    assert caplog.messages == [
+        "OTHER is decided on by models of SIMULATED: not measured on it",
+    ]
+
+
+def test_one_symbol_that_is_refused_silences_no_other(
+    study_of_two: Path, tmp_path: Path, refused: Refuse, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    told: list[str] = []
+    monkeypatch.setattr(sys.stdout, "write", told.append)
+    one, other = markets_of(find_runs(study_of_two / "outputs" / "pool"))
+    write_bars(tmp_path / "a.parquet", one.bars.drop(one.bars.index[-30:-28]))
+    write_bars(tmp_path / "b.parquet", other.bars)
+    given = ("market=file", "market.symbols=[AAA,BBB]", "market.path=[a.parquet,b.parquet]")
+    paths = f"paths.outputs={study_of_two / 'outputs'}"
+    assert "2 bars of AAA are missing" in refused(
+        "predict", "study=pool", paths, "json=true", *given
+    )
+    assert [json.loads(line)["symbol"] for line in told if line.startswith("{")] == ["BBB"]
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -182,8 +209,9 @@ def test_bars_that_cannot_be_decided_on_are_refused_by_name(
             decider.decide("X", given)
         return str(error.value)
 
-    assert told(bars.iloc[:59]) == (
-        "there are 59 bars of X; expected at least the 60 of window.lookback; give more of them."
+    assert told(bars.iloc[: MEMORY - 1]) == (
+        "there are 2,499 bars of X; expected at least the 2,500 of the indicators' memory; give "
+        "more of them."
     )
     gapped = bars.drop(bars.index[-30:-28])
     assert told(gapped) == (
@@ -372,13 +400,24 @@ def test_the_newest_bars_of_an_exchange_are_fetched_and_no_more_of_them(
     assert said["symbol"] == "BNBUSDT"
     assert pd.Timestamp(said["time"]) == handler.table.index[-1]
     assert 0 <= said["age_seconds"] < 120
-    first = handler.table.index[-1] - MEMORY * pd.Timedelta("1min")
+    first = handler.table.index[-1] - (MEMORY + live.LATE) * pd.Timedelta("1min")
     # a bar may have closed since the exchange was set up
     assert handler.asked[0] - first.value // 10**6 in (0, 60_000)
     assert len(handler.asked) == 3  # pages of a thousand
     assert not list(tmp_path.iterdir())
     expected = probabilities(decider, bars.iloc[-MEMORY:])
     assert said["models"]["15m"]["p_up"] == expected["15m"]
+
+
+def test_a_bar_that_has_not_closed_is_refused(
+    study: tuple[str, str], refused: Refuse, tmp_path: Path, bars: pd.DataFrame
+) -> None:
+    now = pd.Timestamp.now("UTC").floor("1min")
+    to_come = bars.set_axis(bars.index + (now + pd.Timedelta("5min") - bars.index[-1]))
+    to_come.attrs = bars.attrs
+    write_bars(tmp_path / "open.parquet", to_come)
+    told = refused("predict", *study, "market=file", "market.path=open.parquet", "max_age=1min")
+    assert "UTC, which is to come; expected a bar that has closed; leave out the one" in told
 
 
 def test_stale_bars_of_an_exchange_are_refused(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gafcnn.errors import ConfigError
 from gafcnn.explanations.cam import cam_layer, grad_cam
 from gafcnn.explanations.decisions import Classes, Floats, called, log_odds
 from gafcnn.explanations.occlusion import occlusion
@@ -58,11 +59,12 @@ def explain(
         The explanation of each.
 
     Raises:
+        ConfigError: A class is none of the network's, or there is not one for each series.
         ConfigError, ImagesError: See `occlusion`.
     """
     series = checked_series(series)
     images = spec.shown(series)
-    classes = called(module, images) if classes is None else classes
+    classes = called(module, images) if classes is None else _checked(module, classes, len(series))
     pixels = pixel_attributions(module, images, standing_still(series, spec), classes)
     return Explanation(
         classes=classes,
@@ -71,3 +73,14 @@ def explain(
         occluded=occlusion(module, series, spec, classes, run),
         cam=None if cam_layer(module) is None else grad_cam(module, images, classes),
     )
+
+
+def _checked(module: GafModule, classes: Classes, n: int) -> Classes:
+    known = max(2, module.hparams["network"].get("outputs", 1))
+    if np.shape(classes) != (n,) or not np.isin(classes, range(known)).all():
+        raise ConfigError(
+            f"the classes to explain are {np.asarray(classes).tolist()[:5]}",
+            expected=f"{n:,} numbers from 0 to {known - 1}, one for each series",
+            instead="leave them out for the classes that are called",
+        )
+    return classes

@@ -6,6 +6,7 @@ to the last bit where a network's were computed on a CPU like this one, in float
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,6 +29,8 @@ from gafcnn.pipeline.trees import features_named, features_of
 from gafcnn.runs import Run
 from gafcnn.samples import WindowReader, close_times
 from gafcnn.trading import Rules, positions
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Decider:
         self.horizon = duration("label.horizon", first.config["label"]["horizon"])
         lookback = duration("window.lookback", first.config["window"]["lookback"])
         self.lookback = multiple("window.lookback", lookback, self.interval)
-        self._rules = rules
+        self._rules, self._strange = rules, set[str]()
         baseline, self._windows = baseline_of(runs), windows_of(runs)
         self._models = {
             name: _Trees(found) if name == baseline else _Networks(found, markets[0])
@@ -131,7 +134,8 @@ class Decider:
             bars: The newest `history` bars or more, indexed by close time (see `check_bars`).
 
         Raises:
-            BarsError: They are of another interval, fewer than `lookback`, or have a gap in it.
+            BarsError: They are of another interval, fewer than `history`, or have a gap in the last
+                `lookback`.
             RunError: The study has several symbols, and this is none of them.
             SamplesError, ImagesError: No image can be made of them.
         """
@@ -156,7 +160,11 @@ class Decider:
 
     def _known(self, symbol: str) -> Mapping[str, float]:
         if len(self._thresholds) == 1:
-            return next(iter(self._thresholds.values()))
+            [(of, thresholds)] = self._thresholds.items()
+            if symbol not in (of, *self._strange):
+                self._strange.add(symbol)
+                log.warning("%s is decided on by models of %s: not measured on it", symbol, of)
+            return thresholds
         if symbol not in self._thresholds:
             raise RunError(
                 f"there are bars of {symbol} for a study of {', '.join(self._thresholds)}",
@@ -173,10 +181,11 @@ class Decider:
                 expected=f"bars of {spelled(self.interval)}, as the study's are",
                 instead=f"set market.interval={spelled(self.interval)}, or take other bars",
             )
-        if len(bars) < self.lookback:
+        if len(bars) < self.history:
+            of = "window.lookback" if self.history == self.lookback else "the indicators' memory"
             raise BarsError(
-                f"there are {len(bars)} bars of {symbol}",
-                expected=f"at least the {self.lookback} of window.lookback",
+                f"there are {len(bars):,} bars of {symbol}",
+                expected=f"at least the {self.history:,} of {of}",
                 instead="give more of them",
             )
         missing = gaps(bars.iloc[-self.lookback :])

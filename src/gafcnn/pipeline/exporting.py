@@ -211,14 +211,21 @@ def _facts(
             for market in markets
         },
         "models": dict(models),
-        "evaluation": _evaluation(study, windows_of(runs)),
+        "evaluation": _evaluation(study, runs),
     }
 
 
-def _evaluation(study: Path, windows: Sequence[str]) -> dict[str, Any] | None:
-    """What the study's evaluation says of the windows; None where there is none, or is damaged."""
-    judged = unsealed(study / EVALUATION / METRICS)
+def _evaluation(study: Path, runs: Runs) -> dict[str, Any] | None:
+    """What the study's evaluation says of the windows; None where there is none of these runs."""
+    judged, windows = unsealed(study / EVALUATION / METRICS), windows_of(runs)
     if judged is None:
+        return None
+    of = judged["config"]["runs"]
+    if others := [name for name in windows if of.get(name) != runs[name][0].config]:
+        log.warning(
+            "%s judged another %s: the card says nothing of it; evaluate the study again",
+            study / EVALUATION, others[0],
+        )  # fmt: skip
         return None
     return {
         **{key: judged[key] for key in ("first", "last", "verdict")},

@@ -22,7 +22,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
-from gafcnn.errors import BarsError, ImagesError, RunError, SamplesError
+from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.market import Market, NewestBars, per_symbol
 from gafcnn.pipeline.assembly import made, plain
 from gafcnn.pipeline.checks import check_prediction
@@ -44,6 +44,8 @@ from gafcnn.trading import confidence
 
 REFUSALS = (BarsError, SamplesError, ImagesError)
 """What bars may be refused for; others may be fit to decide on."""
+
+LATE = 500  # bars that are fetched beyond those needed: an exchange lacks some, or is late
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +141,14 @@ def _source(cfg: DictConfig, decider: Decider, options: dict[str, Any]) -> Sourc
         return Source(lambda _: made(OmegaConf.create(at_rest(options)), Market), asked)
     settle = duration("settle", cfg.settle)
     keys = ("symbol", "exchange", "pair", "interval", "url")
-    newest = NewestBars(**{key: options[key] for key in keys}, count=decider.history, settle=settle)
+    count = decider.history + LATE
+    newest = NewestBars(**{key: options[key] for key in keys}, count=count, settle=settle)
     max_age = 2 * decider.interval + settle if asked is None else asked
-    return Source(lambda now: Market(newest.symbol, newest.read(now)), max_age)
+
+    def read(now: pd.Timestamp) -> Market:
+        return Market(newest.symbol, newest.read(now).iloc[-decider.history :])
+
+    return Source(read, max_age)
 
 
 def _decide(
@@ -158,17 +165,17 @@ def _decide(
     Raises:
         BarsError, SamplesError, ImagesError: Bars are refused, and none are waited for.
     """
+    refused: list[GafcnnError] = []
     for source in sources:
         try:
             facts = _facts(cfg.study, decider, *_decided(decider, source))
-        except REFUSALS as error:
-            if not cfg.watch:
-                raise
-            log.warning("%s", error)
+        except REFUSALS as error:  # which concerns no other symbol
+            refused.append(error)
             continue
         before = told.get(facts["symbol"])
-        if before is not None and before["time"] == facts["time"]:
-            log.warning("no bar of %s has closed since %s", facts["symbol"], facts["time"])
+        # spelled alike, the later time is the later text
+        if before is not None and before["time"] >= facts["time"]:
+            log.warning("no bar of %s has closed since %s", facts["symbol"], before["time"])
             continue
         told[facts["symbol"]] = facts
         if cfg.json:
@@ -177,17 +184,28 @@ def _decide(
         else:
             log.info("%s", decision_line(facts))
             show(decision_table(facts))
+    if refused and not cfg.watch:
+        raise refused[0]
+    for error in refused:
+        log.warning("%s", error)
 
 
 def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
     """A decision, and how old its bar is.
 
     Raises:
-        BarsError: It is too old.
+        BarsError: It is too old, or has not closed yet.
     """
     market = source.read(pd.Timestamp.now("UTC"))
     newest = market.bars.index[-1]
     age = pd.Timestamp.now("UTC") - newest
+    if age < pd.Timedelta(0):
+        raise BarsError(
+            f"the newest bar of {market.symbol} closes at {newest:%Y-%m-%d %H:%M:%S} UTC, which is "
+            "to come",
+            expected="a bar that has closed",
+            instead="leave out the one that is still open, or set this machine's clock right",
+        )
     if source.max_age is not None and age > source.max_age:
         raise BarsError(
             f"the newest bar of {market.symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
@@ -196,7 +214,8 @@ def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
             instead="bring newer bars, see whether the market still trades, or set a longer "
             "max_age",
         )
-    return decider.decide(market.symbol, market.bars), age
+    decision = decider.decide(market.symbol, market.bars)
+    return decision, pd.Timestamp.now("UTC") - newest  # as one is told it, decided on
 
 
 def _facts(study: str, decider: Decider, decision: Decision, age: pd.Timedelta) -> dict[str, Any]:

@@ -10,12 +10,23 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gafcnn.errors import DamageError, GafcnnError
+from gafcnn.files import checksum, unsealed
 from gafcnn.images import open_series, open_store
 from gafcnn.images.store import METADATA
 from gafcnn.learning import load_plain
 from gafcnn.market import damaged_parts
 from gafcnn.market.exchange import RECORD
-from gafcnn.runs import BEST, CONFIG, EVALUATION, LAST, METRICS, PREDICTIONS, damage, damaged_files
+from gafcnn.runs import (
+    BEST,
+    CONFIG,
+    EVALUATION,
+    EXPORT,
+    LAST,
+    METRICS,
+    PREDICTIONS,
+    damage,
+    damaged_files,
+)
 
 Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it, if anything."""
@@ -40,7 +51,12 @@ def verify(cfg: DictConfig) -> dict[str, int]:
     data, outputs = Path(cfg.paths.data), Path(cfg.paths.outputs)
     whole: dict[str, int] = {}
     damaged = 0
-    for kind, wrong in (*_downloads(data), *_stores(data), *_runs(outputs)):
+    for kind, wrong in (
+        *_downloads(data),
+        *_stores(data),
+        *_runs(outputs),
+        *_exports(outputs),
+    ):
         if wrong is None:
             whole[kind] = whole.get(kind, 0) + 1
         else:
@@ -92,6 +108,19 @@ def _runs(outputs: Path) -> Iterator[Finding]:
     for predictions in sorted(outputs.rglob(f"{EVALUATION}/**/{PREDICTIONS}")):
         if not (predictions.parent / METRICS).is_file():
             yield "unfinished evaluations", None
+
+
+def _exports(outputs: Path) -> Iterator[Finding]:
+    for metadata in sorted(outputs.glob(f"*/{EXPORT}/{METADATA}")):
+        folder = metadata.parent
+        kept = (unsealed(metadata) or {"checksums": {METADATA: None}})["checksums"]
+        wrong = [
+            name
+            for name, crc in kept.items()
+            if not (folder / name).is_file() or checksum(folder / name) != crc
+        ]
+        told = f"{folder} is damaged in {', '.join(wrong)}; export.py writes it anew"
+        yield "exports", told if wrong else None
 
 
 def _looked_at(kind: str, look: Callable[[], object]) -> Finding:

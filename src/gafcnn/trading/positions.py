@@ -46,7 +46,7 @@ def confidence(p: ArrayLike) -> Floats:
     Raises:
         PredictionsError: A probability is no number from 0 to 1.
     """
-    return np.round(np.abs(_checked(p) - 0.5), 12)
+    return np.abs(_checked(p) - 0.5).round(12)
 
 
 def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np.int8]:
