@@ -353,6 +353,7 @@ def test_a_forked_process_may_encode_after_its_parent_did() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_no_place_for_compiled_code_is_no_hindrance(tmp_path: Path) -> None:
     shutil.copytree(
         Path(gafcnn.__file__).parent,

@@ -65,6 +65,7 @@ def test_the_file_says_what_it_takes_what_it_gives_and_what_it_is() -> None:
     assert [opset.version for opset in model.opset_import if not opset.domain] == [18]
 
 
+@pytest.mark.slow
 def test_a_network_that_says_something_else_is_refused_with_how_much_it_differs() -> None:
     model = to_onnx(network(SMALL, seed=1), {})
     with pytest.raises(LearningError) as error:

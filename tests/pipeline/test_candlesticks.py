@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, command: Command) -> Path:
     return folder / "outputs" / "candlesticks"
 
 
+@pytest.mark.slow
 def test_seeds_of_an_augmented_experiment_are_one_model(folder: Path) -> None:
     configs = [load_run(folder / name).config for name in ("15m_x10", "15m_x10/seed=1")]
     assert [config["augmentation"]["seed"] for config in configs] == [0, 1]
@@ -60,6 +61,7 @@ def test_the_experiment_may_be_walked_forward(root: Path) -> None:
     assert split.fold == 1
 
 
+@pytest.mark.slow
 def test_networks_and_trees_learn_from_the_same_rows_and_say_what_was_drawn(folder: Path) -> None:
     names = ("15m_x10/seed=1", "xgboost")  # the baseline is trained like the last of the seeds
     counts = [load_run(folder / name).metrics["samples"] for name in names]
@@ -72,6 +74,7 @@ def test_networks_and_trees_learn_from_the_same_rows_and_say_what_was_drawn(fold
     assert "drawn" not in counts[0]["val"]
 
 
+@pytest.mark.slow
 def test_a_run_of_averaged_weights_is_predicted_by_the_model_that_it_keeps(folder: Path) -> None:
     run = load_run(folder / "15m_x10")
     store = open_store(folder.parents[1] / "data" / "gaf" / "TICKS_15m_x10")
@@ -86,6 +89,7 @@ def test_a_run_of_averaged_weights_is_predicted_by_the_model_that_it_keeps(folde
     np.testing.assert_allclose(told, p, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_drawn_is_learned_alike_from_images_on_the_fly(
     folder: Path, typed: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -96,6 +100,7 @@ def test_what_was_drawn_is_learned_alike_from_images_on_the_fly(
     pd.testing.assert_frame_equal(made.predictions, stored.predictions, check_exact=True)
 
 
+@pytest.mark.slow
 def test_the_trees_see_the_numbers_that_the_images_are_made_of(folder: Path) -> None:
     run = load_run(folder / "xgboost")
     assert run.metrics["features"] == 10 * len(run.config["images"]["fields"])

@@ -59,6 +59,7 @@ def assert_same_learned(one: Path, other: Path) -> None:
     np.testing.assert_allclose(figures[0][told], figures[1][told], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does_and_leave_one_run(
     alone: Path, tmp_path: Path, command: Command, tiny: Words
 ) -> None:

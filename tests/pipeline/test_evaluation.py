@@ -247,6 +247,7 @@ def test_what_is_refused_is_no_look_at_the_test_rows(
     assert (copied / "ledger.jsonl").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_baseline_that_was_killed_is_trained_again(copied: Path, typed: Typed) -> None:
     (copied / "xgboost" / "metrics.json").unlink()
     (copied / "xgboost" / "predictions.parquet").unlink()
@@ -268,6 +269,7 @@ def test_a_fold_that_is_missing_is_named_before_anything_is_trained(
     assert not (copied / "xgboost").exists()
 
 
+@pytest.mark.slow
 def test_few_trades_have_no_interval_and_meet_no_target(copied: Path, typed: Typed) -> None:
     """Of two trades that were won, every resample says 100 %."""
     test = load_run(copied / "15m").predictions.query("split == 'test'")["p_up"]

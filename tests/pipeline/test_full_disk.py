@@ -106,6 +106,7 @@ def test_a_disk_that_fills_during_a_training_is_told_and_gone_on_with(
         pytest.param("models.csv", "evaluation/(tables|figures)/", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_disk_that_fills_during_an_evaluation_is_told_and_gone_on_with(
     full: str,
     refused_at: str,

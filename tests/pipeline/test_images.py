@@ -48,6 +48,7 @@ def test_a_run_of_three_fields_learns_from_them_and_goes_on_with_no_others(
     assert {path: path.read_bytes() for path in kept} == kept
 
 
+@pytest.mark.slow
 def test_a_run_on_the_fly_is_the_same_as_one_of_stored_images(
     typed: Callable[..., str], refused: Callable[..., str], tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

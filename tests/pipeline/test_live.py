@@ -323,6 +323,7 @@ def test_the_next_close_is_waited_for_until_it_has_settled() -> None:
         assert live.seconds_until_next(at, minute, settle) == pytest.approx(seconds)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_watching_quietly(
     study: tuple[str, str], root: Path, tmp_path: Path, judged_study: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_of_several_symbols_the_first_is_explained(study_of_two: Path) -> None:
     assert pages["BBB"].count("15m, t = ") == 2 * 2
 
 
+@pytest.mark.slow
 def test_a_study_without_its_networks_is_shown_and_not_explained(
     folder: Path, tmp_path: Path, typed: Typed
 ) -> None:

@@ -55,6 +55,7 @@ def place(judged_study: Path, tmp_path: Path) -> Iterator[Path]:
             path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_a_training_reads_data_that_may_only_be_read(place: Path, tiny: Words, give: Give) -> None:
     words = [*tiny, "trainer.max_epochs=1", "study=other", f"paths.data='{place}/data'"]
     done = give(place, "train.py", "window=15m", *words)

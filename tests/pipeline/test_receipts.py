@@ -267,9 +267,9 @@ def test_what_is_fitted_on_test_rows_is_found_out(
     cfg: DictConfig, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitting = importlib.import_module("gafcnn.forecasts.ensemble")
-    honest = fitting._combine
+    honest = fitting._fitted
     monkeypatch.setattr(
-        fitting, "_combine", lambda name, p, rows: honest(name, p, rows.assign(split="val"))
+        fitting, "_fitted", lambda name, p, rows: honest(name, p, rows.assign(split="val"))
     )
     receipt = receipts.fits(cfg, *study)
     assert not receipt["passed"]
@@ -361,6 +361,7 @@ def test_where_nothing_is_the_baseline_finds_nothing(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("configured")
+@pytest.mark.slow
 def test_a_planted_signal_is_found_and_not_more_of_it_than_there_is() -> None:
     for receipt in receipts.planted_signal():
         assert receipt["passed"], receipt["found"]

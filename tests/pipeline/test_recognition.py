@@ -149,6 +149,7 @@ def test_nothing_known_of_a_bar_changes_with_later_bars(world: Path, told: str) 
     assert set(found.values()) == {0}
 
 
+@pytest.mark.slow
 def test_a_second_look_is_said_and_receipts_are_of_this_study(
     world: Path, told: str, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_jobs_side_by_side_land_in_one_study_share_the_cores_and_are_not_done_tw
 @pytest.mark.parametrize(
     "launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_a_job_that_is_refused_ends_in_one_sentence(
     launcher: str, tmp_path: Path, command: Command, tiny: Words
 ) -> None:

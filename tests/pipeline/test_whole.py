@@ -99,6 +99,7 @@ def test_a_training_that_goes_on_knows_its_best_epoch(
     assert again.stderr == ""  # Lightning warns where it starts to look for the best one anew
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers(
     judged_study: Path, tmp_path: Path, command: Command, tiny: Words
 ) -> None:
@@ -109,6 +110,7 @@ def test_the_same_command_gives_the_same_numbers(
     pd.testing.assert_frame_equal(first, second)
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
     judged_study: Path, command: Command, tiny: Words
 ) -> None:
@@ -119,6 +121,7 @@ def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
     assert found == ["model.lr=0.001", "model.lr=0.01"]
 
 
+@pytest.mark.slow
 def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
     judged_study: Path, command: Command, tiny: Words
 ) -> None:
