@@ -10,7 +10,7 @@ The rooms, in the order of the data:
     forecasts     the table of predictions, ensembles, scores
     report        figures and tables
     runs          run folders
-    pipeline      the commands: prepare, train, evaluate
+    pipeline      the commands: prepare, train, evaluate, predict, export, verify
 """
 
 from typing import TYPE_CHECKING, Any
