@@ -182,20 +182,20 @@ def test_another_symbol_than_the_studys_is_told_once(
 
 
 def test_one_symbol_that_is_refused_silences_no_other(
-    study_of_two: Path, tmp_path: Path, refused: Refuse, capfd: pytest.CaptureFixture[str],
+    study_of_two: Path, tmp_path: Path, root: Path, capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    told: list[str] = []
-    monkeypatch.setattr(sys.stdout, "write", told.append)
     one, other = markets_of(find_runs(study_of_two / "outputs" / "pool"))
     write_bars(tmp_path / "a.parquet", one.bars.drop(one.bars.index[-30:-28]))
     write_bars(tmp_path / "b.parquet", other.bars)
     given = ("market=file", "market.symbols=[AAA,BBB]", "market.path=[a.parquet,b.parquet]")
-    paths = f"paths.outputs={study_of_two / 'outputs'}"
-    assert "2 bars of AAA are missing" in refused(
-        "predict", "study=pool", paths, "json=true", *given
-    )
-    assert [json.loads(line)["symbol"] for line in told if line.startswith("{")] == ["BBB"]
+    of = ("study=pool", f"paths.outputs={study_of_two / 'outputs'}", "json=true")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["predict.py", *of, *given])
+    with pytest.raises(SystemExit, match="error: 2 bars of AAA are missing"):
+        main("predict", root / "conf")
+    os.environ.pop("HYDRA_FULL_ERROR", None)
+    assert [json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines()] == ["BBB"]
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ from gafcnn.trading import confidence
 REFUSALS = (BarsError, SamplesError, ImagesError)
 """What bars may be refused for; others may be fit to decide on."""
 
-LATE = 500  # bars that are fetched beyond those needed: an exchange lacks some, or is late
+LATE = 400  # bars that are fetched beyond those needed: an exchange lacks some, or is late
 
 log = logging.getLogger(__name__)
 
