@@ -172,6 +172,7 @@ def test_of_two_evaluations_at_once_one_is_told_of_the_other(copied: Path, refus
     assert sorted(copied.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_threshold_that_never_trades_is_said_and_is_not_zero(copied: Path, typed: Typed) -> None:
     told = typed("evaluate", "study=copy", "trading.threshold=0.5", "judging.resamples=0")
     assert "it makes no trade in the test period" in " ".join(told.split())

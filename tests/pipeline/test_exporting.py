@@ -80,6 +80,7 @@ def test_metadata_tell_programs_the_same_and_seal_it(folder: Path, typed: Typed)
     assert one["config"] == load_run(folder / "30m").config
 
 
+@pytest.mark.slow
 def test_a_second_export_leaves_nothing_of_the_first(
     folder: Path, typed: Typed, reseal: Reseal
 ) -> None:

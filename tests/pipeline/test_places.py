@@ -64,6 +64,7 @@ def test_a_training_reads_data_that_may_only_be_read(place: Path, tiny: Words, g
     assert not (place / "~").exists()
 
 
+@pytest.mark.slow
 def test_what_is_not_there_is_told_where_it_may_not_be_made(
     place: Path, tiny: Words, give: Give
 ) -> None:

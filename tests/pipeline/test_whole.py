@@ -158,6 +158,7 @@ def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
     assert "differ in" in refused.stderr
 
 
+@pytest.mark.slow
 def test_prepare_makes_bars_and_stores_and_nothing_else(
     tmp_path: Path, command: Command, tiny: Words
 ) -> None:
@@ -170,6 +171,7 @@ def test_prepare_makes_bars_and_stores_and_nothing_else(
     assert not list(tmp_path.glob("outputs/**/*.*"))
 
 
+@pytest.mark.slow
 def test_a_study_with_a_window_missing_is_named(judged_study: Path, command: Command) -> None:
     judged = command(judged_study, "evaluate.py", "study=tiny", "windows=[15m,45m]")
     assert judged.returncode == 1
