@@ -309,27 +309,30 @@ def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
     write_metrics(folder, metrics, CONFIG, PREDICTIONS, *models)
 
 
-def write_metrics(folder: Path, metrics: Mapping[str, Any], *names: str) -> None:
+def write_metrics(
+    folder: Path, metrics: Mapping[str, Any], *names: str, into: str = METRICS
+) -> None:
     """Write metrics.json, with a checksum of itself and those of other files of the folder."""
     checksums = {name: checksum(folder / name) for name in names}
-    write_json(folder / METRICS, sealed({**metrics, CHECKSUMS: checksums}))
+    write_json(folder / into, sealed({**metrics, CHECKSUMS: checksums}))
 
 
-def damaged_files(folder: Path) -> list[str]:
+def damaged_files(folder: Path, told_in: str = METRICS) -> list[str]:
     """The names of the files that are not as they were when metrics.json was written.
 
     Args:
-        folder: Of a finished run, or of a study's evaluation.
+        folder: Of a finished run, or of a study's evaluation or export.
+        told_in: The file of it that `write_metrics` wrote.
     """
-    if (metrics := _sealed_metrics(folder)) is None:
-        return [METRICS]
+    if (metrics := _sealed_metrics(folder, told_in)) is None:
+        return [told_in]
     named = metrics[CHECKSUMS].items()
     return [name for name, kept in named if not _is_as_written(folder / name, kept)]
 
 
-def _sealed_metrics(folder: Path) -> dict[str, Any] | None:
+def _sealed_metrics(folder: Path, name: str = METRICS) -> dict[str, Any] | None:
     """What metrics.json says; None where it is not as it was written, or tells no checksums."""
-    metrics = unsealed(folder / METRICS)
+    metrics = unsealed(folder / name)
     return None if metrics is None or CHECKSUMS not in metrics else metrics
 
 

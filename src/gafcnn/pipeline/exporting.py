@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import spelled
 from gafcnn.errors import RunError
-from gafcnn.files import checksum, sealed, unsealed, write_bytes, write_json, write_text
+from gafcnn.files import unsealed, write_bytes, write_text
 from gafcnn.learning import (
     OPSET,
     TOLERANCE,
@@ -47,7 +47,7 @@ from gafcnn.pipeline.studies import (
 from gafcnn.pipeline.trust import TARGET
 from gafcnn.progress import counting
 from gafcnn.report import model_card
-from gafcnn.runs import EVALUATION, EXPORT, LOOK, METRICS, Run, holding, recorded
+from gafcnn.runs import EVALUATION, EXPORT, LOOK, METRICS, Run, holding, recorded, write_metrics
 from gafcnn.samples import DIRECTIONS
 
 CARD, METADATA = "model_card.md", "metadata.json"
@@ -93,8 +93,7 @@ def export(cfg: DictConfig) -> Path:
         facts = _facts(cfg, study, runs, markets, models)
         write_text(folder / CARD, model_card(facts))
         _remove_others(folder, files)
-        checksums = {name: checksum(folder / name) for name in (*files, CARD)}
-        write_json(folder / METADATA, sealed({**facts, "checksums": checksums}))
+        write_metrics(folder, facts, *files, CARD, into=METADATA)
     apart = max(max(one["differences"].values()) for one in models.values())
     log.info(
         "%s: %d networks, within %.1g of torch; %s says what they are",

@@ -10,7 +10,6 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gafcnn.errors import DamageError, GafcnnError
-from gafcnn.files import checksum, unsealed
 from gafcnn.images import open_series, open_store
 from gafcnn.images.store import METADATA
 from gafcnn.learning import load_plain
@@ -112,14 +111,8 @@ def _runs(outputs: Path) -> Iterator[Finding]:
 
 def _exports(outputs: Path) -> Iterator[Finding]:
     for metadata in sorted(outputs.glob(f"*/{EXPORT}/{METADATA}")):
-        folder = metadata.parent
-        kept = (unsealed(metadata) or {"checksums": {METADATA: None}})["checksums"]
-        wrong = [
-            name
-            for name, crc in kept.items()
-            if not (folder / name).is_file() or checksum(folder / name) != crc
-        ]
-        told = f"{folder} is damaged in {', '.join(wrong)}; export.py writes it anew"
+        wrong = damaged_files(metadata.parent, METADATA)
+        told = f"{metadata.parent} is damaged in {', '.join(wrong)}; export.py writes it anew"
         yield "exports", told if wrong else None
 
 
