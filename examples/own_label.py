@@ -16,7 +16,7 @@ class BeyondCosts(Direction):
 
     round_trip_bps: float
 
-    def __init__(self, horizon: str = "15min", round_trip_bps: float = 20.0) -> None:
+    def __init__(self, horizon: str = "15min", round_trip_bps: float = 10.0) -> None:
         super().__init__(horizon, neutral=0.0)
         object.__setattr__(self, "round_trip_bps", round_trip_bps)  # a label does not change
 

@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -200,11 +201,14 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         RunError: Where there is no such study, or a run is not finished.
     """
     if not study.is_dir():
-        known = ", ".join(sorted(_studies(study.parent)))
+        known = sorted(_studies(study.parent))
+        near = get_close_matches(study.name, known, n=1)
         raise RunError(
             f"there is no study {study.name} in {study.parent}",
-            expected=f"one of {known}" if known else "a study that was trained",
-            instead=f"correct the name, or give a training study={study.name}",
+            expected=f"one of {', '.join(known)}" if known else "a study that was trained",
+            instead=f"type study={near[0]}"
+            if near
+            else f"correct the name, or give a training study={study.name}",
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):

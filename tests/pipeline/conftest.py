@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import mkstemp
 
 import pytest
 from filelock import FileLock
@@ -30,14 +31,41 @@ TINY = (
 
 
 @pytest.fixture(scope="session")
-def command(root: Path) -> Command:
-    """Run one of the scripts as a user would, in a folder of one's own."""
+def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Run one of the scripts as a user would, in a folder of one's own and a process of its own.
 
-    def run(folder: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, str(root / script), *words]
-        return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
+    Which is a fork, see `forking.py`, and may be ended by a trap, see `killed.py`; `test_places.py`
+    begins new interpreters.
+    """
+    server = [sys.executable, str(Path(__file__).with_name("forking.py"))]
+    told = tmp_path_factory.mktemp("told")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(server, **pipes) as forks:
+        assert forks.stdin is not None
+        assert forks.stdout is not None
 
-    return run
+        def run(
+            folder: Path, script: str, *words: str, trap: str = ""
+        ) -> subprocess.CompletedProcess[str]:
+            out, err = (Path(mkstemp(dir=told)[1]) for _ in range(2))
+            line = {
+                "folder": str(folder),
+                "script": str(root / script),
+                "words": words,
+                "trap": trap,
+                "environment": dict(os.environ),
+                "out": str(out),
+                "err": str(err),
+            }
+            forks.stdin.write(json.dumps(line) + "\n")
+            forks.stdin.flush()
+            status = int(forks.stdout.readline())
+            return subprocess.CompletedProcess(
+                [script, *words], status, out.read_text(), err.read_text()
+            )
+
+        yield run
+        forks.stdin.close()
 
 
 @pytest.fixture(scope="session")

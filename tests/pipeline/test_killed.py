@@ -6,8 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +20,23 @@ from gafcnn.runs import damaged_files, load_run
 KILLED, ENDED = -9, 143
 MORE = ["window=15m", "trainer.max_epochs=4", "callbacks.early_stopping.patience=2"]
 
-Lines = list[list[int]]
-Words = tuple[str, ...]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+Typed = tuple[str, ...]
 
 
-def given(root: Path, folders: dict[Path, str], killed: Any, again: Any) -> Lines:
+def given(
+    command: Command, folders: dict[Path, str], killed: Typed, again: Typed
+) -> list[list[int]]:
     """Give a command in each folder, end it as that says, and give it again; how each ended."""
-    moments = []
+    ended = []
     for folder, traps in folders.items():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "commands.json").write_text(json.dumps({"killed": killed, "again": again}))
-        moments.append(f"{folder} {traps}".strip())
-    script = Path(__file__).with_name("killed.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(root / "conf"), *moments],
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    return [[int(status) for status in line.split()] for line in done.stdout.splitlines()]
+        done = [command(folder, *killed, trap=trap) for trap in traps.split()]
+        done.append(command(folder, *again))
+        told = "".join(one.stdout + one.stderr for one in done)
+        (folder / "said.txt").write_text(told, encoding="utf-8")
+        ended.append([one.returncode for one in done])
+    return ended
 
 
 def said(folder: Path) -> str:
@@ -88,19 +84,20 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path, tiny: Words) -> Path:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, command: Command, tiny: Typed) -> Path:
     """The folder of a training that nothing befell."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert given(root, {folder: ""}, None, ["train", [*tiny, *MORE]]) == [[0]], said(folder)
+    done = command(folder, "train.py", *tiny, *MORE)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
 def assert_goes_on(
-    root: Path, tmp_path: Path, undisturbed: Path, tiny: Words, moments: Sequence[str]
+    command: Command, tmp_path: Path, undisturbed: Path, tiny: Typed, moments: Sequence[str]
 ) -> None:
     folders = {tmp_path / f"{number}": moment for number, moment in enumerate(moments)}
-    command = ["train", [*tiny, *MORE]]
-    ended = given(root, folders, command, command)
+    words = ("train.py", *tiny, *MORE)
+    ended = given(command, folders, words, words)
     for (folder, moment), (*killed, last) in zip(folders.items(), ended, strict=True):
         assert set(killed) <= {KILLED, ENDED, 0}, said(folder)  # 0: where it was done by that time
         wanted = [ENDED if one.startswith("term") else KILLED for one in moment.split()]
@@ -124,27 +121,27 @@ MOMENTS = [
 
 
 def test_a_training_killed_in_a_step_or_a_checkpoint_ends_as_an_undisturbed_one(
-    root: Path, tmp_path: Path, undisturbed: Path, tiny: Words
+    command: Command, tmp_path: Path, undisturbed: Path, tiny: Typed
 ) -> None:
-    assert_goes_on(root, tmp_path, undisturbed, tiny, MOMENTS[1:3])
+    assert_goes_on(command, tmp_path, undisturbed, tiny, MOMENTS[1:3])
 
 
 @pytest.mark.slow
 def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
-    root: Path, tmp_path: Path, undisturbed: Path, tiny: Words
+    command: Command, tmp_path: Path, undisturbed: Path, tiny: Typed
 ) -> None:
     rng = np.random.default_rng(0)
     steps = [f"step:{step}" for step in rng.integers(1, 42, 20)]
     instants = [f"after:{seconds:.2f}" for seconds in rng.uniform(0.05, 4, 20)]
-    assert_goes_on(root, tmp_path, undisturbed, tiny, [*MOMENTS, *steps, *instants])
+    assert_goes_on(command, tmp_path, undisturbed, tiny, [*MOMENTS, *steps, *instants])
 
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_its_second_job_goes_on_there(
-    root: Path, tmp_path: Path, tiny: Words
+    command: Command, tmp_path: Path, tiny: Typed
 ) -> None:
-    sweep = ["train", ["-m", "window=15m,30m,60m", *tiny, "trainer.max_epochs=1"]]
-    assert given(root, {tmp_path: "rename:metrics.json:2"}, sweep, sweep) == [[KILLED, 0]]
+    sweep = ("train.py", "-m", "window=15m,30m,60m", *tiny, "trainer.max_epochs=1")
+    assert given(command, {tmp_path: "rename:metrics.json:2"}, sweep, sweep) == [[KILLED, 0]]
     told = said(tmp_path)
     assert told.count("outputs/tiny/15m is complete: nothing to do") == 1
     assert told.count("going on with 30m") == 1
@@ -177,7 +174,7 @@ def evaluation(folder: Path) -> dict[str, Any]:
 
 
 def assert_evaluation_goes_on(
-    root: Path, tmp_path: Path, judged_study: Path, moments: Sequence[str]
+    command: Command, tmp_path: Path, judged_study: Path, moments: Sequence[str]
 ) -> None:
     folders = {tmp_path / "undisturbed": ""}
     folders |= {tmp_path / f"{number}": moment for number, moment in enumerate(moments)}
@@ -185,8 +182,8 @@ def assert_evaluation_goes_on(
         shutil.copytree(judged_study, folder)
         for name in ("evaluation", "xgboost"):
             shutil.rmtree(folder / "outputs" / "tiny" / name)
-    command = ["evaluate", ["study=tiny", "judging.resamples=100"]]
-    ended = given(root, folders, command, command)
+    words = ("evaluate.py", "study=tiny", "judging.resamples=100")
+    ended = given(command, folders, words, words)
     assert ended[0] == [0], said(tmp_path / "undisturbed")
     whole = evaluation(tmp_path / "undisturbed")
     for (folder, moment), (*killed, last) in zip(folders.items(), ended, strict=True):
@@ -208,15 +205,15 @@ EVALUATING = [
 
 @pytest.mark.slow
 def test_an_evaluation_killed_in_a_baseline_or_a_page_gives_the_same_numbers(
-    root: Path, tmp_path: Path, judged_study: Path
+    command: Command, tmp_path: Path, judged_study: Path
 ) -> None:
-    assert_evaluation_goes_on(root, tmp_path, judged_study, EVALUATING[1:2])
+    assert_evaluation_goes_on(command, tmp_path, judged_study, EVALUATING[1:2])
 
 
 @pytest.mark.slow
 def test_an_evaluation_killed_at_any_moment_gives_the_same_numbers(
-    root: Path, tmp_path: Path, judged_study: Path
+    command: Command, tmp_path: Path, judged_study: Path
 ) -> None:
     instants = np.random.default_rng(0).uniform(0.05, 6, 15)
     moments = [*EVALUATING, *(f"after:{seconds:.2f}" for seconds in instants)]
-    assert_evaluation_goes_on(root, tmp_path, judged_study, moments)
+    assert_evaluation_goes_on(command, tmp_path, judged_study, moments)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gafcnn.errors import ConfigError
+from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.explanations.decisions import BATCH, Classes, Floats, log_odds
 from gafcnn.images import ImageSpec
 from gafcnn.images.encoding import checked_series
@@ -42,7 +42,7 @@ def occlusion(
 
     Raises:
         ConfigError: A run of such a length leaves no point, or is none.
-        ImagesError: The series make no image, or none of the network's shape.
+        ImagesError: The series make no image, or none of the network's shape, or have one point.
     """
     series = checked_series(series)
     n, _, points = series.shape
@@ -67,11 +67,18 @@ def _bridges(points: int, run: int) -> tuple[Floats, Floats]:
 
     Raises:
         ConfigError: A run of such a length leaves no point, or is none.
+        ImagesError: There is one point only.
     """
-    if not 1 <= run < points:
+    if points < 2:
+        raise ImagesError(
+            f"the series have {points} point{'s' * (points != 1)}",
+            expected="two or more, so that one can be hidden",
+            instead="give whole windows, of shape (n, fields, points)",
+        )
+    if not isinstance(run, int) or not 1 <= run < points:
         raise ConfigError(
             f"runs of {run} points are to be hidden in a window of {points}",
-            expected=f"a length from 1 to {points - 1}",
+            expected=f"a whole number from 1 to {points - 1}",
             instead="give run=1",
         )
     all_of_them, starts = np.arange(points), range(points - run + 1)

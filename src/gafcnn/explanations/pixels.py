@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gafcnn.errors import ImagesError
 from gafcnn.explanations.decisions import (
     BATCH,
     Classes,
@@ -30,7 +31,6 @@ from gafcnn.images import ImageSpec, point_weights
 from gafcnn.learning import GafModule
 
 STEPS = 32  # between the reference and the image, where gradients are taken
-_BITS = 24  # of a reference's values, so that sums of some equal ones are exact
 
 
 def pixel_attributions(
@@ -82,10 +82,7 @@ def standing_still(series: ArrayLike, spec: ImageSpec) -> Images:
         ImagesError: See `gafcnn.images.encode`.
     """
     values = np.asarray(series, dtype=np.float64)
-    # segments of other lengths shall have the same mean to the last bit, or scaling by the
-    # extremes would blow up what is between them
-    fraction, exponent = np.frexp(values.mean(axis=-1, keepdims=True))
-    means = np.ldexp(np.round(np.ldexp(fraction, _BITS)), exponent - _BITS)
+    means = values.mean(axis=-1, keepdims=True)
     return spec.shown(np.broadcast_to(means, values.shape))
 
 
@@ -100,8 +97,14 @@ def by_point(maps: ArrayLike, points: int) -> Floats:
         ndarray of shape (..., points), with the same sum.
 
     Raises:
-        ImagesError: The maps have no pixels.
+        ImagesError: The maps are not square, or have no pixels.
     """
     maps = np.asarray(maps, dtype=np.float64)
+    if maps.ndim < 2 or maps.shape[-1] != maps.shape[-2]:
+        raise ImagesError(
+            f"maps of shape {maps.shape}",
+            expected="(..., size, size), a row and a column for each moment",
+            instead="give what is said of the pixels of an image, as pixel_attributions does",
+        )
     of_moments = (maps.sum(axis=-1) + maps.sum(axis=-2)) / 2
     return of_moments @ point_weights(points, maps.shape[-1])

@@ -81,7 +81,10 @@ def _scaled(
                 values[:] = series[sample, field]
             else:
                 for k in range(knots):
-                    values[k] = series[sample, field, bounds[k] : bounds[k + 1]].mean()
+                    segment = series[sample, field, bounds[k] : bounds[k + 1]]
+                    # the mean of equal values may lie a bit beside them, and scaling by the
+                    # extremes would make a picture of that bit
+                    values[k] = min(max(segment.mean(), segment.min()), segment.max())
             lows[field], highs[field] = values.min(), values.max()
         if jointly:
             lows[:], highs[:] = lows.min(), highs.max()

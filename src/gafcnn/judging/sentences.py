@@ -7,6 +7,12 @@ from typing import Any
 
 from gafcnn.forecasts import TWO_STAGE
 
+_GLOSS = {
+    TWO_STAGE: " (the windows and the baseline, stacked)",
+    "mean": " (of the windows' probabilities)",
+}
+"""What a reader of the verdict alone may not know of a model by its name."""
+
 MANY = 100
 """Bars of a class, from which on it need not be said that none was missed."""
 
@@ -75,9 +81,10 @@ def _missed_none(row: Mapping[str, Any], headline: str) -> bool:
 def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:
     auc, right = figures["auc"], figures["accuracy_moved"]
     up, moved = (judged["classes"]["moved"][key] for key in ("up", "n"))
+    told = _against(auc, 0.5, "better than chance", "worse than chance")
     yield (
-        f"{headline} ranks the {judged['rows']['all']:,} test rows with an AUC of "
-        f"{_shown(auc, '.3f')}: {_against(auc, 0.5, 'better than chance', 'worse than chance')}."
+        f"{headline}{_GLOSS.get(headline, '')} ranks the {judged['rows']['all']:,} test rows with "
+        f"an AUC of {_beside(auc, 0.5)}: {told}."
     )
     if up is not None:
         yield (
@@ -123,6 +130,13 @@ def _against(estimate: Mapping[str, Any], luck: float, better: str, worse: str) 
     if low > luck:
         return better
     return worse if high < luck else "not to be told apart from luck"
+
+
+def _beside(estimate: Mapping[str, Any], luck: float) -> str:
+    """As many digits, three at least, as tell the interval's ends apart from luck."""
+    ends = [end for end in (estimate["low"], estimate["high"]) if end is not None and end != luck]
+    digits = next(n for n in range(3, 18) if all(round(end, n) != luck for end in ends))
+    return _shown(estimate, f".{digits}f")
 
 
 def _shown(estimate: Mapping[str, Any], style: str) -> str:

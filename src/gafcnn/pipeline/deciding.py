@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from gafcnn.durations import duration, multiple, spelled
@@ -179,7 +180,9 @@ class Decider:
             raise BarsError(
                 f"the bars of {symbol} are of {spelled(interval)}",
                 expected=f"bars of {spelled(self.interval)}, as the study's are",
-                instead=f"set market.interval={spelled(self.interval)}, or take other bars",
+                instead=f"set market.interval={spelled(self.interval)}"
+                if interval < self.interval
+                else "take finer bars: these cannot be divided",
             )
         if len(bars) < self.history:
             of = "window.lookback" if self.history == self.lookback else "the indicators' memory"
@@ -192,7 +195,8 @@ class Decider:
         if len(missing):
             gap = missing.iloc[-1]
             raise BarsError(
-                f"{gap['missing']:,} bars of {symbol} are missing between "
+                f"{gap['missing']:,} bar{'s' * (gap['missing'] != 1)} of {symbol} "
+                f"{'are' if gap['missing'] != 1 else 'is'} missing between "
                 f"{gap['after']:%Y-%m-%d %H:%M} and {gap['before']:%Y-%m-%d %H:%M} UTC",
                 expected=f"the last {self.lookback} bars without a gap",
                 instead=f"decide again once {self.lookback} bars have followed one another",
@@ -222,11 +226,18 @@ class _Networks:
         self._modules: list[Any] = [run.model() for run in runs]
         for module in self._modules:
             module.fold()
+        # now, not at the first decision, what is compiled at its first use is compiled
+        points = self._window.points(interval_of(market.bars))
+        self._answer(np.zeros((1, len(self._images.fields), points)))
 
     def __call__(self, market: Market) -> float:
         bars = market.bars.iloc[-self._lookback :]
         read = WindowReader(bars, self._window, self._images.fields)
-        images = torch.from_numpy(self._images.shown(read(np.array([len(bars) - 1]))))
+        return self._answer(read(np.array([len(bars) - 1])))
+
+    def _answer(self, series: NDArray[np.float64]) -> float:
+        """P(up) of a series of shape (1, fields, points)."""
+        images = torch.from_numpy(self._images.shown(series))
         with torch.inference_mode():
             p = [module.predict_step((images, images), 0).double() for module in self._modules]
         return float(mean(torch.stack(p, dim=1).numpy())[0])

@@ -22,7 +22,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.durations import duration, spelled
-from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, SamplesError
+from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.market import Market, NewestBars, per_symbol
 from gafcnn.pipeline.assembly import made, plain
 from gafcnn.pipeline.checks import check_prediction
@@ -33,6 +33,7 @@ from gafcnn.pipeline.studies import (
     chosen,
     classes_asked,
     fold_of,
+    is_simulated,
     markets_of,
     names,
     newest_fold,
@@ -132,6 +133,13 @@ def _sources(cfg: DictConfig, decider: Decider, runs: Runs) -> list[Source]:
     # an address that the config of a run names may come from elsewhere, one that is typed not
     typed = OmegaConf.select(cfg, "market")
     options = at_rest(market) if typed is None else plain(typed)
+    if cfg.watch and is_simulated(options):
+        raise ConfigError(
+            "watch=true over a simulated market, of which no bar closes any more",
+            expected="a market that goes on",
+            instead="leave out watch=true, or give market=bnb, or market=file with a file that is "
+            "written anew",
+        )
     return [_source(cfg, decider, one) for one in per_symbol(options)]
 
 

@@ -19,6 +19,7 @@ from gafcnn.judging.pairs import ENSEMBLE
 from gafcnn.market import Market, interval_of
 from gafcnn.pipeline.assembly import fingerprints, load_markets, made, plain
 from gafcnn.pipeline.training import train
+from gafcnn.pipeline.trust import TARGET
 from gafcnn.report import FIGURES, TABLES, show
 from gafcnn.runs import (
     EVALUATION,
@@ -72,8 +73,14 @@ def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
         return found
     known = windows_of(found)
     if absent := [name for name in wanted if name not in known]:
+        if absent[0] in found:
+            raise RunError(
+                f"windows names {absent[0]}, the baseline of study {study.name}",
+                expected=f"some of its windows, {', '.join(known)}",
+                instead="leave it out: the baseline comes along with any of them",
+            )
         raise RunError(
-            f"study {study.name} has no run for window {absent[0]}, only for {', '.join(found)}",
+            f"study {study.name} has no run for window {absent[0]}, only for {', '.join(known)}",
             expected="a finished run for each window that is evaluated",
             instead=f"give the command that trained the others window={absent[0]}, or evaluate "
             f"with windows=[{','.join(known)}]",
@@ -192,9 +199,14 @@ def at_rest(market: dict[str, Any]) -> dict[str, Any]:
     A day that is damaged is asked for of the exchange itself, not of the address that the config
     of a run names, which may come from elsewhere.
     """
-    if market["_target_"].endswith("from_simulation"):
+    if is_simulated(market):
         return market | {"folder": None}
     return market | ({"refresh": False, "url": None} if "refresh" in market else {})
+
+
+def is_simulated(market: Mapping[str, Any]) -> bool:
+    """Whether a market's options make one up."""
+    return market[TARGET].endswith("from_simulation")
 
 
 def newest_fold(runs: Runs) -> dict[str, list[Run]]:

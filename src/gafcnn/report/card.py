@@ -90,6 +90,22 @@ def _feeding(facts: Mapping[str, Any]) -> Iterable[str]:
             f"- Output `{output['name']}`: float32 of shape {_shape(output['shape'])}: "
             f"{output['of']}."
         )
+    first = next(iter(facts["models"].values()))
+    yield _SNIPPET.format(
+        onnx=first["onnx"],
+        one=(1, *first["input"]["shape"][1:]),
+        output=first["output"]["name"],
+        input=first["input"]["name"],
+    )
+
+
+_SNIPPET = """
+    import numpy as np, onnxruntime
+
+    session = onnxruntime.InferenceSession("{onnx}")
+    images = np.zeros({one}, dtype=np.float32)  # yours, made as told above
+    [answer] = session.run(["{output}"], {{"{input}": images}})
+"""
 
 
 def _data(facts: Mapping[str, Any]) -> Iterable[str]:

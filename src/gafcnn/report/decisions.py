@@ -32,12 +32,17 @@ def decision_line(decision: Mapping[str, Any]) -> str:
 def decision_table(decision: Mapping[str, Any]) -> Table:
     """Make one line per model: P(up), how sure that is, from where one trades, the position.
 
-    The model that an evaluation's verdict speaks of stands out.
+    The model that an evaluation's verdict speaks of has a star.
 
     Args:
         decision: As for `decision_line`.
     """
-    lines = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
+    lines = Table(
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        caption="* of which an evaluation's verdict speaks",
+        caption_justify="left",
+    )
     lines.add_column("model", no_wrap=True)
     for heading in ("P(up)", "confidence", "threshold", "position"):
         lines.add_column(heading, justify="right", no_wrap=True)
@@ -46,8 +51,9 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
         for name in names:
             said = models[name]
             cells = [fine(said[key]) for key in ("p_up", "confidence", "threshold")]
-            style = "bold" if name == decision["headline"] else None
-            lines.add_row(name, *cells, WORDS[said["position"]], style=style)
+            leads = name == decision["headline"]
+            shown = f"{name} *" if leads else name
+            lines.add_row(shown, *cells, WORDS[said["position"]], style="bold" if leads else None)
         lines.add_section()
     return lines
 

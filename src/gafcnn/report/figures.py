@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
@@ -31,9 +32,14 @@ def save(figure: Figure, path: Path | str) -> None:
 
 def png(figure: Figure) -> bytes:
     """A figure as PNG."""
-    file = io.BytesIO()
-    # matplotlib would sign the file with its version
-    figure.savefig(file, format="png", dpi=DPI, metadata={"Software": None})
+    file, dpi = io.BytesIO(), figure.get_dpi()
+    figure.set_dpi(DPI)
+    try:
+        # not savefig, which draws twice, the first time for nothing but the layout that drawing
+        # makes anyway; and matplotlib would sign the file with its version
+        FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    finally:
+        figure.set_dpi(dpi)
     return file.getvalue()
 
 
