@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from gafcnn.learning import GafModule
+from gafcnn.learning.convolutions import Packed
 from gafcnn.learning.rows import ROWS, EvenSequential, evenly
 
 NETWORKS: list[dict[str, Any]] = [
@@ -76,13 +77,17 @@ def test_the_number_of_threads_is_nothing_to_a_sample(threads: int, last_bit: fl
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_a_folded_resnet_predicts_the_very_same(size: int, last_bit: float) -> None:
+def test_a_folded_and_a_packed_resnet_predict_the_very_same(size: int, last_bit: float) -> None:
     module, rows = network({"name": "resnet18", "size": size}), images(5, size)
     before = predicted(module, rows, 5)
-    module.fold()
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in module.network.modules())
-    assert_close(predicted(module, rows, 5), before, rtol=0, atol=last_bit)
-    assert_close(predicted(module, rows, 1), before, rtol=0, atol=last_bit)
+    for faster in (module.fold, module.pack):
+        faster()
+        assert not any(isinstance(part, nn.BatchNorm2d) for part in module.network.modules())
+        # of a packed one the first call decides how weights are laid out
+        assert_close(predicted(module, rows, 1), before, rtol=0, atol=last_bit)
+        assert_close(predicted(module, rows, 5), before, rtol=0, atol=last_bit)
+    packed = [part for part in module.network.modules() if isinstance(part, Packed)]
+    assert len(packed) == 20
 
 
 def test_a_network_that_has_nothing_to_fold_stays_as_it_is(last_bit: float) -> None:

@@ -43,6 +43,7 @@ def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
     with subprocess.Popen(server, **pipes) as forks:
         assert forks.stdin is not None
         assert forks.stdout is not None
+        asked, answered = forks.stdin, forks.stdout
 
         def run(
             folder: Path, script: str, *words: str, trap: str = ""
@@ -57,15 +58,15 @@ def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
                 "out": str(out),
                 "err": str(err),
             }
-            forks.stdin.write(json.dumps(line) + "\n")
-            forks.stdin.flush()
-            status = int(forks.stdout.readline())
+            asked.write(json.dumps(line) + "\n")
+            asked.flush()
+            status = int(answered.readline())
             return subprocess.CompletedProcess(
                 [script, *words], status, out.read_text(), err.read_text()
             )
 
         yield run
-        forks.stdin.close()
+        asked.close()
 
 
 @pytest.fixture(scope="session")

@@ -77,3 +77,4 @@ if __name__ == "__main__":
         out, err = (Path(told.pop(name)) for name in ("out", "err"))
         sys.stdout.write(f"{forked(lambda told=told: script(**told), out, err)}\n")
         sys.stdout.flush()
+    os._exit(0)  # what was imported takes seconds to be taken down

@@ -25,16 +25,18 @@ _USUAL = (KERNEL, KERNEL), (1, 1), (1, 1), 1
 """Size, padding, dilation and groups of a convolution that may be a matrix product."""
 
 
-def normed(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
+def normed(x: Tensor, conv: nn.Conv2d | Packed, norm: nn.Module) -> Tensor:
     """What the BatchNorm makes of the convolution: `norm(conv(x))`.
 
     Neither module is called where both are computed at once: hooks belong on the blocks.
 
     Args:
         x: Maps of shape (n, channels, height, width).
-        conv: Any convolution.
+        conv: Any convolution, or a packed one.
         norm: The BatchNorm after it, or another norm, which is called as it is.
     """
+    if isinstance(conv, Packed):
+        return norm(conv(x))
     if not isinstance(norm, _NormBase) or _changes(norm) or conv.bias is not None:
         return norm(_convolved(x, conv, conv.weight, conv.bias))
     weight, bias = _folded(conv, norm)
@@ -44,8 +46,8 @@ def normed(x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
 def fold(parent: nn.Module, conv: str, norm: str) -> None:
     """Replace a convolution and the BatchNorm after it by the one convolution that both are.
 
-    In place, and for predictions alone: what `normed` computes of them is the same to the last bit,
-    without folding anew each time. For a single sample that took longer than its convolutions.
+    In place, once, and for predictions alone: what `normed` computes of them is the same to the
+    last bit, without folding anew each time. For a single sample that took longer than its convolutions.
 
     Args:
         parent: The module that both belong to.
@@ -53,11 +55,51 @@ def fold(parent: nn.Module, conv: str, norm: str) -> None:
         norm: The BatchNorm's, which stays as a module that does nothing.
     """
     both = getattr(parent, conv), getattr(parent, norm)
+    if isinstance(both[1], nn.Identity):
+        return
     with torch.no_grad():
         weight, bias = _folded(*both)
     both[0].weight = nn.Parameter(weight, requires_grad=False)
     both[0].bias = nn.Parameter(bias, requires_grad=False)
     setattr(parent, norm, nn.Identity())
+
+
+class Packed(nn.Module):
+    """A convolution to predict with on a CPU, its weights laid out once as oneDNN reads them.
+
+    Otherwise oneDNN lays them out anew at every call, which of a single sample takes as long as the
+    convolution. What is computed is the same to the last bit. They are laid out at the first call,
+    for maps of that size; other sizes are as right, and slow.
+
+    Args:
+        conv: Any convolution.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self._laid_out: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the convolution makes of maps of shape (n, channels, height, width)."""
+        conv = self.conv
+        if not _is_for_onednn(x) or _is_small(x, conv):
+            return _convolved(x, conv, conv.weight, conv.bias)
+        how = conv.padding, conv.stride, conv.dilation, conv.groups
+        if self._laid_out is None:
+            lay_out = torch._C._nn.mkldnn_reorder_conv2d_weight  # pyright: ignore[reportAttributeAccessIssue]
+            self._laid_out = lay_out(conv.weight.to_mkldnn(), *how, [*x.shape])
+        # what torch.compile makes of a convolution whose weights do not change
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        return convolve(x, self._laid_out, conv.bias, *how, "none", [], "")
+
+
+def pack(network: nn.Module) -> None:
+    """Replace each convolution of a network by its packed one, in place."""
+    for parent in [*network.modules()]:
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d):
+                setattr(parent, name, Packed(child))
 
 
 class Convolution(nn.Conv2d):
@@ -117,10 +159,15 @@ def _convolved(x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None =
 def _as_in_a_batch(x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution, by oneDNN however few samples there are, see `gafcnn.learning.rows`."""
     how = conv.stride, conv.padding, conv.dilation, conv.groups
-    if only_predicts(x) and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    if _is_for_onednn(x):
         stride, padding, dilation, groups = how
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)  # pyright: ignore[reportArgumentType]
     return functional.conv2d(x, weight, bias, *how)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def _is_for_onednn(x: Tensor) -> bool:
+    floats = only_predicts(x) and x.dtype == torch.float32
+    return floats and torch.backends.mkldnn.is_available()
 
 
 def _is_small(x: Tensor, conv: nn.Conv2d) -> bool:

@@ -13,6 +13,7 @@ from torchmetrics import MetricCollection
 
 from gafcnn.errors import LearningError
 from gafcnn.learning.checkpoints import load_plain
+from gafcnn.learning.convolutions import pack
 from gafcnn.learning.dataset import Batch
 from gafcnn.learning.networks import build_network
 from gafcnn.learning.resnet import GafResNet18
@@ -94,6 +95,15 @@ class GafModule(LightningModule):
         """
         if isinstance(self.network, GafResNet18):
             self.network.fold()
+
+    def pack(self) -> None:
+        """Make the network quicker still, in place, at predicting a few samples on a CPU.
+
+        Its predictions stay the same to the last bit.
+        """
+        self.fold()
+        if isinstance(self.network, GafResNet18):
+            pack(self.network)
 
     def weigh(self, class_weights: Sequence[float] | None) -> None:
         """Set what a sample of each class counts in the loss; None for all alike.

@@ -67,12 +67,13 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
             columns = {
                 name: values for group in GROUPS.values() for name, values in group(stretch).items()
             }
-            # one array: a frame of columns takes longer to make than they take to compute
-            parts.append(np.stack([*columns.values()], axis=1, dtype=np.float32, casting="unsafe"))
+            # one array, a line for each as a frame has them in memory: a frame of columns takes
+            # longer to make than they take to compute
+            parts.append(np.stack([*columns.values()], dtype=np.float32, casting="unsafe"))
         names = [*columns]
-    table = np.concatenate(parts)
-    table[~np.isfinite(table)] = np.nan
-    return pd.DataFrame(table, bars.index, names)
+    table = np.concatenate(parts, axis=1)
+    np.copyto(table, np.nan, where=~np.isfinite(table))
+    return pd.DataFrame(table.T, bars.index, names)
 
 
 def trend(bars: Stretch) -> Columns:

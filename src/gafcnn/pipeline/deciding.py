@@ -225,7 +225,7 @@ class _Networks:
         self._lookback = self._window.lookback // interval_of(market.bars)
         self._modules: list[Any] = [run.model() for run in runs]
         for module in self._modules:
-            module.fold()
+            module.pack()
         # now, not at the first decision, what is compiled at its first use is compiled
         points = self._window.points(interval_of(market.bars))
         self._answer(np.zeros((1, len(self._images.fields), points)))
