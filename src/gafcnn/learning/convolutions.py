@@ -47,7 +47,8 @@ def fold(parent: nn.Module, conv: str, norm: str) -> None:
     """Replace a convolution and the BatchNorm after it by the one convolution that both are.
 
     In place, once, and for predictions alone: what `normed` computes of them is the same to the
-    last bit, without folding anew each time. For a single sample that took longer than its convolutions.
+    last bit, without folding anew each time. For a single sample that took longer than its
+    convolutions.
 
     Args:
         parent: The module that both belong to.
