@@ -139,7 +139,9 @@ def test_runs_are_found_by_model_the_windows_by_span_and_the_baseline_last(tmp_p
 
 def test_a_study_without_runs_or_with_an_unfinished_one_is_named(tmp_path: Path) -> None:
     trained(tmp_path / "bnb" / "15m", CONFIG | {"window": {"span": "15min"}})
-    with pytest.raises(RunError, match=r"there is no study bnbb in .*; expected one of bnb;"):
+    with pytest.raises(
+        RunError, match=r"there is no study bnbb in .*; expected one of bnb; type study"
+    ):
         find_runs(tmp_path / "bnbb")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"study empty has no run; .* window=30m study=empty"):

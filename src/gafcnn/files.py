@@ -104,13 +104,6 @@ def refusal(path: Path, needed: int, error: OSError) -> DiskError:
             expected="a disk that answers",
             instead="look after it, or set paths.data and paths.outputs to another",
         )
-    if error.errno == errno.EFBIG:
-        return DiskError(
-            f"{path} needs {needed:,} bytes, more than a file may have there ({error.strerror})",
-            expected="a limit above that",
-            instead="raise it (ulimit -f unlimited), or set paths.data and paths.outputs to a file "
-            "system for larger files",
-        )
     if not is_full(error):
         return DiskError(
             f"{path} cannot be written ({error.strerror})",

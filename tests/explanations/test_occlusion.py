@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gafcnn.errors import ConfigError
+from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.explanations import explain, log_odds, occlusion
 from gafcnn.images import ImageSpec
 from gafcnn.learning import GafModule
@@ -111,12 +111,17 @@ def test_batches_change_nothing(random_network: Make, walks: Series, spec: Image
     np.testing.assert_allclose(together[[0, 17, 39]], alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("run", [0, 15])
+@pytest.mark.parametrize("run", [0, 15, 2.5])
 def test_a_run_has_to_leave_a_point(
     random_network: Make, walks: Series, spec: ImageSpec, run: int
 ) -> None:
-    told = (
-        rf"^runs of {run} points are to be hidden in a window of 15; expected a length from 1 to "
-    )
+    told = rf"^runs of {run} points are to be hidden in a window of 15; expected a whole number "
     with pytest.raises(ConfigError, match=told):
         explain(random_network(0), walks[:2], spec, run=run)
+
+
+def test_of_one_point_none_can_be_hidden(
+    random_network: Make, walks: Series, spec: ImageSpec
+) -> None:
+    with pytest.raises(ImagesError, match=r"^the series have 1 point; expected two or more"):
+        occlusion(random_network(0), walks[:2, :, :1], spec, np.zeros(2, np.int64))

@@ -124,3 +124,9 @@ def test_images_of_another_shape_are_refused(random_network: Make) -> None:
         called(random_network(0), np.zeros((2, 1, 32, 32), np.float32))
     with pytest.raises(ImagesError, match=r"^the images are of shape \(0, 2, 32, 32\)"):
         called(random_network(0), np.zeros((0, 2, 32, 32), np.float32))
+
+
+@pytest.mark.parametrize("shape", [(32,), (2, 32, 31)])
+def test_maps_that_are_not_square_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImagesError, match=r"^maps of shape .*; expected \(\.\.\., size, size\)"):
+        by_point(np.zeros(shape), 15)

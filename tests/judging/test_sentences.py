@@ -55,6 +55,11 @@ def test_a_whole_verdict_by_hand() -> None:
     ]
 
 
+def test_an_interval_that_begins_beside_chance_is_seen_to_do_so() -> None:
+    [said, *_] = sentences(judgement(auc=estimate(0.53, 0.50004, 0.56)), "m", trials=1)
+    assert said.endswith("an AUC of 0.53000 [0.50004, 0.56000]: better than chance.")
+
+
 @given(value=st.floats(0, 1), below=st.floats(0, 1), above=st.floats(0, 1))
 def test_skill_is_said_only_where_the_interval_leaves_chance_out(
     value: float, below: float, above: float

@@ -287,7 +287,7 @@ def test_few_trades_have_no_interval_and_meet_no_target(copied: Path, typed: Typ
 def test_a_second_look_is_said_and_the_ledger_knows_by_which_rules(
     copied: Path, typed: Typed
 ) -> None:
-    words = ("study=copy", "trading.cost_bps=2", "judging.resamples=0")
+    words = ("study=copy", "windows=[15m]", "trading.cost_bps=2", "judging.resamples=0")
     assert "This is look 2 at these test rows" in " ".join(typed("evaluate", *words).split())
     looks = [json.loads(line) for line in (copied / "ledger.jsonl").read_text().splitlines()]
     costs = [line["trading"]["cost_bps"] for line in looks if line["event"] == "look"]

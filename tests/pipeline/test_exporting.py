@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +62,11 @@ def test_networks_weights_and_card_are_those_of_the_runs(folder: Path, typed: Ty
         "## Intended use, and limits", f"> {judged['verdict'][0]}",
     ):  # fmt: skip
         assert told in card, told
+    [snippet] = re.findall(r"\n    import numpy.*?\n\n(?!    )", card, re.DOTALL)
+    with chdir(export):
+        made: dict[str, Any] = {}
+        exec(dedent(snippet), made)
+    assert made["answer"].shape == (1,)
     auc = load_run(folder / "30m").metrics["val"]["labelled"]["auc"]
     assert f"{auc:.4f}" in card
 

@@ -192,7 +192,7 @@ def test_one_symbol_that_is_refused_silences_no_other(
     of = ("study=pool", f"paths.outputs={study_of_two / 'outputs'}", "json=true")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["predict.py", *of, *given])
-    with pytest.raises(SystemExit, match="error: 2 bars of AAA are missing"):
+    with pytest.raises(SystemExit, match="error: 2 bars are missing of AAA"):
         main("predict", root / "conf")
     os.environ.pop("HYDRA_FULL_ERROR", None)
     assert [json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines()] == ["BBB"]
@@ -213,16 +213,17 @@ def test_bars_that_cannot_be_decided_on_are_refused_by_name(
         "there are 2,499 bars of X; expected at least the 2,500 of the indicators' memory; give "
         "more of them."
     )
+    assert told(bars.drop(bars.index[-30])).startswith("1 bar is missing of X between 2024-")
     gapped = bars.drop(bars.index[-30:-28])
     assert told(gapped) == (
-        "2 bars of X are missing between 2024-01-03 23:30 and 2024-01-03 23:33 UTC; expected the "
+        "2 bars are missing of X between 2024-01-03 23:30 and 2024-01-03 23:33 UTC; expected the "
         "last 60 bars without a gap; decide again once 60 bars have followed one another."
     )
     assert decider.decide("X", bars.drop(bars.index[-62:-61])).time == bars.index[-1]
     hourly = bars.iloc[::60]
     hourly.attrs = {"interval": pd.Timedelta("1h")}
     assert told(hourly).startswith(
-        "the bars of X are of 1h; expected bars of 1min, as the study's are; "
+        "the bars of X are of 1h; expected bars of 1min, as the study's are; take finer bars"
     )
 
 
@@ -236,7 +237,9 @@ def test_bars_that_cannot_be_decided_on_are_refused_by_name(
         (["market=file", "market.path=no.csv"], "market.path=no.csv is not a file; expected a"),
         (["market=simulated", "market.interval=5min"], "the bars of SIMULATED are of 5min; exp"),
         (["windows=[15m,99m]"], "study tiny has no run for window 99m, only for 15m, 30m, 60m"),
-        (["study=tinny"], "there is no study tinny in "),
+        (["windows=[xgboost]"], "windows names xgboost, the baseline of study tiny; expected some"),
+        (["study=tinny"], "expected one of tiny; type study=tiny."),
+        (["watch=true"], "watch=true over a simulated market, of which no bar closes any more; ex"),
         (["watsh=true"], "there is no key watsh; expected one that conf/predict.yaml has; did you"),
     ],
 )
@@ -288,6 +291,7 @@ def test_a_decision_is_printed_as_a_table_and_nothing_is_written(
     lines = [line.split() for line in printed.splitlines()]
     found = {line[0]: line[1:] for line in lines if line and line[0] in NAMES}
     assert list(found) == NAMES
+    assert found["two_stage"].pop(0) == "*"
     for cells in found.values():
         p, confidence, threshold = map(float, cells[:3])
         assert confidence == pytest.approx(abs(p - 0.5), abs=1e-4)

@@ -36,7 +36,8 @@ def test_a_decision_is_a_line_and_a_row_for_each_model() -> None:
         ["model", "P(up)", "confidence", "threshold", "position"],
         ["15m", "0.6123", "0.1123", "0.1000", "long"],
         ["mean", "0.6123", "0.1123", "0.1000", "none"],
-        ["two_stage", "0.3000", "0.1123", "0.1000", "short"],
+        ["two_stage", "*", "0.3000", "0.1123", "0.1000", "short"],
+        ["*", "of", "which", "an", "evaluation's", "verdict", "speaks"],
     ]
 
 

@@ -194,9 +194,9 @@ class Decider:
         missing = gaps(bars.iloc[-self.lookback :])
         if len(missing):
             gap = missing.iloc[-1]
+            count = int(gap["missing"])
             raise BarsError(
-                f"{gap['missing']:,} bar{'s' * (gap['missing'] != 1)} of {symbol} "
-                f"{'are' if gap['missing'] != 1 else 'is'} missing between "
+                f"{count:,} bar{'s are' if count > 1 else ' is'} missing of {symbol} between "
                 f"{gap['after']:%Y-%m-%d %H:%M} and {gap['before']:%Y-%m-%d %H:%M} UTC",
                 expected=f"the last {self.lookback} bars without a gap",
                 instead=f"decide again once {self.lookback} bars have followed one another",
