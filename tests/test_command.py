@@ -6,6 +6,9 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import hydra
@@ -20,20 +23,22 @@ UNTOLD = {"hydra/job_logging", "hydra/hydra_logging"}
 OPTIONLESS = {"paths", "model@pattern_baseline"}  # of one option, or those of the group before
 
 
-@pytest.fixture
-def told(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Help:
-    """What a command prints for --help."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+@pytest.fixture(scope="module")
+def told(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Help:
+    """What a command prints for --help, asked once."""
+    folder = tmp_path_factory.mktemp("help")
 
+    @cache
     def run(name: str) -> str:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
-        with pytest.raises(SystemExit, match="0"):
-            main(name, root / "conf")
-        assert not list(tmp_path.iterdir())
-        return capsys.readouterr().out
+        printed = StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            patch.chdir(folder)
+            patch.setenv("HYDRA_FULL_ERROR", "0")
+            patch.setattr(sys, "argv", [f"{name}.py", "--help"])
+            with pytest.raises(SystemExit, match="0"):
+                main(name, root / "conf")
+        assert not list(folder.iterdir())
+        return printed.getvalue()
 
     return run
 
@@ -83,3 +88,26 @@ def test_the_commands_that_help_names_are_there(told: Help, root: Path) -> None:
     for name in ("train", "prepare", "evaluate", "predict", "export", "verify"):
         for script in re.findall(r"python (\w+\.py)", told(name)):
             assert (root / script).is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("train", ["window=30m", "model.lr=1", "+new.key=[1,{a:2}]"]),
+        ("train", ["experiment=demo", "~label.horizon"]),
+        ("evaluate", ["study=x", "~judging", "windows=[a]"]),
+    ],
+)
+def test_what_tests_read_once_is_what_hydra_reads(
+    conf_read_once: Callable[[], None], root: Path, name: str, words: list[str]
+) -> None:
+    def composed(*typed: str) -> str:
+        cfg = hydra.compose(name, [*typed], return_hydra_config=True)
+        return OmegaConf.to_yaml(cfg)
+
+    with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        groups = [word for word in words if word[0].isalpha() and "." not in word]
+        composed(*groups, "+seed.other=5", "hydra.verbose=true")
+        kept = composed(*words)
+        conf_read_once()
+        assert composed(*words) == kept

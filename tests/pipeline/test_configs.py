@@ -244,12 +244,19 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small study of a window and the baseline, judged once."""
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bars and images of the small study."""
     folder = tmp_path_factory.mktemp("small")
-    assert ended("train", [*SMALL], folder) is None
-    assert ended("evaluate", [*JUDGED], folder) is None
+    assert ended("prepare", [*SMALL], folder) is None
     return folder
+
+
+@pytest.fixture(scope="module")
+def study(prepared: Path) -> Path:
+    """The same with the study: a window and the baseline, judged once."""
+    assert ended("train", [*SMALL], prepared) is None
+    assert ended("evaluate", [*JUDGED], prepared) is None
+    return prepared
 
 
 def wrong(cfg: DictConfig) -> st.SearchStrategy[list[str]]:
@@ -267,11 +274,11 @@ def wrong(cfg: DictConfig) -> st.SearchStrategy[list[str]]:
 NO_RUN = shutil.ignore_patterns("outputs")
 
 
-def check_ends_well(command: str, words: list[str], study: Path, tmp_path: Path) -> None:
+def check_ends_well(command: str, words: list[str], world: Path, tmp_path: Path) -> None:
     """Assert that a command succeeds, or ends in one sentence that is no last resort."""
     folder = tmp_path / "world"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(study, folder, ignore=None if command == "evaluate" else NO_RUN)
+    shutil.copytree(world, folder, ignore=None if command == "evaluate" else NO_RUN)
     told = ended(command, words, folder)
     if told is not None:
         assert told.startswith("error: "), told
@@ -289,18 +296,18 @@ TRAINING, JUDGING = wrong(composed("train", *SMALL)), wrong(composed("evaluate",
 @settings(max_examples=18, **QUIET)
 @given(words=TRAINING)
 def test_wrong_options_of_a_training_end_in_a_sentence(
-    study: Path, tmp_path: Path, words: list[str]
+    prepared: Path, tmp_path: Path, words: list[str]
 ) -> None:
-    check_ends_well("train", [*SMALL, *words], study, tmp_path)
+    check_ends_well("train", [*SMALL, *words], prepared, tmp_path)
 
 
 @pytest.mark.slow
 @settings(max_examples=400, **QUIET)
 @given(words=TRAINING)
 def test_many_wrong_options_of_a_training_end_in_a_sentence(
-    study: Path, tmp_path: Path, words: list[str]
+    prepared: Path, tmp_path: Path, words: list[str]
 ) -> None:
-    check_ends_well("train", [*SMALL, *words], study, tmp_path)
+    check_ends_well("train", [*SMALL, *words], prepared, tmp_path)
 
 
 @pytest.mark.slow

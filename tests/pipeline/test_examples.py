@@ -51,9 +51,17 @@ def test_an_example_is_short(root: Path, name: str) -> None:
     assert len((root / "examples" / f"{name}.py").read_text().splitlines()) < 30
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "evaluated"),
+    [
+        ("own_label", True),
+        ("own_field", True),
+        ("own_network", False),  # it is imported as a field is
+        pytest.param("own_network", True, marks=pytest.mark.slow),
+    ],
+)
 def test_an_example_is_trained_and_evaluated_as_it_says(
-    root: Path, tmp_path: Path, typed: Typed, refused: Typed, name: str
+    root: Path, tmp_path: Path, typed: Typed, refused: Typed, name: str, evaluated: bool
 ) -> None:
     (train, *training), (evaluate, *judging) = commands(root, name)
     assert (train, evaluate) == ("train.py", "evaluate.py")
@@ -67,7 +75,8 @@ def test_an_example_is_trained_and_evaluated_as_it_says(
     assert judging[-1] == f"trust=[{name}]"
     told = refused("evaluate", *judging[:-1])
     assert told.endswith(f"if that code is your own, add trust=[{name}].")
-    assert "look 1 at the test rows" in typed("evaluate", *judging, "judging.resamples=0")
+    if evaluated:
+        assert "look 1 at the test rows" in typed("evaluate", *judging, "judging.resamples=0")
 
 
 def _check_labels(rows: pd.DataFrame) -> None:

@@ -36,7 +36,9 @@ def folder(judged_study: Path, tmp_path: Path) -> Path:
     return tmp_path / "outputs" / "tiny"
 
 
-def test_networks_weights_and_card_are_those_of_the_runs(folder: Path, typed: Typed) -> None:
+def test_networks_weights_card_and_metadata_are_those_of_the_runs(
+    folder: Path, typed: Typed
+) -> None:
     printed = typed("export", "study=tiny")
     assert "outputs/tiny/export: 3 networks, within " in printed
     assert "Removed" not in printed  # what the exporter tells of its work
@@ -69,14 +71,18 @@ def test_networks_weights_and_card_are_those_of_the_runs(folder: Path, typed: Ty
     assert made["answer"].shape == (1,)
     auc = load_run(folder / "30m").metrics["val"]["labelled"]["auc"]
     assert f"{auc:.4f}" in card
+    _check_metadata(folder)
 
 
-def test_metadata_tell_programs_the_same_and_seal_it(folder: Path, typed: Typed) -> None:
-    typed("export", "study=tiny", "windows=[30m]")
+def _check_metadata(folder: Path) -> None:
+    """They tell programs the same, and seal it."""
     export = folder / "export"
     metadata = unsealed(export / "metadata.json")
     assert metadata is not None
-    assert set(metadata["checksums"]) == {"30m.onnx", "30m.safetensors", "model_card.md"}
+    assert set(metadata["checksums"]) == {
+        *(f"{name}.{kind}" for name in WINDOWS for kind in ("onnx", "safetensors")),
+        "model_card.md",
+    }
     for name, kept in metadata["checksums"].items():
         assert checksum(export / name) == kept
     one = metadata["models"]["30m"]

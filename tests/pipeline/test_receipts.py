@@ -23,8 +23,6 @@ from gafcnn.pipeline.studies import markets_of
 from gafcnn.runs import Run, find_runs
 from gafcnn.samples import splits
 
-MOMENTS = 200
-
 Study = tuple[dict[str, list[Run]], list[Market]]
 
 
@@ -46,11 +44,12 @@ def study_in(folder: Path, name: str) -> Study:
     return runs, markets_of(runs)
 
 
+@pytest.mark.parametrize("moments", [50, pytest.param(200, marks=pytest.mark.slow)])
 def test_nothing_at_or_before_t_changes_when_every_bar_after_it_does(
-    study: Study,
+    study: Study, moments: int
 ) -> None:
     runs, markets = study
-    found = future.alterations({name: runs[name] for name in ("60m", "xgboost")}, markets, MOMENTS)
+    found = future.alterations({name: runs[name] for name in ("60m", "xgboost")}, markets, moments)
     assert set(found) == {
         "indicators",
         "label quantiles",
@@ -61,9 +60,9 @@ def test_nothing_at_or_before_t_changes_when_every_bar_after_it_does(
         "xgboost predictions",
     }
     assert set(found.values()) == {0}
-    receipt = receipts.future_receipt(found, MOMENTS)
+    receipt = receipts.future_receipt(found, moments)
     assert receipt["passed"]
-    assert "at 200 random decision times" in receipt["found"]
+    assert f"at {moments} random decision times" in receipt["found"]
     assert "all stayed the same to the last bit" in receipt["found"]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from gafcnn.errors import DamageError
+from gafcnn.errors import DamageError, RunError
 from gafcnn.pipeline import verify
+from gafcnn.runs import load_run
 
 Typed = Callable[..., str]
 Refuse = Callable[..., str]
@@ -98,5 +99,12 @@ def test_a_damaged_run_is_made_whole_of_its_checkpoint_or_refused(
     flip(folder / "checkpoints" / "best.ckpt")
     told = refused("train", "window=15m", *tiny)
     assert "best.ckpt is not as it was written; expected the file that the training left" in told
+    with pytest.raises(RunError, match=r"best\.ckpt is not as it was written"):
+        load_run(folder).model()
+
+
+@pytest.mark.slow
+def test_receipts_of_a_damaged_run_are_refused(copied: Path, refused: Refuse) -> None:
+    flip(copied / "outputs" / "tiny" / "15m" / "checkpoints" / "best.ckpt")
     told = refused("evaluate", "study=tiny", "judging.resamples=0", "receipts=true")
     assert "best.ckpt is not as it was written" in told

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.learning import Baseline
 from gafcnn.market import COLUMNS, Market, indicators
@@ -34,9 +34,9 @@ class Audit:
     """
 
     def __init__(self, runs: Mapping[str, Run]) -> None:
-        self._runs = runs
         self._models = {name: run.model() for name, run in runs.items()}
-        self._config = OmegaConf.create(next(iter(runs.values())).config)
+        self._configs = {name: OmegaConf.create(run.config) for name, run in runs.items()}
+        self._config = next(iter(self._configs.values()))
         self._label = made(self._config.label)
 
     def samples(self, markets: Sequence[Market]) -> LabelledSamples:
@@ -86,15 +86,15 @@ class Audit:
 
     def _of_models(self, market: Market, features: pd.DataFrame, rows: NDArray[np.int64]) -> Known:
         known: Known = {}
-        for name, run in self._runs.items():
-            model = self._models[name]
+        for name, model in self._models.items():
+            config = self._configs[name]
             if isinstance(model, Baseline):
                 table = features.iloc[rows]
-                if features_named(config := OmegaConf.create(run.config)) == "window":
+                if features_named(config) == "window":
                     table = window_values(config, market, rows)
                 known[f"{name} predictions"] = model.predict(table)
                 continue
-            images = images_at(run, market, rows)
+            images = _images(config, market, rows)
             with torch.no_grad():
                 logits = model(torch.from_numpy(images))
             known[f"{name} images"], known[f"{name} predictions"] = images, logits.numpy()
@@ -166,7 +166,10 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
 
 def images_at(run: Run, market: Market, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """What the run's network is shown at these rows, scaled as it is shown it."""
-    config = OmegaConf.create(run.config)
+    return _images(OmegaConf.create(run.config), market, rows)
+
+
+def _images(config: DictConfig, market: Market, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     images = load_spec(config)
     read = WindowReader(market.bars, load_window(config, market), images.fields)
     return images.shown(read(rows))
