@@ -293,7 +293,7 @@ QUIET: Any = {
 TRAINING, JUDGING = wrong(composed("train", *SMALL)), wrong(composed("evaluate", *JUDGED))
 
 
-@settings(max_examples=18, **QUIET)
+@settings(max_examples=10, **QUIET)
 @given(words=TRAINING)
 def test_wrong_options_of_a_training_end_in_a_sentence(
     prepared: Path, tmp_path: Path, words: list[str]

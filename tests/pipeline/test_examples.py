@@ -55,9 +55,11 @@ def test_an_example_is_short(root: Path, name: str) -> None:
     ("name", "evaluated"),
     [
         ("own_label", True),
-        ("own_field", True),
-        ("own_network", False),  # it is imported as a field is
-        pytest.param("own_network", True, marks=pytest.mark.slow),
+        *((name, False) for name in ("own_field", "own_network")),  # a label is judged by, too
+        *(
+            pytest.param(name, True, marks=pytest.mark.slow)
+            for name in ("own_field", "own_network")
+        ),
     ],
 )
 def test_an_example_is_trained_and_evaluated_as_it_says(
