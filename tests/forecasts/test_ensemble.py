@@ -57,15 +57,15 @@ def test_joined_rows_are_those_of_each_member(members: Members) -> None:
         np.testing.assert_array_equal(joined[name], frame["p_up"])
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_joining_looks_at_no_members_row_order(predictions: Make, data: st.DataObject) -> None:
     folds = {
-        name: pd.concat([predictions(20, window=name, fold=fold) for fold in (0, 1)])
+        name: pd.concat([predictions(8, window=name, fold=fold) for fold in (0, 1)])
         for name in WINDOWS
     }
     shuffled = {
-        name: frame.iloc[data.draw(st.permutations(range(40)), label=name)]
+        name: frame.iloc[data.draw(st.permutations(range(16)), label=name)]
         for name, frame in folds.items()
     }
     pd.testing.assert_frame_equal(join(shuffled), join(folds))
@@ -402,7 +402,7 @@ def test_a_row_alone_is_combined_as_among_others_to_the_last_bit(
     predictions: Make, method: str
 ) -> None:
     names = [f"{span}m" for span in range(15, 27)]  # more than a sum is unrolled for
-    joined = join({name: predictions(200, window=name) for name in names})
+    joined = join({name: predictions(60, window=name) for name in names})
     together = ensemble(joined, names, [method])[method].to_numpy()
     combine = fitted(joined, names, [method])[method]
     p = joined[names].to_numpy()

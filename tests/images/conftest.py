@@ -120,7 +120,7 @@ STEPS = {
 }
 
 
-def forked(act: Callable[[], object]) -> int:
+def _forked(act: Callable[[], object]) -> int:
     """The number of a process that does this, as this one is now, and nothing after it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # there are threads; they only rest
@@ -178,7 +178,13 @@ def _killed(
         before_each_step(kill)
         write()
 
-    return ended_by_kill(forked(act))
+    return ended_by_kill(_forked(act))
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[[Callable[[], object]], int]:
+    """What begins a process that does this and nothing after it; its number."""
+    return _forked
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +201,7 @@ def killed_after() -> Callable[[Callable[[], object], float], bool]:
     """What writes in a process of its own that is killed after so many seconds."""
 
     def killed_after(write: Callable[[], object], seconds: float) -> bool:
-        child = forked(write)
+        child = _forked(write)
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)  # one that has ended keeps its number until it is waited for
         return ended_by_kill(child)
@@ -220,7 +226,7 @@ def without_rights() -> Callable[[Callable[[], object]], str]:
             except (GafcnnError, OSError) as error:
                 os.write(writing, f"{type(error).__name__}: {error}".encode())
 
-        assert not ended_by_kill(forked(tell))
+        assert not ended_by_kill(_forked(tell))
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             told = pipe.read().decode()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import random
 import re
 import resource
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +39,7 @@ from gafcnn.samples import Window
 Bars = Callable[..., pd.DataFrame]
 Contents = Callable[[Path], dict[str, bytes]]
 Killed = Callable[..., bool]
+Forked = Callable[[Callable[[], object]], int]
 WINDOW = Window("15m", "15min", None, "60min")
 FILES = {"images.npy", "times.npy", "metadata.json"}
 
@@ -158,11 +162,12 @@ def damaged(kind: Kind, folder: Path, bars: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("name", "begin", "every"),
     [
-        ("images", of_others, 2),
-        ("images", damaged, 2),
+        ("images", of_others, 5),
+        ("images", damaged, 3),
         ("series", of_others, 8),
         pytest.param("images", of_others, 1, marks=pytest.mark.slow),
         pytest.param("images", damaged, 1, marks=pytest.mark.slow),
+        pytest.param("series", of_others, 1, marks=pytest.mark.slow),
     ],
 )
 def test_whenever_a_writer_ends_no_half_is_opened_and_the_next_one_makes_it_whole(
@@ -322,43 +327,83 @@ def test_what_was_made_before_a_fault_is_kept(
 
 
 @contextmanager
-def start(
-    action: str, folder: Path, bars: int, chunk: int = 4096
-) -> Iterator[subprocess.Popen[str]]:
-    """A process that writes a store of `random_walk(bars)`, see writer.py; ended with the block."""
-    script = Path(__file__).with_name("writer.py")
-    with subprocess.Popen(
-        [sys.executable, str(script), action, str(folder), str(bars), str(chunk)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+def writing(
+    forked: Forked, folder: Path, bars: pd.DataFrame, begin: Callable[[IO[str]], None]
+) -> Iterator[tuple[int, IO[str]]]:
+    """A process that writes a store in chunks of 100: its number, and the line to talk with it.
+
+    It says what is logged, and in the end how often it put images in place and how many it opened.
+    """
+    ours, others = socket.socketpair()
+
+    def write() -> None:
+        line = others.makefile("rw")
+        logging.getLogger("gafcnn").addHandler(logging.StreamHandler(line))
+        names: list[str] = []
+        before_renaming(names.append)
+        begin(line)
+        store = build_store(folder, bars, WINDOW, chunk=100)
+        say(line, f"{names.count('images.npy.partial')} {len(store.times)}")
+
+    with ours, others, ours.makefile("rw") as line:
+        process = forked(write)
+        others.close()  # where the process ends, so does what it says
         try:
-            yield process
+            yield process, line
         finally:
-            process.kill()
+            os.kill(process, signal.SIGKILL)  # one that has ended keeps its number until here
+            os.waitpid(process, 0)
 
 
-def said(stream: IO[str] | None) -> str:
-    """The next line that a process says."""
-    assert stream is not None
-    return stream.readline().rstrip()
+def say(line: IO[str], text: str) -> None:
+    line.write(f"{text}\n")
+    line.flush()
+
+
+def before_renaming(act: Callable[[str], None]) -> None:
+    """Call `act` before any file is renamed, with its name."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "os.rename":
+            act(Path(os.fspath(args[0])).name)
+
+    sys.addaudithook(hook)
+
+
+def pausing(line: IO[str]) -> None:
+    """Say "writing" before the second chunk is recorded, and go on once a line comes in."""
+    records = count(1)
+
+    def pause(name: str) -> None:
+        if name.startswith(".progress.json") and next(records) == 2:
+            say(line, "writing")
+            line.readline()
+
+    before_renaming(pause)
+
+
+def at_once(line: IO[str]) -> None:
+    """Write without a pause."""
 
 
 @pytest.mark.parametrize("others", [400, 420])
 def test_of_two_processes_one_writes_and_the_other_waits(
-    tmp_path: Path, whole: Path, contents: Contents, others: int
+    tmp_path: Path,
+    whole: Path,
+    bars: pd.DataFrame,
+    walk: Bars,
+    forked: Forked,
+    contents: Contents,
+    others: int,
 ) -> None:
-    with start("pause", tmp_path, bars=400, chunk=100) as first:
-        assert said(first.stdout) == "writing"
-        with start("write", tmp_path, bars=others, chunk=100) as second:
-            assert said(second.stderr).startswith(f"waiting for process {first.pid} on ")
-            shown = [process.communicate("\n", timeout=120)[0] for process in (first, second)]
-    wrote = [printed.split()[1] for printed in shown]
-    assert wrote == ["1", "0" if others == 400 else "1"]
-    opened = [int(printed.split()[2]) for printed in shown]
-    assert opened == [341, others - 59]
+    with writing(forked, tmp_path, bars, pausing) as (first, line):
+        assert line.readline() == "writing\n"
+        with writing(forked, tmp_path, walk(others), at_once) as (_, waiting):
+            assert waiting.readline().startswith(f"waiting for process {first} on ")
+            say(line, "go on")
+            shown = [process.readlines()[-1].split() for process in (line, waiting)]
+    assert [wrote for wrote, _ in shown] == ["1", "0" if others == 400 else "1"]
+    assert [int(opened) for _, opened in shown] == [341, others - 59]
     if others == 400:
         assert contents(tmp_path) == contents(whole)
 
@@ -368,13 +413,11 @@ def test_of_two_processes_one_writes_and_the_other_waits(
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
 def test_memory_does_not_grow_with_the_store(tmp_path: Path) -> None:
-    peaks = []
-    for bars in (5_000, 20_000):
-        with start("write", tmp_path / str(bars), bars) as writer:
-            shown, told = writer.communicate(timeout=120)
-        peaks.append(int(shown.split()[0]) / 1024)
-        assert told == ""  # no progress bar where there is no terminal
-        shutil.rmtree(tmp_path / str(bars))
+    script = Path(__file__).with_name("writer.py")
+    command = [sys.executable, str(script), str(tmp_path), "5000", "20000"]
+    wrote = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert wrote.stderr == ""  # no progress bar where there is no terminal
+    peaks = [int(peak) / 1024 for peak in wrote.stdout.split()]
     assert max(peaks) < 1000
     assert peaks[1] - peaks[0] < 50, "117 MiB more of images"
 

@@ -84,7 +84,7 @@ def of_bars(figure: Figure, bars: np.ndarray) -> float:
     return returns.mean() / deviation * np.sqrt(PERIODS) if deviation else np.nan
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     width=st.integers(1, 7), n=st.integers(8, 60), block=st.floats(1, 6), seed=st.integers(0, 99)
 )
@@ -152,20 +152,20 @@ def autoregressive(n: int, seed: int, memory: float = 0.5) -> np.ndarray:
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    """Of 100 series that remember, 95 % intervals of the mean should hold 0 some 95 times.
+    """Of 60 series that remember, 95 % intervals of the mean should hold 0 some 57 times.
 
     Taken bar by bar as if they were independent, they hold it far less often.
     """
     holds = {"blocks": 0, "bars": 0}
-    for seed in range(100):
+    for seed in range(60):
         mean = Ratio(autoregressive(400, seed), np.ones(400))
         for kind in holds:
             block = block_length([mean.numerator], 1) if kind == "blocks" else 1.0
             drawn = Bootstrap(1, 400, block, 200, seed).distributions({0: mean})[0]
             low, high = ends(estimate(mean, drawn, 400))
             holds[kind] += low <= 0 <= high
-    assert holds["blocks"] >= 85
-    assert holds["bars"] <= 80
+    assert holds["blocks"] >= 0.85 * 60
+    assert holds["bars"] <= 0.8 * 60
 
 
 def test_an_interval_is_made_of_percentiles() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,27 @@ def images(n: int, options: dict[str, Any]) -> NDArray[np.float32]:
     return np.random.default_rng(n).uniform(-1, 1, shape).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def exported() -> Callable[[dict[str, Any]], bytes]:
+    """What exports a network, once for all tests."""
+    known: dict[str, bytes] = {}
+
+    def export(options: dict[str, Any]) -> bytes:
+        name = repr(options)
+        if name not in known:
+            known[name] = to_onnx(network(options), {"run": "30m", "bars": "ab12"})
+        return known[name]
+
+    return export
+
+
 @pytest.mark.parametrize(
     "options", [SMALL, NINE, pytest.param(RESNET, marks=pytest.mark.slow)], ids=lambda o: o["name"]
 )
-def test_any_number_of_images_is_answered_as_by_torch(options: dict[str, Any]) -> None:
-    module = network(options)
-    model = to_onnx(network(options), {"run": "30m"})
+def test_any_number_of_images_is_answered_as_by_torch(
+    options: dict[str, Any], exported: Callable[[dict[str, Any]], bytes]
+) -> None:
+    module, model = network(options), exported(options)
     batches = {f"{n}": images(n, options) for n in (1, 3, 64)}
     assert max(checked(model, module, batches).values()) < 1e-5
     for batch in batches.values():
@@ -54,8 +70,10 @@ def test_any_number_of_images_is_answered_as_by_torch(options: dict[str, Any]) -
             np.testing.assert_allclose(said.sum(axis=1), 1, atol=1e-5)
 
 
-def test_the_file_says_what_it_takes_what_it_gives_and_what_it_is() -> None:
-    model = onnx.load_from_string(to_onnx(network(NINE), {"run": "30m", "bars": "ab12"}))
+def test_the_file_says_what_it_takes_what_it_gives_and_what_it_is(
+    exported: Callable[[dict[str, Any]], bytes],
+) -> None:
+    model = onnx.load_from_string(exported(NINE))
     onnx.checker.check_model(model)
     [taken], [given] = model.graph.input, model.graph.output
     assert (taken.name, given.name) == (INPUT, "probabilities")

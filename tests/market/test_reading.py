@@ -811,7 +811,7 @@ def _read_or_refuse(path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_bytes_are_bars_or_refused(ending: str, data: st.DataObject) -> None:
     content = data.draw(
@@ -829,7 +829,7 @@ def test_any_bytes_are_bars_or_refused(ending: str, data: st.DataObject) -> None
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_a_file_with_any_bytes_changed_is_bars_or_refused(ending: str, data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -845,7 +845,7 @@ def test_a_file_with_any_bytes_changed_is_bars_or_refused(ending: str, data: st.
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_any_table_is_bars_or_refused(ending: str, data: st.DataObject) -> None:
     table = {name: list(column) for name, column in _opened().items()}
@@ -908,7 +908,7 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_columns_of_any_type_are_bars_or_refused(ending: str, data: st.DataObject) -> None:
     plain = {

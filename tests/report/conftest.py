@@ -304,7 +304,7 @@ def sample(prices: pd.Series, channels: dict[str, NDArray[np.float32]]) -> Sampl
     return Sample("15m", prices, channels, "P(up) 61.2%, then +0.12%", right=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def attributions() -> Attributions:
     """Of fifteen points, mostly on three of them; the last spoke against the call."""
     folded = np.array([0.1] * 11 + [1.0, 0.1, 1.0, -1.6])

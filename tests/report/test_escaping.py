@@ -29,8 +29,9 @@ class Found(HTMLParser):
         self.tags: dict[str, int] = {}
         self.attributes: set[str] = set()
         self.sources: set[str | None] = set()
-        self.shown = ""
+        self.said: list[str] = []
         self.feed(page.read_text(encoding="utf-8"))
+        self.shown = "".join(self.said)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags[tag] = self.tags.get(tag, 0) + 1
@@ -38,7 +39,7 @@ class Found(HTMLParser):
         self.sources |= {value for name, value in attrs if name in ("src", "href")}
 
     def handle_data(self, data: str) -> None:
-        self.shown += data
+        self.said.append(data)
 
 
 def check_harmless(page: Path, plain: Path) -> None:

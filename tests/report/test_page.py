@@ -164,9 +164,9 @@ def test_a_verdict_is_said_in_words(read: Read) -> None:
 
 
 def test_the_same_judgement_gives_the_same_bytes(
-    full: Judgement, folder: Path, sample: Sample, tmp_path: Path
+    full: Judgement, folder: Path, no_rows: Judgement, sample: Sample, tmp_path: Path
 ) -> None:
-    write_report(tmp_path, full, [sample])
+    write_report(tmp_path, no_rows, [sample])
     write_report(tmp_path, full)
     old = {path.relative_to(folder): path for path in folder.rglob("*.*")}
     new = {path.relative_to(tmp_path): path for path in tmp_path.rglob("*.*")}
@@ -183,27 +183,35 @@ def test_one_model_that_never_trades_says_so(make_judgement: Make, tmp_path: Pat
     assert read.texts["trades"][-10:] == ["15m", "0", "0.00%", *["n/a"] * 7]
 
 
-def test_a_sample_tells_what_was_forecast_and_what_came(
-    make_judgement: Make, sample: Sample, tmp_path: Path
-) -> None:
-    read = Read(write_report(tmp_path, make_judgement(0, ("15m",), trades=False), [sample]))
+@pytest.fixture(scope="module")
+def with_samples(
+    make_judgement: Make,
+    sample: Sample,
+    attributions: Attributions,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A page of two samples, of which the second is explained."""
+    shown = [sample, replace(sample, window="30m", attributions=attributions)]
+    made = make_judgement(0, ("15m",), trades=False)
+    return write_report(tmp_path_factory.mktemp("samples"), made, shown)
+
+
+def test_a_sample_tells_what_was_forecast_and_what_came(with_samples: Path) -> None:
+    read = Read(with_samples)
     told = "15m, t = 2025-06-20 10:14 UTC: P(up) 61.2%, then +0.12%, right"
     assert f'alt="{told}"' in read.source
     assert "samples" in read.sections
     assert "figures/sample_1_15m.png" in read.words
-    png = (tmp_path / "figures" / "sample_1_15m.png").read_bytes()
+    png = (with_samples.parent / "figures" / "sample_1_15m.png").read_bytes()
     assert base64.b64encode(png).decode() in read.source
 
 
-def test_an_explained_sample_tells_its_largest_shares_without_a_picture(
-    make_judgement: Make, sample: Sample, attributions: Attributions, tmp_path: Path
-) -> None:
-    shown = [sample, replace(sample, window="30m", attributions=attributions)]
-    read = Read(write_report(tmp_path, make_judgement(0, ("15m",), trades=False), shown))
+def test_an_explained_sample_tells_its_largest_shares_without_a_picture(with_samples: Path) -> None:
+    read = Read(with_samples)
     told = "30m, t = 2025-06-20 10:14 UTC: P(up) 61.2%, then +0.12%, right; "
     assert f'alt="{told}75% of the attribution lies 3, 1, 0 minutes before t"' in read.source
     assert "What the network looked at" in read.words
-    plain, explained = ((tmp_path / "figures" / f"sample_{k}.png").read_bytes()
+    plain, explained = ((with_samples.parent / "figures" / f"sample_{k}.png").read_bytes()
                         for k in ("1_15m", "2_30m"))  # fmt: skip
     assert plain != explained
 

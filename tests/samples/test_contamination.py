@@ -112,7 +112,7 @@ def options(draw: st.DrawFn) -> Options:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(chosen=options())
 def test_an_earlier_part_is_known_before_a_later_one_begins_of_any_symbol(
     random_bars: Bars, tick_bars: Bars, chosen: Options
@@ -137,7 +137,7 @@ def test_an_earlier_part_is_known_before_a_later_one_begins_of_any_symbol(
         np.testing.assert_array_equal(np.flatnonzero(inside), one.split.test)
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(chosen=options())
 def test_only_the_purge_the_stride_and_the_unknown_are_left_out(
     random_bars: Bars, tick_bars: Bars, chosen: Options
@@ -163,7 +163,7 @@ def test_only_the_purge_the_stride_and_the_unknown_are_left_out(
         np.testing.assert_array_equal(some.split.test, whole.split.test)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(chosen=options())
 def test_no_sample_and_no_outcome_spans_a_gap(
     random_bars: Bars, tick_bars: Bars, chosen: Options
@@ -190,7 +190,7 @@ def _less_a_bar(chosen: Options) -> np.timedelta64:
 # --- the bars after a moment ----------------------------------------------------------------------
 
 
-@settings(max_examples=100)
+@settings(max_examples=30)
 @given(chosen=options(), data=st.data())
 def test_nothing_known_by_then_changes_with_the_bars_after(
     random_bars: Bars, tick_bars: Bars, chosen: Options, data: st.DataObject
@@ -227,7 +227,7 @@ def test_nothing_known_by_then_changes_with_the_bars_after(
         assert _fitted(chosen, again.of(symbol)) == _fitted(chosen, samples.of(symbol))
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(chosen=options(), data=st.data())
 def test_nothing_shown_of_a_moment_changes_with_the_bars_after_or_without_them(
     random_bars: Bars, tick_bars: Bars, chosen: Options, data: st.DataObject
@@ -255,7 +255,7 @@ def test_nothing_shown_of_a_moment_changes_with_the_bars_after_or_without_them(
     assert after.tobytes() == before.tobytes()
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(chosen=options().filter(lambda chosen: isinstance(chosen.label, Candlestick)))
 def test_further_samples_are_drawn_from_the_bars_of_training_alone(
     random_bars: Bars, tick_bars: Bars, chosen: Options
@@ -270,7 +270,7 @@ def test_further_samples_are_drawn_from_the_bars_of_training_alone(
         assert one.bars.index[-1] <= pd.Timestamp(samples.times[samples.split.train[-1]], tz="UTC")
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(chosen=options().filter(lambda chosen: isinstance(chosen.label, Direction)))
 def test_the_neutral_share_of_training_samples_has_no_label(
     random_bars: Bars, tick_bars: Bars, chosen: Options

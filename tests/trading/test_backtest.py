@@ -192,7 +192,7 @@ seeds = st.integers(0, 100_000)
 horizons = st.integers(1, 7)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=seeds, ahead=horizons, rules=all_rules)
 def test_the_backtest_is_what_a_plain_loop_makes(
     market: Callable[..., Any], seed: int, ahead: int, rules: Rules
@@ -214,7 +214,7 @@ def test_the_backtest_is_what_a_plain_loop_makes(
     assert made.turnover == pytest.approx(traded / len(slow.equity))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=seeds, ahead=horizons, rules=all_rules, after=st.integers(0, 39))
 def test_a_decision_knows_nothing_later(
     market: Callable[..., Any], seed: int, ahead: int, rules: Rules, after: int
@@ -230,7 +230,7 @@ def test_a_decision_knows_nothing_later(
     pd.testing.assert_series_equal(made.equity[:now], again.equity[:now])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(seed=seeds, rules=all_rules, row=st.integers(0, 30))
 def test_no_trade_earns_in_the_bar_that_it_saw(
     walk: Bars, seed: int, rules: Rules, row: int

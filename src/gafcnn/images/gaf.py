@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.images.scaling import compiled
+from gafcnn.kernels import compiled
 
 GASF, GADF = "gasf", "gadf"
 ABSENT = -1

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from gafcnn.kernels import compiled
 
 RANGES = ((-1, 1), (0, 1))
 """What series may be scaled to, the default first."""
@@ -46,14 +44,6 @@ def scaled(
     """
     signed = ends == RANGES[0]
     return _scaled(series, knots, scaling == "jointly", scaling == "fixed", signed)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at the first call, and kept on disk where numba finds a folder to write to."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
 
 
 @compiled

@@ -10,12 +10,12 @@ import hashlib
 from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
 from gafcnn.judging.figures import Auc, Drawdown, Figure, Floats, Totals
+from gafcnn.kernels import compiled
 
 _LANES = 32  # timelines that the ranking kernel goes through side by side
 
@@ -143,7 +143,7 @@ class RankedRows:
         return values.reshape(-1)[: len(drawn.picks)]
 
 
-@numba.njit(nogil=True)
+@compiled
 def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
     """Growth over each bin, its highest and lowest point, and the deepest fall within it."""
     for b in range(len(starts)):
@@ -156,7 +156,7 @@ def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
         paths[b, 0], paths[b, 1], paths[b, 2], paths[b, 3] = growth, highest, lowest, fall
 
 
-@numba.njit(nogil=True)
+@compiled
 def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> None:
     """The drawdown of bins after each other; equity is held relative to its peak, as 1 or less."""
     for r in range(len(picks)):
@@ -168,7 +168,7 @@ def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> N
         values[r] = deepest - 1
 
 
-@numba.njit(nogil=True)
+@compiled
 def _areas(
     bins: NDArray[np.int32], steps: NDArray[np.int8], lanes: NDArray[np.int32], values: Floats
 ) -> None:
