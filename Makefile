@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo verify test test-slow coverage bench docs lint format lock
+.PHONY: help setup demo verify test fast test-slow coverage bench docs lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
 	@echo "make demo       the whole job on a simulated market, offline"
 	@echo "make verify     read all bars, images and runs on disk once: are they as they were written?"
 	@echo "make test       format, lint, types, import rules, tests"
+	@echo "make fast       the tests alone"
 	@echo "make test-slow  the long tests too"
 	@echo "make coverage   which lines and branches the tests reach; at least 95 % of them"
 	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
@@ -46,13 +47,17 @@ lint: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-# a thread for each of two workers: with more they would wait for each other; a half of the files for
-# each, so that what a file shares is made once
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist worksteal
+# both at a time: types are checked on one core
+test: setup
+	$(MAKE) --jobs=2 lint fast
 
 test-slow: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+
+# a thread for each of two workers: with more they would wait for each other; a half of the files for
+# each, so that what a file shares is made once
+fast: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
 # under the cover, lines that compiled code or a killed process runs are not seen
 coverage: setup
