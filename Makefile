@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+# where it is set, each of many processes would compile the same modules again
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo verify test fast test-slow coverage bench docs lint format lock
 
 help:

@@ -16,7 +16,6 @@ from operator import methodcaller
 from typing import Any, TypeVar
 
 import numpy as np
-from arch.bootstrap import StationaryBootstrap, optimal_block_length
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from threadpoolctl import threadpool_limits
@@ -128,6 +127,8 @@ class Bootstrap:
 
     def _batches(self, bins: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
         """Which resamples, and the bins drawn for each: shape (batch, bins)."""
+        from arch.bootstrap import StationaryBootstrap  # a training need not wait for statsmodels
+
         # a mean length need not be whole, whatever its annotation says
         bootstrap = StationaryBootstrap(self.block, np.arange(bins), seed=self.seed)  # pyright: ignore[reportArgumentType]
         draws = bootstrap.bootstrap(self.resamples)
@@ -201,6 +202,8 @@ def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A0
     Returns:
         At least 1 (independent bins), at most a quarter of the bins.
     """
+    from arch.bootstrap import optimal_block_length  # as above
+
     longest = 1.0
     for one in series:
         sums = np.add.reduceat(np.asarray(one, np.float64), np.arange(0, len(one), bin))
