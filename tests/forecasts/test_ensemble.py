@@ -57,7 +57,7 @@ def test_joined_rows_are_those_of_each_member(members: Members) -> None:
         np.testing.assert_array_equal(joined[name], frame["p_up"])
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_joining_looks_at_no_members_row_order(predictions: Make, data: st.DataObject) -> None:
     folds = {

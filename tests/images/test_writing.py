@@ -162,9 +162,9 @@ def damaged(kind: Kind, folder: Path, bars: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("name", "begin", "every"),
     [
-        ("images", of_others, 5),
-        ("images", damaged, 3),
-        ("series", of_others, 8),
+        ("images", of_others, 7),
+        ("images", damaged, 5),
+        ("series", of_others, 12),
         pytest.param("images", of_others, 1, marks=pytest.mark.slow),
         pytest.param("images", damaged, 1, marks=pytest.mark.slow),
         pytest.param("series", of_others, 1, marks=pytest.mark.slow),
