@@ -1,7 +1,7 @@
 """A label of one's own: up or down only where the move is larger than what a trade would cost.
 
 PYTHONPATH=examples python train.py label._target_=own_label.BeyondCosts \
-    ~label.neutral +label.round_trip_bps=10 window=15m study=beyond
+    ~label.neutral +label.round_trip_bps=20 window=15m study=beyond
 PYTHONPATH=examples python evaluate.py study=beyond 'trust=[own_label]'
 """
 
@@ -16,7 +16,7 @@ class BeyondCosts(Direction):
 
     round_trip_bps: float
 
-    def __init__(self, horizon: str = "15min", round_trip_bps: float = 10.0) -> None:
+    def __init__(self, horizon: str = "15min", round_trip_bps: float = 20.0) -> None:
         super().__init__(horizon, neutral=0.0)
         object.__setattr__(self, "round_trip_bps", round_trip_bps)  # a label does not change
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,12 @@ def last_bit() -> float:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def conf_read_once() -> Iterator[Callable[[], None]]:
+def conf_read_once() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     """Hydra reads a file of conf/ once, and puts the same options of groups together once.
 
     It does so twice for every command, which is most of what one costs that is typed in a test.
     Keys that are typed are set on a copy, by Hydra itself; what it refuses is not kept.
-    What is given makes it forget.
+    What is given leaves Hydra as it is for a while.
     """
     read = FileConfigSource.load_config
     put_together = ConfigLoaderImpl._compose_config_from_defaults_list
@@ -90,13 +91,24 @@ def conf_read_once() -> Iterator[Callable[[], None]]:
         key = (sources(repo), repr(defaults))
         return deepcopy(once(key, lambda: put_together(self, defaults=defaults, repo=repo)))
 
-    with pytest.MonkeyPatch.context() as patch:
+    patch = pytest.MonkeyPatch()
+
+    def begin() -> None:
         patch.setattr(FileConfigSource, "load_config", load)
         # copied for every question to it; a copy's list of sources is replaced and never changed
         patch.setattr(ConfigRepository, "__deepcopy__", lambda self, _: copy(self), raising=False)
         patch.setattr("hydra._internal.config_loader_impl.create_defaults_list", make_list)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
-        yield kept.clear
+
+    @contextmanager
+    def as_it_is() -> Iterator[None]:
+        patch.undo()
+        yield
+        begin()
+
+    begin()
+    yield as_it_is
+    patch.undo()
 
 
 @pytest.fixture(autouse=True)

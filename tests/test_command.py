@@ -6,13 +6,14 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
 
 import hydra
 import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from omegaconf import DictConfig, OmegaConf
 
 from gafcnn.command import main
@@ -99,7 +100,10 @@ def test_the_commands_that_help_names_are_there(told: Help, root: Path) -> None:
     ],
 )
 def test_what_tests_read_once_is_what_hydra_reads(
-    conf_read_once: Callable[[], None], root: Path, name: str, words: list[str]
+    conf_read_once: Callable[[], AbstractContextManager[None]],
+    root: Path,
+    name: str,
+    words: list[str],
 ) -> None:
     def composed(*typed: str) -> str:
         cfg = hydra.compose(name, [*typed], return_hydra_config=True)
@@ -109,5 +113,6 @@ def test_what_tests_read_once_is_what_hydra_reads(
         groups = [word for word in words if word[0].isalpha() and "." not in word]
         composed(*groups, "+seed.other=5", "hydra.verbose=true")
         kept = composed(*words)
-        conf_read_once()
-        assert composed(*words) == kept
+        with conf_read_once():
+            assert FileConfigSource.load_config.__module__.startswith("hydra.")
+            assert composed(*words) == kept

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -90,6 +92,30 @@ def test_a_folded_and_a_packed_resnet_predict_the_very_same(size: int, last_bit:
         assert_close(predicted(module, rows, 5), before, rtol=0, atol=last_bit)
     packed = [part for part in module.network.modules() if isinstance(part, Packed)]
     assert len(packed) == 20
+
+
+@pytest.mark.parametrize("channels", [2, 6])
+def test_a_map_of_one_pixel_is_that_of_a_batch_as_well(channels: int, last_bit: float) -> None:
+    module = network({"name": "resnet18", "size": 32, "channels": channels})
+    rows = images(60, 32, channels)
+    together = predicted(module, rows, 60)
+    for at_a_time in (1, 2, 3, 5):
+        assert_close(predicted(module, rows, at_a_time), together, rtol=0, atol=last_bit)
+
+
+def test_a_packed_network_is_copied_loaded_and_packed_again() -> None:
+    module, rows = network({"name": "resnet18", "size": 32}), images(2, 32)
+    module.pack()
+    before = predicted(module, rows, 2)
+    assert torch.equal(predicted(deepcopy(module), rows, 2), before)
+    assert torch.equal(predicted(pickle.loads(pickle.dumps(module)), rows, 2), before)
+    module.pack()
+    assert torch.equal(predicted(module, rows, 2), before)
+    another = {name: 1.5 * value for name, value in module.state_dict().items()}
+    module.load_state_dict(another)
+    fresh = deepcopy(module)
+    assert torch.equal(predicted(module, rows, 2), predicted(fresh, rows, 2))
+    assert not torch.equal(predicted(module, rows, 2), before)
 
 
 def test_a_network_that_has_nothing_to_fold_stays_as_it_is(last_bit: float) -> None:

@@ -1017,10 +1017,11 @@ def test_bars_that_are_missing_are_a_gap(local_exchange: LocalExchange, tmp_path
     assert gaps(download(local_exchange, tmp_path).bars)["missing"].tolist() == [7]
 
 
+@pytest.mark.parametrize("status", [418, 429])
 def test_the_pause_that_the_exchange_asks_for_is_kept(
-    local_exchange: LocalExchange, tmp_path: Path, quick: None
+    local_exchange: LocalExchange, tmp_path: Path, quick: None, status: int
 ) -> None:
-    local_exchange.faults[1] = partial(refusing, status=429, pause="1")
+    local_exchange.faults[1] = partial(refusing, status=status, pause="1")
     download(local_exchange, tmp_path)
     first, second = local_exchange.requests
     assert second.at - first.at >= 1

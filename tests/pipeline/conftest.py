@@ -34,8 +34,8 @@ TINY = (
 def command(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """Run one of the scripts as a user would, in a folder of one's own and a process of its own.
 
-    Which is a fork, see `forking.py`, and may be ended by a trap, see `killed.py`; `test_places.py`
-    begins new interpreters.
+    Which is a fork, see `forking.py`, and may be ended by a trap, see `killed.py`; `test_killed.py`
+    and `test_places.py` begin new interpreters.
     """
     server = [sys.executable, str(Path(__file__).with_name("forking.py"))]
     told = tmp_path_factory.mktemp("told")

@@ -11,13 +11,16 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import random
 import runpy
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from killed import arm
 
 import gafcnn.pipeline  # noqa: F401 - imported here for all forks
@@ -39,6 +42,11 @@ def forked(run: Callable[[], None], out: Path, err: Path) -> int:
         for descriptor, path in ((1, out), (2, err)):
             with path.open("a", encoding="utf-8") as file:
                 os.dup2(file.fileno(), descriptor)
+        with Path(os.devnull).open(encoding="utf-8") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        # as two processes differ that are begun one after the other
+        random.seed()
+        np.random.seed()  # noqa: NPY002 - the state that is everyone's
         status = 1
         try:
             run()
@@ -50,6 +58,7 @@ def forked(run: Callable[[], None], out: Path, err: Path) -> int:
         except BaseException:  # noqa: BLE001 - told here, since the fork ends without it
             traceback.print_exc()
         finally:
+            threading._shutdown()  # those that are no daemons are waited for
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -18,8 +17,7 @@ class Shell(InteractiveShell):
 
 
 if __name__ == "__main__":
-    notebook = Path(sys.argv[1]).resolve()
-    os.chdir(notebook.parent)
+    notebook = Path(sys.argv[1])
     shell = Shell.instance()
     shown = shell.display_formatter
     assert shown is not None

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -64,10 +63,10 @@ def test_networks_weights_card_and_metadata_are_those_of_the_runs(
         "## Intended use, and limits", f"> {judged['verdict'][0]}",
     ):  # fmt: skip
         assert told in card, told
-    [snippet] = re.findall(r"\n    import numpy.*?\n\n(?!    )", card, re.DOTALL)
+    [snippet] = re.findall(r"\n\n```python\n(.*?)```\n\n", card, re.DOTALL)
     with chdir(export):
         made: dict[str, Any] = {}
-        exec(dedent(snippet), made)
+        exec(snippet, made)
     assert made["answer"].shape == (1,)
     auc = load_run(folder / "30m").metrics["val"]["labelled"]["auc"]
     assert f"{auc:.4f}" in card

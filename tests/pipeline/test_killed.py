@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, command: Command, tiny: Typed) -> Path:
-    """The folder of a training that nothing befell."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, root: Path, tiny: Typed) -> Path:
+    """The folder of a training that nothing befell, in an interpreter that knows of no other."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = command(folder, "train.py", *tiny, *MORE)
+    line = [sys.executable, str(root / "train.py"), *tiny, *MORE]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -192,7 +192,7 @@ def test_one_symbol_that_is_refused_silences_no_other(
     of = ("study=pool", f"paths.outputs={study_of_two / 'outputs'}", "json=true")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["predict.py", *of, *given])
-    with pytest.raises(SystemExit, match="error: 2 bars are missing of AAA"):
+    with pytest.raises(SystemExit, match="error: 2 bars of AAA are missing"):
         main("predict", root / "conf")
     os.environ.pop("HYDRA_FULL_ERROR", None)
     assert [json.loads(line)["symbol"] for line in capfd.readouterr().out.splitlines()] == ["BBB"]
@@ -213,10 +213,10 @@ def test_bars_that_cannot_be_decided_on_are_refused_by_name(
         "there are 2,499 bars of X; expected at least the 2,500 of the indicators' memory; give "
         "more of them."
     )
-    assert told(bars.drop(bars.index[-30])).startswith("1 bar is missing of X between 2024-")
+    assert told(bars.drop(bars.index[-30])).startswith("1 bar of X is missing between 2024-")
     gapped = bars.drop(bars.index[-30:-28])
     assert told(gapped) == (
-        "2 bars are missing of X between 2024-01-03 23:30 and 2024-01-03 23:33 UTC; expected the "
+        "2 bars of X are missing between 2024-01-03 23:30 and 2024-01-03 23:33 UTC; expected the "
         "last 60 bars without a gap; decide again once 60 bars have followed one another."
     )
     assert decider.decide("X", bars.drop(bars.index[-62:-61])).time == bars.index[-1]

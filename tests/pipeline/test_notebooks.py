@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,17 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 SCRIPT = Path(__file__).with_name("notebook.py")
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
 def test_a_notebook_runs_as_it_stands(
-    path: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
+    name: str, root: Path, tmp_path: Path, command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    done = command(tmp_path, str(SCRIPT), str(path))
+    (tmp_path / "conf").symlink_to(root / "conf")  # beside it, as in the project
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(root / "notebooks" / name, tmp_path / "notebooks")
+    done = command(tmp_path / "notebooks", str(SCRIPT), name)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "<Figure size" in done.stdout
-    assert not list(tmp_path.iterdir())  # what it writes it writes elsewhere, or nowhere
+    assert {path.name for path in tmp_path.rglob("*")} == {"conf", "notebooks", name}
 
 
 def test_there_are_notebooks() -> None:

@@ -75,7 +75,7 @@ def _bridges(points: int, run: int) -> tuple[Floats, Floats]:
             expected="two or more, so that one can be hidden",
             instead="give whole windows, of shape (n, fields, points)",
         )
-    if not isinstance(run, int) or not 1 <= run < points:
+    if not isinstance(run, int | np.integer) or not 1 <= run < points:
         raise ConfigError(
             f"runs of {run} points are to be hidden in a window of {points}",
             expected=f"a whole number from 1 to {points - 1}",

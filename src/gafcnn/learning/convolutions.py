@@ -11,6 +11,8 @@ CVPR 2018, section 3.2). Results differ from the plain ones by rounding alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +22,7 @@ from gafcnn.learning.rows import only_predicts
 
 SMALL = 4  # pixels of a map, up to which the matrix product is the faster one (2 x 2)
 KERNEL = 3
+LEAST_ROWS = 4  # of fewer, libraries make a product by an algorithm of its own
 
 _USUAL = (KERNEL, KERNEL), (1, 1), (1, 1), 1
 """Size, padding, dilation and groups of a convolution that may be a matrix product."""
@@ -81,6 +84,14 @@ class Packed(nn.Module):
         self.conv = conv
         self._laid_out: Tensor | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is laid out, which is of this process."""
+        return super().__getstate__() | {"_laid_out": None}
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._laid_out = None
+        super()._load_from_state_dict(*args, **kwargs)
+
     def forward(self, x: Tensor) -> Tensor:
         """What the convolution makes of maps of shape (n, channels, height, width)."""
         conv = self.conv
@@ -96,8 +107,8 @@ class Packed(nn.Module):
 
 
 def pack(network: nn.Module) -> None:
-    """Replace each convolution of a network by its packed one, in place."""
-    for parent in [*network.modules()]:
+    """Replace each convolution of a network by its packed one, in place, where it is not yet."""
+    for parent in [module for module in network.modules() if not isinstance(module, Packed)]:
         for name, child in parent.named_children():
             if isinstance(child, nn.Conv2d):
                 setattr(parent, name, Packed(child))
@@ -120,7 +131,12 @@ def as_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: in
         stride: Pixels from one window to the next.
     """
     kernels = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
-    return functional.linear(_windows(x, stride), kernels, bias).permute(0, 3, 1, 2)
+    windows = _windows(x, stride)
+    n, height, width, _ = windows.shape
+    missing = LEAST_ROWS - n * height * width if only_predicts(x) else 0
+    if missing > 0:
+        windows = torch.cat([windows, windows.new_zeros(missing, height, width, windows.shape[3])])
+    return functional.linear(windows, kernels, bias)[:n].permute(0, 3, 1, 2)
 
 
 def _windows(x: Tensor, stride: int) -> Tensor:

@@ -196,7 +196,8 @@ class Decider:
             gap = missing.iloc[-1]
             count = int(gap["missing"])
             raise BarsError(
-                f"{count:,} bar{'s are' if count > 1 else ' is'} missing of {symbol} between "
+                f"{count:,} bar{'s'[: count > 1]} of {symbol} {'are' if count > 1 else 'is'} "
+                "missing between "
                 f"{gap['after']:%Y-%m-%d %H:%M} and {gap['before']:%Y-%m-%d %H:%M} UTC",
                 expected=f"the last {self.lookback} bars without a gap",
                 instead=f"decide again once {self.lookback} bars have followed one another",

@@ -40,6 +40,7 @@ from gafcnn.pipeline.studies import (
     with_baseline,
     written,
 )
+from gafcnn.pipeline.trust import TARGET
 from gafcnn.progress import counting
 from gafcnn.report import pooled_table, table, write_pooled, write_report
 from gafcnn.runs import EVALUATION, LOOK, Run, holding, record, recorded
@@ -187,7 +188,7 @@ def _is_asked_of(run: Run) -> bool:
     """Whether what a simulated market knows itself is the very thing that the run forecasts."""
     config = run.config
     same_horizon = config["market"].get("horizon") == config["label"]["horizon"]
-    return same_horizon and config["label"]["_target_"].endswith("Direction")
+    return same_horizon and config["label"][TARGET].endswith("Direction")
 
 
 def _regimes(

@@ -82,8 +82,9 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
         _tell_on_stderr()
     torch.set_num_threads(1)  # of a single sample more of them would only wait for each other
     runs = _runs(cfg)
+    market = _market(cfg, runs)
     decider = Decider(runs, markets_of(runs), made(cfg.trading), names(cfg, "ensemble.methods"))
-    sources = _sources(cfg, decider, runs)
+    sources = [_source(cfg, decider, one) for one in per_symbol(market)]
     told: dict[str, dict[str, Any]] = {}
     if cfg.watch:
         with _ended_quietly():
@@ -127,8 +128,12 @@ def _check(study: str, runs: Runs) -> None:
         )
 
 
-def _sources(cfg: DictConfig, decider: Decider, runs: Runs) -> list[Source]:
-    """Where the newest bars come from: the runs' own market, or the one that is typed."""
+def _market(cfg: DictConfig, runs: Runs) -> dict[str, Any]:
+    """Where the newest bars come from: the runs' own market, or the one that is typed.
+
+    Raises:
+        ConfigError: They are watched for and none comes.
+    """
     market = next(iter(runs.values()))[0].config["market"]
     # an address that the config of a run names may come from elsewhere, one that is typed not
     typed = OmegaConf.select(cfg, "market")
@@ -140,7 +145,7 @@ def _sources(cfg: DictConfig, decider: Decider, runs: Runs) -> list[Source]:
             instead="leave out watch=true, or give market=bnb, or market=file with a file that is "
             "written anew",
         )
-    return [_source(cfg, decider, one) for one in per_symbol(options)]
+    return options
 
 
 def _source(cfg: DictConfig, decider: Decider, options: dict[str, Any]) -> Source:

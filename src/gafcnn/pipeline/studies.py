@@ -72,6 +72,12 @@ def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
     if wanted is None:
         return found
     known = windows_of(found)
+    if not known:
+        raise RunError(
+            f"study {study.name} has no window, only the baseline {', '.join(found)}",
+            expected=f"a finished run of {wanted[0]}",
+            instead=f"train one with python train.py window=30m study={study.name}",
+        )
     if absent := [name for name in wanted if name not in known]:
         if absent[0] in found:
             raise RunError(
@@ -81,9 +87,9 @@ def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
             )
         raise RunError(
             f"study {study.name} has no run for window {absent[0]}, only for {', '.join(known)}",
-            expected="a finished run for each window that is evaluated",
-            instead=f"give the command that trained the others window={absent[0]}, or evaluate "
-            f"with windows=[{','.join(known)}]",
+            expected="a finished run for each window that is asked for",
+            instead=f"give the command that trained the others window={absent[0]}, or type "
+            f"windows=[{','.join(known)}]",
         )
     return {name: runs for name, runs in found.items() if name in wanted or name not in known}
 

@@ -100,12 +100,14 @@ def _feeding(facts: Mapping[str, Any]) -> Iterable[str]:
 
 
 _SNIPPET = """
-    import numpy as np, onnxruntime
+```python
+import numpy as np
+import onnxruntime
 
-    session = onnxruntime.InferenceSession("{onnx}")
-    images = np.zeros({one}, dtype=np.float32)  # yours, made as told above
-    [answer] = session.run(["{output}"], {{"{input}": images}})
-"""
+session = onnxruntime.InferenceSession("{onnx}")
+images = np.zeros({one}, dtype=np.float32)  # yours, made as told above
+[answer] = session.run(["{output}"], {{"{input}": images}})
+```"""
 
 
 def _data(facts: Mapping[str, Any]) -> Iterable[str]:

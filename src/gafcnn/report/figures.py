@@ -32,13 +32,14 @@ def save(figure: Figure, path: Path | str) -> None:
 
 def png(figure: Figure) -> bytes:
     """A figure as PNG."""
-    file, dpi = io.BytesIO(), figure.get_dpi()
+    file, dpi, canvas = io.BytesIO(), figure.get_dpi(), figure.canvas
     figure.set_dpi(DPI)
     try:
         # not savefig, which draws twice, the first time for nothing but the layout that drawing
         # makes anyway; and matplotlib would sign the file with its version
         FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
     finally:
+        figure.set_canvas(canvas)
         figure.set_dpi(dpi)
     return file.getvalue()
 
