@@ -11,6 +11,7 @@ which is the least disturbed.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from pathlib import Path
 import hydra
 import numpy as np
 import pandas as pd
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as predict.py does
 import torch
 from omegaconf import DictConfig
 from timing import machine

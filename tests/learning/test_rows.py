@@ -81,17 +81,31 @@ def test_the_number_of_threads_is_nothing_to_a_sample(threads: int, last_bit: fl
 
 
 @pytest.mark.parametrize("size", [32, 64])
-def test_a_folded_and_a_packed_resnet_predict_the_very_same(size: int, last_bit: float) -> None:
+def test_a_folded_resnet_predicts_the_very_same(size: int, last_bit: float) -> None:
     module, rows = network({"name": "resnet18", "size": size}), images(5, size)
     before = predicted(module, rows, 5)
-    for faster in (module.fold, module.pack):
-        faster()
-        assert not any(isinstance(part, nn.BatchNorm2d) for part in module.network.modules())
-        # of a packed one the first call decides how weights are laid out
-        assert_close(predicted(module, rows, 1), before, rtol=0, atol=last_bit)
-        assert_close(predicted(module, rows, 5), before, rtol=0, atol=last_bit)
-    packed = [part for part in module.network.modules() if isinstance(part, Packed)]
-    assert len(packed) == 20
+    module.fold()
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in module.network.modules())
+    assert_close(predicted(module, rows, 5), before, rtol=0, atol=last_bit)
+    assert_close(predicted(module, rows, 1), before, rtol=0, atol=last_bit)
+
+
+@pytest.mark.parametrize(("size", "channels"), [(32, 2), (32, 6), (48, 2), (64, 2)])
+def test_a_packed_resnet_says_of_a_sample_alone_what_it_says_in_a_batch(
+    size: int, channels: int, last_bit: float
+) -> None:
+    options = {"name": "resnet18", "size": size, "channels": channels}
+    rows = images(40, size, channels)
+    plain, together, alone = (network(options) for _ in range(3))
+    together.pack()
+    alone.pack()
+    assert sum(isinstance(part, Packed) for part in alone.network.modules()) == 20
+    # the first call decides how weights are laid out: of one for single samples, of one for many
+    batch, single = predicted(together, rows, 32), predicted(alone, rows, 1)
+    assert_close(single, batch, rtol=0, atol=last_bit)
+    for at_a_time in (2, 3, 7):
+        assert_close(predicted(alone, rows, at_a_time), batch, rtol=0, atol=last_bit)
+    assert_close(batch, predicted(plain, rows, 40), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [2, 6])

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from gafcnn import load_run
+from gafcnn.market import Market, simulate
+from gafcnn.pipeline.future import images_at
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Words = tuple[str, ...]
@@ -180,10 +182,20 @@ def test_a_study_with_a_window_missing_is_named(judged_study: Path, command: Com
 
 
 @pytest.mark.slow
-def test_resnet18_goes_the_same_way(judged_study: Path, command: Command, tiny: Words) -> None:
+def test_resnet18_goes_the_same_way(
+    judged_study: Path, command: Command, tiny: Words, last_bit: float
+) -> None:
     words = [*tiny, "model=resnet18", "model.weights=null", "study=resnet"]
     words = [word for word in words if word not in ("model.network.width=4", "images.size=16")]
     done = command(judged_study, "train.py", "window=15m", *words, "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
-    model = load_run(judged_study / "outputs" / "resnet" / "15m").model()
+    run = load_run(judged_study / "outputs" / "resnet" / "15m")
+    model = run.model()
     assert sum(p.numel() for p in model.network.parameters()) == 11_239_425
+    model.pack()  # as a decision on the newest bar is made, one sample at a time
+    bars, _ = simulate(3 * 1440)
+    rows = run.predictions.iloc[:20]
+    seen = images_at(run, Market("SIMULATED", bars), bars.index.get_indexer(rows["time"]))
+    with torch.inference_mode():
+        alone = [model.predict_step((one, one), 0) for one in torch.from_numpy(seen).split(1)]
+    np.testing.assert_allclose(torch.cat(alone).double(), rows["p_up"], rtol=0, atol=last_bit)

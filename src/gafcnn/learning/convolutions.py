@@ -72,8 +72,8 @@ class Packed(nn.Module):
     """A convolution to predict with on a CPU, its weights laid out once as oneDNN reads them.
 
     Otherwise oneDNN lays them out anew at every call, which of a single sample takes as long as the
-    convolution. What is computed is the same to the last bit. They are laid out at the first call,
-    for maps of that size; other sizes are as right, and slow.
+    convolution, and of small maps several times as long. They are laid out at the first call, for
+    maps of that size; other sizes are as right, and slow.
 
     Args:
         conv: Any convolution.
@@ -95,7 +95,7 @@ class Packed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """What the convolution makes of maps of shape (n, channels, height, width)."""
         conv = self.conv
-        if not _is_for_onednn(x) or _is_small(x, conv):
+        if not _is_for_onednn(x):
             return _convolved(x, conv, conv.weight, conv.bias)
         how = conv.padding, conv.stride, conv.dilation, conv.groups
         if self._laid_out is None:

@@ -97,9 +97,10 @@ class GafModule(LightningModule):
             self.network.fold()
 
     def pack(self) -> None:
-        """Make the network quicker still, in place, at predicting a few samples on a CPU.
+        """Make the network quicker still, in place, at predicting on a CPU.
 
-        Its predictions stay the same to the last bit.
+        Its predictions change by rounding: small maps are no matrix products any more. What is said
+        of a sample is the same however many are predicted with it, as before.
         """
         self.fold()
         if isinstance(self.network, GafResNet18):

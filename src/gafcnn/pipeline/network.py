@@ -119,7 +119,14 @@ class NetworkLearner:
             self._fit()
             at = self._trainer.strategy.root_device.index
             predictor = new_predictor(self._cfg, self._device, 1 if at is None else [at])
-            return _predict(predictor, self._module, self._data, self._folder / BEST)
+            on_cpu, compiled = self._device.kind == "cpu", self._cfg.trainer[COMPILE]
+            return _predict(
+                predictor,
+                self._module,
+                self._data,
+                self._folder / BEST,
+                pack=on_cpu and not compiled,
+            )
 
     def help(self) -> None:
         """Share a training that the first process leads: nothing is written, nothing predicted."""
@@ -264,9 +271,12 @@ def _is_of_another(error: Exception) -> bool:
 
 
 def _predict(
-    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path
+    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, best: Path, *, pack: bool
 ) -> NDArray[np.float64]:
-    """Probabilities of all samples of validation, then of test, by the best checkpoint."""
+    """Probabilities of all samples of validation, then of test, by the best checkpoint.
+
+    Packed where a decision on the newest bar will be, so that both say the same to the last bit.
+    """
     if not best.is_file():
         raise LearningError(
             f"the training left no best checkpoint in {best.parent}",
@@ -274,6 +284,8 @@ def _predict(
             instead="lower model.lr, or set trainer.max_epochs to 1 or more, with overwrite=true",
         )
     module.load_state_dict(load_plain(best, _ANEW)["state_dict"])
+    if pack:
+        module.pack()
     parts = trainer.predict(module, datamodule=data)
     return torch.cat([batch for part in parts or [] for batch in part]).double().numpy()
 
