@@ -31,7 +31,7 @@ WINDOWS = ("15m", "30m", "60m")
 @pytest.fixture
 def folder(judged_study: Path, tmp_path: Path) -> Path:
     """A copy of the study, where commands that are typed find it."""
-    shutil.copytree(judged_study / "outputs", tmp_path / "outputs")
+    shutil.copytree(judged_study / "outputs" / "tiny", tmp_path / "outputs" / "tiny")
     return tmp_path / "outputs" / "tiny"
 
 

@@ -329,14 +329,16 @@ def test_the_next_close_is_waited_for_until_it_has_settled() -> None:
 
 @pytest.mark.slow
 def test_sigterm_ends_watching_quietly(
-    study: tuple[str, str], root: Path, tmp_path: Path, judged_study: Path
+    study: tuple[str, str], root: Path, tmp_path: Path, bars: pd.DataFrame
 ) -> None:
-    line = [sys.executable, str(root / "predict.py"), *study, "json=true", "watch=true"]
+    write_bars(tmp_path / "mine.parquet", bars)
+    words = [*study, "json=true", "watch=true", "market=file", "market.path=mine.parquet"]
+    line = [sys.executable, str(root / "predict.py"), *words]
     with subprocess.Popen(
         line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as watching:
         assert watching.stdout is not None
-        assert json.loads(watching.stdout.readline())["symbol"] == "SIMULATED"
+        assert json.loads(watching.stdout.readline())["symbol"] == "mine"
         watching.send_signal(signal.SIGTERM)
         out, err = watching.communicate(timeout=60)
     assert watching.returncode == 0

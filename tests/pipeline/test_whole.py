@@ -114,27 +114,27 @@ def test_the_same_command_gives_the_same_numbers(
 
 @pytest.mark.slow
 def test_jobs_of_a_sweep_over_anything_have_folders_of_their_own(
-    judged_study: Path, command: Command, tiny: Words
+    tmp_path: Path, command: Command, tiny: Words
 ) -> None:
     words = ["window=15m", *tiny, "study=swept", "model.lr=0.01,0.001", "trainer.max_epochs=1"]
-    swept = command(judged_study, "train.py", "-m", *words)
+    swept = command(tmp_path, "train.py", "-m", *words)
     assert swept.returncode == 0, swept.stderr
-    found = sorted(path.name for path in (judged_study / "outputs" / "swept" / "15m").iterdir())
+    found = sorted(path.name for path in (tmp_path / "outputs" / "swept" / "15m").iterdir())
     assert found == ["model.lr=0.001", "model.lr=0.01"]
 
 
 @pytest.mark.slow
 def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
-    judged_study: Path, command: Command, tiny: Words
+    tmp_path: Path, command: Command, tiny: Words
 ) -> None:
     short = ["window=15m", *tiny, "study=folds", "trainer.max_epochs=1", "split.stride=4"]
     walk = ["split=walk_forward", "split.folds=2", "split.fold=0,1", "model.batch_size=64"]
-    swept = command(judged_study, "train.py", *short, *walk, "seed=0,1", "-m")
+    swept = command(tmp_path, "train.py", *short, *walk, "seed=0,1", "-m")
     assert swept.returncode == 0, swept.stderr
-    folder = judged_study / "outputs" / "folds"
+    folder = tmp_path / "outputs" / "folds"
     assert (folder / "15m" / "seed=1" / "fold=1" / "metrics.json").is_file()
 
-    judged = command(judged_study, "evaluate.py", "study=folds", "judging.resamples=100")
+    judged = command(tmp_path, "evaluate.py", "study=folds", "judging.resamples=100")
     assert judged.returncode == 0, judged.stderr
     assert "has no baseline of fold 1: training" in judged.stdout
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
@@ -154,8 +154,8 @@ def test_seeds_are_averaged_folds_are_pooled_and_other_runs_are_not_mixed_in(
     one = test[test["fold"] == 1].set_index("time")["p_up"]
     np.testing.assert_allclose(one, (first[0] + first[1]).div(2).reindex(one.index))
 
-    command(judged_study, "train.py", *short)
-    refused = command(judged_study, "evaluate.py", "study=folds")
+    command(tmp_path, "train.py", *short)
+    refused = command(tmp_path, "evaluate.py", "study=folds")
     assert refused.returncode == 1
     assert "differ in" in refused.stderr
 
@@ -183,13 +183,13 @@ def test_a_study_with_a_window_missing_is_named(judged_study: Path, command: Com
 
 @pytest.mark.slow
 def test_resnet18_goes_the_same_way(
-    judged_study: Path, command: Command, tiny: Words, last_bit: float
+    tmp_path: Path, command: Command, tiny: Words, last_bit: float
 ) -> None:
     words = [*tiny, "model=resnet18", "model.weights=null", "study=resnet"]
     words = [word for word in words if word not in ("model.network.width=4", "images.size=16")]
-    done = command(judged_study, "train.py", "window=15m", *words, "trainer.max_epochs=1")
+    done = command(tmp_path, "train.py", "window=15m", *words, "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
-    run = load_run(judged_study / "outputs" / "resnet" / "15m")
+    run = load_run(tmp_path / "outputs" / "resnet" / "15m")
     model = run.model()
     assert sum(p.numel() for p in model.network.parameters()) == 11_239_425
     model.pack()  # as a decision on the newest bar is made, one sample at a time
