@@ -103,8 +103,10 @@ def conf_read_once() -> Iterator[Callable[[], AbstractContextManager[None]]]:
     @contextmanager
     def as_it_is() -> Iterator[None]:
         patch.undo()
-        yield
-        begin()
+        try:
+            yield
+        finally:
+            begin()
 
     begin()
     yield as_it_is
