@@ -11,6 +11,7 @@ CVPR 2018, section 3.2). Results differ from the plain ones by rounding alone.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 
-from gafcnn.learning.rows import only_predicts
+from gafcnn.learning.rows import evenly, only_predicts
 
 SMALL = 4  # pixels of a map, up to which the matrix product is the faster one (2 x 2)
 KERNEL = 3
@@ -132,11 +133,12 @@ def as_product(x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: in
     """
     kernels = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
     windows = _windows(x, stride)
-    n, height, width, _ = windows.shape
-    missing = LEAST_ROWS - n * height * width if only_predicts(x) else 0
-    if missing > 0:
-        windows = torch.cat([windows, windows.new_zeros(missing, height, width, windows.shape[3])])
-    return functional.linear(windows, kernels, bias)[:n].permute(0, 3, 1, 2)
+    rows = evenly(partial(_product, kernels, bias), windows.flatten(0, 2), LEAST_ROWS)
+    return rows.unflatten(0, windows.shape[:3]).permute(0, 3, 1, 2)
+
+
+def _product(kernels: Tensor, bias: Tensor | None, windows: Tensor) -> Tensor:
+    return functional.linear(windows, kernels, bias)
 
 
 def _windows(x: Tensor, stride: int) -> Tensor:

@@ -29,14 +29,15 @@ def only_predicts(x: Tensor) -> bool:
     return plain and not torch.compiler.is_compiling()
 
 
-def evenly(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def evenly(compute: Callable[[Tensor], Tensor], x: Tensor, rows: int = ROWS) -> Tensor:
     """What a function that keeps rows apart makes of them, the same however many there are.
 
     Args:
         compute: Of a tensor of shape (n, ...), to one of n rows.
         x: Shape (n, ...).
+        rows: To a whole multiple of which they are filled up.
     """
-    if not only_predicts(x) or not (missing := -len(x) % ROWS):
+    if not only_predicts(x) or not (missing := -len(x) % rows):
         return compute(x)
     more = x.new_zeros(missing, *x.shape[1:])
     return compute(torch.cat([x, more]))[: len(x)]
