@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gafcnn.command import main
+from gafcnn.app.command import main
 
 if __name__ == "__main__":
     main("train", Path(__file__).with_name("conf"))

@@ -25,7 +25,7 @@ from pyts.image import GramianAngularField
 from timing import in_turns, machine
 from torch.nn import functional
 
-from gafcnn.images import encode
+from gafcnn.images.encoding import encode
 
 SIZE = 64
 TARGETS = {

@@ -25,18 +25,17 @@ from on_the_fly import SPEC, WINDOW, sources
 from timing import machine
 from torch.utils.data import DataLoader
 
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
 from gafcnn.durations import duration
-from gafcnn.learning import (
-    GafDataModule,
-    GafModule,
-    ImageSource,
-    Throughput,
-    best_precision,
-    find_device,
-)
-from gafcnn.learning.dataset import Batch
-from gafcnn.market import simulate
-from gafcnn.samples import Chronological, Direction, LabelledSamples
+from gafcnn.models.callbacks import Throughput
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.dataset import Batch
+from gafcnn.models.devices import best_precision, find_device
+from gafcnn.models.image_sources import ImageSource
+from gafcnn.models.module import GafModule
 
 MOST_STEPS = 300
 KINDS = ("in memory", "stored", "on the fly")

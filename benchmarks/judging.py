@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from timing import machine
 
+from gafcnn.data.labels import NULL, Direction
+from gafcnn.data.simulated import simulate
+from gafcnn.data.windows import decision_rows
 from gafcnn.durations import duration
-from gafcnn.forecasts import ENSEMBLES, TWO_STAGE, ensemble, two_stage
-from gafcnn.forecasts.ensemble import log_odds
-from gafcnn.judging import Ground, Study, judge, regimes
-from gafcnn.market import simulate
-from gafcnn.samples import NULL, Direction, decision_rows
-from gafcnn.trading import Rules
+from gafcnn.evaluation.ensembles import ENSEMBLES, ensemble, log_odds, two_stage
+from gafcnn.evaluation.joining import TWO_STAGE
+from gafcnn.evaluation.judge import Study, judge
+from gafcnn.evaluation.regimes import regimes
+from gafcnn.evaluation.test_set import Ground
+from gafcnn.evaluation.trading_rules import Rules
 
 HORIZON, LOOKBACK = duration("horizon", "15min"), duration("lookback", "60min")
 TRAIN = 20_000

@@ -26,16 +26,17 @@ import torch
 from omegaconf import DictConfig
 from timing import machine
 
-from gafcnn.forecasts import write_predictions
-from gafcnn.learning import GafModule, WholeCheckpoints
-from gafcnn.market import Market, simulate
-from gafcnn.pipeline import train
-from gafcnn.pipeline.assembly import fingerprints, load_samples, new_module, plain
-from gafcnn.pipeline.deciding import Decider
-from gafcnn.pipeline.studies import markets_of
-from gafcnn.pipeline.training import predictions_of
-from gafcnn.runs import BEST, PREDICTIONS, claim, find_runs, finish
-from gafcnn.trading import Rules
+from gafcnn.app.deciding import Decider
+from gafcnn.app.factory import fingerprints, load_samples, new_module, plain
+from gafcnn.app.runs import BEST, PREDICTIONS, claim, find_runs, finish
+from gafcnn.app.studies import markets_of
+from gafcnn.app.train import predictions_of, train
+from gafcnn.data.simulated import simulate
+from gafcnn.data.sources import Market
+from gafcnn.evaluation.predictions import write_predictions
+from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.models.checkpoints import WholeCheckpoints
+from gafcnn.models.module import GafModule
 
 CONF = Path(__file__).parents[1] / "conf"
 WINDOWS = ("15m", "30m", "60m")

@@ -19,18 +19,19 @@ import pandas as pd
 import torch
 from timing import machine
 
+from gafcnn.data.bars import interval_of
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
+from gafcnn.data.windows import Window, decision_rows
 from gafcnn.durations import duration
-from gafcnn.images import ImageSpec, build_series, build_store
-from gafcnn.learning import GafDataModule, GafModule, ImagesOnTheFly, ImageSource, StoredImages
-from gafcnn.learning.dataset import Batch
-from gafcnn.market import interval_of, simulate
-from gafcnn.samples import (
-    Chronological,
-    Direction,
-    LabelledSamples,
-    Window,
-    decision_rows,
-)
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.writing import build_series, build_store
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.dataset import Batch
+from gafcnn.models.image_sources import ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.models.module import GafModule
 
 WINDOW, SPEC = Window("60m", "60min"), ImageSpec()
 BATCHES = {"small_cnn": 256, "resnet18": 64}  # as conf/model has them

@@ -20,16 +20,18 @@ from hydra import compose, initialize_config_dir
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from gafcnn.app.runs import LOOK, Run, load_run, record, recorded
+from gafcnn.app.studies import looked_before, member_of
+from gafcnn.app.train import train
+from gafcnn.data.reading import write_bars
+from gafcnn.data.sources import Market, from_file
 from gafcnn.durations import duration
-from gafcnn.forecasts import join
-from gafcnn.forecasts.scores import auc
-from gafcnn.judging import Bootstrap, Estimate, Ground, block_length, difference, estimate
-from gafcnn.judging.evidence import scores
-from gafcnn.market import Market, from_file, write_bars
-from gafcnn.pipeline import train
-from gafcnn.pipeline.studies import looked_before, member_of
-from gafcnn.runs import LOOK, Run, load_run, record, recorded
-from gafcnn.trading import Rules
+from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
+from gafcnn.evaluation.joining import join
+from gafcnn.evaluation.metrics import scores
+from gafcnn.evaluation.scores import auc
+from gafcnn.evaluation.test_set import Ground
+from gafcnn.evaluation.trading_rules import Rules
 
 CONF = Path(__file__).parents[1] / "conf"
 MODELS = ("small_cnn", "xgboost")

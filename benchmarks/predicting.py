@@ -23,11 +23,15 @@ from on_the_fly import BATCHES, SPEC, WINDOW
 from timing import machine, seconds
 from torch import Tensor
 
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
 from gafcnn.durations import duration
-from gafcnn.images import build_store
-from gafcnn.learning import GafDataModule, GafModule, StoredImages
-from gafcnn.market import simulate
-from gafcnn.samples import Chronological, Direction, LabelledSamples
+from gafcnn.images.writing import build_store
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.image_sources import StoredImages
+from gafcnn.models.module import GafModule
 
 TARGET = 20
 
@@ -41,7 +45,7 @@ def main() -> None:
     parser.add_argument("--models", default=",".join(BATCHES))
     asked = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")  # Lightning's advice, see gafcnn.pipeline.network
+    warnings.filterwarnings("ignore")  # Lightning's advice, see gafcnn.app.network_learner
     print(f"{machine()}, {torch.get_num_threads()} threads: {asked.rows:,} rows")
     print(
         f"{'rows a second':14}{'in batches':>12}{'alone':>10}{'ratio':>8}{'target':>8}{'apart':>10}"

@@ -24,11 +24,14 @@ from statistics import median
 import numpy as np
 from timing import in_turns, machine, seconds
 
+from gafcnn.atomic_io import sync
+from gafcnn.data.reading import read_bars, write_bars
+from gafcnn.data.simulated import simulate
+from gafcnn.data.windows import Window
 from gafcnn.durations import duration
-from gafcnn.files import sync
-from gafcnn.images import ImageSpec, build_store, open_store
-from gafcnn.market import read_bars, simulate, write_bars
-from gafcnn.samples import Window
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import open_store
+from gafcnn.images.writing import build_store
 
 WINDOW = Window("60m", "60min")
 SHORT = 59  # bars that end no lookback of 60 minutes

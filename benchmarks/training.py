@@ -32,20 +32,18 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.models import resnet18
 
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
 from gafcnn.durations import duration
-from gafcnn.images import build_store
-from gafcnn.learning import (
-    EpochSeed,
-    GafDataModule,
-    GafModule,
-    StoredImages,
-    Throughput,
-    best_precision,
-    find_device,
-)
-from gafcnn.learning.resnet import classifier
-from gafcnn.market import simulate
-from gafcnn.samples import Chronological, Direction, LabelledSamples
+from gafcnn.images.writing import build_store
+from gafcnn.models.callbacks import EpochSeed, Throughput
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.devices import best_precision, find_device
+from gafcnn.models.image_sources import StoredImages
+from gafcnn.models.module import GafModule
+from gafcnn.models.resnet import classifier
 
 BATCH = BATCHES["resnet18"]
 FROZEN = ("layer1", "layer2")

@@ -19,9 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from gafcnn.durations import duration
-from gafcnn.images import encode
-from gafcnn.market import simulate
-from gafcnn.samples import NULL, Chronological, Direction, LabelledSamples, Window, WindowReader
+from gafcnn.images.encoding import encode
+from gafcnn.data.simulated import simulate
+from gafcnn.data.labels import NULL, Direction
+from gafcnn.data.splits import Chronological
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.windows import Window, WindowReader
 
 FOLDER = Path(__file__).parent / "pictures"
 GROUND, INK, MUTED = "#ffffff", "#1f2933", "#66717d"

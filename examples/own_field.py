@@ -8,7 +8,7 @@ PYTHONPATH=examples python evaluate.py study=fields 'trust=[own_field]'
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.samples import Candles, field
+from gafcnn.data.features import Candles, field
 
 
 @field("close_in_range")

@@ -8,7 +8,7 @@ PYTHONPATH=examples python evaluate.py study=beyond 'trust=[own_label]'
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.samples import Direction, Outcomes
+from gafcnn.data.labels import Direction, Outcomes
 
 
 class BeyondCosts(Direction):

@@ -7,7 +7,7 @@ PYTHONPATH=examples python evaluate.py study=layers 'trust=[own_network]'
 
 from torch import nn
 
-from gafcnn.learning import NETWORKS
+from gafcnn.models.networks import NETWORKS
 
 
 def two_layers(channels: int, outputs: int, size: int, hidden: int) -> nn.Module:

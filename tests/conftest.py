@@ -19,7 +19,7 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaults_list
 from hypothesis import settings
 
-from gafcnn.judging import Recognition
+from gafcnn.evaluation.recognition import Recognition
 
 # a deadline would be a timed test
 settings.register_profile("untimed", deadline=None)

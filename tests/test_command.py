@@ -16,7 +16,7 @@ import pytest
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.command import main
+from gafcnn.app.command import main
 
 Help = Callable[[str], str]
 

@@ -40,7 +40,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 25
     reference = (tmp_path / "reference" / "samples.html").read_text()
-    assert 'id="gafcnn.samples.Direction"' in reference
+    assert 'id="gafcnn.data.labels.Direction"' in reference
     for name, shown in (("label", "BeyondCosts"), ("field", "Candles"), ("network", "NETWORKS")):
         text = re.sub("<[^>]+>", "", (tmp_path / "how-to" / f"{name}.html").read_text())
         assert "PYTHONPATH=examples python train.py" in text  # the example itself stands there

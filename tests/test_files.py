@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from gafcnn.atomic_io import waiting_for, write_bytes, write_json, write_text
 from gafcnn.errors import DiskError
-from gafcnn.files import waiting_for, write_bytes, write_json, write_text
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_json_is_strict(tmp_path: Path) -> None:
 WAITS = """
 import logging, sys
 from pathlib import Path
-from gafcnn.files import waiting_for
+from gafcnn.atomic_io import waiting_for
 logging.basicConfig(format="%(message)s")
 lock, file = map(Path, sys.argv[1:])
 with waiting_for(lock, "writing"):

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from gafcnn.errors import ConfigError, DiskError, RunError
-from gafcnn.runs import (
+from gafcnn.app.runs import (
     begun,
     claim,
     damaged_files,
@@ -27,6 +26,7 @@ from gafcnn.runs import (
     recorded,
     run_name,
 )
+from gafcnn.errors import ConfigError, DiskError, RunError
 
 Disk = Callable[[int], Path]
 

@@ -16,7 +16,7 @@ The rooms, in the order of the data:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gafcnn.runs import Run, load_run
+    from gafcnn.app.runs import Run, load_run
 
 __all__ = ["Run", "load_run"]
 
@@ -26,6 +26,6 @@ def __getattr__(name: str) -> Any:
     # whoever only makes images does without
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gafcnn import runs
+    from gafcnn.app import runs as runs
 
     return getattr(runs, name)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gafcnn.images import ImageSpec
-from gafcnn.learning import GafModule
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.module import GafModule
 
 POINTS, FIRST, LAST = 15, 5, 8
 """Of the planted market: the points of a window, and those whose move decides."""

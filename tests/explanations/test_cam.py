@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from gafcnn.errors import LearningError
-from gafcnn.explanations import explain, grad_cam
-from gafcnn.images import ImageSpec
-from gafcnn.learning import GafModule
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.explanations.cam import grad_cam
+from gafcnn.models.explanations.explain import explain
+from gafcnn.models.module import GafModule
 
 Series = NDArray[np.float64]
 Make = Callable[..., GafModule]

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gafcnn.errors import ConfigError, ImagesError
-from gafcnn.explanations import explain, log_odds, occlusion
-from gafcnn.images import ImageSpec
-from gafcnn.learning import GafModule
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.explanations.explain import explain
+from gafcnn.models.explanations.forward import log_odds
+from gafcnn.models.explanations.occlusion import occlusion
+from gafcnn.models.module import GafModule
 
 Series = NDArray[np.float64]
 Make = Callable[..., GafModule]

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.explanations import by_point, called, log_odds, pixel_attributions, standing_still
-from gafcnn.images import ImageSpec
-from gafcnn.learning import GafModule
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.explanations.forward import called, log_odds
+from gafcnn.models.explanations.pixels import by_point, pixel_attributions, standing_still
+from gafcnn.models.module import GafModule
 
 Series = NDArray[np.float64]
 Make = Callable[..., GafModule]

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gafcnn.explanations import Explanation, by_point, explain
-from gafcnn.images import ImageSpec
-from gafcnn.learning import GafModule
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.explanations.explain import Explanation, explain
+from gafcnn.models.explanations.pixels import by_point
+from gafcnn.models.module import GafModule
 
 Series = NDArray[np.float64]
 Make = Callable[..., GafModule]

@@ -10,13 +10,11 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import PredictionsError
-from gafcnn.forecasts import (
-    average_seeds,
+from gafcnn.evaluation.ensembles import mean_of_classes
+from gafcnn.evaluation.joining import average_seeds, join, probabilities
+from gafcnn.evaluation.predictions import (
     check_predictions,
     classes_of,
-    join,
-    mean_of_classes,
-    probabilities,
     read_predictions,
     write_predictions,
 )

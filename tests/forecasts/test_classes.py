@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from gafcnn.errors import PredictionsError
-from gafcnn.forecasts import score_classes
-from gafcnn.forecasts.classes import mean_of_ratios
+from gafcnn.evaluation.class_scores import mean_of_ratios, score_classes
 
 CLASSES = 4
 

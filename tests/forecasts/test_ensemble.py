@@ -13,25 +13,21 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.forecasts import (
+from gafcnn.evaluation.ensembles import (
     ENSEMBLES,
-    TWO_STAGE,
-    average_seeds,
+    auc_weights,
     ensemble,
     fitted,
-    join,
-    score_rows,
-    two_stage,
-)
-from gafcnn.forecasts.ensemble import (
-    auc_weights,
     log_odds,
     mean,
     stacked,
     stacking_coefficients,
+    two_stage,
     vote,
     weighted,
 )
+from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.scores import score_rows
 
 Make = Callable[..., pd.DataFrame]
 Members = dict[str, pd.DataFrame]

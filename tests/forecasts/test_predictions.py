@@ -13,7 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gafcnn.errors import PredictionsError
-from gafcnn.forecasts import COLUMNS, check_predictions, read_predictions, write_predictions
+from gafcnn.evaluation.predictions import (
+    COLUMNS,
+    check_predictions,
+    read_predictions,
+    write_predictions,
+)
 
 Make = Callable[..., pd.DataFrame]
 

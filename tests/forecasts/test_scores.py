@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from gafcnn.errors import PredictionsError
-from gafcnn.forecasts import score, score_rows, score_table
+from gafcnn.evaluation.scores import score, score_rows, score_table
 
 Make = Callable[..., pd.DataFrame]
 NO_SCORE = dict.fromkeys(("accuracy", "auc", "log_loss", "brier", "majority"))

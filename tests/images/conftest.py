@@ -25,9 +25,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.data.windows import Window
 from gafcnn.errors import GafcnnError
-from gafcnn.images import build_store
-from gafcnn.samples import Window
+from gafcnn.images.writing import build_store
 
 WINDOW = Window("15m", "15min", None, "60min")
 

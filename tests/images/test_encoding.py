@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gafcnn.errors import ImagesError
-from gafcnn.images import ImageSpec, encode_polar, point_weights
+from gafcnn.images.encoding import encode_polar, point_weights
+from gafcnn.images.spec import ImageSpec
 
 
 def test_three_points_at_four_pixels_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from gafcnn.images import encode
+from gafcnn.images.encoding import encode
 
 pytestmark = pytest.mark.usefixtures("pyts_image")
 

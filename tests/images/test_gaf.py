@@ -22,7 +22,7 @@ from torch.nn.functional import interpolate
 
 import gafcnn
 from gafcnn.errors import ImagesError
-from gafcnn.images import encode
+from gafcnn.images.encoding import encode
 
 ROUNDING = 1e-6
 

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.windows import Window
 from gafcnn.errors import StoreError
-from gafcnn.images import ImageSpec, build_series, build_store, open_store
-from gafcnn.samples import Window
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import open_store
+from gafcnn.images.writing import build_series, build_store
 
 Bars = Callable[..., pd.DataFrame]
 Contents = Callable[[Path], dict[str, bytes]]

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import DiskError, GafcnnError, ImagesError, StoreError
-from gafcnn.images import build_series, open_series
-from gafcnn.samples import Window, WindowReader, decision_rows
+from gafcnn.images.store import open_series
+from gafcnn.images.writing import build_series
 
 Bars = Callable[..., pd.DataFrame]
 Contents = Callable[[Path], dict[str, bytes]]

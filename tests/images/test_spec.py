@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gafcnn.errors import GafcnnError
-from gafcnn.images import ImageSpec, encode
+from gafcnn.images.encoding import encode
+from gafcnn.images.spec import ImageSpec
 
 
 def test_it_knows_its_channels_in_their_order() -> None:

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import StoreError
-from gafcnn.images import ImageSpec, build_store, encode, open_store
-from gafcnn.samples import Window, WindowReader, decision_rows
+from gafcnn.images.encoding import encode
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import open_store
+from gafcnn.images.writing import build_store
 
 Bars = Callable[..., pd.DataFrame]
 Contents = Callable[[Path], dict[str, bytes]]

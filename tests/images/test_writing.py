@@ -24,17 +24,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.atomic_io import unsealed
+from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, GafcnnError, ImagesError, StoreError
-from gafcnn.files import unsealed
-from gafcnn.images import (
-    ImageSpec,
-    build_series,
-    build_store,
-    check_room,
-    open_series,
-    open_store,
-)
-from gafcnn.samples import Window
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import open_series, open_store
+from gafcnn.images.writing import build_series, build_store, check_room
 
 Bars = Callable[..., pd.DataFrame]
 Contents = Callable[[Path], dict[str, bytes]]

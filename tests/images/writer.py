@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import WINDOW, random_walk
 
-from gafcnn.images import build_store
+from gafcnn.images.writing import build_store
 
 
 def _peak_memory() -> int:

@@ -10,20 +10,15 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from gafcnn.forecasts import ensemble, two_stage
-from gafcnn.judging import Ground, Study, judge, regimes
-from gafcnn.market import simulate
-from gafcnn.samples import (
-    NULL,
-    Chronological,
-    Direction,
-    Label,
-    LabelledSamples,
-    Splitter,
-    TripleBarrier,
-    WalkForward,
-)
-from gafcnn.trading import Rules
+from gafcnn.data.labels import NULL, Direction, Label, TripleBarrier
+from gafcnn.data.samples import LabelledSamples, Splitter
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological, WalkForward
+from gafcnn.evaluation.ensembles import ensemble, two_stage
+from gafcnn.evaluation.judge import Study, judge
+from gafcnn.evaluation.regimes import regimes
+from gafcnn.evaluation.test_set import Ground
+from gafcnn.evaluation.trading_rules import Rules
 
 HORIZON, LOOKBACK = pd.Timedelta("15min"), pd.Timedelta("60min")
 DIRECTION = Direction(HORIZON)

@@ -13,22 +13,24 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.judging import (
-    Auc,
+from gafcnn.evaluation.bootstrap import (
     Bootstrap,
-    Drawdown,
     Estimate,
+    bins_of_figure,
+    block_length,
+    difference,
+    estimate,
+)
+from gafcnn.evaluation.figures import (
+    Auc,
+    Drawdown,
     Figure,
     MeanRatio,
     Ratio,
     Sharpe,
     Sortino,
-    block_length,
-    difference,
-    estimate,
     value_of,
 )
-from gafcnn.judging.bootstrap import bins_of_figure
 
 PERIODS = 1000.0
 

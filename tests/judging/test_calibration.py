@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.calibration import calibration_curve
 
-from gafcnn.judging import bins_of, expected_calibration_error, reliability
+from gafcnn.evaluation.calibration import bins_of, expected_calibration_error, reliability
 
 probabilities = arrays(np.float64, st.integers(1, 80), elements=st.floats(0, 1))
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gafcnn.judging import deflated_sharpe, expected_maximum, psr
+from gafcnn.evaluation.deflated import deflated_sharpe, expected_maximum, psr
 
 DAYS = 250
 SHARPE = 2.5 / math.sqrt(DAYS)

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from gafcnn.judging import Ground, Study, value_of
-from gafcnn.judging.evidence import (
+from gafcnn.evaluation.figures import value_of
+from gafcnn.evaluation.judge import Study
+from gafcnn.evaluation.metrics import (
     SHARES,
     as_trades,
     by_forecast,
@@ -22,8 +23,9 @@ from gafcnn.judging.evidence import (
     scores,
     share_up,
 )
-from gafcnn.judging.ground import RowTrades, Traded
-from gafcnn.trading import Rules, summary
+from gafcnn.evaluation.test_set import Ground, RowTrades, Traded
+from gafcnn.evaluation.trade_summary import summary
+from gafcnn.evaluation.trading_rules import Rules
 
 Make = Callable[..., Ground]
 COST = 1e-4

@@ -11,7 +11,16 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.errors import PredictionsError
-from gafcnn.judging import Auc, Drawdown, Figure, MeanRatio, Ratio, Sharpe, Sortino, value_of
+from gafcnn.evaluation.figures import (
+    Auc,
+    Drawdown,
+    Figure,
+    MeanRatio,
+    Ratio,
+    Sharpe,
+    Sortino,
+    value_of,
+)
 
 MINUTES = 365 * 24 * 60.0
 NOTHING = np.zeros(3)

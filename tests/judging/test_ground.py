@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import PredictionsError
-from gafcnn.judging import Ground
-from gafcnn.judging.ground import RowTrades, Traded, trade_rows
-from gafcnn.trading import Choice, Rules, positions, threshold_of
+from gafcnn.evaluation.positions import Choice, positions, threshold_of
+from gafcnn.evaluation.test_set import Ground, RowTrades, Traded, trade_rows
+from gafcnn.evaluation.trading_rules import Rules
 
 Make = Callable[..., Ground]
 RETURNS = [0.01, 0.0, -0.01]

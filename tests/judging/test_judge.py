@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.judging import Study, deflated_sharpe, judge, sentences
-from gafcnn.judging.ground import Traded
-from gafcnn.judging.pairs import COMPARED
-from gafcnn.trading import Rules
+from gafcnn.evaluation.comparisons import COMPARED
+from gafcnn.evaluation.deflated import deflated_sharpe
+from gafcnn.evaluation.judge import Study, judge
+from gafcnn.evaluation.test_set import Traded
+from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.verdict import sentences
 
 Make = Callable[..., Study]
 Judged = dict[str, Any]

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gafcnn.forecasts import score_rows
-from gafcnn.judging import Estimate, Ground
-from gafcnn.judging.pairs import Pair, finding, pairs
-from gafcnn.judging.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST
+from gafcnn.evaluation.bootstrap import Estimate
+from gafcnn.evaluation.comparisons import Pair, finding, pairs
+from gafcnn.evaluation.scores import score_rows
+from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST
+from gafcnn.evaluation.test_set import Ground
 
 Make = Callable[..., Ground]
 WINDOWS = ["15m", "30m", "60m"]

@@ -12,11 +12,13 @@ import pytest
 from arch.bootstrap import StationaryBootstrap
 from sklearn.metrics import roc_auc_score
 
-from gafcnn.judging import Auc, Bootstrap, Ground, Ratio, Study, judge, judge_pooled, value_of
-from gafcnn.judging.evidence import money, scores
-from gafcnn.judging.ground import Traded
-from gafcnn.judging.pooled import Pool
-from gafcnn.trading import measures
+from gafcnn.evaluation import statistics as measures
+from gafcnn.evaluation.bootstrap import Bootstrap
+from gafcnn.evaluation.figures import Auc, Ratio, value_of
+from gafcnn.evaluation.judge import Study, judge
+from gafcnn.evaluation.metrics import money, scores
+from gafcnn.evaluation.pooled import Pool, judge_pooled
+from gafcnn.evaluation.test_set import Ground, Traded
 
 Make = Callable[..., Study]
 MODELS = ["30m", "60m", "mean", "vote", "xgboost", "two_stage"]

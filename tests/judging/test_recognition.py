@@ -12,9 +12,9 @@ import pytest
 from arch.bootstrap import StationaryBootstrap
 
 from gafcnn.errors import PredictionsError
-from gafcnn.forecasts import score_classes
-from gafcnn.judging import Recognition, judge_recognition, of_recognition
-from gafcnn.judging.recognition import MOST_BINS, RECOGNISED
+from gafcnn.evaluation.class_scores import score_classes
+from gafcnn.evaluation.recognition import MOST_BINS, RECOGNISED, Recognition, judge_recognition
+from gafcnn.evaluation.verdict import of_recognition
 
 Make = Callable[..., Recognition]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.judging import regimes
+from gafcnn.evaluation.regimes import regimes
 
 LOOKBACK = pd.Timedelta("10min")
 

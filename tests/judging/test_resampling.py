@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gafcnn.judging.resampling import Resamples, SumTable
+from gafcnn.evaluation.resampling import Resamples, SumTable
 
 
 def test_series_of_equal_sums_share_a_column() -> None:

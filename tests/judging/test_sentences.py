@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gafcnn.judging import sentences
+from gafcnn.evaluation.verdict import sentences
 
 Shown = dict[str, Any]
 

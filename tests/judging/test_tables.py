@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.forecasts import score_rows
-from gafcnn.judging import Ground, tables
-from gafcnn.judging.ground import Traded
-from gafcnn.trading import Rules, summary
+from gafcnn.evaluation import breakdowns as tables
+from gafcnn.evaluation.scores import score_rows
+from gafcnn.evaluation.test_set import Ground, Traded
+from gafcnn.evaluation.trade_summary import summary
+from gafcnn.evaluation.trading_rules import Rules
 
 Make = Callable[..., Ground]
 

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gafcnn.judging import TARGETS, Estimate, Target, targets, verdict
-from gafcnn.judging.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST
+from gafcnn.evaluation.bootstrap import Estimate
+from gafcnn.evaluation.targets import (
+    ENSEMBLE_OVER_WINDOW,
+    TARGETS,
+    TWO_STAGE_OVER_XGBOOST,
+    Target,
+    targets,
+    verdict,
+)
 
 LUCK = "not to be told apart from luck"
 

@@ -4,16 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.images import ImageSpec, ImageStore, build_series, build_store
-from gafcnn.learning import ImagesOnTheFly, StoredImages
-from gafcnn.samples import (
-    Chronological,
-    Direction,
-    LabelledSamples,
-    Window,
-    WindowReader,
-    decision_rows,
-)
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.splits import Chronological
+from gafcnn.data.windows import Window, WindowReader, decision_rows
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import ImageStore
+from gafcnn.images.writing import build_series, build_store
+from gafcnn.models.image_sources import ImagesOnTheFly, StoredImages
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
-from gafcnn.learning import build_network, shared_batch_norm
+from gafcnn.models.batch_norm import shared_batch_norm
+from gafcnn.models.networks import build_network
 
 NETWORKS = {
     "small_cnn": {"name": "small_cnn", "size": 16, "width": 4},

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
+from gafcnn.data.labels import NULL, Outcomes
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.splits import Split
 from gafcnn.errors import LearningError
-from gafcnn.learning import Baseline
-from gafcnn.samples import NULL, LabelledSamples, Outcomes, Split
+from gafcnn.models.boosted_trees import Baseline
 
 OPTIONS = {"max_depth": 3, "learning_rate": 0.1}
 

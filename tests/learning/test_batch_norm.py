@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.plugins import TorchSyncBatchNorm
 
-from gafcnn.learning import shared_batch_norm
+from gafcnn.models.batch_norm import shared_batch_norm
 
 SHARER = Path(__file__).with_name("sharer.py")
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import DiskError, LearningError
-from gafcnn.learning import WholeCheckpoints, load_plain
+from gafcnn.models.checkpoints import WholeCheckpoints, load_plain
 
 STATE = {
     "epoch": 3,

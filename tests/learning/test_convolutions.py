@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import BasicBlock, ResNet
 
-from gafcnn.learning import GafResNet18
-from gafcnn.learning.convolutions import as_product, normed
-from gafcnn.learning.resnet import classifier
+from gafcnn.models.convolutions import as_product, normed
+from gafcnn.models.resnet import GafResNet18, classifier
 
 
 class Plain(ResNet):

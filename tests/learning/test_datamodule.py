@@ -8,10 +8,16 @@ import pandas as pd
 import pytest
 import torch
 
+from gafcnn.data.labels import NULL
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.windows import Window
 from gafcnn.errors import LeakError, LearningError, StoreError
-from gafcnn.images import ImageSpec, ImageStore, build_store
-from gafcnn.learning import GafDataModule, ImagesOnTheFly, ImageSource, Processes, StoredImages
-from gafcnn.samples import NULL, LabelledSamples, Window
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import ImageStore
+from gafcnn.images.writing import build_store
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.image_sources import ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.models.processes import Processes
 
 
 @pytest.fixture

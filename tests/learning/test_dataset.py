@@ -11,18 +11,14 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gafcnn.data.windows import Window
 from gafcnn.errors import ImagesError
-from gafcnn.images import ImageSpec, ImageStore, build_series
-from gafcnn.learning import (
-    ALONE,
-    EpochBatches,
-    Extra,
-    GafDataset,
-    ImagesOnTheFly,
-    Processes,
-    StoredImages,
-)
-from gafcnn.samples import Window
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import ImageStore
+from gafcnn.images.writing import build_series
+from gafcnn.models.dataset import EpochBatches, Extra, GafDataset
+from gafcnn.models.image_sources import ImagesOnTheFly, StoredImages
+from gafcnn.models.processes import ALONE, Processes
 
 
 class Counting(np.ndarray):

@@ -9,17 +9,18 @@ import torch
 from lightning.fabric.plugins.precision.precision import _PRECISION_INPUT
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import (
-    NETWORKS,
+from gafcnn.models.devices import (
     PRECISIONS,
     Device,
-    GafModule,
     accelerators,
     best_precision,
     check_precision,
+    choose,
+    cpu_of,
     find_device,
 )
-from gafcnn.learning.devices import choose, cpu_of
+from gafcnn.models.module import GafModule
+from gafcnn.models.networks import NETWORKS
 
 SMALL = {"name": "small_cnn", "channels": 2, "outputs": 1, "size": 16, "width": 4}
 

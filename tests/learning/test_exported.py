@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.torch import load
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import GafModule, build_network, checked, to_onnx, weights_of
-from gafcnn.learning.exported import INPUT, answers
+from gafcnn.models.module import GafModule
+from gafcnn.models.networks import build_network
+from gafcnn.models.onnx_export import INPUT, answers, checked, to_onnx, weights_of
 
 SMALL = {"name": "small_cnn", "channels": 2, "outputs": 1, "size": 16, "width": 4}
 NINE = {"name": "small_cnn", "channels": 4, "outputs": 9, "size": 16, "hidden": 8}

@@ -12,22 +12,14 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from gafcnn.data.samples import LabelledSamples
 from gafcnn.errors import LearningError
-from gafcnn.images import ImageStore
-from gafcnn.learning import (
-    AveragedWeights,
-    EpochSeed,
-    GafDataModule,
-    GafModule,
-    ImagesOnTheFly,
-    ImageSource,
-    StopWhereStopped,
-    StoredImages,
-    Throughput,
-    WholeCheckpoints,
-    load_plain,
-)
-from gafcnn.samples import LabelledSamples
+from gafcnn.images.store import ImageStore
+from gafcnn.models.callbacks import AveragedWeights, EpochSeed, StopWhereStopped, Throughput
+from gafcnn.models.checkpoints import WholeCheckpoints, load_plain
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.image_sources import ImagesOnTheFly, ImageSource, StoredImages
+from gafcnn.models.module import GafModule
 
 SMALL = {"name": "small_cnn", "channels": 2, "outputs": 1, "size": 16, "width": 4}
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import SmallCNN, build_network, start_from
+from gafcnn.models.networks import build_network, start_from
+from gafcnn.models.small_cnn import SmallCNN
 
 
 @pytest.mark.parametrize(("width", "least", "most"), [(6, 2_000, 3_000), (32, 50_000, 100_000)])

@@ -9,7 +9,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import Device, Processes, environment, processes_of
+from gafcnn.models.devices import Device
+from gafcnn.models.processes import Processes, environment, processes_of
 
 CPU = Device("cpu", "a CPU without bf16 matrix units", bf16=False)
 GPU = Device("cuda", "CUDA H100", bf16=True)

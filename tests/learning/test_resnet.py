@@ -7,7 +7,8 @@ import torch
 from torchvision.models import resnet18
 
 from gafcnn.errors import LearningError
-from gafcnn.learning import GafModule, GafResNet18, load_pretrained
+from gafcnn.models.module import GafModule
+from gafcnn.models.resnet import GafResNet18, load_pretrained
 
 
 def images(n: int = 4, channels: int = 2, size: int = 64) -> torch.Tensor:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from gafcnn.learning import GafModule
-from gafcnn.learning.convolutions import Packed
-from gafcnn.learning.rows import ROWS, EvenSequential, evenly
+from gafcnn.models.convolutions import Packed
+from gafcnn.models.module import GafModule
+from gafcnn.models.rows import ROWS, EvenSequential, evenly
 
 NETWORKS: list[dict[str, Any]] = [
     {"name": "small_cnn", "size": 16, "width": 4},

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import ImagesError
-from gafcnn.images import ImageSpec, SeriesStore, build_series, build_store
 from gafcnn.images.scaling import RANGES, SCALINGS
-from gafcnn.learning import ImagesOnTheFly, ImageSource, PooledImages, StoredImages
-from gafcnn.samples import Window, WindowReader, decision_rows
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import SeriesStore
+from gafcnn.images.writing import build_series, build_store
+from gafcnn.models.image_sources import ImagesOnTheFly, ImageSource, PooledImages, StoredImages
 
 
 def made_of(series: NDArray[np.float64], spec: ImageSpec) -> torch.Tensor:

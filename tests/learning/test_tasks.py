@@ -12,10 +12,14 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn import metrics
 
+from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.samples import LabelledSamples
 from gafcnn.errors import LearningError
-from gafcnn.learning import GafDataModule, GafModule, StoredImages, outputs_for
-from gafcnn.learning.tasks import BalancedAccuracy, SeveralClasses, task_of
-from gafcnn.samples import DIRECTIONS, PATTERNS, LabelledSamples
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.image_sources import StoredImages
+from gafcnn.models.module import GafModule
+from gafcnn.models.objectives import BalancedAccuracy, SeveralClasses, outputs_for, task_of
 
 SEVERAL = {"name": "small_cnn", "channels": 2, "outputs": 9, "size": 16, "width": 4}
 ONE = SEVERAL | {"outputs": 1}

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
+from gafcnn.data.labels import DIRECTIONS, NULL, Outcomes
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.splits import Split
 from gafcnn.errors import LearningError
-from gafcnn.learning import class_weights
-from gafcnn.samples import DIRECTIONS, NULL, LabelledSamples, Outcomes, Split
+from gafcnn.models.class_weights import class_weights
 
 THREE, COUNTS = ("none", "star", "hammer"), np.array([4, 1, 1])
 

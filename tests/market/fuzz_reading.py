@@ -28,8 +28,9 @@ except ImportError:
     sys.exit("atheris, which is no part of the environment, is missing: pip install atheris.")
 
 with atheris.instrument_imports(include=["gafcnn.market", "pandas", "zipfile", "gzip", "csv"]):
+    from gafcnn.data.bars import check_bars
+    from gafcnn.data.reading import read_bars
     from gafcnn.errors import BarsError
-    from gafcnn.market import check_bars, read_bars
 
 ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet", ".feather")
 

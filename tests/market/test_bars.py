@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.errors import BarsError, ConfigError
-from gafcnn.market import (
+from gafcnn.data.bars import (
     COLUMNS,
     check_bars,
     fingerprint,
-    from_file,
     gaps,
     interval_of,
-    read_bars,
     resample,
     stretches,
 )
+from gafcnn.data.reading import read_bars
+from gafcnn.data.sources import from_file
+from gafcnn.errors import BarsError, ConfigError
 
 MINUTE = pd.to_timedelta("1min")
 

@@ -34,9 +34,12 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
 
+from gafcnn.atomic_io import unsealed
+from gafcnn.data.bars import COLUMNS, gaps
+from gafcnn.data.exchange import from_exchange
+from gafcnn.data.newest import NewestBars
+from gafcnn.data.sources import Market
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
-from gafcnn.files import unsealed
-from gafcnn.market import COLUMNS, Market, NewestBars, from_exchange, gaps
 
 MINUTE = 60_000  # ms
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
@@ -220,7 +223,7 @@ def local_exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalExchange]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once, unless the exchange asks for a pause."""
-    monkeypatch.setattr("gafcnn.market.klines._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gafcnn.data.klines._FIRST_PAUSE", 0.001)
     monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)
 
 
@@ -534,7 +537,7 @@ def test_two_at_once_ask_once(local_exchange: LocalExchange, tmp_path: Path) -> 
 
 KILLED = """
 import sys
-from gafcnn.market import from_exchange
+from gafcnn.data.exchange import from_exchange
 url, folder, end = sys.argv[1:]
 from_exchange("BNBUSDT", "binance", "BNB/USDT", "15min", 30, end, folder, url=url)
 """
@@ -574,7 +577,7 @@ def test_a_killed_download_goes_on_where_it_was(
 FORKING = """
 import os, signal, sys
 import ccxt
-from gafcnn.market import from_exchange
+from gafcnn.data.exchange import from_exchange
 url, end = sys.argv[1:]
 for line in sys.stdin:
     child = os.fork()
@@ -804,7 +807,7 @@ FAULTS = {
 def test_faults_that_pass_do_no_harm(
     local_exchange: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gafcnn.market.klines._PAGE", 60)
+    monkeypatch.setattr("gafcnn.data.klines._PAGE", 60)
     # two of them before the first answer, five before each of the others: as many as are borne
     numbers = [n for n in range(1, 100) if n not in (3, *range(9, 100, 6))]
     names = dict(zip(numbers, FAULTS, strict=False))
@@ -898,13 +901,13 @@ def test_an_exchange_that_falls_silent_is_asked_again(
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gafcnn.market.klines._SILENCE", 0.3)
+    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.3)
     local_exchange.faults[1] = fault
     market = download(local_exchange, tmp_path, days=1)
     pd.testing.assert_frame_equal(market.bars, local_exchange.expected(UNTIL - DAY, UNTIL, "15min"))
     first, second = local_exchange.requests
     assert second.at - first.at < 1
-    monkeypatch.setattr("gafcnn.market.klines._SILENCE", 0.05)
+    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.05)
     local_exchange.always = fault
     with pytest.raises(DownloadError, match=r"binance cannot be asked .*\(RequestTimeout: "):
         download(local_exchange, tmp_path, days=2)
@@ -971,8 +974,8 @@ def test_an_answer_without_end_is_ended(
     quick: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gafcnn.market.klines._LARGEST", 500_000)
-    monkeypatch.setattr("gafcnn.market.klines._LONGEST", 0.1 if why == "RequestTimeout" else 5)
+    monkeypatch.setattr("gafcnn.data.klines._LARGEST", 500_000)
+    monkeypatch.setattr("gafcnn.data.klines._LONGEST", 0.1 if why == "RequestTimeout" else 5)
     local_exchange.always = fault
     with pytest.raises(DownloadError, match=rf"binance cannot be asked .*\({why}: ") as caught:
         download(local_exchange, tmp_path, days=1)
@@ -993,7 +996,7 @@ def test_a_packed_answer_is_as_good(local_exchange: LocalExchange, tmp_path: Pat
 def test_a_host_that_does_not_answer_a_call_is_given_up(
     local_exchange: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gafcnn.market.klines._SILENCE", 0.3)
+    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.3)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)  # and never accepting: what is beyond the queue gets no answer

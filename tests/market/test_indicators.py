@@ -11,8 +11,10 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.market import COLUMNS, check_bars, indicators, read_bars, simulate
-from gafcnn.market.indicators import GROUPS
+from gafcnn.data.bars import COLUMNS, check_bars
+from gafcnn.data.indicators import GROUPS, indicators
+from gafcnn.data.reading import read_bars
+from gafcnn.data.simulated import simulate
 
 
 @pytest.fixture(scope="module")

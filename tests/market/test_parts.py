@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gafcnn.atomic_io import write_bytes
+from gafcnn.data.bars import COLUMNS
+from gafcnn.data.daily_cache import DAY, held, keep, utc_time
+from gafcnn.data.reading import write_bars
 from gafcnn.errors import BarsError
-from gafcnn.files import write_bytes
-from gafcnn.market import COLUMNS, write_bars
-from gafcnn.market.parts import DAY, held, keep, utc_time
 
 MIDNIGHT = utc_time("2025-05-08")
 HOUR = timedelta(hours=1)

@@ -21,8 +21,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.bars import COLUMNS, check_bars, fingerprint
+from gafcnn.data.reading import read_bars, write_bars
 from gafcnn.errors import BarsError
-from gafcnn.market import COLUMNS, check_bars, fingerprint, read_bars, write_bars
 
 MINUTE = pd.to_timedelta("1min")
 ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet", ".feather")

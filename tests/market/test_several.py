@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from gafcnn.data.bars import resample
+from gafcnn.data.multi_symbol import check_together, pair_of, per_symbol
+from gafcnn.data.simulated import from_simulation, simulate
+from gafcnn.data.sources import Market
 from gafcnn.errors import ConfigError
-from gafcnn.market import Market, check_together, from_simulation, per_symbol, resample, simulate
-from gafcnn.market.several import pair_of
 
 EXCHANGE = {"_target_": "x", "symbol": "BNBUSDT", "pair": "BNB/USDT", "symbols": None, "days": 3}
 FILE = {"_target_": "x", "symbol": None, "symbols": None, "path": "bars.csv"}

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from gafcnn.data.bars import check_bars, interval_of
+from gafcnn.data.reading import read_bars
+from gafcnn.data.simulated import MEMORY, VOLATILITY, from_simulation, simulate
 from gafcnn.errors import ConfigError
-from gafcnn.market import check_bars, from_simulation, interval_of, read_bars, simulate
-from gafcnn.market.simulated import MEMORY, VOLATILITY
 
 
 def went_up(bars: pd.DataFrame, ahead: int) -> np.ndarray:

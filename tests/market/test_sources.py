@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from gafcnn.data.exchange import from_exchange
+from gafcnn.data.reading import write_bars
+from gafcnn.data.simulated import from_simulation, simulate
+from gafcnn.data.sources import from_file
 from gafcnn.errors import ConfigError
-from gafcnn.market import from_exchange, from_file, from_simulation, simulate, write_bars
 
 
 def _simulated(symbol: str, folder: Path, days: Any = 1, interval: str = "1min") -> Any:

@@ -8,16 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.bars import COLUMNS, check_bars
+from gafcnn.data.synthetic import from_tick_walk, mirrored, most_bars, shuffled, tick_walk
 from gafcnn.errors import ConfigError
-from gafcnn.market import (
-    COLUMNS,
-    check_bars,
-    from_tick_walk,
-    mirrored,
-    most_bars,
-    shuffled,
-    tick_walk,
-)
 
 
 def bars_of(

@@ -18,8 +18,9 @@ import pyarrow.feather as pa_feather
 import pyarrow.parquet as pq
 import pytest
 
+from gafcnn.data.bars import COLUMNS
+from gafcnn.data.reading import read_bars
 from gafcnn.errors import BarsError
-from gafcnn.market import COLUMNS, read_bars
 
 MANY = 6_000_000  # rows: 300 MB of numbers
 PAGE = 70_000_000  # bytes
@@ -126,7 +127,7 @@ BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
 READING = f"""
 import json, resource, sys
 from gafcnn.errors import BarsError
-from gafcnn.market import read_bars
+from gafcnn.data.reading import read_bars
 
 def told(path):
     try:

@@ -11,8 +11,8 @@ from tempfile import mkstemp
 import pytest
 from filelock import FileLock
 
-from gafcnn.command import main
-from gafcnn.runs import write_metrics
+from gafcnn.app.command import main
+from gafcnn.app.runs import write_metrics
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., str]

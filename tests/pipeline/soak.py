@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 
-from gafcnn.pipeline import evaluate, train
+from gafcnn.app.evaluate import evaluate
+from gafcnn.app.train import train
 
 TINY = (
     "market=simulated", "market.days=3", "window=15m", "model=small_cnn", "model.network.width=4",

@@ -14,10 +14,11 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from gafcnn import load_run
-from gafcnn.images import open_store
-from gafcnn.learning import GafModule
-from gafcnn.pipeline.assembly import made
-from gafcnn.samples import PATTERNS, WalkForward
+from gafcnn.app.factory import made
+from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.splits import WalkForward
+from gafcnn.images.store import open_store
+from gafcnn.models.module import GafModule
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., str]

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.command import main
-from gafcnn.pipeline.checks import check, check_evaluation
+from gafcnn.app.checks import check, check_evaluation
+from gafcnn.app.command import main
 
 Refuse = Callable[..., str]
 
@@ -162,7 +162,10 @@ def test_what_is_no_override_is_told(refused: Refuse, word: str, told: str) -> N
         ("~split._target_", "expected a _target_ and its options"),
         ("~trainer._target_", "expected a _target_ and its options"),
         ("label._target_=text", "Error locating target 'text'; full_key: "),
-        ("label._target_=gafcnn.samples.Chronological", "expected the options that this _target_"),
+        (
+            "label._target_=gafcnn.data.splits.Chronological",
+            "expected the options that this _target_",
+        ),
         ("split._target_=types.SimpleNamespace", "makes a SimpleNamespace; expected a Splitter"),
         ("label.horizon=17", "label.horizon is 17; expected a length of time"),
         ("label.horizon=90s", "label.horizon is 90s; expected a multiple of the bars'"),

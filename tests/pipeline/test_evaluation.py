@@ -18,10 +18,10 @@ from omegaconf import DictConfig
 from sklearn.metrics import roc_auc_score
 
 from gafcnn import load_run
-from gafcnn.learning import Baseline
-from gafcnn.market import simulate
-from gafcnn.pipeline.studies import for_baseline
-from gafcnn.runs import holding
+from gafcnn.app.runs import holding
+from gafcnn.app.studies import for_baseline
+from gafcnn.data.simulated import simulate
+from gafcnn.models.boosted_trees import Baseline
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Reseal = Callable[[Path], None]
@@ -62,7 +62,7 @@ def test_a_baseline_that_evaluation_trains_asks_for_no_newer_bars(
     folder: Path, config: DictConfig
 ) -> None:
     run = load_run(folder / "15m")
-    asked = {"_target_": "gafcnn.market.from_exchange", "refresh": True, "url": "http://x"}
+    asked = {"_target_": "gafcnn.data.exchange.from_exchange", "refresh": True, "url": "http://x"}
     vars(run)["config"] = run.config | {"market": run.config["market"] | asked}
     market = for_baseline(config, run).market
     assert market.refresh is False

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 
 from gafcnn import load_run
+from gafcnn.data.features import FIELDS, field
 from gafcnn.errors import SamplesError
-from gafcnn.learning import NETWORKS
-from gafcnn.samples import FIELDS, field
+from gafcnn.models.networks import NETWORKS
 
 Typed = Callable[..., str]
 

@@ -16,10 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from gafcnn import load_run
-from gafcnn.files import checksum, unsealed
-from gafcnn.learning.exported import answers
-from gafcnn.market import Market, fingerprint, simulate
-from gafcnn.pipeline.future import images_at
+from gafcnn.app.leakage_future import images_at
+from gafcnn.atomic_io import checksum, unsealed
+from gafcnn.data.bars import fingerprint
+from gafcnn.data.simulated import simulate
+from gafcnn.data.sources import Market
+from gafcnn.models.onnx_export import answers
 
 Refuse = Callable[..., str]
 Reseal = Callable[[Path], None]

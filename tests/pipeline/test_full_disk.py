@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gafcnn.runs import damaged_files, load_run
+from gafcnn.app.runs import damaged_files, load_run
 
 Refuse = Callable[..., str]
 Typed = Callable[..., str]

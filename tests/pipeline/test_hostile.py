@@ -17,11 +17,11 @@ import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from gafcnn.app.factory import made, plain
+from gafcnn.app.runs import finish, load_run
+from gafcnn.app.train import train
+from gafcnn.app.trust import check_config, check_configs, read_run_config
 from gafcnn.errors import LearningError, RunError
-from gafcnn.pipeline import train
-from gafcnn.pipeline.assembly import made, plain
-from gafcnn.pipeline.trust import check_config, check_configs, read_run_config
-from gafcnn.runs import finish, load_run
 
 Refuse = Callable[..., str]
 Typed = Callable[..., str]
@@ -81,23 +81,23 @@ def test_what_train_writes_is_trusted(root: Path, config: dict[str, Any]) -> Non
         ("label", "subprocess.run"),
         ("label", "builtins.eval"),
         ("label", "gafcnn.samples.os.system"),
-        ("label", "gafcnn.samples.labels.np.load"),
-        ("label", "gafcnn.samples.labels.np"),
-        ("label", "gafcnn.samples.labels.duration"),
+        ("label", "gafcnn.data.labels.np.load"),
+        ("label", "gafcnn.data.labels.np"),
+        ("label", "gafcnn.data.labels.duration"),
         ("label", "gafcnn.samples.nothing"),
-        ("label", "gafcnn.samples.Direction.make"),
+        ("label", "gafcnn.data.labels.Direction.make"),
         ("label", "gafcnn.samples"),
         ("label", "gafcnn.samples_of_another.Label"),
-        ("label", "gafcnn.market.from_file"),
-        ("label", "gafcnn.files.write_text"),
+        ("label", "gafcnn.data.sources.from_file"),
+        ("label", "gafcnn.atomic_io.write_text"),
         ("label", ""),
         ("label", None),
         ("label", ["os.system"]),
         ("label", {"_target_": "os.system"}),
         ("label.horizon", "os.system"),
         ("split.embargo", "os.system"),
-        ("split.embargo", "gafcnn.market.from_file"),
-        ("market", "gafcnn.market.reading.pd.read_pickle"),
+        ("split.embargo", "gafcnn.data.sources.from_file"),
+        ("market", "gafcnn.data.reading.pd.read_pickle"),
         ("market", "pandas.read_pickle"),
         ("augmentation", "os.system"),
         ("callbacks.mine", "os.system"),
@@ -106,8 +106,8 @@ def test_what_train_writes_is_trusted(root: Path, config: dict[str, Any]) -> Non
         ("trainer", "lightning.pytorch.Trainer"),
         ("trainer", "lightning.seed_everything"),
         ("trainer.logger", "os.system"),
-        ("model.network", "gafcnn.learning.GafModule"),
-        ("window", "gafcnn.samples.Window"),
+        ("model.network", "gafcnn.models.module.GafModule"),
+        ("window", "gafcnn.data.windows.Window"),
         ("anything", "os.system"),
     ],
 )

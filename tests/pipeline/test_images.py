@@ -14,12 +14,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
-from gafcnn.images import ImageSpec, open_store
-from gafcnn.pipeline import future
-from gafcnn.pipeline.assembly import load_images, load_markets, load_spec
-from gafcnn.pipeline.checks import check
-from gafcnn.pipeline.pictures import channel_names
-from gafcnn.runs import differences
+from gafcnn.app import leakage_future as future
+from gafcnn.app.checks import check
+from gafcnn.app.factory import load_images, load_markets, load_spec
+from gafcnn.app.pictures import channel_names
+from gafcnn.app.runs import differences
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import open_store
 
 
 def test_a_run_of_three_fields_learns_from_them_and_goes_on_with_no_others(

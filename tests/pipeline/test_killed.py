@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from gafcnn.learning import load_plain
-from gafcnn.runs import damaged_files, load_run
+from gafcnn.app.runs import damaged_files, load_run
+from gafcnn.models.checkpoints import load_plain
 
 KILLED, ENDED = -9, 143
 MORE = ["window=15m", "trainer.max_epochs=4", "callbacks.early_stopping.patience=2"]

@@ -21,15 +21,17 @@ import pytest
 from numpy.testing import assert_allclose
 
 from gafcnn import load_run
-from gafcnn.command import main
+from gafcnn.app import predict as live
+from gafcnn.app.command import main
+from gafcnn.app.deciding import Decider
+from gafcnn.app.runs import Run, find_runs
+from gafcnn.app.studies import markets_of, newest_fold
+from gafcnn.data.indicators import MEMORY
+from gafcnn.data.reading import write_bars
+from gafcnn.data.simulated import simulate
 from gafcnn.errors import BarsError, RunError
-from gafcnn.forecasts import ENSEMBLES
-from gafcnn.market import MEMORY, simulate, write_bars
-from gafcnn.pipeline import live
-from gafcnn.pipeline.deciding import Decider
-from gafcnn.pipeline.studies import markets_of, newest_fold
-from gafcnn.runs import Run, find_runs
-from gafcnn.trading import Rules
+from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.evaluation.trading_rules import Rules
 
 Refuse = Callable[..., str]
 Typed = Callable[..., str]
@@ -264,7 +266,7 @@ def test_the_config_of_a_run_is_not_trusted(
 ) -> None:
     shutil.copytree(folder, tmp_path / "outputs/tiny")
     config = tmp_path / "outputs/tiny/30m/config.yaml"
-    config.write_text(config.read_text().replace("gafcnn.samples.Direction", "mine.Label"))
+    config.write_text(config.read_text().replace("gafcnn.data.labels.Direction", "mine.Label"))
     reseal(tmp_path / "outputs")
     for command in ("predict", "export"):
         assert "names mine.Label as label._target_, which would be run" in refused(
@@ -384,7 +386,7 @@ def exchange(
 ) -> Iterator[tuple[type[Exchange], str]]:
     """One whose newest closed bar is the last of the simulation; and its address."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr("gafcnn.market.klines._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gafcnn.data.klines._FIRST_PAUSE", 0.001)
     now = pd.Timestamp.now("UTC").floor("1min")
     table = bars.set_axis(bars.index + (now - bars.index[-1]))
     handler = type("Handler", (Exchange,), {"table": table, "asked": []})

@@ -13,10 +13,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
-from gafcnn.explanations import explain
-from gafcnn.learning import GafModule
-from gafcnn.pipeline.assembly import load_markets, load_spec, load_window
-from gafcnn.samples import WindowReader
+from gafcnn.app.factory import load_markets, load_spec, load_window
+from gafcnn.data.windows import WindowReader
+from gafcnn.models.explanations.explain import explain
+from gafcnn.models.module import GafModule
 
 Typed = Callable[..., str]
 

@@ -15,13 +15,16 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-import gafcnn.command  # noqa: F401 - names what conf/ asks for
-from gafcnn.forecasts import read_predictions, write_predictions
-from gafcnn.market import Market, simulate
-from gafcnn.pipeline import audits, future, receipts
-from gafcnn.pipeline.studies import markets_of
-from gafcnn.runs import Run, find_runs
-from gafcnn.samples import splits
+import gafcnn.app.command  # noqa: F401 - names what conf/ asks for
+from gafcnn.app import leakage as receipts
+from gafcnn.app import leakage_audits as audits
+from gafcnn.app import leakage_future as future
+from gafcnn.app.runs import Run, find_runs
+from gafcnn.app.studies import markets_of
+from gafcnn.data import splits
+from gafcnn.data.simulated import simulate
+from gafcnn.data.sources import Market
+from gafcnn.evaluation.predictions import read_predictions, write_predictions
 
 Study = tuple[dict[str, list[Run]], list[Market]]
 
@@ -265,7 +268,7 @@ def test_a_split_that_does_not_purge_is_found_out(
 def test_what_is_fitted_on_test_rows_is_found_out(
     cfg: DictConfig, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitting = importlib.import_module("gafcnn.forecasts.ensemble")
+    fitting = importlib.import_module("gafcnn.evaluation.ensembles")
     honest = fitting._fitted
     monkeypatch.setattr(
         fitting, "_fitted", lambda name, p, rows: honest(name, p, rows.assign(split="val"))

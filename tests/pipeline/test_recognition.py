@@ -13,12 +13,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
-from gafcnn.forecasts import classes_of, probability_column, score_classes
-from gafcnn.market import check_bars, write_bars
-from gafcnn.pipeline import future
-from gafcnn.pipeline.assembly import load_markets
-from gafcnn.runs import find_runs
-from gafcnn.samples import PATTERNS, patterns
+from gafcnn.app import leakage_future as future
+from gafcnn.app.factory import load_markets
+from gafcnn.app.runs import find_runs
+from gafcnn.data.bars import check_bars
+from gafcnn.data.candlestick import PATTERNS, patterns
+from gafcnn.data.reading import write_bars
+from gafcnn.evaluation.class_scores import score_classes
+from gafcnn.evaluation.predictions import classes_of, probability_column
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., str]
@@ -154,7 +156,7 @@ def test_a_second_look_is_said_and_receipts_are_of_this_study(
     world: Path, told: str, typed: Typed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(world)
-    monkeypatch.setattr("gafcnn.pipeline.receipts.MOMENTS", 2)
+    monkeypatch.setattr("gafcnn.app.leakage.MOMENTS", 2)
     again = typed("evaluate", "study=seen", "judging.resamples=0", "receipts=true")
     assert "This is look 2 at these test rows" in " ".join(again.split())
     assert "every bar after t altered: passed" in again

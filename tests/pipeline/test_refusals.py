@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gafcnn.command import main
-from gafcnn.market import simulate
+from gafcnn.app.command import main
+from gafcnn.data.simulated import simulate
 
 Refuse = Callable[..., str]
 

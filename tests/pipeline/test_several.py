@@ -12,10 +12,11 @@ import pytest
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
-from gafcnn.market import simulate, write_bars
-from gafcnn.pipeline import future
-from gafcnn.pipeline.studies import keep_symbols, markets_of
-from gafcnn.runs import LOOK, find_runs, recorded
+from gafcnn.app import leakage_future as future
+from gafcnn.app.runs import LOOK, find_runs, recorded
+from gafcnn.app.studies import keep_symbols, markets_of
+from gafcnn.data.reading import write_bars
+from gafcnn.data.simulated import simulate
 
 Type = Callable[..., str]
 Refuse = Callable[..., str]

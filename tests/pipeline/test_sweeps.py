@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
-import gafcnn.command  # noqa: F401 - names what conf/ asks for
+import gafcnn.app.command  # noqa: F401 - names what conf/ asks for
 from gafcnn import load_run
-from gafcnn.runs import find_runs
+from gafcnn.app.runs import find_runs
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Words = tuple[str, ...]

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from gafcnn import load_run
-from gafcnn.pipeline import tracking
-from gafcnn.pipeline.trust import check_config
+from gafcnn.app import tracking
+from gafcnn.app.trust import check_config
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Typed = Callable[..., str]

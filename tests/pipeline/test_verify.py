@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from gafcnn.app.runs import load_run
+from gafcnn.app.verify import verify
 from gafcnn.errors import DamageError, RunError
-from gafcnn.pipeline import verify
-from gafcnn.runs import load_run
 
 Typed = Callable[..., str]
 Refuse = Callable[..., str]

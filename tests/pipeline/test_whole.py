@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from gafcnn import load_run
-from gafcnn.market import Market, simulate
-from gafcnn.pipeline.future import images_at
+from gafcnn.app.leakage_future import images_at
+from gafcnn.data.simulated import simulate
+from gafcnn.data.sources import Market
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Words = tuple[str, ...]

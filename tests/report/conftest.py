@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from gafcnn.forecasts import ENSEMBLES, score, score_rows
-from gafcnn.report import Attributions, Sample
+from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.evaluation.scores import score, score_rows
+from gafcnn.report.explained_images import Attributions
+from gafcnn.report.sample_pictures import Sample
 
 Judgement = dict[str, Any]
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)

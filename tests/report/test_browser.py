@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from gafcnn.report import Sample, write_report
+from gafcnn.report.page import write_report
+from gafcnn.report.sample_pictures import Sample
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

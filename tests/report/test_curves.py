@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.report.curves import Chart, charts
-from gafcnn.report.drawn import drawn
+from gafcnn.report.charts import Chart, charts
 from gafcnn.report.interactive import interactive
 from gafcnn.report.palette import COLOURS, styles
+from gafcnn.report.still_charts import drawn
 
 Judgement = dict[str, Any]
 

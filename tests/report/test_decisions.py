@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from gafcnn.report import decision_line, decision_table, show
-from gafcnn.report.decisions import aged
+from gafcnn.report.console import show
+from gafcnn.report.decision_text import aged, decision_line, decision_table
 
 SAID = {"p_up": 0.61234, "confidence": 0.11234, "threshold": 0.1, "position": 1}
 DECISION = {

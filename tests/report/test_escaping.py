@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from gafcnn.judging import Recognition, judge_recognition
-from gafcnn.report import Attributions, Sample, write_pooled, write_recognition, write_report
+from gafcnn.evaluation.recognition import Recognition, judge_recognition
+from gafcnn.report.classification_page import write_recognition
+from gafcnn.report.explained_images import Attributions
+from gafcnn.report.page import write_report
+from gafcnn.report.pooled_page import write_pooled
+from gafcnn.report.sample_pictures import Sample
 
 Judgement = dict[str, Any]
 Make = Callable[..., Judgement]

@@ -12,8 +12,8 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report import Attributions, explained_image, save
-from gafcnn.report.explained import AGAINST, FOR, shares
+from gafcnn.report.explained_images import AGAINST, FOR, Attributions, explained_image, shares
+from gafcnn.report.plotting import save
 
 Channels = dict[str, NDArray[np.float32]]
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report import confusion_matrices, sample_image, save
+from gafcnn.report.matrices import confusion_matrices
+from gafcnn.report.plotting import sample_image, save
 
 Channels = dict[str, NDArray[np.float32]]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gafcnn.report import forms
-from gafcnn.report.forms import form_of, form_of_difference
+from gafcnn.report import formatters as forms
+from gafcnn.report.formatters import form_of, form_of_difference
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gafcnn.errors import PredictionsError
-from gafcnn.report import confusion_matrices, save
-from gafcnn.report.matrices import regime_matrices
+from gafcnn.report.matrices import confusion_matrices, regime_matrices
+from gafcnn.report.plotting import save
 
 Judgement = dict[str, Any]
 

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from gafcnn.report import Attributions, Sample, page, write_report
+from gafcnn.report import page
+from gafcnn.report.explained_images import Attributions
+from gafcnn.report.page import write_report
+from gafcnn.report.sample_pictures import Sample
 
 Judgement = dict[str, Any]
 Make = Callable[..., Judgement]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from gafcnn.report import pooled_table, show, write_pooled
+from gafcnn.report.console import show
+from gafcnn.report.pooled_page import pooled_table, write_pooled
 
 Judgement = dict[str, Any]
 

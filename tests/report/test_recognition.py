@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gafcnn.judging import Recognition, judge_recognition
-from gafcnn.report import recognition_table, show, write_recognition
+from gafcnn.evaluation.recognition import Recognition, judge_recognition
+from gafcnn.report.classification_page import recognition_table, write_recognition
+from gafcnn.report.console import show
 
 ODD = '<b>&"x'
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from gafcnn.report import show, table, verdict_lines
-from gafcnn.report.tables import groups
+from gafcnn.report.console import groups, show, table, verdict_lines
 
 Judgement = dict[str, Any]
 

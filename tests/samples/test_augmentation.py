@@ -6,18 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.data.augmentation import Augmentation, Drawn, class_counts
+from gafcnn.data.candlestick import Candlestick, patterns
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.splits import Chronological
+from gafcnn.data.synthetic import mirrored, shuffled, tick_walk
 from gafcnn.errors import ConfigError
-from gafcnn.market import mirrored, shuffled, tick_walk
-from gafcnn.samples import (
-    Augmentation,
-    Candlestick,
-    Chronological,
-    Direction,
-    Drawn,
-    LabelledSamples,
-    class_counts,
-    patterns,
-)
 
 LOOKBACK = pd.Timedelta("6h")
 LABEL = Candlestick()
@@ -95,7 +90,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_other_samples(
 def test_each_source_is_made_by_its_options_and_by_a_seed_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gafcnn.samples.augmentation.BARS_A_WALK", 500)
+    monkeypatch.setattr("gafcnn.data.augmentation.BARS_A_WALK", 500)
     interval = pd.Timedelta("5min")
     bars = tick_walk(2000, interval, seed=3)
     samples = LabelledSamples.make(bars, pd.Timedelta("2h"), LABEL, Chronological(0.2, 0.2))

@@ -11,20 +11,12 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.candlestick import LOOKBACK, PATTERNS, Candlestick, patterns
+from gafcnn.data.labels import NULL, Direction
+from gafcnn.data.samples import PARTS, LabelledSamples
+from gafcnn.data.splits import Chronological, WalkForward
+from gafcnn.data.windows import decision_rows
 from gafcnn.errors import SamplesError
-from gafcnn.samples import (
-    NULL,
-    PARTS,
-    PATTERNS,
-    Candlestick,
-    Chronological,
-    Direction,
-    LabelledSamples,
-    WalkForward,
-    decision_rows,
-    patterns,
-)
-from gafcnn.samples.candlestick import LOOKBACK
 
 Make = Callable[..., pd.DataFrame]
 Bar = tuple[float, float, float, float]  # open, high, low, close

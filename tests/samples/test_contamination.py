@@ -12,25 +12,14 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.market import indicators
-from gafcnn.samples import (
-    FIELDS,
-    NULL,
-    PARTS,
-    Augmentation,
-    Candlestick,
-    Chronological,
-    Direction,
-    Drawn,
-    Label,
-    LabelledSamples,
-    TripleBarrier,
-    WalkForward,
-    Window,
-    WindowReader,
-    close_times,
-    decision_rows,
-)
+from gafcnn.data.augmentation import Augmentation, Drawn
+from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.features import FIELDS
+from gafcnn.data.indicators import indicators
+from gafcnn.data.labels import NULL, Direction, Label, TripleBarrier
+from gafcnn.data.samples import PARTS, LabelledSamples
+from gafcnn.data.splits import Chronological, WalkForward
+from gafcnn.data.windows import Window, WindowReader, close_times, decision_rows
 
 Bars = Callable[..., pd.DataFrame]
 BySymbol = dict[str, pd.DataFrame]

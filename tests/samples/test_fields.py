@@ -12,8 +12,9 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.features import FIELDS, Candles, field
+from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.samples import FIELDS, Candles, Window, WindowReader, decision_rows, field
 
 Bars = Callable[..., pd.DataFrame]
 COLUMNS = ("open", "high", "low", "close", "volume")

@@ -10,18 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gafcnn.data.labels import NULL, Direction, Outcomes, TripleBarrier
+from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.splits import Chronological
+from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.samples import (
-    NULL,
-    Chronological,
-    Direction,
-    LabelledSamples,
-    Outcomes,
-    TripleBarrier,
-    Window,
-    WindowReader,
-    decision_rows,
-)
 
 Bars = Callable[..., pd.DataFrame]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.market import tick_walk
-from gafcnn.samples import FIELDS, PATTERNS, Candles, patterns
+from gafcnn.data.candlestick import PATTERNS, patterns
+from gafcnn.data.features import FIELDS, Candles
+from gafcnn.data.synthetic import tick_walk
 
 RULES = {name: field for name, field in FIELDS.items() if field.kind == "rule"}
 

@@ -10,20 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.labels import Direction, Label, TripleBarrier
+from gafcnn.data.reading import read_bars
+from gafcnn.data.samples import PARTS, LabelledSamples
+from gafcnn.data.splits import Chronological, Split, WalkForward, check_purged
 from gafcnn.errors import LeakError, SamplesError
-from gafcnn.market import read_bars
-from gafcnn.samples import (
-    PARTS,
-    Candlestick,
-    Chronological,
-    Direction,
-    Label,
-    LabelledSamples,
-    Split,
-    TripleBarrier,
-    WalkForward,
-    check_purged,
-)
 
 Bars = Callable[..., pd.DataFrame]
 

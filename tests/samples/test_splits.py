@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from gafcnn.data.splits import Chronological, Split, WalkForward, check_purged
 from gafcnn.errors import ConfigError, LeakError, SamplesError
-from gafcnn.samples import Chronological, Split, WalkForward, check_purged
 
 START = np.datetime64("2024-01-01T00:00", "ns")
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.samples import Window, WindowReader, decision_rows
 
 Bars = Callable[..., pd.DataFrame]
 MINUTE = pd.to_timedelta("1min")

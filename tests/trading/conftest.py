@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.trading import Backtest, Rules, backtest, positions
+from gafcnn.evaluation.backtest import Backtest, backtest
+from gafcnn.evaluation.positions import positions
+from gafcnn.evaluation.trading_rules import Rules
 
 MINUTE = pd.Timedelta("1min")
 

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import PredictionsError
-from gafcnn.trading import Rules, backtest, summary
+from gafcnn.evaluation.backtest import backtest
+from gafcnn.evaluation.trade_summary import summary
+from gafcnn.evaluation.trading_rules import Rules
 
 Bars = Callable[..., pd.DataFrame]
 

@@ -11,8 +11,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gafcnn.trading import Rules, backtest, coin, measures, per_bar, summary
-from gafcnn.trading.references import Spread
+from gafcnn.evaluation import statistics as measures
+from gafcnn.evaluation.backtest import backtest
+from gafcnn.evaluation.benchmarks import Spread, coin
+from gafcnn.evaluation.trade_summary import per_bar, summary
+from gafcnn.evaluation.trading_rules import Rules
 
 Bars = Callable[..., pd.DataFrame]
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.trading import Exits, Rules, outcomes
+from gafcnn.evaluation.fills import Exits, outcomes
+from gafcnn.evaluation.trading_rules import Rules
 
 Bars = Callable[..., pd.DataFrame]
 

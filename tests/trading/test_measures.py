@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gafcnn.trading import measures
+from gafcnn.evaluation import statistics as measures
 
 returns_series = arrays(
     np.float64, st.integers(2, 80), elements=st.floats(-0.2, 0.2).map(lambda x: round(x, 6))

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.trading import (
+from gafcnn.evaluation.backtest import backtest
+from gafcnn.evaluation.positions import (
     Choice,
-    Rules,
-    backtest,
     choose_threshold,
     confidence,
     positions,
     threshold_of,
 )
+from gafcnn.evaluation.trading_rules import Rules
 
 Bars = Callable[..., pd.DataFrame]
 

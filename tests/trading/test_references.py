@@ -8,7 +8,11 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import PredictionsError
-from gafcnn.trading import Coin, Rules, backtest, buy_and_hold, coin, outcomes, summary
+from gafcnn.evaluation.backtest import backtest
+from gafcnn.evaluation.benchmarks import Coin, buy_and_hold, coin
+from gafcnn.evaluation.fills import outcomes
+from gafcnn.evaluation.trade_summary import summary
+from gafcnn.evaluation.trading_rules import Rules
 
 Bars = Callable[..., pd.DataFrame]
 

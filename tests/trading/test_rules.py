@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gafcnn.errors import ConfigError
-from gafcnn.trading import Rules
+from gafcnn.evaluation.trading_rules import Rules
 
 
 def test_the_defaults_are_those_of_a_spot_taker_who_lets_validation_choose() -> None:

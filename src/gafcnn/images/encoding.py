@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.images.further import FURTHER, draw_further
 from gafcnn.images.gaf import GADF, GASF, draw_gaf, polar
+from gafcnn.images.pyts_kinds import FURTHER, draw_further
 from gafcnn.images.scaling import RANGES, SCALINGS, scaled, segments
 
 KINDS = (GASF, GADF, *FURTHER)
@@ -56,7 +56,7 @@ def encode(
         size: Pixels a side.
         dtype: "float32" or "float16" for pixels in [-1, 1] (to within rounding), "int8" for
             round(127 x).
-        kinds: Some of `KINDS`, see `gafcnn.images.gaf` and `gafcnn.images.further`.
+        kinds: Some of `KINDS`, see `gafcnn.images.gaf` and `gafcnn.images.pyts_kinds`.
         range: What series are scaled to before anything is made of them: (-1, 1) or (0, 1).
         scaling: How they are, see `gafcnn.images.scaling`: "per_field", "jointly" or "fixed".
         out: To draw into and return, of what shape and dtype would be returned; a new array where

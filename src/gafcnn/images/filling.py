@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from gafcnn.atomic_io import assert_free, is_full, refusal, sync
 from gafcnn.errors import DiskError
-from gafcnn.files import assert_free, is_full, refusal, sync
-from gafcnn.images.plans import Plan
 from gafcnn.images.store import Store
+from gafcnn.images.store_spec import Plan
 from gafcnn.progress import counting
 
 _NO_RESERVING = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # some network file systems

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gafcnn.files import assert_free, unsealed, write_bytes
+from gafcnn.atomic_io import assert_free, unsealed, write_bytes
 from gafcnn.images.filling import filled, frame, room
-from gafcnn.images.plans import Plan
 from gafcnn.images.store import METADATA, TIMES, spelled
+from gafcnn.images.store_spec import Plan
 
 log = logging.getLogger(__name__)
 

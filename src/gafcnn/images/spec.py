@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gafcnn.data.features import known_fields
 from gafcnn.errors import ImagesError
 from gafcnn.images.encoding import (
     DEFAULT_KINDS,
@@ -22,7 +23,6 @@ from gafcnn.images.encoding import (
     known_range,
 )
 from gafcnn.images.scaling import RANGES, SCALINGS
-from gafcnn.samples import known_fields
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class ImageSpec:
     Args:
         size: Pixels a side.
         dtype: What a pixel is stored as: "int8", "float16" or "float32".
-        fields: Names of `gafcnn.samples.FIELDS`.
+        fields: Names of `gafcnn.data.features.FIELDS`.
         kinds: Pictures of each field: some of "gasf", "gadf", "markov", "recurrence".
         range: What series are scaled to: (-1, 1) or (0, 1).
-        scaling: How they are: "per_field", "jointly" or "fixed"; see `gafcnn.images.encode`.
+        scaling: How they are: "per_field", "jointly" or "fixed"; see `gafcnn.images.encoding.encode`.
 
     Raises:
         ImagesError: An option makes no image.
@@ -90,7 +90,7 @@ class ImageSpec:
         }
 
     def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Make the images of series of the fields, see `gafcnn.images.encode`.
+        """Make the images of series of the fields, see `gafcnn.images.encoding.encode`.
 
         Args:
             series: Shape (n, fields, points), as `WindowReader` reads the fields.
@@ -114,7 +114,7 @@ class ImageSpec:
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Make what the images are outer products of, see `gafcnn.images.encode_polar`.
+        """Make what the images are outer products of, see `gafcnn.images.encoding.encode_polar`.
 
         Args:
             series: Shape (n, fields, points), as `WindowReader` reads the fields.

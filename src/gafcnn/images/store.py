@@ -25,8 +25,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gafcnn.atomic_io import unsealed
 from gafcnn.errors import DiskError, StoreError
-from gafcnn.files import unsealed
 from gafcnn.images.spec import ImageSpec
 
 TIMES, METADATA = "times.npy", "metadata.json"

@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gafcnn.errors import DiskError, StoreError
-from gafcnn.files import (
+from gafcnn.atomic_io import (
     disk,
     make_folder,
     nearest,
@@ -25,12 +24,13 @@ from gafcnn.files import (
     write_bytes,
     write_json,
 )
+from gafcnn.data.windows import Window
+from gafcnn.errors import DiskError, StoreError
 from gafcnn.images.filling import filled, frame, reserve, room
-from gafcnn.images.plans import Plan, image_plan, series_plan
 from gafcnn.images.repairing import repaired
 from gafcnn.images.spec import DEFAULT, ImageSpec
 from gafcnn.images.store import METADATA, TIMES, ImageStore, S, SeriesStore, opened
-from gafcnn.samples import Window
+from gafcnn.images.store_spec import Plan, image_plan, series_plan
 
 PROGRESS, LOCK = "progress.json", ".lock"
 

@@ -1,16 +1,16 @@
 """The report: a judgement as a page, as tables and as figures that can be shown as they are."""
 
 from gafcnn.report.card import model_card
-from gafcnn.report.decisions import aged, decision_line, decision_table
-from gafcnn.report.explained import Attributions, explained_image
-from gafcnn.report.figures import sample_image, save
+from gafcnn.report.classification_page import recognition_table, write_recognition
+from gafcnn.report.console import show, table, verdict_lines
+from gafcnn.report.decision_text import aged, decision_line, decision_table
+from gafcnn.report.explained_images import Attributions, explained_image
 from gafcnn.report.matrices import confusion_matrices
 from gafcnn.report.page import write_report
-from gafcnn.report.pooled import pooled_table, write_pooled
+from gafcnn.report.plotting import sample_image, save
+from gafcnn.report.pooled_page import pooled_table, write_pooled
 from gafcnn.report.publishing import FIGURES, TABLES
-from gafcnn.report.recognition import recognition_table, write_recognition
-from gafcnn.report.samples import Sample
-from gafcnn.report.tables import show, table, verdict_lines
+from gafcnn.report.sample_pictures import Sample
 
 __all__ = [
     "FIGURES",

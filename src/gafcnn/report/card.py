@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gafcnn.report.forms import NONE, count, form_of, moment
+from gafcnn.report.formatters import NONE, count, form_of, moment
 
 SHOWN = (
     "accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
@@ -23,7 +23,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     """Write the card as Markdown.
 
     Args:
-        facts: What metadata.json says, see `gafcnn.pipeline.exporting`.
+        facts: What metadata.json says, see `gafcnn.app.export`.
     """
     parts = (_opening(facts), _files(facts), _feeding(facts), _data(facts), _measured(facts),
              _use(facts), _configs(facts))  # fmt: skip
@@ -83,7 +83,7 @@ def _feeding(facts: Mapping[str, Any]) -> Iterable[str]:
         )
         yield (
             f"- Its series are scaled ({images['scaling']}) to {images['range']} and drawn "
-            f"{images['size']} pixels wide, as `gafcnn.images.encode` does; pixels are rounded to "
+            f"{images['size']} pixels wide, as `gafcnn.images.encoding.encode` does; pixels are rounded to "
             f"{images['dtype']} and multiplied by {images['scale']:.6g}."
         )
         yield (

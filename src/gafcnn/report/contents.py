@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from gafcnn.report.forms import (
+from gafcnn.report.console import groups
+from gafcnn.report.formatters import (
     count,
     fine,
     form_of,
@@ -18,7 +19,7 @@ from gafcnn.report.forms import (
     words,
 )
 from gafcnn.report.palette import HOLDING, spoken
-from gafcnn.report.sheets import (
+from gafcnn.report.tables import (
     ACCURACY,
     AUC,
     INTERVAL,
@@ -32,7 +33,6 @@ from gafcnn.report.sheets import (
     flat,
     text,
 )
-from gafcnn.report.tables import groups
 
 SCORES = {"auc": "AUC", "log_loss": "log loss", "brier": "Brier score"}
 TRADES = {

@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from gafcnn.report.curves import Chart, Curve, Panel
+from gafcnn.report.charts import Chart, Curve, Panel
 from gafcnn.report.palette import Style, spoken
 
 HEIGHTS = {1: 430, 2: 600}  # pixels, by panels

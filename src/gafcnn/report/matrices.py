@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
-from gafcnn.report.figures import INK, MUTED, RULE, blank, quiet
-from gafcnn.report.forms import NONE
-from gafcnn.report.tables import groups
+from gafcnn.report.console import groups
+from gafcnn.report.formatters import NONE
+from gafcnn.report.plotting import INK, MUTED, RULE, blank, quiet
 
 PANELS_A_LINE = 4
 CLASSES = ("down", "up")

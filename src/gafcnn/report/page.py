@@ -9,15 +9,15 @@ from typing import Any
 
 from markupsafe import Markup
 
+from gafcnn.report.charts import Chart, charts
 from gafcnn.report.contents import sheets
-from gafcnn.report.curves import Chart, charts
-from gafcnn.report.drawn import drawn
 from gafcnn.report.interactive import interactive, script
 from gafcnn.report.matrices import confusion_matrices, regime_matrices
 from gafcnn.report.palette import Style, styles
 from gafcnn.report.publishing import Picture, published, rendered
-from gafcnn.report.samples import Sample, sample_pictures
-from gafcnn.report.sheets import Sheet
+from gafcnn.report.sample_pictures import Sample, sample_pictures
+from gafcnn.report.still_charts import drawn
+from gafcnn.report.tables import Sheet
 
 BADGES = {
     **dict.fromkeys(("met", "passed"), "good"),

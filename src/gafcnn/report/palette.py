@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Literal
 
-from gafcnn.forecasts import ENSEMBLES
+from gafcnn.evaluation.ensembles import ENSEMBLES
 
 ORACLE, HOLDING = "oracle", "buy_and_hold"
 

@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from gafcnn.files import write_bytes
-from gafcnn.report.figures import png
-from gafcnn.report.forms import moment
-from gafcnn.report.sheets import Sheet
+from gafcnn.atomic_io import write_bytes
+from gafcnn.report.formatters import moment
+from gafcnn.report.plotting import png
+from gafcnn.report.tables import Sheet
 
 PAGE, TABLES, FIGURES = "report.html", "tables", "figures"
 

@@ -1,125 +1,110 @@
-"""The judgement on the console: a table of all models, and the verdict in sentences."""
+"""A table that stands on the page and beside it as CSV, made of the same rows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from itertools import groupby
-from typing import IO, Any
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from gafcnn.report.formatters import NONE, Form, count, fine, percent, words
 
-from gafcnn.forecasts import ENSEMBLES
-from gafcnn.report.forms import count, fine, form_of, form_of_target, percent
-from gafcnn.report.palette import ORACLE
+Row: TypeAlias = Mapping[str, Any]
 
-WIDTH = 110
-COLUMNS = {
-    "accuracy": "all rows\naccuracy",
-    "auc": "\nAUC",
-    "log_loss": "\nlog loss",
-    "accuracy_labelled": "labelled\naccuracy",
-    "auc_labelled": "\nAUC",
-    "trades": "\ntrades",
-    "win_rate_gross": "gross\nwin rate",
-    "net_bps": "net\nbps",
-    "sharpe": "\nSharpe",
-}
+INTERVAL = ("low", "high")
 
 
-def table(judgement: Mapping[str, Any], title: str | None = None) -> Table:
-    """Make one line per model: its scores on all rows and on labelled ones, and what it traded.
+@dataclass(frozen=True)
+class Column:
+    """What a table tells of each of its rows.
 
-    Models stand in the order of the judgement, a rule between single models, ensembles and the
-    oracle. The last line, `no skill`, is what the best constant forecast scores on these rows:
-    always the larger class, at its own share as the probability. An accuracy below it is worth
-    nothing.
-
-    Args:
-        judgement: What metrics.json holds; `models` and `classes` are read.
-        title: A line above.
+    Attributes:
+        key: Its name in the rows and in the CSV.
+        head: Its heading on the page.
+        form: How a value is written; None where each row brings its own, under "form".
+        interval: The keys of the low and the high end, where values have an interval.
+        kind: Numbers stand to the right; a badge is a verdict, to be seen from afar.
     """
-    lines = Table(
-        title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left",
-        collapse_padding=True,
-    )  # fmt: skip
-    lines.add_column("\nmodel", no_wrap=True)
-    lines.add_column("\nrows", justify="right", no_wrap=True)
-    for heading in COLUMNS.values():
-        lines.add_column(heading, justify="right", no_wrap=True)
-    models, classes = judgement["models"], judgement["classes"]
-    for names in groups(models):
-        for name in names:
-            lines.add_row(name, *_cells(models[name]))
-        lines.add_section()
-    if models:
-        lines.add_row("no skill", *_no_skill(classes), style="dim")
-        lines.caption = "\n".join(_shares(rows, classes[rows]) for rows in ("labelled", "all"))
-    return lines
+
+    key: str
+    head: str
+    form: Form | None
+    interval: tuple[str, str] | None = None
+    kind: Literal["number", "words", "badge"] = "number"
+
+    def names(self) -> tuple[str, ...]:
+        """Its columns in the CSV."""
+        return (self.key, *(self.interval or ()))
+
+    def text(self, row: Row) -> str:
+        """The value as the page writes it."""
+        return self._form(row)(row[self.key])
+
+    def interval_text(self, row: Row) -> str:
+        """The interval as the page writes it; empty where the column, or the value, has none."""
+        if self.interval is None:
+            return ""
+        low, high = (self._form(row)(row[end]) for end in self.interval)
+        return "" if NONE in (low, high) else f"[{low}, {high}]"
+
+    def _form(self, row: Row) -> Form:
+        return row["form"] if self.form is None else self.form
 
 
-def groups(models: Iterable[str]) -> list[list[str]]:
-    """Cut models, in their order, where single models, ensembles and the oracle meet."""
-    return [
-        list(names)
-        for _, names in groupby(models, lambda name: (name in ENSEMBLES, name == ORACLE))
-    ]
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        name: The name of its CSV.
+        columns: From the left; the first names the row.
+        rows: From above, each a mapping that holds the columns' keys.
+        groups: What each row belongs to; a rule is drawn where it changes.
+    """
+
+    name: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    groups: Sequence[Any] = ()
+
+    def begins(self) -> list[bool]:
+        """Whether a group begins at each row but the first."""
+        groups = self.groups or [None] * len(self.rows)
+        return [False, *(one != other for one, other in pairwise(groups))]
+
+    def csv(self) -> str:
+        """The table as CSV: every number in full, nothing where there is none."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        keys = [key for column in self.columns for key in column.names()]
+        writer.writerow(keys)
+        writer.writerows([row[key] for key in keys] for row in self.rows)
+        return file.getvalue()
 
 
-def verdict_lines(judgement: Mapping[str, Any]) -> list[str]:
-    """The verdict's sentences, then what came of each target, a line each."""
-    return [
-        *judgement["verdict"],
-        *(_target(row, judgement["models"]) for row in judgement["targets"]),
-    ]
+def estimated(figure: str, head: str, form: Form) -> Column:
+    """A column of estimates, flattened by `flat`."""
+    return Column(figure, head, form, (f"{figure}_low", f"{figure}_high"))
 
 
-def show(lines: Table, file: IO[str] | None = None) -> None:
-    """Print a table to a file, standard output by default; piped, it is plain and 110 wide."""
-    console = Console(file=file, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=file, highlight=False, width=WIDTH)
-    console.print(lines)
+def flat(estimates: Mapping[str, Row], figures: Sequence[str]) -> dict[str, Any]:
+    """Estimates by figure as one row: `sharpe`, `sharpe_low`, `sharpe_high`; None where absent."""
+    return {
+        key: estimates.get(figure, {}).get(end)
+        for figure in figures
+        for key, end in ((figure, "value"), (f"{figure}_low", "low"), (f"{figure}_high", "high"))
+    }
 
 
-def _cells(estimates: Mapping[str, Any]) -> list[str]:
-    rows = count(estimates["accuracy"]["n"])
-    return [rows, *(form_of(figure)(estimates[figure]["value"]) for figure in COLUMNS)]
+def text(key: str, head: str, form: Form = words) -> Column:
+    """A column of words."""
+    return Column(key, head, form, kind="words")
 
 
-def _no_skill(classes: Mapping[str, Any]) -> list[str]:
-    """The constant forecast that knows the share of the larger class; it trades nothing."""
-    up, up_labelled = classes["all"]["up"], classes["labelled"]["up"]
-    entropy = None if up is None else _entropy(up)
-    accuracies = [percent(_majority(share)) for share in (up, up_labelled)]
-    aucs = [fine(_no_skill_auc(share)) for share in (up, up_labelled)]
-    rows = count(classes["all"]["n"])
-    return [rows, accuracies[0], aucs[0], fine(entropy), accuracies[1], aucs[1]]
-
-
-def _majority(up: float | None) -> float | None:
-    return None if up is None else max(up, 1 - up)
-
-
-def _no_skill_auc(up: float | None) -> float | None:
-    """0.5, and none where all rows are of one class."""
-    return None if up in (None, 0, 1) else 0.5
-
-
-def _entropy(share: float) -> float:
-    return sum(part * math.log(1 / part) for part in (share, 1 - share) if part)
-
-
-def _shares(rows: str, counted: Mapping[str, Any]) -> str:
-    if not counted["n"]:
-        return f"{rows} rows: none"
-    up = counted["up"]
-    return f"{rows} rows: {up:.2%} went up, {1 - up:.2%} did not, of {counted['n']:,}"
-
-
-def _target(row: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    form = form_of_target(row, models)
-    value, low, high = (form(row[key]) for key in ("value", "low", "high"))
-    return f"{row['target']}, {row['goal']}: {value} [{low}, {high}], {row['verdict']}"
+MODEL = text("model", "model")
+ROWS = Column("n", "rows", count)
+ACCURACY = Column("accuracy", "accuracy", percent)
+MAJORITY = Column("majority", "majority class", percent)
+AUC = Column("auc", "AUC", fine)

@@ -1,0 +1,1 @@
+"""Bars, features, labels, splits and samples."""

@@ -1,0 +1,234 @@
+"""Technical indicators of every bar, each known when that bar closes.
+
+All are free of the level of prices and of volume: distances are counted in average true ranges,
+returns in standard deviations, volumes in average volumes. The indicators proper are TA-Lib's
+(https://ta-lib.org), under their names there. Each gap-free stretch of bars is computed by itself,
+so no indicator ever looks over a gap; where too few bars are before, it is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import talib
+from numpy.typing import NDArray
+
+from gafcnn.data.bars import COLUMNS, stretches
+
+Floats = NDArray[np.float64]
+Columns = dict[str, Floats]
+
+ATR = 14  # bars of the average true range that distances are counted in (Wilder, 1978)
+SIGMA = 60  # bars of the standard deviation that returns are counted in
+MEMORY = 2500
+"""Bars after which no indicator knows where its stretch began, but for rounding.
+
+The slowest is Wilder's average over 56 bars: of what came before n bars it keeps a share of
+(1 - 1/56)^n, which is below the resolution of float64 from 2,040 on.
+"""
+DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Bars without a gap between them, as arrays of shape (n,), and what others are counted in."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+    times: NDArray[np.datetime64]
+    atr: Floats
+    returns: Floats
+    """Log returns from close to close; NaN at the first bar."""
+    sigma: Floats
+    """Standard deviation of the last 60 returns."""
+
+
+def indicators(bars: pd.DataFrame) -> pd.DataFrame:
+    """Compute all indicators of all bars.
+
+    Args:
+        bars: Bars indexed by close time.
+
+    Returns:
+        Frame of float32, indexed like the bars, a column per indicator in the order of `GROUPS`;
+        NaN where too few bars are before, or where nothing moved so that a ratio has no meaning.
+        A row depends on bars up to and with its own, and on no later one.
+    """
+    parts, names = [], []
+    for bars_of in stretches(bars):
+        stretch = _stretch(bars_of)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns = {
+                name: values for group in GROUPS.values() for name, values in group(stretch).items()
+            }
+            # one array, a line for each as a frame has them in memory: a frame of columns takes
+            # longer to make than they take to compute
+            parts.append(np.stack([*columns.values()], dtype=np.float32, casting="unsafe"))
+        names = [*columns]
+    table = np.concatenate(parts, axis=1)
+    np.copyto(table, np.nan, where=~np.isfinite(table))
+    return pd.DataFrame(table.T, bars.index, names)
+
+
+def trend(bars: Stretch) -> Columns:
+    """Where prices stand against their averages, and how steadily they go."""
+    close, high, low, atr = bars.close, bars.high, bars.low, bars.atr
+    averages = {length: talib.EMA(close, length) for length in (8, 21, 55)}
+    macd, signal, histogram = talib.MACD(close)
+    return {
+        **{f"ema_{length}": (close - average) / atr for length, average in averages.items()},
+        "ema_8_21": (averages[8] - averages[21]) / atr,
+        "ema_21_55": (averages[21] - averages[55]) / atr,
+        "macd": macd / atr,
+        "macd_signal": signal / atr,
+        "macd_histogram": histogram / atr,
+        "adx_14": talib.ADX(high, low, close, 14),
+        "di_14": talib.PLUS_DI(high, low, close, 14) - talib.MINUS_DI(high, low, close, 14),
+        "aroon_25": talib.AROONOSC(high, low, 25),
+        "slope_14": talib.LINEARREG_SLOPE(close, 14) / atr,
+        "slope_48": talib.LINEARREG_SLOPE(close, 48) / atr,
+        "sar": (close - talib.SAR(high, low)) / atr,
+        "channel_20": _within(close, talib.MIN(low, 20), talib.MAX(high, 20)),
+        "channel_60": _within(close, talib.MIN(low, 60), talib.MAX(high, 60)),
+    }
+
+
+def momentum(bars: Stretch) -> Columns:
+    """Past returns, and the oscillators made of them."""
+    high, low, close = bars.high, bars.low, bars.close
+    path = np.log(close)
+    slow_k, slow_d = talib.STOCH(high, low, close)
+    fast_k, _ = talib.STOCHRSI(close)
+    return {
+        **{
+            f"return_{back}": _lagged_difference(path, back) / (bars.sigma * np.sqrt(back))
+            for back in (1, 2, 4, 8, 16, 32, 48)
+        },
+        **{f"return_before_{back}": _before(bars.returns / bars.sigma, back) for back in (1, 2, 3)},
+        **{f"rsi_{length}": talib.RSI(close, length) for length in (7, 14, 28)},
+        "stoch_k": slow_k,
+        "stoch_d": slow_d,
+        "stoch_rsi": fast_k,
+        "cci_20": talib.CCI(high, low, close, 20),
+        "ultosc": talib.ULTOSC(high, low, close),
+        "trix_15": talib.TRIX(close, 15) / bars.sigma,
+    }
+
+
+def volatility(bars: Stretch) -> Columns:
+    """How much prices move, and whether more than they did."""
+    upper, middle, lower = talib.BBANDS(bars.close, 20)
+    return {
+        "natr_14": talib.NATR(bars.high, bars.low, bars.close, ATR),
+        "atr_14_56": bars.atr / talib.ATR(bars.high, bars.low, bars.close, 56),
+        "sigma_60": bars.sigma,
+        "sigma_10_60": _deviation(bars.returns, 10) / bars.sigma,
+        "sigma_30_60": _deviation(bars.returns, 30) / bars.sigma,
+        "bollinger_20": _within(bars.close, lower, upper),
+        "bollinger_width_20": (upper - lower) / middle / bars.sigma,
+        "range_1_20": np.log(bars.high / bars.low) / _mean(np.log(bars.high / bars.low), 20),
+    }
+
+
+def volume(bars: Stretch) -> Columns:
+    """How much was traded, and on which side of the bar."""
+    high, low, close, traded = bars.high, bars.low, bars.close, bars.volume
+    average = _mean(traded, 20)
+    balance = _lagged_difference(talib.OBV(close, traded), 20) / (20 * average)
+    money = _mean((2 * _within(close, low, high) - 1) * traded, 20) / average
+    paid = _mean((high + low + close) / 3 * traded, 20) / average
+    return {
+        "volume_1_20": np.log(traded / average),
+        "volume_5_60": np.log(_mean(traded, 5) / _mean(traded, 60)),
+        "obv_20": balance,
+        "mfi_14": talib.MFI(high, low, close, traded, 14),
+        "adosc": talib.ADOSC(high, low, close, traded) / average,
+        "money_flow_20": money,
+        "vwap_20": (close - paid) / bars.atr,
+        "price_volume_20": talib.CORREL(close, traded, 20),
+    }
+
+
+def candle(bars: Stretch) -> Columns:
+    """The shape of the last bar, and TA-Lib's patterns (1 bullish, -1 bearish, 0 none)."""
+    prices = bars.open, bars.high, bars.low, bars.close
+    top, bottom = np.maximum(bars.open, bars.close), np.minimum(bars.open, bars.close)
+    return {
+        "body": (bars.close - bars.open) / bars.atr,
+        "range": (bars.high - bars.low) / bars.atr,
+        "upper_shadow": (bars.high - top) / bars.atr,
+        "lower_shadow": (bottom - bars.low) / bars.atr,
+        "close_in_range": _within(bars.close, bars.low, bars.high),
+        "gap": (bars.open - _before(bars.close, 1)) / bars.atr,
+        "bop": talib.BOP(*prices),
+        "engulfing": talib.CDLENGULFING(*prices) / 100,
+        "harami": talib.CDLHARAMI(*prices) / 100,
+        "hammer": talib.CDLHAMMER(*prices) / 100,
+        "shooting_star": talib.CDLSHOOTINGSTAR(*prices) / 100,
+        "doji": talib.CDLDOJI(*prices) / 100,
+    }
+
+
+def calendar(bars: Stretch) -> Columns:
+    """Where the bar's close stands in the day and in the week (UTC), as points of a circle."""
+    return {
+        f"{wave}_{name}": function(2 * np.pi * _phase(bars.times, period))
+        for name, period in (("day", DAY), ("week", WEEK))
+        for wave, function in (("sin", np.sin), ("cos", np.cos))
+    }
+
+
+GROUPS: dict[str, Callable[[Stretch], Columns]] = {
+    "trend": trend,
+    "momentum": momentum,
+    "volatility": volatility,
+    "volume": volume,
+    "candle": candle,
+    "calendar": calendar,
+}
+"""What the indicators say something about, and the functions that compute them."""
+
+
+def _stretch(bars: pd.DataFrame) -> Stretch:
+    values = {name: bars[name].to_numpy(np.float64, copy=True) for name in COLUMNS}
+    returns = _lagged_difference(np.log(values["close"]), 1)
+    return Stretch(
+        **values,
+        times=bars.index.to_numpy("datetime64[ns]"),
+        atr=talib.ATR(values["high"], values["low"], values["close"], ATR),
+        returns=returns,
+        sigma=_deviation(returns, SIGMA),
+    )
+
+
+def _within(value: Floats, low: Floats, high: Floats) -> Floats:
+    """0 at the low, 1 at the high."""
+    return (value - low) / (high - low)
+
+
+def _before(values: Floats, back: int) -> Floats:
+    return np.concatenate([np.full(min(back, len(values)), np.nan), values[:-back]])
+
+
+def _lagged_difference(values: Floats, back: int) -> Floats:
+    return values - _before(values, back)
+
+
+def _mean(values: Floats, length: int) -> Floats:
+    return np.asarray(pd.Series(values).rolling(length).mean(), np.float64)
+
+
+def _deviation(values: Floats, length: int) -> Floats:
+    return np.asarray(pd.Series(values).rolling(length).std(), np.float64)
+
+
+def _phase(times: NDArray[np.datetime64], period: np.timedelta64) -> Floats:
+    """The share of the period that is over: 0 at midnight, or at the start of a Thursday."""
+    since = times - np.datetime64(0, "ns")
+    return since % period / period

@@ -1,0 +1,1 @@
+"""Predictions, ensembles, trading, statistics and the judge."""

@@ -1,0 +1,97 @@
+"""Which models are compared with which, and what the comparison says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gafcnn.evaluation.bootstrap import Estimate
+from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.evaluation.joining import TWO_STAGE
+from gafcnn.evaluation.scores import score_rows
+from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TARGETS, TWO_STAGE_OVER_XGBOOST
+
+ENSEMBLE = "mean"
+"""The ensemble that targets and verdict speak of: it fits nothing, and was named beforehand."""
+
+COMPARED = {
+    "accuracy": "accuracy",
+    "auc": "AUC",
+    "accuracy_labelled": "accuracy on labelled rows",
+    "auc_labelled": "AUC on labelled rows",
+    "win_rate_gross": "win rate before costs",
+    "net_bps": "net return of a trade",
+    "sharpe": "Sharpe ratio",
+}
+"""The figures that models are compared by, and what a sentence calls them."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models on the same rows.
+
+    Attributes:
+        a: The one that is expected to be better.
+        b: The one that it is compared with.
+        target: The target that it is measured by, of `gafcnn.evaluation.targets`.
+        expects: The figure that the target is about.
+        expected: What was to be reached, in words.
+    """
+
+    a: str
+    b: str
+    target: str | None = None
+    expects: str | None = None
+    expected: str | None = None
+
+    @classmethod
+    def of(cls, a: str, b: str, name: str) -> Pair:
+        """The pair that a target is about."""
+        target = next(target for target in TARGETS if target.pair == name)
+        return cls(a, b, name, target.figure, target.goal)
+
+
+def pairs(val: pd.DataFrame, members: Sequence[str], baseline: str | None) -> Iterator[Pair]:
+    """The comparisons of a study: ensembles, windows and two-stage with what they should beat.
+
+    The best member is the one with the highest AUC on labelled validation rows; test has no say.
+
+    Args:
+        val: Validation rows, models side by side.
+        members: The windows.
+        baseline: The column of the baseline, if there is one.
+    """
+    best = max(members, key=lambda name: _auc(val, name)) if members else None
+    for name in ENSEMBLES:
+        if best is not None and name in val.columns and len(members) > 1:
+            is_target = name == ENSEMBLE
+            yield Pair.of(name, best, ENSEMBLE_OVER_WINDOW) if is_target else Pair(name, best)
+    if best is None or baseline is None:
+        return
+    yield Pair(best, baseline)
+    if ENSEMBLE in val.columns and len(members) > 1:
+        yield Pair(ENSEMBLE, baseline)
+    yield Pair.of(TWO_STAGE, baseline, TWO_STAGE_OVER_XGBOOST)
+
+
+def finding(
+    pair: Pair, figure: str, difference: Estimate, names: Mapping[str, str] = COMPARED
+) -> str:
+    """What the interval of a difference in a figure says, in words; `names` has the figure's."""
+    name = names[figure]
+    if difference.value is None:
+        return f"the {name} of {pair.a} and {pair.b} cannot be compared: one has none"
+    if difference.low is None or difference.high is None:
+        return f"how sure the difference in {name} of {pair.a} and {pair.b} is was not computed"
+    if difference.low > 0:
+        return f"{pair.a} has a higher {name} than {pair.b}"
+    if difference.high < 0:
+        return f"{pair.a} has a lower {name} than {pair.b}"
+    return f"{pair.a} and {pair.b} are not to be told apart by {name}"
+
+
+def _auc(val: pd.DataFrame, name: str) -> float:
+    found = score_rows(val, name)["labelled"]["auc"]
+    return 0.5 if found is None else found

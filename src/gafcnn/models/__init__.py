@@ -1,0 +1,1 @@
+"""Networks, their training, boosted trees, explanations and export."""
