@@ -29,7 +29,7 @@ from gafcnn.data.labels import Direction
 from gafcnn.data.samples import LabelledSamples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.models.callbacks import Throughput
 from gafcnn.models.datamodule import GafDataModule
 from gafcnn.models.dataset import Batch
@@ -72,7 +72,7 @@ def main() -> None:
     device = find_device("auto")
     name = f", {torch.cuda.get_device_name()}" if device.kind == "cuda" else ""
     print(f"{machine()}{name}")
-    bars, _ = simulate(asked.bars, horizon=duration("horizon", "15min"))
+    bars, _ = simulate(asked.bars, horizon=parse_duration("horizon", "15min"))
     samples = LabelledSamples.make(bars, WINDOW.lookback, Direction("15min"), Chronological())
     with tempfile.TemporaryDirectory() as folder:
         stored, made = sources(bars, Path(folder))

@@ -18,7 +18,7 @@ from timing import machine
 from gafcnn.data.labels import NULL, Direction
 from gafcnn.data.simulated import simulate
 from gafcnn.data.windows import decision_rows
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.evaluation.ensembles import ENSEMBLES, ensemble, log_odds, two_stage
 from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.judge import Study, judge
@@ -26,7 +26,7 @@ from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.test_set import Ground
 from gafcnn.evaluation.trading_rules import Rules
 
-HORIZON, LOOKBACK = duration("horizon", "15min"), duration("lookback", "60min")
+HORIZON, LOOKBACK = parse_duration("horizon", "15min"), parse_duration("lookback", "60min")
 TRAIN = 20_000
 SKILLS = {"15m": 0.4, "30m": 0.5, "60m": 0.3, "xgboost": 0.4}
 WINDOWS = ["15m", "30m", "60m"]

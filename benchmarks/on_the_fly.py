@@ -25,7 +25,7 @@ from gafcnn.data.samples import LabelledSamples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window, decision_rows
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.writing import build_series, build_store
 from gafcnn.models.datamodule import GafDataModule
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", default=",".join(BATCHES), help="none: the disk alone")
     asked = parser.parse_args()
-    bars, _ = simulate(asked.bars, horizon=duration("horizon", "15min"))
+    bars, _ = simulate(asked.bars, horizon=parse_duration("horizon", "15min"))
     with tempfile.TemporaryDirectory() as folder:
         stored, made = sources(bars, Path(folder))
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

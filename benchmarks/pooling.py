@@ -25,7 +25,7 @@ from gafcnn.app.studies import looked_before, member_of
 from gafcnn.app.train import train
 from gafcnn.data.reading import write_bars
 from gafcnn.data.sources import Market, from_file
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.metrics import scores
@@ -62,7 +62,7 @@ def main() -> None:
                     of_seed = [run for run in runs if run.config["seed"] == seed]
                     members[f"{name} {seed}"] = _member(f"{name} {seed}", first, of_seed)
         horizon = compose("train").label.horizon
-    ground = Ground.of(join(members), markets[0].bars, duration("horizon", horizon), Rules())
+    ground = Ground.of(join(members), markets[0].bars, parse_duration("horizon", horizon), Rules())
     for study in (ALONE, POOLED):
         record(asked.folder / study, LOOK, rows=len(ground.test))
     print(f"{len(ground.test):,} test rows of {first}, {len(ground.folds)} folds")

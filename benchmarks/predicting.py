@@ -27,7 +27,7 @@ from gafcnn.data.labels import Direction
 from gafcnn.data.samples import LabelledSamples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.images.writing import build_store
 from gafcnn.models.datamodule import GafDataModule
 from gafcnn.models.image_sources import StoredImages
@@ -50,7 +50,7 @@ def main() -> None:
     print(
         f"{'rows a second':14}{'in batches':>12}{'alone':>10}{'ratio':>8}{'target':>8}{'apart':>10}"
     )
-    bars, _ = simulate(asked.rows * 5, horizon=duration("horizon", "15min"))
+    bars, _ = simulate(asked.rows * 5, horizon=parse_duration("horizon", "15min"))
     with tempfile.TemporaryDirectory() as folder:
         source = StoredImages(build_store(Path(folder), bars, WINDOW, SPEC))
         samples = LabelledSamples.make(bars, WINDOW.lookback, Direction("15min"), Chronological())

@@ -28,7 +28,7 @@ from gafcnn.atomic_io import sync
 from gafcnn.data.reading import read_bars, write_bars
 from gafcnn.data.simulated import simulate
 from gafcnn.data.windows import Window
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import open_store
 from gafcnn.images.writing import build_store
@@ -62,7 +62,10 @@ def main() -> None:
 
 def compare(folder: Path, images: int, size: int, rounds: int) -> None:
     """Print the seconds of a store and of plain bytes, in turns."""
-    bars, spec = simulate(images + SHORT, horizon=duration("horizon", "15min"))[0], ImageSpec(size)
+    bars, spec = (
+        simulate(images + SHORT, horizon=parse_duration("horizon", "15min"))[0],
+        ImageSpec(size),
+    )
     n_bytes = images * len(spec.channels) * size * size
     store, plain = folder / "store", folder / "plain"
     actions = [
@@ -109,7 +112,7 @@ def peak_of_another(folder: Path, images: int, size: int) -> tuple[float, float]
     Returns:
         What it held once it had the bars, and the most until the store was there.
     """
-    bars, _ = simulate(images + SHORT, horizon=duration("horizon", "15min"))
+    bars, _ = simulate(images + SHORT, horizon=parse_duration("horizon", "15min"))
     write_bars(folder / "bars.parquet", bars)
     command = [sys.executable, __file__, "--weigh", str(folder), "--size", str(size)]
     told = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603

@@ -36,7 +36,7 @@ from gafcnn.data.labels import Direction
 from gafcnn.data.samples import LabelledSamples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.images.writing import build_store
 from gafcnn.models.callbacks import EpochSeed, Throughput
 from gafcnn.models.datamodule import GafDataModule
@@ -144,7 +144,7 @@ def main() -> None:
     device = find_device("cpu")
     precision = best_precision(device, "resnet18")
     print(f"{machine()}; {device.name}: {precision} against plain float32")
-    bars, _ = simulate(asked.bars, strength=0.75, horizon=duration("horizon", "15min"))
+    bars, _ = simulate(asked.bars, strength=0.75, horizon=parse_duration("horizon", "15min"))
     samples = LabelledSamples.make(
         bars, WINDOW.lookback, Direction("15min"), Chronological(0.1, 0.3)
     )

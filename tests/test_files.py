@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gafcnn.atomic_io import waiting_for, write_bytes, write_json, write_text
+from gafcnn.atomic_io import wait_for_lock, write_bytes, write_json, write_text
 from gafcnn.errors import DiskError
 
 
@@ -109,10 +109,10 @@ def test_json_is_strict(tmp_path: Path) -> None:
 WAITS = """
 import logging, sys
 from pathlib import Path
-from gafcnn.atomic_io import waiting_for
+from gafcnn.atomic_io import wait_for_lock
 logging.basicConfig(format="%(message)s")
 lock, file = map(Path, sys.argv[1:])
-with waiting_for(lock, "writing"):
+with wait_for_lock(lock, "writing"):
     file.write_text(file.read_text() + ", second")
 """
 
@@ -120,7 +120,7 @@ with waiting_for(lock, "writing"):
 def test_a_second_process_says_for_whom_it_waits_and_then_goes_on(tmp_path: Path) -> None:
     lock, file = tmp_path / ".lock", tmp_path / "file.txt"
     command = [sys.executable, "-c", WAITS, str(lock), str(file)]
-    with waiting_for(lock, "nobody"):
+    with wait_for_lock(lock, "nobody"):
         second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert second.stderr is not None
         said = second.stderr.readline()
@@ -134,7 +134,7 @@ def test_a_lock_that_nobody_holds_is_not_waited_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
-        with waiting_for(tmp_path / ".lock", "nobody"):
+        with wait_for_lock(tmp_path / ".lock", "nobody"):
             raise OSError("no space left")
 
     for _ in range(2):  # a body that fails lets it go

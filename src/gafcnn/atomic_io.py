@@ -39,7 +39,7 @@ def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
         DiskError: There is no room for it, or it may not be written; what stood there is untouched.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with disk(path, len(content)):
+    with disk_errors(path, len(content)):
         make_folder(path.parent)
         try:
             with beside.open("wb") as file:
@@ -84,7 +84,7 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def disk(path: Path, needed: int) -> Iterator[None]:
+def disk_errors(path: Path, needed: int) -> Iterator[None]:
     """Tell in a sentence what a disk refuses while a file of `needed` bytes is written.
 
     Raises:
@@ -93,10 +93,10 @@ def disk(path: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise refusal(path, needed, error) from error
+        raise disk_error(path, needed, error) from error
 
 
-def refusal(path: Path, needed: int, error: OSError) -> DiskError:
+def disk_error(path: Path, needed: int, error: OSError) -> DiskError:
     """What to say where a file of `needed` bytes could not be written."""
     if error.errno in _BROKEN:
         return DiskError(
@@ -110,7 +110,7 @@ def refusal(path: Path, needed: int, error: OSError) -> DiskError:
             expected="a place that this user may write to",
             instead="allow it, or set paths.data and paths.outputs to such a place",
         )
-    free = shutil.disk_usage(nearest(path)).free
+    free = shutil.disk_usage(nearest_existing(path)).free
     return DiskError(
         f"{path} needs {needed:,} bytes and its disk has {free:,} free ({error.strerror})",
         expected="room for it",
@@ -119,9 +119,9 @@ def refusal(path: Path, needed: int, error: OSError) -> DiskError:
     )
 
 
-def assert_free(path: Path, needed: int) -> None:
+def check_free_space(path: Path, needed: int) -> None:
     """Refuse as a full disk would, before any work, where it has not so many bytes free."""
-    if shutil.disk_usage(nearest(path)).free < needed:
+    if shutil.disk_usage(nearest_existing(path)).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -130,7 +130,7 @@ def is_full(error: OSError) -> bool:
     return error.errno in _NO_ROOM
 
 
-def nearest(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
 
@@ -139,7 +139,7 @@ def nearest(path: Path) -> Path:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` alone.
 
     Args:
@@ -156,7 +156,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def waiting_for(path: Path, doing: str) -> Iterator[None]:
+def wait_for_lock(path: Path, doing: str) -> Iterator[None]:
     """Hold the lock file `path`; where another process holds it, say so and wait for its end.
 
     Args:
@@ -171,20 +171,20 @@ def waiting_for(path: Path, doing: str) -> Iterator[None]:
     try:
         _acquire(lock, path, 0)
     except Timeout:
-        log.warning("waiting for %s, which is %s", holder(path), doing)
+        log.warning("waiting for %s, which is %s", lock_holder(path), doing)
         _acquire(lock, path, -1)
     with _held(lock, path):
         yield
 
 
-def holder(path: Path) -> str:
+def lock_holder(path: Path) -> str:
     """Who holds the lock file `path`: `process 7 on host`."""
     with suppress(OSError):
         return _note(path).read_text(encoding="utf-8") or "another process"
     return "another process"
 
 
-def remove_begun(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what a writer that was killed had begun to write in a folder that is held alone."""
     for left in folder.glob(".*.partial"):
         left.unlink(missing_ok=True)
@@ -196,7 +196,7 @@ def _acquire(lock: FileLock, path: Path, seconds: float) -> None:
     except Timeout:
         raise
     except OSError as error:
-        raise refusal(path, 0, error) from error
+        raise disk_error(path, 0, error) from error
 
 
 @contextmanager
@@ -227,21 +227,21 @@ def checksum(path: Path) -> int:
     return crc
 
 
-def canonical(content: Any) -> bytes:
+def canonical_json(content: Any) -> bytes:
     """JSON of which the same content has the same bytes, to be hashed."""
     return json.dumps(content, sort_keys=True).encode()
 
 
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     """The content with a checksum of itself."""
-    return {**content, SEAL: zlib.crc32(canonical(dict(content)))}
+    return {**content, SEAL: zlib.crc32(canonical_json(dict(content)))}
 
 
-def unsealed(path: Path) -> dict[str, Any] | None:
+def read_sealed(path: Path) -> dict[str, Any] | None:
     """The object that a JSON file holds, less its seal; None where it is not as it was written."""
     content = read_object(path)
     seal = content.pop(SEAL, None)
-    return content if seal == zlib.crc32(canonical(content)) else None
+    return content if seal == zlib.crc32(canonical_json(content)) else None
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -1,17 +1,18 @@
-"""Lengths of time, as options give them and as sentences tell them."""
+"""Parse and format lengths of time such as "15min", "4h" and "1D"."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from pydantic import PlainValidator
 
 from gafcnn.errors import ConfigError
 
-Duration: TypeAlias = pd.Timedelta | timedelta | np.timedelta64 | str
-"""What a constructor takes for a length of time: "15min", "1h", `pd.Timedelta(hours=1)`."""
+DurationLike: TypeAlias = pd.Timedelta | timedelta | np.timedelta64 | str
+"""What is accepted as a length of time: "15min", "1h", `pd.Timedelta(hours=1)`."""
 
 _UNITS = {
     "D": timedelta(days=1),
@@ -22,11 +23,11 @@ _UNITS = {
 }
 
 
-def duration(key: str, value: Duration) -> pd.Timedelta:
-    """A length of time, not negative, from the value of the option `key`.
+def _validated(value: Any) -> pd.Timedelta:
+    """Return a non-negative length of time in nanoseconds.
 
     Raises:
-        ConfigError: `value` is no length of time, negative, or a number without its unit.
+        ValueError: `value` is not a length of time, is negative, or is a number without a unit.
     """
     try:
         length = pd.Timedelta(value)
@@ -35,36 +36,52 @@ def duration(key: str, value: Duration) -> pd.Timedelta:
     # pandas reads 15 and "15" as 15 nanoseconds, which nobody means; zero needs no unit
     lacks_unit = str(value).strip().replace(".", "", 1).isdigit() and length != pd.Timedelta(0)
     if not isinstance(length, pd.Timedelta) or length < pd.Timedelta(0) or lacks_unit:
-        raise ConfigError(
-            f"{key} is {value!r}",
-            expected='a length of time with its unit, such as "15min" or "1h"',
-            instead=f"write {key}=15min, say",
-        )
+        raise ValueError('expected a length of time with its unit, such as "15min" or "1h"')
     return length.as_unit("ns")
 
 
-def spelled(length: pd.Timedelta) -> str:
-    """A length of time as an option would spell it: "90min", "64h", "1D"."""
+Duration: TypeAlias = Annotated[pd.Timedelta, PlainValidator(_validated)]
+"""A field of a settings class: holds a `pd.Timedelta`, accepts any `DurationLike`."""
+
+
+def parse_duration(key: str, value: DurationLike) -> pd.Timedelta:
+    """Return the length of time given for the option `key`.
+
+    Raises:
+        ConfigError: `value` is not a length of time, is negative, or is a number without a unit.
+    """
+    try:
+        return _validated(value)
+    except ValueError:
+        raise ConfigError(
+            f"{key} is {value!r}",
+            expected='a length of time with its unit, such as "15min" or "1h"',
+            instead=f"write {key}=15min, for example",
+        ) from None
+
+
+def format_duration(length: pd.Timedelta) -> str:
+    """Return a length of time as an option spells it: "90min", "64h", "1D"."""
     for unit, size in _UNITS.items():
         if length % size == timedelta(0):
             return f"{length // size}{unit}"
     return f"{length.value}ns"
 
 
-def multiple(
+def multiple_of(
     key: str, length: pd.Timedelta, unit: pd.Timedelta, unit_name: str = "the bars' interval"
 ) -> int:
-    """How many times `unit` goes into `length`, at least once and without a rest.
+    """Return how many times `unit` fits into `length`: a whole number of at least 1.
 
     Raises:
-        ConfigError: It does not.
+        ConfigError: `length` is not a multiple of `unit`.
     """
     count = length // unit
     if count < 1 or length != unit * count:
-        fits = " or ".join(spelled(unit * n) for n in (count, count + 1) if n > 0)
+        fits = " or ".join(format_duration(unit * n) for n in (count, count + 1) if n > 0)
         raise ConfigError(
-            f"{key} is {spelled(length)}",
-            expected=f"a multiple of {unit_name}, {spelled(unit)}",
+            f"{key} is {format_duration(length)}",
+            expected=f"a multiple of {unit_name}, {format_duration(unit)}",
             instead=f"set {key} to {fits}",
         )
     return count

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.atomic_io import unsealed
+from gafcnn.atomic_io import read_sealed
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, GafcnnError, ImagesError, StoreError
 from gafcnn.images.spec import ImageSpec
@@ -46,7 +46,7 @@ def identities(folder: Path) -> dict[str, tuple[int, int]]:
 
 def recorded(folder: Path) -> int:
     """How many chunks are."""
-    journal = unsealed(folder / "progress.json") or {"checksums": []}
+    journal = read_sealed(folder / "progress.json") or {"checksums": []}
     return sum(checksum is not None for checksum in journal["checksums"])
 
 

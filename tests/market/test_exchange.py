@@ -34,7 +34,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
 
-from gafcnn.atomic_io import unsealed
+from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import COLUMNS, gaps
 from gafcnn.data.exchange import from_exchange
 from gafcnn.data.newest import NewestBars
@@ -386,7 +386,7 @@ def test_the_same_command_gives_the_same_bars_though_time_goes_on(
     again = download(local_exchange, tmp_path, end=None)
     pd.testing.assert_frame_equal(again.bars, first.bars)
     assert len(local_exchange.requests) == asked
-    assert unsealed(tmp_path / "BNBUSDT_15min" / "download.json") == {
+    assert read_sealed(tmp_path / "BNBUSDT_15min" / "download.json") == {
         "exchange": "binance",
         "pair": "BNB/USDT",
         "interval": "15min",
@@ -522,10 +522,10 @@ def test_no_byte_of_the_record_changes_unnoticed(
     download(local_exchange, tmp_path)
     record = tmp_path / "BNBUSDT_15min" / "download.json"
     whole = record.read_bytes()
-    said = unsealed(record)
+    said = read_sealed(record)
     for place in range(len(whole)):
         record.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        assert unsealed(record) in (None, said)
+        assert read_sealed(record) in (None, said)
 
 
 def test_two_at_once_ask_once(local_exchange: LocalExchange, tmp_path: Path) -> None:

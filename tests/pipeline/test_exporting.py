@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from gafcnn import load_run
 from gafcnn.app.leakage_future import images_at
-from gafcnn.atomic_io import checksum, unsealed
+from gafcnn.atomic_io import checksum, read_sealed
 from gafcnn.data.bars import fingerprint
 from gafcnn.data.simulated import simulate
 from gafcnn.data.sources import Market
@@ -78,7 +78,7 @@ def test_networks_weights_card_and_metadata_are_those_of_the_runs(
 def _check_metadata(folder: Path) -> None:
     """They tell programs the same, and seal it."""
     export = folder / "export"
-    metadata = unsealed(export / "metadata.json")
+    metadata = read_sealed(export / "metadata.json")
     assert metadata is not None
     assert set(metadata["checksums"]) == {
         *(f"{name}.{kind}" for name in WINDOWS for kind in ("onnx", "safetensors")),

@@ -40,7 +40,7 @@ from gafcnn.app.validation import (
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.multi_symbol import per_symbol
 from gafcnn.data.samples import Splitter
-from gafcnn.durations import duration, multiple
+from gafcnn.durations import multiple_of, parse_duration
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.trading_rules import Rules
 from gafcnn.models.class_weights import check_weights
@@ -158,7 +158,7 @@ def _check_horizon(cfg: DictConfig) -> None:
     """
     interval, horizon = OmegaConf.select(cfg, "market.interval"), made(cfg.label, Label).horizon
     if interval is not None and horizon:
-        multiple("label.horizon", horizon, duration("market.interval", interval))
+        multiple_of("label.horizon", horizon, parse_duration("market.interval", interval))
 
 
 def objective_of(cfg: DictConfig) -> str:

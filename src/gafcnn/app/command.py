@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gafcnn.app.runs import check_unshared, run_name
 from gafcnn.app.validation import NAME, SECTION, follow
-from gafcnn.atomic_io import refusal
+from gafcnn.atomic_io import disk_error
 from gafcnn.errors import ConfigError, GafcnnError
 
 Task = Callable[[DictConfig], Any]
@@ -67,7 +67,7 @@ def main(name: str, conf: Path) -> None:
             raise
         if isinstance(error, OSError) and not isinstance(error, HydraException):
             # of the folder that Hydra makes for a run
-            error = refusal(Path(error.filename or "."), 0, error)
+            error = disk_error(Path(error.filename or "."), 0, error)
         sys.exit(f"error: {_sentence(error, name, conf)}")
 
 
@@ -139,7 +139,7 @@ def _sentence(error: Exception, name: str, conf: Path) -> str:
 
 
 def _own(error: BaseException | None) -> GafcnnError | None:
-    """Our own refusal, which OmegaConf wraps where it is of a value that it looked up."""
+    """Our own disk_error, which OmegaConf wraps where it is of a value that it looked up."""
     seen: list[BaseException] = []  # under a debugger OmegaConf's causes go round in a circle
     while isinstance(error, OmegaConfBaseException) and error not in seen:
         seen.append(error)

@@ -26,7 +26,7 @@ from gafcnn.data.bars import gaps, interval_of
 from gafcnn.data.indicators import MEMORY
 from gafcnn.data.sources import Market
 from gafcnn.data.windows import WindowReader, close_times
-from gafcnn.durations import duration, multiple, spelled
+from gafcnn.durations import format_duration, multiple_of, parse_duration
 from gafcnn.errors import BarsError, RunError
 from gafcnn.evaluation.ensembles import Combine, fitted, mean
 from gafcnn.evaluation.joining import TWO_STAGE
@@ -106,9 +106,9 @@ class Decider:
     ) -> None:
         first = next(iter(runs.values()))[0]
         self.fold, self.interval = fold_of(first), interval_of(markets[0].bars)
-        self.horizon = duration("label.horizon", first.config["label"]["horizon"])
-        lookback = duration("window.lookback", first.config["window"]["lookback"])
-        self.lookback = multiple("window.lookback", lookback, self.interval)
+        self.horizon = parse_duration("label.horizon", first.config["label"]["horizon"])
+        lookback = parse_duration("window.lookback", first.config["window"]["lookback"])
+        self.lookback = multiple_of("window.lookback", lookback, self.interval)
         self._rules, self._strange = rules, set[str]()
         baseline, self._windows = baseline_of(runs), windows_of(runs)
         self._models = {
@@ -181,9 +181,9 @@ class Decider:
         interval = interval_of(bars)
         if interval != self.interval:
             raise BarsError(
-                f"the bars of {symbol} are of {spelled(interval)}",
-                expected=f"bars of {spelled(self.interval)}, as the study's are",
-                instead=f"set market.interval={spelled(self.interval)}"
+                f"the bars of {symbol} are of {format_duration(interval)}",
+                expected=f"bars of {format_duration(self.interval)}, as the study's are",
+                instead=f"set market.interval={format_duration(self.interval)}"
                 if interval < self.interval
                 else "take finer bars: these cannot be divided",
             )

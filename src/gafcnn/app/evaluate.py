@@ -40,7 +40,7 @@ from gafcnn.app.studies import (
 from gafcnn.app.trust import TARGET
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.sources import Market
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.evaluation.judge import ORACLE, Study, judge
 from gafcnn.evaluation.pooled import judge_pooled
 from gafcnn.evaluation.regimes import regimes
@@ -101,7 +101,7 @@ def _trade(
     """Judge a study of directions: each symbol by itself, then several together."""
     windows = windows_of(runs)
     joined, models = _forecasts(runs, methods, markets)
-    horizon = duration("label.horizon", _first(runs).config["label"]["horizon"])
+    horizon = parse_duration("label.horizon", _first(runs).config["label"]["horizon"])
     rows = {market.symbol: joined.query("symbol == @market.symbol") for market in markets}
     grounds = {
         market.symbol: Ground.of(rows[market.symbol], market.bars, horizon, rules)
@@ -204,7 +204,7 @@ def _regimes(
     parts: dict[str, list[pd.DataFrame]] = {symbol: [] for symbol in grounds}
     for fold in grounds[markets[0].symbol].folds:
         config = OmegaConf.create(by_fold[fold].config)
-        lookback = duration("window.lookback", config.window.lookback)
+        lookback = parse_duration("window.lookback", config.window.lookback)
         samples = load_samples(config, markets)
         for market in markets:
             ground, its = grounds[market.symbol], samples.of(market.symbol)

@@ -32,11 +32,11 @@ from gafcnn.app.studies import (
     windows_of,
 )
 from gafcnn.app.trust import TARGET
-from gafcnn.atomic_io import unsealed, write_bytes, write_text
+from gafcnn.atomic_io import read_sealed, write_bytes, write_text
 from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.sources import Market
-from gafcnn.durations import spelled
+from gafcnn.durations import format_duration
 from gafcnn.errors import RunError
 from gafcnn.models.module import GafModule
 from gafcnn.models.onnx_export import (
@@ -138,8 +138,8 @@ def _exported(
         "window": {
             "name": window.name,
             "points": points,
-            "step": spelled(window.span // points),
-            "lookback": spelled(window.lookback),
+            "step": format_duration(window.span // points),
+            "lookback": format_duration(window.lookback),
         },
         "network": run.config["model"]["network"],
         "parameters": sum(value.numel() for value in module.network.parameters()),
@@ -199,7 +199,7 @@ def _facts(
         if directions
         else f"the probability that the last bar is of each class, by the label {label}",
         "symbols": [market.symbol for market in markets],
-        "interval": spelled(interval_of(markets[0].bars)),
+        "interval": format_duration(interval_of(markets[0].bars)),
         "data": {
             market.symbol: {
                 "fingerprint": fingerprint(market.bars),
@@ -217,7 +217,7 @@ def _facts(
 
 def _evaluation(study: Path, runs: Runs) -> dict[str, Any] | None:
     """What the study's evaluation says of the windows; None where there is none of these runs."""
-    judged, windows = unsealed(study / EVALUATION / METRICS), windows_of(runs)
+    judged, windows = read_sealed(study / EVALUATION / METRICS), windows_of(runs)
     if judged is None:
         return None
     of = judged["config"]["runs"]

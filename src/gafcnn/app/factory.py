@@ -26,7 +26,7 @@ from gafcnn.data.multi_symbol import check_together, per_symbol
 from gafcnn.data.samples import LabelledSamples, Splitter
 from gafcnn.data.sources import Market
 from gafcnn.data.windows import Window, decision_rows
-from gafcnn.durations import duration, spelled
+from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import open_series, open_store
@@ -157,17 +157,17 @@ def load_window(cfg: DictConfig, market: Market) -> Window:
     points = window.points(interval)
     if points < LEAST_POINTS:
         raise ConfigError(
-            f"window {window.name} has {points} points over bars of {spelled(interval)}",
+            f"window {window.name} has {points} points over bars of {format_duration(interval)}",
             expected=f"{LEAST_POINTS} or more",
             instead="take a window of coarser steps, such as window=15m_x10, or finer bars",
         )
     candle = window.span // points
     if candle != interval and not made(cfg.label).horizon:
         raise ConfigError(
-            f"window {window.name} is of candles of {spelled(candle)}, and its label tells the "
-            f"patterns of bars of {spelled(interval)}",
+            f"window {window.name} is of candles of {format_duration(candle)}, and its label tells the "
+            f"patterns of bars of {format_duration(interval)}",
             expected="candles that are the bars",
-            instead=f"set market.interval={spelled(candle)}, or window.step={spelled(interval)}",
+            instead=f"set market.interval={format_duration(candle)}, or window.step={format_duration(interval)}",
         )
     return window
 
@@ -260,7 +260,7 @@ def _store(cfg: DictConfig, market: Market) -> Path:
 
 def load_samples(cfg: DictConfig, markets: Sequence[Market]) -> LabelledSamples:
     """Decision times, labels and split over these bars, symbol after symbol."""
-    lookback = duration("window.lookback", cfg.window.lookback)
+    lookback = parse_duration("window.lookback", cfg.window.lookback)
     bars = {market.symbol: market.bars for market in markets}
     return LabelledSamples.make(bars, lookback, made(cfg.label, Label), made(cfg.split, Splitter))
 
@@ -275,7 +275,7 @@ def drawn_samples(cfg: DictConfig, market: Market, samples: LabelledSamples) -> 
     if not node:
         return []
     augmentation: Augmentation = made(node, Augmentation)
-    lookback = duration("window.lookback", cfg.window.lookback)
+    lookback = parse_duration("window.lookback", cfg.window.lookback)
     with counting("drawing samples", len(augmentation), "sources") as advance:
         drawn = []
         for part in augmentation.draw(market.bars, samples, lookback, made(cfg.label)):

@@ -32,7 +32,7 @@ from gafcnn.app.runs import Run, load_run
 from gafcnn.app.studies import names
 from gafcnn.app.train import train
 from gafcnn.data.sources import Market
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
 from gafcnn.evaluation.figures import value_of
 from gafcnn.evaluation.judge import ORACLE
@@ -237,7 +237,7 @@ def find(overrides: Sequence[str]) -> Found:
         market = load_markets(cfg)[0]
     assert market.oracle is not None, "a simulated market knows its signal"
     oracle = market.oracle.reindex(pd.DatetimeIndex(predictions["time"])).to_numpy()
-    horizon = duration("label.horizon", cfg.label.horizon)
+    horizon = parse_duration("label.horizon", cfg.label.horizon)
     ground = Ground.of(predictions.assign(oracle=oracle), market.bars, horizon, Rules())
     model, known = (scores(ground, name)["auc"] for name in ("p_up", ORACLE))
     bootstrap = Bootstrap(

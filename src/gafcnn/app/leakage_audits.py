@@ -26,7 +26,7 @@ from gafcnn.app.train import predictions_of
 from gafcnn.app.trees_learner import features_of
 from gafcnn.data.samples import LabelledSamples
 from gafcnn.data.sources import Market
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.errors import PredictionsError, StoreError
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.predictions import probability_columns
@@ -113,7 +113,7 @@ def fitted_on_validation(
             ours, theirs = (table[model].to_numpy()[~rows] for table in (before, after))
             if ours.tobytes() != theirs.tobytes():
                 changed[f"{model} changed where no row was altered"] = None
-    horizon = duration("label.horizon", _every(runs)[0].config["label"]["horizon"])
+    horizon = parse_duration("label.horizon", _every(runs)[0].config["label"]["horizon"])
     grounds = 0
     for market in markets:
         its_rows = before.loc[before["symbol"] == market.symbol]

@@ -32,7 +32,7 @@ from gafcnn.app.factory import (
     train_weights,
 )
 from gafcnn.app.runs import BEST, LAST, begun, check_unshared
-from gafcnn.atomic_io import assert_free, disk, is_full, refusal
+from gafcnn.atomic_io import check_free_space, disk_error, disk_errors, is_full
 from gafcnn.data.augmentation import Drawn
 from gafcnn.data.samples import LabelledSamples
 from gafcnn.data.sources import Market
@@ -104,8 +104,8 @@ class NetworkLearner:
         if not (self._folder / LAST).is_file():
             # for the best and the last, and one of them beside its place
             needed = 3 * _checkpoint_bytes(self._module)
-            with disk(self._folder, needed):
-                assert_free(self._folder, needed)
+            with disk_errors(self._folder, needed):
+                check_free_space(self._folder, needed)
         self._processes.summon(needed=True)
         with _known_warnings():
             self._fit()
@@ -220,7 +220,9 @@ def _fit(trainer: lightning.Trainer, module: GafModule, data: GafDataModule, fol
     except OSError as error:  # of a logger: checkpoints say it themselves
         if not is_full(error):
             raise
-        raise refusal(Path(error.filename or folder), _checkpoint_bytes(module), error) from error
+        raise disk_error(
+            Path(error.filename or folder), _checkpoint_bytes(module), error
+        ) from error
     except RuntimeError as error:
         if trainer.world_size > 1 and _is_of_another(error):
             raise LearningError(

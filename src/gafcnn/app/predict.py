@@ -40,7 +40,7 @@ from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.multi_symbol import per_symbol
 from gafcnn.data.newest import NewestBars
 from gafcnn.data.sources import Market
-from gafcnn.durations import duration, spelled
+from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.evaluation.positions import confidence
 from gafcnn.report.console import show
@@ -91,7 +91,7 @@ def predict(cfg: DictConfig) -> list[dict[str, Any]]:
     told: dict[str, dict[str, Any]] = {}
     if cfg.watch:
         with _ended_quietly():
-            for _ in closes(decider.interval, duration("settle", cfg.settle)):
+            for _ in closes(decider.interval, parse_duration("settle", cfg.settle)):
                 _decide(cfg, decider, sources, told)
     else:
         _decide(cfg, decider, sources, told)
@@ -152,10 +152,10 @@ def _market(cfg: DictConfig, runs: Runs) -> dict[str, Any]:
 
 
 def _source(cfg: DictConfig, decider: Decider, options: dict[str, Any]) -> Source:
-    asked = None if cfg.max_age is None else duration("max_age", cfg.max_age)
+    asked = None if cfg.max_age is None else parse_duration("max_age", cfg.max_age)
     if "exchange" not in options:
         return Source(lambda _: made(OmegaConf.create(at_rest(options)), Market), asked)
-    settle = duration("settle", cfg.settle)
+    settle = parse_duration("settle", cfg.settle)
     keys = ("symbol", "exchange", "pair", "interval", "url")
     count = decider.history + LATE
     newest = NewestBars(**{key: options[key] for key in keys}, count=count, settle=settle)
@@ -226,7 +226,7 @@ def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
         raise BarsError(
             f"the newest bar of {market.symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
             f"{aged(age.total_seconds())} ago",
-            expected=f"one that is no older than {spelled(source.max_age)}",
+            expected=f"one that is no older than {format_duration(source.max_age)}",
             instead="bring newer bars, see whether the market still trades, or set a longer "
             "max_age",
         )
@@ -243,7 +243,7 @@ def _facts(study: str, decider: Decider, decision: Decision, age: pd.Timedelta) 
         "time": decision.time.isoformat(),
         "age_seconds": round(age.total_seconds(), 3),
         "close": decision.close,
-        "horizon": spelled(decider.horizon),
+        "horizon": format_duration(decider.horizon),
         "headline": decider.headline,
         "models": {
             name: {

@@ -34,18 +34,18 @@ import yaml
 from filelock import Timeout
 
 from gafcnn.atomic_io import (
-    alone,
-    canonical,
+    canonical_json,
     checksum,
-    disk,
-    holder,
+    disk_errors,
+    lock_holder,
+    locked,
     make_folder,
-    sealed,
-    unsealed,
+    read_sealed,
+    seal,
     write_json,
     write_text,
 )
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.predictions import read_predictions
 
@@ -225,7 +225,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
 
 def _place(run: Run) -> tuple[bool, pd.Timedelta]:
     span = "0" if run.is_baseline else run.config["window"]["span"]
-    return run.is_baseline, duration("window.span", span)
+    return run.is_baseline, parse_duration("window.span", span)
 
 
 def _studies(outputs: Path) -> Iterator[str]:
@@ -240,15 +240,15 @@ def holding(folder: Path) -> Iterator[None]:
     Raises:
         RunError: Where another process is at work in it.
     """
-    with disk(folder, 0):
+    with disk_errors(folder, 0):
         make_folder(folder)
     lock = folder / LOCK
     with ExitStack() as held:
         try:
-            held.enter_context(alone(lock))
+            held.enter_context(locked(lock))
         except Timeout:
             raise RunError(
-                f"{holder(lock)} is at work in {folder}",
+                f"{lock_holder(lock)} is at work in {folder}",
                 expected="one process at a time",
                 instead="wait for it, or give this one a study of its own with study=...",
             ) from None
@@ -317,7 +317,7 @@ def write_metrics(
 ) -> None:
     """Write metrics.json, with a checksum of itself and those of other files of the folder."""
     checksums = {name: checksum(folder / name) for name in names}
-    write_json(folder / into, sealed({**metrics, CHECKSUMS: checksums}))
+    write_json(folder / into, seal({**metrics, CHECKSUMS: checksums}))
 
 
 def damaged_files(folder: Path, told_in: str = METRICS) -> list[str]:
@@ -335,7 +335,7 @@ def damaged_files(folder: Path, told_in: str = METRICS) -> list[str]:
 
 def _sealed_metrics(folder: Path, name: str = METRICS) -> dict[str, Any] | None:
     """What metrics.json says; None where it is not as it was written, or tells no checksums."""
-    metrics = unsealed(folder / name)
+    metrics = read_sealed(folder / name)
     return None if metrics is None or CHECKSUMS not in metrics else metrics
 
 
@@ -350,7 +350,7 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     elif (folder / METRICS).is_file():  # and yet it is begun again
         for name in damaged_files(folder):
             log.warning("%s: making it anew", damage(folder, name).found)
-        with disk(folder / METRICS, 0):  # from here on it counts as not finished
+        with disk_errors(folder / METRICS, 0):  # from here on it counts as not finished
             (folder / METRICS).unlink()
     write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
 
@@ -457,7 +457,7 @@ def record(study: Path, event: str, **facts: Any) -> None:
     """Add a line to the study's ledger."""
     entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
-    with disk(path, len(line)):
+    with disk_errors(path, len(line)):
         make_folder(study)
         with path.open("ab+", buffering=0) as ledger:
             if ledger.tell():  # a line that was cut short ends here
@@ -501,4 +501,4 @@ def _entry(line: bytes) -> dict[str, Any]:
 
 def digest(config: Mapping[str, Any]) -> str:
     """What tells a run from any other, wherever and however it is computed."""
-    return hashlib.sha256(canonical(identity(config))).hexdigest()
+    return hashlib.sha256(canonical_json(identity(config))).hexdigest()

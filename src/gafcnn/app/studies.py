@@ -31,7 +31,7 @@ from gafcnn.app.trust import TARGET
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.sources import Market
-from gafcnn.durations import spelled
+from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.comparisons import ENSEMBLE
 from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
@@ -307,7 +307,7 @@ def shared_facts(
     return {
         "study": cfg.study,
         "symbol": ", ".join(market.symbol for market in markets),
-        "interval": spelled(interval_of(markets[0].bars)),
+        "interval": format_duration(interval_of(markets[0].bars)),
         "windows": windows_of(runs),
         "first": test["time"].iloc[0].isoformat(),
         "last": test["time"].iloc[-1].isoformat(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.errors import ConfigError
 
 _LACKING = object()  # what an option is that is not there at all
@@ -133,7 +133,7 @@ def if_there(kind: Kind) -> Kind:
 
 def _is_length(value: Any) -> bool:
     try:
-        return isinstance(value, str) and bool(duration("", value))
+        return isinstance(value, str) and bool(parse_duration("", value))
     except ConfigError:
         return False
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.durations import Duration, duration, multiple, spelled
+from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import BarsError, ConfigError
 
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -55,7 +55,7 @@ class Origin:
 
 
 def check_bars(
-    frame: pd.DataFrame, source: object | Origin, interval: Duration | None = None
+    frame: pd.DataFrame, source: object | Origin, interval: DurationLike | None = None
 ) -> pd.DataFrame:
     """Bars that can be trusted, or an error that says why not.
 
@@ -97,13 +97,13 @@ def by_close_time(bars: pd.DataFrame, origin: Origin) -> pd.DataFrame:
     return bars.set_axis(closes)
 
 
-def bar_interval(value: Duration) -> pd.Timedelta:
+def bar_interval(value: DurationLike) -> pd.Timedelta:
     """The length of a bar, from the value of the option `market.interval`.
 
     Raises:
         ConfigError: `value` is no length of time, or of no length.
     """
-    interval = duration("market.interval", value)
+    interval = parse_duration("market.interval", value)
     if interval == pd.Timedelta(0):
         raise ConfigError(
             f"market.interval is {value}",
@@ -164,7 +164,7 @@ def gaps(bars: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def resample(bars: pd.DataFrame, interval: Duration) -> pd.DataFrame:
+def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
     """Coarser bars: first open, highest high, lowest low, last close, summed volume.
 
     A coarse bar of which a fine one is missing is left out and so becomes a gap. Bars close at
@@ -175,7 +175,7 @@ def resample(bars: pd.DataFrame, interval: Duration) -> pd.DataFrame:
         BarsError: Fewer than two coarse bars are whole.
     """
     coarse = bar_interval(interval)
-    count = multiple("market.interval", coarse, interval_of(bars))
+    count = multiple_of("market.interval", coarse, interval_of(bars))
     if count == 1:
         return bars
     closes = -(-_nanoseconds(bars) // coarse.value) * coarse.value
@@ -191,7 +191,7 @@ def resample(bars: pd.DataFrame, interval: Duration) -> pd.DataFrame:
     ).loc[groups.size() == count]
     if len(coarser) < 2:
         raise BarsError(
-            f"{len(bars)} bars hold {len(coarser)} whole bars of {spelled(coarse)}",
+            f"{len(bars)} bars hold {len(coarser)} whole bars of {format_duration(coarse)}",
             expected="at least two",
             instead="choose a shorter market.interval, or give more bars",
         )
@@ -317,14 +317,14 @@ def _bad_bar(
 
 
 def _check_interval(
-    steps: NDArray[np.int64], origin: Origin, asked: Duration | None
+    steps: NDArray[np.int64], origin: Origin, asked: DurationLike | None
 ) -> pd.Timedelta:
     usual = _most_common(steps)
     interval = usual if asked is None else bar_interval(asked)
     if not (steps == interval.value).any():
         raise BarsError(
-            f"{origin.source} holds bars of {spelled(usual)}",
-            expected=f"bars of {spelled(interval)}, the interval asked for",
+            f"{origin.source} holds bars of {format_duration(usual)}",
+            expected=f"bars of {format_duration(interval)}, the interval asked for",
             instead="leave the interval out, or resample the bars once they are read",
         )
     uneven = np.flatnonzero(steps % interval.value)[:1]
@@ -333,7 +333,7 @@ def _check_interval(
         row = int(min(first))
         raise origin.fault(
             row + 1,
-            f"a step of {spelled(_length(steps[row]))} among bars of {spelled(interval)}",
+            f"a step of {format_duration(_length(steps[row]))} among bars of {format_duration(interval)}",
             expected="bars of one interval, and gaps that are multiples of it",
             instead="split the bars by their interval",
         )

@@ -18,7 +18,7 @@ from talib.abstract import Function  # pyright: ignore[reportAttributeAccessIssu
 from gafcnn.data.bars import PRICES, stretches
 from gafcnn.data.labels import NULL, Outcomes
 from gafcnn.data.windows import close_times
-from gafcnn.durations import duration
+from gafcnn.durations import parse_duration
 from gafcnn.errors import SamplesError
 
 PATTERNS = (
@@ -86,7 +86,7 @@ class Candlestick:
     @property
     def horizon(self) -> pd.Timedelta:
         """Nothing: the label looks at no bar after `t`."""
-        return duration("label.horizon", "0min")
+        return parse_duration("label.horizon", "0min")
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """What stands on each row's bar.

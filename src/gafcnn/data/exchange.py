@@ -12,19 +12,19 @@ from typing import Any
 import pandas as pd
 
 from gafcnn.atomic_io import (
-    disk,
+    disk_errors,
     make_folder,
-    remove_begun,
-    sealed,
-    unsealed,
-    waiting_for,
+    read_sealed,
+    remove_partial_files,
+    seal,
+    wait_for_lock,
     write_json,
 )
 from gafcnn.data.bars import check_bars
 from gafcnn.data.daily_cache import DAY, Held, held, keep, utc_time
 from gafcnn.data.klines import Klines
 from gafcnn.data.sources import Market, check_symbol, count_bars
-from gafcnn.durations import Duration, duration, spelled
+from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError
 from gafcnn.progress import counting
 
@@ -40,7 +40,7 @@ def from_exchange(
     symbol: str,
     exchange: str,
     pair: str,
-    interval: Duration,
+    interval: DurationLike,
     days: float,
     end: str | None,
     folder: str | Path,
@@ -75,7 +75,7 @@ def from_exchange(
     """
     check_symbol(symbol)
     step = checked_interval(interval)
-    place = Path(folder) / f"{symbol}_{spelled(step)}"
+    place = Path(folder) / f"{symbol}_{format_duration(step)}"
     length = count_bars(days, step) * step
     record = _recorded(place, exchange, pair)
     kept = None
@@ -102,16 +102,16 @@ def from_exchange(
 # --- the period -----------------------------------------------------------------------------------
 
 
-def checked_interval(interval: Duration) -> pd.Timedelta:
+def checked_interval(interval: DurationLike) -> pd.Timedelta:
     """The time between two bars of an exchange, from the value of the option `market.interval`.
 
     Raises:
         ConfigError: It does not divide a day.
     """
-    step = duration("market.interval", interval)
+    step = parse_duration("market.interval", interval)
     if step < timedelta(seconds=1) or step * (DAY // step) != DAY:
         raise ConfigError(
-            f"market.interval is {spelled(step)}",
+            f"market.interval is {format_duration(step)}",
             expected="a divisor of a day, such as 1min, 15min or 1h",
             instead="set market.interval to one that the exchange offers",
         )
@@ -152,7 +152,7 @@ def _record(
     exchange: str, pair: str, step: pd.Timedelta, since: pd.Timestamp, until: pd.Timestamp
 ) -> dict[str, Any]:
     period = {"start": since.isoformat(), "end": until.isoformat()}
-    return {"exchange": exchange, "pair": pair, "interval": spelled(step), **period}
+    return {"exchange": exchange, "pair": pair, "interval": format_duration(step), **period}
 
 
 def _recorded(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
@@ -168,7 +168,7 @@ def _recorded(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
             expected="bars that this user may read",
             instead="allow it, or set market.folder to a place of one's own",
         ) from error
-    record = unsealed(path)
+    record = read_sealed(path)
     if record is None:
         raise BarsError(
             f"{path} cannot be read",
@@ -187,7 +187,7 @@ def _recorded(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
 
 def _keep_record(place: Path, record: dict[str, Any]) -> None:
     if _recorded(place, record["exchange"], record["pair"]) != record:
-        write_json(place / RECORD, sealed(record))
+        write_json(place / RECORD, seal(record))
 
 
 # --- the download ---------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def _download(
     missing: list[tuple[pd.Timestamp, pd.Timestamp]],
     url: str | None,
 ) -> None:
-    step = duration("market.interval", record["interval"])
+    step = parse_duration("market.interval", record["interval"])
     total = sum((end - begin) // step for begin, end in missing)
     name = f"bars {record['pair']}"
     klines = Klines(record["exchange"], record["pair"], step, url, kept=place)
@@ -246,8 +246,8 @@ def _download(
 
 @contextmanager
 def _sole_user(place: Path) -> Iterator[None]:
-    with disk(place, 0):
+    with disk_errors(place, 0):
         make_folder(place)
-    with waiting_for(place / LOCK, f"downloading to {place}"):
-        remove_begun(place)
+    with wait_for_lock(place / LOCK, f"downloading to {place}"):
+        remove_partial_files(place)
         yield

@@ -21,7 +21,7 @@ from requests import PreparedRequest, RequestException, Response, Timeout
 from requests.adapters import HTTPAdapter
 
 from gafcnn.data.bars import COLUMNS, run_of_another
-from gafcnn.durations import spelled
+from gafcnn.durations import format_duration
 from gafcnn.errors import DownloadError
 
 _PAGE = 1000  # bars
@@ -246,7 +246,7 @@ def _timeframe(client: Any, interval: pd.Timedelta) -> str:
     seconds = int(interval.total_seconds())
     if seconds not in offered:
         raise DownloadError(
-            f"{client.id} has no bars of {spelled(interval)}",
+            f"{client.id} has no bars of {format_duration(interval)}",
             expected=f"one of {', '.join(offered.values()) or 'no interval: it has no bars'}",
             instead="set market.interval to one, or market.exchange to another exchange",
         )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.data.windows import close_times, stretch_starts
-from gafcnn.durations import Duration, duration, multiple, spelled
+from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError, SamplesError
 
 NULL = -1
@@ -110,14 +110,16 @@ class Direction:
     horizon: pd.Timedelta
     neutral: float
 
-    def __init__(self, horizon: Duration = "15min", neutral: float = 0.2) -> None:
+    def __init__(self, horizon: DurationLike = "15min", neutral: float = 0.2) -> None:
         if not isinstance(neutral, int | float) or not 0 <= neutral < 1:
             raise ConfigError(
                 f"label.neutral is {neutral}",
                 expected="a share of at least 0 and less than 1",
                 instead="write label.neutral=0.2 to leave the middle fifth without a label",
             )
-        self.__dict__.update(horizon=duration("label.horizon", horizon), neutral=float(neutral))
+        self.__dict__.update(
+            horizon=parse_duration("label.horizon", horizon), neutral=float(neutral)
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -130,7 +132,7 @@ class Direction:
         Raises:
             ConfigError: The horizon is no multiple of the bars' interval.
         """
-        ahead = multiple("label.horizon", self.horizon, interval_of(bars))
+        ahead = multiple_of("label.horizon", self.horizon, interval_of(bars))
         known = _future_is_whole(bars, rows, ahead)
         close = bars["close"].to_numpy(np.float64)
         now = rows[known]
@@ -197,9 +199,9 @@ class TripleBarrier:
 
     def __init__(
         self,
-        horizon: Duration = "15min",
+        horizon: DurationLike = "15min",
         width: float = 1.0,
-        volatility_lookback: Duration = "60min",
+        volatility_lookback: DurationLike = "60min",
     ) -> None:
         if not isinstance(width, int | float) or not 0 < width < np.inf:
             raise ConfigError(
@@ -208,9 +210,9 @@ class TripleBarrier:
                 instead="write label.width=1.0, say",
             )
         self.__dict__.update(
-            horizon=duration("label.horizon", horizon),
+            horizon=parse_duration("label.horizon", horizon),
             width=float(width),
-            volatility_lookback=duration("label.volatility_lookback", volatility_lookback),
+            volatility_lookback=parse_duration("label.volatility_lookback", volatility_lookback),
         )
 
     @property
@@ -225,7 +227,7 @@ class TripleBarrier:
             ConfigError: The horizon or the volatility lookback is no multiple of the bars'
                 interval, or the lookback is shorter than three bars.
         """
-        ahead = multiple("label.horizon", self.horizon, interval_of(bars))
+        ahead = multiple_of("label.horizon", self.horizon, interval_of(bars))
         distance = self.width * np.sqrt(ahead) * self._volatility(bars)[rows]
         known = _future_is_whole(bars, rows, ahead) & ~np.isnan(distance)
         now, distance = rows[known], distance[known]
@@ -258,12 +260,12 @@ class TripleBarrier:
     def _volatility(self, bars: pd.DataFrame) -> NDArray[np.float64]:
         """Standard deviation of one-bar log returns up to each row: (n_bars,), NaN over a gap."""
         interval = interval_of(bars)
-        lookback = multiple("label.volatility_lookback", self.volatility_lookback, interval)
+        lookback = multiple_of("label.volatility_lookback", self.volatility_lookback, interval)
         if lookback < 3:
             raise ConfigError(
-                f"label.volatility_lookback is {spelled(self.volatility_lookback)}",
+                f"label.volatility_lookback is {format_duration(self.volatility_lookback)}",
                 expected="at least three bars, so that there are two returns",
-                instead=f"set label.volatility_lookback to {spelled(interval * 3)} or more",
+                instead=f"set label.volatility_lookback to {format_duration(interval * 3)} or more",
             )
         log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
         sigma = log_close.diff().rolling(lookback - 1).std().to_numpy(np.float64)

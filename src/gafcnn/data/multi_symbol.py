@@ -7,7 +7,7 @@ from typing import Any
 
 from gafcnn.data.bars import interval_of
 from gafcnn.data.sources import Market, check_symbol, own_name
-from gafcnn.durations import spelled
+from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
 
 # in whole, so that BTCFDUSD is no BTCFD/USD: the longest that fits is the quote
@@ -60,16 +60,16 @@ def check_together(markets: Sequence[Market]) -> None:
         intervals = [interval_of(market.bars) for market in (first, other)]
         if intervals[0] != intervals[1]:
             raise ConfigError(
-                f"{first.symbol} has bars of {spelled(intervals[0])} and {other.symbol} of "
-                f"{spelled(intervals[1])}",
+                f"{first.symbol} has bars of {format_duration(intervals[0])} and {other.symbol} of "
+                f"{format_duration(intervals[1])}",
                 expected="the same time between two bars of every symbol",
-                instead=f"set market.interval={spelled(max(intervals))}",
+                instead=f"set market.interval={format_duration(max(intervals))}",
             )
         if (other.bars.index[0] - first.bars.index[0]) % intervals[0]:
             raise ConfigError(
                 f"a bar of {first.symbol} closes at {first.bars.index[0]} and one of "
                 f"{other.symbol} at {other.bars.index[0]}",
-                expected=f"times that are multiples of {spelled(intervals[0])} apart, so that "
+                expected=f"times that are multiples of {format_duration(intervals[0])} apart, so that "
                 "symbols are decided on at the same moments",
                 instead="leave one of them out of market.symbols",
             )

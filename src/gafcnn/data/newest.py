@@ -13,7 +13,7 @@ from gafcnn.data.bars import check_bars, gaps
 from gafcnn.data.exchange import checked_interval
 from gafcnn.data.klines import Klines
 from gafcnn.data.sources import check_symbol
-from gafcnn.durations import Duration, spelled
+from gafcnn.durations import DurationLike, format_duration
 from gafcnn.errors import DownloadError
 
 
@@ -39,7 +39,7 @@ class NewestBars:
         symbol: str,
         exchange: str,
         pair: str,
-        interval: Duration,
+        interval: DurationLike,
         count: int,
         settle: pd.Timedelta,
         url: str | None = None,
@@ -73,7 +73,7 @@ class NewestBars:
         found = [bars for bars in (*earlier, *pages) if len(bars)]
         if not found:
             raise DownloadError(
-                f"{self._exchange} has no {self._pair} bars of {spelled(self.interval)} from "
+                f"{self._exchange} has no {self._pair} bars of {format_duration(self.interval)} from "
                 f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}",
                 expected="some",
                 instead="see whether the exchange still trades it, or correct market.pair",

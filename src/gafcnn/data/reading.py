@@ -25,7 +25,7 @@ from gafcnn.data.columns import to_numbers, to_times
 from gafcnn.data.feather import read_feather
 from gafcnn.data.parquet import read_parquet
 from gafcnn.data.table_files import MOST_GROWTH, grown, unreadable
-from gafcnn.durations import Duration
+from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError
 
 # the time of a bar, by the names that exchanges and tools give it; all but the last are openings
@@ -45,7 +45,7 @@ _MOST_COLUMNS = 1000
 _Table = tuple[pd.DataFrame, NDArray[np.int64] | None]
 
 
-def read_bars(path: str | Path, interval: Duration | None = None) -> pd.DataFrame:
+def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.DataFrame:
     """Bars from a file: csv (with or without header), csv.gz, kline zip, parquet or feather.
 
     Times may be epochs in s, ms, us or ns, or ISO times with an offset. They are the bars' *open*

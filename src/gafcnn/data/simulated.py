@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from gafcnn.atomic_io import make_folder, waiting_for, write_bytes, write_json
+from gafcnn.atomic_io import make_folder, wait_for_lock, write_bytes, write_json
 from gafcnn.data.bars import bar_interval, check_bars
 from gafcnn.data.reading import write_bars
 from gafcnn.data.sources import Market, check_symbol, count_bars
-from gafcnn.durations import Duration, duration, multiple, spelled
+from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError
 
 MADE_OF, LOCK = "simulation.json", ".lock"
@@ -28,9 +28,9 @@ WARM_UP = 1000  # bars before the first, after which the process has forgotten w
 
 def simulate(
     n_bars: int,
-    interval: Duration = "1min",
+    interval: DurationLike = "1min",
     strength: float = 0.5,
-    horizon: Duration = "15min",
+    horizon: DurationLike = "15min",
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.Series]:
     """Simulate bars with a planted momentum, and the exact probability that prices rise.
@@ -66,7 +66,7 @@ def simulate(
             horizon between two bars.
     """
     interval = bar_interval(interval)
-    ahead = multiple("market.horizon", duration("market.horizon", horizon), interval)
+    ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
     _check(n_bars, strength)
     moves, paths, volumes = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
@@ -89,9 +89,9 @@ def simulate(
 def from_simulation(
     symbol: str,
     days: float,
-    interval: Duration,
+    interval: DurationLike,
     strength: float,
-    horizon: Duration,
+    horizon: DurationLike,
     seed: int,
     folder: str | Path | None,
 ) -> Market:
@@ -106,13 +106,13 @@ def from_simulation(
     bars, oracle = simulate(n_bars, interval, strength, horizon, seed)
     made_of = {
         "n_bars": n_bars,
-        "interval": spelled(interval),
+        "interval": format_duration(interval),
         "strength": strength,
-        "horizon": spelled(duration("market.horizon", horizon)),
+        "horizon": format_duration(parse_duration("market.horizon", horizon)),
         "seed": seed,
     }
     if folder is not None:
-        _keep(Path(folder, f"{symbol}_{spelled(interval)}"), bars, oracle, made_of)
+        _keep(Path(folder, f"{symbol}_{format_duration(interval)}"), bars, oracle, made_of)
     return Market(symbol, bars, oracle)
 
 
@@ -120,7 +120,7 @@ def _keep(kept: Path, bars: pd.DataFrame, oracle: pd.Series, made_of: dict[str, 
     if _holds(kept, made_of):
         return
     make_folder(kept)
-    with waiting_for(kept / LOCK, f"writing {kept}"):
+    with wait_for_lock(kept / LOCK, f"writing {kept}"):
         if not _holds(kept, made_of):
             (kept / MADE_OF).unlink(missing_ok=True)  # until bars and oracle are both there
             write_bars(kept / "bars.parquet", bars)

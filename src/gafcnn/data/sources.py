@@ -11,7 +11,7 @@ import pandas as pd
 
 from gafcnn.data.bars import resample
 from gafcnn.data.reading import read_bars
-from gafcnn.durations import Duration, spelled
+from gafcnn.durations import DurationLike, format_duration
 from gafcnn.errors import ConfigError
 
 _MOST_DAYS = 10_000  # no exchange is as old
@@ -32,7 +32,7 @@ class Market:
     oracle: pd.Series | None = None
 
 
-def from_file(symbol: str | None, path: str | Path, interval: Duration | None = None) -> Market:
+def from_file(symbol: str | None, path: str | Path, interval: DurationLike | None = None) -> Market:
     """A market from a file of bars; with a coarser `interval` than the file's, resampled.
 
     Args:
@@ -80,7 +80,7 @@ def count_bars(days: float, interval: pd.Timedelta) -> int:
     if count < 2:
         raise ConfigError(
             f"market.days is {days}",
-            expected=f"two bars of {spelled(interval)} at least, and {_MOST_DAYS} days at most",
+            expected=f"two bars of {format_duration(interval)} at least, and {_MOST_DAYS} days at most",
             instead="set market.days to 180, say",
         )
     return count

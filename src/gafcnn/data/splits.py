@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gafcnn.durations import Duration, duration, spelled
+from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, LeakError, SamplesError
 
 _TICK = np.timedelta64(1, "ns")
@@ -60,12 +60,12 @@ class Chronological:
     stride: int
 
     def __init__(
-        self, test: float = 0.1, val: float = 0.1, embargo: Duration = "60min", stride: int = 1
+        self, test: float = 0.1, val: float = 0.1, embargo: DurationLike = "60min", stride: int = 1
     ) -> None:
         self.__dict__.update(
             test=_share("split.test", test),
             val=_share("split.val", val),
-            embargo=duration("split.embargo", embargo),
+            embargo=parse_duration("split.embargo", embargo),
             stride=_count("split.stride", stride),
         )
 
@@ -120,7 +120,7 @@ class WalkForward:
         folds: int = 4,
         first: float = 0.5,
         val: float = 0.1,
-        embargo: Duration = "60min",
+        embargo: DurationLike = "60min",
         stride: int = 1,
     ) -> None:
         self.__dict__.update(
@@ -128,7 +128,7 @@ class WalkForward:
             fold=_count("split.fold", fold, least=0, most=folds - 1),
             first=_share("split.first", first),
             val=_share("split.val", val),
-            embargo=duration("split.embargo", embargo),
+            embargo=parse_duration("split.embargo", embargo),
             stride=_count("split.stride", stride),
         )
 
@@ -154,7 +154,9 @@ class WalkForward:
         return _split(times, known_at, starts, borders, self.embargo, self.stride, self.fold)
 
 
-def check_purged(times: ArrayLike, known_at: ArrayLike, split: Split, embargo: Duration) -> None:
+def check_purged(
+    times: ArrayLike, known_at: ArrayLike, split: Split, embargo: DurationLike
+) -> None:
     """Assert that no part of the split knows anything of a later one.
 
     Args:
@@ -169,7 +171,7 @@ def check_purged(times: ArrayLike, known_at: ArrayLike, split: Split, embargo: D
             embargo included, before a later one begins.
     """
     times, known_at = _moments(times), _moments(known_at)
-    embargo = duration("split.embargo", embargo)
+    embargo = parse_duration("split.embargo", embargo)
     parts = {"train": split.train, "val": split.val, "test": split.test}
     _refuse_empty(parts, int((~np.isnat(known_at)).sum()))
     for name, part in parts.items():
@@ -184,7 +186,7 @@ def check_purged(times: ArrayLike, known_at: ArrayLike, split: Split, embargo: D
         known, begins = known_at[before].max() + embargo.to_timedelta64(), times[after].min()
         if known >= begins:
             raise LeakError(
-                f"with an embargo of {spelled(embargo)} the labels of {earlier} are known at "
+                f"with an embargo of {format_duration(embargo)} the labels of {earlier} are known at "
                 f"{minute(known)} UTC",
                 expected=f"a time before {later} begins at {minute(begins)} UTC",
                 instead="take the split from Chronological or WalkForward, which purge",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gafcnn.data.bars import COLUMNS, bar_interval, check_bars, interval_of
 from gafcnn.data.sources import Market, check_symbol, count_bars
-from gafcnn.durations import Duration, spelled
+from gafcnn.durations import DurationLike, format_duration
 from gafcnn.errors import ConfigError
 
 Ints = NDArray[np.int64]
@@ -82,7 +82,7 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     return _like(frame.set_axis(index), scale, *(x + lift for x in (begins, highs, lows, ends)))
 
 
-def tick_walk(n_bars: int, interval: Duration = "15min", seed: int = 0) -> pd.DataFrame:
+def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> pd.DataFrame:
     """A random walk on a grid of ticks, of bars that open where the last one closed, or beside it.
 
     A bar is 16 Gaussian moves, rounded to ticks. Their size is drawn around 6 ticks and wanders
@@ -101,7 +101,7 @@ def tick_walk(n_bars: int, interval: Duration = "15min", seed: int = 0) -> pd.Da
     interval = bar_interval(interval)
     if not 2 <= n_bars <= most_bars(interval):
         raise ConfigError(
-            f"{n_bars} bars of {spelled(interval)} to simulate",
+            f"{n_bars} bars of {format_duration(interval)} to simulate",
             expected=f"two or more, and at most {most_bars(interval):,}",
             instead="set market.days to 365, say",
         )
@@ -127,7 +127,7 @@ def most_bars(interval: pd.Timedelta) -> int:
     return int((_END - _START) / interval)
 
 
-def from_tick_walk(symbol: str, days: float, interval: Duration, seed: int) -> Market:
+def from_tick_walk(symbol: str, days: float, interval: DurationLike, seed: int) -> Market:
     """A market that is a random walk on a grid of ticks, see `tick_walk`.
 
     Raises:

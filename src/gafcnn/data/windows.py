@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import has_volume, interval_of
 from gafcnn.data import talib_rules as _rules  # noqa: F401 - it registers its fields
+from gafcnn.data.bars import has_volume, interval_of
 from gafcnn.data.features import FIELDS, Candles, known_fields
-from gafcnn.durations import Duration, duration, multiple, spelled
+from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError, SamplesError
 
 
@@ -61,16 +61,16 @@ class Window:
     def __init__(
         self,
         name: str,
-        span: Duration,
-        step: Duration | None = None,
-        lookback: Duration = "60min",
+        span: DurationLike,
+        step: DurationLike | None = None,
+        lookback: DurationLike = "60min",
     ) -> None:
         # through __dict__, as a frozen dataclass has no other way to hold what its options mean
         self.__dict__.update(
             name=name,
-            span=duration("window.span", span),
-            step=None if step is None else duration("window.step", step),
-            lookback=duration("window.lookback", lookback),
+            span=parse_duration("window.span", span),
+            step=None if step is None else parse_duration("window.step", step),
+            lookback=parse_duration("window.lookback", lookback),
         )
 
     def check(self, interval: pd.Timedelta) -> None:
@@ -81,14 +81,14 @@ class Window:
                 lookback none of the interval, or the span is longer than the lookback.
         """
         step = interval if self.step is None else self.step
-        multiple("window.step", step, interval)
-        multiple("window.span", self.span, step, "window.step")
-        multiple("window.lookback", self.lookback, interval)
+        multiple_of("window.step", step, interval)
+        multiple_of("window.span", self.span, step, "window.step")
+        multiple_of("window.lookback", self.lookback, interval)
         if self.span > self.lookback:
             raise ConfigError(
-                f"window.span is {spelled(self.span)}",
-                expected=f"at most window.lookback, {spelled(self.lookback)}",
-                instead=f"set window.lookback to {spelled(self.span)} or more",
+                f"window.span is {format_duration(self.span)}",
+                expected=f"at most window.lookback, {format_duration(self.lookback)}",
+                instead=f"set window.lookback to {format_duration(self.span)} or more",
             )
 
     def points(self, interval: pd.Timedelta) -> int:
@@ -110,7 +110,7 @@ class Window:
         return np.arange(1 - points, 1, dtype=np.int64) * (self.span // interval // points)
 
 
-def decision_rows(bars: pd.DataFrame, lookback: Duration) -> NDArray[np.int64]:
+def decision_rows(bars: pd.DataFrame, lookback: DurationLike) -> NDArray[np.int64]:
     """The rows at which a sample can be decided: those that end a gap-free `lookback`.
 
     Args:
@@ -126,15 +126,15 @@ def decision_rows(bars: pd.DataFrame, lookback: Duration) -> NDArray[np.int64]:
         SamplesError: No row ends such a stretch.
     """
     interval = interval_of(bars)
-    needed = multiple("window.lookback", duration("window.lookback", lookback), interval)
+    needed = multiple_of("window.lookback", parse_duration("window.lookback", lookback), interval)
     lengths = np.arange(len(bars)) - stretch_starts(bars) + 1
     rows = np.flatnonzero(lengths >= needed)
     if not len(rows):
         longest = int(lengths.max(initial=0))
         found = "there are only" if longest == len(bars) else "the longest gap-free stretch is"
         raise SamplesError(
-            f"{found} {longest} bars of {spelled(interval)}",
-            expected=f"{needed} without a gap, for window.lookback={spelled(interval * needed)}",
+            f"{found} {longest} bars of {format_duration(interval)}",
+            expected=f"{needed} without a gap, for window.lookback={format_duration(interval * needed)}",
             instead="give more bars or choose a window of a shorter window.lookback",
         )
     return rows
@@ -233,9 +233,9 @@ def _reach(fields: tuple[str, ...], window: Window, step: pd.Timedelta) -> int:
     needed = window.span + reach * step
     if needed > window.lookback:
         raise ConfigError(
-            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of {spelled(step)} "
-            f"before window.span={spelled(window.span)}",
-            expected=f"all of them within window.lookback, {spelled(window.lookback)}",
-            instead=f"set window.lookback to {spelled(needed)} or more",
+            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of {format_duration(step)} "
+            f"before window.span={format_duration(window.span)}",
+            expected=f"all of them within window.lookback, {format_duration(window.lookback)}",
+            instead=f"set window.lookback to {format_duration(needed)} or more",
         )
     return reach

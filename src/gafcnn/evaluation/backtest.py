@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.data.bars import interval_of
-from gafcnn.durations import Duration
+from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.fills import (
     Fills,
@@ -81,7 +81,7 @@ class Backtest:
 
 
 def backtest(
-    bars: pd.DataFrame, times: Any, position: ArrayLike, horizon: Duration, rules: Rules
+    bars: pd.DataFrame, times: Any, position: ArrayLike, horizon: DurationLike, rules: Rules
 ) -> Backtest:
     """Trade positions, one at a time or in overlapping slices.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import interval_of
-from gafcnn.durations import Duration, duration, multiple, spelled
+from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.trading_rules import Rules
 
@@ -77,7 +77,7 @@ def net_return(side: Sides, ratio: Floats, cost_bps: float) -> Floats:
     return gross_return(side, ratio) - cost_bps / 1e4 * (1 + ratio)
 
 
-def outcomes(bars: pd.DataFrame, times: Any, horizon: Duration, rules: Rules) -> Fills:
+def outcomes(bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: Rules) -> Fills:
     """What a trade of either side would have been filled at, for every row.
 
     Orders fill whole, at the prices the bars show. A barrier is reached by the first bar, from the
@@ -96,8 +96,8 @@ def outcomes(bars: pd.DataFrame, times: Any, horizon: Duration, rules: Rules) ->
             the horizon is missing.
         ConfigError: The horizon is no multiple of the bars' interval.
     """
-    horizon = duration("label.horizon", horizon)
-    ahead = multiple("label.horizon", horizon, interval_of(bars))
+    horizon = parse_duration("label.horizon", horizon)
+    ahead = multiple_of("label.horizon", horizon, interval_of(bars))
     decided = rows_of(bars, times)
     _check_whole(bars, decided, ahead, horizon)
     entry = bars["open"].to_numpy(np.float64)[decided + 1]
@@ -152,7 +152,7 @@ def _check_whole(bars: pd.DataFrame, decided: Ints, ahead: int, horizon: pd.Time
         raise PredictionsError(
             f"the bars after {len(missing):,} of {len(decided):,} decision times are not all "
             f"there, first after {_utc(closes[decided[missing[0]]])}",
-            expected=f"every bar up to the horizon, {spelled(horizon)}",
+            expected=f"every bar up to the horizon, {format_duration(horizon)}",
             instead="leave out the rows whose future has a gap or has not come yet",
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gafcnn.durations import spelled
+from gafcnn.durations import format_duration
 from gafcnn.evaluation import breakdowns as tables
 from gafcnn.evaluation.bootstrap import (
     Bootstrap,
@@ -148,7 +148,7 @@ def about(bootstrap: Bootstrap, ground: Ground) -> Row:
     return {
         "resamples": bootstrap.resamples,
         "block": bootstrap.block,
-        "bin": spelled(ground.horizon),
+        "bin": format_duration(ground.horizon),
         "level": bootstrap.level,
         "seed": bootstrap.seed,
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gafcnn.durations import Duration
+from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics as measures
 from gafcnn.evaluation.backtest import Backtest, trade
@@ -87,7 +87,7 @@ def threshold_of(p: ArrayLike, coverage: float) -> float:
 
 
 def choose_threshold(
-    bars: pd.DataFrame, times: Any, p: ArrayLike, horizon: Duration, rules: Rules
+    bars: pd.DataFrame, times: Any, p: ArrayLike, horizon: DurationLike, rules: Rules
 ) -> Choice:
     """Choose on validation rows how sure one must be.
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import interval_of
-from gafcnn.durations import spelled
+from gafcnn.durations import format_duration
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import (
     Bootstrap,
@@ -188,7 +188,7 @@ def judge_recognition(
         "bootstrap": {
             "resamples": resamples,
             "block": block,
-            "bin": spelled(study.bin * interval_of(study.bars)),
+            "bin": format_duration(study.bin * interval_of(study.bars)),
             "level": bootstrap.level,
             "seed": seed,
         },

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import interval_of
-from gafcnn.durations import multiple, spelled
+from gafcnn.durations import format_duration, multiple_of
 from gafcnn.errors import ConfigError, PredictionsError
 
 VOLATILITIES = ("low", "middle", "high")
@@ -66,12 +66,12 @@ def regimes(
 
 def _bars_of(lookback: pd.Timedelta, interval: pd.Timedelta) -> int:
     """The bars of a lookback that holds two returns or more."""
-    length = multiple("window.lookback", lookback, interval)
+    length = multiple_of("window.lookback", lookback, interval)
     if length < 3:
         raise ConfigError(
-            f"the lookback of regimes is {spelled(lookback)}",
+            f"the lookback of regimes is {format_duration(lookback)}",
             expected="at least three bars, so that there are two returns",
-            instead=f"set window.lookback to {spelled(interval * 3)} or more",
+            instead=f"set window.lookback to {format_duration(interval * 3)} or more",
         )
     return length
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.durations import Duration, duration
+from gafcnn.durations import DurationLike, parse_duration
 from gafcnn.evaluation import statistics as measures
 from gafcnn.evaluation.backtest import Backtest
 
@@ -51,7 +51,7 @@ def per_bar(backtest: Backtest) -> dict[str, Floats]:
     }
 
 
-def summary(backtest: Backtest, interval: Duration) -> dict[str, float | None]:
+def summary(backtest: Backtest, interval: DurationLike) -> dict[str, float | None]:
     """A backtest in figures; None for a ratio that has nothing to divide by.
 
     Years are 365 days of bars, as this market never closes.
@@ -66,7 +66,7 @@ def summary(backtest: Backtest, interval: Duration) -> dict[str, float | None]:
         annualised; `max_drawdown`, `annual_return`, `total_return`, fractions; `turnover`, notional
         per day in equities; `exposure`, the mean share of equity in the market.
     """
-    bar = duration("market.interval", interval)
+    bar = parse_duration("market.interval", interval)
     returns = backtest.returns.to_numpy()
     gross, net = (backtest.trades[name].to_numpy() for name in ("gross", "net"))
     traded = (1 + backtest.trades["exit"] / backtest.trades["entry"]).to_numpy()

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from gafcnn.atomic_io import assert_free, is_full, refusal, sync
+from gafcnn.atomic_io import check_free_space, disk_error, is_full, sync
 from gafcnn.errors import DiskError
 from gafcnn.images.store import Store
 from gafcnn.images.store_spec import Plan
@@ -96,7 +96,7 @@ def room(kind: type[Store], path: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        told = refusal(path, needed, error)
+        told = disk_error(path, needed, error)
         if not is_full(error):
             raise told from error
         raise DiskError(
@@ -107,7 +107,7 @@ def room(kind: type[Store], path: Path, needed: int) -> Iterator[None]:
 def reserve(plan: Plan[Any]) -> None:
     """Give a new file its whole length, so that a full disk is told before the work."""
     path, length = plan.partial, plan.length
-    assert_free(path.parent, length)  # or others would meet a full disk, too
+    check_free_space(path.parent, length)  # or others would meet a full disk, too
     try:
         with path.open("wb") as file:
             _extend(file, length)

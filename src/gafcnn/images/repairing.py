@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gafcnn.atomic_io import assert_free, unsealed, write_bytes
+from gafcnn.atomic_io import check_free_space, read_sealed, write_bytes
 from gafcnn.images.filling import filled, frame, room
 from gafcnn.images.store import METADATA, TIMES, spelled
 from gafcnn.images.store_spec import Plan
@@ -31,7 +31,7 @@ def repaired(plan: Plan[Any], *, progress: bool) -> bool:
         with them; where it is another store; where the array is not there at all; or where a chunk
         made again is not what it was, as on a processor that rounds otherwise.
     """
-    path, metadata = plan.folder / plan.kind.file(), unsealed(plan.folder / METADATA)
+    path, metadata = plan.folder / plan.kind.file(), read_sealed(plan.folder / METADATA)
     if metadata is None or not plan.is_told_by(metadata) or not path.is_file():
         return False
     plan, checksums = replace(plan, most=metadata["chunk"]), metadata["checksums"]
@@ -88,7 +88,7 @@ def _repair_array(
     path: Path = plan.folder / plan.kind.file()
     needed = max(0, plan.length - path.stat().st_size)
     with room(plan.kind, path, needed), path.open("r+b") as file:
-        assert_free(plan.folder, needed)
+        check_free_space(plan.folder, needed)
         made = dict(filled(file, plan, chunks, progress=progress))
         if any(made[number] != checksums[number] for number in chunks):
             return False

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.atomic_io import unsealed
+from gafcnn.atomic_io import read_sealed
 from gafcnn.errors import DiskError, StoreError
 from gafcnn.images.spec import ImageSpec
 
@@ -159,7 +159,7 @@ def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
             expected=f"{METADATA}, which is written last",
             instead="run python prepare.py, which writes the store or goes on where it was stopped",
         )
-    metadata = unsealed(path)
+    metadata = read_sealed(path)
     if metadata is None or not metadata.keys() >= _KEYS:
         raise StoreError(
             f"{path} is damaged, and with it the checksums of all chunks",

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.atomic_io import canonical, read_object
+from gafcnn.atomic_io import canonical_json, read_object
 from gafcnn.data.bars import fingerprint, interval_of
 from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import StoreError
@@ -97,7 +97,7 @@ class Plan(Generic[S]):
     @property
     def fingerprint(self) -> str:
         """What tells this store from any other."""
-        return hashlib.sha256(canonical([self.bars, self.spec])).hexdigest()
+        return hashlib.sha256(canonical_json([self.bars, self.spec])).hexdigest()
 
     @property
     def n_chunks(self) -> int:

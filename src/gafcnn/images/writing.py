@@ -12,15 +12,15 @@ from typing import Any
 import pandas as pd
 
 from gafcnn.atomic_io import (
-    disk,
+    disk_errors,
     make_folder,
-    nearest,
+    nearest_existing,
     read_object,
-    remove_begun,
-    sealed,
+    read_sealed,
+    remove_partial_files,
+    seal,
     sync,
-    unsealed,
-    waiting_for,
+    wait_for_lock,
     write_bytes,
     write_json,
 )
@@ -85,7 +85,7 @@ def check_room(
     # one after another: a plan holds what its window reads of all bars
     plans = (image_plan(folder, bars, window, images, 1) for folder, bars in stores.items())
     needed = sum(plan.length for plan in plans if not _has_its_room(plan))
-    place = nearest(next(iter(stores)))
+    place = nearest_existing(next(iter(stores)))
     if needed > (free := shutil.disk_usage(place).free):
         raise DiskError(
             f"the images of {len(stores)} symbols need {needed:,} bytes more and the disk of "
@@ -146,10 +146,10 @@ def _build(plan: Plan[S], *, progress: bool) -> S:
 
 @contextmanager
 def _sole_writer(folder: Path) -> Iterator[None]:
-    with disk(folder, 0):
+    with disk_errors(folder, 0):
         make_folder(folder)
-    with waiting_for(folder / LOCK, f"writing {folder}"):
-        remove_begun(folder)
+    with wait_for_lock(folder / LOCK, f"writing {folder}"):
+        remove_partial_files(folder)
         yield
 
 
@@ -170,7 +170,7 @@ def _record(plan: Plan[Any], checksums: list[int | None]) -> None:
         "chunk": plan.chunk,
         "checksums": checksums,
     }
-    write_json(plan.folder / PROGRESS, sealed(journal))
+    write_json(plan.folder / PROGRESS, seal(journal))
 
 
 def _begun(plan: Plan[Any]) -> list[int | None]:
@@ -185,7 +185,7 @@ def _begun(plan: Plan[Any]) -> list[int | None]:
 
 def _recorded(plan: Plan[Any]) -> list[int | None]:
     """Checksums of the chunks that were recorded, where the file holds them; else None."""
-    partial, journal = plan.partial, unsealed(plan.folder / PROGRESS) or {}
+    partial, journal = plan.partial, read_sealed(plan.folder / PROGRESS) or {}
     nothing: list[int | None] = [None] * plan.n_chunks
     if (journal.get("fingerprint"), journal.get("chunk")) != (plan.fingerprint, plan.chunk):
         return nothing
@@ -208,5 +208,5 @@ def _finish(plan: Plan[Any], checksums: list[int]) -> None:
     sync(folder)
     plan.partial.replace(folder / plan.kind.file())
     write_bytes(folder / TIMES, plan.times_file)  # which syncs the folder, before it is complete
-    write_json(folder / METADATA, sealed(plan.metadata(checksums)))
+    write_json(folder / METADATA, seal(plan.metadata(checksums)))
     (folder / PROGRESS).unlink()

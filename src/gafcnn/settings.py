@@ -1,0 +1,122 @@
+"""Settings classes: one definition validates Python arguments, YAML and stored runs.
+
+A settings class is a frozen pydantic dataclass. Invalid values raise `ConfigError`, which names the
+option as it is typed on the command line (`label.horizon`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+import pandas as pd
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from gafcnn.durations import format_duration
+from gafcnn.errors import ConfigError
+
+C = TypeVar("C", bound=type)
+T = TypeVar("T")
+
+_CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+
+@dataclass_transform(frozen_default=True)
+def settings(section: str) -> Callable[[C], C]:
+    """Turn a class of annotated fields into a settings class.
+
+    Positional and keyword arguments, defaults, `__eq__` and `__repr__` work as in a dataclass.
+    Sequences should be annotated as `tuple[X, ...]`, lengths of time as `durations.Duration`.
+
+    Args:
+        section: The name of the section of the configuration, such as "label"; "" for the top.
+    """
+
+    def decorate(cls: C) -> C:
+        made = pydantic_dataclass(cls, frozen=True, config=_CONFIG)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        validate = made.__init__
+
+        @wraps(validate)
+        def init(self: Any, *args: Any, **options: Any) -> None:
+            try:
+                validate(self, *args, **options)
+            except ValidationError as error:
+                raise _config_error(section, made, error) from None
+
+        made.__init__ = init
+        return made  # pyright: ignore[reportReturnType]
+
+    return decorate
+
+
+def create(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
+    """Create a settings class from plain options, such as a section of a YAML file.
+
+    Raises:
+        ConfigError: An option is unknown, missing or out of range; the message names it.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(options))
+    except ValidationError as error:
+        raise _config_error(section, cls, error) from None
+
+
+def as_plain(value: Any) -> Any:
+    """Return settings as dicts, lists, strings, numbers and None, ready for YAML and JSON.
+
+    A class that was registered under a name has it as `kind`.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = getattr(type(value), "kind", None)
+        plain = {"kind": kind} if isinstance(kind, str) else {}
+        return plain | {one.name: as_plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(one) for one in value]
+    if isinstance(value, pd.Timedelta):
+        return format_duration(value)
+    return str(value) if isinstance(value, Path | pd.Timestamp) else value
+
+
+def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:
+    """Return the first validation error as a message that names the option."""
+    first = error.errors()[0]
+    names = [one.name for one in fields(cls)]  # pyright: ignore[reportArgumentType]
+    # positional arguments are reported by their number
+    path = [names[at] if isinstance(at, int) and not i else at for i, at in enumerate(first["loc"])]
+    key = ".".join(str(part) for part in ([section] if section else []) + path)
+    kind, expected = first["type"], _expectation(first["msg"])
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        near = get_close_matches(str(path[-1]), names, n=1)
+        return ConfigError(
+            f"{key} is not an option",
+            expected=f"one of {', '.join(names)}",
+            instead=f"did you mean {near[0]}?" if near else "correct the name",
+        )
+    if kind in ("missing", "missing_argument"):
+        return ConfigError(f"{key} has no value", expected="a value", instead=f"set {key}=...")
+    default = next((one.default for one in fields(cls) if path and one.name == path[0]), None)  # pyright: ignore[reportArgumentType]
+    example = _example(default)
+    return ConfigError(
+        f"{key} is {first['input']!r}",
+        expected=expected,
+        instead=f"correct {key}" + (f"; the default is {example}" if example else ""),
+    )
+
+
+def _expectation(message: str) -> str:
+    """Return pydantic's message as what was expected: "a value less than 1"."""
+    text = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    text = text.removeprefix("expected ")
+    return f"a value {text}" if text.startswith(("less", "greater")) else text
+
+
+def _example(default: Any) -> str:
+    plain = as_plain(default)
+    return str(plain) if isinstance(plain, str | int | float | bool | list) else ""
