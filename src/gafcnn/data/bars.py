@@ -1,8 +1,9 @@
-"""Bars: what they must be, what they are, coarser ones.
+"""Bars: conversion, checks, gaps and resampling.
 
-Bars are a frame indexed by `close_time` (datetime64[ns, UTC], strictly increasing), float64 columns
-`COLUMNS`, with the interval in `attrs["interval"]`. A bar is labelled with the moment at which it
-is known. Gaps are facts, not faults; so is a market of which no volume is known: NaN in all rows.
+Bars are a DataFrame with the columns `COLUMNS` as float64, indexed by `close_time`
+(datetime64[ns, UTC], strictly increasing). A bar is labelled by its close time, the moment at which
+it is known. `attrs["interval"]` holds the time between two bars, and `attrs["label"]` is "close" in
+every frame that was checked. Gaps are allowed. A market without volume has NaN in all rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,14 +24,13 @@ from gafcnn.errors import BarsError, ConfigError
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
 
-REPAIR = "repair the row, or leave it out: a gap is allowed"
-"""What to do about a row at fault."""
+REPAIR = "repair the row, or remove it: gaps are allowed"
 
-# a century around today, so that no sum or difference of two times overflows int64 nanoseconds
+# limits that keep sums and differences of two times within int64 nanoseconds
 _EARLIEST = pd.Timestamp("1970-01-01", tz="UTC")
 _LATEST = pd.Timestamp("2100-01-01", tz="UTC")
 
-# that many equal steps in a row, other than the interval, are bars of another interval, not gaps
+# this many equal steps in a row, other than the interval, are bars of another interval, not gaps
 _MIXED_RUN = 10
 
 _HASHED = 2**16  # bars that are copied at a time
@@ -37,104 +38,192 @@ _HASHED = 2**16  # bars that are copied at a time
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows come from, and how a user counts them there.
+    """Where rows come from, for error messages.
 
     Attributes:
-        source: The file, or what else the rows were taken from.
-        lines: The number of each row's line in a text, shape (n,); without them, rows are told,
-            counted from 0.
+        source: The file or other origin.
+        lines: Line number of each row in a text file, shape (n,); None if rows are counted from 0.
     """
 
     source: object
     lines: NDArray[np.int64] | None = None
 
     def fault(self, row: int, found: str, *, expected: str, instead: str) -> BarsError:
-        """The error that names the row in the user's count."""
+        """Return an error that names the row as the user counts it."""
         place = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
         return BarsError.at(self.source, place, found, expected=expected, instead=instead)
+
+
+def as_bars(
+    frame: pd.DataFrame,
+    *,
+    time: str | None = None,
+    timezone: str | None = None,
+    label: Literal["open", "close"] = "open",
+    interval: DurationLike | None = None,
+) -> pd.DataFrame:
+    """Return a DataFrame of prices as bars.
+
+    Bars that come from gafcnn are returned unchanged.
+
+    Args:
+        frame: Columns open, high, low, close and, optionally, volume, in any case.
+        time: The column that holds the times (timestamps, ISO texts, or epochs in s, ms, us or ns);
+            None for the index.
+        timezone: Time zone of times without one, for example "UTC" or "America/New_York".
+        label: Whether the times are open times, as most exchanges give them, or close times.
+        interval: Time between two bars; by default the most common one.
+
+    Raises:
+        BarsError: The frame has no valid bars; names row, value and remedy.
+        ConfigError: `label`, `timezone` or `interval` is invalid.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise BarsError(
+            f"a {type(frame).__name__} instead of bars",
+            expected="a DataFrame",
+            instead="read a file with gc.read_bars(path)",
+        )
+    if is_bars(frame):
+        return frame
+    if label not in ("open", "close"):
+        raise ConfigError(
+            f"label is {label!r}", expected='"open" or "close"', instead='write label="open"'
+        )
+    from gafcnn.data.columns import select_columns, to_numbers, to_times
+
+    if time is None and not isinstance(frame.index, pd.DatetimeIndex):
+        raise BarsError(
+            f"the index of the DataFrame holds {frame.index.dtype}, not times",
+            expected="a DatetimeIndex, or the name of the column that holds the times",
+            instead=f'write as_bars(df, time="{_time_column(frame)}")',
+        )
+    origin = Origin("the DataFrame")
+    columns = select_columns(origin.source, [str(name) for name in frame.columns], time or "")
+    _check_count(len(frame), origin)
+    positions = {str(name): at for at, name in enumerate(frame.columns)}
+    table = {plain: frame.iloc[:, positions[name]] for name, plain in columns.items()}
+    moments = frame.index.to_series() if time is None else table.pop("time")
+    numbers = {name: to_numbers(column, origin) for name, column in table.items()}
+    index = to_times(moments, origin, timezone)
+    return from_columns(numbers, index, origin, label=label, interval=interval)
+
+
+def is_bars(frame: object) -> bool:
+    """Whether a frame was checked by gafcnn, so that its index holds close times."""
+    return isinstance(frame, pd.DataFrame) and frame.attrs.get("label") == "close"
+
+
+def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
+    """Return bars unchanged if they come from `read_bars`, `as_bars` or another gafcnn function.
+
+    Raises:
+        BarsError: They do not, so that their times may be open times.
+    """
+    if is_bars(bars):
+        return bars
+    found = "a DataFrame" if isinstance(bars, pd.DataFrame) else f"a {type(bars).__name__}"
+    raise BarsError(
+        f"{found} whose times may be open or close times",
+        expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
+        instead='pass it through gc.as_bars(df, time=..., label="open" or "close")',
+    )
 
 
 def check_bars(
     frame: pd.DataFrame, source: object | Origin, interval: DurationLike | None = None
 ) -> pd.DataFrame:
-    """Bars that can be trusted, or an error that says why not.
+    """Return a frame as checked bars.
 
     Args:
-        frame: Indexed by close time, tz-aware, with the columns `COLUMNS` (others are left out).
-        source: The file or other origin, for the error.
+        frame: Indexed by close time, timezone-aware, with the columns `COLUMNS`; others are
+            dropped.
+        source: The file or other origin, for error messages.
         interval: Time between two bars; by default the most common one.
 
     Raises:
-        BarsError: Naming source, row, value and remedy.
-        ConfigError: `interval` is none.
+        BarsError: The bars are invalid; names source, row, value and remedy.
+        ConfigError: `interval` is invalid.
     """
     origin = source if isinstance(source, Origin) else Origin(source)
-    _check_columns(frame, origin)
-    if len(frame) < 2:
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
         raise BarsError(
-            f"{origin.source} holds {len(frame) or 'no'} bar{'s' * (len(frame) != 1)}",
-            expected="at least two",
-            instead="choose a file or a period with more of them",
+            f"{origin.source} has no column {' or '.join(missing)}",
+            expected=", ".join(COLUMNS),
+            instead="add it, or rename the column that holds it",
         )
-    # without a copy where the frame is as it should be: pandas copies what is written to
+    _check_count(len(frame), origin)
+    # pandas copies on write, so a frame that is correct already is not copied here
     values = frame.reindex(columns=list(COLUMNS)).astype("float64")
     bars = values.set_axis(_utc(frame.index, origin))
     _check_order(bars, origin)
-    _check_prices(bars, origin)
-    _check_volume(bars, origin)
-    bars.attrs = {"interval": _check_interval(_steps(bars), origin, interval)}
+    _check_values(bars, origin)
+    length = _check_interval(_steps(bars), origin, interval)
+    bars.attrs = {"interval": length, "label": "close"}
     return bars
 
 
-def by_close_time(bars: pd.DataFrame, origin: Origin) -> pd.DataFrame:
-    """Checked bars that are labelled by their open time, labelled by their close time.
+def from_columns(
+    numbers: dict[str, NDArray[np.float64]],
+    times: pd.DatetimeIndex,
+    origin: Origin,
+    *,
+    label: str,
+    interval: DurationLike | None,
+) -> pd.DataFrame:
+    """Return checked bars from arrays of prices and (optionally) volume, shape (n,) each.
 
     Raises:
-        BarsError: The last one closes later than any bar may.
+        BarsError: See `check_bars`.
     """
+    frame = pd.DataFrame(numbers).reindex(columns=list(COLUMNS)).set_axis(times)
+    bars = check_bars(frame, origin, interval)
+    if label == "close":
+        return bars
     closes = _from_nanoseconds(_nanoseconds(bars) + interval_of(bars).value)
     _check_calendar(closes, origin)
     return bars.set_axis(closes)
 
 
 def bar_interval(value: DurationLike) -> pd.Timedelta:
-    """The length of a bar, from the value of the option `market.interval`.
+    """Return the option `market.interval` as a positive length of time.
 
     Raises:
-        ConfigError: `value` is no length of time, or of no length.
+        ConfigError: `value` is not one.
     """
     interval = parse_duration("market.interval", value)
     if interval == pd.Timedelta(0):
         raise ConfigError(
             f"market.interval is {value}",
-            expected="the time between two bars, which is more than none",
-            instead="write market.interval=1min, say",
+            expected="the time between two bars, more than 0",
+            instead="write market.interval=1min, for example",
         )
     return interval
 
 
 def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
-    """The time between two bars: as the reader found it, else the most common step.
+    """Return the time between two bars: `attrs["interval"]`, or else the most common step.
 
     Raises:
-        BarsError: There are fewer than two bars, and nothing else tells.
+        BarsError: There are fewer than two bars and no `attrs["interval"]`.
     """
     known = bars.attrs.get("interval")
     if known is not None:
         return known
     if len(bars) < 2:
         raise BarsError(
-            f"{len(bars)} bars do not tell their interval",
-            expected="at least two",
-            instead='keep more of them, or set bars.attrs["interval"]',
+            f"the interval of {len(bars)} bars is unknown",
+            expected="at least two bars",
+            instead='use more bars, or set bars.attrs["interval"]',
         )
     return _most_common(_steps(bars))
 
 
 def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The gap-free stretches of bars, in the order of time; together they are all bars.
+    """Split bars at their gaps, in the order of time.
 
-    What is computed of each by itself never looks over a gap.
+    Anything that is computed per stretch never spans a gap.
     """
     cuts = np.flatnonzero(_steps(bars) != interval_of(bars).value) + 1
     edges = [0, *cuts, len(bars)]
@@ -142,37 +231,32 @@ def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def has_volume(bars: pd.DataFrame) -> bool:
-    """Whether the bars' volume is known: in all rows, or else in none."""
+    """Whether the bars have a volume. It is known in all rows or in no row."""
     return not np.isnan(bars["volume"].to_numpy("float64")).all()
 
 
 def gaps(bars: pd.DataFrame) -> pd.DataFrame:
-    """Where bars are missing: a row a gap.
+    """Return a table of the gaps, one row each.
 
     Returns:
-        Columns `after` and `before` (close times, UTC, of the bars on both sides) and `missing`
+        Columns `after` and `before` (close times of the bars on both sides, UTC) and `missing`
         (number of bars).
     """
     steps, interval = _steps(bars), interval_of(bars).value
     at = np.flatnonzero(steps != interval)
-    return pd.DataFrame(
-        {
-            "after": bars.index[at],
-            "before": bars.index[at + 1],
-            "missing": steps[at] // interval - 1,
-        }
-    )
+    missing = steps[at] // interval - 1
+    return pd.DataFrame({"after": bars.index[at], "before": bars.index[at + 1], "missing": missing})
 
 
 def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
-    """Coarser bars: first open, highest high, lowest low, last close, summed volume.
+    """Return coarser bars: first open, highest high, lowest low, last close, sum of volumes.
 
-    A coarse bar of which a fine one is missing is left out and so becomes a gap. Bars close at
-    multiples of the interval since 1970 (an hourly bar closes at the full hour).
+    A coarse bar with a missing fine bar is dropped and becomes a gap. Bars close at multiples of
+    the interval since 1970, so that an hourly bar closes at the full hour.
 
     Raises:
-        ConfigError: The interval is no multiple of the bars' own.
-        BarsError: Fewer than two coarse bars are whole.
+        ConfigError: `interval` is not a multiple of the bars' interval.
+        BarsError: Fewer than two coarse bars are complete.
     """
     coarse = bar_interval(interval)
     count = multiple_of("market.interval", coarse, interval_of(bars))
@@ -186,26 +270,33 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
             "high": groups["high"].max(),
             "low": groups["low"].min(),
             "close": groups["close"].last(),
-            "volume": groups["volume"].sum(min_count=1),  # of none, none is known
+            "volume": groups["volume"].sum(min_count=1),  # NaN if no volume is known
         }
     ).loc[groups.size() == count]
     if len(coarser) < 2:
         raise BarsError(
-            f"{len(bars)} bars hold {len(coarser)} whole bars of {format_duration(coarse)}",
+            f"{len(bars)} bars hold {len(coarser)} complete bars of {format_duration(coarse)}",
             expected="at least two",
-            instead="choose a shorter market.interval, or give more bars",
+            instead="choose a shorter market.interval, or use more bars",
         )
-    coarser.attrs = {"interval": coarse}
+    coarser.attrs = {"interval": coarse, "label": "close"}
     return coarser
 
 
 def fingerprint(bars: pd.DataFrame) -> str:
-    """SHA-256 of the bars' times and values, as 64 hexadecimal digits."""
+    """Return the SHA-256 of the bars' times and values, as 64 hexadecimal digits."""
     digest = hashlib.sha256(_nanoseconds(bars).tobytes())
     for start in range(0, len(bars), _HASHED):
         rows = bars.iloc[start : start + _HASHED]
         digest.update(rows[list(COLUMNS)].to_numpy("float64").tobytes())
     return digest.hexdigest()
+
+
+def other_interval(steps: NDArray[np.int64], interval: int) -> NDArray[np.intp]:
+    """Return the start of the first long run of equal steps that differ from the interval."""
+    starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
+    lengths = np.diff(np.r_[starts, len(steps)])
+    return starts[(lengths >= _MIXED_RUN) & (steps[starts] != interval)][:1]
 
 
 def _nanoseconds(bars: pd.DataFrame) -> NDArray[np.int64]:
@@ -225,8 +316,14 @@ def _most_common(steps: NDArray[np.int64]) -> pd.Timedelta:
     return _length(values[counts.argmax()])
 
 
-def _length(nanoseconds: np.int64) -> pd.Timedelta:
+def _length(nanoseconds: Any) -> pd.Timedelta:
     return pd.Timedelta(int(nanoseconds), unit="ns")  # pyright: ignore[reportReturnType] # never NaT
+
+
+def _time_column(frame: pd.DataFrame) -> str:
+    """Return the column that most probably holds the times, for an error message."""
+    names = [str(name) for name in frame.columns]
+    return next((name for name in names if "time" in name.lower() or "date" in name.lower()), "...")
 
 
 def _utc(index: pd.Index, origin: Origin) -> pd.DatetimeIndex:
@@ -242,30 +339,29 @@ def _check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
         row = int(known.argmin())
         raise origin.fault(
             row,
-            # numpy spells any time, pandas only those of the years 1 to 9999
+            # numpy formats any time, pandas only those of the years 1 to 9999
             f"the time is {index.to_numpy(f'datetime64[{index.unit}]')[row]}",
-            expected=f"one from {_EARLIEST.year} to {_LATEST.year}",
+            expected=f"a time from {_EARLIEST.year} to {_LATEST.year}",
             instead=REPAIR,
         )
 
 
 def no_timezone(origin: Origin, row: int, time: object) -> BarsError:
-    """What to say of a time that could be any of two dozen."""
+    """Return the error for a time without a timezone."""
     return origin.fault(
         row,
         f"the time {time} has no timezone",
         expected="UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
-        instead="write the times with their offset",
+        instead='write the times with their offset, or use as_bars(df, timezone="UTC")',
     )
 
 
-def _check_columns(frame: pd.DataFrame, origin: Origin) -> None:
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
+def _check_count(count: int, origin: Origin) -> None:
+    if count < 2:
         raise BarsError(
-            f"{origin.source} has no column {' or '.join(missing)}",
-            expected=", ".join(COLUMNS),
-            instead="add it, or rename the one that is meant",
+            f"{origin.source} holds {count or 'no'} bar{'s' * (count != 1)}",
+            expected="at least two",
+            instead="choose a file or a period with more of them",
         )
 
 
@@ -277,43 +373,32 @@ def _check_order(bars: pd.DataFrame, origin: Origin) -> None:
     same = steps[row - 1] == 0
     raise origin.fault(
         row,
-        f"the time {bars.index[row]} {'stands twice' if same else 'is before the last one'}",
+        f"the time {bars.index[row]} is {'a duplicate' if same else 'before the previous one'}",
         expected="times that increase from row to row",
         instead="remove the duplicate" if same else "sort the rows by time",
     )
 
 
-def _check_prices(bars: pd.DataFrame, origin: Origin) -> None:
+def _check_values(bars: pd.DataFrame, origin: Origin) -> None:
     prices = bars.to_numpy()[:, : len(PRICES)]
+
+    def fail(row: int, columns: tuple[str, ...], expected: str) -> BarsError:
+        values = ", ".join(f"{name} is {float(bars[name].iloc[row])}" for name in columns)
+        found = f"{values} at {bars.index[row]}"
+        return origin.fault(row, found, expected=expected, instead=REPAIR)
+
     wrong = np.argwhere(~(np.isfinite(prices) & (prices > 0)))
     if len(wrong):
         row, column = wrong[0]
-        raise _bad_bar(bars, origin, row, (PRICES[column],), "a finite positive price")
+        raise fail(row, (PRICES[column],), "a finite positive price")
     for name, outermost in (("high", prices.max(axis=1)), ("low", prices.min(axis=1))):
         wrong = np.flatnonzero(bars[name].to_numpy() != outermost)
         if len(wrong):
-            raise _bad_bar(bars, origin, wrong[0], PRICES, f"the {name}est price as {name}")
-
-
-def _check_volume(bars: pd.DataFrame, origin: Origin) -> None:
-    if not has_volume(bars):
-        return
+            raise fail(wrong[0], PRICES, f"the {name}est price as {name}")
     volume = bars["volume"].to_numpy()
     wrong = np.flatnonzero(~(np.isfinite(volume) & (volume >= 0)))
-    if len(wrong):
-        raise _bad_bar(bars, origin, wrong[0], ("volume",), "a finite volume, 0 or more")
-
-
-def _bad_bar(
-    bars: pd.DataFrame, origin: Origin, row: int, columns: tuple[str, ...], expected: str
-) -> BarsError:
-    told = ", ".join(f"{name} is {float(bars[name].iloc[row])}" for name in columns)
-    return origin.fault(
-        row,
-        f"{told} at {bars.index[row]}",
-        expected=expected,
-        instead=REPAIR,
-    )
+    if len(wrong) and has_volume(bars):
+        raise fail(wrong[0], ("volume",), "a finite volume, 0 or more")
 
 
 def _check_interval(
@@ -324,24 +409,18 @@ def _check_interval(
     if not (steps == interval.value).any():
         raise BarsError(
             f"{origin.source} holds bars of {format_duration(usual)}",
-            expected=f"bars of {format_duration(interval)}, the interval asked for",
-            instead="leave the interval out, or resample the bars once they are read",
+            expected=f"bars of {format_duration(interval)}, as requested",
+            instead="omit the interval, or resample the bars after reading",
         )
     uneven = np.flatnonzero(steps % interval.value)[:1]
-    first = [*uneven, *run_of_another(steps, interval.value)]
+    first = [*uneven, *other_interval(steps, interval.value)]
     if first:
         row = int(min(first))
+        step = format_duration(_length(steps[row]))
         raise origin.fault(
             row + 1,
-            f"a step of {format_duration(_length(steps[row]))} among bars of {format_duration(interval)}",
+            f"a step of {step} among bars of {format_duration(interval)}",
             expected="bars of one interval, and gaps that are multiples of it",
             instead="split the bars by their interval",
         )
     return interval
-
-
-def run_of_another(steps: NDArray[np.int64], interval: int) -> NDArray[np.intp]:
-    """The first step of the first long run of equal steps that are not the interval, if any."""
-    starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
-    lengths = np.diff(np.r_[starts, len(steps)])
-    return starts[(lengths >= _MIXED_RUN) & (steps[starts] != interval)][:1]

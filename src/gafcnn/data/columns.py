@@ -1,45 +1,108 @@
-"""Columns of a file, of whatever type they come, as numbers and as times."""
+"""Selection of the columns of a table, and their conversion to numbers and times."""
 
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import REPAIR, Origin, no_timezone
+from gafcnn.data.bars import COLUMNS, PRICES, REPAIR, Origin, no_timezone
+from gafcnn.errors import BarsError, ConfigError
 
-# an epoch's unit is told by its size: the seconds from 1973 to 2100 are no milliseconds since 1970
+TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
+"""Names that exchanges and tools give to the time of a bar; all but the last are open times."""
+
+# the size of an epoch determines its unit: seconds from 1973 to 2100 are not milliseconds
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
 _EPOCHS = (1e8, 4.1e9)
 
-# the end of a time with an offset, and not of a date, which ends in a hyphen and digits as well
+# the end of a time with an offset; a date alone ends in a hyphen and digits as well
 _OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
-def to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
-    """The numbers that a column holds, or that its texts say, shape (n,).
+def select_columns(source: object, names: Sequence[str], time: str | None = None) -> dict[str, str]:
+    """Return the columns of a table to use, and the standard name of each.
+
+    Args:
+        source: The file or other origin, for error messages.
+        names: The table's column names; case, spaces and underscores do not matter.
+        time: The column of times, which is returned as "time"; "" for none of the columns; None
+            for the first of `TIMES` that the table has.
 
     Raises:
-        BarsError: A text says none; the row is named.
+        BarsError: A column is missing or occurs twice.
+    """
+    plain = [name.strip().lower().replace(" ", "_") for name in names]
+    if time:
+        plain = [
+            "time" if name == time else other for name, other in zip(names, plain, strict=True)
+        ]
+        times = ["time"]
+    else:
+        times = [next((name for name in TIMES if name in plain), TIMES[0])] * (time is None)
+    # a volume of another name is an error, so that it is not ignored unnoticed
+    has_volume = any("vol" in name for name in plain)
+    wanted = (*times, *(COLUMNS if has_volume else PRICES))
+    missing = [name for name in wanted if name not in plain]
+    if missing:
+        raise BarsError(
+            f"{source} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
+            expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}",
+            instead="rename the columns (volume may be absent)",
+        )
+    twice = [name for name in wanted if plain.count(name) > 1]
+    if twice:
+        raise BarsError(
+            f"{source} has the column {twice[0]} twice",
+            expected="each column once",
+            instead="remove or rename one",
+        )
+    return {names[plain.index(name)]: name for name in wanted}
+
+
+def to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
+    """Return a column of numbers, or of texts that hold numbers, as float64, shape (n,).
+
+    Raises:
+        BarsError: A text is not a number; names the row.
     """
     numbers = _as_numbers(column).to_numpy("float64")
-    # a NaN that was one in the file is judged as any other price or volume, by check_bars
+    # NaN in a numeric column is left to check_bars
     wrong = np.isnan(numbers) & (column.dtype.kind not in "iuf")
     if wrong.any():
         row = int(wrong.argmax())
-        raise origin.fault(
-            row,
-            f"{column.name} is {_shown(column.iloc[row])}",
-            expected="a number",
-            instead=REPAIR,
-        )
+        found = f"{column.name} is {_shown(column.iloc[row])}"
+        raise origin.fault(row, found, expected="a number", instead=REPAIR)
     return numbers
 
 
+def to_times(column: pd.Series, origin: Origin, timezone: str | None = None) -> pd.DatetimeIndex:
+    """Return a column of timestamps, epochs or ISO texts as timezone-aware times, shape (n,).
+
+    Args:
+        column: The times.
+        origin: Where they come from, for error messages.
+        timezone: Time zone of times without one; None if that is an error.
+
+    Raises:
+        BarsError: A cell is not a time, or has no timezone; names the row.
+        ConfigError: `timezone` is unknown.
+    """
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return pd.DatetimeIndex(column)
+    if column.dtype.kind == "M":
+        return _localized(pd.DatetimeIndex(column), timezone, origin, column.iloc[0])
+    # the first row determines the format of all
+    if _as_numbers(column.head(1)).notna().all():
+        return _from_epochs(column, origin)
+    return _from_iso(column, origin, timezone)
+
+
 def _as_numbers(column: pd.Series) -> pd.Series:
-    """Numbers as they are; of everything else, what its text says (NaN where that is none)."""
+    """Return numbers unchanged and texts as the numbers they hold, NaN for other texts."""
     if column.dtype.kind in "iuf":
         return column
     return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
@@ -56,26 +119,14 @@ def _texts(column: pd.Series) -> pd.Series:
     return pd.Series([str(cell) for cell in column], dtype="str")
 
 
-def to_times(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
-    """The times that a column holds, whole epochs or ISO texts, tz-aware, shape (n,).
-
-    Raises:
-        BarsError: A cell says no time, or one without its timezone; the row is named.
-    """
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return pd.DatetimeIndex(column)
-    if column.dtype.kind == "M":
-        raise no_timezone(origin, 0, column.iloc[0])
-    # the first row tells what all of them should be
-    if _as_numbers(column.head(1)).notna().all():
-        return _from_epochs(column, origin)
-    return _from_iso(column, origin)
-
-
 def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     epochs = _as_numbers(column)
     values = epochs.to_numpy("float64")
-    scale = _nanoseconds(values)
+    # per value, since Binance's klines change from ms to us with the year 2025
+    scale = np.zeros(len(values), np.int64)
+    for length in _UNITS.values():
+        earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
+        scale[(values >= earliest) & (values < latest)] = length
     wrong = (scale == 0) | (values != np.trunc(values))
     if wrong.any():
         row = int(wrong.argmax())
@@ -89,19 +140,7 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC")
 
 
-def _nanoseconds(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """How long the unit of each epoch is, 0 where it is none: shape (n,).
-
-    Each value tells its own unit, since Binance's klines change from ms to us with the year 2025.
-    """
-    scale = np.zeros(len(values), np.int64)
-    for length in _UNITS.values():
-        earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
-        scale[(values >= earliest) & (values < latest)] = length
-    return scale
-
-
-def _from_iso(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+def _from_iso(column: pd.Series, origin: Origin, timezone: str | None) -> pd.DatetimeIndex:
     texts = _texts(column).str.strip()
     times = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
     unread = times.isna().to_numpy()
@@ -114,7 +153,31 @@ def _from_iso(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
             instead=REPAIR,
         )
     naive = ~texts.str.contains(_OFFSET).to_numpy(dtype=bool)
+    if naive.all():
+        wall = pd.DatetimeIndex(times).tz_localize(None)
+        return _localized(wall, timezone, origin, texts.iloc[0])
     if naive.any():
         row = int(naive.argmax())
         raise no_timezone(origin, row, texts.iloc[row])
     return pd.DatetimeIndex(times)
+
+
+def _localized(
+    times: pd.DatetimeIndex, timezone: str | None, origin: Origin, first: object
+) -> pd.DatetimeIndex:
+    if timezone is None:
+        raise no_timezone(origin, 0, first)
+    try:
+        return times.tz_localize(timezone)
+    except (KeyError, TypeError, OSError) as error:
+        raise ConfigError(
+            f"timezone is {timezone!r}",
+            expected='a name such as "UTC" or "America/New_York"',
+            instead='write timezone="UTC"',
+        ) from error
+    except ValueError as error:  # a clock that is set back shows an hour twice
+        raise BarsError(
+            f"{origin.source}: a time is ambiguous or missing in {timezone} ({error})",
+            expected="times that occur once",
+            instead="use UTC times",
+        ) from error

@@ -1,12 +1,12 @@
-"""Downloaded bars on disk, a part a day.
+"""Downloaded bars on disk, one file per day.
 
 <folder>/<symbol>_<interval>/
-    download.json                     whose bars these are, and the period of the first download
+    download.json                     exchange, pair, and the period of the first download
     2025-05-04.parquet                the bars that opened on that day, UTC; possibly none
-    2025-05-05.until-133000.parquet   a day that was not over when it was asked for
-A part's name tells what was asked for, whether or not the exchange had bars there: an outage is not
-asked about twice. Its bars are sealed by their fingerprint, so that no byte of them can change
-unnoticed. A part that is removed, or damaged, is fetched again, it alone.
+    2025-05-05.until-133000.parquet   a day that was incomplete when it was requested
+A file's name tells which period was requested, whether or not the exchange had bars then, so that
+an outage is not requested twice. Each file holds the fingerprint of its bars, so that damage is
+detected. A file that is missing or damaged is downloaded again, and no other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import COLUMNS, fingerprint
-from gafcnn.data.parquet import read_parquet
 from gafcnn.errors import BarsError
 
 DAY = timedelta(days=1)
@@ -35,15 +34,14 @@ _SEAL = b"fingerprint"
 
 @dataclass(frozen=True)
 class Held:
-    """What is on disk of the period [since, until).
+    """The bars on disk of the period [since, until).
 
     Attributes:
-        since: The open of its first bar.
-        until: The close of its last.
-        bars: Those that opened in it, by close time, not yet checked.
-        missing: Stretches that were never asked for, or that are damaged; the first day is taken
-            from its midnight on.
-        damaged: Parts that are not as they were written.
+        since: Open time of the first bar.
+        until: Close time of the last bar.
+        bars: The bars, by close time, not yet checked.
+        missing: Periods that were never requested or are damaged; the first day starts at midnight.
+        damaged: Damaged files.
     """
 
     since: pd.Timestamp
@@ -54,48 +52,49 @@ class Held:
 
 
 def held(place: Path, since: pd.Timestamp, until: pd.Timestamp) -> Held:
-    """What is on disk of the period [since, until).
+    """Return the bars on disk of the period [since, until).
 
     Raises:
-        BarsError: This user may not read it.
+        BarsError: A file cannot be read by this user.
     """
     found: list[pd.DataFrame] = [_SCHEMA.empty_table().to_pandas().set_index("close_time")]
     missing: list[tuple[pd.Timestamp, pd.Timestamp]] = []
     damaged: list[Path] = []
     for day in _days(since, until):
-        part, begin = _part_of(place, day)
+        part, begin = _find_part(place, day)
         end = min(day + DAY, until)
-        bars = None if part is None else _bars(part)
+        bars = None if part is None else _read(part)
         if bars is not None:
             found.append(bars)
         elif part is not None:
             damaged.append(part)
-            begin, end = day, max(begin, end)  # all that its name promises
+            begin, end = day, max(begin, end)  # the whole period of the file
         if begin >= end:
             continue
         if missing and missing[-1][1] == begin:
             begin = missing.pop()[0]
         missing.append((begin, end))
     bars = pd.concat(found)
-    asked = bars.loc[(bars.index > since) & (bars.index <= until)]
-    return Held(since, until, asked, missing, damaged)
+    return Held(
+        since, until, bars.loc[(bars.index > since) & (bars.index <= until)], missing, damaged
+    )
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
-    """Write an answer for [since, until) to the parts of its days.
+    """Write an answer for [since, until) to the files of its days.
 
     Raises:
-        BarsError: What it goes on from is no longer there.
-        DiskError: There is no room for it, or it may not be written.
+        BarsError: The earlier bars of the first day are no longer there.
+        DiskError: The disk is full or cannot be written.
     """
     for day in _days(since, until):
-        before, _ = _part_of(place, day)
-        begun = None if before is None else _bars(before)
+        before, _ = _find_part(place, day)
+        begun = None if before is None else _read(before)
         if begun is None and since > day:
             raise BarsError(
-                f"the bars of {day:%Y-%m-%d} in {place} were removed or damaged by another",
-                expected="those before the ones that came now",
-                instead="run the command again: the day is fetched anew",
+                f"the bars of {day:%Y-%m-%d} in {place} were removed or damaged meanwhile",
+                expected="the bars that were there before",
+                instead="run the command again; the day is downloaded again",
             )
         end = min(day + DAY, until)
         new = bars.loc[(bars.index > day) & (bars.index <= end)]
@@ -106,17 +105,21 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
 
 
 def damaged_parts(place: Path) -> list[Path]:
-    """The parts that are not as they were written, in order of their days.
+    """Return the damaged files, in the order of their days.
 
     Raises:
-        BarsError: This user may not read one.
+        BarsError: A file cannot be read by this user.
     """
-    return [part for part in sorted(place.glob("*.parquet")) if _bars(part) is None]
+    return [part for part in sorted(place.glob("*.parquet")) if _read(part) is None]
 
 
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
-    """A time from ISO text, UTC where it has no offset."""
-    time = pd.to_datetime(str(text), utc=True, format=notation)
+    """Return a time from a text; UTC if it has no offset.
+
+    Raises:
+        ValueError: The text is not a time.
+    """
+    time = pd.to_datetime(text, utc=True, format=notation)
     if not isinstance(time, pd.Timestamp):
         raise ValueError(text)
     return time.as_unit("ns")
@@ -126,8 +129,8 @@ def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
     return pd.date_range(since.normalize(), until, freq="D", inclusive="left")
 
 
-def _part_of(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
-    """The part of a day, and until when it holds the day's bars."""
+def _find_part(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
+    """Return the file of a day, and the end of the period that it holds."""
     whole = _part(place, day, day + DAY)
     if whole.exists():
         return whole, day + DAY
@@ -148,19 +151,19 @@ def _write(part: Path, bars: pd.DataFrame) -> None:
     write_bytes(part, memoryview(packed.getvalue()))
 
 
-def _bars(part: Path) -> pd.DataFrame | None:
-    """The bars of a part; None where it is not as it was written."""
+def _read(part: Path) -> pd.DataFrame | None:
+    """Return the bars of a file; None if it is damaged."""
     try:
-        table = read_parquet(part, lambda _: dict(zip(_SCHEMA.names, _SCHEMA.names, strict=True)))
+        table = pq.ParquetFile(part).read()
         bars = table.to_pandas(ignore_metadata=True).set_index("close_time")
         seal = (table.schema.metadata or {}).get(_SEAL)
         whole = table.schema.equals(_SCHEMA) and seal == fingerprint(bars).encode()
     except PermissionError as error:
         raise BarsError(
-            f"{part} may not be read",
+            f"{part} cannot be read (permission denied)",
             expected="bars that this user may read",
-            instead="allow it, or set market.folder to a place of one's own",
+            instead=f"run chmod u+r {part}, or set another market.folder",
         ) from error
-    except Exception:  # noqa: BLE001 - whatever the parser makes of a damaged part
+    except Exception:  # noqa: BLE001 - the parser raises many types for damaged files
         return None
     return bars if whole else None

@@ -1,29 +1,30 @@
-"""A market whose signal is known: what a model finds can be compared with what there is to find."""
+"""Simulated markets with a known signal, to compare what a model finds with what exists."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from pydantic import Field
 
-from gafcnn.atomic_io import make_folder, wait_for_lock, write_bytes, write_json
+from gafcnn.atomic_io import make_folder, read_object, wait_for_lock, write_bytes, write_json
 from gafcnn.data.bars import bar_interval, check_bars
-from gafcnn.data.reading import write_bars
-from gafcnn.data.sources import Market, check_symbol, count_bars
-from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
+from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
+from gafcnn.durations import Duration, DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError
+from gafcnn.settings import settings
 
-MADE_OF, LOCK = "simulation.json", ".lock"
+RECORD = "simulation.json"  # the settings that bars and oracle were written with
 
-MEMORY = 8  # bars that the momentum of the next one is made of
-VOLATILITY = 6e-4  # a minute, of the log return: about 44 % a year
+MEMORY = 8  # past returns that enter the next one
+VOLATILITY = 6e-4  # standard deviation of the log return per minute, about 44 % per year
 START, PRICE = pd.Timestamp("2024-01-01", tz="UTC"), 600.0
-PATH_POINTS = 8  # moves inside a bar, of which its high and low are made
-WARM_UP = 1000  # bars before the first, after which the process has forgotten where it began
+PATH_POINTS = 8  # moves inside a bar, which determine its high and low
+WARM_UP = 1000  # bars that are simulated before the first and dropped
 
 
 def simulate(
@@ -33,7 +34,7 @@ def simulate(
     horizon: DurationLike = "15min",
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.Series]:
-    """Simulate bars with a planted momentum, and the exact probability that prices rise.
+    """Simulate bars with momentum, and the exact probability that prices rise.
 
     One-bar log returns are an autoregression on the last m = 8 of them, with equal coefficients:
 
@@ -44,17 +45,17 @@ def simulate(
 
         P(close[t+h] > close[t]) = Phi(mean / sd),   sd^2 = sigma^2 sum_j (psi_0 + ... + psi_j)^2
 
-    with j from 0 to h - 1. At a horizon of 15 bars this oracle reaches an AUC of
+    with j from 0 to h - 1. At a horizon of 15 bars, the AUC of this oracle is
 
         strength   0.0    0.25   0.5    0.75   0.9
         AUC        0.500  0.562  0.649  0.783  0.898
 
-    More bars of the same seed begin with the same bars.
+    A longer simulation with the same seed begins with the same bars.
 
     Args:
         n_bars: Number of bars.
         interval: Time between two bars.
-        strength: 0 for a random walk, up to, but not including, 1 for ever longer trends.
+        strength: 0 for a random walk, up to less than 1 for longer and longer trends.
         horizon: How far the oracle looks ahead; a multiple of the interval.
         seed: Seed of all randomness.
 
@@ -62,12 +63,18 @@ def simulate(
         Bars (see `gafcnn.data.bars`), and P(up) as float64 by close time, shape (n_bars,).
 
     Raises:
-        ConfigError: For a strength outside [0, 1), too few bars, an interval of no length, or a
-            horizon between two bars.
+        ConfigError: `strength` is outside [0, 1), `n_bars` is below 2, or a time is invalid.
     """
+    from scipy.special import ndtr  # scipy takes time to import, and only simulations need it
+
     interval = bar_interval(interval)
     ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
-    _check(n_bars, strength)
+    if n_bars < 2 or not 0 <= strength < 1:
+        raise ConfigError(
+            f"{n_bars} bars of strength {strength}",
+            expected="at least 2 bars, and a strength from 0 to less than 1",
+            instead="call simulate(10_000, strength=0.5), for example",
+        )
     moves, paths, volumes = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
     )
@@ -78,7 +85,7 @@ def simulate(
     past = _filtered(np.ones(1), momentum, shocks)
     returns = past[WARM_UP:]
 
-    first = START + interval  # the close of the bar that opens with the year
+    first = START + interval  # the first bar opens at START
     index = pd.date_range(first, periods=n_bars, freq=interval, name="close_time", unit="ns")
     bars = _bars(returns, sigma, paths, volumes).set_index(index)
     mean, deviation = _forecast(past, strength, ahead, sigma)
@@ -86,61 +93,77 @@ def simulate(
     return check_bars(bars, "the simulation", interval), oracle
 
 
-def from_simulation(
-    symbol: str,
-    days: float,
-    interval: DurationLike,
-    strength: float,
-    horizon: DurationLike,
-    seed: int,
-    folder: str | Path | None,
-) -> Market:
-    """A simulated market, kept as `folder/<symbol>_<interval>/{bars,oracle}.parquet`, if anywhere.
+@register_source("simulated")
+@settings("market")
+class SimulatedSource:
+    """Simulated markets with a known signal, see `simulate`.
 
-    Raises:
-        ConfigError: The symbol is no plain name, `days` is no number of days, or see `simulate`.
+    Attributes:
+        symbol: Name of the symbol.
+        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
+        days: Length of the period.
+        interval: Time between two bars.
+        strength: Strength of the momentum, from 0 to less than 1.
+        horizon: How far the oracle looks ahead.
+        seed: Seed of all randomness.
+        folder: Where bars and oracle are written, as `<symbol>_<interval>/{bars,oracle}.parquet`;
+            None to write nothing.
     """
-    check_symbol(symbol)
-    interval = bar_interval(interval)
-    n_bars = count_bars(days, interval)
-    bars, oracle = simulate(n_bars, interval, strength, horizon, seed)
-    made_of = {
-        "n_bars": n_bars,
-        "interval": format_duration(interval),
-        "strength": strength,
-        "horizon": format_duration(parse_duration("market.horizon", horizon)),
-        "seed": seed,
-    }
-    if folder is not None:
-        _keep(Path(folder, f"{symbol}_{format_duration(interval)}"), bars, oracle, made_of)
-    return Market(symbol, bars, oracle)
+
+    symbol: Symbol = "SIMULATED"
+    symbols: Symbols | None = None
+    days: Days = 30
+    interval: Interval = pd.Timedelta("1min")
+    strength: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    horizon: Duration = pd.Timedelta("15min")
+    seed: int = 0
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        count_bars(self.days, self.interval)
+        multiple_of("market.horizon", self.horizon, self.interval)
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol."""
+        return {symbol: bars for symbol, (bars, _) in self._simulate().items()}
+
+    def oracles(self) -> dict[str, pd.Series]:
+        """Return the exact P(up) of each symbol."""
+        return {symbol: oracle for symbol, (_, oracle) in self.at_rest()._simulate().items()}
+
+    def at_rest(self) -> Self:
+        """Return the same source, which writes nothing."""
+        return replace(self, folder=None)
+
+    def _simulate(self) -> dict[str, tuple[pd.DataFrame, pd.Series]]:
+        n_bars = count_bars(self.days, self.interval)
+        markets = {}
+        for number, symbol in enumerate(self.symbols or (self.symbol,)):
+            seed = self.seed + number
+            found = simulate(n_bars, self.interval, self.strength, self.horizon, seed)
+            if self.folder is not None:
+                place = self.folder / f"{symbol}_{format_duration(self.interval)}"
+                settings_of_files = {"n_bars": n_bars, "seed": seed, "strength": self.strength}
+                _write(
+                    place, *found, settings_of_files | {"horizon": format_duration(self.horizon)}
+                )
+            markets[symbol] = found
+        return markets
 
 
-def _keep(kept: Path, bars: pd.DataFrame, oracle: pd.Series, made_of: dict[str, object]) -> None:
-    if _holds(kept, made_of):
-        return
-    make_folder(kept)
-    with wait_for_lock(kept / LOCK, f"writing {kept}"):
-        if not _holds(kept, made_of):
-            (kept / MADE_OF).unlink(missing_ok=True)  # until bars and oracle are both there
-            write_bars(kept / "bars.parquet", bars)
-            write_bytes(kept / "oracle.parquet", oracle.to_frame().to_parquet(None))
-            write_json(kept / MADE_OF, made_of)
+def _write(place: Path, bars: pd.DataFrame, oracle: pd.Series, options: dict[str, Any]) -> None:
+    """Write a market, unless the same one is there already."""
+    from gafcnn.data.reading import write_bars  # pyarrow's csv and parquet readers
 
-
-def _check(n_bars: int, strength: float) -> None:
-    if not 0 <= strength < 1:
-        raise ConfigError(
-            f"market.strength={strength}",
-            expected="0 for a random walk, or up to (not including) 1",
-            instead="set market.strength=0.5",
-        )
-    if n_bars < 2:
-        raise ConfigError(
-            f"{n_bars} bars to simulate",
-            expected="two or more",
-            instead="set market.days=30",
-        )
+    files = place / "bars.parquet", place / "oracle.parquet"
+    make_folder(place)
+    with wait_for_lock(place / ".lock", f"writing {place}"):
+        if read_object(place / RECORD) == options and all(file.is_file() for file in files):
+            return
+        (place / RECORD).unlink(missing_ok=True)  # until both files are complete
+        write_bars(files[0], bars)
+        write_bytes(files[1], oracle.to_frame().to_parquet(None))
+        write_json(place / RECORD, options)
 
 
 def _bars(
@@ -149,7 +172,7 @@ def _bars(
     paths: np.random.Generator,
     volumes: np.random.Generator,
 ) -> pd.DataFrame:
-    """Bars around given close-to-close log returns: each opens where the last one closed."""
+    """Return bars with the given close-to-close log returns. Each opens at the previous close."""
     n, steps = len(returns), np.arange(1, PATH_POINTS + 1) / PATH_POINTS
     walk = paths.normal(0, sigma / np.sqrt(PATH_POINTS), (n, PATH_POINTS)).cumsum(axis=1)
     bridge = walk - steps * walk[:, -1:] + steps * returns[:, None]  # ends at the bar's return
@@ -170,32 +193,23 @@ def _bars(
 def _forecast(
     returns: NDArray[np.float64], strength: float, ahead: int, sigma: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Mean and standard deviation of the log return over the next `ahead` bars, given the past."""
-    transition = np.eye(MEMORY, k=-1)  # the state is the last m returns, the newest first
+    """Return mean and standard deviation of the log return over the next `ahead` bars."""
+    transition = np.eye(MEMORY, k=-1)  # the state: the last m returns, newest first
     transition[0] = strength / MEMORY
     power, summed = np.eye(MEMORY), np.zeros(MEMORY)
     response = np.zeros(ahead)
     for step in range(ahead):
         response[step] = power[0, 0]
         power = transition @ power
-        summed += power[0]  # what each past return adds to the return `step + 1` bars ahead
+        summed += power[0]  # weight of each past return, `step + 1` bars ahead
     mean = _filtered(summed, np.ones(1), returns)
     return mean, sigma * float(np.sqrt((response.cumsum() ** 2).sum()))
-
-
-def _holds(folder: Path, made_of: dict[str, object]) -> bool:
-    if not all((folder / name).is_file() for name in ("bars.parquet", "oracle.parquet")):
-        return False
-    try:
-        return json.loads((folder / MADE_OF).read_text(encoding="utf-8")) == made_of
-    except (OSError, ValueError):
-        return False
 
 
 def _filtered(
     past: NDArray[np.float64], own: NDArray[np.float64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """A linear filter of values, by the weights of their past and of its own."""
-    from scipy.signal import lfilter  # takes 70 MB, which whoever only reads bars need not have
+    """Return a linear filter of values, with weights of the inputs and of the outputs."""
+    from scipy.signal import lfilter  # takes 70 MB
 
     return np.asarray(lfilter(past, own, values))

@@ -1,86 +1,210 @@
-"""A market: bars of one symbol, and where they come from."""
+"""Sources of bars: settings classes that load the bars of one or several symbols."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import pandas as pd
+from pydantic import AfterValidator, Field
 
-from gafcnn.data.bars import resample
-from gafcnn.data.reading import read_bars
-from gafcnn.durations import DurationLike, format_duration
+from gafcnn.data.bars import ensure_bars, interval_of, resample
+from gafcnn.durations import Duration, format_duration
 from gafcnn.errors import ConfigError
+from gafcnn.registry import Registry
+from gafcnn.settings import settings
 
-_MOST_DAYS = 10_000  # no exchange is as old
 
+class Source(Protocol):
+    """Where bars come from: a settings class, registered under a name by `register_source`.
 
-@dataclass(frozen=True, eq=False)  # frames have no single answer to ==
-class Market:
-    """Bars of one symbol.
-
-    Attributes:
-        symbol: Its name, as in `BNBUSDT`; stores and predictions carry it.
-        bars: See `gafcnn.data.bars`.
-        oracle: P(up) at each decision time, by close time, where the market is simulated.
+    Two more methods are optional. `oracles()` returns, by symbol, the true probability that prices
+    rise at each close time, if it is known. `at_rest()` returns a source of the same bars that
+    neither downloads new ones nor writes.
     """
 
-    symbol: str
-    bars: pd.DataFrame
-    oracle: pd.Series | None = None
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol, see `gafcnn.data.bars`."""
+        ...
 
 
-def from_file(symbol: str | None, path: str | Path, interval: DurationLike | None = None) -> Market:
-    """A market from a file of bars; with a coarser `interval` than the file's, resampled.
+SOURCES: Registry[Any] = Registry(
+    "source of bars",
+    "market.kind",
+    ("gafcnn.data.exchange", "gafcnn.data.simulated", "gafcnn.data.synthetic"),
+)
+register_source = SOURCES.register
+"""Register a `Source` under a name, which `market.kind` then accepts."""
 
-    Args:
-        symbol: What the bars are of; None for the file's own name, up to its first dot.
-        path: The file.
-        interval: Time between two bars; None for the file's own.
+
+def _valid_symbol(symbol: str) -> str:
+    # part of file names and tables
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", symbol):
+        raise ValueError("expected letters, digits, dots, dashes and underscores, no dot in front")
+    return symbol
+
+
+def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    # part of folder names, and some file systems ignore case
+    if not symbols or len({symbol.casefold() for symbol in symbols}) < len(symbols):
+        raise ValueError("expected names that differ, and not only in case")
+    return symbols
+
+
+def _positive(length: pd.Timedelta) -> pd.Timedelta:
+    if length == pd.Timedelta(0):
+        raise ValueError("expected more than 0")
+    return length
+
+
+Symbol: TypeAlias = Annotated[str, AfterValidator(_valid_symbol)]
+"""A field that holds the name of a symbol, such as BNBUSDT."""
+
+Symbols: TypeAlias = Annotated[tuple[Symbol, ...], AfterValidator(_distinct)]
+"""A field that holds the names of several symbols."""
+
+Interval: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
+"""A field that holds the time between two bars."""
+
+Days: TypeAlias = Annotated[float, Field(gt=0, le=10_000)]
+"""A field that holds a number of days."""
+
+
+def load_bars(source: Source) -> dict[str, pd.DataFrame]:
+    """Return the bars of each symbol of a source, checked to fit together.
 
     Raises:
-        ConfigError: The symbol is no plain name.
-        BarsError: See `read_bars` and `resample`.
+        ConfigError: A symbol's name is invalid; or intervals differ between symbols, or bars of one
+            symbol close between those of another.
+        BarsError: The bars are invalid.
     """
-    symbol = own_name(path) if symbol is None else symbol
-    check_symbol(symbol)
-    bars = read_bars(path)
-    return Market(symbol, bars if interval is None else resample(bars, interval))
+    bars = {symbol: ensure_bars(frame) for symbol, frame in source.load().items()}
+    for symbol in bars:
+        check_symbol(symbol)
+    check_together(bars)
+    return bars
 
 
-def own_name(path: str | Path) -> str:
-    """A file's own name, up to its first dot."""
-    return Path(path).name.partition(".")[0]
+def load_oracles(source: Source) -> dict[str, pd.Series]:
+    """Return the true P(up) of each symbol by close time; empty if the source does not know it."""
+    oracles = getattr(source, "oracles", None)
+    return {} if oracles is None else oracles()
+
+
+def at_rest(source: Source) -> Source:
+    """Return a source of the same bars that neither downloads new ones nor writes."""
+    rest = getattr(source, "at_rest", None)
+    return source if rest is None else rest()
 
 
 def check_symbol(symbol: str) -> None:
-    """Assert that a symbol can be part of a file's name, and of a table, as it is.
+    """Check that a symbol can be part of file names.
 
     Raises:
         ConfigError: It cannot.
     """
-    if not isinstance(symbol, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", symbol):
+    try:
+        _valid_symbol(symbol)
+    except (ValueError, TypeError) as error:
         raise ConfigError(
-            f"market.symbol is {symbol!r}",
-            expected="letters, digits, dots, dashes and underscores, the first of them no dot",
-            instead="write market.symbol=BNBUSDT, say",
-        )
+            f"the symbol is {symbol!r}",
+            expected=str(error).removeprefix("expected "),
+            instead="set market.symbol=BNBUSDT, for example",
+        ) from None
+
+
+def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
+    """Check that bars of several symbols have the same interval and close at the same times.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    (first, reference), *others = bars.items()
+    interval = interval_of(reference)
+    for other, frame in others:
+        if interval_of(frame) != interval:
+            lengths = format_duration(interval), format_duration(interval_of(frame))
+            raise ConfigError(
+                f"{first} has bars of {lengths[0]} and {other} of {lengths[1]}",
+                expected="the same interval for every symbol",
+                instead=f"set market.interval={format_duration(max(interval, interval_of(frame)))}",
+            )
+        if (frame.index[0] - reference.index[0]) % interval:
+            raise ConfigError(
+                f"a bar of {first} closes at {reference.index[0]} and one of {other} at "
+                f"{frame.index[0]}",
+                expected=f"close times that are multiples of {format_duration(interval)} apart",
+                instead="remove one of the symbols from market.symbols",
+            )
 
 
 def count_bars(days: float, interval: pd.Timedelta) -> int:
-    """How many whole bars these days hold.
+    """Return how many whole bars fit into these days.
 
     Raises:
-        ConfigError: Fewer than two, or `days` is no number of days.
+        ConfigError: Fewer than two.
     """
-    known = isinstance(days, int | float) and 0 < days <= _MOST_DAYS
-    count = int(timedelta(days=days) / interval) if known else 0
+    count = int(timedelta(days=days) / interval)
     if count < 2:
         raise ConfigError(
             f"market.days is {days}",
-            expected=f"two bars of {format_duration(interval)} at least, and {_MOST_DAYS} days at most",
-            instead="set market.days to 180, say",
+            expected=f"at least two bars of {format_duration(interval)}",
+            instead="set market.days to 180, for example",
         )
     return count
+
+
+@register_source("file")
+@settings("market")
+class FileSource:
+    """Bars from files, see `read_bars`.
+
+    Attributes:
+        path: A file, or one per symbol.
+        symbol: The symbol of a single file; by default the file's name up to the first dot.
+        symbols: The symbols of several files, in their order; by default the files' names.
+        interval: Resample to this time between two bars; by default the file's own.
+    """
+
+    path: Path | tuple[Path, ...]
+    symbol: Symbol | None = None
+    symbols: Symbols | None = None
+    interval: Interval | None = None
+
+    def __post_init__(self) -> None:
+        names = self._names()
+        for name in names:
+            check_symbol(name)
+        files = self._files()
+        if not files or len(names) != len(files) or len(set(names)) < len(names):
+            raise ConfigError(
+                f"market.path has {len(files)} files for the symbols {', '.join(names)}",
+                expected="one file per symbol, and a different name for each",
+                instead="set market.symbols=[ONE,OTHER] and market.path=[one.parquet,other.csv]",
+            )
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol.
+
+        Raises:
+            BarsError: A file cannot be read, see `read_bars` and `resample`.
+        """
+        from gafcnn.data.reading import read_bars  # pyarrow's csv reader
+
+        bars = {name: read_bars(path) for name, path in zip(self._names(), self._files())}  # noqa: B905
+        if self.interval is None:
+            return bars
+        return {name: resample(frame, self.interval) for name, frame in bars.items()}
+
+    def _files(self) -> tuple[Path, ...]:
+        return self.path if isinstance(self.path, tuple) else (self.path,)
+
+    def _names(self) -> tuple[str, ...]:
+        if self.symbols is not None:
+            return self.symbols
+        if self.symbol is not None:
+            return (self.symbol,)
+        return tuple(file.name.partition(".")[0] for file in self._files())

@@ -1,7 +1,7 @@
-"""Bars that never were: made of real ones, or of nothing but chance. To learn from, never to judge.
+"""Synthetic bars: mirrored and shuffled bars, and random walks. For training, not for evaluation.
 
-All stand on a grid, as real prices do, so that equal prices are equal to the last bit: rules that
-compare an open with the close before meet both cases.
+All prices lie on a grid, as real prices do, so that equal prices are exactly equal. Rules that
+compare an open with the previous close therefore see both cases.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import COLUMNS, bar_interval, check_bars, interval_of
-from gafcnn.data.sources import Market, check_symbol, count_bars
+from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import DurationLike, format_duration
 from gafcnn.errors import ConfigError
+from gafcnn.settings import settings
 
 Ints = NDArray[np.int64]
 
-DIGITS = 14  # of a price that count: whole numbers of so many are exact, and so are their sums
-TICKS_A_UNIT = 100  # of `tick_walk`: its tick is 0.01
-_BASE = 10**7  # ticks; far above any walk
-_MOVES = 16  # inside a bar, of which its high and low are made
+_DIGITS = 14  # significant digits of a price; integers of this size and their sums are exact
+_TICKS_PER_UNIT = 100  # the tick of `tick_walk` is 0.01
+_BASE = 10**7  # first price in ticks, so high that no walk reaches 0
+_MOVES = 16  # moves inside a bar, which determine its high and low
 _START, _END = pd.Timestamp("1980-01-01", tz="UTC"), pd.Timestamp("2099-12-31", tz="UTC")
 
 
 def mirrored(bars: pd.DataFrame) -> pd.DataFrame:
-    """The bars upside down: each price p becomes K - p, with K so large that all stay positive.
+    """Return the bars upside down: each price p becomes K - p, with K large enough for p > 0.
 
-    Every rise is a fall of the same size, every upper shadow a lower one; times, gaps in time and
-    volumes are kept.
+    A rise becomes a fall of the same size, an upper shadow a lower one. Times, gaps and volumes
+    stay the same.
     """
     (opened, high, low, close), scale = _units(bars)
     top = 2 * int(high.max())
@@ -36,29 +37,29 @@ def mirrored(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFrame:
-    """The bars' candles in another order, `block` after `block`.
+    """Return the bars' candles in random order within each block.
 
-    A candle is its gap from the close before, its body and its shadows, all in units of price, and
-    its volume. Inside a block, candles of about the same time and volatility follow each other in
-    random order; where the order is another, so are the patterns. The bars left over at the end are
-    left out. A gap in time is closed, and the candle after it opens at the close before.
+    A candle consists of its gap from the previous close, its body and shadows (in units of price)
+    and its volume. Candles of a block have about the same time and volatility; a new order makes
+    new patterns. The incomplete block at the end is dropped. Gaps in time are closed, and the
+    candle after one opens at the previous close.
 
     Args:
         bars: Bars indexed by close time.
-        block: Candles that are shuffled among themselves.
-        seed: Of the order.
+        block: Number of candles per block.
+        seed: Seed of the order.
 
     Returns:
-        Bars of the same interval from the same first time on, without a gap.
+        Bars of the same interval and first time, without gaps.
 
     Raises:
-        ConfigError: There are fewer bars than a block.
+        ConfigError: There are fewer bars than `block`, or `block` is below 2.
     """
     if not 1 < block <= len(bars):
         raise ConfigError(
             f"a block of {block} candles of {len(bars)} bars",
-            expected="at least two candles, and no more than there are bars",
-            instead=f"set augmentation.block to {max(2, len(bars) // 4)}, say, or give more bars",
+            expected="at least two candles, and at most the number of bars",
+            instead=f"set augmentation.block to {max(2, len(bars) // 4)}, or use more bars",
         )
     (opened, high, low, close), scale = _units(bars)
     before = np.concatenate([opened[:1], close[:-1]])
@@ -75,7 +76,7 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     above = (high - np.maximum(opened, close))[order]
     below = (np.minimum(opened, close) - low)[order]
     lows = np.minimum(begins, ends) - below
-    lift = max(0, 1 - int(lows.min()))  # sums of moves in another order may fall below zero
+    lift = max(0, 1 - int(lows.min()))  # another order may lead below zero
     index = pd.date_range(bars.index[0], periods=len(order), freq=interval_of(bars))
     frame = bars.iloc[: len(order)].assign(volume=bars["volume"].to_numpy()[order])
     highs = np.maximum(begins, ends) + above
@@ -83,11 +84,11 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
 
 
 def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> pd.DataFrame:
-    """A random walk on a grid of ticks, of bars that open where the last one closed, or beside it.
+    """Return a random walk on a grid of ticks.
 
-    A bar is 16 Gaussian moves, rounded to ticks. Their size is drawn around 6 ticks and wanders
-    (an autoregression of its logarithm), so that quiet stretches and single large bars both occur.
-    Every other bar, by chance, opens some ticks away from the close before.
+    A bar consists of 16 Gaussian moves, rounded to ticks. Their size varies around 6 ticks (its
+    logarithm is autoregressive), so that quiet periods and single large bars occur. A bar opens at
+    the previous close with probability 0.5, otherwise some ticks away from it.
 
     Args:
         n_bars: Number of bars.
@@ -95,15 +96,14 @@ def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> p
         seed: Seed of all randomness.
 
     Raises:
-        ConfigError: There are fewer than two bars, more than fit in a calendar (`most_bars`), or an
-            interval of no length.
+        ConfigError: `n_bars` is below 2 or above `most_bars`, or `interval` is invalid.
     """
     interval = bar_interval(interval)
     if not 2 <= n_bars <= most_bars(interval):
         raise ConfigError(
             f"{n_bars} bars of {format_duration(interval)} to simulate",
-            expected=f"two or more, and at most {most_bars(interval):,}",
-            instead="set market.days to 365, say",
+            expected=f"from 2 to {most_bars(interval):,}",
+            instead="set market.days to 365, for example",
         )
     rng = np.random.default_rng(seed)
     level = pd.Series(rng.normal(0, 0.3, n_bars)).ewm(halflife=20).mean().to_numpy() * 3
@@ -119,27 +119,46 @@ def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> p
     index = pd.date_range(_START + interval, periods=n_bars, freq=interval)
     frame = pd.DataFrame({"volume": rng.lognormal(3, 0.5, n_bars)}, index=index)
     frame.attrs = {"interval": interval}
-    return _like(frame, TICKS_A_UNIT, opened, high, low, close)
+    return _like(frame, _TICKS_PER_UNIT, opened, high, low, close)
 
 
 def most_bars(interval: pd.Timedelta) -> int:
-    """How many bars a walk may have, so that its calendar ends in this century."""
+    """Return how many bars a walk may have to end before 2100."""
     return int((_END - _START) / interval)
 
 
-def from_tick_walk(symbol: str, days: float, interval: DurationLike, seed: int) -> Market:
-    """A market that is a random walk on a grid of ticks, see `tick_walk`.
+@register_source("tick_walk")
+@settings("market")
+class TickWalkSource:
+    """Random walks on a grid of ticks, see `tick_walk`.
 
-    Raises:
-        ConfigError: The symbol is no plain name, or `days` is no number of days.
+    Attributes:
+        symbol: Name of the symbol.
+        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
+        days: Length of the period.
+        interval: Time between two bars.
+        seed: Seed of all randomness.
     """
-    check_symbol(symbol)
-    return Market(symbol, tick_walk(count_bars(days, bar_interval(interval)), interval, seed))
+
+    symbol: Symbol = "TICKS"
+    symbols: Symbols | None = None
+    days: Days = 365
+    interval: Interval = pd.Timedelta("15min")
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        count_bars(self.days, self.interval)
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol."""
+        n_bars = count_bars(self.days, self.interval)
+        names = enumerate(self.symbols or (self.symbol,))
+        return {name: tick_walk(n_bars, self.interval, self.seed + k) for k, name in names}
 
 
 def _units(bars: pd.DataFrame) -> tuple[tuple[Ints, Ints, Ints, Ints], int]:
-    """Open, high, low and close as whole numbers, and how many of these are a price of 1."""
-    decimals = max(0, DIGITS - 1 - int(np.log10(bars["high"].max())))
+    """Return open, high, low and close as integers, and the integer that a price of 1 becomes."""
+    decimals = max(0, _DIGITS - 1 - int(np.log10(bars["high"].max())))
     scale = 10**decimals
     opened, high, low, close = (
         np.rint(bars[name].to_numpy(np.float64) * scale).astype(np.int64) for name in COLUMNS[:4]
@@ -150,9 +169,9 @@ def _units(bars: pd.DataFrame) -> tuple[tuple[Ints, Ints, Ints, Ints], int]:
 def _like(
     bars: pd.DataFrame, scale: int, opened: Ints, high: Ints, low: Ints, close: Ints
 ) -> pd.DataFrame:
-    """Bars of these prices, in whole numbers, at the times and with the volume of others."""
+    """Return bars of these integer prices, with the times and volumes of `bars`."""
     prices = dict(zip(COLUMNS, (opened, high, low, close), strict=False))
-    # divided, not multiplied: so that a price is the float that its decimals are read as
+    # division gives the float nearest to the decimal number, as reading it from a text does
     columns = {name: values / scale for name, values in prices.items()}
     frame = pd.DataFrame(columns | {"volume": bars["volume"].to_numpy(np.float64)}, bars.index)
     return check_bars(frame, "synthetic bars", interval_of(bars))
