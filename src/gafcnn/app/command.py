@@ -114,6 +114,11 @@ def _task(
             options = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             assert isinstance(options, dict)
             import_own(options.get("imports") or ())
+            if swept := options.get("swept"):  # their values in this job
+                typed = HydraConfig.get().overrides.task
+                options["swept"] = [
+                    word for word in typed if word.split("=")[0].lstrip("+") in swept
+                ]
             module = import_module(f"gafcnn.app.{name}")
             return getattr(module, name)(options)
         except Exception as error:
@@ -285,7 +290,9 @@ def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
             composed = hydra.compose(name, return_hydra_config=True)
             groups = {key.partition("@")[0] for key in composed.hydra.runtime.choices}
-            chosen = [o for o in overrides if o.key_or_group in groups and not o.is_sweep_override()]
+            chosen = [
+                o for o in overrides if o.key_or_group in groups and not o.is_sweep_override()
+            ]
             composed = hydra.compose(name, [str(o.input_line) for o in chosen])
     except (HydraException, OmegaConfBaseException):
         return None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+import pandas as pd
 from pydantic import BeforeValidator, Field
 
+from gafcnn.app.run_folder import run_name
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.labels import LABELS
 from gafcnn.data.sources import SOURCES
@@ -20,8 +22,6 @@ from gafcnn.registry import Registry
 from gafcnn.settings import as_plain, create, settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
 
@@ -49,7 +49,9 @@ def or_none(kind: type[Any], section: str) -> Any:
     """Return the type of a field that holds settings, or None for no options at all."""
 
     def build(value: Any) -> Any:
-        return create(kind, section, value) if value and isinstance(value, Mapping) else value or None
+        return (
+            create(kind, section, value) if value and isinstance(value, Mapping) else value or None
+        )
 
     return Annotated[kind | None, BeforeValidator(build)]
 
@@ -156,7 +158,7 @@ class TrainSettings:
         objective: The validation score that a sweeper optimises; None for the label's usual one.
         paths: Where files are.
         imports: The user's own modules, which the command imports.
-        swept: Options that name the runs of a sweep.
+        swept: The options that tell the runs of a sweep apart, as typed: model.lr=0.001.
         overwrite: Whether to delete another or a complete run of the same name.
     """
 
@@ -165,8 +167,8 @@ class TrainSettings:
     label: registered(LABELS, "label")
     split: registered(SPLITS, "split")
     model: registered(MODELS, "model")
-    images: Images = Images()
-    trainer: Trainer = Trainer()
+    images: Images = Field(default_factory=Images)
+    trainer: Trainer = Field(default_factory=Trainer)
     augmentation: or_none(Augmentation, "augmentation") = None
     logger: Mapping[str, Any] = Field(default_factory=dict)
     study: Name = "study"
@@ -174,10 +176,16 @@ class TrainSettings:
     monitor: str = "val/loss"
     monitor_mode: Literal["min", "max"] = "min"
     objective: str | None = None
-    paths: Paths = Paths()
+    paths: Paths = Field(default_factory=Paths)
     imports: tuple[str, ...] = ()
     swept: tuple[str, ...] = ()
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, TreesModel) and self.model.features is None:
+            # TA-Lib's patterns are among the indicators: they would give a label of patterns away
+            features = "indicators" if self.horizon > pd.Timedelta(0) else "window"
+            object.__setattr__(self, "model", replace(self.model, features=features))
 
     @property
     def name(self) -> str:
@@ -193,6 +201,26 @@ class TrainSettings:
     def horizon(self) -> pd.Timedelta:
         """How far the label looks ahead."""
         return self.label.horizon
+
+    @property
+    def shows_window(self) -> bool:
+        """Whether the model is shown the values of the window."""
+        return not isinstance(self.model, TreesModel) or self.model.features == "window"
+
+    @property
+    def fold(self) -> int | None:
+        """The fold of a walk-forward split, if there is one."""
+        return getattr(self.split, "fold", None)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        # the name of the baseline says which model it is
+        swept = [
+            word for word in self.swept if not (self.is_baseline and word.startswith("model="))
+        ]
+        name = run_name(self.name, self.seed, self.fold, swept)
+        return self.paths.outputs / self.study / name
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""
