@@ -76,13 +76,7 @@ def as_bars(
         BarsError: The frame has no valid bars; names row, value and remedy.
         ConfigError: `label`, `timezone` or `interval` is invalid.
     """
-    if not isinstance(frame, pd.DataFrame):
-        raise BarsError(
-            f"a {type(frame).__name__} instead of bars",
-            expected="a DataFrame",
-            instead="read a file with gc.read_bars(path)",
-        )
-    if is_bars(frame):
+    if frame.attrs.get("label") == "close":
         return frame
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
@@ -96,15 +90,10 @@ def as_bars(
         )
     origin = Origin("the DataFrame")
     columns = select_columns(origin.source, [str(name) for name in frame.columns], time or "")
-    table = frame.set_axis(frame.columns.astype(str), axis=1)[list(columns)]
+    table = frame.set_axis(frame.columns.astype(str), axis=1).filter(columns)
     table = table.set_axis(list(columns.values()), axis=1)
     moments = frame.index.to_series() if time is None else table.pop("time")
     return convert(table, moments, origin, timezone=timezone, label=label, interval=interval)
-
-
-def is_bars(frame: object) -> bool:
-    """Whether a frame was checked by gafcnn, so that its index holds close times."""
-    return isinstance(frame, pd.DataFrame) and frame.attrs.get("label") == "close"
 
 
 def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +102,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BarsError: They do not, so that their times may be open times.
     """
-    if is_bars(bars):
+    if isinstance(bars, pd.DataFrame) and bars.attrs.get("label") == "close":
         return bars
     raise BarsError(
         f"a {type(bars).__name__} whose times may be open or close times",
@@ -272,7 +261,7 @@ def _steps(bars: pd.DataFrame) -> NDArray[np.int64]:
 
 def _most_common(steps: NDArray[np.int64]) -> pd.Timedelta:
     values, counts = np.unique(steps, return_counts=True)
-    return pd.Timedelta(values[counts.argmax()], unit="ns")  # pyright: ignore[reportReturnType]
+    return pd.to_timedelta(values[counts.argmax()], unit="ns")
 
 
 def check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
@@ -356,7 +345,7 @@ def _check_interval(
     first = [*uneven, *other_interval(steps, interval.value)]
     if first:
         row = int(min(first))
-        step = format_duration(pd.Timedelta(steps[row], unit="ns"))
+        step = format_duration(pd.to_timedelta(steps[row], unit="ns"))
         raise origin.fault(
             row + 1,
             f"a step of {step} among bars of {format_duration(interval)}",

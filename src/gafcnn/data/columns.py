@@ -21,7 +21,7 @@ from gafcnn.data.bars import (
     no_timezone,
 )
 from gafcnn.durations import DurationLike
-from gafcnn.errors import BarsError, ConfigError
+from gafcnn.errors import BarsError
 
 TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
 """Names that exchanges and tools give to the time of a bar; all but the last are open times."""
@@ -89,12 +89,12 @@ def convert(
         BarsError: See `check_bars`.
     """
     check_count(len(table), origin)
-    frame = pd.DataFrame({name: to_numbers(table[name], origin) for name in table})
+    frame = pd.DataFrame({name: to_numbers(column, origin) for name, column in table.items()})
     frame = frame.reindex(columns=list(COLUMNS)).set_axis(to_times(times, origin, timezone))
     bars = check_bars(frame, origin, interval)
     if label == "close":
         return bars
-    closes = bars.index + interval_of(bars)
+    closes = pd.DatetimeIndex(bars.index + interval_of(bars))
     check_calendar(closes, origin)
     return bars.set_axis(closes)
 
@@ -107,9 +107,7 @@ def to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
     """
     numbers = _as_numbers(column).to_numpy("float64")
     # NaN in a numeric column is left to check_bars
-    wrong = np.isnan(numbers) & (column.dtype.kind not in "iuf")
-    if wrong.any():
-        row = int(wrong.argmax())
+    for row in np.flatnonzero(np.isnan(numbers) & (column.dtype.kind not in "iuf")):
         found = f"{column.name} is {_shown(column.iloc[row])}"
         raise origin.fault(row, found, expected="a number", instead=REPAIR)
     return numbers
@@ -125,7 +123,6 @@ def to_times(column: pd.Series, origin: Origin, timezone: str | None = None) -> 
 
     Raises:
         BarsError: A cell is not a time, or has no timezone; names the row.
-        ConfigError: `timezone` is unknown.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(column)
@@ -163,9 +160,7 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     for length in _UNITS.values():
         earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
         scale[(values >= earliest) & (values < latest)] = length
-    wrong = (scale == 0) | (values != np.trunc(values))
-    if wrong.any():
-        row = int(wrong.argmax())
+    for row in np.flatnonzero((scale == 0) | (values != np.trunc(values))):
         raise origin.fault(
             row,
             f"the time is {_shown(column.iloc[row])}",
@@ -179,9 +174,7 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
 def _from_iso(column: pd.Series, origin: Origin, timezone: str | None) -> pd.DatetimeIndex:
     texts = _texts(column).str.strip()
     times = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-    unread = times.isna().to_numpy()
-    if unread.any():
-        row = int(unread.argmax())
+    for row in np.flatnonzero(times.isna()):
         raise origin.fault(
             row,
             f"the time is {_shown(column.iloc[row])}",
@@ -192,8 +185,7 @@ def _from_iso(column: pd.Series, origin: Origin, timezone: str | None) -> pd.Dat
     if naive.all():
         wall = pd.DatetimeIndex(times).tz_localize(None)
         return _localized(wall, timezone, origin, texts.iloc[0])
-    if naive.any():
-        row = int(naive.argmax())
+    for row in np.flatnonzero(naive):
         raise no_timezone(origin, row, texts.iloc[row])
     return pd.DatetimeIndex(times)
 
@@ -205,15 +197,9 @@ def _localized(
         raise no_timezone(origin, 0, first)
     try:
         return times.tz_localize(timezone)
-    except (KeyError, TypeError, OSError) as error:
-        raise ConfigError(
-            f"timezone is {timezone!r}",
-            expected='a name such as "UTC" or "America/New_York"',
-            instead='write timezone="UTC"',
-        ) from error
-    except ValueError as error:  # a clock that is set back shows an hour twice
+    except Exception as error:  # an unknown zone, or an hour that occurs twice or never
         raise BarsError(
-            f"{origin.source}: a time is ambiguous or missing in {timezone} ({error})",
-            expected="times that occur once",
-            instead="use UTC times",
+            f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
+            expected='a zone such as "UTC" or "America/New_York" where each time occurs once',
+            instead="convert the times to UTC",
         ) from error
