@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import (
     COLUMNS,
     PRICES,
-    REPAIR,
     Origin,
     check_bars,
     check_calendar,
     check_count,
+    check_timezone,
     interval_of,
-    no_timezone,
 )
 from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError
@@ -107,9 +106,8 @@ def to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
     """
     numbers = _as_numbers(column).to_numpy("float64")
     # NaN in a numeric column is left to check_bars
-    for row in np.flatnonzero(np.isnan(numbers) & (column.dtype.kind not in "iuf")):
-        found = f"{column.name} is {_shown(column.iloc[row])}"
-        raise origin.fault(row, found, expected="a number", instead=REPAIR)
+    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
+    origin.require(valid, lambda row: f"{column.name} is {_shown(column.iloc[row])}", "a number")
     return numbers
 
 
@@ -127,7 +125,8 @@ def to_times(column: pd.Series, origin: Origin, timezone: str | None = None) -> 
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(column)
     if column.dtype.kind == "M":
-        return _localized(pd.DatetimeIndex(column), timezone, origin, column.iloc[0])
+        check_timezone([timezone is not None], column.to_numpy(), origin)
+        return _localized(pd.DatetimeIndex(column), str(timezone), origin)
     # the first row determines the format of all
     if _as_numbers(column.head(1)).notna().all():
         return _from_epochs(column, origin)
@@ -160,13 +159,11 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     for length in _UNITS.values():
         earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
         scale[(values >= earliest) & (values < latest)] = length
-    for row in np.flatnonzero((scale == 0) | (values != np.trunc(values))):
-        raise origin.fault(
-            row,
-            f"the time is {_shown(column.iloc[row])}",
-            expected=f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
-            instead="write all times in ms since 1970",
-        )
+    origin.require(
+        (scale > 0) & (values == np.trunc(values)),
+        lambda row: f"the time is {_shown(column.iloc[row])}",
+        f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
+    )
     times = epochs.to_numpy("int64") * scale
     return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC")
 
@@ -174,27 +171,19 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
 def _from_iso(column: pd.Series, origin: Origin, timezone: str | None) -> pd.DatetimeIndex:
     texts = _texts(column).str.strip()
     times = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-    for row in np.flatnonzero(times.isna()):
-        raise origin.fault(
-            row,
-            f"the time is {_shown(column.iloc[row])}",
-            expected="an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
-            instead=REPAIR,
-        )
-    naive = ~texts.str.contains(_OFFSET).to_numpy(dtype=bool)
-    if naive.all():
-        wall = pd.DatetimeIndex(times).tz_localize(None)
-        return _localized(wall, timezone, origin, texts.iloc[0])
-    for row in np.flatnonzero(naive):
-        raise no_timezone(origin, row, texts.iloc[row])
+    origin.require(
+        times.notna(),
+        lambda row: f"the time is {_shown(column.iloc[row])}",
+        "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
+    )
+    aware = texts.str.contains(_OFFSET).to_numpy(dtype=bool)
+    if timezone is not None and not aware.any():
+        return _localized(pd.DatetimeIndex(times).tz_localize(None), timezone, origin)
+    check_timezone(aware, texts.to_numpy(), origin)
     return pd.DatetimeIndex(times)
 
 
-def _localized(
-    times: pd.DatetimeIndex, timezone: str | None, origin: Origin, first: object
-) -> pd.DatetimeIndex:
-    if timezone is None:
-        raise no_timezone(origin, 0, first)
+def _localized(times: pd.DatetimeIndex, timezone: str, origin: Origin) -> pd.DatetimeIndex:
     try:
         return times.tz_localize(timezone)
     except Exception as error:  # an unknown zone, or an hour that occurs twice or never

@@ -100,10 +100,10 @@ def damaged_parts(place: Path) -> list[Path]:
 
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
     """Return a time from a text; UTC if it has no offset. Raises ValueError for other texts."""
-    time = pd.to_datetime([text], utc=True, format=notation)
-    if time.hasnans:
+    time = pd.to_datetime(text, utc=True, format=notation)
+    if not isinstance(time, pd.Timestamp):
         raise ValueError(text)
-    return time.as_unit("ns")[0]
+    return time.as_unit("ns")
 
 
 def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:

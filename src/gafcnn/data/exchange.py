@@ -159,7 +159,7 @@ class ExchangeSource:
 
     def _period(self, record: dict[str, Any] | None) -> tuple[pd.Timestamp, pd.Timestamp]:
         closed: Any = (pd.Timestamp.now("UTC") - SETTLE).floor(self.interval)
-        until = closed if self.end is None else self.end.floor(self.interval)
+        until: Any = closed if self.end is None else self.end.floor(self.interval)
         if self.end is None and record is not None and not self.refresh:
             until = utc_time(record["end"])
         if until > closed:
