@@ -1,21 +1,14 @@
-"""A network of one's own: a hidden layer over all pixels.
-
-PYTHONPATH=examples python train.py 'imports=[own_network]' model=small_cnn ~model.network \
-    '+model.network={name:two_layers,hidden:32}' window=15m study=layers
-PYTHONPATH=examples python evaluate.py study=layers 'trust=[own_network]'
-"""
+"""A network: one hidden layer over all pixels."""
 
 from torch import nn
 
-from gafcnn.models.networks import NETWORKS
+import gafcnn as gc
 
 
-def two_layers(channels: int, outputs: int, size: int, hidden: int) -> nn.Module:
-    """Images of shape (n, channels, size, size) to logits of shape (n, outputs)."""
+@gc.register_network("two_layers", lr=1e-3, weight_decay=0.05, batch_size=256)
+def two_layers(channels: int, outputs: int, size: int, hidden: int = 32) -> nn.Module:
+    """Return a network from images (n, channels, size, size) to logits (n, outputs)."""
     pixels = channels * size * size
     return nn.Sequential(
         nn.Flatten(), nn.Linear(pixels, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
     )
-
-
-NETWORKS["two_layers"] = two_layers

@@ -97,4 +97,5 @@ class UnknownNameError(ConfigError, KeyError):
 
 
 def _origin(found: Any) -> str:
-    return getattr(found, "__module__", None) or type(found).__module__
+    defined = getattr(found, "compute", found)  # an entry that wraps a function is the function's
+    return getattr(defined, "__module__", None) or type(defined).__module__

@@ -42,7 +42,7 @@ from gafcnn.data.multi_symbol import per_symbol
 from gafcnn.data.samples import Splitter
 from gafcnn.durations import multiple_of, parse_duration
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.models.class_weights import check_weights
 from gafcnn.models.devices import AUTO, PRECISIONS, accelerators
 from gafcnn.models.networks import NETWORKS
@@ -179,7 +179,7 @@ def check_evaluation(cfg: DictConfig) -> None:
     """
     follow(_RULES_OF_EVALUATION, cfg)
     check_finite(cfg)
-    made(cfg.trading, Rules)
+    made(cfg.trading, TradingRules)
     check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))
 
 
@@ -192,7 +192,7 @@ def check_prediction(cfg: DictConfig) -> None:
     """
     follow(_RULES_OF_PREDICTION, cfg)
     check_finite(cfg)
-    made(cfg.trading, Rules)
+    made(cfg.trading, TradingRules)
     if OmegaConf.select(cfg, "market"):
         _check_files(per_symbol(plain(cfg.market)))
     check_configs(Path(cfg.paths.outputs, str(cfg.study)), list(cfg.trust))

@@ -32,7 +32,7 @@ from gafcnn.evaluation.ensembles import Combine, fitted, mean
 from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.positions import positions
 from gafcnn.evaluation.test_set import Ground
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Decider:
     """
 
     def __init__(
-        self, runs: Runs, markets: Sequence[Market], rules: Rules, methods: Sequence[str]
+        self, runs: Runs, markets: Sequence[Market], rules: TradingRules, methods: Sequence[str]
     ) -> None:
         first = next(iter(runs.values()))[0]
         self.fold, self.interval = fold_of(first), interval_of(markets[0].bars)

@@ -45,7 +45,7 @@ from gafcnn.evaluation.judge import ORACLE, Study, judge
 from gafcnn.evaluation.pooled import judge_pooled
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.test_set import Ground
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.evaluation.verdict import sentences
 from gafcnn.progress import counting
 from gafcnn.report.console import table
@@ -95,7 +95,7 @@ def _trade(
     study: Path,
     runs: Runs,
     markets: Sequence[Market],
-    rules: Rules,
+    rules: TradingRules,
     methods: list[str],
 ) -> dict[str, Any]:
     """Judge a study of directions: each symbol by itself, then several together."""

@@ -47,9 +47,8 @@ from gafcnn.data.labels import DIRECTIONS, NULL
 from gafcnn.data.multi_symbol import per_symbol
 from gafcnn.data.samples import PARTS, LabelledSamples, Part
 from gafcnn.data.sources import Market
-from gafcnn.evaluation.class_scores import score_classes
 from gafcnn.evaluation.predictions import probability_column, write_predictions
-from gafcnn.evaluation.scores import score_rows
+from gafcnn.evaluation.statistics import score_classes, score_rows
 from gafcnn.models.processes import Processes
 
 log = logging.getLogger(__name__)

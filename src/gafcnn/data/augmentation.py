@@ -1,7 +1,7 @@
-"""More training rows of rare classes, from bars that never were.
+"""More training samples of rare classes, from synthetic bars.
 
-A label that is known at `t` needs nothing but bars up to `t`, so any bars can be labelled, real or
-not. Validation and test stay as they are.
+A label that is known at `t` needs only bars up to `t`, so any bars can be labelled, real or not.
+Validation and test are not changed.
 """
 
 from __future__ import annotations
@@ -9,29 +9,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Label
-from gafcnn.data.samples import LabelledSamples
+from gafcnn.data.samples import Samples
 from gafcnn.data.synthetic import mirrored, most_bars, shuffled, tick_walk
 from gafcnn.data.windows import close_times, decision_rows
 from gafcnn.errors import ConfigError
+from gafcnn.settings import settings
 
-BARS_A_WALK = 100_000
+BARS_PER_WALK = 100_000
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Samples drawn from bars that never were.
+    """Samples drawn from synthetic bars.
 
     Attributes:
         bars: The bars.
-        rows: Decision rows of them: ndarray of shape (n,).
-        label: Their classes: ndarray of int8, shape (n,).
+        rows: Decision rows in them: shape (n,).
+        label: Their classes: int8, shape (n,).
     """
 
     bars: pd.DataFrame
@@ -40,96 +43,79 @@ class Drawn:
 
 
 def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
-    """How many samples were drawn of each class: ndarray of shape (classes,)."""
+    """Return how many samples of each class were drawn: shape (classes,)."""
     counts = np.zeros(classes, np.int64)
     for part in drawn:
         counts += np.bincount(part.label, minlength=classes)
     return counts
 
 
-@dataclass(frozen=True)
+@settings("augmentation")
 class Augmentation:
-    """Which bars to draw from, and how many samples.
+    """Which synthetic bars to draw training samples from, and how many.
 
-    Sources are the training bars upside down, their candles shuffled, both at once, and random
-    walks on a grid of ticks; each gives the same share of what a class lacks, as far as it can.
-    From each, as many samples of class 0 are drawn as of all others together: were there fewer,
-    looking like a source would be a sign of a pattern.
+    Sources are the training bars upside down, their candles shuffled, both together, and random
+    walks on a price grid. Each contributes the same share of what a class lacks, as far as it can.
+    From each source as many samples of class 0 are drawn as of all others together; otherwise
+    looking like a synthetic source would be a sign of a pattern.
 
     Args:
-        per_class: Training rows that each class but 0 is brought up to, as far as sources go.
-        mirror: Whether to turn bars upside down.
-        shuffles: Shuffled copies of the training bars; with `mirror` each is turned as well.
-        block: Candles that are shuffled among themselves.
+        per_class: Training samples that each class but 0 is brought up to, as far as sources go.
+        mirror: Whether to use bars upside down.
+        shuffles: Shuffled copies of the training bars; with `mirror` each is used upside down too.
+        block: Length of the blocks, in bars, within which candles are shuffled.
         walks: Random walks of 100,000 bars.
-        seed: Of all draws.
+        seed: Seed of all draws.
 
     Raises:
         ConfigError: An option is out of its range, or there is no source.
     """
 
-    per_class: int = 12_000
+    per_class: Annotated[int, Field(ge=1)] = 12_000
     mirror: bool = True
-    shuffles: int = 4
-    block: int = 200
-    walks: int = 4
-    seed: int = 0
+    shuffles: Annotated[int, Field(ge=0)] = 4
+    block: Annotated[int, Field(ge=2)] = 200
+    walks: Annotated[int, Field(ge=0)] = 4
+    seed: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        least = {"per_class": 1, "shuffles": 0, "block": 2, "walks": 0, "seed": 0}
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if type(value) is not int or value < lowest:
-                raise ConfigError(
-                    f"augmentation.{name} is {value}",
-                    expected=f"a whole number of at least {lowest}",
-                    instead=f"write augmentation.{name}={max(lowest, 1)}, say",
-                )
-        if not isinstance(self.mirror, bool):
-            raise ConfigError(
-                f"augmentation.mirror is {self.mirror}",
-                expected="true or false",
-                instead="write augmentation.mirror=true",
-            )
         if not (self.mirror or self.shuffles or self.walks):
             raise ConfigError(
                 "augmentation has no source",
                 expected="mirror, shuffles or walks",
-                instead="write augmentation.shuffles=4, or augmentation=none",
+                instead="set augmentation.shuffles=4, or augmentation=none",
             )
 
-    def draw(
-        self, bars: pd.DataFrame, samples: LabelledSamples, lookback: pd.Timedelta, label: Label
-    ) -> Iterator[Drawn]:
-        """Samples from each source in turn.
+    def draw(self, samples: Samples) -> Iterator[Drawn]:
+        """Draw samples from each source in turn.
 
         Args:
-            bars: All bars; those after the last training sample are not looked at.
-            samples: Labels and split over them.
-            lookback: Gap-free bars that a sample needs.
-            label: What the samples are labelled by.
+            samples: Of one symbol; bars after the last training sample are not used.
 
         Raises:
-            ConfigError: The label looks ahead, and so cannot be asked of bars that lead nowhere, or
-                there are fewer training bars than a block.
+            ConfigError: The label looks ahead, there are several symbols, or fewer training bars
+                than a block.
         """
-        if label.horizon:
+        if samples.definition.horizon or len(samples.symbols) > 1:
             raise ConfigError(
-                "augmentation is asked for a label that looks ahead",
-                expected="a label that is known at the decision time",
-                instead="take label=candlestick, or set augmentation=none",
+                "augmentation with a label that looks ahead, or with several symbols",
+                expected="one symbol, and a label that is known at the decision time",
+                instead="use label=candlestick and one symbol, or augmentation=none",
             )
+        [bars] = samples.bars.values()
         have = samples.counts("train")
         rng = np.random.default_rng(self.seed)
         known = close_times(bars) <= samples.times[samples.labelled("train")[-1]]
         sources = self._sources(bars.loc[known])
-        for left in range(len(self), 0, -1):
-            drawn = self._from(next(sources), have, left, lookback, label, rng)
+        for left in range(self.n_sources, 0, -1):
+            label = samples.definition
+            drawn = self._draw(next(sources), have, left, samples.lookback, label, rng)
             have += class_counts([drawn], len(have))
             yield drawn
 
-    def __len__(self) -> int:
-        """How many sources there are."""
+    @property
+    def n_sources(self) -> int:
+        """Number of sources."""
         return (1 + self.shuffles) * (1 + self.mirror) - 1 + self.walks
 
     def _sources(self, bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -141,10 +127,10 @@ class Augmentation:
             if self.mirror:
                 yield mirrored(other)
         for number in range(self.walks):
-            n_bars = min(BARS_A_WALK, most_bars(interval_of(bars)))
+            n_bars = min(BARS_PER_WALK, most_bars(interval_of(bars)))
             yield tick_walk(n_bars, interval_of(bars), seed=self.seed + number)
 
-    def _from(
+    def _draw(
         self,
         bars: pd.DataFrame,
         have: NDArray[np.int64],
@@ -158,9 +144,9 @@ class Augmentation:
         chosen = []
         for number in range(1, len(have)):
             lacking = math.ceil(max(self.per_class - have[number], 0) / left)
-            there = np.flatnonzero(classes == number)
-            chosen.append(rng.permutation(there)[:lacking])
-        patterns = sum(len(part) for part in chosen)
-        chosen.append(rng.permutation(np.flatnonzero(classes == 0))[:patterns])
+            available = np.flatnonzero(classes == number)
+            chosen.append(rng.permutation(available)[:lacking])
+        others = sum(len(part) for part in chosen)
+        chosen.append(rng.permutation(np.flatnonzero(classes == 0))[:others])
         places = np.sort(np.concatenate(chosen))
         return Drawn(bars, rows[places], classes[places])

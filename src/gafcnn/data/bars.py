@@ -9,10 +9,10 @@ every frame that was checked. Gaps are allowed. A market without volume has NaN 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,6 @@ _LATEST = pd.Timestamp("2100-01-01", tz="UTC")
 # this many equal steps in a row, other than the interval, are bars of another interval, not gaps
 _MIXED_RUN = 10
 
-_HASHED = 2**16  # bars that are copied at a time
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -42,15 +40,15 @@ class Origin:
 
     Attributes:
         source: The file or other origin.
-        lines: Line number of each row in a text file, shape (n,); None if rows are counted from 0.
+        line_of: Returns the line of a row in a text file; None if rows are counted from 0.
     """
 
     source: object
-    lines: NDArray[np.int64] | None = None
+    line_of: Callable[[int], int] | None = None
 
     def fault(self, row: int, found: str, *, expected: str, instead: str) -> BarsError:
         """Return an error that names the row as the user counts it."""
-        place = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+        place = f"row {row}" if self.line_of is None else f"line {self.line_of(row)}"
         return BarsError.at(self.source, place, found, expected=expected, instead=instead)
 
 
@@ -87,26 +85,21 @@ def as_bars(
     if is_bars(frame):
         return frame
     if label not in ("open", "close"):
-        raise ConfigError(
-            f"label is {label!r}", expected='"open" or "close"', instead='write label="open"'
-        )
-    from gafcnn.data.columns import select_columns, to_numbers, to_times
+        raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
+    from gafcnn.data.columns import convert, select_columns
 
     if time is None and not isinstance(frame.index, pd.DatetimeIndex):
         raise BarsError(
             f"the index of the DataFrame holds {frame.index.dtype}, not times",
             expected="a DatetimeIndex, or the name of the column that holds the times",
-            instead=f'write as_bars(df, time="{_time_column(frame)}")',
+            instead='write as_bars(df, time="date"), for example',
         )
     origin = Origin("the DataFrame")
     columns = select_columns(origin.source, [str(name) for name in frame.columns], time or "")
-    _check_count(len(frame), origin)
-    positions = {str(name): at for at, name in enumerate(frame.columns)}
-    table = {plain: frame.iloc[:, positions[name]] for name, plain in columns.items()}
+    table = frame.set_axis(frame.columns.astype(str), axis=1)[list(columns)]
+    table = table.set_axis(list(columns.values()), axis=1)
     moments = frame.index.to_series() if time is None else table.pop("time")
-    numbers = {name: to_numbers(column, origin) for name, column in table.items()}
-    index = to_times(moments, origin, timezone)
-    return from_columns(numbers, index, origin, label=label, interval=interval)
+    return convert(table, moments, origin, timezone=timezone, label=label, interval=interval)
 
 
 def is_bars(frame: object) -> bool:
@@ -122,9 +115,8 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     """
     if is_bars(bars):
         return bars
-    found = "a DataFrame" if isinstance(bars, pd.DataFrame) else f"a {type(bars).__name__}"
     raise BarsError(
-        f"{found} whose times may be open or close times",
+        f"a {type(bars).__name__} whose times may be open or close times",
         expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
         instead='pass it through gc.as_bars(df, time=..., label="open" or "close")',
     )
@@ -143,7 +135,6 @@ def check_bars(
 
     Raises:
         BarsError: The bars are invalid; names source, row, value and remedy.
-        ConfigError: `interval` is invalid.
     """
     origin = source if isinstance(source, Origin) else Origin(source)
     missing = [name for name in COLUMNS if name not in frame.columns]
@@ -153,37 +144,18 @@ def check_bars(
             expected=", ".join(COLUMNS),
             instead="add it, or rename the column that holds it",
         )
-    _check_count(len(frame), origin)
+    check_count(len(frame), origin)
     # pandas copies on write, so a frame that is correct already is not copied here
     values = frame.reindex(columns=list(COLUMNS)).astype("float64")
-    bars = values.set_axis(_utc(frame.index, origin))
+    if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is None:
+        raise no_timezone(origin, 0, frame.index[0])
+    check_calendar(frame.index, origin)
+    bars = values.set_axis(_from_nanoseconds(_nanoseconds(frame)))
     _check_order(bars, origin)
     _check_values(bars, origin)
     length = _check_interval(_steps(bars), origin, interval)
     bars.attrs = {"interval": length, "label": "close"}
     return bars
-
-
-def from_columns(
-    numbers: dict[str, NDArray[np.float64]],
-    times: pd.DatetimeIndex,
-    origin: Origin,
-    *,
-    label: str,
-    interval: DurationLike | None,
-) -> pd.DataFrame:
-    """Return checked bars from arrays of prices and (optionally) volume, shape (n,) each.
-
-    Raises:
-        BarsError: See `check_bars`.
-    """
-    frame = pd.DataFrame(numbers).reindex(columns=list(COLUMNS)).set_axis(times)
-    bars = check_bars(frame, origin, interval)
-    if label == "close":
-        return bars
-    closes = _from_nanoseconds(_nanoseconds(bars) + interval_of(bars).value)
-    _check_calendar(closes, origin)
-    return bars.set_axis(closes)
 
 
 def bar_interval(value: DurationLike) -> pd.Timedelta:
@@ -203,20 +175,10 @@ def bar_interval(value: DurationLike) -> pd.Timedelta:
 
 
 def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
-    """Return the time between two bars: `attrs["interval"]`, or else the most common step.
-
-    Raises:
-        BarsError: There are fewer than two bars and no `attrs["interval"]`.
-    """
-    known = bars.attrs.get("interval")
-    if known is not None:
-        return known
-    if len(bars) < 2:
-        raise BarsError(
-            f"the interval of {len(bars)} bars is unknown",
-            expected="at least two bars",
-            instead='use more bars, or set bars.attrs["interval"]',
-        )
+    """Return the time between two bars: `attrs["interval"]`, or else the most common step."""
+    if "interval" in bars.attrs:
+        return bars.attrs["interval"]
+    check_count(len(bars), Origin("the frame"))
     return _most_common(_steps(bars))
 
 
@@ -285,11 +247,8 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
 
 def fingerprint(bars: pd.DataFrame) -> str:
     """Return the SHA-256 of the bars' times and values, as 64 hexadecimal digits."""
-    digest = hashlib.sha256(_nanoseconds(bars).tobytes())
-    for start in range(0, len(bars), _HASHED):
-        rows = bars.iloc[start : start + _HASHED]
-        digest.update(rows[list(COLUMNS)].to_numpy("float64").tobytes())
-    return digest.hexdigest()
+    values = bars[list(COLUMNS)].to_numpy("float64").tobytes()
+    return hashlib.sha256(_nanoseconds(bars).tobytes() + values).hexdigest()
 
 
 def other_interval(steps: NDArray[np.int64], interval: int) -> NDArray[np.intp]:
@@ -313,34 +272,17 @@ def _steps(bars: pd.DataFrame) -> NDArray[np.int64]:
 
 def _most_common(steps: NDArray[np.int64]) -> pd.Timedelta:
     values, counts = np.unique(steps, return_counts=True)
-    return _length(values[counts.argmax()])
+    return pd.Timedelta(values[counts.argmax()], unit="ns")  # pyright: ignore[reportReturnType]
 
 
-def _length(nanoseconds: Any) -> pd.Timedelta:
-    return pd.Timedelta(int(nanoseconds), unit="ns")  # pyright: ignore[reportReturnType] # never NaT
-
-
-def _time_column(frame: pd.DataFrame) -> str:
-    """Return the column that most probably holds the times, for an error message."""
-    names = [str(name) for name in frame.columns]
-    return next((name for name in names if "time" in name.lower() or "date" in name.lower()), "...")
-
-
-def _utc(index: pd.Index, origin: Origin) -> pd.DatetimeIndex:
-    if not isinstance(index, pd.DatetimeIndex) or index.tz is None:
-        raise no_timezone(origin, 0, index[0])
-    _check_calendar(index, origin)
-    return _from_nanoseconds(index.to_numpy("datetime64[ns]").view(np.int64))
-
-
-def _check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
-    known = np.asarray((index >= _EARLIEST) & (index < _LATEST))
-    if not known.all():
-        row = int(known.argmin())
+def check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
+    """Check that all times are from 1970 to 2100."""
+    wrong = np.flatnonzero(~((index >= _EARLIEST) & (index < _LATEST)))
+    if len(wrong):
         raise origin.fault(
-            row,
+            int(wrong[0]),
             # numpy formats any time, pandas only those of the years 1 to 9999
-            f"the time is {index.to_numpy(f'datetime64[{index.unit}]')[row]}",
+            f"the time is {index.to_numpy(f'datetime64[{index.unit}]')[wrong[0]]}",
             expected=f"a time from {_EARLIEST.year} to {_LATEST.year}",
             instead=REPAIR,
         )
@@ -356,7 +298,8 @@ def no_timezone(origin: Origin, row: int, time: object) -> BarsError:
     )
 
 
-def _check_count(count: int, origin: Origin) -> None:
+def check_count(count: int, origin: Origin) -> None:
+    """Check that there are at least two bars."""
     if count < 2:
         raise BarsError(
             f"{origin.source} holds {count or 'no'} bar{'s' * (count != 1)}",
@@ -366,17 +309,14 @@ def _check_count(count: int, origin: Origin) -> None:
 
 
 def _check_order(bars: pd.DataFrame, origin: Origin) -> None:
-    steps = _steps(bars)
-    if (steps > 0).all():
-        return
-    row = int((steps <= 0).argmax()) + 1
-    same = steps[row - 1] == 0
-    raise origin.fault(
-        row,
-        f"the time {bars.index[row]} is {'a duplicate' if same else 'before the previous one'}",
-        expected="times that increase from row to row",
-        instead="remove the duplicate" if same else "sort the rows by time",
-    )
+    wrong = np.flatnonzero(_steps(bars) <= 0) + 1
+    if len(wrong):
+        raise origin.fault(
+            int(wrong[0]),
+            f"the time {bars.index[wrong[0]]} is not after that of the previous row",
+            expected="times that increase from row to row",
+            instead="remove duplicates and sort the rows by time",
+        )
 
 
 def _check_values(bars: pd.DataFrame, origin: Origin) -> None:
@@ -416,7 +356,7 @@ def _check_interval(
     first = [*uneven, *other_interval(steps, interval.value)]
     if first:
         row = int(min(first))
-        step = format_duration(_length(steps[row]))
+        step = format_duration(pd.Timedelta(steps[row], unit="ns"))
         raise origin.fault(
             row + 1,
             f"a step of {step} among bars of {format_duration(interval)}",

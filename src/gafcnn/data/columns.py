@@ -9,7 +9,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, PRICES, REPAIR, Origin, no_timezone
+from gafcnn.data.bars import (
+    COLUMNS,
+    PRICES,
+    REPAIR,
+    Origin,
+    check_bars,
+    check_calendar,
+    check_count,
+    interval_of,
+    no_timezone,
+)
+from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError, ConfigError
 
 TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
@@ -46,7 +57,7 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
     # a volume of another name is an error, so that it is not ignored unnoticed
     has_volume = any("vol" in name for name in plain)
     wanted = (*times, *(COLUMNS if has_volume else PRICES))
-    missing = [name for name in wanted if name not in plain]
+    missing = [time if time and name == "time" else name for name in wanted if name not in plain]
     if missing:
         raise BarsError(
             f"{source} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
@@ -61,6 +72,31 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
             instead="remove or rename one",
         )
     return {names[plain.index(name)]: name for name in wanted}
+
+
+def convert(
+    table: pd.DataFrame,
+    times: pd.Series,
+    origin: Origin,
+    *,
+    timezone: str | None,
+    label: str,
+    interval: DurationLike | None,
+) -> pd.DataFrame:
+    """Return checked bars from a table of prices and volume, and their open or close times.
+
+    Raises:
+        BarsError: See `check_bars`.
+    """
+    check_count(len(table), origin)
+    frame = pd.DataFrame({name: to_numbers(table[name], origin) for name in table})
+    frame = frame.reindex(columns=list(COLUMNS)).set_axis(to_times(times, origin, timezone))
+    bars = check_bars(frame, origin, interval)
+    if label == "close":
+        return bars
+    closes = bars.index + interval_of(bars)
+    check_calendar(closes, origin)
+    return bars.set_axis(closes)
 
 
 def to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:

@@ -1,44 +1,44 @@
-"""Fields: the numbers of a candle that an image may show, by name.
+"""Fields: numbers computed for each candle that an image can show, by name.
 
-A candle is what one point of a window stands for: the bars of one `window.step`, as one open, high,
-low, close and volume. The candle before is the one a step earlier. Prices are compared as they are:
-where two are equal, their difference is exactly 0.
+A candle is what one point of a window stands for: the bars of one `window.step` combined into one
+open, high, low, close and volume. The candle before is one step earlier. Prices are compared
+exactly: where two are equal, their difference is 0.
 
-The ratios are counted in the yardsticks of TA-Lib's candle settings (https://ta-lib.org): the mean
-body (BodyLong, BodyShort) or the mean range (ShadowVeryShort) of the ten candles before.
+Ratios use the denominators of TA-Lib's candle settings (https://ta-lib.org): the mean body
+(BodyLong, BodyShort) or the mean range (ShadowVeryShort) of the ten candles before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gafcnn.errors import SamplesError
+from gafcnn.errors import ConfigError
+from gafcnn.registry import Registry
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.float64]
 
-YARDSTICK = 10  # candles before, over which the mean that a ratio is counted in is taken
-MOST = 100.0  # what a ratio is clipped to, on both sides
+MEAN_CANDLES = 10  # candles before, over which the denominator of a ratio is averaged
+LARGEST_RATIO = 100.0  # ratios are clipped to this on both sides
 
 
-@dataclass(frozen=True, eq=False)  # frames have no single answer to ==
+@dataclass(frozen=True, eq=False)  # DataFrames have no single answer to ==
 class Candles:
     """The candle that ends at every row: arrays of shape (n_bars,), NaN where bars are too few.
 
-    What lies in a row is made of rows up to it, whether or not there is a gap between them: that a
-    gap is not read over is the reader's to assert.
+    Values of a row are computed from rows up to it, even across a gap; whoever reads them has to
+    check for gaps, as `WindowReader` does.
 
     Attributes:
         bars: Bars indexed by close time.
-        step: How many bars make a candle.
+        step: Bars per candle.
     """
 
     bars: pd.DataFrame
@@ -66,7 +66,7 @@ class Candles:
 
     @cached_property
     def volume(self) -> Floats:
-        """The sum of volumes."""
+        """The sum of the volumes."""
         return np.sum(self._steps("volume"), axis=-1)
 
     @property
@@ -80,16 +80,16 @@ class Candles:
         return np.minimum(self.open, self.close)
 
     def before(self, values: Floats, candles: int = 1) -> Floats:
-        """The values so many candles earlier."""
+        """Return the values this many candles earlier."""
         back = candles * self.step
         return np.concatenate([np.full(min(back, len(values)), np.nan), values[:-back]])
 
     def mean_before(self, values: Floats) -> Floats:
-        """The mean over the ten candles before, each row summed by itself: sums do not drift."""
+        """Return the mean over the ten candles before; each row is summed separately."""
         total = np.zeros(len(values))
-        for candles in range(1, YARDSTICK + 1):
+        for candles in range(1, MEAN_CANDLES + 1):
             total += self.before(values, candles)
-        return total / YARDSTICK
+        return total / MEAN_CANDLES
 
     def _steps(self, column: str) -> Floats:
         """The column over the bars of each candle: shape (n_bars, step)."""
@@ -98,190 +98,188 @@ class Candles:
         return sliding_window_view(np.concatenate([before, values]), self.step)
 
 
+FieldFunction: TypeAlias = Callable[[Candles], Floats]
+
+
 @dataclass(frozen=True)
 class Field:
-    """One number of every candle.
+    """A registered field.
 
     Attributes:
-        name: What options call it.
-        about: What it is, in a line.
-        kind: "candle" for what a trader would name, "rule" for what restates a pattern's rule.
+        name: Its name in options.
+        description: What it is, in one line.
+        family: "candle" for what a trader would name, "rule" for the rule of a pattern.
         back: How many earlier candles it reads.
-        of: Computes it of all candles: shape (n_bars,).
+        compute: Computes it for all candles: shape (n_bars,).
     """
 
     name: str
-    about: str
-    kind: Literal["candle", "rule"]
+    description: str
+    family: Literal["candle", "rule"]
     back: int
-    of: Callable[[Candles], Floats]
+    compute: FieldFunction
 
 
-FIELDS: dict[str, Field] = {}
-"""All fields by name; `field` adds to them."""
+FIELDS: Registry[Field] = Registry("field", "images.fields", ("gafcnn.data.talib_rules",))
+"""All fields by name."""
 
 
-def field(
-    name: str, *, back: int = 0, kind: Literal["candle", "rule"] = "candle"
-) -> Callable[[Callable[[Candles], Floats]], Callable[[Candles], Floats]]:
-    """Add a function of candles to the fields; its docstring says what it is.
+def register_field(
+    name: str, *, back: int = 0, family: Literal["candle", "rule"] = "candle"
+) -> Callable[[FieldFunction], FieldFunction]:
+    """Register a function of candles as a field; its docstring is the description.
 
     Args:
-        name: What options shall call it.
+        name: Its name in options.
         back: How many earlier candles it reads.
-        kind: Its family.
+        family: See `Field`.
 
     Raises:
-        SamplesError: Another module has a field of this name.
+        ConfigError: Another module has registered the name.
     """
 
-    def register(function: Callable[[Candles], Floats]) -> Callable[[Candles], Floats]:
-        if name in FIELDS and FIELDS[name].of.__module__ != function.__module__:
-            raise SamplesError(
-                f"there is a field {name!r} already, {FIELDS[name].about.lower()}",
-                expected="a name of its own",
-                instead="call yours otherwise",
-            )
-        about = (function.__doc__ or "").strip().rstrip(".")
-        FIELDS[name] = Field(name, about, kind, back, function)
+    def decorate(function: FieldFunction) -> FieldFunction:
+        description = (function.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        FIELDS.register(name)(Field(name, description, family, back, function))
         return function
 
-    return register
+    return decorate
 
 
 def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
-    """The names, if all are those of fields and there is at least one.
+    """Return the names as a tuple.
 
     Raises:
-        SamplesError: They are not; the nearest name is told.
+        ConfigError: A name is unknown or occurs twice, or there is none.
     """
-    names = () if isinstance(fields, str) or not isinstance(fields, Iterable) else tuple(fields)
-    unknown = [name for name in names if not isinstance(name, str) or name not in FIELDS]
-    twice = [name for place, name in enumerate(names) if name in names[:place]]
-    if names and not unknown and not twice:
-        return names
-    if twice and not unknown:
-        raise SamplesError(
-            f"the field {twice[0]!r} stands twice",
-            expected="each field once",
-            instead="leave one of them out of images.fields",
+    names = () if isinstance(fields, str) else tuple(fields)
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(
+            f"the fields are {fields!r}",
+            expected="a list of one or more fields, each once",
+            instead="set images.fields=[close], for example",
         )
-    nearest = get_close_matches(str(unknown[0]), FIELDS, n=1) if unknown else []
-    raise SamplesError(
-        f"the field {unknown[0]!r} is unknown" if unknown else f"the fields are {fields!r}",
-        expected=f"a list of {', '.join(FIELDS)}",
-        instead=f"did you mean {nearest[0]}?" if nearest else "write images.fields=[close], say",
-    )
+    for name in names:
+        FIELDS[name]
+    return names
 
 
-@field("open")
+@register_field("open")
 def _open(candles: Candles) -> Floats:
     """First price."""
     return candles.open
 
 
-@field("high")
+@register_field("high")
 def _high(candles: Candles) -> Floats:
     """Highest price."""
     return candles.high
 
 
-@field("low")
+@register_field("low")
 def _low(candles: Candles) -> Floats:
     """Lowest price."""
     return candles.low
 
 
-@field("close")
+@register_field("close")
 def _close(candles: Candles) -> Floats:
     """Last price."""
     return candles.close
 
 
-@field("volume")
+@register_field("volume")
 def _volume(candles: Candles) -> Floats:
-    """How much was traded."""
+    """Traded volume."""
     return candles.volume
 
 
-@field("body")
+@register_field("body")
 def _body(candles: Candles) -> Floats:
     """The real body, signed: close - open."""
     return candles.close - candles.open
 
 
-@field("upper_shadow")
+@register_field("upper_shadow")
 def _upper_shadow(candles: Candles) -> Floats:
-    """What is above the body: high - max(open, close)."""
+    """The shadow above the body: high - max(open, close)."""
     return candles.high - candles.top
 
 
-@field("lower_shadow")
+@register_field("lower_shadow")
 def _lower_shadow(candles: Candles) -> Floats:
-    """What is below the body: min(open, close) - low."""
+    """The shadow below the body: min(open, close) - low."""
     return candles.bottom - candles.low
 
 
-@field("range")
+@register_field("range")
 def _range(candles: Candles) -> Floats:
     """The whole candle: high - low."""
     return candles.high - candles.low
 
 
-@field("gap", back=1)
+@register_field("gap", back=1)
 def _gap(candles: Candles) -> Floats:
     """Open - close of the candle before."""
     return candles.open - candles.before(candles.close)
 
 
-@field("gap_sign", back=1)
+@register_field("gap_sign", back=1)
 def _gap_sign(candles: Candles) -> Floats:
     """-1, 0 or 1 as the open is below, at or above the close of the candle before."""
     return np.sign(_gap(candles))
 
 
-@field("overlap", back=1)
+@register_field("overlap", back=1)
 def _overlap(candles: Candles) -> Floats:
-    """What the body shares with the body before, min(tops) - max(bottoms); negative apart."""
+    """Overlap with the body before, min(tops) - max(bottoms); negative if they are apart."""
     top = np.minimum(candles.top, candles.before(candles.top))
     return top - np.maximum(candles.bottom, candles.before(candles.bottom))
 
 
-@field("top_step", back=1)
+@register_field("top_step", back=1)
 def _top_step(candles: Candles) -> Floats:
-    """How much higher the body ends than the body before."""
+    """Top of the body less the top of the body before."""
     return candles.top - candles.before(candles.top)
 
 
-@field("bottom_step", back=1)
+@register_field("bottom_step", back=1)
 def _bottom_step(candles: Candles) -> Floats:
-    """How much higher the body begins than the body before."""
+    """Bottom of the body less the bottom of the body before."""
     return candles.bottom - candles.before(candles.bottom)
 
 
-RATIOS = (
-    "body", "upper_shadow", "lower_shadow", "range", "gap", "overlap", "top_step", "bottom_step"
-)  # fmt: skip
-"""The fields of which there are ratios."""
+_RATIOS: dict[str, FieldFunction] = {
+    "body": _body,
+    "upper_shadow": _upper_shadow,
+    "lower_shadow": _lower_shadow,
+    "range": _range,
+    "gap": _gap,
+    "overlap": _overlap,
+    "top_step": _top_step,
+    "bottom_step": _bottom_step,
+}
 
-YARDSTICKS: dict[str, Callable[[Candles], Floats]] = {
+DENOMINATORS: dict[str, FieldFunction] = {
     "body": lambda candles: candles.mean_before(np.abs(_body(candles))),
     "range": lambda candles: candles.mean_before(_range(candles)),
 }
-"""What ratios are counted in, by name."""
+"""The denominators of ratios, by name."""
 
 
-def _ratio(of: str, yardstick: str) -> Callable[[Candles], Floats]:
+def _ratio(numerator: str, denominator: str) -> FieldFunction:
     def ratio(candles: Candles) -> Floats:
-        value, unit = FIELDS[of].of(candles), YARDSTICKS[yardstick](candles)
+        value, unit = _RATIOS[numerator](candles), DENOMINATORS[denominator](candles)
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = np.where((value == 0) & (unit == 0), 0.0, value / unit)
-        return np.clip(shares, -MOST, MOST)
+            ratios = np.where((value == 0) & (unit == 0), 0.0, value / unit)
+        return np.clip(ratios, -LARGEST_RATIO, LARGEST_RATIO)
 
-    ratio.__doc__ = f"{of} / mean {yardstick} of the {YARDSTICK} candles before."
+    ratio.__doc__ = f"{numerator} / mean {denominator} of the {MEAN_CANDLES} candles before."
     return ratio
 
 
-for _yardstick in YARDSTICKS:
-    for _of in RATIOS:
-        field(f"{_of}_to_mean_{_yardstick}", back=YARDSTICK)(_ratio(_of, _yardstick))
+for _denominator in DENOMINATORS:
+    for _numerator in _RATIOS:
+        register_field(f"{_numerator}_to_mean_{_denominator}", back=MEAN_CANDLES)(
+            _ratio(_numerator, _denominator)
+        )

@@ -8,29 +8,28 @@ import gzip
 import re
 import reprlib
 import zipfile
-from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from numpy.typing import NDArray
+import pyarrow.ipc as pa_ipc
+import pyarrow.parquet as pq
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import COLUMNS, REPAIR, Origin, from_columns
-from gafcnn.data.columns import select_columns, to_numbers, to_times
-from gafcnn.data.table_files import MAX_GROWTH, read_feather, read_parquet, too_large, unreadable
+from gafcnn.data.bars import COLUMNS, REPAIR, Origin
+from gafcnn.data.columns import convert, select_columns
 from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError
+
+ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet", ".feather")
 
 # the columns of Binance's klines, which have no header
 _KLINE = ("open_time", *COLUMNS)
 
-_VISIBLE = bytes(not bytes([byte]).isspace() for byte in range(256))
-
-_Table = tuple[pd.DataFrame, NDArray[np.int64] | None]
+# bars are compressed five- to tenfold; a table that grows far more is damaged or malicious
+_MAX_GROWTH = 200
+_ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost nothing
 
 
 def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
     volume; its bars then have NaN there.
 
     Args:
-        path: The file; its name's ending gives the format.
+        path: The file; the ending of its name gives the format.
         interval: Time between two bars; by default the most common one.
 
     Returns:
@@ -60,7 +59,7 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
         )
     path = Path(path)
     try:
-        frame, lines = _read_table(path)
+        frame, origin = _read_table(path)
     except BarsError:
         raise
     except PermissionError as error:
@@ -70,12 +69,11 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
             instead=f"run chmod u+r {path}",
         ) from error
     except Exception as error:  # the parsers raise many types for damaged files
-        raise unreadable(path, error) from error
-    origin, time = Origin(path, lines), frame.columns[0]
-    numbers = {name: to_numbers(pd.Series(frame[name]), origin) for name in frame.columns[1:]}
-    times = to_times(pd.Series(frame[time]), origin)
+        raise _unreadable(path, error) from error
+    time = frame.columns[0]
     label = "close" if time == "close_time" else "open"
-    return from_columns(numbers, times, origin, label=label, interval=interval)
+    times = frame.pop(time)
+    return convert(frame, times, origin, timezone=None, label=label, interval=interval)
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
@@ -85,37 +83,39 @@ def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
     write_bytes(Path(path), frame.to_parquet(None, index=False))
 
 
-# --- files to tables: a column of times, then COLUMNS, with or without volume ---------------------
-
-
-def _read_table(path: Path) -> _Table:
-    """Return the used columns, and the line number of each row of a text."""
+def _read_table(path: Path) -> tuple[pd.DataFrame, Origin]:
+    """Return the columns in use: the times first, then `COLUMNS`, with or without volume."""
     if not path.is_file():
         raise BarsError(
             f"{path} is {'a folder' if path.is_dir() else 'not a file'}",
             expected="a file of bars",
             instead="correct the path, or use market=bnb or market=simulated",
         )
-    for ending, read in _FORMATS.items():
-        if path.name.lower().endswith(ending):
-            return read(path)
-    raise BarsError(
-        f"{path} has an unknown ending",
-        expected=", ".join(_FORMATS),
-        instead="rename or convert the file",
-    )
+    ending = next((end for end in reversed(ENDINGS) if path.name.lower().endswith(end)), None)
+    if ending is None:
+        raise BarsError(
+            f"{path} has an unknown ending",
+            expected=", ".join(ENDINGS),
+            instead="rename or convert the file",
+        )
+    origin = Origin(path)
+    if ending == ".parquet":
+        table = _from_parquet(path)
+    elif ending == ".feather":
+        table = _from_feather(path)
+    else:
+        table, origin = _from_csv(path, _text(path, ending))
+    if not table.num_rows:
+        raise _unreadable(path, "it has no rows")
+    table.validate(full=True)  # pandas would fail later, at the first use of a damaged value
+    return table.to_pandas(ignore_metadata=True, split_blocks=True), origin
 
 
-def _from_csv(path: Path) -> _Table:
-    return _parsed(path, path.read_bytes())
-
-
-def _from_gzip(path: Path) -> _Table:
-    with gzip.open(path) as stream:
-        return _parsed(path, _unpacked(path, stream.read))
-
-
-def _from_zip(path: Path) -> _Table:
+def _text(path: Path, ending: str) -> bytes:
+    if ending == ".csv":
+        return path.read_bytes()
+    if ending == ".csv.gz":
+        return gzip.decompress(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if len(names) != 1 or not names[0].lower().endswith(".csv"):
@@ -124,121 +124,96 @@ def _from_zip(path: Path) -> _Table:
                 expected="one csv file, as in Binance's kline archives",
                 instead="unpack it and give the path of the csv",
             )
-        with archive.open(names[0]) as stream:
-            return _parsed(path, _unpacked(path, stream.read))
+        return archive.read(names[0])
 
 
-def _from_parquet(path: Path) -> _Table:
-    return _to_frame(path, read_parquet(path, partial(select_columns, path))), None
-
-
-def _from_feather(path: Path) -> _Table:
-    return _to_frame(path, read_feather(path, partial(select_columns, path))), None
-
-
-_FORMATS: dict[str, Callable[[Path], _Table]] = {
-    ".csv": _from_csv,
-    ".csv.gz": _from_gzip,
-    ".zip": _from_zip,
-    ".parquet": _from_parquet,
-    ".feather": _from_feather,
-}
-
-
-def _unpacked(path: Path, read: Callable[[int], bytes]) -> bytes:
-    limit = MAX_GROWTH * path.stat().st_size
-    content = read(limit + 1)
-    if len(content) > limit:
-        raise too_large(path)
-    return content
-
-
-def _parsed(path: Path, content: bytes) -> _Table:
-    """Return the table of a csv. Blank lines are skipped, but counted."""
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        found = f"the byte {content[error.start : error.start + 1]!r} is not UTF-8"
-        remedy = "save the file as UTF-8"
-        raise BarsError.at(
-            path, f"line {line}", found, expected="UTF-8 text", instead=remedy
-        ) from error
-    content, lines = _without_blank_lines(content.removeprefix(codecs.BOM_UTF8))
-    head = re.match(rb"[^\r\n]+[\r\n]*", content)
+def _from_csv(path: Path, content: bytes) -> tuple[pa.Table, Origin]:
+    """Return the table of a csv; blank lines are skipped."""
+    content = content.removeprefix(codecs.BOM_UTF8)
+    content.decode()  # fails here if it is not UTF-8
+    head = re.match(rb"\s*(\S[^\r\n]*)[\r\n]*", content)
     if head is None:
-        raise unreadable(path, "it is empty")
-    names = next(csv.reader([head[0].decode()]))
-    if _is_number(names[min(1, len(names) - 1)]):
+        raise _unreadable(path, "it is empty")
+    names = next(csv.reader([head[1].decode()]))
+    has_header = not _is_number(names[min(1, len(names) - 1)])
+    if not has_header:
         names = [*_KLINE, *[""] * (len(names) - len(_KLINE))][: len(names)]
-    else:
-        content, lines = content[len(head[0]) :], lines[1:]
-    if not len(lines):
-        raise unreadable(path, "it has no rows")
     columns = select_columns(path, names)
-    table = _cells(Origin(path, lines), names, columns, content)
-    if table.num_rows != len(lines):
-        raise unreadable(path, "a quotation mark is not closed in its line")
-    return _to_frame(path, table.rename_columns(list(columns.values()))), lines
+    invalid: list[str] = []
 
+    def skip_or_fail(row: pa_csv.InvalidRow) -> str:
+        invalid.extend([row.text] if row.text.strip() else [])
+        return "error" if invalid else "skip"
 
-def _without_blank_lines(content: bytes) -> tuple[bytes, NDArray[np.int64]]:
-    """Return the lines that are not blank, and their numbers, counted from 1."""
-    text = np.frombuffer(content, np.uint8)
-    ends, returns = text == ord("\n"), text == ord("\r")
-    returns[:-1] &= ~ends[1:]  # \r\n is one line end
-    begins = np.r_[0, np.flatnonzero(ends | returns) + 1]
-    begins = begins[begins < len(text)]
-    visible = np.frombuffer(content.translate(_VISIBLE), np.bool_)
-    filled = np.logical_or.reduceat(visible, begins) if len(begins) else np.zeros(0, bool)
-    if not filled.all():
-        content = text[np.repeat(filled, np.diff(begins, append=len(text)))].tobytes()
-    return content, np.flatnonzero(filled) + 1
-
-
-def _cells(
-    origin: Origin, names: list[str], columns: Mapping[str, str], content: bytes
-) -> pa.Table:
-    """Return the texts of the columns.
-
-    Raises:
-        BarsError: A row has more or fewer cells than there are names.
-    """
-    ragged: list[pa_csv.InvalidRow] = []
     try:
-        return pa_csv.read_csv(
-            pa.BufferReader(content),
-            # with several threads, an invalid row comes without its number
-            pa_csv.ReadOptions(column_names=names, use_threads=False),
-            pa_csv.ParseOptions(invalid_row_handler=lambda row: ragged.append(row) or "error"),
+        table = pa_csv.read_csv(
+            pa.BufferReader(content[head.end() if has_header else 0 :]),
+            pa_csv.ReadOptions(column_names=names),
+            pa_csv.ParseOptions(invalid_row_handler=skip_or_fail),
             pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
             ),
         )
     except pa.ArrowInvalid:
-        if not ragged:
+        if not invalid:
             raise
-    raise origin.fault(
-        ragged[0].number - 1,
-        f"it has {ragged[0].actual_columns} cells",
-        expected=f"{len(names)}, as in the first row",
-        instead=REPAIR,
+        raise BarsError.at(
+            path,
+            f"line {content.splitlines().index(invalid[0].encode()) + 1}",
+            "it has more or fewer cells than the first row",
+            expected=f"{len(names)} cells",
+            instead=REPAIR,
+        ) from None
+    if b'"' in content and table.num_rows != len(_filled_lines(content)) - has_header:
+        raise _unreadable(path, "a quotation mark is not closed in its line")
+    origin = Origin(path, lambda row: _filled_lines(content)[row + has_header])
+    return table.rename_columns(list(columns.values())), origin
+
+
+def _filled_lines(content: bytes) -> list[int]:
+    """Return the numbers of the lines that are not blank, counted from 1."""
+    return [number for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+
+
+def _from_parquet(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        columns = select_columns(path, file.schema_arrow.names)
+        groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
+        size = sum(group.total_byte_size for group in groups)
+        _check_size(path, max(size, 8 * file.metadata.num_rows * len(columns)))
+        table = file.read(columns=list(columns))
+    return table.select(list(columns)).rename_columns(list(columns.values()))
+
+
+def _from_feather(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        schema = pa_ipc.open_file(source).schema
+        columns = select_columns(path, schema.names)
+        fields = [schema.get_field_index(name) for name in columns]
+        reader = pa_ipc.open_file(source, options=pa_ipc.IpcReadOptions(included_fields=fields))
+        _check_size(path, 8 * reader.count_rows() * len(columns))
+        batches, size = [], 0
+        for number in range(reader.num_record_batches):
+            batches.append(reader.get_batch(number))
+            size += batches[-1].nbytes
+            _check_size(path, size)
+        table = pa.Table.from_batches(batches, reader.schema)
+    return table.select(list(columns)).rename_columns(list(columns.values()))
+
+
+def _check_size(path: Path, size: int) -> None:
+    """Check the size in bytes of a table before it is read: small files can unpack to gigabytes."""
+    if size > _MAX_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED:
+        raise _unreadable(path, f"it unpacks to more than {_MAX_GROWTH} times its size")
+
+
+def _unreadable(path: Path, why: object) -> BarsError:
+    first_line = (str(why).splitlines() or ["it is incomplete"])[0]
+    return BarsError(
+        f"{path} cannot be read: {first_line[:200].rstrip('. ')}",
+        expected="a complete file of bars",
+        instead="download or write it again",
     )
-
-
-def _to_frame(path: Path, table: pa.Table) -> pd.DataFrame:
-    if not table.num_rows:
-        raise unreadable(path, "it has no rows")
-    table.validate(full=True)  # pandas would fail later, at the first use of a damaged value
-    schema = pa.schema([(field.name, _lean(field.type)) for field in table.schema])
-    return table.cast(schema).to_pandas(ignore_metadata=True, split_blocks=True)
-
-
-def _lean(kind: pa.DataType) -> pa.DataType:
-    """Return a type whose values pandas does not hold as Python objects."""
-    if pa.types.is_decimal(kind):
-        return pa.string()
-    return pa.timestamp("s") if pa.types.is_date(kind) else kind
 
 
 def _is_number(text: str) -> bool:

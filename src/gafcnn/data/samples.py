@@ -1,116 +1,72 @@
-"""Decision times, what happened after them, and which part each belongs to: one table."""
+"""Samples: decision times, their labels, and the part of the split that each belongs to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
-from gafcnn.data.splits import Split, check_purged, minute
+from gafcnn.data.bars import ensure_bars
+from gafcnn.data.labels import DIRECTIONS, NULL, Direction, Label, Outcomes
+from gafcnn.data.splits import Chronological, Split, Splitter, check_purged, format_moment
 from gafcnn.data.windows import close_times, decision_rows
+from gafcnn.durations import DurationLike, parse_duration
 from gafcnn.errors import SamplesError
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 
-@runtime_checkable
-class Splitter(Protocol):
-    """What cuts decision times into parts: `Chronological`, `WalkForward`, or your own."""
-
-    @property
-    def embargo(self) -> pd.Timedelta:
-        """Time between a label's being known and the start of a later part."""
-        ...
-
-    def split(
-        self,
-        times: NDArray[np.datetime64],
-        known_at: NDArray[np.datetime64],
-        starts: Sequence[int],
-        /,
-    ) -> Split:
-        """Positions of each part; times and known_at are of shape (n,), datetime64[ns], UTC.
-
-        The samples of each symbol begin at one of `starts`, one symbol after another.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class LabelledSamples:
-    """All samples, symbol after symbol, each in order of time. Arrays are of shape (n,).
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """All samples, symbol after symbol, each in order of time. Arrays have shape (n,).
 
     Attributes:
+        bars: Bars of each symbol, by its name ("" if it was not named).
+        lookback: The gap-free stretch of bars that each sample ends.
+        definition: The label's definition, for example `Direction("15min")`.
         times: Decision times, datetime64[ns], UTC.
-        outcomes: Forward returns and the times at which they are known.
+        outcomes: Forward returns and when they are known.
         label: int8: the number of the class, `NULL` for none or an unknown one.
         split: Positions of train, val and test.
-        embargo: Distance kept, beyond the purge, between two parts.
-        classes: Names of the classes, in the order of their numbers.
-        symbols: Names of the symbols, in their order; "" for one that was not named.
-        starts: The position of each symbol's first sample.
+        embargo: Time kept between a label becoming known and a later part, beyond the purge.
+        starts: Position of each symbol's first sample.
     """
 
+    bars: Mapping[str, pd.DataFrame]
+    lookback: pd.Timedelta
+    definition: Label
     times: NDArray[np.datetime64]
     outcomes: Outcomes
     label: NDArray[np.int8]
     split: Split
     embargo: pd.Timedelta
-    classes: tuple[str, ...] = DIRECTIONS
-    symbols: tuple[str, ...] = ("",)
     starts: tuple[int, ...] = (0,)
 
-    @classmethod
-    def make(
-        cls,
-        bars: pd.DataFrame | Mapping[str, pd.DataFrame],
-        lookback: pd.Timedelta,
-        label: Label,
-        splitter: Splitter,
-    ) -> Self:
-        """Find, look ahead, split, label - in this order, so that labels know training only.
+    def __len__(self) -> int:
+        return len(self.times)
 
-        What a label is fitted on are the training samples of its own symbol.
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names of the symbols, in their order."""
+        return tuple(self.bars)
 
-        Args:
-            bars: Of one symbol, or of several by their names.
-            lookback: Gap-free bars that a sample needs.
-            label: What the samples are labelled by.
-            splitter: What cuts them into parts, at the same moments for all symbols.
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers."""
+        return tuple(self.definition.classes)
 
-        Raises:
-            SamplesError: Where bars, label and split do not fit; two symbols have no common period,
-                or one has no sample in some part.
-            LeakError: Where a label would be known only after a later part has begun.
-        """
-        by_symbol = bars if isinstance(bars, Mapping) else {"": bars}
-        rows = [decision_rows(one, lookback) for one in by_symbol.values()]
-        times = [close_times(one)[at] for one, at in zip(by_symbol.values(), rows, strict=True)]
-        found = [label.outcomes(one, at) for one, at in zip(by_symbol.values(), rows, strict=True)]
-        _check_common(tuple(by_symbol), times, found)
-        outcomes = Outcomes.joined(found)
-        starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
-        decided = np.concatenate(times)
-        split = splitter.split(decided, outcomes.known_at, starts)
-        nothing = np.full(len(decided), NULL, np.int8)
-        samples = cls(
-            decided, outcomes, nothing, split, splitter.embargo, label.classes,
-            tuple(by_symbol), starts,
-        )  # fmt: skip
-        samples.check()
-        each = [samples.of(symbol) for symbol in by_symbol]
-        _check_parts(each)
-        assigned = [label.assign(one.outcomes, one.split.train) for one in each]
-        return replace(samples, label=np.concatenate(assigned))
+    @property
+    def task(self) -> Literal["direction", "classification"]:
+        """What the label asks: the classes "down" and "up" are a direction, others are not."""
+        return task_of(self.classes)
 
     def of(self, symbol: str) -> Self:
-        """The samples of one symbol alone."""
+        """Return the samples of one symbol."""
         number = self.symbols.index(symbol)
         where = slice(self.starts[number], [*self.starts, len(self.times)][number + 1])
         train, val, test = (
@@ -120,45 +76,117 @@ class LabelledSamples:
         )
         return replace(
             self,
+            bars={symbol: self.bars[symbol]},
             times=self.times[where],
             outcomes=self.outcomes[where],
             label=self.label[where],
             split=Split(train, val, test, self.split.fold),
-            symbols=(symbol,),
             starts=(0,),
         )
 
+    def with_split(self, split: Split) -> Self:
+        """Return the same samples, split and labelled anew: for cross-validation of your own.
+
+        Raises:
+            LeakError: A label of a part is known, plus the embargo, only after a later part begins.
+            SamplesError: A part is empty.
+        """
+        return replace(self, split=split)._labelled()
+
     def symbol_of(self, positions: NDArray[np.int64]) -> NDArray[np.str_]:
-        """The symbol of each of these samples: shape (n,)."""
+        """Return the symbol of each of these samples: shape (n,)."""
         numbers = np.searchsorted(self.starts, positions, side="right") - 1
         return np.array(self.symbols)[numbers]
 
+    def bar_rows(self, symbol: str) -> NDArray[np.int64]:
+        """Return the row of a symbol's bars that each of its samples is decided at."""
+        return np.searchsorted(close_times(self.bars[symbol]), self.of(symbol).times)
+
     def part(self, name: Part) -> NDArray[np.int64]:
-        """Positions of a part's samples, those without a label included."""
+        """Return the positions of a part's samples, including those without a label."""
         return getattr(self.split, name)
 
     def labelled(self, name: Part) -> NDArray[np.int64]:
-        """Positions of a part's samples that have a label."""
+        """Return the positions of a part's samples that have a label."""
         positions = self.part(name)
         return positions[self.label[positions] != NULL]
 
     def counts(self, name: Part) -> NDArray[np.int64]:
-        """How many labelled samples of a part are of each class: shape (classes,)."""
+        """Return the number of labelled samples of each class in a part: shape (classes,)."""
         return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
 
     def check(self) -> None:
-        """Assert that no sample's label reaches into a later part.
+        """Check that no sample's label reaches into a later part.
 
         Raises:
-            LeakError: Where one does.
+            LeakError: One does.
         """
         check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
+
+    def _labelled(self) -> Self:
+        """The samples with labels that are fitted on the training samples of their own symbol."""
+        self.check()
+        each = [self.of(symbol) for symbol in self.symbols]
+        _check_parts(each)
+        labels = [self.definition.assign(one.outcomes, one.split.train) for one in each]
+        return replace(self, label=np.concatenate(labels).astype(np.int8))
+
+
+def make_samples(
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    *,
+    label: Label | None = None,
+    split: Splitter | None = None,
+    lookback: DurationLike = "60min",
+) -> Samples:
+    """Find the decision times of bars, look ahead, split, and label - in this order.
+
+    Labels are fitted on training samples only.
+
+    Args:
+        bars: Bars of one symbol, or of several by their names (see `gafcnn.as_bars`).
+        label: How samples are labelled; `Direction("15min")` by default.
+        split: How they are split, at the same moments for all symbols; `Chronological()` by
+            default.
+        lookback: The gap-free stretch of bars that a sample needs, at least as long as the longest
+            window that will be used. The embargo is as long, unless `split` has its own.
+
+    Raises:
+        BarsError: The bars did not pass through `as_bars`.
+        SamplesError: Bars, label and split do not fit together; symbols have no common period, or
+            one has no sample in some part.
+        LeakError: A label would be known only after a later part has begun.
+        ConfigError: The lookback or horizon is not a multiple of the bars' interval.
+    """
+    definition: Label = Direction() if label is None else label
+    splitter: Splitter = Chronological() if split is None else split
+    by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
+    frames = [ensure_bars(frame) for frame in by_symbol.values()]
+    length = parse_duration("lookback", lookback)
+    rows = [decision_rows(frame, length) for frame in frames]
+    times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
+    found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
+    _check_common(tuple(by_symbol), times, found)
+    outcomes, decided = Outcomes.concatenate(found), np.concatenate(times)
+    starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
+    embargo = length if splitter.embargo is None else splitter.embargo
+    parts = splitter.split(decided, outcomes.known_at, starts, embargo)
+    unlabelled = np.full(len(decided), NULL, np.int8)
+    samples = Samples(
+        by_symbol, length, definition, decided, outcomes, unlabelled, parts, embargo, starts
+    )
+    return samples._labelled()
+
+
+def task_of(classes: Sequence[str]) -> Literal["direction", "classification"]:
+    """Return what a label with these classes asks."""
+    return "direction" if tuple(classes) == DIRECTIONS else "classification"
 
 
 def _check_common(
     symbols: Sequence[str], times: Sequence[NDArray[np.datetime64]], outcomes: Sequence[Outcomes]
 ) -> None:
-    """Assert that there is a time at which all of several symbols have samples.
+    """Check that there is a time at which all of several symbols have samples.
 
     Raises:
         SamplesError: Two of them have none in common, or one has none with a known outcome.
@@ -172,25 +200,25 @@ def _check_common(
             raise SamplesError(
                 f"none of {len(decided)} samples of {symbol} has a known outcome",
                 expected="bars that reach further than label.horizon after some of them",
-                instead="give more bars of it, or leave it out of market.symbols",
+                instead="use more bars of it, or remove it from market.symbols",
             )
         periods[symbol] = known[0], known[-1]
     latest = max(periods, key=lambda symbol: periods[symbol][0])
     earliest = min(periods, key=lambda symbol: periods[symbol][1])
     if periods[latest][0] > periods[earliest][1]:
-        told = [
-            f"{symbol} has samples from {minute(first)} to {minute(last)} UTC"
+        parts = [
+            f"{symbol} has samples from {format_moment(first)} to {format_moment(last)} UTC"
             for symbol, (first, last) in ((one, periods[one]) for one in (earliest, latest))
         ]
         raise SamplesError(
-            " and ".join(told),
-            expected="a time at which all symbols have some, to be tested at the same moments",
-            instead="leave one of them out of market.symbols, or give bars of the same time",
+            " and ".join(parts),
+            expected="a period in which all symbols have samples, to be tested at the same moments",
+            instead="remove one of them from market.symbols, or use bars of the same period",
         )
 
 
-def _check_parts(each: Sequence[LabelledSamples]) -> None:
-    """Assert that each of several symbols has samples in every part.
+def _check_parts(each: Sequence[Samples]) -> None:
+    """Check that each of several symbols has samples in every part.
 
     Raises:
         SamplesError: One has not.
@@ -199,8 +227,8 @@ def _check_parts(each: Sequence[LabelledSamples]) -> None:
         if not all(len(one.part(name)) for name in PARTS):
             counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
             raise SamplesError(
-                f"of {one.symbols[0]} the split leaves {counts} samples",
-                expected="at least one of every symbol in each part",
-                instead="leave it out of market.symbols, give more bars of it, or other shares of "
-                "split",
+                f"the split leaves {counts} samples of {one.symbols[0]}",
+                expected="at least one sample of every symbol in each part",
+                instead="remove it from market.symbols, use more bars of it, or other shares of "
+                "the split",
             )

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gafcnn.atomic_io import make_folder, read_object, wait_for_lock, write_bytes, write_json
+from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import bar_interval, check_bars
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import Duration, DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError
 from gafcnn.settings import settings
-
-RECORD = "simulation.json"  # the settings that bars and oracle were written with
 
 MEMORY = 8  # past returns that enter the next one
 VOLATILITY = 6e-4  # standard deviation of the log return per minute, about 44 % per year
@@ -124,12 +122,19 @@ class SimulatedSource:
         multiple_of("market.horizon", self.horizon, self.interval)
 
     def load(self) -> dict[str, pd.DataFrame]:
-        """Return the bars of each symbol."""
-        return {symbol: bars for symbol, (bars, _) in self._simulate().items()}
+        """Return the bars of each symbol, after writing them to `folder`."""
+        markets = self._simulate()
+        for symbol, (bars, oracle) in markets.items() if self.folder is not None else ():
+            from gafcnn.data.reading import write_bars  # pyarrow's csv and parquet readers
+
+            place = Path(self.folder, f"{symbol}_{format_duration(self.interval)}")
+            write_bars(place / "bars.parquet", bars)
+            write_bytes(place / "oracle.parquet", oracle.to_frame().to_parquet(None))
+        return {symbol: bars for symbol, (bars, _) in markets.items()}
 
     def oracles(self) -> dict[str, pd.Series]:
         """Return the exact P(up) of each symbol."""
-        return {symbol: oracle for symbol, (_, oracle) in self.at_rest()._simulate().items()}
+        return {symbol: oracle for symbol, (_, oracle) in self._simulate().items()}
 
     def at_rest(self) -> Self:
         """Return the same source, which writes nothing."""
@@ -137,33 +142,10 @@ class SimulatedSource:
 
     def _simulate(self) -> dict[str, tuple[pd.DataFrame, pd.Series]]:
         n_bars = count_bars(self.days, self.interval)
-        markets = {}
-        for number, symbol in enumerate(self.symbols or (self.symbol,)):
-            seed = self.seed + number
-            found = simulate(n_bars, self.interval, self.strength, self.horizon, seed)
-            if self.folder is not None:
-                place = self.folder / f"{symbol}_{format_duration(self.interval)}"
-                settings_of_files = {"n_bars": n_bars, "seed": seed, "strength": self.strength}
-                _write(
-                    place, *found, settings_of_files | {"horizon": format_duration(self.horizon)}
-                )
-            markets[symbol] = found
-        return markets
-
-
-def _write(place: Path, bars: pd.DataFrame, oracle: pd.Series, options: dict[str, Any]) -> None:
-    """Write a market, unless the same one is there already."""
-    from gafcnn.data.reading import write_bars  # pyarrow's csv and parquet readers
-
-    files = place / "bars.parquet", place / "oracle.parquet"
-    make_folder(place)
-    with wait_for_lock(place / ".lock", f"writing {place}"):
-        if read_object(place / RECORD) == options and all(file.is_file() for file in files):
-            return
-        (place / RECORD).unlink(missing_ok=True)  # until both files are complete
-        write_bars(files[0], bars)
-        write_bytes(files[1], oracle.to_frame().to_parquet(None))
-        write_json(place / RECORD, options)
+        return {
+            symbol: simulate(n_bars, self.interval, self.strength, self.horizon, self.seed + number)
+            for number, symbol in enumerate(self.symbols or (self.symbol,))
+        }
 
 
 def _bars(

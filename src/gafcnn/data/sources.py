@@ -83,7 +83,14 @@ def load_bars(source: Source) -> dict[str, pd.DataFrame]:
     """
     bars = {symbol: ensure_bars(frame) for symbol, frame in source.load().items()}
     for symbol in bars:
-        check_symbol(symbol)
+        try:
+            _valid_symbol(symbol)
+        except ValueError as error:
+            raise ConfigError(
+                f"the symbol is {symbol!r}",
+                expected=str(error).removeprefix("expected "),
+                instead="set market.symbol=BNBUSDT, for example",
+            ) from None
     check_together(bars)
     return bars
 
@@ -98,22 +105,6 @@ def at_rest(source: Source) -> Source:
     """Return a source of the same bars that neither downloads new ones nor writes."""
     rest = getattr(source, "at_rest", None)
     return source if rest is None else rest()
-
-
-def check_symbol(symbol: str) -> None:
-    """Check that a symbol can be part of file names.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    try:
-        _valid_symbol(symbol)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(
-            f"the symbol is {symbol!r}",
-            expected=str(error).removeprefix("expected "),
-            instead="set market.symbol=BNBUSDT, for example",
-        ) from None
 
 
 def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
@@ -175,10 +166,7 @@ class FileSource:
     interval: Interval | None = None
 
     def __post_init__(self) -> None:
-        names = self._names()
-        for name in names:
-            check_symbol(name)
-        files = self._files()
+        names, files = self._names(), self._files()
         if not files or len(names) != len(files) or len(set(names)) < len(names):
             raise ConfigError(
                 f"market.path has {len(files)} files for the symbols {', '.join(names)}",

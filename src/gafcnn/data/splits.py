@@ -1,17 +1,17 @@
-"""Training, validation and test samples, in the order of time and apart from each other.
+"""Splits: training, validation and test samples in order of time, with purge and embargo.
 
     first decision time                                           last
     |------------- train -------------|  |-- val --|  |-- test ---|
                                    purge, embargo
 
-Borders are moments of the calendar, set by decision times alone. Before each border those samples
-are left out whose label is not known, an embargo included, when the later part begins (Lopez de
-Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample without a known outcome
+The borders are moments of the calendar, determined by decision times only. A sample is left out
+before a border if its label, plus the embargo, is known only when the later part has begun (Lopez
+de Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample without a known outcome
 is in no part.
 
-Of several symbols the borders are the same moments: from the first decision of any of them to the
-last that all have; what one has after it is in no part. A later part begins with its first decision
-of any symbol, and no symbol's label reaches into it.
+Several symbols have the same borders: from the first decision of any of them to the last that all
+have; later samples of a symbol are in no part. A later part begins with the first decision of any
+symbol, and no symbol's label reaches into it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
-from gafcnn.durations import DurationLike, format_duration, parse_duration
+from gafcnn.durations import NO_TIME, OptionalDuration, format_duration
 from gafcnn.errors import ConfigError, LeakError, SamplesError
+from gafcnn.registry import Registry
+from gafcnn.settings import settings
+
+Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+
+SPLITS: Registry[Any] = Registry("split", "split.kind")
 
 _TICK = np.timedelta64(1, "ns")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of the samples of each part, increasing; the fold where there are several."""
+    """Positions of the samples of each part, increasing; the fold if there are several."""
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
@@ -40,59 +49,75 @@ class Split:
     fold: int | None = None
 
 
-@dataclass(frozen=True)
-class Chronological:
-    """The last part of the time is test, the last part of what is before it validation.
+class Splitter(Protocol):
+    """A way to split samples: `Chronological`, `WalkForward`, or a class of your own."""
 
-    Args:
-        test: Share of the time from the first decision to the last one, in (0, 1).
-        val: Share of the time before test, in (0, 1).
-        embargo: Time that must lie between a label's being known and the start of a later part.
-        stride: Train on every stride-th decision time; validation and test keep them all.
+    @property
+    def embargo(self) -> pd.Timedelta | None:
+        """Time between a label becoming known and a later part; None for the samples' lookback."""
+        ...
 
-    Raises:
-        ConfigError: An option is out of its range.
-    """
-
-    test: float
-    val: float
-    embargo: pd.Timedelta
-    stride: int
-
-    def __init__(
-        self, test: float = 0.1, val: float = 0.1, embargo: DurationLike = "60min", stride: int = 1
-    ) -> None:
-        self.__dict__.update(
-            test=_share("split.test", test),
-            val=_share("split.val", val),
-            embargo=parse_duration("split.embargo", embargo),
-            stride=_count("split.stride", stride),
-        )
-
-    def split(self, times: ArrayLike, known_at: ArrayLike, starts: Sequence[int] = (0,)) -> Split:
-        """Split n samples by their decision times and by when their labels are known.
+    def split(
+        self,
+        times: NDArray[np.datetime64],
+        known_at: NDArray[np.datetime64],
+        starts: Sequence[int],
+        embargo: pd.Timedelta,
+    ) -> Split:
+        """Return the positions of each part.
 
         Args:
-            times: Decision times, strictly increasing for each symbol: shape (n,), datetime64[ns],
-                UTC.
-            known_at: When each label is known, NaT for never: shape (n,), datetime64[ns], UTC.
-            starts: Positions at which the samples of each symbol begin, one symbol after another.
+            times: Decision times, datetime64[ns], UTC, shape (n,).
+            known_at: When each label is known, NaT for never, shape (n,).
+            starts: Positions where the samples of each symbol begin, one symbol after another.
+            embargo: The embargo to keep.
+        """
+        ...
+
+
+@SPLITS.register("chronological")
+@settings("split")
+class Chronological:
+    """Split off the last part of the time as test, and the last part before it as validation.
+
+    Args:
+        test: Share of the time from the first decision to the last, in (0, 1).
+        val: Share of the time before test, in (0, 1).
+        embargo: Time between a label becoming known and the start of a later part; None for the
+            samples' lookback.
+        stride: Train on every stride-th decision time; validation and test keep all of them.
+    """
+
+    test: Share = 0.1
+    val: Share = 0.1
+    embargo: OptionalDuration = None
+    stride: Count = 1
+
+    def split(
+        self,
+        times: ArrayLike,
+        known_at: ArrayLike,
+        starts: Sequence[int] = (0,),
+        embargo: pd.Timedelta = NO_TIME,
+    ) -> Split:
+        """Split n samples, see `Splitter.split`.
 
         Raises:
-            SamplesError: The times are in disorder, or a part of the split is empty.
+            SamplesError: The times are not increasing, or a part of the split is empty.
         """
         start, end = _period(times, known_at, starts)
         test_start = _between(start, end, 1 - self.test)
         val_start = _between(start, test_start, 1 - self.val)
         borders = (val_start, test_start, end + _TICK)
-        return _split(times, known_at, starts, borders, self.embargo, self.stride)
+        return _split(times, known_at, starts, borders, embargo, self.stride)
 
 
-@dataclass(frozen=True)
+@SPLITS.register("walk_forward")
+@settings("split")
 class WalkForward:
-    """Consecutive test blocks, each predicted from all that was before it.
+    """Consecutive test blocks, each predicted from everything before it.
 
-    After the share `first` of the time, the rest is cut into `folds` blocks of the same length.
+    After the share `first` of the time, the rest is divided into `folds` blocks of equal length.
     Fold k tests block k; the last part of the time before that block is its validation.
 
     Args:
@@ -100,49 +125,36 @@ class WalkForward:
         folds: Number of blocks.
         first: Share of the time before the first block, in (0, 1).
         val: Share of the time before a block that is its validation, in (0, 1).
-        embargo: Time that must lie between a label's being known and the start of a later part.
-        stride: Train on every stride-th decision time; validation and test keep them all.
-
-    Raises:
-        ConfigError: An option is out of its range.
+        embargo: As of `Chronological`.
+        stride: As of `Chronological`.
     """
 
-    fold: int
-    folds: int
-    first: float
-    val: float
-    embargo: pd.Timedelta
-    stride: int
+    fold: Annotated[int, Field(ge=0)]
+    folds: Count = 4
+    first: Share = 0.5
+    val: Share = 0.1
+    embargo: OptionalDuration = None
+    stride: Count = 1
 
-    def __init__(
+    def __post_init__(self) -> None:
+        if self.fold >= self.folds:
+            raise ConfigError(
+                f"split.fold is {self.fold}",
+                expected=f"a number from 0 to {self.folds - 1}",
+                instead="choose another split.fold, or a larger split.folds",
+            )
+
+    def split(
         self,
-        fold: int,
-        folds: int = 4,
-        first: float = 0.5,
-        val: float = 0.1,
-        embargo: DurationLike = "60min",
-        stride: int = 1,
-    ) -> None:
-        self.__dict__.update(
-            folds=_count("split.folds", folds),
-            fold=_count("split.fold", fold, least=0, most=folds - 1),
-            first=_share("split.first", first),
-            val=_share("split.val", val),
-            embargo=parse_duration("split.embargo", embargo),
-            stride=_count("split.stride", stride),
-        )
-
-    def split(self, times: ArrayLike, known_at: ArrayLike, starts: Sequence[int] = (0,)) -> Split:
-        """Split n samples by their decision times and by when their labels are known.
-
-        Args:
-            times: Decision times, strictly increasing for each symbol: shape (n,), datetime64[ns],
-                UTC.
-            known_at: When each label is known, NaT for never: shape (n,), datetime64[ns], UTC.
-            starts: Positions at which the samples of each symbol begin, one symbol after another.
+        times: ArrayLike,
+        known_at: ArrayLike,
+        starts: Sequence[int] = (0,),
+        embargo: pd.Timedelta = NO_TIME,
+    ) -> Split:
+        """Split n samples, see `Splitter.split`.
 
         Raises:
-            SamplesError: The times are in disorder, or a part of the split is empty.
+            SamplesError: The times are not increasing, or a part of the split is empty.
         """
         start, end = _period(times, known_at, starts)
         blocks = _between(start, end, self.first)
@@ -151,67 +163,59 @@ class WalkForward:
         val_start = _between(start, test_start, 1 - self.val)
         last = self.fold == self.folds - 1
         borders = (val_start, test_start, end + _TICK if last else next_block)
-        return _split(times, known_at, starts, borders, self.embargo, self.stride, self.fold)
+        return _split(times, known_at, starts, borders, embargo, self.stride, self.fold)
 
 
 def check_purged(
-    times: ArrayLike, known_at: ArrayLike, split: Split, embargo: DurationLike
+    times: ArrayLike, known_at: ArrayLike, split: Split, embargo: pd.Timedelta
 ) -> None:
-    """Assert that no part of the split knows anything of a later one.
+    """Check that no part of a split contains information about a later one.
 
     Args:
         times: Decision times: shape (n,), datetime64[ns], UTC.
         known_at: When each label is known: shape (n,), datetime64[ns], UTC.
         split: Positions into both.
-        embargo: Time that must lie between a label's being known and the start of a later part.
+        embargo: Time that must lie between a label becoming known and the start of a later part.
 
     Raises:
         SamplesError: A part is empty.
-        LeakError: A sample is in two parts or has no known label, or an earlier part is not known,
-            embargo included, before a later one begins.
+        LeakError: A sample is in two parts or has no known label, or a label of an earlier part is
+            known, plus the embargo, only after a later part begins.
     """
     times, known_at = _moments(times), _moments(known_at)
-    embargo = parse_duration("split.embargo", embargo)
     parts = {"train": split.train, "val": split.val, "test": split.test}
-    _refuse_empty(parts, int((~np.isnat(known_at)).sum()))
+    _check_filled(parts, int((~np.isnat(known_at)).sum()))
     for name, part in parts.items():
         if not (known_at[part] >= times[part]).all():
             raise LeakError(
                 f"{name} has a sample whose label is never known, or known before it is decided",
-                expected="labels known at or after their decision time",
+                expected="labels that are known at or after their decision time",
                 instead="take known_at from the outcomes of the label",
             )
     for (earlier, before), (later, after) in combinations(parts.items(), 2):
-        _refuse_overlap(earlier, before, later, after)
+        if len(shared := np.intersect1d(before, after)):
+            raise LeakError(
+                f"sample {shared[0]} is both in {earlier} and in {later}",
+                expected="each sample in one part at most",
+                instead="use Chronological or WalkForward, which split by time",
+            )
         known, begins = known_at[before].max() + embargo.to_timedelta64(), times[after].min()
         if known >= begins:
             raise LeakError(
-                f"with an embargo of {format_duration(embargo)} the labels of {earlier} are known at "
-                f"{minute(known)} UTC",
-                expected=f"a time before {later} begins at {minute(begins)} UTC",
-                instead="take the split from Chronological or WalkForward, which purge",
+                f"with an embargo of {format_duration(embargo)} the labels of {earlier} are known "
+                f"at {format_moment(known)} UTC",
+                expected=f"a time before {later} begins at {format_moment(begins)} UTC",
+                instead="use Chronological or WalkForward, which purge",
             )
 
 
-def _refuse_overlap(
-    earlier: str, before: NDArray[np.int64], later: str, after: NDArray[np.int64]
-) -> None:
-    shared = np.intersect1d(before, after)
-    if len(shared):
-        raise LeakError(
-            f"sample {shared[0]} is both in {earlier} and in {later}",
-            expected="each sample in one part at most",
-            instead="take the split from Chronological or WalkForward, which part them by time",
-        )
-
-
-def _refuse_empty(parts: dict[str, NDArray[np.int64]], known: int) -> None:
+def _check_filled(parts: dict[str, NDArray[np.int64]], known: int) -> None:
     if not all(len(part) for part in parts.values()):
         counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
         raise SamplesError(
             f"of {known} samples with a known outcome the split leaves {counts}",
             expected="at least one in each part",
-            instead="give more bars, or other shares of split or a shorter split.embargo",
+            instead="use more bars, other shares of the split, or a shorter split.embargo",
         )
 
 
@@ -232,7 +236,7 @@ def _split(
 
     of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
     train = np.concatenate([of_symbol[::stride] for of_symbol in of_symbols])
-    # against the later part as it was cut, so that what is purged of it moves nothing before it
+    # against the later part before it is purged itself, so that the borders do not move
     train = _known_before(times[val], train, known_at, embargo)
     val = _known_before(times[test], val, known_at, embargo)
     split = Split(train, val, test, fold)
@@ -264,16 +268,15 @@ def _period(
         if not (np.diff(symbol) > np.timedelta64(0)).all():
             raise SamplesError(
                 "the decision times are not strictly increasing",
-                expected="the samples of one symbol after another, each in the order of time",
-                instead="take the times of each symbol's decision_rows, and starts of where it "
-                "begins",
+                expected="the samples of one symbol after another, each in order of time",
+                instead="sort the times of each symbol, and pass in starts where each one begins",
             )
         decided = symbol[~np.isnat(known)]
         if not len(decided):
             raise SamplesError(
                 f"none of {len(symbol)} samples has a known outcome",
                 expected="bars that reach further than label.horizon after some of them",
-                instead="give more bars or shorten label.horizon",
+                instead="use more bars or a shorter label.horizon",
             )
         periods.append((decided[0], decided[-1]))
     first, last = zip(*periods, strict=True)
@@ -290,28 +293,6 @@ def _moments(times: ArrayLike) -> NDArray[np.datetime64]:
     return np.asarray(times, dtype="datetime64[ns]")
 
 
-def minute(moment: np.datetime64) -> str:
-    """A moment as a sentence has it: 2025-06-20 10:14:00."""
+def format_moment(moment: np.datetime64) -> str:
+    """Return a moment as text: 2025-06-20 10:14:00."""
     return str(moment.astype("datetime64[s]")).replace("T", " ")
-
-
-def _share(key: str, value: float) -> float:
-    if not isinstance(value, int | float) or not 0 < value < 1:
-        raise ConfigError(
-            f"{key} is {value}",
-            expected="a share of the time, above 0 and below 1",
-            instead=f"write {key}=0.1, say",
-        )
-    return float(value)
-
-
-def _count(key: str, value: int, *, least: int = 1, most: int | None = None) -> int:
-    inside = isinstance(value, int) and least <= value <= (value if most is None else most)
-    if not inside:
-        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ConfigError(
-            f"{key} is {value}",
-            expected=f"a whole number {limits}",
-            instead=f"write {key}={least}, say",
-        )
-    return value

@@ -1,39 +1,210 @@
-"""Which bars make a sample, and what of them one image sees.
+"""Windows: which bars make a sample, and which of them an image shows.
 
     bars     . . . . . . . . . . . . t . . . .
     lookback         |---------------|            gap-free, the same for a family of windows
     span                   |---------|            what the image of one window shows
     points                   x   x   x            one every step, the last one at t
 
-A sample is a row of the bars: the row of the bar that closes at its decision time `t`.
+A sample is a row of the bars: the bar that closes at its decision time `t`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
-from gafcnn.data import talib_rules as _rules  # noqa: F401 - it registers its fields
 from gafcnn.data.bars import has_volume, interval_of
 from gafcnn.data.features import FIELDS, Candles, known_fields
-from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
+from gafcnn.durations import (
+    DurationLike,
+    OptionalDuration,
+    format_duration,
+    multiple_of,
+    parse_duration,
+)
 from gafcnn.errors import ConfigError, SamplesError
+from gafcnn.settings import settings
+
+LEAST_POINTS = 8
+"""Points that an image needs: two of them only show whether prices rose."""
+
+_SHORTEST_LOOKBACK = pd.Timedelta("60min")
+
+
+@settings("window")
+class Window:
+    """What one image shows: the `span` that ends at the decision time, seen every `step`.
+
+    Give a span (`Window("30min")`), or points and their step (`Window(points=64, step="15min")`).
+
+    Args:
+        span: How much time the image shows; a multiple of `step`.
+        step: Time between two points, a multiple of the bars' interval; None for that interval.
+        points: Number of points; needs `step`, and replaces `span`.
+        lookback: The gap-free stretch that each sample needs; at least `span`, and 60 minutes by
+            default. Windows that share their lookback share their decision times.
+        name: Name in predictions and reports; by default "30m" for a span of 30 minutes and
+            "64x15m" for 64 points 15 minutes apart.
+
+    Raises:
+        ConfigError: The options contradict each other.
+    """
+
+    span: OptionalDuration = None
+    step: OptionalDuration = None
+    points: Annotated[int, Field(ge=2)] | None = None
+    lookback: OptionalDuration = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        span, step, points = self.span, self.step, self.points
+        if points is not None and step is not None and span in (None, points * step):
+            span = points * step
+        elif points is not None or span is None:
+            raise ConfigError(
+                f"window.span={_text(span)}, window.points={points}, window.step={_text(step)}",
+                expected="a span, or points and their step",
+                instead='write Window(span="30min"), or Window(points=64, step="15min")',
+            )
+        name = self.name or (
+            _short(span) if step is None else f"{points or span // step}x{_short(step)}"
+        )
+        lookback = max(span, _SHORTEST_LOOKBACK) if self.lookback is None else self.lookback
+        for key, value in {"span": span, "lookback": lookback, "name": name}.items():
+            object.__setattr__(self, key, value)
+
+    def step_of(self, interval: pd.Timedelta) -> pd.Timedelta:
+        """Return the time between two points over bars of this interval."""
+        return interval if self.step is None else self.step
+
+    def check(self, interval: pd.Timedelta) -> None:
+        """Check that bars of this interval can fill the window.
+
+        Raises:
+            ConfigError: The step is not a multiple of the interval, the span not of the step, the
+                lookback not of the interval, or the span is longer than the lookback.
+        """
+        step = self.step_of(interval)
+        multiple_of("window.step", step, interval)
+        multiple_of("window.span", self.span, step, "window.step")
+        multiple_of("window.lookback", self.lookback, interval)
+        if self.span > self.lookback:
+            raise ConfigError(
+                f"window.span is {format_duration(self.span)}",
+                expected=f"at most the lookback, {format_duration(self.lookback)}",
+                instead=f"set the lookback to {format_duration(self.span)} or more",
+            )
+
+    def check_image(self, interval: pd.Timedelta) -> None:
+        """Check that the window has enough points over bars of this interval for an image.
+
+        Raises:
+            ConfigError: It has fewer than `LEAST_POINTS`, or see `check`; names windows that fit.
+        """
+        fitting = [name for name, one in WINDOWS.items() if one.fits(interval)]
+        advice = f"use one of {', '.join(fitting)}" if fitting else "use finer bars"
+        try:
+            points = self.count_points(interval)
+        except ConfigError as error:
+            raise ConfigError(
+                error.found, expected=error.expected, instead=f"{error.instead}, or {advice}"
+            ) from None
+        if points < LEAST_POINTS:
+            raise ConfigError(
+                f"window {self.name} has {points} points over bars of {format_duration(interval)}",
+                expected=f"{LEAST_POINTS} or more",
+                instead=advice,
+            )
+
+    def fits(self, interval: pd.Timedelta) -> bool:
+        """Whether bars of this interval can fill the window with enough points for an image."""
+        try:
+            return self.count_points(interval) >= LEAST_POINTS
+        except ConfigError:
+            return False
+
+    def count_points(self, interval: pd.Timedelta) -> int:
+        """Return the number of points over bars of this interval: span / step.
+
+        Raises:
+            ConfigError: See `check`.
+        """
+        self.check(interval)
+        return self.span // self.step_of(interval)
+
+    def offsets(self, interval: pd.Timedelta) -> NDArray[np.int64]:
+        """Return how many bars each point is before the decision, 0 or less: shape (points,).
+
+        Raises:
+            ConfigError: See `check`.
+        """
+        points = self.count_points(interval)
+        return np.arange(1 - points, 1, dtype=np.int64) * (self.step_of(interval) // interval)
+
+
+def _text(length: pd.Timedelta | None) -> str:
+    return "null" if length is None else format_duration(length)
+
+
+def _short(length: pd.Timedelta) -> str:
+    """A length of time as window names have it: "30m", "90m", "1d"."""
+    text = format_duration(length)
+    if text.endswith("h"):
+        text = f"{int(text[:-1]) * 60}min"
+    return text.replace("min", "m").replace("D", "d")
+
+
+WINDOWS = {
+    window.name: window
+    for window in (
+        Window("15min"),
+        Window("30min"),
+        Window("60min"),
+        Window(points=10, step="15min", lookback="6h"),
+        Window(points=64, step="15min", lookback="64h"),
+        Window(points=64, step="30min", lookback="64h"),
+        Window(points=64, step="60min", lookback="64h"),
+    )
+}
+"""Windows by name, as in conf/window."""
+
+
+def as_window(window: str | Window) -> Window:
+    """Return a window by its name, such as "30m", "64x15m", or any other of this form.
+
+    Raises:
+        ConfigError: It is not a name of a window.
+    """
+    if isinstance(window, Window):
+        return window
+    if window in WINDOWS:
+        return WINDOWS[window]
+    if found := re.fullmatch(r"(?:(\d+)x)?(\d+)(s|m|h|d)", str(window)):
+        points, number, unit = found.groups()
+        length = number + {"m": "min", "d": "D"}.get(unit, unit)
+        return Window(points=int(points), step=length) if points else Window(length)
+    raise ConfigError(
+        f"window is {window!r}",
+        expected=f"one of {', '.join(WINDOWS)}, or another of this form",
+        instead='write window="30m", or window=gc.Window(points=64, step="15min")',
+    )
 
 
 def close_times(bars: pd.DataFrame) -> NDArray[np.datetime64]:
-    """The bars' close times: ndarray of shape (n_bars,), datetime64[ns], UTC."""
+    """Return the bars' close times: datetime64[ns], UTC, shape (n_bars,)."""
     return bars.index.to_numpy("datetime64[ns]")
 
 
 def stretch_starts(bars: pd.DataFrame) -> NDArray[np.int64]:
-    """For every row, the first row of the gap-free stretch of bars it stands in: shape (n_bars,).
+    """Return, for every row, the first row of its gap-free stretch: shape (n_bars,).
 
-    The bars from row `i` to row `j` have no gap between them exactly when
-    `stretch_starts(bars)[j] <= i`.
+    The bars from row `i` to row `j` have no gap exactly when `stretch_starts(bars)[j] <= i`.
     """
     rows = np.arange(len(bars), dtype=np.int64)
     after_gap = np.zeros(len(bars), dtype=bool)
@@ -41,92 +212,24 @@ def stretch_starts(bars: pd.DataFrame) -> NDArray[np.int64]:
     return np.maximum.accumulate(np.where(after_gap, rows, 0))
 
 
-@dataclass(frozen=True)
-class Window:
-    """What one image spans: the `span` that ends at the decision time, seen every `step`.
-
-    Args:
-        name: The name of the window, such as "30m".
-        span: How much time the image shows; a multiple of `step`.
-        step: The time between two points; a multiple of the bars' interval, which it is by default.
-        lookback: The gap-free stretch that each sample needs, at least `span`. Windows that share
-            their lookback share their decision times.
-    """
-
-    name: str
-    span: pd.Timedelta
-    step: pd.Timedelta | None
-    lookback: pd.Timedelta
-
-    def __init__(
-        self,
-        name: str,
-        span: DurationLike,
-        step: DurationLike | None = None,
-        lookback: DurationLike = "60min",
-    ) -> None:
-        # through __dict__, as a frozen dataclass has no other way to hold what its options mean
-        self.__dict__.update(
-            name=name,
-            span=parse_duration("window.span", span),
-            step=None if step is None else parse_duration("window.step", step),
-            lookback=parse_duration("window.lookback", lookback),
-        )
-
-    def check(self, interval: pd.Timedelta) -> None:
-        """Assert that bars of this interval can fill the window.
-
-        Raises:
-            ConfigError: The step is no multiple of the interval, the span none of the step, the
-                lookback none of the interval, or the span is longer than the lookback.
-        """
-        step = interval if self.step is None else self.step
-        multiple_of("window.step", step, interval)
-        multiple_of("window.span", self.span, step, "window.step")
-        multiple_of("window.lookback", self.lookback, interval)
-        if self.span > self.lookback:
-            raise ConfigError(
-                f"window.span is {format_duration(self.span)}",
-                expected=f"at most window.lookback, {format_duration(self.lookback)}",
-                instead=f"set window.lookback to {format_duration(self.span)} or more",
-            )
-
-    def points(self, interval: pd.Timedelta) -> int:
-        """How many points the window has over bars of this interval: span / step.
-
-        Raises:
-            ConfigError: As `check`.
-        """
-        self.check(interval)
-        return self.span // (interval if self.step is None else self.step)
-
-    def offsets(self, interval: pd.Timedelta) -> NDArray[np.int64]:
-        """How many bars each point is before the decision, 0 or less: ndarray of shape (points,).
-
-        Raises:
-            ConfigError: As `check`.
-        """
-        points = self.points(interval)
-        return np.arange(1 - points, 1, dtype=np.int64) * (self.span // interval // points)
-
-
 def decision_rows(bars: pd.DataFrame, lookback: DurationLike) -> NDArray[np.int64]:
-    """The rows at which a sample can be decided: those that end a gap-free `lookback`.
+    """Return the rows at which a sample can be decided: those that end a gap-free `lookback`.
 
     Args:
         bars: Bars indexed by close time.
         lookback: A multiple of the bars' interval.
 
     Returns:
-        ndarray of shape (n,), increasing: row `i` is in it when the `lookback / interval` bars that
-        end with bar `i` follow each other without a gap.
+        Shape (n,), increasing: row `i` is included if the `lookback / interval` bars that end with
+        bar `i` have no gap.
 
     Raises:
-        ConfigError: The lookback is no multiple of the interval.
+        ConfigError: The lookback is not a multiple of the interval.
         SamplesError: No row ends such a stretch.
     """
     interval = interval_of(bars)
-    needed = multiple_of("window.lookback", parse_duration("window.lookback", lookback), interval)
+    length = parse_duration("window.lookback", lookback)
+    needed = multiple_of("window.lookback", length, interval)
     lengths = np.arange(len(bars)) - stretch_starts(bars) + 1
     rows = np.flatnonzero(lengths >= needed)
     if not len(rows):
@@ -134,69 +237,67 @@ def decision_rows(bars: pd.DataFrame, lookback: DurationLike) -> NDArray[np.int6
         found = "there are only" if longest == len(bars) else "the longest gap-free stretch is"
         raise SamplesError(
             f"{found} {longest} bars of {format_duration(interval)}",
-            expected=f"{needed} without a gap, for window.lookback={format_duration(interval * needed)}",
-            instead="give more bars or choose a window of a shorter window.lookback",
+            expected=f"{needed} without a gap, for a lookback of {format_duration(length)}",
+            instead="use more bars, or a window with a shorter lookback",
         )
     return rows
 
 
 class WindowReader:
-    """Reads the series of a window at any decision rows, in chunks of thousands.
+    """Read the series of a window at any decision rows.
 
-    What a step holds is computed once for every row; a read is then one gather a field. A step of
-    several bars is one candle: the first open, highest high, lowest low, last close and summed
-    volume of them.
+    The values of each field are computed once for every row; a read is then one gather per field.
 
     Args:
         bars: Bars indexed by close time.
-        window: What to read of them.
-        fields: Names of `gafcnn.data.features.FIELDS`, in the order wanted.
+        window: What to read.
+        fields: Names of registered fields (see `gafcnn.data.features`), in the order wanted.
 
     Attributes:
         offsets: How many bars each point is before the decision, 0 or less: shape (points,).
 
     Raises:
-        ConfigError: Bars of this interval cannot fill the window, see `Window.check`, or a field
-            reads candles from before the lookback.
-        SamplesError: A field is unknown, or of volume where the bars have none.
+        ConfigError: Bars of this interval cannot fill the window, see `Window.check`; a field is
+            unknown, or reads candles before the lookback.
+        SamplesError: A field needs volume, and the bars have none.
     """
 
     def __init__(
         self, bars: pd.DataFrame, window: Window, fields: Iterable[str] = ("close",)
     ) -> None:
         interval = interval_of(bars)
-        points = window.points(interval)
+        points = window.count_points(interval)
         self.fields = known_fields(fields)
         self.offsets = window.offsets(interval)
-        step = window.span // interval // points
+        step = window.step_of(interval) // interval
         reach = _reach(self.fields, window, step * interval)
         self._needed = (points + reach) * step
         self._starts = stretch_starts(bars)
         candles = Candles(bars, step)
-        self._series = [FIELDS[field].of(candles) for field in self.fields]
-        self._refuse_no_volume(bars)
+        self._series = [FIELDS[field].compute(candles) for field in self.fields]
+        self._check_volume(bars)
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The window's series at these rows: ndarray of shape (n, fields, points), oldest first.
+        """Return the window's series at these rows: shape (n, fields, points), oldest first.
 
         Raises:
-            SamplesError: A row is none of the bars, or the window that ends at it, together with
-                the candles before it that a field reads, spans a gap.
+            SamplesError: A row is not among the bars, or its window, with the earlier candles that
+                a field reads, has a gap.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        self._refuse_gaps(rows)
+        self._check_gaps(rows)
         where = rows[:, None] + self.offsets
         return np.stack([series[where] for series in self._series], axis=1)
 
     @property
     def bar_values(self) -> NDArray[np.float64]:
-        """The fields at every bar: ndarray of shape (n_bars, fields), NaN where bars are too few.
+        """The fields at every bar: shape (n_bars, fields), NaN where bars are too few.
 
         The series of the window at row `i` is `bar_values[i + offsets]`, transposed.
         """
         return np.stack(self._series, axis=1)
 
-    def _refuse_gaps(self, rows: NDArray[np.int64]) -> None:
+    def _check_gaps(self, rows: NDArray[np.int64]) -> None:
         firsts = rows - self._needed + 1
         inside = (firsts >= 0) & (rows < len(self._starts))
         readable = inside.copy()
@@ -205,20 +306,18 @@ class WindowReader:
             raise SamplesError(
                 f"row {rows[~readable][0]} does not end {self._needed} bars without a gap",
                 expected=f"rows among the {len(self._starts)} bars that do",
-                instead="read at the rows that decision_rows(bars, window.lookback) gives",
+                instead="use the rows that decision_rows(bars, window.lookback) returns",
             )
 
-    def _refuse_no_volume(self, bars: pd.DataFrame) -> None:
+    def _check_volume(self, bars: pd.DataFrame) -> None:
         if has_volume(bars):
             return
         for name, series in zip(self.fields, self._series, strict=True):
             if len(bars) and np.isnan(series).all():
                 raise SamplesError(
-                    f"the {len(bars):,} bars from {bars.index[0]:%Y-%m-%d %H:%M} to "
-                    f"{bars.index[-1]:%Y-%m-%d %H:%M} UTC have no volume to make the field "
-                    f"{name!r} of",
-                    expected="bars with a column volume, or fields that are made of prices",
-                    instead="write images.fields=[close], say",
+                    f"the field {name!r} needs volume, and the {len(bars):,} bars have none",
+                    expected="bars with a volume column, or fields made from prices",
+                    instead="set images.fields=[close], for example",
                 )
 
 
@@ -226,16 +325,17 @@ def _reach(fields: tuple[str, ...], window: Window, step: pd.Timedelta) -> int:
     """How many candles before the window's first one the fields read.
 
     Raises:
-        ConfigError: The lookback does not reach as far.
+        ConfigError: The lookback is too short for them.
     """
     farthest = max(fields, key=lambda field: FIELDS[field].back)
     reach = FIELDS[farthest].back
     needed = window.span + reach * step
     if needed > window.lookback:
         raise ConfigError(
-            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of {format_duration(step)} "
-            f"before window.span={format_duration(window.span)}",
-            expected=f"all of them within window.lookback, {format_duration(window.lookback)}",
-            instead=f"set window.lookback to {format_duration(needed)} or more",
+            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of "
+            f"{format_duration(step)} before the window of {format_duration(window.span)}",
+            expected=f"all of them within the lookback, {format_duration(window.lookback)}",
+            instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
+            f"{format_duration(needed)} or more",
         )
     return reach

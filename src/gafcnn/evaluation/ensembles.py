@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.joining import KEY, OUTCOME, TWO_STAGE, member_column, probabilities
 from gafcnn.evaluation.predictions import place, probability_column
-from gafcnn.evaluation.scores import auc
+from gafcnn.evaluation.statistics import auc
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int8]

@@ -1,3 +1,5 @@
+"""Simulated bars and their oracle."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from gafcnn.data.bars import check_bars, interval_of
 from gafcnn.data.reading import read_bars
-from gafcnn.data.simulated import MEMORY, VOLATILITY, from_simulation, simulate
+from gafcnn.data.simulated import MEMORY, VOLATILITY, SimulatedSource, simulate
 from gafcnn.errors import ConfigError
 
 
@@ -18,13 +20,13 @@ def went_up(bars: pd.DataFrame, ahead: int) -> np.ndarray:
     return close[ahead:] > close[:-ahead]
 
 
-def test_without_a_signal_the_oracle_knows_nothing() -> None:
+def test_oracle_without_signal() -> None:
     bars, oracle = simulate(500, strength=0, seed=1)
     assert (oracle == 0.5).all()
     assert oracle.index.equals(bars.index)
 
 
-def test_a_random_walk_has_the_volatility_it_should_and_no_memory() -> None:
+def test_random_walk_has_its_volatility_and_no_memory() -> None:
     bars, _ = simulate(50_000, strength=0, seed=2)
     returns = bars["close"].apply(np.log).diff().dropna()
     assert returns.std() == pytest.approx(VOLATILITY, rel=0.02)
@@ -32,7 +34,7 @@ def test_a_random_walk_has_the_volatility_it_should_and_no_memory() -> None:
 
 
 @pytest.mark.parametrize("strength", [0.25, 0.75])
-def test_the_oracle_is_calibrated(strength: float) -> None:
+def test_oracle_is_calibrated(strength: float) -> None:
     bars, oracle = simulate(200_000, strength=strength, horizon="5min", seed=3)
     up, p_up = went_up(bars, 5), oracle.to_numpy()[:-5]
     tenth = pd.qcut(p_up, 10, labels=False)
@@ -40,7 +42,7 @@ def test_the_oracle_is_calibrated(strength: float) -> None:
         assert up[tenth == k].mean() == pytest.approx(p_up[tenth == k].mean(), abs=0.025)
 
 
-def test_the_oracle_agrees_with_continuing_the_market_by_hand() -> None:
+def test_oracle_agrees_with_monte_carlo() -> None:
     strength, ahead, at = 0.6, 7, 300
     bars, oracle = simulate(400, strength=strength, horizon=f"{ahead}min", seed=4)
     past = bars["close"].apply(np.log).diff().to_numpy()[at - MEMORY + 1 : at + 1]
@@ -57,13 +59,13 @@ def test_the_oracle_agrees_with_continuing_the_market_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("strength", "auc"), [(0.25, 0.562), (0.5, 0.649), (0.75, 0.783)])
-def test_the_oracle_reaches_the_auc_of_the_docstring(strength: float, auc: float) -> None:
+def test_oracle_reaches_the_documented_auc(strength: float, auc: float) -> None:
     bars, oracle = simulate(300_000, strength=strength, seed=5)
     reached = roc_auc_score(went_up(bars, 15), oracle.to_numpy()[:-15])
     assert reached == pytest.approx(auc, abs=0.01)
 
 
-def test_bars_are_bars() -> None:
+def test_bars_are_valid() -> None:
     bars, _ = simulate(1000, interval="15min", horizon="1h", seed=6)
     check_bars(bars, "the simulation")
     assert interval_of(bars) == pd.Timedelta("15min")
@@ -72,7 +74,7 @@ def test_bars_are_bars() -> None:
     assert (bars["high"] > bars["low"]).all()
 
 
-def test_the_same_seed_gives_the_same_bars_and_longer_markets_begin_alike() -> None:
+def test_same_seed_gives_the_same_bars() -> None:
     bars, oracle = simulate(300, seed=7)
     longer, known_longer = simulate(500, seed=7)
     other, _ = simulate(300, seed=8)
@@ -83,26 +85,22 @@ def test_the_same_seed_gives_the_same_bars_and_longer_markets_begin_alike() -> N
     assert not np.allclose(bars["close"], other["close"])
 
 
-def test_bars_and_oracle_are_kept_beside_each_other(tmp_path: Path) -> None:
-    options = {"symbol": "SIM", "days": 1, "interval": "1min", "horizon": "15min", "seed": 0}
-    market = from_simulation(**options, strength=0.5, folder=tmp_path)
-    folder = tmp_path / "SIM_1min"
-    pd.testing.assert_frame_equal(read_bars(folder / "bars.parquet"), market.bars, check_freq=False)
-    assert market.oracle is not None
-    kept = pd.read_parquet(folder / "oracle.parquet")["p_up"]
-    pd.testing.assert_series_equal(kept, market.oracle, check_freq=False)
-
-    before = (folder / "bars.parquet").stat().st_mtime_ns
-    from_simulation(**options, strength=0.5, folder=tmp_path)
-    assert (folder / "bars.parquet").stat().st_mtime_ns == before
-    from_simulation(**options, strength=0.0, folder=tmp_path)
-    assert (pd.read_parquet(folder / "oracle.parquet")["p_up"] == 0.5).all()
+def test_bars_and_oracle_are_written(tmp_path: Path) -> None:
+    source = SimulatedSource(symbols=("ONE", "TWO"), days=1, seed=5, folder=tmp_path)
+    bars, oracles = source.load(), source.oracles()
+    pd.testing.assert_frame_equal(bars["TWO"], simulate(1440, seed=6)[0])
+    place = tmp_path / "TWO_1min"
+    pd.testing.assert_frame_equal(read_bars(place / "bars.parquet"), bars["TWO"], check_freq=False)
+    stored = pd.read_parquet(place / "oracle.parquet")["p_up"]
+    pd.testing.assert_series_equal(stored, oracles["TWO"], check_freq=False)
+    assert source.at_rest().folder is None
 
 
-def test_markets_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"market\.strength=1\.5; expected 0 for a random walk"):
-        simulate(100, strength=1.5)
-    with pytest.raises(ConfigError, match=r"market\.horizon is 90s"):
-        simulate(100, horizon="90s")
-    with pytest.raises(ConfigError, match="1 bars to simulate"):
+def test_invalid_simulations() -> None:
+    for arguments in ({"strength": 1.5}, {"horizon": "90s"}, {"interval": "0min"}):
+        with pytest.raises(ConfigError):
+            simulate(100, **arguments)
+        with pytest.raises(ConfigError, match=next(iter(arguments))):
+            SimulatedSource(**arguments)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="1 bars"):
         simulate(1)

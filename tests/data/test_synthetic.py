@@ -1,4 +1,4 @@
-"""Bars that never were keep what they were made of, and stand on a grid."""
+"""Mirrored and shuffled bars, and random walks on a grid."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.data.bars import COLUMNS, check_bars
-from gafcnn.data.synthetic import from_tick_walk, mirrored, most_bars, shuffled, tick_walk
+from gafcnn.data.synthetic import TickWalkSource, mirrored, most_bars, shuffled, tick_walk
 from gafcnn.errors import ConfigError
 
 
 def bars_of(
     rows: list[tuple[float, float, float, float]], missing: tuple[int, ...] = ()
 ) -> pd.DataFrame:
-    """Bars by hand: open, high, low, close; rows numbered in `missing` are left out."""
+    """Return bars from open, high, low and close, without the rows in `missing`."""
     index = pd.date_range("2024-01-01 00:01", periods=len(rows), freq="1min", tz="UTC")
     frame = pd.DataFrame(rows, index=index, columns=list(COLUMNS[:4])).assign(volume=1.0)
     frame["volume"] = np.arange(1.0, len(rows) + 1)
@@ -24,7 +24,7 @@ def bars_of(
 
 
 def candles(bars: pd.DataFrame) -> pd.DataFrame:
-    """Bodies, shadows and volumes, whatever the level."""
+    """Return bodies, shadows and volumes, which do not depend on the level of prices."""
     top, bottom = bars[["open", "close"]].max(axis=1), bars[["open", "close"]].min(axis=1)
     shape = {
         "body": bars["close"] - bars["open"],
@@ -35,9 +35,9 @@ def candles(bars: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(shape).round(6)
 
 
-def test_upside_down_a_rise_is_a_fall_and_an_upper_shadow_a_lower_one() -> None:
+def test_mirrored_by_hand() -> None:
     bars = bars_of([(10.0, 12.0, 9.5, 11.0), (11.0, 11.0, 10.25, 10.5)])
-    turned = mirrored(bars)  # about 24 = twice the highest
+    turned = mirrored(bars)  # at 24, twice the highest price
     assert turned[list(COLUMNS[:4])].to_numpy().tolist() == [
         [14.0, 14.5, 12.0, 13.0],
         [13.0, 13.75, 13.0, 13.5],
@@ -48,7 +48,7 @@ def test_upside_down_a_rise_is_a_fall_and_an_upper_shadow_a_lower_one() -> None:
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 20), block=st.integers(2, 90))
-def test_shuffled_candles_are_the_same_candles_block_by_block(seed: int, block: int) -> None:
+def test_shuffled_blocks_have_the_same_candles(seed: int, block: int) -> None:
     bars = tick_walk(200, "1min", seed=7)
     other = shuffled(bars, block, seed)
     whole = len(bars) // block * block
@@ -62,7 +62,7 @@ def test_shuffled_candles_are_the_same_candles_block_by_block(seed: int, block: 
         for frame in (bars, other)
     )
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    # a block ends where it ended: the same moves lead to the same place
+    # the same moves lead to the same close at the end of a block
     ends = np.arange(block - 1, whole, block)
     moved = other["close"].to_numpy()[ends] - bars["close"].to_numpy()[ends]
     np.testing.assert_allclose(moved, moved[0], atol=1e-6)
@@ -78,7 +78,7 @@ def test_equal_prices_stay_equal_to_the_last_bit() -> None:
         np.testing.assert_allclose(ticks, np.rint(ticks), atol=1e-6)
 
 
-def test_the_gap_in_price_after_a_gap_in_time_is_no_gap_of_a_candle() -> None:
+def test_price_jump_over_a_gap_in_time_is_dropped() -> None:
     rows = [(10.0, 10.5, 9.5, 10.25), (10.25, 10.5, 10.0, 10.0), (10.0, 10.0, 10.0, 10.0),
             (90.0, 91.0, 90.0, 90.5)]  # fmt: skip
     other = shuffled(bars_of(rows, missing=(2,)), block=3)
@@ -86,16 +86,16 @@ def test_the_gap_in_price_after_a_gap_in_time_is_no_gap_of_a_candle() -> None:
     assert (other.index[1:] - other.index[:-1] == pd.Timedelta("1min")).all()
 
 
-def test_prices_that_would_fall_below_zero_are_lifted() -> None:
+def test_shuffled_prices_stay_positive() -> None:
     rows = [(10.0, 10.0, 10.0, 10.0)]
-    for _ in range(20):  # up and down by 9, so that some order of it goes far below zero
+    for _ in range(20):  # moves of 9, so that some orders go below zero
         rows += [(10.0, 19.0, 10.0, 19.0), (19.0, 19.0, 10.0, 10.0)]
     other = shuffled(bars_of(rows), block=41, seed=3)
     assert other["low"].min() > 0
     assert sorted(candles(other)["body"]) == sorted(candles(bars_of(rows))["body"])
 
 
-def test_a_tick_walk_is_seeded_and_has_both_kinds_of_open() -> None:
+def test_tick_walk() -> None:
     bars = tick_walk(20_000, seed=4)
     pd.testing.assert_frame_equal(bars, tick_walk(20_000, seed=4))
     assert not bars.equals(tick_walk(20_000, seed=5))
@@ -106,8 +106,8 @@ def test_a_tick_walk_is_seeded_and_has_both_kinds_of_open() -> None:
 
 
 @pytest.mark.parametrize("price", [3e-9, 4e-3, 1.0, 9.5e4, 2e11])
-def test_any_level_of_prices_is_exact(price: float) -> None:
-    """A walk of 0.01 % ticks at that price, written with seven decimals of it."""
+def test_any_level_of_prices(price: float) -> None:
+    """A walk with ticks of 0.01 % of the price."""
     walk = tick_walk(400, seed=2)
     columns = list(COLUMNS[:4])
     bars = walk.assign(**{name: (walk[name] * (price / 1e5)).round(16) for name in columns})
@@ -121,19 +121,20 @@ def test_any_level_of_prices_is_exact(price: float) -> None:
         )
 
 
-def test_walks_of_long_bars_end_in_this_century() -> None:
+def test_walks_end_before_2100() -> None:
     days = most_bars(pd.Timedelta("1D"))
     assert tick_walk(days, "1D").index[-1].year == 2099
-    with pytest.raises(ConfigError, match="bars of 1D to simulate; expected two or more, and at m"):
+    with pytest.raises(ConfigError, match=f"{days:,}"):
         tick_walk(days + 1, "1D")
 
 
-def test_what_cannot_be_made_is_said() -> None:
-    bars = tick_walk(50)
-    with pytest.raises(ConfigError, match="a block of 51 candles of 50 bars"):
-        shuffled(bars, 51)
-    with pytest.raises(ConfigError, match="1 bars of 15min to simulate; expected two or more"):
+def test_invalid_arguments() -> None:
+    with pytest.raises(ConfigError, match="51 candles of 50"):
+        shuffled(tick_walk(50), 51)
+    with pytest.raises(ConfigError, match="1 bars"):
         tick_walk(1)
-    with pytest.raises(ConfigError, match="market.days is 0"):
-        from_tick_walk("TICKS", 0, "15min", 0)
-    assert from_tick_walk("TICKS", 1, "15min", 0).bars.shape == (96, 5)
+
+
+def test_source_of_walks() -> None:
+    bars = TickWalkSource(symbols=("ONE", "TWO"), days=1, seed=3).load()
+    pd.testing.assert_frame_equal(bars["TWO"], tick_walk(96, seed=4))

@@ -1,4 +1,4 @@
-"""Bars kept by the day come back as they were written, or not at all."""
+"""Bars stored by the day."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def _bars(hours: int = 24, start: pd.Timestamp = MIDNIGHT) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole day."""
+    """Return the file of a whole day."""
     place = tmp_path_factory.mktemp("parts")
     keep(place, _bars(), MIDNIGHT, MIDNIGHT + DAY)
     return place / "2025-05-08.parquet"
 
 
-def test_a_day_comes_back_as_it_was_written(part: Path) -> None:
+def test_day_is_read_unchanged(part: Path) -> None:
     kept = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
     pd.testing.assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
     assert (kept.missing, kept.damaged) == ([], [])
 
 
-def test_an_outage_is_a_day_without_bars(tmp_path: Path) -> None:
+def test_outage_is_a_day_without_bars(tmp_path: Path) -> None:
     keep(tmp_path, _bars()[:0], MIDNIGHT, MIDNIGHT + DAY)
     kept = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
     assert kept.bars.empty
@@ -49,17 +49,17 @@ def test_an_outage_is_a_day_without_bars(tmp_path: Path) -> None:
 
 
 @given(place=st.floats(0, 1, exclude_max=True), flips=st.integers(1, 255))
-def test_no_byte_of_a_part_changes_unnoticed(part: Path, place: float, flips: int) -> None:
-    _check_noticed(part, int(place * part.stat().st_size), flips)
+def test_changed_byte_is_detected(part: Path, place: float, flips: int) -> None:
+    _check_detected(part, int(place * part.stat().st_size), flips)
 
 
 @pytest.mark.slow
-def test_not_a_single_byte_of_a_part_changes_unnoticed(part: Path) -> None:
+def test_every_changed_byte_is_detected(part: Path) -> None:
     for place in range(part.stat().st_size):
-        _check_noticed(part, place, 1 << place % 8)
+        _check_detected(part, place, 1 << place % 8)
 
 
-def _check_noticed(part: Path, place: int, flips: int) -> None:
+def _check_detected(part: Path, place: int, flips: int) -> None:
     whole = part.read_bytes()
     changed = bytearray(whole)
     changed[place] ^= flips
@@ -77,7 +77,7 @@ def _check_noticed(part: Path, place: int, flips: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_a_part_that_is_cut_short_is_damaged(tmp_path: Path, share: float) -> None:
+def test_truncated_file_is_damaged(tmp_path: Path, share: float) -> None:
     keep(tmp_path, _bars(), MIDNIGHT, MIDNIGHT + DAY)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
@@ -90,7 +90,7 @@ def test_bars_without_a_seal_are_damaged(tmp_path: Path) -> None:
     assert held(tmp_path, MIDNIGHT, MIDNIGHT + DAY).damaged == [path]
 
 
-def test_what_a_damaged_part_promised_is_missing_however_little_is_asked(part: Path) -> None:
+def test_whole_period_of_a_damaged_file_is_missing(part: Path) -> None:
     whole = part.read_bytes()
     part.write_bytes(whole[:-1])
     kept = held(part.parent, MIDNIGHT + 2 * HOUR, MIDNIGHT + 4 * HOUR)
@@ -99,7 +99,7 @@ def test_what_a_damaged_part_promised_is_missing_however_little_is_asked(part: P
 
 
 @pytest.mark.parametrize("name", ["2025-05-08.parquet", "2025-05-08.until-120000.parquet"])
-def test_a_damaged_part_is_replaced_page_by_page(tmp_path: Path, name: str) -> None:
+def test_damaged_file_is_replaced(tmp_path: Path, name: str) -> None:
     write_bytes(tmp_path / name, b"no parquet")
     morning, evening = MIDNIGHT + 10 * HOUR, MIDNIGHT + 20 * HOUR
     keep(tmp_path, _bars()[:10], MIDNIGHT, morning)
@@ -110,18 +110,16 @@ def test_a_damaged_part_is_replaced_page_by_page(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("content", [None, b"no parquet"])
-def test_a_day_is_not_gone_on_with_where_its_beginning_is_gone(
-    tmp_path: Path, content: bytes | None
-) -> None:
+def test_day_whose_beginning_is_gone(tmp_path: Path, content: bytes | None) -> None:
     keep(tmp_path, _bars(10), MIDNIGHT, MIDNIGHT + 10 * HOUR)
     (path,) = tmp_path.iterdir()
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(BarsError, match="the bars of 2025-05-08 in .* were removed or damaged"):
+    with pytest.raises(BarsError, match="2025-05-08"):
         keep(tmp_path, _bars()[10:], MIDNIGHT + 10 * HOUR, MIDNIGHT + DAY)
     assert held(tmp_path, MIDNIGHT, MIDNIGHT + DAY).missing == [(MIDNIGHT, MIDNIGHT + DAY)]
 
 
-def test_files_of_another_make_are_no_parts(tmp_path: Path) -> None:
+def test_other_files_are_ignored(tmp_path: Path) -> None:
     for name in ("2025-05-08.until-soon.parquet", "2025-05-08.until-0.parquet", "2025-05-08.csv"):
         (tmp_path / name).touch()
     kept = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)

@@ -1,0 +1,813 @@
+"""Downloads from an exchange: requests, storage, resumption and network faults.
+
+The exchange is a local HTTP server with the klines API of Binance, and that of Bitstamp.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pandas as pd
+import pytest
+
+from gafcnn.atomic_io import read_sealed
+from gafcnn.data.bars import COLUMNS, gaps
+from gafcnn.data.exchange import ExchangeSource, pair_of
+from gafcnn.data.newest import NewestBars
+from gafcnn.data.sources import SOURCES
+from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
+from gafcnn.settings import as_plain, create
+
+MINUTE = 60_000  # ms
+DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
+
+
+def moment(time: int | str) -> pd.Timestamp:
+    """Return a time from epoch milliseconds or ISO text."""
+    found = pd.to_datetime(time, unit="ms" if isinstance(time, int) else None, utc=True)
+    assert isinstance(found, pd.Timestamp)
+    return found.as_unit("ns")
+
+
+def milliseconds(time: pd.Timestamp) -> int:
+    return time.value // 10**6
+
+
+LISTED = moment("2017-01-01")
+END = "2025-05-10T06:00"
+UNTIL = moment(END)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request, and when it arrived by the server's clock."""
+
+    at: float
+    path: str
+    asked: dict[str, str]
+
+    @property
+    def start(self) -> pd.Timestamp:
+        return moment(int(self.asked["startTime"]))
+
+    @property
+    def end(self) -> pd.Timestamp:
+        """Exclusive."""
+        return moment(int(self.asked["endTime"]) + 1)
+
+
+Fault = Callable[["Handler", list[Any]], None]
+
+
+@dataclass
+class LocalExchange:
+    """Has bars of any time, except in outages and before the listing; faults on demand."""
+
+    url: str = ""
+    listed: pd.Timestamp = LISTED
+    outages: list[tuple[pd.Timestamp, pd.Timestamp]] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    always: Fault | None = None
+    requests: list[Request] = field(default_factory=list)
+
+    def rows(self, first: int, last: int, step: int, limit: int) -> list[list[float]]:
+        """Time (ms), open, high, low, close and volume of the bars that open in [first, last]."""
+        rows: list[list[float]] = []
+        opened = -(-first // step) * step
+        listed = milliseconds(self.listed)
+        outages = [(milliseconds(begin), milliseconds(end)) for begin, end in self.outages]
+        while opened <= min(last, int(time.time() * 1000)) and len(rows) < limit:
+            out = any(begin <= opened < end for begin, end in outages)
+            if opened >= listed and not out:
+                rows.append([opened, *bar(opened)])
+            opened += step
+        return rows
+
+    def expected(self, since: pd.Timestamp, until: pd.Timestamp, interval: str) -> pd.DataFrame:
+        """Return the bars that opened in [since, until), labelled by close time."""
+        step = pd.Timedelta(interval)
+        first, last = milliseconds(since), milliseconds(until) - 1
+        rows = self.rows(first, last, step.value // 10**6, 10**9)
+        times = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True).as_unit("ns") + step
+        return pd.DataFrame(
+            [row[1:] for row in rows], index=times.rename("close_time"), columns=list(COLUMNS)
+        )
+
+
+def bar(opened: int) -> tuple[float, float, float, float, float]:
+    """Return a bar that depends on its time only."""
+    turn = opened / MINUTE / 97
+    first, last = (round(600 + 50 * math.sin(t), 2) for t in (turn, turn + 0.01))
+    return first, max(first, last) + 1, min(first, last) - 1, last, round(5 + math.cos(turn), 3)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers requests according to the state of the exchange."""
+
+    exchange: LocalExchange
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two packets
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        asked = dict(parse_qsl(parts.query))
+        self.exchange.requests.append(Request(time.monotonic(), parts.path, asked))
+        fault = self.exchange.faults.pop(len(self.exchange.requests), self.exchange.always)
+        if parts.path == "/api/v3/klines":
+            self.klines(asked, fault)
+        elif parts.path.rstrip("/").endswith("/markets"):
+            (fault or Handler.answer)(self, [BITSTAMP_MARKET])
+        elif parts.path.rstrip("/").endswith("/ohlc/bnbusdt"):
+            self.ohlc(asked, fault)
+        else:
+            self.answer({"code": -1100, "msg": "no such place"}, 404)
+
+    def klines(self, asked: dict[str, str], fault: Fault | None) -> None:
+        if asked["symbol"] != "BNBUSDT":
+            self.answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+            return
+        step = int(pd.Timedelta(asked["interval"].replace("m", "min")).total_seconds() * 1000)
+        first, last = int(asked["startTime"]), int(asked["endTime"])
+        rows = self.exchange.rows(first, last, step, min(int(asked["limit"]), 1000))
+        klines = [
+            [int(opened), *map(str, values), int(opened) + step - 1, "0", 1, "0", "0", "0"]
+            for opened, *values in rows
+        ]
+        if fault is None:
+            self.answer(klines)
+        else:
+            fault(self, klines)
+
+    def ohlc(self, asked: dict[str, str], fault: Fault | None) -> None:
+        first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
+        rows = self.exchange.rows(first, last, int(asked["step"]) * 1000, int(asked["limit"]))
+        bars = [
+            {
+                "timestamp": str(int(row[0]) // 1000),
+                **dict(zip(COLUMNS, map(str, row[1:]), strict=True)),
+            }
+            for row in reversed(rows)
+        ]
+        if fault is None:
+            self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
+        else:
+            fault(self, bars)
+
+    def answer(self, content: Any, status: int = 200, **headers: str) -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        for name, value in fields.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Do not log."""
+
+
+BITSTAMP_MARKET = {
+    "name": "BNB/USDT",
+    "market_symbol": "bnbusdt",
+    "base_currency": "BNB",
+    "base_decimals": 8,
+    "counter_currency": "USDT",
+    "counter_decimals": 2,
+    "minimum_order_value": "10",
+    "trading": "Enabled",
+    "instant_order_counter_decimals": 2,
+    "instant_and_market_orders": "Enabled",
+    "description": "BNB / Tether",
+    "market_type": "SPOT",
+}
+
+
+@pytest.fixture
+def local_exchange(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalExchange]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    exchange = LocalExchange()
+    handler = type("Handler", (Handler,), {"exchange": exchange})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
+        thread.start()
+        exchange.url = f"http://127.0.0.1:{server.server_port}"
+        yield exchange
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry without a pause, unless the exchange asks for one."""
+    monkeypatch.setattr("gafcnn.data.klines._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)
+
+
+def download(server: LocalExchange, folder: Path, **options: Any) -> pd.DataFrame:
+    """Return three days of bars of 15 minutes (288 bars) by default."""
+    asked = {"interval": "15min", "days": 3, "end": END, "folder": folder, "url": server.url}
+    (bars,) = create(ExchangeSource, "market", asked | options).load().values()
+    return bars
+
+
+def may(text: str) -> pd.Timestamp:
+    return moment(f"2025-05-{text}")
+
+
+def parts(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*/*.parquet"))
+
+
+def check_asked_once(exchange: LocalExchange) -> None:
+    """Check that no period is requested twice."""
+    stretches = sorted((request.start, request.end) for request in exchange.requests)
+    assert all(a[1] <= b[0] for a, b in pairwise(stretches))
+
+
+# --- bars -----------------------------------------------------------------------------------------
+
+
+def test_bars_equal_those_of_the_exchange_by_close_time(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    bars = download(local_exchange, tmp_path)
+    assert bars.attrs["interval"] == pd.Timedelta("15min")
+    assert len(bars) == 3 * 96
+    assert bars.index[0] == UNTIL - 3 * DAY + QUARTER
+    assert bars.index[-1] == UNTIL
+    expected = local_exchange.expected(UNTIL - 3 * DAY, UNTIL, "15min")
+    pd.testing.assert_frame_equal(bars, expected)
+
+
+def test_long_period_comes_in_pages_and_is_stored_by_day(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    bars = download(local_exchange, tmp_path, days=30)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 30 * DAY, UNTIL, "15min"))
+    # the first day from its midnight: 24 + 2880 bars, a thousand a page
+    assert [int(request.asked["limit"]) for request in local_exchange.requests] == [1000, 1000, 904]
+    assert parts(tmp_path)[0] == "2025-04-10.parquet"
+    assert parts(tmp_path)[-1] == "2025-05-10.until-060000.parquet"
+    assert len(parts(tmp_path)) == 31
+    assert {request.path for request in local_exchange.requests} == {"/api/v3/klines"}
+
+
+def test_without_end_the_last_bar_is_the_last_closed_one(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    before = pd.Timestamp.now("UTC")
+    bars = download(local_exchange, tmp_path, end=None, days=1)
+    last = bars.index[-1]
+    assert before - timedelta(minutes=16) < last <= pd.Timestamp.now("UTC")
+    assert len(bars) == 96
+
+
+def test_outage_is_a_gap_and_is_requested_once(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    # the end of one day, a whole day, and the beginning of the next
+    local_exchange.outages = [(may("07T22:00"), may("09T03:00"))]
+    bars = download(local_exchange, tmp_path)
+    found = gaps(bars)
+    assert found["missing"].tolist() == [29 * 4]
+    assert found["after"].tolist() == [may("07T22:00")]
+    assert "2025-05-08.parquet" in parts(tmp_path)
+    asked = len(local_exchange.requests)
+    again = download(local_exchange, tmp_path)
+    pd.testing.assert_frame_equal(again, bars)
+    assert len(local_exchange.requests) == asked
+
+
+def test_symbol_listed_later_starts_at_its_first_bar(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    local_exchange.listed = may("08T10:00")
+    bars = download(local_exchange, tmp_path, days=30)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(may("08T10:00"), UNTIL, "15min"))
+
+
+def test_symbol_listed_after_the_period_has_no_bars(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    local_exchange.listed = may("11")
+    match = "binance has no BNB/USDT bars from 2025-05-07 06:00 to 2025-05-10 06:00; .* remove"
+    with pytest.raises(DownloadError, match=match):
+        download(local_exchange, tmp_path)
+
+
+def test_exchange_with_other_conventions(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    # Bitstamp answers newest bar first, and ccxt loads its markets before
+    bars = download(local_exchange, tmp_path, exchange="bitstamp", days=30)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 30 * DAY, UNTIL, "15min"))
+    with pytest.raises(DownloadError, match="BNB/EUR"):
+        download(local_exchange, tmp_path, exchange="bitstamp", symbol="BNBEUR", pair="BNB/EUR")
+
+
+# --- storage --------------------------------------------------------------------------------------
+
+
+def test_same_bars_later(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    first = download(local_exchange, tmp_path)
+    asked = len(local_exchange.requests)
+    again = download(local_exchange, tmp_path, end=None)
+    pd.testing.assert_frame_equal(again, first)
+    assert len(local_exchange.requests) == asked
+    assert read_sealed(tmp_path / "BNBUSDT_15min" / "download.json") == {
+        "exchange": "binance",
+        "pair": "BNB/USDT",
+        "interval": "15min",
+        "start": "2025-05-07T06:00:00+00:00",
+        "end": "2025-05-10T06:00:00+00:00",
+    }
+
+
+def test_refresh_requests_new_bars_only(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    download(local_exchange, tmp_path)
+    later = UNTIL + DAY + 2 * QUARTER
+    bars = download(local_exchange, tmp_path, end=later.isoformat(), refresh=True, days=4)
+    expected = local_exchange.expected(later - 4 * DAY, later, "15min")
+    pd.testing.assert_frame_equal(bars, expected)
+    assert local_exchange.requests[-1].start == UNTIL
+    check_asked_once(local_exchange)
+    assert parts(tmp_path)[-2:] == ["2025-05-10.parquet", "2025-05-11.until-063000.parquet"]
+    # the end has moved for good
+    again = download(local_exchange, tmp_path, end=None, days=4)
+    pd.testing.assert_frame_equal(again, expected)
+
+
+def test_more_days_are_requested_at_the_front_only(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    download(local_exchange, tmp_path)
+    bars = download(local_exchange, tmp_path, end=None, days=5)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 5 * DAY, UNTIL, "15min"))
+    check_asked_once(local_exchange)
+
+
+def test_removed_file_is_downloaded_again(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    first = download(local_exchange, tmp_path)
+    part = tmp_path / "BNBUSDT_15min" / "2025-05-08.parquet"
+    part.unlink()
+    local_exchange.requests.clear()
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path), first)
+    (request,) = local_exchange.requests
+    assert (request.start, request.end) == (may("08"), may("09"))
+
+
+def _spoil(part: Path) -> None:
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 1
+    part.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("2025-05-08.parquet", may("09")), ("2025-05-10.until-060000.parquet", UNTIL)],
+)
+def test_damaged_file_is_downloaded_again(
+    name: str,
+    end: pd.Timestamp,
+    local_exchange: LocalExchange,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = download(local_exchange, tmp_path)
+    part = tmp_path / "BNBUSDT_15min" / name
+    _spoil(part)
+    local_exchange.requests.clear()
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path), first)
+    assert [str(part) in message for message in caplog.messages] == [True]
+    (request,) = local_exchange.requests
+    assert (request.start, request.end) == (end.floor("D") - DAY * (end != UNTIL), end)
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path), first)
+    assert len(local_exchange.requests) == 1
+
+
+def test_complete_bars_are_read_without_lock_or_network(
+    local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    first = download(local_exchange, tmp_path)
+    place = tmp_path / "BNBUSDT_15min"
+    (place / ".lock").unlink()
+    before = sorted(place.iterdir())
+    for end in (END, None):
+        again = download(local_exchange, tmp_path, url="http://127.0.0.1:9", end=end)
+        pd.testing.assert_frame_equal(again, first)
+    assert sorted(place.iterdir()) == before
+
+
+def test_parallel_downloads_request_once(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        markets = list(pool.map(lambda _: download(local_exchange, tmp_path), range(2)))
+    pd.testing.assert_frame_equal(markets[0], markets[1])
+    check_asked_once(local_exchange)
+
+
+KILLED = """
+import sys
+from gafcnn.data.exchange import ExchangeSource
+url, folder, end = sys.argv[1:]
+ExchangeSource(interval="15min", days=30, end=end, url=url, folder=folder).load()
+"""
+
+
+def test_killed_download_resumes(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    arrived, over = threading.Event(), threading.Event()
+
+    def silence(handler: Handler, klines: list[Any]) -> None:
+        arrived.set()
+        over.wait(30)
+        handler.close_connection = True
+
+    local_exchange.faults[3] = silence
+    command = [sys.executable, "-c", KILLED, local_exchange.url, str(tmp_path), END]
+    with subprocess.Popen(command) as process:
+        try:
+            assert arrived.wait(60)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            over.set()
+    del local_exchange.requests[2]  # the unanswered one
+    first, second = local_exchange.requests
+    bars = download(local_exchange, tmp_path, days=30)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 30 * DAY, UNTIL, "15min"))
+    assert first.end == second.start
+    assert [request.start for request in local_exchange.requests[2:]] == [second.end]
+    asked = len(local_exchange.requests)
+    download(local_exchange, tmp_path, days=30, end=None)
+    assert len(local_exchange.requests) == asked
+
+
+def test_full_disk_raises_and_the_download_resumes(
+    local_exchange: LocalExchange, small_disk: Callable[[int], Path]
+) -> None:
+    disk = small_disk(2**18)
+    expected = local_exchange.expected(UNTIL - 3 * DAY, UNTIL, "15min")
+    refused = 0
+    for pages in range(100):
+        folder, filler = disk / "bars", disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 4096 * pages))
+        try:
+            download(local_exchange, folder)
+        except DiskError:
+            refused += 1
+        else:
+            break
+        finally:
+            filler.unlink()
+        whole = [moment(name[:10]) for name in parts(folder) if "until" not in name]
+        local_exchange.requests.clear()
+        pd.testing.assert_frame_equal(download(local_exchange, folder), expected)
+        for asked in local_exchange.requests:
+            assert not [day for day in whole if day < asked.end and asked.start < day + DAY]
+        shutil.rmtree(folder)
+    assert refused >= 5  # the record, and each of the four days
+
+
+def test_bars_before_a_failure_are_kept(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    local_exchange.faults[2] = lambda handler, klines: (
+        setattr(local_exchange, "always", failing) or failing(handler, klines)
+    )
+    with pytest.raises(DownloadError, match="An unknown error"):
+        download(local_exchange, tmp_path, days=30)
+    assert len(parts(tmp_path)) == 11  # 1000 bars
+    assert len(local_exchange.requests) == 1 + 6
+    local_exchange.always = None
+    local_exchange.requests.clear()
+    bars = download(local_exchange, tmp_path, days=30)
+    assert len(bars) == 30 * 96
+    assert len(local_exchange.requests) == 2
+
+
+# --- network faults -------------------------------------------------------------------------------
+
+
+def answering(content: Any, status: int = 200, **headers: str) -> Fault:
+    return lambda handler, klines: handler.answer(content, status, **headers)
+
+
+def changed(change: Callable[[list[Any]], Any]) -> Fault:
+    return lambda handler, klines: handler.answer(change(klines))
+
+
+def at_row(row: int, change: Callable[[list[Any]], list[list[Any]]]) -> Fault:
+    return changed(lambda klines: [*klines[:row], *change(klines[row]), *klines[row + 1 :]])
+
+
+def dropped(handler: Handler, klines: list[Any]) -> None:
+    body = json.dumps(klines).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body[: len(body) // 2])
+    handler.close_connection = True
+
+
+def hung_up(handler: Handler, klines: list[Any]) -> None:
+    handler.close_connection = True
+
+
+BUSY = {"code": -1003, "msg": "Too many requests"}
+failing = answering({"code": -1000, "msg": "An unknown error occurred"}, 500)
+
+FAULTS = {
+    "server error": failing,
+    "too many requests": answering(BUSY, 429),
+    "a ban without a length": answering(BUSY, 418),
+    "a connection cut": hung_up,
+    "connection dropped mid-body": dropped,
+    "half a JSON": changed(lambda klines: json.dumps(klines).encode()[:1000]),
+    "an HTML page": answering(b"<html>Sign in</html>", Content_Type="text/html"),
+    "a null among the prices": at_row(9, lambda row: [[*row[:4], None, *row[5:]]]),
+    "bars before the period": changed(lambda ks: [[k[0] - 75 * MINUTE, *k[1:]] for k in ks]),
+    "bars after the period": changed(lambda ks: [[k[0] + 10**6 * MINUTE, *k[1:]] for k in ks]),
+    "bars of another interval": changed(lambda klines: klines[::4]),
+    "a bar off the grid": at_row(5, lambda row: [[row[0] + MINUTE, *row[1:]]]),
+    "a bar twice": at_row(4, lambda row: [row, row]),
+    "low above high": at_row(7, lambda row: [[row[0], row[1], row[3], row[2], *row[4:]]]),
+    "an empty body": answering(b""),
+    "an empty object": answering({}),
+    "a number": answering(5),
+    "null": answering(None),
+    "a list of numbers": answering([1, 2, 3, 4, 5, 6]),
+    "a list of null": answering([None]),
+    "a list of objects": answering([{"open": 1}]),
+    "an infinite time": answering(b"[[1e999,1,1,1,1,1]]"),
+    "deeply nested lists": answering(b"[" * 5000),
+    "truncated rows": answering([[1, 2], [3]]),
+    "empty rows": answering([[], []]),
+    "a row of strings": answering([["a", "b", "c", "d", "e", "f"]]),
+}
+
+
+def test_temporary_faults_do_no_harm(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gafcnn.data.klines._PAGE", 60)
+    # as many as are tolerated: two before the first answer, five before each of the others
+    numbers = [n for n in range(1, 100) if n not in (3, *range(9, 100, 6))]
+    names = dict(zip(numbers, FAULTS, strict=False))
+    local_exchange.faults = {n: FAULTS[name] for n, name in names.items()}
+    bars = download(local_exchange, tmp_path, days=4)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 4 * DAY, UNTIL, "15min"))
+    asked = [request.start for request in local_exchange.requests]
+    assert [name for n, name in names.items() if asked[n - 1] != asked[n]] == []
+    assert len(asked) == len(FAULTS) + 7
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_permanent_fault_raises_and_stores_nothing(
+    fault: Fault, local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    local_exchange.always = fault
+    with pytest.raises(DownloadError, match="BNB/USDT"):
+        download(local_exchange, tmp_path, days=1)
+    assert len(local_exchange.requests) == 3  # before the first answer
+    assert [path.name for path in tmp_path.glob("*/*")] == [".lock"]
+
+
+def silent(handler: Handler, klines: list[Any]) -> None:
+    time.sleep(1)
+    handler.close_connection = True
+
+
+def stuck(handler: Handler, klines: list[Any]) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b"[[")
+    silent(handler, klines)
+
+
+@pytest.mark.parametrize("fault", [silent, stuck])
+def test_silent_exchange_is_asked_again(
+    fault: Fault,
+    local_exchange: LocalExchange,
+    tmp_path: Path,
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.3)
+    local_exchange.faults[1] = fault
+    bars = download(local_exchange, tmp_path, days=1)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - DAY, UNTIL, "15min"))
+    first, second = local_exchange.requests
+    assert second.at - first.at < 1
+    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.05)
+    local_exchange.always = fault
+    with pytest.raises(DownloadError, match="RequestTimeout"):
+        download(local_exchange, tmp_path, days=2)
+
+
+def test_unordered_bars_are_sorted(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    local_exchange.faults[1] = lambda handler, klines: handler.answer(klines[::2] + klines[1::2])
+    bars = download(local_exchange, tmp_path)
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 3 * DAY, UNTIL, "15min"))
+
+
+def test_missing_bars_are_a_gap(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    local_exchange.faults[1] = lambda handler, klines: handler.answer(klines[:50] + klines[57:])
+    assert gaps(download(local_exchange, tmp_path))["missing"].tolist() == [7]
+
+
+@pytest.mark.parametrize("status", [418, 429])
+def test_requested_pause_is_kept(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None, status: int
+) -> None:
+    local_exchange.faults[1] = answering(BUSY, status, Retry_After="1")
+    download(local_exchange, tmp_path)
+    first, second = local_exchange.requests
+    assert second.at - first.at >= 1
+    assert (first.start, first.end) == (second.start, second.end)
+
+
+def test_ban_is_not_waited_for(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    local_exchange.always = answering(BUSY, 418, Retry_After="86400")
+    with pytest.raises(DownloadError, match="86,400 s"):
+        download(local_exchange, tmp_path)
+    assert len(local_exchange.requests) == 1
+
+
+def test_error_without_network_names_remedies(
+    local_exchange: LocalExchange, tmp_path: Path, quick: None
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # not listening: connections are refused
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(DownloadError) as caught:
+            download(local_exchange, tmp_path, url=url)
+    for fact in ("binance", "BNB/USDT", "NetworkError", "market=file", str(tmp_path)):
+        assert fact in str(caught.value)
+
+
+# --- invalid settings -----------------------------------------------------------------------------
+
+
+def test_misspelt_exchange(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="binanse.* binance"):
+        download(local_exchange, tmp_path, exchange="binanse")
+    assert len(download(local_exchange, tmp_path)) == 288
+
+
+def test_unknown_pair_is_not_recorded(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="Invalid symbol"):
+        download(local_exchange, tmp_path, pair="BNB/UDST")
+    assert len(local_exchange.requests) == 1
+    assert len(download(local_exchange, tmp_path)) == 288
+
+
+def test_folder_of_another_pair(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    download(local_exchange, tmp_path)
+    with pytest.raises(DownloadError, match="BNB/USDT of binance.* BTC/USDT of binance"):
+        download(local_exchange, tmp_path, pair="BTC/USDT")
+
+
+def test_damaged_record(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    first = download(local_exchange, tmp_path)
+    asked = len(local_exchange.requests)
+    record = tmp_path / "BNBUSDT_15min" / "download.json"
+    whole = record.read_text()
+    for damaged in ("", "{", "[]", "{}", whole.replace("06:00:00", "05:00:00"), whole[:-3]):
+        record.write_text(damaged)
+        with pytest.raises(BarsError, match=r"download\.json"):
+            download(local_exchange, tmp_path)
+    record.unlink()
+    pd.testing.assert_frame_equal(download(local_exchange, tmp_path), first)
+    assert len(local_exchange.requests) == asked
+
+
+def test_interval_that_the_exchange_lacks(local_exchange: LocalExchange, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="10min.* 15m, 30m"):
+        download(local_exchange, tmp_path, interval="10min")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"interval": "7min"}, {"interval": "7D"}, {"days": 0}, {"days": 1e9}, {"end": "soon"},
+     {"end": "2999-01-01"}, {"symbol": "BNBXYZ"}, {"symbols": ["BNB/USDT"]}],
+)  # fmt: skip
+def test_invalid_period(
+    option: dict[str, Any], local_exchange: LocalExchange, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError):
+        download(local_exchange, tmp_path, **option)
+    assert not local_exchange.requests
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("symbol", "pair"),
+    [
+        ("BNBUSDT", "BNB/USDT"),
+        ("BTCFDUSD", "BTC/FDUSD"),
+        ("ADATUSD", "ADA/TUSD"),
+        ("USDTTRY", "USDT/TRY"),
+        ("ETHBTC", "ETH/BTC"),
+        ("1000SATSUSDT", "1000SATS/USDT"),
+        ("BNB-XYZ", "BNB/XYZ"),
+    ],
+)
+def test_pair_of_a_symbol(symbol: str, pair: str) -> None:
+    assert pair_of(symbol) == pair
+
+
+@pytest.mark.parametrize("symbol", ["BNBXYZ", "USDT", "-USDT-", "BNB-"])
+def test_symbol_without_a_known_quote_currency(symbol: str) -> None:
+    with pytest.raises(ConfigError, match=symbol):
+        pair_of(symbol)
+
+
+def test_settings_survive_plain_data() -> None:
+    source = ExchangeSource(symbols=("BTCUSDT", "ETH-XYZ"), end="2025-05-04", interval="1h")
+    assert source.pairs() == {"BTCUSDT": "BTC/USDT", "ETH-XYZ": "ETH/XYZ"}
+    assert SOURCES.create(as_plain(source), "market") == source
+    rest = ExchangeSource(refresh=True, url="http://mirror").at_rest()
+    assert (rest.refresh, rest.url) == (False, None)
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "ccxt", None)
+    with pytest.raises(DownloadError, match=r"pip install 'gafcnn\[exchange\]'"):
+        ExchangeSource(folder=tmp_path).load()
+
+
+# --- newest bars ----------------------------------------------------------------------------------
+
+
+def newest(server: LocalExchange, count: int = 96) -> NewestBars:
+    source = ExchangeSource(interval="15min", url=server.url)
+    return source.newest(count)["BNBUSDT"]
+
+
+def test_newest_bars_are_settled_and_requested_once(
+    local_exchange: LocalExchange,
+) -> None:
+    held = newest(local_exchange)
+    first = held.read(UNTIL + timedelta(seconds=10))
+    pd.testing.assert_frame_equal(first, local_exchange.expected(UNTIL - DAY, UNTIL, "15min"))
+    assert first.attrs["interval"] == QUARTER
+    # the next bar is requested once it has settled, and no other
+    later = held.read(UNTIL + QUARTER + timedelta(seconds=9))
+    pd.testing.assert_frame_equal(later, first)
+    assert len(local_exchange.requests) == 1
+    later = held.read(UNTIL + QUARTER + timedelta(seconds=10))
+    pd.testing.assert_frame_equal(
+        later, local_exchange.expected(UNTIL + QUARTER - DAY, UNTIL + QUARTER, "15min")
+    )
+    assert local_exchange.requests[-1].start == UNTIL
+    assert len(local_exchange.requests) == 2
+
+
+def test_late_bar_is_requested_again(local_exchange: LocalExchange) -> None:
+    held = newest(local_exchange)
+    late = UNTIL - 4 * QUARTER
+    local_exchange.outages = [(late, late + QUARTER)]
+    assert len(gaps(held.read(UNTIL + QUARTER))) == 1
+    local_exchange.outages = []
+    whole = held.read(UNTIL + 2 * QUARTER)
+    assert local_exchange.requests[-1].start == late
+    expected = local_exchange.expected(whole.index[-1] - DAY, whole.index[-1], "15min")
+    pd.testing.assert_frame_equal(whole, expected)
+
+
+def test_bars_missed_in_a_failure_come_with_the_next_read(
+    local_exchange: LocalExchange, quick: None
+) -> None:
+    held = newest(local_exchange)
+    held.read(UNTIL + QUARTER)
+    local_exchange.always = failing
+    with pytest.raises(DownloadError, match="BNB/USDT"):
+        held.read(UNTIL + 2 * QUARTER)
+    local_exchange.always = None
+    bars = held.read(UNTIL + 5 * QUARTER)
+    last = bars.index[-1]
+    pd.testing.assert_frame_equal(bars, local_exchange.expected(last - DAY, last, "15min"))
+
+
+def test_newest_bars_of_a_pair_without_bars(local_exchange: LocalExchange) -> None:
+    local_exchange.listed = UNTIL + DAY
+    with pytest.raises(DownloadError, match="no BNB/USDT bars of 15min"):
+        newest(local_exchange).read(UNTIL + timedelta(seconds=10))

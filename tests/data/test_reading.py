@@ -1,0 +1,645 @@
+"""Reading and writing of files of bars."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as pa_feather
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gafcnn.data.bars import COLUMNS, check_bars, fingerprint
+from gafcnn.data.reading import ENDINGS, read_bars, write_bars
+from gafcnn.errors import BarsError
+
+MINUTE = pd.to_timedelta("1min")
+TABLES = (".parquet", ".feather")
+START = 1_746_372_840_000  # ms; 2025-05-04T15:34:00Z
+
+# six bars, as (open, high, low, close, volume)
+VALUES = [
+    [588.55, 588.55, 588.47, 588.47, 266.11],
+    [588.48, 588.48, 588.25, 588.28, 981.05],
+    [588.28, 588.31, 588.1, 588.2, 17.0],
+    [588.2, 588.9, 588.2, 588.9, 0.0],
+    [588.9, 589.0, 588.8, 588.85, 3.25],
+    [588.85, 588.86, 588.84, 588.86, 1.1],
+]
+HEADER = "open_time,open,high,low,close,volume"
+
+
+# Any: type checkers do not know whether a slice of a frame is a frame or a column
+def _expected() -> Any:
+    closes = pd.date_range("2025-05-04T15:35:00Z", periods=6, freq=MINUTE, unit="ns")
+    frame = pd.DataFrame(VALUES, columns=list(COLUMNS), index=closes.rename("close_time"))
+    return check_bars(frame, "six bars")
+
+
+def _lines(time: Callable[[int], object] = lambda ms: ms, tail: str = "") -> list[str]:
+    return [
+        f"{time(START + 60_000 * k)},{','.join(map(str, bar))}{tail}"
+        for k, bar in enumerate(VALUES)
+    ]
+
+
+def _text(*lines: str, header: str | None = HEADER) -> str:
+    return "\n".join([*([] if header is None else [header]), *(lines or _lines())]) + "\n"
+
+
+def _opened(times: Any = None) -> Any:
+    """Return the six bars as freqtrade stores them: `date`, the open time, and the values."""
+    frame = pd.DataFrame(VALUES, columns=list(COLUMNS))
+    frame.insert(0, "date", _expected().index - MINUTE if times is None else times)
+    return frame
+
+
+def _put(path: Path, content: Any) -> Path:
+    """Write the content to a file, packed as the ending of `path` requires."""
+    raw = content.encode() if isinstance(content, str) else content
+    if isinstance(raw, pd.DataFrame):
+        write = raw.to_parquet if path.suffix == ".parquet" else raw.to_feather
+        write(path)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(raw))
+    elif path.suffix == ".zip":
+        _zip(path, {"BNBUSDT-1m-2025-05.csv": raw})
+    else:
+        path.write_bytes(raw)
+    return path
+
+
+def _zip(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _refused(path: Path, *facts: str, interval: str | None = None) -> None:
+    """Check that reading fails, with an error that names the file and the facts."""
+    with pytest.raises(BarsError) as caught:
+        read_bars(path, interval)
+    assert "\n" not in str(caught.value)
+    for fact in (str(path), *facts):
+        assert fact in str(caught.value)
+
+
+# --- valid files ---------------------------------------------------------------------------------
+
+KLINE_HEADER = (
+    "open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+    "taker_buy_volume,taker_buy_quote_volume,ignore"
+)
+KLINE_TAIL = ",1746372899999,156600.1,123,10.5,6179.6,0"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".zip", ".CSV"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        _text(),
+        _text(header=None),
+        _text(*_lines(tail=KLINE_TAIL), header=None),
+        _text(*_lines(tail=KLINE_TAIL), header=KLINE_HEADER),
+        _text(*_lines(tail=KLINE_TAIL), header=KLINE_HEADER.replace("_", " ").title()),
+        _text(*_lines(lambda ms: ms // 1000)),
+        _text(*_lines(lambda ms: ms * 1000), header=None),
+        _text(*_lines(lambda ms: ms * 10**6)),
+        _text(*_lines(lambda ms: f"{ms}.0")),
+        _text(*_lines(lambda ms: f"{pd.Timestamp(ms, unit='ms')}Z")),
+        _text(*_lines(lambda ms: f"{pd.Timestamp(ms, unit='ms')}+00"), header=None),
+        _text(*_lines(lambda ms: pd.Timestamp(ms, unit="ms", tz="Asia/Kolkata").isoformat())),
+        _text(header="date,Open,High,Low,Close,Volume"),
+        _text(header="Timestamp,open,high,low,close,volume"),
+    ],
+    ids=[
+        "header",
+        "no header",
+        "kline",
+        "kline with header",
+        "kline with spelled header",
+        "s",
+        "us",
+        "ns",
+        "ms as floats",
+        "iso",
+        "iso without header",
+        "iso with another offset",
+        "freqtrade",
+        "timestamp",
+    ],
+)
+def test_csv(tmp_path: Path, text: str, ending: str) -> None:
+    bars = read_bars(_put(tmp_path / f"bars{ending}", text))
+    pd.testing.assert_frame_equal(bars, _expected())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + _text(),
+        "\ufeff" + _text(header=None),
+        _text().replace("\n", "\r\n"),
+        _text().replace("\n", "\r"),
+        _text().replace("\n", "\n\n  \n"),
+        "\n\r\n" + _text() + "\n\n",
+        _text().replace(",", ", "),
+        _text().replace(",", " , ").replace("\n", " \n"),
+        _text().rstrip("\n"),
+        _text(*_lines(tail=",x,"), header=HEADER + ",note,note"),
+        _text(*(f'"{line}"'.replace(",", '","') for line in _lines())),
+        _text(*(f"{k},{line}" for k, line in enumerate(_lines())), header="," + HEADER),
+    ],
+    ids=[
+        "BOM",
+        "BOM without header",
+        "CRLF",
+        "CR",
+        "blank lines",
+        "blank lines around",
+        "spaces after commas",
+        "spaces around commas",
+        "no newline at the end",
+        "extra columns",
+        "quoted",
+        "row numbers",
+    ],
+)
+def test_csv_notation(tmp_path: Path, text: str) -> None:
+    pd.testing.assert_frame_equal(read_bars(_put(tmp_path / "bars.csv", text)), _expected())
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    shuffled = _opened()[["volume", "close", "date", "low", "open", "high"]]
+    path = tmp_path / "bars.csv"
+    shuffled.to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read_bars(path), _expected())
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", None])
+def test_parquet_and_feather(tmp_path: Path, ending: str, unit: Any, zone: str | None) -> None:
+    opens = _opened()["date"].dt.as_unit(unit)
+    times = opens.astype("int64") if zone is None else opens.dt.tz_convert(zone)
+    path = _put(tmp_path / f"bars{ending}", _opened(times))
+    pd.testing.assert_frame_equal(read_bars(path), _expected())
+
+
+def test_numbers_of_any_type(tmp_path: Path) -> None:
+    frame = _opened().assign(volume=[266, 981, 17, 0, 3, 1], trades="many")
+    frame["open"] = frame["open"].astype(str)
+    bars = read_bars(_put(tmp_path / "bars.parquet", frame))
+    assert bars["volume"].tolist() == [266, 981, 17, 0, 3, 1]
+    assert bars["open"].tolist() == _expected()["open"].tolist()
+
+
+def test_index_of_a_table_is_a_column(tmp_path: Path) -> None:
+    path = _put(tmp_path / "bars.parquet", _opened().set_index("date"))
+    pd.testing.assert_frame_equal(read_bars(path), _expected())
+
+
+def test_close_time_as_the_only_time(tmp_path: Path) -> None:
+    text = _text(*_lines(lambda ms: ms + 60_000), header=HEADER.replace("open_time", "close_time"))
+    pd.testing.assert_frame_equal(read_bars(_put(tmp_path / "bars.csv", text)), _expected())
+
+
+def test_gaps_are_kept(tmp_path: Path) -> None:
+    lines = _lines()
+    bars = read_bars(_put(tmp_path / "bars.csv", _text(*lines[:3], *lines[4:])))
+    pd.testing.assert_frame_equal(bars, _expected().drop(_expected().index[3]))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_epochs_of_two_units(tmp_path: Path, ending: str) -> None:
+    # as Binance's klines do with the year 2025
+    times = [START + 60_000 * k for k in range(6)]
+    times[3:] = [ms * 1000 for ms in times[3:]]
+    frame = _opened(times)
+    content = frame if ending == ".parquet" else frame.to_csv(index=False)
+    pd.testing.assert_frame_equal(read_bars(_put(tmp_path / f"bars{ending}", content)), _expected())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.floats(1e-12, 1e12), min_size=2, max_size=30),
+    st.floats(0, 1e300),
+    st.sampled_from(["1s", "1min", "15min", "7h", "1D"]),
+    st.integers(0, 4 * 10**18),
+)
+def test_written_bars_are_read_unchanged(
+    prices: list[float], volume: float, interval: str, start: int
+) -> None:
+    values = dict.fromkeys(COLUMNS[:4], prices) | {"volume": [volume] * len(prices)}
+    first = pd.Timestamp(start, unit="ns", tz="UTC")
+    times = pd.date_range(first, periods=len(prices), freq=pd.to_timedelta(interval), unit="ns")
+    bars = check_bars(pd.DataFrame(values, index=times), "some bars")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "bars.parquet")
+        write_bars(path, bars)
+        again = read_bars(path)
+    pd.testing.assert_frame_equal(again, bars, check_exact=True)
+    assert again.attrs == bars.attrs
+    assert fingerprint(again) == fingerprint(bars)
+
+
+def test_prices_of_a_csv_are_exact(tmp_path: Path) -> None:
+    prices = np.random.default_rng(0).lognormal(0, 5, 2000)
+    lines = [
+        f"{START + 60_000 * k},{p!r},{p!r},{p!r},{p!r},1" for k, p in enumerate(prices.tolist())
+    ]
+    bars = read_bars(_put(tmp_path / "bars.csv", _text(*lines)))
+    assert (bars["close"].to_numpy() == prices).all()
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+def test_real_bars_are_read_unchanged(real_bars_folder: Path, tmp_path: Path, ending: str) -> None:
+    for path in sorted(real_bars_folder.glob(f"*usdt-perp-1m*{ending}")):
+        bars: Any = read_bars(path)
+        write_bars(tmp_path / "again.parquet", bars)
+        assert fingerprint(read_bars(tmp_path / "again.parquet")) == fingerprint(bars)
+        bars[-500:].to_csv(tmp_path / "again.csv")
+        assert fingerprint(read_bars(tmp_path / "again.csv")) == fingerprint(bars[-500:])
+
+
+# --- compression, versions ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "snappy", "data_page_version": "2.0"},
+        {"compression": "gzip", "row_group_size": 2},
+        {"compression": "zstd", "data_page_size": 1, "write_statistics": False},
+        {"use_dictionary": False, "column_encoding": "BYTE_STREAM_SPLIT"},
+        {"store_schema": False, "version": "1.0"},
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_parquet_of_any_version(tmp_path: Path, options: dict[str, Any]) -> None:
+    pq.write_table(pa.Table.from_pandas(_opened()), tmp_path / "bars.parquet", **options)
+    pd.testing.assert_frame_equal(read_bars(tmp_path / "bars.parquet"), _expected())
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+@pytest.mark.parametrize("chunksize", [2, None])
+def test_feather_of_any_version(tmp_path: Path, compression: Any, chunksize: int | None) -> None:
+    frame = _opened().assign(note=pd.Categorical(list("aabbcc")))
+    frame.to_feather(tmp_path / "bars.feather", compression=compression, chunksize=chunksize)
+    pd.testing.assert_frame_equal(read_bars(tmp_path / "bars.feather"), _expected())
+
+
+def test_texts_decimals_and_categories_are_numbers(tmp_path: Path) -> None:
+    texts = [str(value) for value in _opened()["open"]]
+    frame = _opened().assign(
+        open=pa.array([Decimal(text) for text in texts]).to_pandas(), high=pd.Categorical(texts)
+    )
+    frame["high"] = pd.Categorical(_opened()["high"].astype(str))
+    bars = read_bars(_put(tmp_path / "bars.parquet", frame))
+    pd.testing.assert_frame_equal(bars, _expected())
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+def test_small_file_of_many_rows_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"bars{ending}"
+    table = pa.table(dict.fromkeys(("open_time", *COLUMNS), np.ones(6_000_000, "int8")))
+    if ending == ".parquet":
+        pq.write_table(table, path, compression="zstd")
+    else:
+        pa_feather.write_feather(table, str(path), compression="zstd")
+    assert path.stat().st_size < 1_000_000
+    _refused(path, "200 times its size")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+def test_year_of_a_market_without_trades_is_read(tmp_path: Path, ending: str) -> None:
+    n = 500_000
+    frame = pd.DataFrame({"open_time": START + 60_000 * np.arange(n)} | dict.fromkeys(COLUMNS, 1.0))
+    assert len(read_bars(_put(tmp_path / f"bars{ending}", frame))) == n
+
+
+# --- invalid files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_missing_file_or_folder(tmp_path: Path, ending: str) -> None:
+    _refused(tmp_path / f"bars{ending}", "not a file")
+    (tmp_path / f"folder{ending}").mkdir()
+    _refused(tmp_path / f"folder{ending}", "folder")
+
+
+@pytest.mark.parametrize("name", ["bars.xlsx", "bars", "bars.csv.bak"])
+def test_unknown_ending(tmp_path: Path, name: str) -> None:
+    _refused(_put(tmp_path / name, _text()), *ENDINGS)
+
+
+def test_frame_instead_of_a_path() -> None:
+    with pytest.raises(BarsError, match="as_bars"):
+        read_bars(_opened())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read any file")
+def test_file_without_permission(tmp_path: Path) -> None:
+    path = _put(tmp_path / "bars.csv", _text())
+    path.chmod(0)
+    _refused(path, "permission")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("part", [0, 0.2, 0.5, 0.98])
+def test_truncated_file(tmp_path: Path, ending: str, part: float) -> None:
+    path = _put(tmp_path / f"bars{ending}", _opened() if ending in TABLES else _text())
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size) - (part > 0)])
+    _refused(path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_than_two_rows(tmp_path: Path, n: int, ending: str) -> None:
+    content = _opened()[:n] if ending in TABLES else _text(*(_lines()[:n] or [""]))
+    _refused(_put(tmp_path / f"bars{ending}", content), interval="1min")
+
+
+@pytest.mark.parametrize("place", [0, len(HEADER) - 1, len(HEADER) + 1, -5])
+def test_bytes_that_are_not_utf8(tmp_path: Path, place: int) -> None:
+    content = bytearray(_text().encode())
+    content[place] = 0xFF
+    _refused(_put(tmp_path / "bars.csv", bytes(content)), "utf")
+
+
+def test_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
+    lines = _lines(tail=",x")
+    lines[1] = lines[1].replace(",x", ',"x')
+    _refused(_put(tmp_path / "bars.csv", _text(*lines, header=HEADER + ",note")), "quotation")
+
+
+@pytest.mark.parametrize("names", [[], ["bars.txt"], ["a.csv", "b.csv"], ["folder/"]])
+def test_zip_without_exactly_one_csv(tmp_path: Path, names: list[str]) -> None:
+    path = _zip(tmp_path / "bars.zip", dict.fromkeys(names, _text().encode()))
+    _refused(path, *names)
+
+
+def test_gzip_of_several_members(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv.gz"
+    head, tail = _text()[:100].encode(), _text()[100:].encode()
+    path.write_bytes(gzip.compress(head) + gzip.compress(tail))
+    pd.testing.assert_frame_equal(read_bars(path), _expected())
+    path.write_bytes(path.read_bytes() + b"x")
+    _refused(path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_missing_columns_are_named(tmp_path: Path, ending: str) -> None:
+    frame = _opened().drop(columns=["date", "low"])
+    content = frame if ending in TABLES else frame.to_csv(index=False)
+    _refused(_put(tmp_path / f"bars{ending}", content), "open_time or low", "'high'")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_file_without_volume(tmp_path: Path, ending: str) -> None:
+    frame = _opened().drop(columns="volume")
+    content = frame if ending in TABLES else frame.to_csv(index=False)
+    bars = read_bars(_put(tmp_path / f"bars{ending}", content))
+    pd.testing.assert_frame_equal(bars, _expected().assign(volume=np.nan))
+    write_bars(tmp_path / "kept.parquet", bars)
+    assert fingerprint(read_bars(tmp_path / "kept.parquet")) == fingerprint(bars)
+
+
+@pytest.mark.parametrize("name", ["vol", "Volume USDT", "quote_volume"])
+def test_volume_of_another_name_is_not_ignored(tmp_path: Path, name: str) -> None:
+    path = _put(tmp_path / "bars.parquet", _opened().rename(columns={"volume": name}))
+    _refused(path, "no column volume")
+
+
+@pytest.mark.parametrize("twice", ["open", "OPEN ", "open_time"])
+def test_duplicate_column(tmp_path: Path, twice: str) -> None:
+    text = _text(*_lines(tail=",1"), header=f"{HEADER},{twice}")
+    _refused(_put(tmp_path / "bars.csv", text), twice.strip().lower(), "twice")
+
+
+@pytest.mark.parametrize(("row", "cells"), [(2, 7), (5, 5)])
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_row_of_another_length(tmp_path: Path, row: int, cells: int, blank: str) -> None:
+    lines = _lines()
+    lines[row] = f"{lines[row]},9" if cells == 7 else lines[row].rpartition(",")[0]
+    path = _put(tmp_path / "bars.csv", _text(*lines[:1], blank, *lines[1:]))
+    _refused(path, f"line {row + 3}", "6 cells")
+
+
+def test_other_separators_are_not_columns(tmp_path: Path) -> None:
+    _refused(_put(tmp_path / "bars.csv", _text().replace(",", ";")), "no column open_time or open")
+
+
+# --- invalid cells --------------------------------------------------------------------------------
+
+
+def _spoilt(row: int, column: int, cell: str) -> list[str]:
+    lines = [line.split(",") for line in _lines()]
+    lines[row][column] = cell
+    return [",".join(line) for line in lines]
+
+
+@pytest.mark.parametrize("cell", ["abc", "", " ", "nan", "1_000", "inf", "0", "-1", "900"])
+@pytest.mark.parametrize(
+    ("header", "above", "line", "ending"),
+    [(None, 0, 5, ".csv"), (HEADER, 0, 6, ".zip"), (HEADER, 3, 9, ".csv"), (None, 2, 7, ".csv.gz")],
+)
+def test_invalid_cell_is_named_with_its_line(
+    tmp_path: Path, cell: str, header: str, above: int, line: int, ending: str
+) -> None:
+    spoilt = _spoilt(4, 4, cell)
+    text = _text(*spoilt[:2], *[""] * above, *spoilt[2:], header=header)
+    assert text.splitlines()[line - 1] == spoilt[4]
+    _refused(_put(tmp_path / f"bars{ending}", text), f"line {line}:", "close is", cell.strip())
+
+
+@pytest.mark.parametrize("ending", TABLES)
+@pytest.mark.parametrize(
+    "column",
+    [
+        [1.0, 2.0, None, 4.0, 5.0, 6.0],
+        ["1", "2", "three", "4", "5", "6"],
+        [588.47, 588.28, float("inf"), 1, 1, 1],
+    ],
+)
+def test_invalid_cell_of_a_table_is_named(tmp_path: Path, ending: str, column: list[Any]) -> None:
+    path = _put(tmp_path / f"bars{ending}", _opened().assign(close=column))
+    _refused(path, "row 2:", "close is")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        [True] * 6,
+        [None] * 6,
+        [{"a": 1}] * 6,
+        [[1.0, 2.0]] * 6,
+        [b"1"] * 6,
+        pd.to_timedelta(range(6)),
+        pd.Categorical(list("aabbcc")),
+        pd.date_range("2025", periods=6, tz="UTC"),
+    ],
+    ids=["bool", "null", "struct", "list", "bytes", "duration", "category", "time"],
+)
+def test_column_of_another_type(tmp_path: Path, column: Any) -> None:
+    _refused(_put(tmp_path / "bars.parquet", _opened().assign(volume=column)), "volume is", "row 0")
+
+
+def test_long_cell_is_shortened(tmp_path: Path) -> None:
+    path = _put(tmp_path / "bars.csv", _text(*_spoilt(2, 1, "x" * 5000)))
+    with pytest.raises(BarsError) as caught:
+        read_bars(path)
+    assert len(str(caught.value)) < 300
+
+
+TIME = {
+    "epoch": ["", "17463730", "-5", "1746373080000.5", "9" * 30, "inf", "soon",
+              "1746373080000001", f"{START + 60_000 * 3}", f"{START}", f"{START + 60_000 * 4 + 1}"],
+    "iso": ["2025-05-04T15:38:00", "2025-05-04", "now", "", "2025-13-04T15:38:00Z",
+            "9999-05-04T15:38:00Z", "1800-05-04T15:38:00Z", "2025-05-04T15:38:00+99:99"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "time"), [(kind, t) for kind, ts in TIME.items() for t in ts])
+def test_invalid_time_is_named_with_its_line(tmp_path: Path, kind: str, time: str) -> None:
+    lines = _lines() if kind == "epoch" else _lines(lambda ms: f"{pd.Timestamp(ms, unit='ms')}Z")
+    lines[4] = f"{time},{lines[4].partition(',')[2]}"
+    _refused(_put(tmp_path / "bars.csv", _text(*lines)), "line 6")
+
+
+@pytest.mark.parametrize("ending", TABLES)
+def test_times_of_a_table_without_a_timezone(tmp_path: Path, ending: str) -> None:
+    path = _put(tmp_path / f"bars{ending}", _opened(_opened()["date"].dt.tz_localize(None)))
+    _refused(path, "row 0", "timezone")
+
+
+@pytest.mark.parametrize("ending", TABLES)
+def test_missing_time_of_a_table_is_named(tmp_path: Path, ending: str) -> None:
+    times = _opened()["date"].where(_opened().index != 3)
+    _refused(_put(tmp_path / f"bars{ending}", _opened(times)), "row 3", "NaT")
+    times = [START, START, START, None, START, START]
+    _refused(_put(tmp_path / f"bars{ending}", _opened(times)), "row 3", "nan")
+
+
+@pytest.mark.parametrize("seconds", [2**40, 2**62, -(2**62)])
+def test_time_outside_the_calendar_is_named(tmp_path: Path, seconds: int) -> None:
+    times = pa.array([START // 1000, seconds] * 3, pa.timestamp("s", "UTC"))
+    table = pa.Table.from_pandas(_opened()).set_column(0, "date", times)
+    pa_feather.write_feather(table, str(tmp_path / "bars.feather"))
+    _refused(tmp_path / "bars.feather", "row 1", str(np.datetime64(seconds, "s")))
+
+
+@pytest.mark.parametrize("asked", ["30s", "2min", "1h"])
+def test_interval_that_contradicts_the_file(tmp_path: Path, asked: str) -> None:
+    path = _put(tmp_path / "bars.csv", _text())
+    _refused(path, "1min", asked, interval=asked)
+    assert read_bars(path, "60s").attrs["interval"] == MINUTE
+
+
+# --- any content ----------------------------------------------------------------------------------
+
+
+def _read_or_refuse(path: Path) -> None:
+    """Check that a file gives valid bars or an error of one line that names it."""
+    try:
+        bars = read_bars(path)
+    except BarsError as error:
+        message = str(error)
+    else:
+        message = str(path)
+        pd.testing.assert_frame_equal(check_bars(bars, path), bars)
+    assert str(path) in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(max_examples=20)
+@given(content=st.one_of(
+    st.binary(max_size=300),
+    st.text("0123456789.,-\n\"'e nopclhwZT:_", max_size=300).map(str.encode),
+))  # fmt: skip
+def test_any_bytes(ending: str, content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"bars{ending}")
+        path.write_bytes(content)
+        _read_or_refuse(path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_changed_bytes(ending: str, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = _put(Path(folder, f"bars{ending}"), _opened() if ending in TABLES else _text())
+        content = bytearray(path.read_bytes())
+        places = st.integers(0, len(content) - 1)
+        for place, byte in data.draw(st.dictionaries(places, st.integers(0, 255))).items():
+            content[place] = byte
+        path.write_bytes(bytes(content))
+        _read_or_refuse(path)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@settings(max_examples=20)
+@given(
+    spoilt=st.lists(
+        st.tuples(
+            st.sampled_from(["date", *COLUMNS]),
+            st.integers(0, 5),
+            st.one_of(
+                st.integers(),
+                st.floats(),
+                st.text(max_size=5),
+                st.sampled_from(["", "nan", "1e400", "2025-05-04T00:00:00Z", "now", '"', ","]),
+                st.none(),
+                st.booleans(),
+            ),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_cells(ending: str, spoilt: list[tuple[str, int, Any]]) -> None:
+    table = {name: list(column) for name, column in _opened().items()}
+    for name, row, cell in spoilt:
+        table[name][row] = cell
+    frame = pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in table.items()})
+    if ending in TABLES:
+        frame = frame.infer_objects()  # a column of a table has one type
+        content: Any = frame.apply(lambda c: c.astype(str) if c.dtype == object else c)
+    else:
+        content = frame.to_csv(index=False).encode(errors="replace")
+    with tempfile.TemporaryDirectory() as folder:
+        _read_or_refuse(_put(Path(folder, f"bars{ending}"), content))
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def test_existing_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "bars.parquet"
+    write_bars(path, _expected()[:3])
+    write_bars(path, _expected())
+    pd.testing.assert_frame_equal(read_bars(path), _expected())
+    assert [entry.name for entry in path.parent.iterdir()] == ["bars.parquet"]
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "bars.parquet"
+    write_bars(path, _expected())
+    before = path.read_bytes()
+    with pytest.raises(pa.ArrowException):
+        write_bars(path, _expected().assign(note=[1, "a", 2.0, b"", None, object()]))
+    assert path.read_bytes() == before
