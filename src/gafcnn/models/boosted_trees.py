@@ -23,11 +23,11 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.data.augmentation import Drawn
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader, as_window
+from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.models.class_weights import ClassWeights
-from gafcnn.models.estimator import Estimator, draw_samples, log_classes, plain, training_weights
+from gafcnn.models.estimator import Estimator, plain, window_from
 
 TREES = "checkpoints/trees.json"
 
@@ -85,7 +85,7 @@ class BoostedTrees(Estimator):
         self,
         features: Literal["indicators", "window"] | None = None,
         *,
-        window: Window | str | None = None,
+        window: Window | str | dict[str, Any] | None = None,
         fields: Sequence[str] = ("close",),
         class_weights: ClassWeights = None,
         rounds: int = 3000,
@@ -119,16 +119,13 @@ class BoostedTrees(Estimator):
             LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
                 weights do not fit the label.
         """
-        samples.check()
         self.features_ = self._choose_features(samples)
         self._lookback = samples.lookback
-        drawn = draw_samples(self.augmentation, samples)
-        weights = training_weights(self.class_weights, samples, drawn)
-        log_classes(samples, drawn)
+        drawn, weights = self._draw(samples)
         train = self._matrix(samples, samples.labelled("train"), weights, drawn)
         val = self._matrix(samples, samples.labelled("val"), weights)
-        classes = len(samples.classes)
-        objective = _DIRECTION if classes == 2 else _CLASSES | {"num_class": classes}
+        classes = {"num_class": len(samples.classes)}
+        objective = _DIRECTION if samples.task == "direction" else _CLASSES | classes
         trees = DEFAULT_TREES if self.trees is None else dict(self.trees)
         with _invalid_parameters():
             booster = xgboost.train(
@@ -145,7 +142,7 @@ class BoostedTrees(Estimator):
                 early_stopping_rounds=self.patience,
                 verbose_eval=False,
             )
-        self.booster_, self.classes_ = booster, tuple(samples.classes)
+        self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
         booster.set_attr(**{_DESCRIPTION: json.dumps(self._description())})
         if self.folder is not None:
@@ -156,8 +153,7 @@ class BoostedTrees(Estimator):
             "features": train.num_col(),
             "gains": {name: float(gain) for name, gain in self.gains().items()},
         }
-        self.metrics_ = self._score(samples, self.predict_samples(samples, samples.labelled("val")))
-        self._log_result("rounds")
+        self._score(samples, self.predict_samples(samples, samples.labelled("val")), "rounds")
         return self
 
     @classmethod
@@ -180,7 +176,7 @@ class BoostedTrees(Estimator):
             booster.load_model(bytearray(path.read_bytes() or b"{}"))
             best = booster.best_iteration
             stored = json.loads(booster.attr(_DESCRIPTION) or "{}")
-            model = cls(**{**stored["estimator"], **params})
+            model = cls(**{**stored["parameters"], **params})
         # invalid text in XGBoost's message is a UnicodeDecodeError; a missing best round is an
         # AttributeError
         except (
@@ -192,7 +188,7 @@ class BoostedTrees(Estimator):
                 instead="train the run again with overwrite=true",
             ) from error
         model.booster_, model.best_round_ = booster, best + 1
-        model.classes_, model.features_ = tuple(stored["classes"]), stored["features"]
+        model.classes_, model.features_ = tuple(stored["classes"]), model.features
         model._lookback = parse_duration("lookback", stored["lookback"])
         return model
 
@@ -201,9 +197,7 @@ class BoostedTrees(Estimator):
         self._check_fitted(samples.classes)
         return self._predict(self._samples_table(samples, rows))
 
-    def predict_at(
-        self, bars: pd.DataFrame, rows: NDArray[np.int64], symbol: str = ""
-    ) -> NDArray[np.float64]:
+    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
         self._check_fitted()
         return self._predict(self._bars_table(bars, np.asarray(rows, dtype=np.int64)))
@@ -223,7 +217,7 @@ class BoostedTrees(Estimator):
     def _choose_features(self, samples: Samples) -> str:
         chosen = self.features
         if chosen is None:
-            looks_ahead = samples.label_definition.horizon > pd.Timedelta(0)
+            looks_ahead = samples.definition.horizon > pd.Timedelta(0)
             chosen = "indicators" if looks_ahead else "window"
         if chosen not in ("indicators", "window"):
             raise ConfigError(
@@ -245,7 +239,7 @@ class BoostedTrees(Estimator):
         tables, order = [], []
         for number, symbol in enumerate(samples.symbols):
             here = np.flatnonzero(numbers == number)
-            at = samples.rows_of_bars(symbol)[rows[here] - samples.starts[number]]
+            at = samples.bar_rows(symbol)[rows[here] - samples.starts[number]]
             if len(at):
                 tables.append(self._bars_table(samples.bars[symbol], at))
                 order.append(here)
@@ -253,11 +247,18 @@ class BoostedTrees(Estimator):
         return table.iloc[np.argsort(np.concatenate(order))].reset_index(drop=True)
 
     def _bars_table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
-        """Return the features at rows of bars."""
+        """Return the features at rows of bars.
+
+        The values of a window are named `close[-1]` for the point before the last, `close[0]` for
+        the last; field by field.
+        """
         if self.features_ == "indicators":
             return indicators(bars).iloc[rows]
-        return window_table(bars, replace(as_window(self.window), lookback=self._lookback), rows,
-                            self.fields)  # fmt: skip
+        window = replace(window_from(self.window or ""), lookback=self._lookback)
+        values = WindowReader(bars, window, self.fields)(rows)
+        columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
+        flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
+        return pd.DataFrame(flat, bars.index[rows], columns)
 
     def _matrix(
         self,
@@ -291,27 +292,13 @@ class BoostedTrees(Estimator):
 
     def _description(self) -> dict[str, Any]:
         """Return what `trees.json` holds besides the trees, as plain data."""
-        params = {"features": self.features_, "fields": list(self.fields), "name": self.name}
-        window = None if self.window is None else plain(as_window(self.window))
+        window = None if self.window is None else plain(window_from(self.window))
+        params = {"features": self.features_, "fields": list(self.fields), "window": window}
         return {
-            "estimator": {**params, "window": window, "seed": self.seed},
-            "features": self.features_,
+            "parameters": {**params, "seed": self.seed, "name": self.name},
             "lookback": f"{self._lookback.total_seconds():.0f}s",
             "classes": list(self.classes_),
         }
-
-
-def window_table(
-    bars: pd.DataFrame, window: Window, rows: NDArray[np.int64], fields: Sequence[str]
-) -> pd.DataFrame:
-    """Return the values of the windows that end at rows of bars, as a table of float32.
-
-    Columns are `close[-1]` for the point before the last, `close[0]` for the last; field by field.
-    """
-    values = WindowReader(bars, window, fields)(rows)
-    columns = [f"{field}[{k}]" for field in fields for k in range(1 - values.shape[-1], 1)]
-    flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
-    return pd.DataFrame(flat, bars.index[rows], columns)
 
 
 def _inner(name: str) -> str:

@@ -6,7 +6,6 @@ import logging
 import time
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -80,67 +79,69 @@ class BestWeights(Callback):
         mode: "min" or "max".
 
     Attributes:
-        state: The state dict of the module at that epoch; None before the first finite value.
+        epoch: That epoch, from 1; None before the first finite value of the metric.
+        state: The state dict of the module after it.
     """
 
     def __init__(self, monitor: str, mode: str) -> None:
         self.monitor, self.sign = monitor, 1 if mode == "min" else -1
-        self.best, self.state = np.inf, None
+        self.best, self.epoch, self.state = np.inf, None, {}
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the weights if they are better; they are the averaged ones here."""
+        """Copy the weights if they are better; here they are the averaged ones."""
         value = self.sign * float(trainer.callback_metrics[self.monitor])
         if value < self.best:
-            self.best = value
+            self.best, self.epoch = value, trainer.current_epoch + 1
             state = pl_module.state_dict()
             self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
-class Throughput(Callback):
-    """Measure samples per second of the training loop: reading, forward, backward, step.
+class EpochLog(Callback):
+    """Keep the metrics of every epoch, log a line for each, and measure the throughput.
 
-    And the share of time that is spent waiting for data, from the end of one step until the next
-    batch is read. The first epoch of a process is left out (caches are cold), and so is validation.
+    The throughput is that of the training loop: reading, forward, backward, step, without
+    validation. Its mean leaves out the first epoch of a process, when caches are cold.
+
+    Attributes:
+        rows: For each epoch its number from 1, the losses and the metrics of validation.
+        totals: Samples, seconds, and seconds of waiting for data, from the end of one step until
+            the next batch is read.
     """
 
     def __init__(self) -> None:
-        self._samples, self._seconds, self._waited, self._epochs = 0, 0.0, 0.0, 0
-        self._start, self._end, self._seen, self._between = 0.0, 0.0, 0, 0.0
+        self.rows: list[dict[str, float]] = []
+        self.totals = np.zeros(3)
+        self._cold, self._start, self._end, self._waited = True, 0.0, 0.0, 0.0
+        self._loss, self._samples = torch.zeros(()), 0
+
+    @property
+    def throughput(self) -> dict[str, float | None]:
+        """Samples per second and the share of waiting; None before the end of a second epoch."""
+        samples, seconds, waited = map(float, self.totals)
+        return {
+            "samples_per_second": samples / seconds if seconds else None,
+            "data_wait_share": waited / seconds if seconds else None,
+        }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts, so that a resumed run continues them."""
-        return {"samples": self._samples, "seconds": self._seconds, "waited": self._waited}
+        """Return the rows and the totals."""
+        return {"rows": self.rows, "totals": self.totals.tolist()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the counts of a checkpoint."""
-        self._samples, self._seconds = state_dict["samples"], state_dict["seconds"]
-        self._waited = state_dict["waited"]
-
-    @property
-    def samples_per_second(self) -> float | None:
-        """Samples per second; None before the end of the second epoch."""
-        return self._samples / self._seconds if self._seconds else None
-
-    @property
-    def data_wait_share(self) -> float | None:
-        """Share of time spent waiting, in [0, 1]; None before the end of the second epoch."""
-        return self._waited / self._seconds if self._seconds else None
-
-    @property
-    def last_epoch(self) -> float:
-        """Samples per second of the last epoch."""
-        return self._seen / max(self._end - self._start, 1e-9)
+        """Continue the rows and the totals of a checkpoint."""
+        self.rows, self.totals = list(state_dict["rows"]), np.array(state_dict["totals"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock and the mean of the training loss."""
         self._start = self._end = time.perf_counter()
-        self._seen, self._between = 0, 0.0
+        self._loss, self._samples = torch.zeros((), device=pl_module.device), 0
+        self._waited = 0.0
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Add the time since the last step."""
-        self._between += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
+        self._waited += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
 
     def on_train_batch_end(
         self,
@@ -150,90 +151,33 @@ class Throughput(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count the samples; with the last batch of the epoch, add the epoch."""
+        """Add a batch, without waiting for the device."""
         self._end = time.perf_counter()
-        self._seen += len(batch[1]) * trainer.world_size  # processes have equal parts of a batch
-        if batch_idx + 1 < trainer.num_training_batches:
-            return
-        self._epochs += 1
-        if self._epochs > 1:
-            self._samples += self._seen
-            self._seconds += self._end - self._start
-            self._waited += self._between
-
-
-class EpochLog(Callback):
-    """Keep the metrics of every epoch, and log a line for each.
-
-    Args:
-        throughput: The callback that counts samples, before this one in the list.
-
-    Attributes:
-        rows: For each epoch its number from 1, the losses and the metrics of validation.
-    """
-
-    def __init__(self, throughput: Throughput) -> None:
-        self.rows: list[dict[str, float]] = []
-        self._throughput, self._started = throughput, 0.0
-        self._loss, self._samples = torch.zeros(()), 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the rows."""
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the rows."""
-        self.rows = list(state_dict["rows"])
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock and the mean of the training loss."""
-        self._started = time.perf_counter()
-        self._loss, self._samples = torch.zeros((), device=pl_module.device), 0
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Add the loss of a batch, without waiting for the device."""
-        n = len(batch[1])
-        self._loss += outputs["loss"].detach() * n
-        self._samples += n
+        self._loss += outputs["loss"].detach() * len(batch[1])
+        self._samples += len(batch[1])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a row, and log the line."""
-        metrics = {
+        """Add the epoch, and log its line."""
+        seen, seconds = self._samples * trainer.world_size, max(self._end - self._start, 1e-9)
+        if not self._cold:
+            self.totals += seen, seconds, self._waited
+        self._cold, epoch = False, trainer.current_epoch + 1
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(self._samples, 1)}
+        row |= {
             name: float(value)
             for name, value in trainer.callback_metrics.items()
             if name.startswith("val/")
         }
-        loss = float(self._loss) / max(self._samples, 1)
-        epoch = trainer.current_epoch + 1
-        self.rows.append({"epoch": epoch, "train/loss": loss, **metrics})
-        name = next((n for n in ("val/auc", "val/balanced_accuracy") if n in metrics), "val/loss")
-        seconds = (time.perf_counter() - self._started) * ((trainer.max_epochs or epoch) - epoch)
+        self.rows.append(row)
+        name, text = ("val/auc", "AUC") if "val/auc" in row else _BALANCED
+        epochs = trainer.max_epochs or epoch
+        left = (time.perf_counter() - self._start) * (epochs - epoch)
         log.info(
-            "epoch %d of %s: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
+            "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
             "at most %s left",
-            epoch,
-            trainer.max_epochs,
-            loss,
-            metrics["val/loss"],
-            {"val/auc": "AUC"}.get(name, name.removeprefix("val/").replace("_", " ")),
-            metrics[name],
-            f"{self._throughput.last_epoch:,.0f}",
-            f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s",
+            epoch, epochs, row["train/loss"], row["val/loss"], text, row[name],
+            f"{seen / seconds:,.0f}", f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
         )  # fmt: skip
 
 
-def progress_bar(*, progress: bool | None) -> list[lightning.Callback]:
-    """Return a progress bar, if wanted; None shows one on terminals and in notebooks."""
-    from lightning.pytorch.callbacks import RichProgressBar
-    from rich.console import Console
-
-    console = Console()
-    shown = console.is_terminal or console.is_jupyter if progress is None else progress
-    return [RichProgressBar()] if shown else []
+_BALANCED = "val/balanced_accuracy", "balanced accuracy"

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gafcnn.data.labels import DIRECTIONS
 from gafcnn.errors import LearningError
 
 ClassWeights: TypeAlias = str | Sequence[float] | None
@@ -32,14 +33,14 @@ def class_weights(
         counts: Labelled training samples of each class: ndarray of shape (classes,).
 
     Raises:
-        LearningError: The weights do not fit the classes, there are only two classes (a direction
-            label balances them itself), or a class to balance has no sample.
+        LearningError: The weights do not fit the classes, the label is a direction (which balances
+            its classes itself), or a class to balance has no sample.
     """
     if weights is None:
         return None
-    if len(classes) == 2:
+    if tuple(classes) == DIRECTIONS:
         raise LearningError(
-            f"model.class_weights={weights} with a label of two classes",
+            f"model.class_weights={weights} with a label of directions",
             expected="null, because label.neutral balances up and down",
             instead="set model.class_weights=null, or label=candlestick",
         )

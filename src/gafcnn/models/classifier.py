@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,33 +12,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.data.augmentation import Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.candlestick import Candlestick
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader, as_window
+from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import format_duration
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import ConfigError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.class_weights import ClassWeights
-from gafcnn.models.estimator import (
-    Estimator,
-    check_batch_size,
-    draw_samples,
-    log_classes,
-    plain,
-    samples_fingerprint,
-    training_weights,
-)
-from gafcnn.models.networks import NETWORKS, load_weights, training_defaults
+from gafcnn.models.estimator import Estimator, plain, window_from
+from gafcnn.models.networks import load_weights, training_defaults
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
     from gafcnn.models.image_sources import ImageSource
     from gafcnn.models.module import GafModule
 
-MIN_POINTS = 8
 DEFAULT_SPEC = ImageSpec()
-BATCH = 256  # images that are predicted at a time
 
 # parameters that make a training another one; the rest says where and how fast it is computed
 _IDENTITY = (
@@ -46,8 +37,6 @@ _IDENTITY = (
     "class_weights", "augmentation", "max_epochs", "patience", "monitor", "monitor_mode",
     "average_weights", "seed",
 )  # fmt: skip
-
-log = logging.getLogger(__name__)
 
 
 class GafClassifier(Estimator):
@@ -92,7 +81,7 @@ class GafClassifier(Estimator):
         history_: DataFrame of the losses and metrics of each epoch.
         metrics_: Scores on the labelled validation samples, the share of the larger class included.
         best_epoch_: The epoch whose weights are used, from 1.
-        facts_: What is known of the training: epochs, steps, samples per second, device, precision.
+        facts_: Facts of the training: epochs, steps, samples per second, device, precision.
     """
 
     module_: GafModule
@@ -101,10 +90,10 @@ class GafClassifier(Estimator):
 
     def __init__(
         self,
-        window: Window | str = "30m",
+        window: Window | str | dict[str, Any] = "30m",
         *,
-        network: str | Mapping[str, Any] = "small_cnn",
-        image_spec: ImageSpec | Mapping[str, Any] = DEFAULT_SPEC,
+        network: str | dict[str, Any] = "small_cnn",
+        image_spec: ImageSpec | dict[str, Any] = DEFAULT_SPEC,
         images: Literal["on_the_fly", "stored"] = "on_the_fly",
         weights: str | None = None,
         lr: float | None = None,
@@ -157,22 +146,26 @@ class GafClassifier(Estimator):
         self.name = name
 
     def check(self, samples: Samples) -> None:
-        """Validate the parameters against samples, without loading torch.
+        """Check the parameters against samples, before torch is imported.
 
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
-            LearningError: The class weights do not fit the label, or a part lacks classes.
         """
         window, _ = self._window, self._spec
-        for symbol in samples.symbols:
-            check_window(window, samples, interval_of(samples.bars[symbol]))
-        if self._kind not in NETWORKS:
-            NETWORKS[self._kind]  # raises with the known names
-        if self.images not in ("on_the_fly", "stored"):
+        for bars in samples.bars.values():
+            check_window(window, samples, interval_of(bars))
+        n = len(samples.labelled("train"))
+        if not 2 <= self._batch_size <= n:
             raise ConfigError(
-                f"images={self.images!r}",
-                expected="on_the_fly or stored",
-                instead="set images=on_the_fly",
+                f"batch_size={self._batch_size} with {n:,} labelled training samples",
+                expected=f"a batch size from 2 to {n:,}",
+                instead="use a smaller batch size, or more bars",
+            )
+        if self.images not in ("on_the_fly", "stored") or self.monitor_mode not in ("min", "max"):
+            raise ConfigError(
+                f"images={self.images!r} and monitor_mode={self.monitor_mode!r}",
+                expected="images of on_the_fly or stored, and a mode of min or max",
+                instead="correct the name",
             )
         if self.images == "stored" and self.data_folder is None:
             raise ConfigError(
@@ -180,24 +173,19 @@ class GafClassifier(Estimator):
                 expected="the folder of the stored images",
                 instead="pass data_folder='data', or images='on_the_fly'",
             )
-        if self.monitor_mode not in ("min", "max"):
-            raise ConfigError(
-                f"monitor_mode={self.monitor_mode!r}",
-                expected="min or max",
-                instead="set monitor_mode=min for a loss, max for any other metric",
-            )
 
     def fit(self, samples: Samples) -> Self:
         """Train the network, or resume its training in `folder`.
 
-        Training and validation use labelled samples only.
+        Training and validation use labelled samples only. torch's random generator is seeded.
 
         Returns:
             The estimator.
 
         Raises:
-            ConfigError, LearningError: See `check`; or the device, the weights or the network are
-                not available.
+            ConfigError: See `check`.
+            LearningError: The device, the weights or the network are not available, a part has
+                fewer than two classes, or no epoch had a finite metric.
         """
         self.check(samples)
         # torch and Lightning take seconds to import
@@ -206,12 +194,9 @@ class GafClassifier(Estimator):
         from gafcnn.models.datamodule import GafDataModule
         from gafcnn.models.devices import find_device
         from gafcnn.models.module import GafModule
-        from gafcnn.models.training import TrainingOptions, fit, predict
+        from gafcnn.models.training import fit, predict
 
-        samples.check()
-        device = find_device(self.accelerator)
-        defaults = training_defaults(self._kind)
-        batch_size = self.batch_size or defaults.batch_size
+        device, defaults = find_device(self.accelerator), training_defaults(self._kind)
         torch.manual_seed(self.seed)
         module = GafModule(
             self._network_options(samples),
@@ -219,41 +204,17 @@ class GafClassifier(Estimator):
             weight_decay=defaults.weight_decay if self.weight_decay is None else self.weight_decay,
         )
         load_weights(module.network, self.weights)
-        drawn = draw_samples(self.augmentation, samples)
-        module.set_class_weights(training_weights(self.class_weights, samples, drawn))
-        n, train, val = len(samples.times), samples.labelled("train"), samples.labelled("val")
+        drawn, weights = self._draw(samples)
+        module.set_class_weights(weights)
+        module.description = self._description(samples)
+        source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
         labels = np.concatenate([samples.label, *(part.label for part in drawn)])
-        train = np.concatenate([train, np.arange(n, len(labels))])
-        check_batch_size(batch_size, len(train))
-        log_classes(samples, drawn)
-        module.description = self._description(samples, samples_fingerprint(samples, drawn))
-        source = self._source(samples, drawn)
-        data = GafDataModule(source, labels, train, val, batch_size, self.seed, n)
-        training = fit(
-            module,
-            data,
-            TrainingOptions(
-                device=device,
-                precision=self.precision,
-                max_epochs=self.max_epochs,
-                patience=self.patience,
-                monitor=self.monitor,
-                mode=self.monitor_mode,
-                average_weights=self.average_weights,
-                devices=self.devices,
-                strategy=self.strategy,
-                compile=self.compile,
-                loggers=self.loggers,
-                progress=self.progress,
-                seed=self.seed,
-                folder=None if self.folder is None else Path(self.folder),
-            ),
-        )
-        self.module_, self.classes_ = module, tuple(samples.classes)
-        self.history_ = pd.DataFrame(training.rows).set_index("epoch")
-        self.facts_, self.best_epoch_ = training.facts, training.facts["best_epoch"]
-        self.metrics_ = self._score(samples, predict(module, source, val, device, BATCH))
-        self._log_result("epochs")
+        train = np.concatenate([samples.labelled("train"), np.arange(n, len(labels))])
+        data = GafDataModule(source, labels, train, val, self._batch_size, self.seed, n)
+        rows, facts = fit(self, module, data, device)
+        self.module_, self.classes_, self.facts_ = module, samples.classes, facts
+        self.history_, self.best_epoch_ = pd.DataFrame(rows).set_index("epoch"), facts["best_epoch"]
+        self._score(samples, predict(module, source, val, device), "epochs")
         return self
 
     @classmethod
@@ -267,46 +228,30 @@ class GafClassifier(Estimator):
         Raises:
             LearningError: There is no checkpoint, or it is damaged.
         """
-        from gafcnn.models.checkpoints import BEST, REMEDY
+        from gafcnn.models.checkpoints import BEST
         from gafcnn.models.module import GafModule
 
-        path = Path(path)
-        path = path / BEST if path.is_dir() else path
-        module = GafModule.load(path)
-        if not (stored := module.description):
-            raise LearningError(
-                f"{path} does not describe its training",
-                expected="a checkpoint of GafClassifier",
-                instead=REMEDY,
-            )
-        model = cls(**{**stored["estimator"], **params})
-        model.module_, model.classes_ = module, tuple(stored["classes"])
+        module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
+        model = cls(**{**module.description["parameters"], **params})
+        model.module_, model.classes_ = module, tuple(module.description["classes"])
         return model
 
     def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
-        from gafcnn.models.devices import find_device
-        from gafcnn.models.training import predict
-
         self._check_fitted(samples.classes)
-        check_window(self._window, samples, interval_of(samples.bars[samples.symbols[0]]))
-        source, device = self._source(samples), find_device(self.accelerator)
-        return predict(self.module_, source, rows, device, BATCH)
+        for bars in samples.bars.values():
+            check_window(self._window, samples, interval_of(bars))
+        return self._predict(self._source(samples), rows)
 
-    def predict_at(
-        self, bars: pd.DataFrame, rows: NDArray[np.int64], symbol: str = ""
-    ) -> NDArray[np.float64]:
+    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
-        from gafcnn.models.devices import find_device
-        from gafcnn.models.image_sources import SeriesInMemory
-        from gafcnn.models.training import predict
-
         self._check_fitted()
+        from gafcnn.models.image_sources import SeriesInMemory
+
         rows = np.asarray(rows, dtype=np.int64)
-        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises where bars are missing
+        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises if bars are missing
         source = SeriesInMemory([(bars, rows)], self._window, self._spec)
-        device = find_device(self.accelerator)
-        return predict(self.module_, source, np.arange(len(rows)), device, BATCH)
+        return self._predict(source, np.arange(len(rows)))
 
     @property
     def model_name(self) -> str:
@@ -315,78 +260,83 @@ class GafClassifier(Estimator):
 
     @property
     def lookback(self) -> pd.Timedelta:
-        """The bars without a gap that a prediction needs, as a length of time."""
+        """The gap-free stretch of bars that a prediction needs."""
         return self._window.lookback
 
     @property
     def _window(self) -> Window:
-        return as_window(self.window)
+        return window_from(self.window)
 
     @property
     def _spec(self) -> ImageSpec:
-        if isinstance(self.image_spec, ImageSpec):
-            return self.image_spec
-        return create(ImageSpec, "images", self.image_spec)
+        spec = self.image_spec
+        return spec if isinstance(spec, ImageSpec) else create(ImageSpec, "images", spec)
 
     @property
     def _kind(self) -> str:
         """The name of the network."""
-        return self.network if isinstance(self.network, str) else str(self.network.get("kind"))
+        return self.network if isinstance(self.network, str) else self.network["kind"]
+
+    @property
+    def _batch_size(self) -> int:
+        return self.batch_size or training_defaults(self._kind).batch_size
 
     def _network_options(self, samples: Samples) -> dict[str, Any]:
-        own = {"kind": self.network} if isinstance(self.network, str) else plain(self.network)
-        classes = len(samples.classes)
-        return own | {
+        own = {} if isinstance(self.network, str) else self.network
+        return plain(own) | {
+            "kind": self._kind,
             "channels": len(self._spec.channels),
-            "outputs": 1 if classes == 2 else classes,
+            "outputs": 1 if samples.task == "direction" else len(samples.classes),
             "size": self._spec.size,
         }
 
-    def _source(self, samples: Samples, drawn: Sequence[Any] = ()) -> ImageSource:
+    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
         from gafcnn.models.image_sources import encode_on_the_fly, read_stored
 
-        window, spec = replace(self._window, lookback=samples.lookback), self._spec
+        window = replace(self._window, lookback=samples.lookback)
         if self.images == "on_the_fly":
-            return encode_on_the_fly(samples, window, spec, drawn)
-        return read_stored(samples, window, spec, Path(str(self.data_folder)), drawn)
+            return encode_on_the_fly(samples, window, self._spec, drawn)
+        return read_stored(samples, window, self._spec, Path(str(self.data_folder)), drawn)
 
-    def _description(self, samples: Samples, fingerprint: str) -> dict[str, Any]:
+    def _predict(self, source: ImageSource, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        from gafcnn.models.devices import find_device
+        from gafcnn.models.training import predict
+
+        return predict(self.module_, source, positions, find_device(self.accelerator))
+
+    def _description(self, samples: Samples) -> dict[str, Any]:
         """Return what a checkpoint holds besides the weights, as plain data."""
         values = {name: plain(getattr(self, name)) for name in _IDENTITY}
         values |= {"window": plain(self._window), "image_spec": plain(self._spec)}
+        prices = (bars["close"].to_numpy() for bars in samples.bars.values())
+        fingerprint = 0
+        for array in (samples.times, samples.label, samples.split.train, *prices):
+            fingerprint = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), fingerprint)
         return {
-            "estimator": {**values, "name": self.name},
+            "parameters": {**values, "name": self.name},
             "classes": list(samples.classes),
             "identity": {**values, "samples": fingerprint},
         }
 
 
 def check_window(window: Window, samples: Samples, interval: pd.Timedelta) -> None:
-    """Validate that a window suits bars of this interval, and the lookback of the samples.
+    """Check that a window suits bars of this interval, and the lookback of the samples.
 
     Raises:
-        ConfigError: It has fewer than 8 points, is longer than the lookback, or shows other candles
+        ConfigError: It has too few points, is longer than the lookback, or shows other candles
             than those whose patterns are the label.
     """
-    points = window.points(interval)
-    if points < MIN_POINTS:
+    window.check_image(interval)
+    if window.span > samples.lookback:
+        span = format_duration(window.span)
         raise ConfigError(
-            f"window {window.name} has {points} points over bars of {format_duration(interval)}",
-            expected=f"{MIN_POINTS} or more",
-            instead="use a window of more points, such as window=10x15m, or finer bars",
-        )
-    offsets = window.offsets(interval)
-    candle = interval * int(offsets[1] - offsets[0])
-    span = candle * points
-    if span > samples.lookback:
-        raise ConfigError(
-            f"window {window.name} shows {format_duration(span)}, and the samples' lookback is "
+            f"window {window.name} shows {span}, and the samples' lookback is "
             f"{format_duration(samples.lookback)}",
             expected="a lookback that is as long as the window",
-            instead=f"call make_samples(..., lookback={format_duration(span)!r}), or set "
-            f"window.lookback={format_duration(span)}",
+            instead=f"call make_samples(..., lookback={span!r})",
         )
-    if candle != interval and isinstance(samples.label_definition, Candlestick):
+    candle = window.step_of(interval)
+    if candle != interval and isinstance(samples.definition, Candlestick):
         raise ConfigError(
             f"window {window.name} shows candles of {format_duration(candle)}, and the label is "
             f"the pattern of bars of {format_duration(interval)}",

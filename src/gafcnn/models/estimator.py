@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import zlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from gafcnn.data.augmentation import Augmentation, Drawn, class_counts
-from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import decision_rows
-from gafcnn.errors import ConfigError, LearningError
-from gafcnn.evaluation.class_scores import score_classes
+from gafcnn.data.windows import Window, as_window, decision_rows
+from gafcnn.errors import LearningError
 from gafcnn.evaluation.predictions import prediction_table
-from gafcnn.evaluation.scores import score
+from gafcnn.evaluation.statistics import score, score_classes
 from gafcnn.models.class_weights import ClassWeights, class_weights
 from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create
@@ -35,11 +32,13 @@ class Estimator(BaseEstimator):
         classes_: Names of the classes, in the order of their numbers.
         metrics_: Scores on the labelled validation samples, with the share of the larger class
             (`majority`) beside the accuracy.
-        facts_: What is known of the training, as plain data.
+        facts_: Facts of the training, as plain data.
     """
 
     name: str | None
     seed: int
+    class_weights: ClassWeights
+    augmentation: Any
     classes_: tuple[str, ...]
     metrics_: dict[str, Any]
     facts_: dict[str, Any]
@@ -70,7 +69,7 @@ class Estimator(BaseEstimator):
                 possible.
         """
         if isinstance(X, Samples):
-            p = self.predict_samples(X, np.arange(len(X.times)) if rows is None else rows)
+            p = self.predict_samples(X, np.arange(len(X)) if rows is None else rows)
         else:
             p = self.predict_at(X, decision_rows(X, self.lookback) if rows is None else rows)
         return np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
@@ -84,165 +83,105 @@ class Estimator(BaseEstimator):
         """
         raise NotImplementedError
 
-    def predict_at(
-        self, bars: pd.DataFrame, rows: NDArray[np.int64], symbol: str = ""
-    ) -> NDArray[np.float64]:
+    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
         Args:
             bars: The bars of one symbol.
-            rows: Rows of the bars at which a decision is possible, n of them.
-            symbol: The name of the symbol.
+            rows: Rows of the bars that end a gap-free `lookback`, n of them.
         """
         raise NotImplementedError
 
     @property
     def model_name(self) -> str:
         """The name of the model in the predictions table."""
-        return self.name or type(self).__name__
+        return str(self.name)
 
     @property
     def lookback(self) -> pd.Timedelta:
-        """The bars without a gap that a prediction needs, as a length of time."""
+        """The gap-free stretch of bars that a prediction needs."""
         raise NotImplementedError
 
     def _check_fitted(self, classes: Sequence[str] | None = None) -> None:
-        """Check that the estimator is fitted, and to samples of these classes.
-
-        Raises:
-            LearningError: It is not.
-        """
+        """Check that the estimator is fitted, and to samples of these classes."""
         if not hasattr(self, "classes_"):
             raise LearningError(
                 f"this {type(self).__name__} is not fitted",
                 expected="a fitted model",
                 instead="call fit(samples) first",
             )
-        if classes is not None and tuple(classes) != tuple(self.classes_):
+        if classes is not None and tuple(classes) != self.classes_:
             raise LearningError(
                 f"the samples have the classes {', '.join(classes)}",
                 expected=f"those of the training: {', '.join(self.classes_)}",
                 instead="use the label of the training",
             )
 
-    def _score(self, samples: Samples, p: NDArray[np.float64]) -> dict[str, Any]:
-        """Return scores of the labelled validation samples, given their probabilities."""
+    def _draw(self, samples: Samples) -> tuple[list[Drawn], list[float] | None]:
+        """Draw additional training samples; return them, and the weights of the classes.
+
+        Raises:
+            ConfigError: Samples cannot be drawn for such a label.
+            LearningError: The class weights do not fit, or a part has fewer than two classes.
+        """
+        samples.check()
+        for part in ("train", "val"):
+            _check_classes(samples, part)
+        drawn: list[Drawn] = []
+        if self.augmentation is not None:
+            source = self.augmentation
+            if not isinstance(source, Augmentation):
+                source = create(Augmentation, "augmentation", source)
+            with counting("drawing samples", source.n_sources, "sources") as advance:
+                for part in source.draw(samples):
+                    drawn.append(part)
+                    advance(1)
+        more = class_counts(drawn, len(samples.classes))
+        counts = samples.counts("train") + more
+        if samples.task != "direction":
+            log.info(
+                "%s training samples without a label are left out, %s are drawn; samples of each "
+                "class: %s",
+                f"{len(samples.part('train')) - len(samples.labelled('train')):,}",
+                f"{more.sum():,}",
+                ", ".join(f"{n:,} {name}" for name, n in zip(samples.classes, counts, strict=True)),
+            )
+        return drawn, class_weights(self.class_weights, samples.classes, counts)
+
+    def _score(self, samples: Samples, p: NDArray[np.float64], unit: str) -> None:
+        """Score the labelled validation samples, given their probabilities; log the result."""
         label = samples.label[samples.labelled("val")]
         if p.ndim == 1:
-            return cast("dict[str, Any]", score(p, label == 1))
-        scored = score_classes(p, label)
-        return {**scored, "classes": dict(zip(samples.classes, scored["classes"], strict=True))}
-
-    def _log_result(self, unit: str) -> None:
-        """Log the validation scores, with the share of the larger class beside the accuracy."""
-        scores, facts = self.metrics_, self.facts_
-        figures = [
-            f"{text} {scores[name]:.4f}"
-            for name, text in (("auc", "AUC"), ("balanced_accuracy", "balanced accuracy"))
-            if scores.get(name) is not None
-        ]
-        if scores["accuracy"] is not None:
-            larger = "larger" if len(self.classes_) == 2 else "largest"
-            figures.append(
-                f"accuracy {scores['accuracy']:.4f} (always predicting the {larger} class: "
-                f"{scores['majority']:.4f})"
-            )
+            scores = cast("dict[str, Any]", score(p, label == 1))
+            name, text = "auc", "AUC"
+        else:
+            scores = cast("dict[str, Any]", score_classes(p, label))
+            scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
+            name, text = "balanced_accuracy", "balanced accuracy"
+        self.metrics_ = scores
         log.info(
-            "%s: %d %s, validation %s on %s labelled samples",
-            self.model_name,
-            facts[unit],
-            unit,
-            ", ".join(figures),
-            f"{scores['n']:,}",
-        )
-
-
-def draw_samples(augmentation: Any, samples: Samples) -> list[Drawn]:
-    """Return additional training samples, drawn from the first symbol's bars.
-
-    Args:
-        augmentation: An `Augmentation`, its options as a mapping, or None.
-        samples: Labels and split.
-
-    Raises:
-        ConfigError: The label looks ahead, or the bars are too few.
-    """
-    if augmentation is None:
-        return []
-    if not isinstance(augmentation, Augmentation):
-        augmentation = create(Augmentation, "augmentation", augmentation)
-    bars = samples.bars[samples.symbols[0]]
-    with counting("drawing samples", len(augmentation), "sources") as advance:
-        drawn = []
-        for part in augmentation.draw(bars, samples, samples.lookback, samples.label_definition):
-            drawn.append(part)
-            advance(1)
-    return drawn
-
-
-def training_weights(
-    weights: ClassWeights, samples: Samples, drawn: Sequence[Drawn]
-) -> list[float] | None:
-    """Return the weight of a training sample of each class, drawn samples included.
-
-    Raises:
-        LearningError: See `gafcnn.models.class_weights.class_weights`; or training or validation
-            has fewer than two classes.
-    """
-    for part in ("train", "val"):
-        counts = samples.counts(part)
-        if (counts > 0).sum() < 2:
-            raise LearningError(
-                f"{part} has {counts.sum():,} labelled samples, of "
-                f"{(counts > 0).sum()} of {len(counts)} classes",
-                expected=f"samples of at least two of {', '.join(samples.classes)}",
-                instead="use more bars, or larger shares in split",
-            )
-    counts = samples.counts("train") + class_counts(drawn, len(samples.classes))
-    return class_weights(weights, samples.classes, counts)
-
-
-def log_classes(samples: Samples, drawn: Sequence[Drawn]) -> None:
-    """Log what a label of several classes leaves out, what was drawn, and which classes lack."""
-    if samples.classes == DIRECTIONS:
-        return
-    unlabelled = len(samples.part("train")) - len(samples.labelled("train"))
-    log.info("%s training samples have no label and are left out", f"{unlabelled:,}")
-    more = class_counts(drawn, len(samples.classes))
-    if more.any():
-        each = (f"{n:,} {name}" for name, n in zip(samples.classes, more, strict=True) if n)
-        log.info("%s additional training samples: %s", f"{more.sum():,}", ", ".join(each))
-    counts = samples.counts("train") + more
-    if absent := [name for name, n in zip(samples.classes, counts, strict=True) if not n]:
-        log.info("no training sample is of %s, so they cannot be learned", ", ".join(absent))
-
-
-def samples_fingerprint(samples: Samples, drawn: Sequence[Drawn]) -> str:
-    """Return what tells the training samples from others: their times, labels, values and split."""
-    crc = 0
-    for array in (
-        samples.times, samples.label, samples.split.train, samples.split.val,
-        *(bars["close"].to_numpy() for bars in samples.bars.values()),
-        *(part.label for part in drawn),
-    ):  # fmt: skip
-        crc = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), crc)
-    return f"{crc:08x}"
+            "%s: %d %s, validation %s %.4f, accuracy %.4f where the largest class has a share of "
+            "%.4f, on %s labelled samples",
+            self.model_name, self.facts_[unit], unit, text, scores[name], scores["accuracy"],
+            scores["majority"], f"{scores['n']:,}",
+        )  # fmt: skip
 
 
 def plain(value: Any) -> Any:
-    """Return settings as JSON holds them: lists instead of tuples, names for settings classes."""
+    """Return settings as JSON holds them: lists instead of tuples."""
     return json.loads(json.dumps(as_plain(value)))
 
 
-def check_batch_size(batch_size: int, samples: int) -> None:
-    """Validate that a training batch can be filled.
+def window_from(value: Window | str | dict[str, Any]) -> Window:
+    """Return a window from its name, its options, or itself."""
+    return create(Window, "window", value) if isinstance(value, dict) else as_window(value)
 
-    Raises:
-        ConfigError: It cannot.
-    """
-    if not 2 <= batch_size <= samples:
-        raise ConfigError(
-            f"batch_size={batch_size} with {samples:,} labelled training samples",
-            expected=f"a batch size from 2 to {samples:,}",
-            instead=f"set batch_size={max(2, samples // 10)}, or use more bars",
+
+def _check_classes(samples: Samples, part: Literal["train", "val"]) -> None:
+    counts = samples.counts(part)
+    if (present := int((counts > 0).sum())) < 2:
+        raise LearningError(
+            f"{part} has {counts.sum():,} labelled samples and {present} of {len(counts)} classes",
+            expected=f"samples of at least two of {', '.join(samples.classes)}",
+            instead="use more bars, or larger shares in split",
         )

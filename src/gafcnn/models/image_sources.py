@@ -135,7 +135,7 @@ def encode_on_the_fly(
         spec: How images are encoded.
         drawn: Additional training samples.
     """
-    parts = [(samples.bars[symbol], samples.rows_of_bars(symbol)) for symbol in samples.symbols]
+    parts = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
     return SeriesInMemory([*parts, *((part.bars, part.rows) for part in drawn)], window, spec)
 
 

@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 from gafcnn.errors import LearningError
 from gafcnn.models.checkpoints import REMEDY, load_plain
 from gafcnn.models.networks import build_network
-from gafcnn.models.objectives import task_of
+from gafcnn.models.objectives import Task
 
 Batch = tuple[Tensor, Tensor]
 DESCRIPTION = "gafcnn"  # the key in a checkpoint
@@ -48,7 +48,7 @@ class GafModule(LightningModule):
         self.lr, self.weight_decay, self.description = lr, weight_decay, description or {}
         # channels_last lets convolutions on CPUs and tensor cores read whole pixels at a time
         self.network = build_network(**network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.task = task_of(network.get("outputs", 1))
+        self.task = Task(network.get("outputs", 1))
         self.register_buffer("class_weights", None, persistent=False)
         metrics = self.task.metrics()
         self.train_metrics = metrics.clone(prefix="train/")

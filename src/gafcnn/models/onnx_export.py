@@ -131,7 +131,7 @@ class OnnxPredictor:
             )
             stored = self._session.get_modelmeta().custom_metadata_map
             description = json.loads(stored[DESCRIPTION])
-            parameters = description["estimator"]
+            parameters = description["parameters"]
         except Exception as error:  # ONNX Runtime raises many kinds of error for damaged files
             where = "the ONNX model" if isinstance(model, bytes) else str(model)
             raise LearningError(
@@ -151,15 +151,12 @@ class OnnxPredictor:
         """
         return np.asarray(self._session.run(None, {INPUT: images})[0])
 
-    def predict_at(
-        self, bars: pd.DataFrame, rows: NDArray[np.int64], symbol: str = ""
-    ) -> NDArray[np.float64]:
+    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
         Args:
             bars: The bars of one symbol; `window.lookback` before each row is enough.
             rows: Rows of the bars at which a decision is possible, n of them.
-            symbol: The name of the symbol.
         """
         series = WindowReader(bars, self.window, self.image_spec.fields)(rows)
         return self.predict(self.image_spec.shown(series)).astype(np.float64)
