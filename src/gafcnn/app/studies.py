@@ -203,9 +203,9 @@ class Study:
             `{model: {score: {"mean", "low", "high", "n"}}}`: mean, smallest and largest score of
             the single seeds, and their number.
         """
-        from gafcnn.evaluation.class_scores import score_classes
+        from gafcnn.evaluation.statistics import score_classes
         from gafcnn.evaluation.predictions import probability_columns
-        from gafcnn.evaluation.scores import score_rows
+        from gafcnn.evaluation.statistics import score_rows
 
         found = {}
         for name, runs in self.runs.items():

@@ -149,14 +149,14 @@ def _log_samples(settings: TrainSettings, folder: Path, samples: Samples, *, res
 
 def _scores(predictions: Any, labelled: Any, samples: Samples) -> dict[str, Any]:
     """Return the validation scores of the labelled rows; for directions, those of all rows too."""
-    from gafcnn.evaluation.scores import score_rows
+    from gafcnn.evaluation.statistics import score_rows
 
     val = predictions[predictions["split"] == "val"]
     if samples.classes == DIRECTIONS:
         scores = dict(score_rows(val, "p_up"))
         return scores | ({} if labelled is None else {"labelled": labelled})
     if labelled is None:
-        from gafcnn.evaluation.class_scores import score_classes
+        from gafcnn.evaluation.statistics import score_classes
         from gafcnn.evaluation.predictions import probability_columns
 
         rows = val.dropna(subset=["label"])

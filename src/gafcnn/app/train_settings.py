@@ -56,6 +56,13 @@ def or_none(kind: type[Any], section: str) -> Any:
     return Annotated[kind | None, BeforeValidator(build)]
 
 
+def _without_nulls(value: Any) -> Any:
+    """Return options without those that are null, which have their defaults."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: option for key, option in value.items() if option is not None}
+
+
 @settings("paths")
 class Paths:
     """Where files are.
@@ -163,7 +170,7 @@ class TrainSettings:
     """
 
     market: registered(SOURCES, "market")
-    window: Window
+    window: Annotated[Window, BeforeValidator(_without_nulls)]
     label: registered(LABELS, "label")
     split: registered(SPLITS, "split")
     model: registered(MODELS, "model")
