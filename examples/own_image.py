@@ -7,7 +7,7 @@ import gafcnn as gc
 
 @gc.register_image("distance")
 def distance(series: np.ndarray, size: int) -> np.ndarray:
-    """Images (n, size, size) in [-1, 1] of series (n, points) that are scaled to [-1, 1] or [0, 1]."""
+    """Images (n, size, size) in [-1, 1] of series (n, points) scaled to [-1, 1] or [0, 1]."""
     points = series.shape[1]
     at = np.linspace(0, points - 1, size).round().astype(int)
     values = series[:, at]

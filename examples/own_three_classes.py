@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 import gafcnn as gc
-from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Direction, Outcomes
 from gafcnn.settings import settings
 
@@ -25,11 +24,10 @@ class Band:
     @property
     def horizon(self) -> pd.Timedelta:
         """How far ahead the label looks."""
-        return pd.Timedelta(minutes=self.minutes)
+        return pd.to_timedelta(self.minutes, "min")
 
     def outcomes(self, bars: pd.DataFrame, rows: np.ndarray) -> Outcomes:
         """Forward returns of the samples decided at these rows, as for a direction."""
-        assert self.horizon % interval_of(bars) == pd.Timedelta(0)
         return Direction(self.horizon).outcomes(bars, rows)
 
     def assign(self, outcomes: Outcomes, train: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from gafcnn.errors import ConfigError
 
 DurationLike: TypeAlias = pd.Timedelta | timedelta | np.timedelta64 | str
 """What is accepted as a length of time: "15min", "1h", `pd.Timedelta(hours=1)`."""
+
+NO_TIME: pd.Timedelta = pd.Timedelta(0)  # pyright: ignore[reportAssignmentType]
 
 _UNITS = {
     "D": timedelta(days=1),
@@ -40,7 +42,13 @@ def _validated(value: Any) -> pd.Timedelta:
     return length.as_unit("ns")
 
 
-Duration: TypeAlias = Annotated[pd.Timedelta, PlainValidator(_validated)]
+if TYPE_CHECKING:
+    # a type checker takes the type of a field for that of its argument
+    Duration: TypeAlias = Any
+    OptionalDuration: TypeAlias = Any
+else:
+    Duration = Annotated[pd.Timedelta, PlainValidator(_validated)]
+    OptionalDuration = Duration | None
 """A field of a settings class: holds a `pd.Timedelta`, accepts any `DurationLike`."""
 
 

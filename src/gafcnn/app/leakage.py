@@ -38,7 +38,7 @@ from gafcnn.evaluation.figures import value_of
 from gafcnn.evaluation.judge import ORACLE
 from gafcnn.evaluation.metrics import scores
 from gafcnn.evaluation.test_set import Ground
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.progress import counting
 
 MOMENTS = 200  # random decision times after which everything is altered
@@ -238,7 +238,7 @@ def find(overrides: Sequence[str]) -> Found:
     assert market.oracle is not None, "a simulated market knows its signal"
     oracle = market.oracle.reindex(pd.DatetimeIndex(predictions["time"])).to_numpy()
     horizon = parse_duration("label.horizon", cfg.label.horizon)
-    ground = Ground.of(predictions.assign(oracle=oracle), market.bars, horizon, Rules())
+    ground = Ground.of(predictions.assign(oracle=oracle), market.bars, horizon, TradingRules())
     model, known = (scores(ground, name)["auc"] for name in ("p_up", ORACLE))
     bootstrap = Bootstrap(
         ground.bin, ground.n_bars, block_length([ground.hits("p_up")], ground.bin)

@@ -31,7 +31,7 @@ from gafcnn.errors import PredictionsError, StoreError
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.predictions import probability_columns
 from gafcnn.evaluation.test_set import Ground
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.models.boosted_trees import Baseline
 from gafcnn.models.module import GafModule
 
@@ -92,7 +92,11 @@ def parts_apart(runs: Runs, markets: Sequence[Market]) -> Audited:
 
 
 def fitted_on_validation(
-    runs: Runs, markets: Sequence[Market], methods: Sequence[str], rules: Rules, seed: int = 0
+    runs: Runs,
+    markets: Sequence[Market],
+    methods: Sequence[str],
+    rules: TradingRules,
+    seed: int = 0,
 ) -> Audited:
     """That ensembles, two stages and thresholds are the same whatever the test rows are.
 

@@ -54,10 +54,10 @@ def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
 class Augmentation:
     """Which synthetic bars to draw training samples from, and how many.
 
-    Sources are the training bars upside down, their candles shuffled, both together, and random walks
-    on a price grid. Each contributes the same share of what a class lacks, as far as it can. From
-    each source as many samples of class 0 are drawn as of all others together; otherwise looking like
-    a synthetic source would be a sign of a pattern.
+    Sources are the training bars upside down, their candles shuffled, both together, and random
+    walks on a price grid. Each contributes the same share of what a class lacks, as far as it can.
+    From each source as many samples of class 0 are drawn as of all others together; otherwise
+    looking like a synthetic source would be a sign of a pattern.
 
     Args:
         per_class: Training samples that each class but 0 is brought up to, as far as sources go.
@@ -93,8 +93,8 @@ class Augmentation:
             samples: Of one symbol; bars after the last training sample are not used.
 
         Raises:
-            ConfigError: The label looks ahead, there are several symbols, or fewer training bars than
-                a block.
+            ConfigError: The label looks ahead, there are several symbols, or fewer training bars
+                than a block.
         """
         if samples.definition.horizon or len(samples.symbols) > 1:
             raise ConfigError(

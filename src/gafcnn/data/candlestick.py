@@ -1,8 +1,8 @@
 """Candlestick patterns: which pattern ends with the bar that closes at the decision time.
 
 The patterns are TA-Lib's (https://ta-lib.org), with its default settings, after Nison, Japanese
-Candlestick Charting Techniques (1991). Nothing is forecast: a network that sees the bars up to `t` is
-asked what it is looking at.
+Candlestick Charting Techniques (1991). Nothing is forecast: a network that sees the bars up to `t`
+is asked what it is looking at.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import PRICES, stretches
 from gafcnn.data.labels import NULL, Outcomes, register_label
 from gafcnn.data.windows import close_times
+from gafcnn.durations import NO_TIME
 from gafcnn.settings import settings
 
 PATTERNS = (
@@ -87,7 +88,7 @@ class Candlestick:
     @property
     def horizon(self) -> pd.Timedelta:
         """0: the label does not look ahead."""
-        return pd.Timedelta(0)
+        return NO_TIME
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the pattern at each row.
@@ -98,7 +99,7 @@ class Candlestick:
         known_at = np.where(judged[rows], close_times(bars)[rows], np.datetime64("NaT", "ns"))
         return Outcomes(np.full(len(rows), np.nan), known_at, pattern[rows])
 
-    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:  # noqa: ARG002  nothing is fitted
+    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return labels by the pattern: int8, shape (n,)."""
         assert outcomes.value is not None
         return outcomes.value.copy()

@@ -1,11 +1,11 @@
 """Fields: numbers computed for each candle that an image can show, by name.
 
 A candle is what one point of a window stands for: the bars of one `window.step` combined into one
-open, high, low, close and volume. The candle before is one step earlier. Prices are compared exactly:
-where two are equal, their difference is 0.
+open, high, low, close and volume. The candle before is one step earlier. Prices are compared
+exactly: where two are equal, their difference is 0.
 
-Ratios use the denominators of TA-Lib's candle settings (https://ta-lib.org): the mean body (BodyLong,
-BodyShort) or the mean range (ShadowVeryShort) of the ten candles before.
+Ratios use the denominators of TA-Lib's candle settings (https://ta-lib.org): the mean body
+(BodyLong, BodyShort) or the mean range (ShadowVeryShort) of the ten candles before.
 """
 
 from __future__ import annotations

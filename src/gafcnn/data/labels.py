@@ -1,8 +1,8 @@
 """Labels: what happens after a decision time, and the class that is made of it.
 
 The future of a sample is the bars after its decision time `t`, up to and including the one that
-closes at `t + horizon`. The horizon is counted from `t` whatever the window. An outcome is a fact of
-the bars; a label may also need thresholds, which are fitted on training samples only.
+closes at `t + horizon`. The horizon is counted from `t` whatever the window. An outcome is a fact
+of the bars; a label may also need thresholds, which are fitted on training samples only.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Outcomes:
     """What happened after n samples.
 
     Attributes:
-        forward_return: Simple return from the close at `t`: float64, shape (n,); NaN where the future
-            has a gap or lies beyond the bars, and for a label that does not look ahead.
+        forward_return: Simple return from the close at `t`: float64, shape (n,); NaN where the
+            future has a gap or lies beyond the bars, and for a label that does not look ahead.
         known_at: When the outcome is known: datetime64[ns], UTC, shape (n,); NaT for never.
         value: Anything else that the label's `assign` needs, shape (n,); None if nothing.
     """
@@ -89,7 +89,7 @@ class Label(Protocol):
         ...
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return class numbers (n,), `NULL` for none; fit anything at the positions `train` only."""
+        """Return class numbers (n,), `NULL` for none, fitted at the positions `train` only."""
         ...
 
 
@@ -173,10 +173,10 @@ class TripleBarrier:
     first, 0 if a low reaches the lower one first. It is `NULL` if neither is reached, or if one bar
     reaches both, because its prices do not show which came first.
 
-    The forward return is the barrier's if one is reached; otherwise that of the close of the bar that
-    reached both, or of the last bar. It is known when that bar closes. A sample needs all bars up to
-    `t + horizon` even if a barrier was reached earlier: otherwise which samples exist would depend on
-    their outcome.
+    The forward return is the barrier's if one is reached; otherwise that of the close of the bar
+    that reached both, or of the last bar. It is known when that bar closes. A sample needs all bars
+    up to `t + horizon` even if a barrier was reached earlier: otherwise which samples exist would
+    depend on their outcome.
 
     Args:
         horizon: The time barrier; a multiple of the bars' interval.
@@ -219,7 +219,7 @@ class TripleBarrier:
         touched[known] = first
         return _outcomes(bars, known, last, returns, touched)
 
-    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:  # noqa: ARG002  nothing is fitted
+    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return labels by the barrier reached: int8, shape (n,)."""
         assert outcomes.value is not None
         return outcomes.value.copy()

@@ -146,32 +146,34 @@ def make_samples(
     Args:
         bars: Bars of one symbol, or of several by their names (see `gafcnn.as_bars`).
         label: How samples are labelled; `Direction("15min")` by default.
-        split: How they are split, at the same moments for all symbols; `Chronological()` by default.
+        split: How they are split, at the same moments for all symbols; `Chronological()` by
+            default.
         lookback: The gap-free stretch of bars that a sample needs, at least as long as the longest
             window that will be used. The embargo is as long, unless `split` has its own.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
-        SamplesError: Bars, label and split do not fit together; symbols have no common period, or one
-            has no sample in some part.
+        SamplesError: Bars, label and split do not fit together; symbols have no common period, or
+            one has no sample in some part.
         LeakError: A label would be known only after a later part has begun.
         ConfigError: The lookback or horizon is not a multiple of the bars' interval.
     """
-    label, split = label or Direction(), split or Chronological()
+    definition: Label = Direction() if label is None else label
+    splitter: Splitter = Chronological() if split is None else split
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
     length = parse_duration("lookback", lookback)
     rows = [decision_rows(frame, length) for frame in frames]
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
-    found = [label.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
+    found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
     _check_common(tuple(by_symbol), times, found)
     outcomes, decided = Outcomes.concatenate(found), np.concatenate(times)
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
-    embargo = length if split.embargo is None else split.embargo
-    parts = split.split(decided, outcomes.known_at, starts, embargo)
+    embargo = length if splitter.embargo is None else splitter.embargo
+    parts = splitter.split(decided, outcomes.known_at, starts, embargo)
     unlabelled = np.full(len(decided), NULL, np.int8)
     samples = Samples(
-        by_symbol, length, label, decided, outcomes, unlabelled, parts, embargo, starts
+        by_symbol, length, definition, decided, outcomes, unlabelled, parts, embargo, starts
     )
     return samples._labelled()
 

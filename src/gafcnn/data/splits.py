@@ -5,9 +5,9 @@
                                    purge, embargo
 
 The borders are moments of the calendar, determined by decision times only. A sample is left out
-before a border if its label, plus the embargo, is known only when the later part has begun (Lopez de
-Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample without a known outcome is
-in no part.
+before a border if its label, plus the embargo, is known only when the later part has begun (Lopez
+de Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample without a known outcome
+is in no part.
 
 Several symbols have the same borders: from the first decision of any of them to the last that all
 have; later samples of a symbol are in no part. A later part begins with the first decision of any
@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from gafcnn.durations import Duration, format_duration
+from gafcnn.durations import NO_TIME, OptionalDuration, format_duration
 from gafcnn.errors import ConfigError, LeakError, SamplesError
 from gafcnn.registry import Registry
 from gafcnn.settings import settings
@@ -90,7 +90,7 @@ class Chronological:
 
     test: Share = 0.1
     val: Share = 0.1
-    embargo: Duration | None = None
+    embargo: OptionalDuration = None
     stride: Count = 1
 
     def split(
@@ -98,7 +98,7 @@ class Chronological:
         times: ArrayLike,
         known_at: ArrayLike,
         starts: Sequence[int] = (0,),
-        embargo: pd.Timedelta = pd.Timedelta(0),
+        embargo: pd.Timedelta = NO_TIME,
     ) -> Split:
         """Split n samples, see `Splitter.split`.
 
@@ -133,7 +133,7 @@ class WalkForward:
     folds: Count = 4
     first: Share = 0.5
     val: Share = 0.1
-    embargo: Duration | None = None
+    embargo: OptionalDuration = None
     stride: Count = 1
 
     def __post_init__(self) -> None:
@@ -149,7 +149,7 @@ class WalkForward:
         times: ArrayLike,
         known_at: ArrayLike,
         starts: Sequence[int] = (0,),
-        embargo: pd.Timedelta = pd.Timedelta(0),
+        embargo: pd.Timedelta = NO_TIME,
     ) -> Split:
         """Split n samples, see `Splitter.split`.
 

@@ -5,9 +5,9 @@ patterns. They are not meant for forecasting.
 
 The rules are those of TA-Lib's C sources (ta_CDLMORNINGSTAR.c and its neighbours, with the default
 settings of ta_global.c): a body is long above the mean body of the ten candles before, and short
-below it; a shadow is long if it is longer than its own body, and very short below a tenth of the mean
-range; a star's body is apart from the body before; a morning star's close reaches 0.3 of the first
-body back into it.
+below it; a shadow is long if it is longer than its own body, and very short below a tenth of the
+mean range; a star's body is apart from the body before; a morning star's close reaches 0.3 of the
+first body back into it.
 """
 
 from __future__ import annotations

@@ -21,7 +21,13 @@ from pydantic import Field
 
 from gafcnn.data.bars import has_volume, interval_of
 from gafcnn.data.features import FIELDS, Candles, known_fields
-from gafcnn.durations import Duration, DurationLike, format_duration, multiple_of, parse_duration
+from gafcnn.durations import (
+    DurationLike,
+    OptionalDuration,
+    format_duration,
+    multiple_of,
+    parse_duration,
+)
 from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.settings import settings
 
@@ -43,18 +49,18 @@ class Window:
         points: Number of points; needs `step`, and replaces `span`.
         lookback: The gap-free stretch that each sample needs; at least `span`, and 60 minutes by
             default. Windows that share their lookback share their decision times.
-        name: Name in predictions and reports; by default "30m" for a span of 30 minutes and "64x15m"
-            for 64 points 15 minutes apart.
+        name: Name in predictions and reports; by default "30m" for a span of 30 minutes and
+            "64x15m" for 64 points 15 minutes apart.
 
     Raises:
         ConfigError: The options contradict each other.
     """
 
-    span: Duration | None = None
-    step: Duration | None = None
+    span: OptionalDuration = None
+    step: OptionalDuration = None
     points: Annotated[int, Field(ge=2)] | None = None
-    lookback: Duration | None = None
-    name: str | None = None
+    lookback: OptionalDuration = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         span, step, points = self.span, self.step, self.points
@@ -84,8 +90,6 @@ class Window:
             ConfigError: The step is not a multiple of the interval, the span not of the step, the
                 lookback not of the interval, or the span is longer than the lookback.
         """
-        assert self.span is not None
-        assert self.lookback is not None
         step = self.step_of(interval)
         multiple_of("window.step", step, interval)
         multiple_of("window.span", self.span, step, "window.step")
@@ -132,7 +136,6 @@ class Window:
             ConfigError: See `check`.
         """
         self.check(interval)
-        assert self.span is not None
         return self.span // self.step_of(interval)
 
     def offsets(self, interval: pd.Timedelta) -> NDArray[np.int64]:
@@ -278,8 +281,8 @@ class WindowReader:
         """Return the window's series at these rows: shape (n, fields, points), oldest first.
 
         Raises:
-            SamplesError: A row is not among the bars, or its window, with the earlier candles that a
-                field reads, has a gap.
+            SamplesError: A row is not among the bars, or its window, with the earlier candles that
+                a field reads, has a gap.
         """
         rows = np.asarray(rows, dtype=np.int64)
         self._check_gaps(rows)
@@ -324,8 +327,6 @@ def _reach(fields: tuple[str, ...], window: Window, step: pd.Timedelta) -> int:
     Raises:
         ConfigError: The lookback is too short for them.
     """
-    assert window.span is not None
-    assert window.lookback is not None
     farthest = max(fields, key=lambda field: FIELDS[field].back)
     reach = FIELDS[farthest].back
     needed = window.span + reach * step

@@ -1,4 +1,4 @@
-"""What trades are compared with: holding, and a coin that trades at the same times."""
+"""Benchmarks of trades: buy and hold, and a coin that trades at the same times."""
 
 from __future__ import annotations
 
@@ -7,28 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gafcnn.evaluation.backtest import Backtest, RoundTrips, keep_books
-from gafcnn.evaluation.fills import (
-    LONG,
-    SHORT,
-    Fills,
-    Floats,
-    gross_return,
-    net_return,
-    outcomes,
-    rows_of,
-)
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.data.bars import ensure_bars
+from gafcnn.evaluation.backtest import Backtest, RoundTrips, account_for
+from gafcnn.evaluation.costs import cost_per_side
+from gafcnn.evaluation.fills import LONG, SHORT, Fills, Floats, compute_fills, find_rows
+from gafcnn.evaluation.trading_rules import TradingRules
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over all draws of a coin.
+    """A statistic over all draws of a coin.
 
     Attributes:
-        mean: Its mean.
-        low: What 2.5 % of the draws are below.
-        high: What 2.5 % of the draws are above.
+        mean: Mean.
+        low: 2.5 % quantile.
+        high: 97.5 % quantile.
     """
 
     mean: float
@@ -38,14 +31,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Coin:
-    """What the same trades come to when a coin chooses their sides. All None without trades.
+    """The same trades with random sides. All None without trades.
 
     Attributes:
-        net_bps: The mean net return of a trade, in basis points.
-        win_rate_net: The share of trades with a gain after costs.
-        win_rate_gross: The share of trades with a gain before costs.
-        p_value: How often the coin's trades earned at least as much as the backtest's, the backtest
-            itself counted among the draws, so that it is never 0.
+        net_bps: Mean net return of a trade, in basis points.
+        win_rate_net: Share of trades with a gain after costs.
+        win_rate_gross: Share of trades with a gain before costs.
+        p_value: Share of draws that earn at least as much as the backtest, which is counted as one
+            of the draws, so that the share is never 0.
     """
 
     net_bps: Spread | None
@@ -55,74 +48,73 @@ class Coin:
 
 
 def buy_and_hold(
-    bars: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp, rules: Rules
+    bars: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp, rules: TradingRules
 ) -> Backtest:
-    """Buy once, at the open after `first`, and sell at the close at `last`; both cost.
+    """Buy once, at the open after `first`, and sell at the close at `last`, with costs.
 
-    It holds through gaps; barriers and sides do not concern it. The holding that a backtest is
-    compared with is from its first decision time to `backtest.returns.index[-1]`.
+    The position is held through gaps; barriers and sides do not apply. To compare with a backtest,
+    hold from its first decision time to `backtest.returns.index[-1]`.
 
     Args:
         bars: Bars, indexed by close time.
         first: Close time (UTC) of the last bar before the purchase.
         last: Close time (UTC) of the bar of the sale.
-        rules: For its costs.
+        rules: Costs.
 
     Raises:
-        PredictionsError: One of the times is not that of a bar, or they do not increase.
+        PredictionsError: A time is not that of a bar, or they do not increase.
     """
-    rows = rows_of(bars, [first, last])
+    rows = find_rows(ensure_bars(bars), [first, last])
     bought, sold = rows[:1], rows[1:]
     trips = RoundTrips(
         decided=bought,
         side=np.array([LONG], dtype=np.int8),
         entry=bars["open"].to_numpy(np.float64)[bought + 1],
+        entry_cost=cost_per_side(rules.cost_model, bars, bought + 1),
         exit_bar=sold,
         exit=bars["close"].to_numpy(np.float64)[sold],
+        exit_cost=cost_per_side(rules.cost_model, bars, sold),
     )
-    period = slice(bought[0] + 1, sold[0] + 1)
-    return keep_books(bars, trips, period, rules.cost_bps, 1, last - first)
+    return account_for(bars, trips, slice(bought[0] + 1, sold[0] + 1), 1, last - first)
 
 
 def coin(
-    backtest: Backtest, bars: pd.DataFrame, rules: Rules, draws: int = 1000, seed: int = 0
+    backtest: Backtest, bars: pd.DataFrame, rules: TradingRules, draws: int = 1000, seed: int = 0
 ) -> Coin:
-    """Make the backtest's trades again, many times, with sides drawn by a fair coin.
+    """Repeat the trades of a backtest many times, with sides drawn by a fair coin.
 
-    Times, costs and the longest holding are the same; with barriers a trade ends where its own side
-    would have ended. Both sides are drawn whatever `rules.sides` is. It is a randomisation test of
-    the sides: `p_value` = (1 + draws that earned as much) / (1 + draws) (Phipson and Smyth, 2010).
+    Times, costs and horizon stay the same; with barriers, a trade ends where its drawn side would
+    have ended. Both sides are drawn whatever `rules.sides` is. This is a randomisation test of the
+    sides: `p_value` = (1 + draws that earn as much) / (1 + draws) (Phipson and Smyth, 2010).
 
     Args:
-        backtest: The trades.
-        bars: The bars that it was made on.
-        rules: The rules that it was made by.
-        draws: How many times.
-        seed: Of the random numbers.
+        backtest: Trades.
+        bars: Bars of the backtest.
+        rules: Rules of the backtest.
+        draws: Number of draws.
+        seed: Seed of the random numbers.
     """
     side = backtest.trades["side"].to_numpy()
     if not len(side):
         return Coin(None, None, None, None)
-    fills = outcomes(bars, backtest.trades["decided"], backtest.horizon, rules)
-    short = _earned(fills, SHORT, rules)
-    gained = _earned(fills, LONG, rules) - short
+    fills = compute_fills(bars, backtest.trades["decided"], backtest.horizon, rules)
+    short = _results(fills, SHORT)
+    gain = _results(fills, LONG) - short
     rng = np.random.default_rng(seed)
     tosses = (rng.integers(0, 2, len(side), dtype=np.bool_) for _ in range(draws))
-    sums = short.sum(axis=1) + np.array([gained @ is_long for is_long in tosses])
-    own = short.sum(axis=1) + gained @ (side == LONG)
-    as_good = int((sums[:, 0] >= own[0]).sum())
+    sums = short.sum(axis=1) + np.array([gain @ is_long for is_long in tosses])
+    observed = short.sum(axis=1) + gain @ (side == LONG)
+    as_good = int((sums[:, 0] >= observed[0]).sum())
     net, wins_net, wins_gross = (_spread(column) for column in sums.T / len(side))
     return Coin(net, wins_net, wins_gross, (1 + as_good) / (1 + draws))
 
 
-def _earned(fills: Fills, side: int, rules: Rules) -> Floats:
-    """Net return in bps, and whether it and the gross return are gains, of one side: (3, m)."""
-    sides = np.full(len(fills.entry), side, dtype=np.int8)
-    ratio = fills.exits(sides).price / fills.entry
-    net = net_return(sides, ratio, rules.cost_bps)
-    return np.stack([net * 1e4, net > 0, gross_return(sides, ratio) > 0], dtype=np.float64)
+def _results(fills: Fills, side: int) -> Floats:
+    """Return net return in bps, and whether it and the gross return are gains, as (3, m)."""
+    gross, net = fills.returns(np.full(len(fills.entry), side, dtype=np.int8))
+    return np.stack([net * 1e4, net > 0, gross > 0], dtype=np.float64)
 
 
-def _spread(figures: Floats) -> Spread:
-    low, high = np.quantile(figures, [0.025, 0.975])
-    return Spread(float(figures.mean()), float(low), float(high))
+def _spread(values: Floats) -> Spread:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Spread(float(values.mean()), float(low), float(high))

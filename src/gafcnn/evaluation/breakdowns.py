@@ -15,9 +15,8 @@ from gafcnn.evaluation.benchmarks import Spread, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Estimate
 from gafcnn.evaluation.calibration import expected_calibration_error, reliability
 from gafcnn.evaluation.metrics import Part
-from gafcnn.evaluation.scores import auc, score
+from gafcnn.evaluation.statistics import auc, score
 from gafcnn.evaluation.test_set import Ground, Traded, trade_rows
-from gafcnn.evaluation.trade_summary import summary
 
 SCORES = ("accuracy", "auc", "log_loss", "brier", "calibration_error")
 POINTS = 1000  # of an equity curve, at most
@@ -43,7 +42,7 @@ def rests_on(ground: Ground, traded: Traded, figure: str) -> int:
 
 def without_interval(ground: Ground, model: str, traded: Traded) -> dict[str, Estimate]:
     """Figures of the whole period that no resampling can tell the spread of."""
-    whole = summary(traded.backtest, ground.interval)
+    whole = traded.backtest.summary()
     thresholds = [choice.threshold for choice in traded.choices.values()]
     values = {"trades": whole["trades"], **grown(traded.backtest.returns.to_numpy(), ground)}
     values["threshold"] = thresholds[0] if len(thresholds) == 1 else None
@@ -125,7 +124,7 @@ def folds(ground: Ground, model: str, traded: Traded) -> Iterator[Row]:
         if fold is None:
             return
         scored = score(ground.test[model].to_numpy()[rows], ground.up[rows])
-        block = summary(trade_rows(ground, traded.position, rows), ground.interval)
+        block = trade_rows(ground, traded.position, rows).summary()
         times = ground.test.loc[rows, "time"]
         choice = traded.choices[fold]
         yield {
@@ -142,7 +141,7 @@ def folds(ground: Ground, model: str, traded: Traded) -> Iterator[Row]:
 
 def benchmarks(ground: Ground, traded: Mapping[str, Traded], seed: int) -> Row:
     """Buy-and-hold over the period, and for each model a coin that trades when it does."""
-    held = summary(held_over(ground), ground.interval)
+    held = held_over(ground).summary()
     return {
         HOLD: {name: Estimate(value, None, None, 1).as_dict() for name, value in held.items()},
         "coin": {name: _tossed(ground, one.backtest, seed) for name, one in traded.items()},

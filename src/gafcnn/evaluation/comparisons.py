@@ -10,7 +10,7 @@ import pandas as pd
 from gafcnn.evaluation.bootstrap import Estimate
 from gafcnn.evaluation.ensembles import ENSEMBLES
 from gafcnn.evaluation.joining import TWO_STAGE
-from gafcnn.evaluation.scores import score_rows
+from gafcnn.evaluation.statistics import score_rows
 from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TARGETS, TWO_STAGE_OVER_XGBOOST
 
 ENSEMBLE = "mean"

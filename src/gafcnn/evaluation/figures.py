@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics as measures
-from gafcnn.evaluation.scores import auc
+from gafcnn.evaluation.statistics import auc
 
 Floats = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""At which prices a trade would have been made, for every row and either side."""
+"""Fills: the prices and costs at which every row could be traded, on either side."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import interval_of
+from gafcnn.data.bars import ensure_bars, interval_of
 from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.costs import cost_per_side
+from gafcnn.evaluation.trading_rules import TradingRules
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,29 +27,33 @@ class Exits:
     """Where n trades end.
 
     Attributes:
-        bar: The number of the bar, counted in the bars: ndarray of shape (n,), int64.
-        price: ndarray of shape (n,), float64.
+        bar: Position of the bar, shape (n,), int64.
+        price: Price of the exit, shape (n,).
+        cost: Cost of the exit, in basis points, shape (n,).
     """
 
     bar: Ints
     price: Floats
+    cost: Floats
 
 
 @dataclass(frozen=True)
 class Fills:
-    """The prices of the trades that n rows could have made.
+    """The prices and costs of the trades that n rows could make.
 
     Attributes:
-        decided: The number, counted in the bars, of the bar that closes at `t`: shape (n,), int64.
-        entry: The open of the next bar: ndarray of shape (n,), float64.
-        long: Where a purchase ends.
-        short: Where a short sale ends.
-        ahead: The horizon, in bars.
-        horizon: The horizon, as a length of time.
+        decided: Position of the bar that closes at `t`, shape (n,), int64.
+        entry: Open of the next bar, shape (n,).
+        entry_cost: Cost of the entry, in basis points, shape (n,).
+        long: Exits of purchases.
+        short: Exits of short sales.
+        ahead: Horizon in bars.
+        horizon: Horizon.
     """
 
     decided: Ints
     entry: Floats
+    entry_cost: Floats
     long: Exits
     short: Exits
     ahead: int
@@ -56,62 +61,73 @@ class Fills:
 
     @property
     def entry_bar(self) -> Ints:
-        """The number of the bar at whose open a trade begins: ndarray of shape (n,)."""
+        """Position of the bar at whose open a trade is entered, shape (n,)."""
         return self.decided + 1
 
     def exits(self, side: Sides) -> Exits:
-        """Where the trades of these sides end: `side` is 1 or -1, ndarray of shape (n,)."""
+        """Return the exits of trades of the given sides, 1 or -1, shape (n,)."""
         return Exits(
             bar=np.where(side == SHORT, self.short.bar, self.long.bar),
             price=np.where(side == SHORT, self.short.price, self.long.price),
+            cost=np.where(side == SHORT, self.short.cost, self.long.cost),
         )
+
+    def returns(self, side: Sides) -> tuple[Floats, Floats]:
+        """Return the gross and net returns of trades of the given sides; 0 for side 0."""
+        exits = self.exits(side)
+        ratio = exits.price / self.entry
+        net = net_return(side, ratio, self.entry_cost, exits.cost)
+        return gross_return(side, ratio), np.where(side == 0, 0.0, net)
 
 
 def gross_return(side: Sides, ratio: Floats) -> Floats:
-    """What trades earn before costs: s (x - 1), with x = exit / entry."""
+    """Return s (x - 1): returns before costs, where x = exit / entry."""
     return side * (ratio - 1)
 
 
-def net_return(side: Sides, ratio: Floats, cost_bps: float) -> Floats:
-    """What is left after costs of c on the notional of either end: s (x - 1) - c (1 + x)."""
-    return gross_return(side, ratio) - cost_bps / 1e4 * (1 + ratio)
+def net_return(side: Sides, ratio: Floats, entry_bps: Floats, exit_bps: Floats) -> Floats:
+    """Return s (x - 1) - c_entry - c_exit x: each side costs a share of its notional."""
+    return gross_return(side, ratio) - (entry_bps + exit_bps * ratio) / 1e4
 
 
-def outcomes(bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: Rules) -> Fills:
-    """What a trade of either side would have been filled at, for every row.
+def compute_fills(
+    bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: TradingRules
+) -> Fills:
+    """Return what a trade of either side would be filled at, for every row.
 
-    Orders fill whole, at the prices the bars show. A barrier is reached by the first bar, from the
-    entry on, whose high or low touches it, and fills there, or at the bar's open where the bar
-    opens beyond it. A bar that reaches both barriers is a stop: its prices do not tell which came
-    first.
+    Orders fill completely, at the prices of the bars. A barrier is reached by the first bar, from
+    the entry on, whose high or low touches it, and fills at the barrier, or at the bar's open if it
+    opens beyond. A bar that reaches both barriers counts as a stop, as the order is unknown.
 
     Args:
         bars: Bars, indexed by close time.
-        times: Decision times (UTC), increasing: n of them.
-        horizon: A multiple of the bars' interval.
-        rules: For its barriers.
+        times: Decision times (UTC), increasing, n of them.
+        horizon: Multiple of the bars' interval.
+        rules: Barriers and costs.
 
     Raises:
-        PredictionsError: Times are not increasing, not among the bars, or one of the bars up to
-            the horizon is missing.
-        ConfigError: The horizon is no multiple of the bars' interval.
+        PredictionsError: Times do not increase or are not among the bars, or a bar up to the
+            horizon is missing.
+        ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
     """
     horizon = parse_duration("label.horizon", horizon)
-    ahead = multiple_of("label.horizon", horizon, interval_of(bars))
-    decided = rows_of(bars, times)
-    _check_whole(bars, decided, ahead, horizon)
+    ahead = multiple_of("label.horizon", horizon, interval_of(ensure_bars(bars)))
+    decided = find_rows(bars, times)
+    _check_complete(bars, decided, ahead, horizon)
     entry = bars["open"].to_numpy(np.float64)[decided + 1]
+    entry_cost = cost_per_side(rules.cost_model, bars, decided + 1)
     if rules.take_profit_bps is None and rules.stop_loss_bps is None:
         end = decided + ahead
-        long = short = Exits(end, bars["close"].to_numpy(np.float64)[end])
+        cost = cost_per_side(rules.cost_model, bars, end)
+        long = short = Exits(end, bars["close"].to_numpy(np.float64)[end], cost)
     else:
         long = _exits_at_barriers(bars, decided, entry, LONG, ahead, rules)
         short = _exits_at_barriers(bars, decided, entry, SHORT, ahead, rules)
-    return Fills(decided, entry, long, short, ahead, horizon)
+    return Fills(decided, entry, entry_cost, long, short, ahead, horizon)
 
 
-def rows_of(bars: pd.DataFrame, times: Any) -> Ints:
-    """The numbers of the bars that close at these times: ndarray of shape (n,), increasing.
+def find_rows(bars: pd.DataFrame, times: Any) -> Ints:
+    """Return the positions of the bars that close at the given times: shape (n,), increasing.
 
     Raises:
         PredictionsError: There are no times, they do not increase, or one is not among the bars.
@@ -120,8 +136,8 @@ def rows_of(bars: pd.DataFrame, times: Any) -> Ints:
     if not len(wanted):
         raise PredictionsError(
             "there are no decision times",
-            expected="at least one forecast to trade on",
-            instead="give a part of the predictions that has rows",
+            expected="at least one prediction to trade on",
+            instead="pass a part of the predictions that has rows",
         )
     back = np.flatnonzero(~(np.diff(wanted) > np.timedelta64(0)))
     if len(back):
@@ -129,7 +145,7 @@ def rows_of(bars: pd.DataFrame, times: Any) -> Ints:
             f"decision time {back[0] + 1} is {_utc(wanted[back[0] + 1])}, "
             f"after {_utc(wanted[back[0]])}",
             expected="times that increase from row to row",
-            instead="trade one symbol and one fold at a time, sorted by time",
+            instead="sort by time, and trade one symbol and one fold at a time",
         )
     closes = bars.index.to_numpy("datetime64[ns]")
     rows = np.searchsorted(closes, wanted)
@@ -138,47 +154,47 @@ def rows_of(bars: pd.DataFrame, times: Any) -> Ints:
         raise PredictionsError(
             f"{len(absent):,} of {len(wanted):,} decision times are not among the bars, "
             f"first {_utc(wanted[absent[0]])}",
-            expected="the close times of bars",
-            instead="trade on the bars that the forecasts were made of",
+            expected="close times of bars",
+            instead="pass the bars that the predictions were made from",
         )
     return rows
 
 
-def _check_whole(bars: pd.DataFrame, decided: Ints, ahead: int, horizon: pd.Timedelta) -> None:
+def _check_complete(bars: pd.DataFrame, decided: Ints, ahead: int, horizon: pd.Timedelta) -> None:
     closes = bars.index.to_numpy("datetime64[ns]")
     end = np.minimum(decided + ahead, len(closes) - 1)
     missing = np.flatnonzero(closes[end] - closes[decided] != horizon.to_timedelta64())
     if len(missing):
         raise PredictionsError(
-            f"the bars after {len(missing):,} of {len(decided):,} decision times are not all "
-            f"there, first after {_utc(closes[decided[missing[0]]])}",
+            f"bars are missing after {len(missing):,} of {len(decided):,} decision times, first "
+            f"after {_utc(closes[decided[missing[0]]])}",
             expected=f"every bar up to the horizon, {format_duration(horizon)}",
-            instead="leave out the rows whose future has a gap or has not come yet",
+            instead="drop the rows that are followed by a gap or by the end of the bars",
         )
 
 
 def _exits_at_barriers(
-    bars: pd.DataFrame, decided: Ints, entry: Floats, side: int, ahead: int, rules: Rules
+    bars: pd.DataFrame, decided: Ints, entry: Floats, side: int, ahead: int, rules: TradingRules
 ) -> Exits:
-    """The first barrier reached, or the horizon; in prices times the side, where up is a gain."""
+    """Return exits at the first barrier or the horizon; prices are multiplied by the side."""
     names = ("open", "high", "low", "close")
     opens, highs, lows, closes = (side * bars[name].to_numpy(np.float64) for name in names)
     best, worst = (highs, lows) if side == LONG else (lows, highs)
-    take = side * entry * (1 + side * _distance(rules.take_profit_bps))
-    stop = side * entry * (1 - side * _distance(rules.stop_loss_bps))
+    take = side * entry * (1 + side * _fraction(rules.take_profit_bps))
+    stop = side * entry * (1 - side * _fraction(rules.stop_loss_bps))
     bar = decided + ahead
     price = closes[bar]
-    for step in range(ahead, 0, -1):  # backwards, so that the earliest bar is the last to write
+    for step in range(ahead, 0, -1):  # backwards, so that the earliest bar is written last
         at = decided + step
         for reached, fill in (
             (best[at] >= take, np.maximum(take, opens[at])),
             (worst[at] <= stop, np.minimum(stop, opens[at])),
         ):
             bar[reached], price[reached] = at[reached], fill[reached]
-    return Exits(bar, side * price)
+    return Exits(bar, side * price, cost_per_side(rules.cost_model, bars, bar))
 
 
-def _distance(bps: float | None) -> float:
+def _fraction(bps: float | None) -> float:
     return np.inf if bps is None else bps / 1e4
 
 

@@ -24,7 +24,6 @@ from gafcnn.evaluation.bootstrap import (
     estimate,
 )
 from gafcnn.evaluation.comparisons import COMPARED, Pair, finding, pairs
-from gafcnn.evaluation.deflated import deflated_sharpe
 from gafcnn.evaluation.figures import Figure, Floats
 from gafcnn.evaluation.metrics import (
     Part,
@@ -38,6 +37,7 @@ from gafcnn.evaluation.metrics import (
     scores,
     share_up,
 )
+from gafcnn.evaluation.statistics import deflated_sharpe
 from gafcnn.evaluation.targets import targets
 from gafcnn.evaluation.test_set import Ground, RowTrades, Traded
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.evaluation.backtest import DAY
 from gafcnn.evaluation.calibration import bins_of
 from gafcnn.evaluation.figures import Auc, Drawdown, Figure, Floats, Ratio, Sharpe, Sortino
 from gafcnn.evaluation.positions import confidence, threshold_of
 from gafcnn.evaluation.regimes import TRENDS, VOLATILITIES
-from gafcnn.evaluation.scores import CLIP
+from gafcnn.evaluation.statistics import CLIP
 from gafcnn.evaluation.test_set import Ground, RowTrades, Traded
-from gafcnn.evaluation.trade_summary import DAY, per_bar
 
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """The most confident shares of the test rows that the win rate is told for."""
@@ -44,7 +44,7 @@ def scores(ground: Ground, model: str) -> dict[str, Figure]:
 
 def money(ground: Ground, traded: Traded) -> dict[str, Figure]:
     """What the trades earn: rates, means, and ratios that are annualised."""
-    bars = per_bar(traded.backtest)
+    bars = traded.backtest.per_bar()
     returns, periods = bars["ret"], ground.periods
     trades, every = bars["trades"], np.ones(len(returns))
     a_day = DAY / ground.interval / traded.backtest.slices

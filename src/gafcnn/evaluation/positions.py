@@ -1,4 +1,4 @@
-"""From probabilities to positions, and how sure one must be to take one."""
+"""From probabilities to positions, and the choice of the confidence to trade from."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.durations import DurationLike
-from gafcnn.errors import PredictionsError
-from gafcnn.evaluation import statistics as measures
-from gafcnn.evaluation.backtest import Backtest, trade
-from gafcnn.evaluation.fills import LONG, SHORT, Fills, outcomes
-from gafcnn.evaluation.scores import check_probabilities
-from gafcnn.evaluation.trading_rules import Rules, check_coverage, check_sides
+from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.evaluation.backtest import trade
+from gafcnn.evaluation.fills import LONG, SHORT, compute_fills
+from gafcnn.evaluation.statistics import check_probabilities, mean_bps
+from gafcnn.evaluation.trading_rules import TradingRules
 
 Floats = NDArray[np.float64]
+
+_UNWANTED = {"both": 0, "long": SHORT, "short": LONG}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The threshold to trade by, and what it came to on the rows it was chosen on.
+    """A threshold, and its result on the rows it was chosen on.
 
     Attributes:
-        threshold: The confidence from which one trades.
-        coverage: The share of rows that reached it; None where the rules gave the threshold.
-        trades: How many trades were made.
-        net_bps: Their mean net return, in basis points; None without any.
+        threshold: Confidence from which to trade.
+        coverage: Share of rows that reach it; None if the rules set the threshold.
+        trades: Number of trades.
+        net_bps: Their mean net return, in basis points; None without trades.
     """
 
     threshold: float
@@ -39,107 +40,105 @@ class Choice:
 
 
 def confidence(p: ArrayLike) -> Floats:
-    """|P(up) - 1/2|, to twelve digits: ndarray of shape (n,), from 0 to 0.5.
+    """Return |P(up) - 1/2|, rounded to twelve digits: shape (n,), from 0 to 0.5.
 
-    Beyond these 1/3 would be surer than 2/3, and 0.6 no 0.1 away from 1/2, as binary fractions are.
+    Without rounding, 1/3 would be more confident than 2/3, and 0.6 less than 0.1 away from 1/2.
 
     Raises:
-        PredictionsError: A probability is no number from 0 to 1.
+        PredictionsError: A probability is outside [0, 1].
     """
-    return np.abs(_checked(p) - 0.5).round(12)
+    return np.abs(_probabilities(p) - 0.5).round(12)
 
 
 def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np.int8]:
-    """1 (long) or -1 (short) where the confidence reaches the threshold, else 0: shape (n,).
+    """Return 1 (long) or -1 (short) where the confidence reaches the threshold, else 0.
 
-    A probability of exactly 1/2 favours neither side and is 0 at any threshold.
+    A probability of exactly 1/2 gives 0 at any threshold.
+
+    Args:
+        p: P(up), shape (n,).
+        threshold: Confidence from which to trade, from 0 to 0.5.
+        sides: "both", "long" or "short".
 
     Raises:
-        PredictionsError: A probability is no number from 0 to 1.
-        ConfigError: `sides` is not "both", "long" or "short".
+        PredictionsError: A probability is outside [0, 1].
+        ConfigError: `sides` is unknown.
     """
-    check_sides(sides)
-    direction = np.sign(_checked(p) - 0.5).astype(np.int8)
+    if sides not in _UNWANTED:
+        raise ConfigError(
+            f"sides is {sides!r}",
+            expected=f"one of {', '.join(_UNWANTED)}",
+            instead='write sides="both"',
+        )
+    direction = np.sign(_probabilities(p) - 0.5).astype(np.int8)
     direction[confidence(p) < threshold] = 0
-    unwanted = {"both": 0, "long": SHORT, "short": LONG}[sides]
-    direction[direction == unwanted] = 0
+    direction[direction == _UNWANTED[sides]] = 0
     return direction
 
 
 def threshold_of(p: ArrayLike, coverage: float) -> float:
-    """The highest confidence that at least the share `coverage` of the rows reaches.
+    """Return the highest confidence that at least the share `coverage` of the rows reaches.
 
     Raises:
-        PredictionsError: There are no rows, or a probability is no number from 0 to 1.
+        PredictionsError: There are no rows, or a probability is outside [0, 1].
         ConfigError: `coverage` is not in (0, 1].
     """
-    check_coverage(coverage)
+    if not 0 < coverage <= 1:
+        raise ConfigError(
+            f"coverage is {coverage}",
+            expected="a share of rows above 0 and at most 1",
+            instead="write 0.1 for a tenth of the rows",
+        )
     confidences = np.sort(confidence(p))
     if not len(confidences):
         raise PredictionsError(
             "there are no probabilities",
             expected="at least one, to find a threshold among them",
-            instead="give a part of the predictions that has rows",
+            instead="pass a part of the predictions that has rows",
         )
-    # 0.07 * 100 is more than 7 in floats, and is meant as 7
+    # 0.07 * 100 is slightly more than 7 in floating point
     rows = ceil(coverage * len(confidences) * (1 - 1e-12))
     return float(confidences[-rows])
 
 
 def choose_threshold(
-    bars: pd.DataFrame, times: Any, p: ArrayLike, horizon: DurationLike, rules: Rules
+    bars: pd.DataFrame, times: Any, p: ArrayLike, horizon: DurationLike, rules: TradingRules
 ) -> Choice:
-    """Choose on validation rows how sure one must be.
+    """Choose the confidence from which to trade, on validation rows.
 
-    Of `rules.coverages`, the one whose trades earned most in all, after costs, among those with at
-    least `rules.least_trades` trades; where none has that many, the one with most trades. Of equals
-    the largest. A threshold that the rules give is kept. No bar after the last row's horizon is
-    looked at.
+    Among `rules.coverages` with at least `rules.least_trades` trades, choose the one that earns
+    most in total after costs; if none has that many trades, the one with most trades. The largest
+    wins ties. A threshold set by the rules is kept. Bars after the last row's horizon are not used.
 
     Args:
         bars: Bars, indexed by close time.
-        times: Decision times (UTC) of the validation rows, increasing: n of them.
-        p: P(up) of the same rows: n of them.
-        horizon: A multiple of the bars' interval.
-        rules: The rules to trade by.
+        times: Decision times (UTC) of the validation rows, increasing, n of them.
+        p: P(up) of the same rows, n of them.
+        horizon: Multiple of the bars' interval.
+        rules: Trading rules.
 
     Raises:
-        PredictionsError: A probability is none, they are not as many as times, or see `outcomes`.
-        ConfigError: The horizon is no multiple of the bars' interval.
+        PredictionsError: A probability is outside [0, 1], there are not as many as times, or see
+            `compute_fills`.
+        ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
     """
-    fills = outcomes(bars, times, horizon, rules)
-    p = _checked(p)
-    if rules.threshold is not None:
-        return _choice(_traded(bars, fills, p, rules.threshold, rules), rules.threshold, None)
-    # from the largest on, as max() takes the first of equals
-    coverages = sorted(rules.coverages, reverse=True)
-    thresholds = [threshold_of(p, coverage) for coverage in coverages]
-    tried = [_traded(bars, fills, p, threshold, rules) for threshold in thresholds]
-    best = _best([len(each.trades) for each in tried], [_earned(each) for each in tried], rules)
-    return _choice(tried[best], thresholds[best], coverages[best])
-
-
-def _best(trades: list[int], earned: list[float], rules: Rules) -> int:
-    enough = [at for at, count in enumerate(trades) if count >= rules.least_trades]
+    fills = compute_fills(bars, times, horizon, rules)
+    p = _probabilities(p)
+    if rules.threshold is None:
+        # the largest first, as max() returns the first of equals
+        coverages = sorted(rules.coverages, reverse=True)
+        thresholds = [threshold_of(p, coverage) for coverage in coverages]
+    else:
+        coverages, thresholds = [None], [rules.threshold]
+    tried = [trade(bars, fills, positions(p, each, rules.sides), rules) for each in thresholds]
+    enough = [i for i, each in enumerate(tried) if len(each.trades) >= rules.least_trades]
     if enough:
-        return max(enough, key=lambda at: earned[at])
-    return max(range(len(trades)), key=lambda at: trades[at])
+        best = max(enough, key=lambda i: tried[i].equity.iloc[-1])
+    else:
+        best = max(range(len(tried)), key=lambda i: len(tried[i].trades))
+    net = tried[best].trades["net"].to_numpy()
+    return Choice(float(thresholds[best]), coverages[best], len(net), mean_bps(net))
 
 
-def _traded(
-    bars: pd.DataFrame, fills: Fills, p: Floats, threshold: float, rules: Rules
-) -> Backtest:
-    return trade(bars, fills, positions(p, threshold, rules.sides), rules)
-
-
-def _earned(backtest: Backtest) -> float:
-    return float(backtest.equity.iloc[-1])
-
-
-def _choice(backtest: Backtest, threshold: float, coverage: float | None) -> Choice:
-    net = backtest.trades["net"].to_numpy()
-    return Choice(float(threshold), coverage, len(net), measures.mean_bps(net))
-
-
-def _checked(p: ArrayLike) -> Floats:
+def _probabilities(p: ArrayLike) -> Floats:
     return check_probabilities(np.asarray(p, dtype=np.float64))

@@ -26,10 +26,10 @@ from gafcnn.evaluation.bootstrap import (
     estimate,
     exact,
 )
-from gafcnn.evaluation.class_scores import confusion, score_classes, surprise
 from gafcnn.evaluation.comparisons import Pair, finding
 from gafcnn.evaluation.figures import Figure, Floats, MeanRatio, Ratio
 from gafcnn.evaluation.joining import probabilities
+from gafcnn.evaluation.statistics import confusion, log_losses, score_classes
 from gafcnn.evaluation.targets import pattern_target
 from gafcnn.evaluation.test_set import folds_of, parts_of
 
@@ -234,7 +234,7 @@ def _figures(
     forced = p[:, 1:].argmax(axis=1) + 1
     among = [study.on_bars((forced == k) & (study.label == k)) for k in numbers]
     right = study.on_bars(called == study.label)
-    loss = study.on_bars(surprise(p, study.label))
+    loss = study.on_bars(log_losses(p, study.label))
     whole: dict[str | tuple[int, str], Figure] = {
         "accuracy": Ratio(right, every),
         "balanced_accuracy": MeanRatio(hits, of_class),

@@ -1,60 +1,84 @@
-"""What returns and trades come to: pure functions of arrays, None where they say nothing.
+"""Statistics of returns, trades and probabilities: pure functions of arrays.
 
-Returns are simple, one per bar; `periods` is how many of them a year has. The risk-free rate is 0.
+A statistic that is undefined is None (null in JSON), never 0. Returns are simple returns, one per
+bar; `periods` is the number of bars in a year. The risk-free rate is 0.
 """
 
 from __future__ import annotations
 
-from math import exp, log, sqrt
+import math
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from gafcnn.errors import PredictionsError
+
+# SciPy takes a quarter of a second to import, so the functions that need it import it
 
 Floats = NDArray[np.float64]
 
-# exp() of more than that is no float
-_LARGEST_LOG = 709.0
+CLIP = 1e-7
+"""Probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1."""
+
+_LARGEST_LOG = 709.0  # exp() of more overflows
+_ROUNDING = 1e-12  # a variance below this share of the mean square is a rounding error
+_FEWEST = 4  # observations that a kurtosis needs
+
+
+# --- returns ----------------------------------------------------------------------------------
 
 
 def total_return(returns: Floats) -> float | None:
-    """The product of 1 + r, less 1."""
+    """Return the product of 1 + r, minus 1."""
     return float(np.prod(1 + returns) - 1) if len(returns) else None
 
 
 def annual_return(returns: Floats, periods: float) -> float | None:
-    """The compound annual growth rate: total growth, to the power of one over the years.
-
-    None as well where a few good bars would make more of a year than a float can hold.
-    """
+    """Return the compound annual growth rate; None if it overflows a float."""
     if not len(returns):
         return None
     growth = float(np.prod(1 + returns))
     if growth <= 0:
         return -1.0
-    log_growth = log(growth) * periods / len(returns)
-    return exp(log_growth) - 1 if log_growth < _LARGEST_LOG else None
+    log_growth = math.log(growth) * periods / len(returns)
+    return math.exp(log_growth) - 1 if log_growth < _LARGEST_LOG else None
 
 
 def sharpe(returns: Floats, periods: float) -> float | None:
-    """Mean over standard deviation (ddof=1), annualised (Sharpe, 1994)."""
+    """Return mean over standard deviation (ddof=1), annualised (Sharpe, 1994)."""
     if len(returns) < 2 or np.ptp(returns) == 0:
         return None
-    return float(returns.mean() / returns.std(ddof=1) * sqrt(periods))
+    return float(returns.mean() / returns.std(ddof=1) * math.sqrt(periods))
 
 
 def sortino(returns: Floats, periods: float) -> float | None:
-    """Mean over downside deviation, the root of the mean of min(r, 0)^2, annualised.
+    """Return mean over downside deviation, the root mean square of min(r, 0), annualised.
 
     Sortino and Price, Performance Measurement in a Downside Risk Framework (1994), target 0.
     """
     if not len(returns):
         return None
-    downside = sqrt(np.square(np.minimum(returns, 0)).mean())
-    return float(returns.mean() / downside * sqrt(periods)) if downside else None
+    downside = math.sqrt(np.square(np.minimum(returns, 0)).mean())
+    return float(returns.mean() / downside * math.sqrt(periods)) if downside else None
+
+
+def sharpe_from_sums(n: Floats, total: Floats, squares: Floats, periods: float) -> Floats:
+    """Return Sharpe ratios from the count, sum and sum of squares of returns; NaN if undefined."""
+    variance = divide(squares - total**2 / n, n - 1)
+    varies = variance > _ROUNDING * squares / n
+    deviation = np.sqrt(np.where(varies, variance, 0.0))
+    return divide(total / n, deviation) * np.sqrt(periods)
+
+
+def sortino_from_sums(n: Floats, total: Floats, losses: Floats, periods: float) -> Floats:
+    """Return Sortino ratios from the count, sum and sum of min(r, 0)^2; NaN if undefined."""
+    return divide(total / n, np.sqrt(losses / n)) * np.sqrt(periods)
 
 
 def max_drawdown(returns: Floats) -> float | None:
-    """The deepest fall of the equity below its highest so far: a fraction, 0 or negative."""
+    """Return the largest fall of the equity from its running maximum, as a fraction <= 0."""
     if not len(returns):
         return None
     equity = np.cumprod(np.r_[1.0, 1 + returns])
@@ -62,32 +86,313 @@ def max_drawdown(returns: Floats) -> float | None:
 
 
 def calmar(returns: Floats, periods: float) -> float | None:
-    """Annual return over the deepest drawdown (Young, 1991)."""
-    grown, fallen = annual_return(returns, periods), max_drawdown(returns)
-    return grown / -fallen if grown is not None and fallen else None
+    """Return annual return over maximum drawdown (Young, 1991)."""
+    growth, drawdown = annual_return(returns, periods), max_drawdown(returns)
+    return growth / -drawdown if growth is not None and drawdown else None
 
 
-def win_rate(earned: Floats) -> float | None:
-    """The share of trades that earned more than nothing."""
-    return float((earned > 0).mean()) if len(earned) else None
+# --- trades -----------------------------------------------------------------------------------
 
 
-def mean_bps(earned: Floats) -> float | None:
-    """What a trade earned on average, in basis points."""
-    return float(earned.mean() * 1e4) if len(earned) else None
+def win_rate(returns: Floats) -> float | None:
+    """Return the share of trades with a positive return."""
+    return float((returns > 0).mean()) if len(returns) else None
+
+
+def mean_bps(returns: Floats) -> float | None:
+    """Return the mean return of a trade, in basis points."""
+    return float(returns.mean() * 1e4) if len(returns) else None
 
 
 def profit_factor(net: Floats) -> float | None:
-    """The sum of the gains over the sum of the losses; None where there is no loss."""
+    """Return the sum of gains over the sum of losses; None without losses."""
     losses = -net[net < 0].sum()
     return float(net[net > 0].sum() / losses) if losses else None
 
 
 def break_even_bps(gross: Floats, traded: Floats) -> float | None:
-    """The cost per side, in basis points, at which all trades together earn nothing.
+    """Return the cost per side, in basis points, at which the trades earn nothing in total.
 
     Args:
-        gross: s (x - 1) of each trade.
-        traded: 1 + x of each trade: the notional bought and sold, in notionals at entry.
+        gross: Gross return s (x - 1) of each trade.
+        traded: 1 + x of each trade: the notional bought and sold, relative to that at entry.
     """
     return float(1e4 * gross.sum() / traded.sum()) if len(gross) else None
+
+
+# --- selection among trials -------------------------------------------------------------------
+#
+# Bailey and Lopez de Prado, "The Deflated Sharpe Ratio: Correcting for Selection Bias, Backtest
+# Overfitting and Non-Normality", Journal of Portfolio Management, 2014. Sharpe ratios are per
+# observation here, not annualised; the kurtosis of normal returns is 3.
+
+
+def psr(
+    sharpe: float, benchmark: float, n: int, skewness: float = 0.0, kurtosis: float = 3.0
+) -> float | None:
+    """Return the probabilistic Sharpe ratio: P(true Sharpe ratio > `benchmark`).
+
+        Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR^2))
+
+    Args:
+        sharpe: Observed ratio, per observation.
+        benchmark: Ratio to exceed, per observation.
+        n: Number of observations.
+        skewness: Skewness of the returns.
+        kurtosis: Kurtosis of the returns, not in excess of 3.
+
+    Returns:
+        A probability; None with fewer than two observations or impossible moments.
+    """
+    from scipy.special import ndtr
+
+    spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    if n < 2 or not spread > 0:
+        return None
+    return float(ndtr((sharpe - benchmark) * math.sqrt((n - 1) / spread)))
+
+
+def expected_maximum(variance_of_trials: float | None, trials: int) -> float | None:
+    """Return the Sharpe ratio that the best of several trials without skill is expected to have.
+
+        sqrt(V) ((1 - gamma) Phi^-1(1 - 1/N) + gamma Phi^-1(1 - 1/(N e)))     gamma = 0.5772...
+
+    Args:
+        variance_of_trials: Variance of the trials' Sharpe ratios, per observation.
+        trials: Number of trials, assumed independent.
+
+    Returns:
+        0 for a single trial; None without trials or variance.
+    """
+    from scipy.special import ndtri
+
+    if trials == 1:
+        return 0.0
+    if trials < 1 or variance_of_trials is None or not variance_of_trials >= 0:
+        return None
+    best, next_best = ndtri(1 - 1 / trials), ndtri(1 - 1 / (trials * math.e))
+    weight = float(np.euler_gamma)
+    return math.sqrt(variance_of_trials) * float((1 - weight) * best + weight * next_best)
+
+
+def deflated_sharpe(
+    returns: ArrayLike, trials: int, variance_of_trials: float | None
+) -> float | None:
+    """Return the deflated Sharpe ratio: `psr` against the expected maximum of all trials.
+
+    Args:
+        returns: Net returns, shape (n,).
+        trials: Number of strategies that were tried, including this one.
+        variance_of_trials: Variance of their Sharpe ratios, per observation of the same length.
+
+    Returns:
+        A probability; None with fewer than four returns, constant returns, or where
+        `expected_maximum` is None.
+    """
+    from scipy.stats import kurtosis, skew
+
+    values = np.asarray(returns, dtype=np.float64)
+    benchmark = expected_maximum(variance_of_trials, trials)
+    if benchmark is None or len(values) < _FEWEST or np.ptp(values) == 0:
+        return None
+    ratio = float(values.mean() / values.std(ddof=1))
+    moments = float(skew(values)), float(kurtosis(values, fisher=False))
+    return psr(ratio, benchmark, len(values), *moments)
+
+
+# --- probabilities ----------------------------------------------------------------------------
+
+
+def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
+    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
+
+    Args:
+        p: Probabilities or scores, shape (n,).
+        positive: 1 or True for rows of the positive class, shape (n,).
+
+    Returns:
+        P(a positive row has the higher score), ties counted half; None with one class only.
+    """
+    from scipy.stats import rankdata
+
+    positives = int(np.count_nonzero(positive))
+    pairs = positives * (len(positive) - positives)
+    if not pairs:
+        return None
+    # several times faster than roc_auc_score, which computes the whole curve
+    ranks = rankdata(p)[positive == 1].sum()
+    return float((ranks - positives * (positives + 1) / 2) / pairs)
+
+
+def log_losses(p: Floats, label: NDArray[Any]) -> Floats:
+    """Return -ln(clipped probability of the true class) of each row.
+
+    Args:
+        p: P(class 1) of shape (n,), or the probabilities of all classes, shape (n, classes).
+        label: Class numbers (or booleans), shape (n,).
+    """
+    true = np.where(label, p, 1 - p) if p.ndim == 1 else p[np.arange(len(label)), label]
+    return -np.log(np.clip(true, CLIP, 1 - CLIP))
+
+
+def confusion(predicted: NDArray[Any], label: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """Count rows by true class (rows) and predicted class (columns): shape (classes, classes)."""
+    pairs = label.astype(np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
+    """Score probabilities of up against what happened.
+
+    Args:
+        p_up: P(up), shape (n,).
+        outcome: 1 or True for up, 0 or False for down, shape (n,).
+
+    Returns:
+        `n`; `accuracy` (P > 0.5 predicts up, 0.5 itself down); `auc`; `log_loss`; `brier`, the mean
+        squared error (Brier, 1950); `majority`, the share of the larger class; `confusion`, counts
+        by outcome (rows) and prediction (columns). All but `n` and `confusion` are None for n = 0.
+
+    Raises:
+        PredictionsError: The lengths differ, or a probability is outside [0, 1].
+    """
+    p, up = np.asarray(p_up, dtype=np.float64), np.asarray(outcome, dtype=bool)
+    if p.shape != up.shape:
+        raise PredictionsError(
+            f"{p.size:,} probabilities and {up.size:,} outcomes",
+            expected="one probability for each outcome",
+            instead="take both from the same rows",
+        )
+    check_probabilities(p)
+    counts = confusion(p > 0.5, up, 2)
+    return {
+        "n": len(p),
+        "accuracy": _share(counts.trace(), len(p)),
+        "auc": auc(p, up),
+        "log_loss": float(log_losses(p, up).mean()) if len(p) else None,
+        "brier": float(np.square(p - up).mean()) if len(p) else None,
+        "majority": _share(counts.sum(axis=1).max(), len(p)),
+        "confusion": counts.tolist(),
+    }
+
+
+def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
+    """Score one column of P(up) on labelled rows and on all rows.
+
+    On labelled rows the outcome is the label; neutral rows are left out. On all rows it is
+    `forward_return > 0`: a return of exactly 0 counts as down, as a long position earns nothing.
+
+    Args:
+        frame: Predictions with the columns `label`, `forward_return` and `model`.
+        model: Column of probabilities.
+
+    Returns:
+        `labelled` and `all`, see `score`.
+    """
+    labelled = frame["label"].notna().to_numpy()
+    p = frame[model].to_numpy()
+    label = frame["label"].fillna(0).to_numpy(dtype=np.int8)
+    return {
+        "labelled": score(p[labelled], label[labelled]),
+        "all": score(p, frame["forward_return"].to_numpy() > 0),
+    }
+
+
+def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
+    """Score probabilities of several classes against the true classes.
+
+    The predicted class is that of the highest probability, the first among equals. Class 0 is the
+    absence of any pattern, and by far the most frequent one: figures "without_0" leave it out of a
+    mean, and "among_patterns" does not predict it either.
+
+    Args:
+        p: Probabilities, shape (n, classes).
+        label: Class numbers, shape (n,).
+
+    Returns:
+        `n`; `accuracy`; `balanced_accuracy`, the mean recall of the classes that occur (Brodersen
+        et al., ICPR, 2010), also `_without_0` and `_among_patterns`; `macro_f1`, the mean F1 of the
+        classes that occur or are predicted, also `_without_0`; `log_loss`; `majority`, the share of
+        the largest class; `classes`, for each its `n`, `called` (times predicted), `precision`,
+        `recall` and `f1`; `confusion`, counts by true class (rows) and predicted class (columns).
+
+    Raises:
+        PredictionsError: The shapes do not match, a label is not a class number, or a probability
+            is outside [0, 1].
+    """
+    p, label = np.asarray(p, dtype=np.float64), np.asarray(label, dtype=np.int64)
+    if p.ndim != 2 or label.shape != p.shape[:1]:
+        raise PredictionsError(
+            f"probabilities of shape {p.shape} and labels of shape {label.shape}",
+            expected="a row of probabilities, one for each class, for each label",
+            instead="take both from the same rows",
+        )
+    classes = p.shape[1]
+    if not ((label >= 0) & (label < classes)).all():
+        raise PredictionsError(
+            f"the labels range from {label.min()} to {label.max()}",
+            expected=f"class numbers from 0 to {classes - 1}",
+            instead="drop the rows without a label, and pass a column of probabilities per class",
+        )
+    check_probabilities(p)
+    counts = confusion(p.argmax(axis=1), label, classes)
+    n, hits = len(label), counts.diagonal()
+    occurring, called = counts.sum(axis=1), counts.sum(axis=0)
+    either = occurring + called
+    among = confusion(p[:, 1:].argmax(axis=1) + 1, label, classes).diagonal()
+    return {
+        "n": n,
+        "accuracy": _share(hits.sum(), n),
+        "balanced_accuracy": _mean_ratio(hits, occurring),
+        "balanced_accuracy_without_0": _mean_ratio(hits[1:], occurring[1:]),
+        "balanced_accuracy_among_patterns": _mean_ratio(among[1:], occurring[1:]),
+        "macro_f1": _mean_ratio(2 * hits, either),
+        "macro_f1_without_0": _mean_ratio(2 * hits[1:], either[1:]),
+        "log_loss": float(log_losses(p, label).mean()) if n else None,
+        "majority": _share(occurring.max(), n),
+        "classes": [
+            {
+                "n": int(occurring[k]),
+                "called": int(called[k]),
+                "precision": _share(hits[k], called[k]),
+                "recall": _share(hits[k], occurring[k]),
+                "f1": _share(2 * hits[k], either[k]),
+            }
+            for k in range(classes)
+        ],
+        "confusion": counts.tolist(),
+    }
+
+
+def check_probabilities(p: Floats) -> Floats:
+    """Return `p` if all values are in [0, 1].
+
+    Raises:
+        PredictionsError: A value is NaN or outside [0, 1].
+    """
+    bad = ~((p >= 0) & (p <= 1))
+    if bad.any():
+        raise PredictionsError(
+            f"{int(bad.sum()):,} of {p.size:,} probabilities are outside [0, 1], "
+            f"the first is {p[bad][0]} at position {int(np.flatnonzero(bad)[0])}",
+            expected="numbers from 0 to 1",
+            instead="drop these rows, and check the model that predicted them",
+        )
+    return p
+
+
+def divide(top: ArrayLike, bottom: ArrayLike) -> Floats:
+    """Return `top / bottom`, broadcast; NaN where the bottom is 0."""
+    top, bottom = np.asarray(top), np.asarray(bottom)
+    undefined = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
+    return np.divide(top, bottom, out=undefined, where=bottom != 0)
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _mean_ratio(tops: NDArray[Any], bottoms: NDArray[Any]) -> float | None:
+    """Return the mean of `tops / bottoms` over classes with a bottom other than 0."""
+    occurs = bottoms != 0
+    return float((tops[occurs] / bottoms[occurs]).mean()) if occurs.any() else None

@@ -13,11 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import Backtest, backtest, trade
-from gafcnn.evaluation.fills import Fills, gross_return, net_return, outcomes
+from gafcnn.evaluation.backtest import YEAR, Backtest, backtest, trade
+from gafcnn.evaluation.fills import Fills, compute_fills
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
-from gafcnn.evaluation.trade_summary import YEAR
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules
 
 Floats = NDArray[np.float64]
 
@@ -43,11 +42,11 @@ class Ground:
     val: pd.DataFrame
     test: pd.DataFrame
     horizon: pd.Timedelta
-    rules: Rules
+    rules: TradingRules
 
     @classmethod
     def of(
-        cls, joined: pd.DataFrame, bars: pd.DataFrame, horizon: pd.Timedelta, rules: Rules
+        cls, joined: pd.DataFrame, bars: pd.DataFrame, horizon: pd.Timedelta, rules: TradingRules
     ) -> Ground:
         """The ground of joined predictions.
 
@@ -61,7 +60,7 @@ class Ground:
     @cached_property
     def fills(self) -> Fills:
         """What each test row would have been filled at."""
-        return outcomes(self.bars, self.test["time"], self.horizon, self.rules)
+        return compute_fills(self.bars, self.test["time"], self.horizon, self.rules)
 
     @cached_property
     def n_bars(self) -> int:
@@ -191,9 +190,7 @@ class RowTrades:
     def by(cls, ground: Ground, model: str) -> RowTrades:
         """Trade every row on a column of P(up)."""
         side = positions(ground.test[model].to_numpy(), 0.0)
-        ratio = ground.fills.exits(side).price / ground.fills.entry
-        net = net_return(side, ratio, ground.rules.cost_bps)
-        return cls(side, gross_return(side, ratio), net)
+        return cls(side, *ground.fills.returns(side))
 
 
 def trade_rows(ground: Ground, position: NDArray[np.int8], rows: NDArray[np.bool_]) -> Backtest:
