@@ -42,6 +42,7 @@ def draw_gaf(
     _draw(x, centres, scale, *places, images)
 
 
+@compiled
 def polar(
     x: NDArray[np.float64], centres: NDArray[np.float64], scale: float
 ) -> NDArray[np.float32]:
@@ -55,8 +56,12 @@ def polar(
     Returns:
         Shape (n, fields, 2, size): c, then s, at the centres of the pixels.
     """
-    vectors = np.empty((*x.shape[:2], 2, len(centres)), np.float32)
-    _interpolate_all(x, centres, scale, vectors)
+    n, fields, _ = x.shape
+    vectors = np.empty((n, fields, 2, len(centres)), np.float32)
+    for sample in range(n):
+        for field in range(fields):
+            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
+            _interpolate(x[sample, field], centres, scale, c, s)
     return vectors
 
 
@@ -76,19 +81,6 @@ def _interpolate(
         weight = centres[i] - left
         c[i] = scale * ((1 - weight) * cosines[left] + weight * cosines[right])
         s[i] = scale * ((1 - weight) * sines[left] + weight * sines[right])
-
-
-@compiled
-def _interpolate_all(
-    x: NDArray[np.float64],
-    centres: NDArray[np.float64],
-    scale: float,
-    vectors: NDArray[np.float32],
-) -> None:
-    for sample in range(x.shape[0]):
-        for field in range(x.shape[1]):
-            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            _interpolate(x[sample, field], centres, scale, c, s)
 
 
 @compiled

@@ -14,7 +14,6 @@ rebuilt as a whole.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import inspect
 import io
@@ -57,7 +56,6 @@ IMAGES, TIMES, MANIFEST = "images.npy", "times.npy", "manifest.json"
 _PARTIAL, _JOURNAL, _LOCK = "images.npy.partial", "manifest.partial.json", ".lock"
 _TIME = "datetime64[ns]"
 _CHUNK_BYTES = 2**25
-_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # some network file systems
 
 log = logging.getLogger(__name__)
 
@@ -313,7 +311,7 @@ def _resume(plan: _Plan) -> list[int | None] | None:
 
 
 def _start(plan: _Plan) -> list[int | None]:
-    """Remove an old store and reserve the disk space of the new one; return no checksums."""
+    """Remove an old store and begin a new one; return no checksums."""
     folder = plan.folder
     old = [path for path in (folder / IMAGES, plan.partial) if path.exists()]
     check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
@@ -323,14 +321,6 @@ def _start(plan: _Plan) -> list[int | None]:
         path.unlink(missing_ok=True)  # processes that have the old array open keep it
     with plan.partial.open("wb") as file:
         file.write(plan.header)
-        file.flush()
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, plan.length)
-            except OSError as error:
-                if error.errno not in _CANNOT_RESERVE:
-                    plan.partial.unlink()
-                    raise
         file.truncate(plan.length)
         os.fsync(file.fileno())
     sync(folder)
