@@ -21,7 +21,6 @@ from gafcnn.errors import DiskError
 _SEAL = "seal"  # the key of a JSON object's own checksum
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
-_BLOCK = 2**24  # bytes that are read at a time
 
 log = logging.getLogger(__name__)
 
@@ -131,18 +130,32 @@ def nearest_existing(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, which stays after its release.
+def locked(path: Path, seconds: float = 0) -> Iterator[None]:
+    """Hold a lock file, in a folder that exists; the file stays after its release.
 
     Args:
-        path: The lock file, in a folder that exists.
+        path: The lock file.
+        seconds: How long to wait for another process to release it; -1 for any time.
 
     Raises:
         Timeout: Another process holds it, see `lock_holder`.
         DiskError: The lock file cannot be created.
     """
-    with _acquired(path, 0):
+    lock, note = FileLock(path), _note(path)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:  # an OSError
+        raise
+    except OSError as error:
+        raise disk_error(path, 0, error) from error
+    try:
+        with suppress(OSError):  # on a full disk the lock works without a name
+            note.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
@@ -158,10 +171,10 @@ def wait_for_lock(path: Path, action: str) -> Iterator[None]:
     """
     with ExitStack() as held:
         try:
-            held.enter_context(_acquired(path, 0))
+            held.enter_context(locked(path))
         except Timeout:
             log.warning("waiting for %s, which is %s", lock_holder(path), action)
-            held.enter_context(_acquired(path, -1))
+            held.enter_context(locked(path, -1))
         yield
 
 
@@ -178,25 +191,6 @@ def remove_partial_files(folder: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-@contextmanager
-def _acquired(path: Path, seconds: float) -> Iterator[None]:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:  # an OSError
-        raise
-    except OSError as error:
-        raise disk_error(path, 0, error) from error
-    try:
-        with suppress(OSError):  # on a full disk the lock works without a name
-            _note(path).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-        yield
-    finally:
-        with suppress(OSError):
-            _note(path).unlink(missing_ok=True)
-        lock.release()
-
-
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
@@ -206,11 +200,7 @@ def _note(path: Path) -> Path:
 
 def checksum(path: Path) -> int:
     """Return the CRC-32 of a file."""
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            crc = zlib.crc32(block, crc)
-    return crc
+    return zlib.crc32(path.read_bytes())
 
 
 def canonical_json(content: Any) -> bytes:

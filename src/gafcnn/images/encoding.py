@@ -15,7 +15,7 @@ from gafcnn.errors import ImagesError
 from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES, ImageKind
 from gafcnn.images.spec import UNITS, ImageSpec
 
-# numba is imported by `gafcnn.images.gaf` and `scaling`, which functions here import when they draw
+# gafcnn.images.gaf imports numba, so functions here import it when they draw
 
 _LARGEST = 1e300  # sums and ranges of such values are still finite
 _BLOCK = 256  # series whose pictures of a registered kind are in memory at a time, as float64
@@ -70,8 +70,7 @@ def encode(
 
 def draw(series: ArrayLike, spec: ImageSpec, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Encode series as `spec` describes, whatever its fields; see `encode`."""
-    from gafcnn.images.gaf import draw_gaf
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import draw_gaf, scaled
 
     values = checked_series(series)
     n, fields, points = values.shape
@@ -108,7 +107,7 @@ def _draw_registered(
     kind: ImageKind, series: Floats, spec: ImageSpec, images: NDArray[Any]
 ) -> None:
     """Draw a registered kind into images of shape (n, fields, size, size)."""
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import scaled
 
     n, fields, points = series.shape
     knots, unit = min(points, spec.size) if kind.average else points, UNITS[spec.dtype]
@@ -122,8 +121,7 @@ def _draw_registered(
 
 def draw_polar(series: ArrayLike, spec: ImageSpec) -> NDArray[np.float32]:
     """Return the vectors whose outer products Gramian Angular Fields are, see `ImageSpec`."""
-    from gafcnn.images.gaf import polar
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import polar, scaled
 
     values = checked_series(series)
     knots = min(values.shape[-1], spec.size)
@@ -144,7 +142,7 @@ def point_weights(points: int, size: int) -> Floats:
     Returns:
         Shape (size, points); rows sum to 1.
     """
-    from gafcnn.images.scaling import segments
+    from gafcnn.images.gaf import segments
 
     knots = min(points, size)
     centres = _centres(knots, size)

@@ -111,7 +111,7 @@ def _markov(series: Floats, size: int) -> Floats:
     The Markov transition field of Wang and Oates (2015), over quartiles. It depends on ranks alone,
     so range and scaling do not change it. For more points than pixels, pyts averages the field.
     """
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import scaled
 
     _announce_pyts()
     from pyts.image import MarkovTransitionField

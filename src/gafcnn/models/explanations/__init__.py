@@ -3,10 +3,11 @@
 Integrated gradients and Grad-CAM need captum: pip install 'gafcnn[explain]'.
 """
 
-from gafcnn.models.explanations.explanation import Explanation, explain
-from gafcnn.models.explanations.methods import (
+from gafcnn.models.explanations.explanation import (
+    Explanation,
     by_point,
     constant_images,
+    explain,
     grad_cam,
     occlusion,
     pixel_attributions,
