@@ -304,15 +304,6 @@ def test_symbol_listed_later_starts_at_its_first_bar(
     pd.testing.assert_frame_equal(bars, local_exchange.expected(may("08T10:00"), UNTIL, "15min"))
 
 
-def test_symbol_listed_after_the_period_has_no_bars(
-    local_exchange: LocalExchange, tmp_path: Path
-) -> None:
-    local_exchange.listed = may("11")
-    match = "binance has no BNB/USDT bars from 2025-05-07 06:00 to 2025-05-10 06:00; .* remove"
-    with pytest.raises(DownloadError, match=match):
-        download(local_exchange, tmp_path)
-
-
 def test_exchange_with_other_conventions(local_exchange: LocalExchange, tmp_path: Path) -> None:
     # Bitstamp answers newest bar first, and ccxt loads its markets before
     bars = download(local_exchange, tmp_path, exchange="bitstamp", days=30)
@@ -333,8 +324,6 @@ def test_same_bars_later(local_exchange: LocalExchange, tmp_path: Path) -> None:
     assert read_sealed(tmp_path / "BNBUSDT_15min" / "download.json") == {
         "exchange": "binance",
         "pair": "BNB/USDT",
-        "interval": "15min",
-        "start": "2025-05-07T06:00:00+00:00",
         "end": "2025-05-10T06:00:00+00:00",
     }
 
@@ -618,19 +607,6 @@ def test_silent_exchange_is_asked_again(
     local_exchange.always = fault
     with pytest.raises(DownloadError, match="RequestTimeout"):
         download(local_exchange, tmp_path, days=2)
-
-
-def test_unordered_bars_are_sorted(
-    local_exchange: LocalExchange, tmp_path: Path, quick: None
-) -> None:
-    local_exchange.faults[1] = lambda handler, klines: handler.answer(klines[::2] + klines[1::2])
-    bars = download(local_exchange, tmp_path)
-    pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 3 * DAY, UNTIL, "15min"))
-
-
-def test_missing_bars_are_a_gap(local_exchange: LocalExchange, tmp_path: Path) -> None:
-    local_exchange.faults[1] = lambda handler, klines: handler.answer(klines[:50] + klines[57:])
-    assert gaps(download(local_exchange, tmp_path))["missing"].tolist() == [7]
 
 
 @pytest.mark.parametrize("status", [418, 429])

@@ -28,8 +28,8 @@ from gafcnn.data.features import FIELDS
 from gafcnn.data.sources import Market
 from gafcnn.evaluation.comparisons import ENSEMBLE
 from gafcnn.evaluation.ensembles import mean_of_classes
-from gafcnn.evaluation.joining import KEY, OUTCOME, probabilities
-from gafcnn.evaluation.predictions import probability_column
+from gafcnn.evaluation.joining import probabilities
+from gafcnn.evaluation.predictions import KEY, OUTCOME, probability_column
 from gafcnn.evaluation.recognition import Recognition, judge_recognition
 from gafcnn.evaluation.verdict import of_recognition
 from gafcnn.progress import counting

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -46,10 +46,13 @@ class Origin:
     source: object
     line_of: Callable[[int], int] | None = None
 
-    def fault(self, row: int, found: str, *, expected: str, instead: str) -> BarsError:
-        """Return an error that names the row as the user counts it."""
-        place = f"row {row}" if self.line_of is None else f"line {self.line_of(row)}"
-        return BarsError.at(self.source, place, found, expected=expected, instead=instead)
+    def require(
+        self, valid: Any, found: Callable[[int], str], expected: str, instead: str = REPAIR
+    ) -> None:
+        """Raise a BarsError that names the first row where `valid`, shape (n,), is False."""
+        for row in np.flatnonzero(~np.asarray(valid)).tolist():
+            place = f"row {row}" if self.line_of is None else f"line {self.line_of(row)}"
+            raise BarsError.at(self.source, place, found(row), expected=expected, instead=instead)
 
 
 def as_bars(
@@ -76,13 +79,7 @@ def as_bars(
         BarsError: The frame has no valid bars; names row, value and remedy.
         ConfigError: `label`, `timezone` or `interval` is invalid.
     """
-    if not isinstance(frame, pd.DataFrame):
-        raise BarsError(
-            f"a {type(frame).__name__} instead of bars",
-            expected="a DataFrame",
-            instead="read a file with gc.read_bars(path)",
-        )
-    if is_bars(frame):
+    if frame.attrs.get("label") == "close":
         return frame
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
@@ -96,15 +93,10 @@ def as_bars(
         )
     origin = Origin("the DataFrame")
     columns = select_columns(origin.source, [str(name) for name in frame.columns], time or "")
-    table = frame.set_axis(frame.columns.astype(str), axis=1)[list(columns)]
+    table = frame.set_axis(frame.columns.astype(str), axis=1).filter(columns)
     table = table.set_axis(list(columns.values()), axis=1)
     moments = frame.index.to_series() if time is None else table.pop("time")
     return convert(table, moments, origin, timezone=timezone, label=label, interval=interval)
-
-
-def is_bars(frame: object) -> bool:
-    """Whether a frame was checked by gafcnn, so that its index holds close times."""
-    return isinstance(frame, pd.DataFrame) and frame.attrs.get("label") == "close"
 
 
 def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +105,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BarsError: They do not, so that their times may be open times.
     """
-    if is_bars(bars):
+    if isinstance(bars, pd.DataFrame) and bars.attrs.get("label") == "close":
         return bars
     raise BarsError(
         f"a {type(bars).__name__} whose times may be open or close times",
@@ -147,11 +139,10 @@ def check_bars(
     check_count(len(frame), origin)
     # pandas copies on write, so a frame that is correct already is not copied here
     values = frame.reindex(columns=list(COLUMNS)).astype("float64")
-    if not isinstance(frame.index, pd.DatetimeIndex) or frame.index.tz is None:
-        raise no_timezone(origin, 0, frame.index[0])
-    check_calendar(frame.index, origin)
+    aware = isinstance(frame.index, pd.DatetimeIndex) and frame.index.tz is not None
+    check_timezone([aware], frame.index, origin)
+    check_calendar(pd.DatetimeIndex(frame.index), origin)
     bars = values.set_axis(_from_nanoseconds(_nanoseconds(frame)))
-    _check_order(bars, origin)
     _check_values(bars, origin)
     length = _check_interval(_steps(bars), origin, interval)
     bars.attrs = {"interval": length, "label": "close"}
@@ -272,29 +263,24 @@ def _steps(bars: pd.DataFrame) -> NDArray[np.int64]:
 
 def _most_common(steps: NDArray[np.int64]) -> pd.Timedelta:
     values, counts = np.unique(steps, return_counts=True)
-    return pd.Timedelta(values[counts.argmax()], unit="ns")  # pyright: ignore[reportReturnType]
+    return pd.to_timedelta(values[counts.argmax()], unit="ns")
 
 
 def check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
     """Check that all times are from 1970 to 2100."""
-    wrong = np.flatnonzero(~((index >= _EARLIEST) & (index < _LATEST)))
-    if len(wrong):
-        raise origin.fault(
-            int(wrong[0]),
-            # numpy formats any time, pandas only those of the years 1 to 9999
-            f"the time is {index.to_numpy(f'datetime64[{index.unit}]')[wrong[0]]}",
-            expected=f"a time from {_EARLIEST.year} to {_LATEST.year}",
-            instead=REPAIR,
-        )
+    times = index.to_numpy(f"datetime64[{index.unit}]")  # formats years above 9999 as well
+    expected = f"a time from {_EARLIEST.year} to {_LATEST.year}"
+    valid = (index >= _EARLIEST) & (index < _LATEST)
+    origin.require(valid, lambda row: f"the time is {times[row]}", expected)
 
 
-def no_timezone(origin: Origin, row: int, time: object) -> BarsError:
-    """Return the error for a time without a timezone."""
-    return origin.fault(
-        row,
-        f"the time {time} has no timezone",
-        expected="UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
-        instead='write the times with their offset, or use as_bars(df, timezone="UTC")',
+def check_timezone(aware: Any, times: Any, origin: Origin) -> None:
+    """Check that all times are aware, shape (n,), that is, have a timezone."""
+    origin.require(
+        aware,
+        lambda row: f"the time {times[row]} has no timezone",
+        "UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
+        'write the times with their offset, or use as_bars(df, timezone="UTC")',
     )
 
 
@@ -308,37 +294,30 @@ def check_count(count: int, origin: Origin) -> None:
         )
 
 
-def _check_order(bars: pd.DataFrame, origin: Origin) -> None:
-    wrong = np.flatnonzero(_steps(bars) <= 0) + 1
-    if len(wrong):
-        raise origin.fault(
-            int(wrong[0]),
-            f"the time {bars.index[wrong[0]]} is not after that of the previous row",
-            expected="times that increase from row to row",
-            instead="remove duplicates and sort the rows by time",
+def _check_values(bars: pd.DataFrame, origin: Origin) -> None:
+    origin.require(
+        np.r_[True, _steps(bars) > 0],
+        lambda row: f"the time {bars.index[row]} is not after that of the previous row",
+        "times that increase from row to row",
+        "remove duplicates and sort the rows by time",
+    )
+
+    def shown(*columns: str) -> Callable[[int], str]:
+        return lambda row: (
+            ", ".join(f"{name} is {float(bars[name].iloc[row])}" for name in columns)
+            + f" at {bars.index[row]}"
         )
 
-
-def _check_values(bars: pd.DataFrame, origin: Origin) -> None:
+    for name in PRICES:
+        price = bars[name].to_numpy()
+        origin.require(np.isfinite(price) & (price > 0), shown(name), "a finite positive price")
     prices = bars.to_numpy()[:, : len(PRICES)]
-
-    def fail(row: int, columns: tuple[str, ...], expected: str) -> BarsError:
-        values = ", ".join(f"{name} is {float(bars[name].iloc[row])}" for name in columns)
-        found = f"{values} at {bars.index[row]}"
-        return origin.fault(row, found, expected=expected, instead=REPAIR)
-
-    wrong = np.argwhere(~(np.isfinite(prices) & (prices > 0)))
-    if len(wrong):
-        row, column = wrong[0]
-        raise fail(row, (PRICES[column],), "a finite positive price")
-    for name, outermost in (("high", prices.max(axis=1)), ("low", prices.min(axis=1))):
-        wrong = np.flatnonzero(bars[name].to_numpy() != outermost)
-        if len(wrong):
-            raise fail(wrong[0], PRICES, f"the {name}est price as {name}")
-    volume = bars["volume"].to_numpy()
-    wrong = np.flatnonzero(~(np.isfinite(volume) & (volume >= 0)))
-    if len(wrong) and has_volume(bars):
-        raise fail(wrong[0], ("volume",), "a finite volume, 0 or more")
+    origin.require(bars["high"] == prices.max(axis=1), shown(*PRICES), "the highest price as high")
+    origin.require(bars["low"] == prices.min(axis=1), shown(*PRICES), "the lowest price as low")
+    if has_volume(bars):
+        volume = bars["volume"].to_numpy()
+        valid = np.isfinite(volume) & (volume >= 0)
+        origin.require(valid, shown("volume"), "a finite volume, 0 or more")
 
 
 def _check_interval(
@@ -352,15 +331,15 @@ def _check_interval(
             expected=f"bars of {format_duration(interval)}, as requested",
             instead="omit the interval, or resample the bars after reading",
         )
-    uneven = np.flatnonzero(steps % interval.value)[:1]
-    first = [*uneven, *other_interval(steps, interval.value)]
-    if first:
-        row = int(min(first))
-        step = format_duration(pd.Timedelta(steps[row], unit="ns"))
-        raise origin.fault(
-            row + 1,
-            f"a step of {step} among bars of {format_duration(interval)}",
-            expected="bars of one interval, and gaps that are multiples of it",
-            instead="split the bars by their interval",
-        )
+    valid = np.r_[True, steps % interval.value == 0]
+    valid[other_interval(steps, interval.value) + 1] = False
+    origin.require(
+        valid,
+        lambda row: (
+            f"a step of {format_duration(pd.to_timedelta(steps[row - 1], unit='ns'))} "
+            f"among bars of {format_duration(interval)}"
+        ),
+        "bars of one interval, and gaps that are multiples of it",
+        "split the bars by their interval",
+    )
     return interval

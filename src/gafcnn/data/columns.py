@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import (
     COLUMNS,
     PRICES,
-    REPAIR,
     Origin,
     check_bars,
     check_calendar,
     check_count,
+    check_timezone,
     interval_of,
-    no_timezone,
 )
 from gafcnn.durations import DurationLike
-from gafcnn.errors import BarsError, ConfigError
+from gafcnn.errors import BarsError
 
 TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
 """Names that exchanges and tools give to the time of a bar; all but the last are open times."""
@@ -89,12 +88,12 @@ def convert(
         BarsError: See `check_bars`.
     """
     check_count(len(table), origin)
-    frame = pd.DataFrame({name: to_numbers(table[name], origin) for name in table})
+    frame = pd.DataFrame({name: to_numbers(column, origin) for name, column in table.items()})
     frame = frame.reindex(columns=list(COLUMNS)).set_axis(to_times(times, origin, timezone))
     bars = check_bars(frame, origin, interval)
     if label == "close":
         return bars
-    closes = bars.index + interval_of(bars)
+    closes = pd.DatetimeIndex(bars.index + interval_of(bars))
     check_calendar(closes, origin)
     return bars.set_axis(closes)
 
@@ -107,11 +106,8 @@ def to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
     """
     numbers = _as_numbers(column).to_numpy("float64")
     # NaN in a numeric column is left to check_bars
-    wrong = np.isnan(numbers) & (column.dtype.kind not in "iuf")
-    if wrong.any():
-        row = int(wrong.argmax())
-        found = f"{column.name} is {_shown(column.iloc[row])}"
-        raise origin.fault(row, found, expected="a number", instead=REPAIR)
+    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
+    origin.require(valid, lambda row: f"{column.name} is {_shown(column.iloc[row])}", "a number")
     return numbers
 
 
@@ -125,12 +121,12 @@ def to_times(column: pd.Series, origin: Origin, timezone: str | None = None) -> 
 
     Raises:
         BarsError: A cell is not a time, or has no timezone; names the row.
-        ConfigError: `timezone` is unknown.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(column)
     if column.dtype.kind == "M":
-        return _localized(pd.DatetimeIndex(column), timezone, origin, column.iloc[0])
+        check_timezone([timezone is not None], column.to_numpy(), origin)
+        return _localized(pd.DatetimeIndex(column), str(timezone), origin)
     # the first row determines the format of all
     if _as_numbers(column.head(1)).notna().all():
         return _from_epochs(column, origin)
@@ -163,15 +159,11 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
     for length in _UNITS.values():
         earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
         scale[(values >= earliest) & (values < latest)] = length
-    wrong = (scale == 0) | (values != np.trunc(values))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise origin.fault(
-            row,
-            f"the time is {_shown(column.iloc[row])}",
-            expected=f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
-            instead="write all times in ms since 1970",
-        )
+    origin.require(
+        (scale > 0) & (values == np.trunc(values)),
+        lambda row: f"the time is {_shown(column.iloc[row])}",
+        f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
+    )
     times = epochs.to_numpy("int64") * scale
     return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC")
 
@@ -179,41 +171,24 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
 def _from_iso(column: pd.Series, origin: Origin, timezone: str | None) -> pd.DatetimeIndex:
     texts = _texts(column).str.strip()
     times = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-    unread = times.isna().to_numpy()
-    if unread.any():
-        row = int(unread.argmax())
-        raise origin.fault(
-            row,
-            f"the time is {_shown(column.iloc[row])}",
-            expected="an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
-            instead=REPAIR,
-        )
-    naive = ~texts.str.contains(_OFFSET).to_numpy(dtype=bool)
-    if naive.all():
-        wall = pd.DatetimeIndex(times).tz_localize(None)
-        return _localized(wall, timezone, origin, texts.iloc[0])
-    if naive.any():
-        row = int(naive.argmax())
-        raise no_timezone(origin, row, texts.iloc[row])
+    origin.require(
+        times.notna(),
+        lambda row: f"the time is {_shown(column.iloc[row])}",
+        "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
+    )
+    aware = texts.str.contains(_OFFSET).to_numpy(dtype=bool)
+    if timezone is not None and not aware.any():
+        return _localized(pd.DatetimeIndex(times).tz_localize(None), timezone, origin)
+    check_timezone(aware, texts.to_numpy(), origin)
     return pd.DatetimeIndex(times)
 
 
-def _localized(
-    times: pd.DatetimeIndex, timezone: str | None, origin: Origin, first: object
-) -> pd.DatetimeIndex:
-    if timezone is None:
-        raise no_timezone(origin, 0, first)
+def _localized(times: pd.DatetimeIndex, timezone: str, origin: Origin) -> pd.DatetimeIndex:
     try:
         return times.tz_localize(timezone)
-    except (KeyError, TypeError, OSError) as error:
-        raise ConfigError(
-            f"timezone is {timezone!r}",
-            expected='a name such as "UTC" or "America/New_York"',
-            instead='write timezone="UTC"',
-        ) from error
-    except ValueError as error:  # a clock that is set back shows an hour twice
+    except Exception as error:  # an unknown zone, or an hour that occurs twice or never
         raise BarsError(
-            f"{origin.source}: a time is ambiguous or missing in {timezone} ({error})",
-            expected="times that occur once",
-            instead="use UTC times",
+            f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
+            expected='a zone such as "UTC" or "America/New_York" where each time occurs once',
+            instead="convert the times to UTC",
         ) from error

@@ -37,29 +37,20 @@ class Held:
     """The bars on disk of the period [since, until).
 
     Attributes:
-        since: Open time of the first bar.
-        until: Close time of the last bar.
         bars: The bars, by close time, not yet checked.
         missing: Periods that were never requested or are damaged; the first day starts at midnight.
         damaged: Damaged files.
     """
 
-    since: pd.Timestamp
-    until: pd.Timestamp
     bars: pd.DataFrame
     missing: list[tuple[pd.Timestamp, pd.Timestamp]]
     damaged: list[Path]
 
 
 def held(place: Path, since: pd.Timestamp, until: pd.Timestamp) -> Held:
-    """Return the bars on disk of the period [since, until).
-
-    Raises:
-        BarsError: A file cannot be read by this user.
-    """
-    found: list[pd.DataFrame] = [_SCHEMA.empty_table().to_pandas().set_index("close_time")]
-    missing: list[tuple[pd.Timestamp, pd.Timestamp]] = []
-    damaged: list[Path] = []
+    """Return the bars on disk of the period [since, until)."""
+    found = [_SCHEMA.empty_table().to_pandas().set_index("close_time")]
+    missing, damaged = [], []
     for day in _days(since, until):
         part, begin = _find_part(place, day)
         end = min(day + DAY, until)
@@ -75,9 +66,7 @@ def held(place: Path, since: pd.Timestamp, until: pd.Timestamp) -> Held:
             begin = missing.pop()[0]
         missing.append((begin, end))
     bars = pd.concat(found)
-    return Held(
-        since, until, bars.loc[(bars.index > since) & (bars.index <= until)], missing, damaged
-    )
+    return Held(bars.loc[(bars.index > since) & (bars.index <= until)], missing, damaged)
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
@@ -105,20 +94,12 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
 
 
 def damaged_parts(place: Path) -> list[Path]:
-    """Return the damaged files, in the order of their days.
-
-    Raises:
-        BarsError: A file cannot be read by this user.
-    """
+    """Return the damaged files, in the order of their days."""
     return [part for part in sorted(place.glob("*.parquet")) if _read(part) is None]
 
 
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
-    """Return a time from a text; UTC if it has no offset.
-
-    Raises:
-        ValueError: The text is not a time.
-    """
+    """Return a time from a text; UTC if it has no offset. Raises ValueError for other texts."""
     time = pd.to_datetime(text, utc=True, format=notation)
     if not isinstance(time, pd.Timestamp):
         raise ValueError(text)
@@ -158,12 +139,8 @@ def _read(part: Path) -> pd.DataFrame | None:
         bars = table.to_pandas(ignore_metadata=True).set_index("close_time")
         seal = (table.schema.metadata or {}).get(_SEAL)
         whole = table.schema.equals(_SCHEMA) and seal == fingerprint(bars).encode()
-    except PermissionError as error:
-        raise BarsError(
-            f"{part} cannot be read (permission denied)",
-            expected="bars that this user may read",
-            instead=f"run chmod u+r {part}, or set another market.folder",
-        ) from error
+    except PermissionError:
+        raise
     except Exception:  # noqa: BLE001 - the parser raises many types for damaged files
         return None
     return bars if whole else None

@@ -33,7 +33,7 @@ from gafcnn.settings import settings
 
 RECORD, LOCK = "download.json", ".lock"
 
-SETTLE = pd.Timedelta("10s")
+SETTLE = pd.to_timedelta("10s")
 """How long after its close a bar is requested: clocks differ, and new bars may be late."""
 
 # the longest that fits is the quote currency, so that BTCFDUSD is not BTCFD/USD
@@ -91,7 +91,7 @@ class ExchangeSource:
     symbols: Symbols | None = None
     exchange: str = "binance"
     pair: str | None = None
-    interval: _Interval = pd.Timedelta("1min")
+    interval: _Interval = pd.to_timedelta("1min")
     days: Days = 180
     end: _Time = None
     refresh: bool = False
@@ -139,61 +139,50 @@ class ExchangeSource:
 
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
-        length = count_bars(self.days, self.interval) * self.interval
-        record, kept = _read_record(place, self.exchange, pair), None
+        record = _read_record(place, self.exchange, pair)
+        kept = None
         if record is not None and not self.refresh:
-            until = self._end(record)
-            kept = held(place, until - length, until)
+            kept = held(place, *self._period(record))
         if kept is None or kept.missing:
             with disk_errors(place, 0):
                 make_folder(place)
             with wait_for_lock(place / LOCK, f"downloading to {place}"):
                 remove_partial_files(place)
-                record = _read_record(place, self.exchange, pair)
-                until = self._end(record)
-                if record is None or self.refresh:
-                    record = {
-                        "exchange": self.exchange,
-                        "pair": pair,
-                        "interval": format_duration(self.interval),
-                        "start": (until - length).isoformat(),
-                        "end": until.isoformat(),
-                    }
-                kept = self._complete(place, record, until - length, until)
+                kept = self._download(place, pair)
         if kept.bars.empty:
             raise DownloadError(
-                f"{self.exchange} has no {pair} bars from {kept.since:%Y-%m-%d %H:%M} "
-                f"to {kept.until:%Y-%m-%d %H:%M}",
+                f"{self.exchange} has no {pair} bars in the {self.days:g} days before market.end",
                 expected="at least two",
                 instead=f"choose another period, or remove {place} to ask again",
             )
         return check_bars(kept.bars, place, self.interval)
 
-    def _end(self, record: dict[str, Any] | None) -> pd.Timestamp:
+    def _period(self, record: dict[str, Any] | None) -> tuple[pd.Timestamp, pd.Timestamp]:
         closed: Any = (pd.Timestamp.now("UTC") - SETTLE).floor(self.interval)
-        if self.end is None:
-            return closed if record is None or self.refresh else utc_time(record["end"])
-        end: Any = self.end.floor(self.interval)
-        if end > closed:
+        until: Any = closed if self.end is None else self.end.floor(self.interval)
+        if self.end is None and record is not None and not self.refresh:
+            until = utc_time(record["end"])
+        if until > closed:
             raise ConfigError(
-                f"market.end is {self.end}",
+                f"market.end is {until}",
                 expected=f"a time up to {closed:%Y-%m-%dT%H:%M}, the last closed bar",
                 instead="set market.end=null",
             )
-        return end
+        return until - count_bars(self.days, self.interval) * self.interval, until
 
-    def _complete(
-        self, place: Path, record: dict[str, Any], since: pd.Timestamp, until: pd.Timestamp
-    ) -> Held:
-        """Return the bars of [since, until), after a download of those that are not on disk."""
+    def _download(self, place: Path, pair: str) -> Held:
+        """Return the bars of the period, after a download of those that are not on disk."""
+        record = _read_record(place, self.exchange, pair)
+        since, until = self._period(record)
+        if record is None or self.refresh:
+            record = {"exchange": self.exchange, "pair": pair, "end": until.isoformat()}
         kept = held(place, since, until)
         for part in kept.damaged:
             log.warning("%s is damaged and is downloaded again", part)
         if kept.missing:
             total = sum((end - begin) // self.interval for begin, end in kept.missing)
-            klines = Klines(self.exchange, record["pair"], self.interval, self.url, place)
-            name = f"bars {record['pair']}"
-            with closing(klines), counting(name, total, "bars") as advance:
+            klines = Klines(self.exchange, pair, self.interval, self.url, place)
+            with closing(klines), counting(f"bars {pair}", total, "bars") as advance:
                 for bars, begin, end in klines.pages(kept.missing):
                     # written after the first answer, so that a wrong pair is not recorded
                     _write_record(place, record)

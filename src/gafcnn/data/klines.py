@@ -106,15 +106,12 @@ class Klines:
         import ccxt
         import tenacity
 
-        def attempts() -> int:
-            return _ATTEMPTS if self._answered else _FIRST_ATTEMPTS
-
+        temporary = (ccxt.OperationFailed, _AnswerError, *_MALFORMED)
+        most = _ATTEMPTS if self._answered else _FIRST_ATTEMPTS
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(
-                (ccxt.OperationFailed, _AnswerError, *_MALFORMED)
-            ),
+            retry=tenacity.retry_if_exception_type(temporary),
             wait=lambda s: max(_FIRST_PAUSE * 2 ** (s.attempt_number - 1), self._retry_after()),
-            stop=lambda s: s.attempt_number >= attempts() or self._retry_after() > _MAX_PAUSE,
+            stop=lambda s: s.attempt_number >= most or self._retry_after() > _MAX_PAUSE,
             before_sleep=tenacity.before_sleep_log(log, logging.INFO),
             reraise=True,
         )
@@ -197,19 +194,14 @@ def _moved(addresses: Any, url: str) -> Any:
 
 
 def _timeframe(client: Any, interval: pd.Timedelta) -> str:
-    offered = {
-        int(client.parse_timeframe(name)): name
-        for name in (client.timeframes or {})
-        if client.has["fetchOHLCV"] is True and not name.endswith(("M", "y"))
-    }
-    seconds = int(interval.total_seconds())
-    if seconds not in offered:
+    offered = {int(client.parse_timeframe(name)): name for name in client.timeframes or ()}
+    if int(interval.total_seconds()) not in offered:
         raise DownloadError(
             f"{client.id} has no bars of {format_duration(interval)}",
             expected=f"one of {', '.join(offered.values()) or 'no interval: it has no bars'}",
             instead="change market.interval or market.exchange",
         )
-    return offered[seconds]
+    return offered[int(interval.total_seconds())]
 
 
 def _has_empty_list(answer: Any) -> bool:
@@ -220,23 +212,21 @@ def _has_empty_list(answer: Any) -> bool:
 
 
 def _checked(rows: Any, opens: range) -> NDArray[np.float64]:
-    """Return rows of time (ms), open, high, low, close, volume, by time, if they are valid bars.
-
-    They are checked before they are stored, since stored bars are not requested again.
-    """
+    """Return valid rows of time (ms), open, high, low, close and volume, sorted by time."""
     try:
         table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
     except (TypeError, ValueError) as error:
         raise _AnswerError("the answer is not a table of bars") from error
     table = table[table[:, 0].argsort(kind="stable")]
     prices, volume = table[:, 1:5], table[:, 5]
-    extremes = np.c_[prices.max(axis=1), prices.min(axis=1)]
     if not np.isin(table[:, 0], opens).all():
         raise _AnswerError("the answer has bars of other times")
     steps = np.diff(table[:, 0]).astype("int64")
     if (steps == 0).any() or len(other_interval(steps, opens.step) if len(steps) else ()):
         raise _AnswerError("the answer has duplicate bars, or bars of another interval")
-    valid = np.isfinite(table).all() and (prices > 0).all() and (volume >= 0).all()
-    if not valid or (prices[:, 1:3] != extremes).any():
+    ordered = (prices[:, 1] == prices.max(axis=1)) & (prices[:, 2] == prices.min(axis=1))
+    if not (
+        np.isfinite(table).all(axis=1) & (prices.min(axis=1) > 0) & (volume >= 0) & ordered
+    ).all():
         raise _AnswerError("the answer has impossible prices or volumes")
     return table

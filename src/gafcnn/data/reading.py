@@ -17,7 +17,7 @@ import pyarrow.ipc as pa_ipc
 import pyarrow.parquet as pq
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import COLUMNS, REPAIR, Origin
+from gafcnn.data.bars import COLUMNS, REPAIR, Origin, ensure_bars
 from gafcnn.data.columns import convert, select_columns
 from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError
@@ -52,22 +52,12 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
         ConfigError: `interval` is invalid.
     """
     if isinstance(path, pd.DataFrame):
-        raise BarsError(
-            "a DataFrame instead of a file",
-            expected="the path of a file",
-            instead="call gc.as_bars(df, time=...) for a DataFrame",
-        )
+        return ensure_bars(path)
     path = Path(path)
     try:
         frame, origin = _read_table(path)
     except BarsError:
         raise
-    except PermissionError as error:
-        raise BarsError(
-            f"{path} cannot be read (permission denied)",
-            expected="a file that this user may read",
-            instead=f"run chmod u+r {path}",
-        ) from error
     except Exception as error:  # the parsers raise many types for damaged files
         raise _unreadable(path, error) from error
     time = frame.columns[0]
@@ -212,7 +202,7 @@ def _unreadable(path: Path, why: object) -> BarsError:
     return BarsError(
         f"{path} cannot be read: {first_line[:200].rstrip('. ')}",
         expected="a complete file of bars",
-        instead="download or write it again",
+        instead="check its permissions and format, or download it again",
     )
 
 

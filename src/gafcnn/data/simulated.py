@@ -111,9 +111,9 @@ class SimulatedSource:
     symbol: Symbol = "SIMULATED"
     symbols: Symbols | None = None
     days: Days = 30
-    interval: Interval = pd.Timedelta("1min")
+    interval: Interval = pd.to_timedelta("1min")
     strength: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    horizon: Duration = pd.Timedelta("15min")
+    horizon: Duration = pd.to_timedelta("15min")
     seed: int = 0
     folder: Path | None = None
 
@@ -124,12 +124,13 @@ class SimulatedSource:
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol, after writing them to `folder`."""
         markets = self._simulate()
-        for symbol, (bars, oracle) in markets.items() if self.folder is not None else ():
+        if self.folder is not None:
             from gafcnn.data.reading import write_bars  # pyarrow's csv and parquet readers
 
-            place = Path(self.folder, f"{symbol}_{format_duration(self.interval)}")
-            write_bars(place / "bars.parquet", bars)
-            write_bytes(place / "oracle.parquet", oracle.to_frame().to_parquet(None))
+            for symbol, (bars, oracle) in markets.items():
+                place = self.folder / f"{symbol}_{format_duration(self.interval)}"
+                write_bars(place / "bars.parquet", bars)
+                write_bytes(place / "oracle.parquet", oracle.to_frame().to_parquet(None))
         return {symbol: bars for symbol, (bars, _) in markets.items()}
 
     def oracles(self) -> dict[str, pd.Series]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeAlias
 
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from gafcnn.data.bars import ensure_bars, interval_of, resample
 from gafcnn.durations import Duration, format_duration
@@ -54,19 +54,13 @@ def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
     return symbols
 
 
-def _positive(length: pd.Timedelta) -> pd.Timedelta:
-    if length == pd.Timedelta(0):
-        raise ValueError("expected more than 0")
-    return length
-
-
 Symbol: TypeAlias = Annotated[str, AfterValidator(_valid_symbol)]
 """A field that holds the name of a symbol, such as BNBUSDT."""
 
 Symbols: TypeAlias = Annotated[tuple[Symbol, ...], AfterValidator(_distinct)]
 """A field that holds the names of several symbols."""
 
-Interval: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
+Interval: TypeAlias = Annotated[Duration, Field(gt=pd.Timedelta(0))]
 """A field that holds the time between two bars."""
 
 Days: TypeAlias = Annotated[float, Field(gt=0, le=10_000)]
@@ -148,6 +142,10 @@ def count_bars(days: float, interval: pd.Timedelta) -> int:
     return count
 
 
+def _listed(path: Any) -> Any:
+    return path if isinstance(path, list | tuple) else [path]
+
+
 @register_source("file")
 @settings("market")
 class FileSource:
@@ -160,16 +158,16 @@ class FileSource:
         interval: Resample to this time between two bars; by default the file's own.
     """
 
-    path: Path | tuple[Path, ...]
+    path: Annotated[tuple[Path, ...], BeforeValidator(_listed)]
     symbol: Symbol | None = None
     symbols: Symbols | None = None
     interval: Interval | None = None
 
     def __post_init__(self) -> None:
-        names, files = self._names(), self._files()
-        if not files or len(names) != len(files) or len(set(names)) < len(names):
+        names = self._names()
+        if not names or len(names) != len(self.path) or len(set(names)) < len(names):
             raise ConfigError(
-                f"market.path has {len(files)} files for the symbols {', '.join(names)}",
+                f"market.path has {len(self.path)} files for the symbols {', '.join(names)}",
                 expected="one file per symbol, and a different name for each",
                 instead="set market.symbols=[ONE,OTHER] and market.path=[one.parquet,other.csv]",
             )
@@ -182,17 +180,15 @@ class FileSource:
         """
         from gafcnn.data.reading import read_bars  # pyarrow's csv reader
 
-        bars = {name: read_bars(path) for name, path in zip(self._names(), self._files())}  # noqa: B905
-        if self.interval is None:
-            return bars
-        return {name: resample(frame, self.interval) for name, frame in bars.items()}
-
-    def _files(self) -> tuple[Path, ...]:
-        return self.path if isinstance(self.path, tuple) else (self.path,)
+        bars = {}
+        for name, path in zip(self._names(), self.path, strict=True):
+            found = read_bars(path)
+            bars[name] = found if self.interval is None else resample(found, self.interval)
+        return bars
 
     def _names(self) -> tuple[str, ...]:
         if self.symbols is not None:
             return self.symbols
         if self.symbol is not None:
             return (self.symbol,)
-        return tuple(file.name.partition(".")[0] for file in self._files())
+        return tuple(file.name.partition(".")[0] for file in self.path)

@@ -143,7 +143,7 @@ class TickWalkSource:
     symbol: Symbol = "TICKS"
     symbols: Symbols | None = None
     days: Days = 365
-    interval: Interval = pd.Timedelta("15min")
+    interval: Interval = pd.to_timedelta("15min")
     seed: int = 0
 
     def __post_init__(self) -> None:

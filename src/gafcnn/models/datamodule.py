@@ -1,149 +1,177 @@
-"""From a source of images and its labelled samples to batches."""
+"""From a source of images and labels to batches."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from gafcnn.data.samples import LabelledSamples
-from gafcnn.errors import LearningError, StoreError
-from gafcnn.models.dataset import Batch, EpochBatches, Extra, GafDataset
+from gafcnn.errors import LearningError
 from gafcnn.models.image_sources import ImageSource
-from gafcnn.models.processes import ALONE, Processes
+
+Batch = tuple[Tensor, Tensor]
 
 
-class GafDataModule(LightningDataModule):
-    """Batches of images, wherever they come from.
-
-    Training and validation see labelled samples only; prediction sees every sample of validation
-    and test, since whether a move will be small (neutral) is not known at the decision time.
+class GafDataset(Dataset[Batch]):
+    """Encoded images and labels, indexed by whole batches.
 
     Args:
-        source: What images are read from.
-        samples: Labels and split over the source's decision times.
-        batch_size: Samples a batch.
-        seed: Seed of the training order.
-        workers: Loader processes; 0 reads in the training process, which is enough for a gather
-            from a memory map.
-        extra: Further training samples, that are in no store.
-        processes: Those that share the training. Prediction is not shared.
-        pin_memory: Whether batches lie in memory that is never swapped out, from which CUDA copies
-            while it computes.
-
-    Raises:
-        LearningError: For a batch size that no training batch can fill, or that cannot be shared.
+        source: Images of n samples.
+        labels: ndarray of int8, shape (n,): the class numbers.
+        positions: The samples of this part: shape (m,).
+        additional: Position of the first additional sample; n if there are none.
     """
 
     def __init__(
         self,
         source: ImageSource,
-        samples: LabelledSamples,
+        labels: NDArray[np.int8],
+        positions: NDArray[np.int64],
+        additional: int,
+    ) -> None:
+        self.source, self.labels, self.positions = source, labels, positions
+        self.additional = additional
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, batch: NDArray[np.int64]) -> Batch:
+        """Return what the source reads for b samples, and their labels, float32 of shape (b,).
+
+        Additional samples come after the others.
+        """
+        positions = self.positions[batch]
+        positions = positions[np.argsort(positions >= self.additional, kind="stable")]
+        labels = torch.from_numpy(self.labels[positions].astype(np.float32))
+        return torch.from_numpy(self.source.read(positions)), labels
+
+
+class EpochBatches(Sampler[NDArray[np.int64]]):
+    """Positions of the batches of an epoch, shuffled by seed and epoch alone.
+
+    The order of epoch k does not depend on the epochs before it, so a training that resumes at
+    epoch k sees the same batches as one that was never stopped.
+
+    Args:
+        n: Number of samples.
+        batch_size: Samples per batch of all processes together. A shuffled epoch drops its last,
+            smaller batch, because BatchNorm cannot learn from a batch of one.
+        shuffle: Whether the order changes with the epoch.
+        seed: Seed of the order.
+        rank: This process among those that share the training.
+        count: Number of processes. Each reads every `count`-th sample of a batch. As in torch's
+            `DistributedSampler`, the first samples of validation repeat to give all equal parts.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        count: int = 1,
+    ) -> None:
+        self.n, self.batch_size, self.shuffle, self.seed = n, batch_size, shuffle, seed
+        self.rank, self.count, self.epoch = rank, count, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; called by the trainer."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.n, self.batch_size)
+        return whole if self.shuffle else whole + (rest > 0)
+
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        order = np.arange(self.n)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, self.epoch)).permutation(order)
+        for number in range(len(self)):
+            batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+            yield np.resize(batch, -(-len(batch) // self.count) * self.count)[
+                self.rank :: self.count
+            ]
+
+
+class GafDataModule(LightningDataModule):
+    """Batches of labelled samples of training and validation.
+
+    Args:
+        source: Images of n samples.
+        labels: ndarray of int8, shape (n,): the class numbers.
+        train: Positions of the training samples.
+        val: Positions of the validation samples.
+        batch_size: Samples per batch.
+        seed: Seed of the training order.
+        additional: Position of the first additional sample; None if there are none.
+
+    Raises:
+        LearningError: No training batch can be filled, or the processes cannot share it equally.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        labels: NDArray[np.int8],
+        train: NDArray[np.int64],
+        val: NDArray[np.int64],
         batch_size: int = 64,
         seed: int = 0,
-        workers: int = 0,
-        extra: Extra | None = None,
-        processes: Processes = ALONE,
-        *,
-        pin_memory: bool = False,
+        additional: int | None = None,
     ) -> None:
         super().__init__()
-        self.source, self.samples, self.extra = source, samples, extra
-        self.batch_size, self.seed, self.workers = batch_size, seed, workers
-        self.processes, self.pin_memory, self.read_at = processes, pin_memory, 0.0
-        check_batch_size(batch_size, samples, 0 if extra is None else len(extra.labels), processes)
+        self.source, self.labels, self.train, self.val = source, labels, train, val
+        self.batch_size, self.seed, self.read_at = batch_size, seed, 0.0
+        self.additional = len(labels) if additional is None else additional
 
     def setup(self, stage: str) -> None:
-        """Assert that images and samples belong together, and that no label reaches too far."""
-        self.samples.check()
-        if not np.array_equal(self.source.times, self.samples.times):
-            raise StoreError(
-                f"{self.source.folder} holds {len(self.source.times)} decision times, "
-                "not the bars'",
-                expected=f"the {len(self.samples.times)} decision times of the bars at hand",
-                instead="run prepare.py with the same options, which builds it anew",
+        """Check that the processes can share a batch equally."""
+        count = self.trainer.world_size if self.trainer else 1
+        if self.batch_size % count:
+            raise LearningError(
+                f"model.batch_size={self.batch_size} for {count} processes",
+                expected=f"a multiple of {count}, because all have equal parts of a batch",
+                instead=f"set model.batch_size={self.batch_size // count * count or count}",
             )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Labelled training samples, shuffled anew each epoch."""
-        return self._loader(
-            self.samples.labelled("train"), self.extra, shuffle=True, processes=self.processes
-        )
+        """Return labelled training samples, in another order each epoch."""
+        return self._loader(self.train, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Labelled validation samples in order of time."""
-        return self._loader(self.samples.labelled("val"), processes=self.processes)
-
-    def predict_dataloader(self) -> list[DataLoader[Batch]]:
-        """All samples of validation, then all of test, in order of time."""
-        return [self._loader(self.samples.split.val), self._loader(self.samples.split.test)]
+        """Return labelled validation samples in order of time."""
+        return self._loader(self.val, shuffle=False)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Note when the batch was read: what it was waited for, `Throughput` tells."""
+        """Note the time for `gafcnn.models.callbacks.Throughput`."""
         self.read_at = time.perf_counter()
         return batch
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make images of what was sent, float32 in [-1, 1], on the device where they are used."""
+        """Compute the images on the device."""
         sent, labels = batch
         return self.source.to_images(sent), labels
 
-    def _loader(
-        self,
-        positions: NDArray[np.int64],
-        extra: Extra | None = None,
-        *,
-        shuffle: bool = False,
-        processes: Processes = ALONE,
-    ) -> DataLoader[Batch]:
-        dataset = GafDataset(self.source, self.samples.label, positions, extra)
+    def _loader(self, positions: NDArray[np.int64], *, shuffle: bool) -> DataLoader[Batch]:
+        trainer = self.trainer
         batches = EpochBatches(
-            len(dataset), self.batch_size, shuffle=shuffle, seed=self.seed, processes=processes
+            len(positions),
+            self.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            count=trainer.world_size if trainer else 1,
         )
-        # batch_size=None: the sampler's item is a whole batch of positions already
-        return DataLoader(
-            dataset,
-            batch_size=None,
-            sampler=batches,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=self.pin_memory,
-        )
-
-
-def check_batch_size(
-    batch_size: int, samples: LabelledSamples, more: int = 0, processes: Processes = ALONE
-) -> None:
-    """Assert that a training batch can be filled, and shared in equal parts.
-
-    Args:
-        batch_size: Samples a batch, of all processes together.
-        samples: What is trained and validated on.
-        more: How many further training samples there are.
-        processes: Those that share the training.
-
-    Raises:
-        LearningError: It cannot, or validation has not a sample for each process.
-    """
-    n, count = len(samples.labelled("train")) + more, processes.count
-    if not 2 <= batch_size <= n:
-        raise LearningError(
-            f"model.batch_size={batch_size} with {n} labelled training samples",
-            expected=f"a batch size from 2 to {n}",
-            instead="set model.batch_size to one, or take more bars",
-        )
-    if batch_size % count:
-        raise LearningError(
-            f"model.batch_size={batch_size} shared by {count} processes",
-            expected=f"a multiple of {count}, for each has as large a part of every batch",
-            instead=f"set model.batch_size={batch_size // count * count or count}, say",
-        )
-    if (there := len(samples.labelled("val"))) < count:
-        raise LearningError(
-            f"{there} labelled validation samples shared by {count} processes",
-            expected="one or more for each",
-            instead="take more bars, or fewer processes",
-        )
+        on_cuda = trainer is not None and trainer.strategy.root_device.type == "cuda"
+        dataset = GafDataset(self.source, self.labels, positions, self.additional)
+        # batch_size=None: an item of the sampler is a whole batch; without worker processes,
+        # because a batch is one gather from memory
+        return DataLoader(dataset, batch_size=None, sampler=batches, pin_memory=on_cuda)
