@@ -24,9 +24,9 @@ from torch import Tensor
 from gafcnn.data.augmentation import Drawn
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
-from gafcnn.images.gaf import GADF, GASF
+from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
-from gafcnn.images.writing import build_store
+from gafcnn.images.store import build_store, store_folder
 
 IN_CACHE = 16  # images that are computed at a time on a CPU
 CHUNK = 4096  # additional images that are encoded at a time
@@ -148,11 +148,6 @@ def image_source(
         chunks = np.split(part.rows, range(CHUNK, len(part.rows), CHUNK))
         arrays.append(np.concatenate([spec.encode(reader(rows)) for rows in chunks]))
     return StoredImages(arrays, spec)
-
-
-def store_folder(folder: Path, symbol: str, window: Window) -> Path:
-    """Return the folder of the stored images of a symbol and a window."""
-    return folder / "gaf" / (f"{symbol}_{window.name}" if symbol else window.name)
 
 
 def _outer_products(vectors: Tensor, kinds: Sequence[str]) -> Tensor:
