@@ -160,12 +160,6 @@ Member = tuple[str, pd.DataFrame]
 def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
     """Raise an error if two members are about different things; check causes before effects."""
     (a, ours), (b, theirs) = left, right
-    if complete and set(ours["symbol"]) != set(theirs["symbol"]):
-        symbols = [", ".join(sorted(set(frame["symbol"]))) for frame in (ours, theirs)]
-        raise _disagreement(
-            f"{a} and {b} have different symbols, {symbols[0]} and {symbols[1]}",
-            "the same symbols in all members",
-        )
     if probability_columns(ours) != probability_columns(theirs):
         columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
         raise _disagreement(

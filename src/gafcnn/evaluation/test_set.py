@@ -190,7 +190,8 @@ class RowTrades:
     def by(cls, ground: Ground, model: str) -> RowTrades:
         """Trade every row on a column of P(up)."""
         side = positions(ground.test[model].to_numpy(), 0.0)
-        return cls(side, *ground.fills.returns(side))
+        trips = ground.fills.trips(side)
+        return cls(side, trips.gross, trips.net)
 
 
 def trade_rows(ground: Ground, position: NDArray[np.int8], rows: NDArray[np.bool_]) -> Backtest:
