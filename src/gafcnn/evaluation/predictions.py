@@ -57,7 +57,7 @@ def prediction_table(
     names = _columns_of(samples.classes)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
     table = outcome_table(samples, rows).assign(window=name, seed=seed, **columns)
-    return table.astype({"window": "str", "seed": "int64"})[[*SHARED, *columns]]
+    return table.astype({"window": "str", "seed": "int64"}).filter([*SHARED, *columns])
 
 
 def complete_predictions(
@@ -96,21 +96,22 @@ def complete_predictions(
     """
     if set(SHARED) <= set(frame.columns):
         return check_predictions(frame, name), []
-    if like is None and label is None:
+    by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
+    if like is not None:
+        columns, symbols = probability_columns(like), sorted(set(like["symbol"]))
+    elif label is not None:
+        columns, symbols = _columns_of(label.classes), [*by_symbol]
+    else:
         raise PredictionsError(
             f"{name}: the outcomes are unknown",
             expected="a label, or a complete table of another model",
             instead='pass label=gc.Direction("15min"), for example',
         )
-    by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
-    if like is not None:
-        columns, symbols = probability_columns(like), sorted(set(like["symbol"]))
-    else:
-        columns, symbols = _columns_of(label.classes), [*by_symbol]
     table = _standardise(frame, columns, symbols, name)
     if not isinstance(bars, Mapping):  # bars of one symbol need no name
         by_symbol = {symbols[0]: bars}
-        table["symbol"] = symbols[0] if table["symbol"].nunique() < 2 else table["symbol"]
+        if len(set(table["symbol"])) == 1:
+            table["symbol"] = symbols[0]
     notes: list[str] = []
     if like is not None:
         outcomes, reason = like, "the other models have no such row"
@@ -127,7 +128,7 @@ def complete_predictions(
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
     at_bar = np.zeros(len(merged), dtype=bool)
     for symbol, frame_of_symbol in by_symbol.items():
-        closes = ensure_bars(frame_of_symbol).index
+        closes = ensure_bars(frame_of_symbol).index.to_series()
         at_bar |= ((merged["symbol"] == symbol) & merged["time"].isin(closes)).to_numpy()
     usable = np.ones(len(merged), dtype=bool)
     for valid, why in (
@@ -191,7 +192,7 @@ def _outcomes(
     """Return the outcomes at the table's times, by a label fitted on the bars before them."""
     found = []
     for symbol, bars in by_symbol.items():
-        times = table["time"][table["symbol"] == symbol]
+        times = table.loc[table["symbol"] == symbol, "time"]
         outcomes = label.outcomes(bars, np.arange(len(bars)))
         known = ~np.isnat(outcomes.known_at)
         rows = train = np.flatnonzero(known & bars.index.isin(times))
@@ -331,15 +332,14 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a table, in the order of their numbers; () for P(up)."""
-    return () if P_UP in frame.columns else tuple(p[2:] for p in probability_columns(frame))
+    columns = probability_columns(frame)
+    return () if columns == (P_UP,) else tuple(column.removeprefix("p_") for column in columns)
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the columns of probabilities: `p_up`, or one per class; () if there are none."""
-    if P_UP in frame.columns:
-        return (P_UP,)
     columns = tuple(column for column in frame.columns if str(column).startswith("p_"))
-    return columns if len(columns) > 1 else ()
+    return columns if len(columns) > 1 or columns == (P_UP,) else ()
 
 
 def probability_column(name: str) -> str:
