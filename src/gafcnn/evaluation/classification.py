@@ -122,7 +122,7 @@ class ClassStudy:
         first, last = times.min(), times.max()
         timeline = pd.DatetimeIndex([])
         for bars in self.bars.values():
-            inside = bars.index[(bars.index >= first) & (bars.index <= last)]
+            inside = pd.DatetimeIndex(bars.loc[first:last].index)
             timeline = inside if timeline.empty else timeline.union(inside)
         return timeline.get_indexer(times).astype(np.int64), len(timeline)
 

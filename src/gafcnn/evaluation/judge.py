@@ -221,7 +221,7 @@ def _judge_directions(
 ) -> Judgement:
     """Judge a direction: all symbols together and, if there are several, each by itself."""
     test_sets = {
-        symbol: TestSet.of(joined[joined["symbol"] == symbol], frame, horizon, rules)
+        symbol: TestSet.of(joined.loc[joined["symbol"] == symbol], frame, horizon, rules)
         for symbol, frame in bars.items()
     }
     study = Study(
@@ -256,7 +256,7 @@ def _judge_directions(
     if len(bars) > 1:
         for symbol, rows in test_sets.items():
             part = replace(study, test_sets={symbol: rows})
-            of_symbol = _long(joined[joined["symbol"] == symbol], names)
+            of_symbol = _long(joined.loc[joined["symbol"] == symbol], names)
             singles[symbol] = Judgement(result(part, None), of_symbol)
     metrics = result(study, options["advance"])
     if singles:
@@ -296,8 +296,8 @@ def _metrics(
 def _rules(
     rules: TradingRules | None, cost_bps: float | None, threshold: float | None
 ) -> TradingRules:
-    changes = {"cost_bps": cost_bps, "threshold": threshold}
-    given = {key: value for key, value in changes.items() if value is not None}
+    given: dict[str, Any] = {"cost_bps": cost_bps, "threshold": threshold}
+    given = {key: value for key, value in given.items() if value is not None}
     if cost_bps is not None:
         given["costs"] = None
     return replace(TradingRules() if rules is None else rules, **given)
@@ -397,7 +397,7 @@ def _horizon(
         return parse_duration("horizon", horizon)
     if label is not None:
         return label.horizon
-    return (joined["known_at"] - joined["time"]).max()
+    return pd.TimedeltaIndex(joined["known_at"] - joined["time"]).max()
 
 
 def _headline(names: Sequence[str], members: Sequence[str]) -> str:
@@ -412,7 +412,7 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
         times = pd.DatetimeIndex(rows.test.loc[inside, "time"])
         samples = next((one for one in of_folds if one.split.fold == fold), None)
         if samples is None:
-            reference = pd.DatetimeIndex(rows.bars.index[rows.bars.index < times[0]])
+            reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
             lookback = _LOOKBACK_BARS * rows.interval
         else:
             part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])

@@ -99,9 +99,9 @@ class TestSet:
         be reached, and the label known, before the horizon is over. Without validation rows every
         row is traded, unless the rules set a threshold.
         """
-        val = self.val if fold is None else self.val[self.val["fold"] == fold]
+        val = self.val if fold is None else self.val.loc[self.val["fold"] == fold]
         begins = self.test.loc[self.folds[fold], "time"].min()
-        val = val[(val["time"] + self.horizon < begins) & val[model].notna()]
+        val = val.loc[(val["time"] + self.horizon < begins) & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None, 0, None)
         return choose_threshold(
@@ -178,7 +178,7 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     by_time = joined.sort_values("time")
     val, test = (
-        by_time[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
+        by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
     )
     if test.empty:
         raise PredictionsError(
