@@ -83,7 +83,8 @@ def train_run(settings: TrainSettings) -> Run:
             bars, label=settings.label, split=settings.split, lookback=settings.window.lookback
         )
         model = settings.estimator(folder)
-        model.check(samples)
+        if not settings.is_baseline:
+            model.check(samples)
         if int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))) > 0:
             # one of the other processes of a shared training, which end with it
             logging.getLogger("gafcnn").setLevel(logging.WARNING)
