@@ -1,8 +1,8 @@
 """Gramian Angular Fields: a series as a picture of the angles between its points.
 
-A series is scaled to x within [-1, 1], each value read as the cosine of an angle phi, and two
-points i and j make two pixels (Wang and Oates, "Encoding Time Series as Images for Visual
-Inspection and Classification Using Tiled Convolutional Neural Networks", AAAI workshop, 2015):
+A series is scaled to x in [-1, 1], each value is read as the cosine of an angle phi, and two points
+i and j give two pixels (Wang and Oates, "Encoding Time Series as Images for Visual Inspection and
+Classification Using Tiled Convolutional Neural Networks", AAAI workshop, 2015):
 
     GASF[i, j] = cos(phi_i + phi_j) = c_i c_j - s_i s_j
     GADF[i, j] = sin(phi_i - phi_j) = s_i c_j - c_i s_j        with c = x, s = sqrt(1 - x^2)
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gafcnn.images.kinds import GADF, GASF
 from gafcnn.kernels import compiled
 
-GASF, GADF = "gasf", "gadf"
-ABSENT = -1
+_ABSENT = -1
 
 
 def draw_gaf(
@@ -29,47 +29,46 @@ def draw_gaf(
     kinds: Sequence[str],
     images: NDArray[Any],
 ) -> None:
-    """Draw those of `kinds` that are Gramian Angular Fields, each at its place among them.
+    """Draw the Gramian Angular Fields among `kinds`.
 
     Args:
         x: Scaled series, shape (n, fields, knots).
-        centres: The pixels' centres, counted in knots: shape (size,).
-        scale: The square root of what 1 is drawn as; anything but 1 means whole numbers.
-        kinds: The kinds that the images hold, in their order.
-        images: To draw into, shape (n, fields, kinds, size, size), int8 or float32.
+        centres: The centres of the pixels, counted in knots: shape (size,).
+        scale: The square root of what 1 is drawn as; values are rounded unless it is 1.
+        kinds: The kinds that the images hold, in order.
+        images: The array to draw into: shape (n, fields, kinds, size, size), int8 or float32.
     """
-    places = [kinds.index(kind) if kind in kinds else ABSENT for kind in (GASF, GADF)]
-    if max(places) > ABSENT:
-        _draw(x, centres, scale, *places, images)
+    places = [kinds.index(kind) if kind in kinds else _ABSENT for kind in (GASF, GADF)]
+    _draw(x, centres, scale, *places, images)
 
 
 def polar(
     x: NDArray[np.float64], centres: NDArray[np.float64], scale: float
 ) -> NDArray[np.float32]:
-    """The two vectors whose outer products `draw_gaf` draws: c and s at the pixels' centres.
+    """Return the vectors whose outer products `draw_gaf` draws.
 
     Args:
         x: Scaled series, shape (n, fields, knots).
-        centres: The pixels' centres, counted in knots: shape (size,).
+        centres: The centres of the pixels, counted in knots: shape (size,).
         scale: The square root of what 1 is drawn as.
 
     Returns:
-        ndarray of shape (n, fields, 2, size): c, then s.
+        Shape (n, fields, 2, size): c, then s, at the centres of the pixels.
     """
     vectors = np.empty((*x.shape[:2], 2, len(centres)), np.float32)
-    _see_all(x, centres, scale, vectors)
+    _interpolate_all(x, centres, scale, vectors)
     return vectors
 
 
 @compiled
-def _see(
+def _interpolate(
     cosines: NDArray[np.float64],
     centres: NDArray[np.float64],
     scale: float,
     c: NDArray[np.float32],
     s: NDArray[np.float32],
 ) -> None:
-    """Fill c and s of one series, as they are seen at the pixels' centres."""
+    """Fill c and s of one series at the centres of the pixels."""
     sines = np.sqrt(1 - cosines * cosines)
     for i in range(len(centres)):
         left = int(centres[i])
@@ -80,7 +79,7 @@ def _see(
 
 
 @compiled
-def _see_all(
+def _interpolate_all(
     x: NDArray[np.float64],
     centres: NDArray[np.float64],
     scale: float,
@@ -89,7 +88,7 @@ def _see_all(
     for sample in range(x.shape[0]):
         for field in range(x.shape[1]):
             c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            _see(x[sample, field], centres, scale, c, s)
+            _interpolate(x[sample, field], centres, scale, c, s)
 
 
 @compiled
@@ -98,14 +97,14 @@ def _outer(
     second: NDArray[np.float32],
     c: NDArray[np.float32],
     s: NDArray[np.float32],
-    whole: bool,  # noqa: FBT001 - a kernel is called by position
+    rounded: bool,  # noqa: FBT001 - kernels are called by position
     image: NDArray[Any],
 ) -> None:
-    """Draw `first_i c_j - second_i s_j`, as whole numbers or as it is."""
+    """Draw `first_i c_j - second_i s_j`."""
     for i in range(len(c)):
         for j in range(len(c)):
             pixel = first[i] * c[j] - second[i] * s[j]
-            image[i, j] = np.rint(pixel) if whole else pixel
+            image[i, j] = np.rint(pixel) if rounded else pixel
 
 
 @compiled
@@ -117,14 +116,14 @@ def _draw(
     at_gadf: int,
     images: NDArray[Any],
 ) -> None:
-    whole = scale != 1.0
+    rounded = scale != 1.0
     n, fields, _ = x.shape
     size = len(centres)
     c, s = np.empty(size, np.float32), np.empty(size, np.float32)
     for sample in range(n):
         for field in range(fields):
-            _see(x[sample, field], centres, scale, c, s)
+            _interpolate(x[sample, field], centres, scale, c, s)
             if at_gasf >= 0:
-                _outer(c, s, c, s, whole, images[sample, field, at_gasf])
+                _outer(c, s, c, s, rounded, images[sample, field, at_gasf])
             if at_gadf >= 0:
-                _outer(s, c, c, s, whole, images[sample, field, at_gadf])
+                _outer(s, c, c, s, rounded, images[sample, field, at_gadf])

@@ -275,14 +275,6 @@ class BoostedTrees(Estimator):
         return xgboost.DMatrix(table.rename(columns=_inner), label, weight=weight)
 
     def _predict(self, table: pd.DataFrame) -> NDArray[np.float64]:
-        known = [name.translate(_OUTER) for name in self.booster_.feature_names or ()]
-        if known != list(table.columns):
-            different = sorted(set(known) ^ set(table.columns)) or ["their order"]
-            raise LearningError(
-                f"the features differ from those of the training in {', '.join(different[:3])}",
-                expected=f"the {len(known)} features of the training",
-                instead="train the run again with overwrite=true",
-            )
         # an array: XGBoost inspects every column of a frame, which takes longer than one prediction
         data = xgboost.DMatrix(
             table.to_numpy(np.float32), feature_names=[_inner(name) for name in table.columns]

@@ -169,6 +169,8 @@ class EpochLog(Callback):
             if name.startswith("val/")
         }
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
         name, text = ("val/auc", "AUC") if "val/auc" in row else _BALANCED
         epochs = trainer.max_epochs or epoch
         left = (time.perf_counter() - self._start) * (epochs - epoch)

@@ -38,24 +38,19 @@ class AtomicCheckpoints(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read a checkpoint onto the CPU, see `load_plain`."""
         checkpoint = load_plain(Path(path), REMEDY)
+        folder = Path(path).resolve().parent
         for state in checkpoint.get("callbacks", {}).values():
-            if isinstance(state, dict) and "dirpath" in state:
-                _update_folder(state, Path(path).resolve().parent)
+            if not isinstance(state, dict) or "dirpath" not in state:
+                continue
+            # in case the folder was renamed: Lightning compares the paths, and would forget the
+            # best epoch, so that the next one replaces it
+            for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                if state.get(key):
+                    state[key] = str(folder / Path(state[key]).name)
+            best = state.get("best_k_models", {})
+            state["best_k_models"] = {str(folder / Path(p).name): v for p, v in best.items()}
+            state["dirpath"] = str(folder)
         return checkpoint
-
-
-def _update_folder(state: dict[str, Any], folder: Path) -> None:
-    """Update the paths in the state of a `ModelCheckpoint`, in case the folder was renamed.
-
-    Lightning compares the paths. If they differ it forgets the best epoch, and the next epoch
-    replaces it, however bad it is.
-    """
-    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        if state.get(key):
-            state[key] = str(folder / Path(state[key]).name)
-    best = state.get("best_k_models", {})
-    state["best_k_models"] = {str(folder / Path(path).name): at for path, at in best.items()}
-    state["dirpath"] = str(folder)
 
 
 def load_plain(path: Path, remedy: str) -> Any:

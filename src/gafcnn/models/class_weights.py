@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -44,30 +43,20 @@ def class_weights(
             expected="null, because label.neutral balances up and down",
             instead="set model.class_weights=null, or label=candlestick",
         )
-    if weights != BALANCED:
-        return _check_list(weights, len(classes))
-    if not counts.all():
+    if weights == BALANCED and counts.all():
+        return (counts.sum() / (len(counts) * counts.astype(np.float64))).tolist()
+    if weights == BALANCED:
         raise LearningError(
             f"class {classes[int(counts.argmin())]} has 0 of {counts.sum():,} labelled "
             "training samples",
             expected=f"at least one of each class for model.class_weights={BALANCED}",
             instead="use more bars, or set model.class_weights to a list or null",
         )
-    return (counts.sum() / (len(counts) * counts.astype(np.float64))).tolist()
-
-
-def _check_list(weights: str | Sequence[float], classes: int) -> list[float]:
-    listed = [] if isinstance(weights, str) or not isinstance(weights, Sequence) else [*weights]
-    numbers = [
-        float(weight)
-        for weight in listed
-        if isinstance(weight, int | float) and not isinstance(weight, bool)
-    ]
-    valid = all(math.isfinite(number) and number > 0 for number in numbers)
-    if not valid or not len(listed) == len(numbers) == classes:
+    numbers = np.array([] if isinstance(weights, str) else weights, dtype=np.float64)
+    if numbers.shape != (len(classes),) or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise LearningError(
             f"model.class_weights={weights}",
-            expected=f"null, {BALANCED}, or {classes} positive numbers, one for each class",
+            expected=f"null, {BALANCED}, or {len(classes)} positive numbers, one for each class",
             instead=f"set model.class_weights={BALANCED}",
         )
-    return numbers
+    return numbers.tolist()

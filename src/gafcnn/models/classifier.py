@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -22,7 +21,7 @@ from gafcnn.errors import ConfigError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.class_weights import ClassWeights
 from gafcnn.models.estimator import Estimator, plain, window_from
-from gafcnn.models.networks import load_weights, training_defaults
+from gafcnn.models.networks import training_defaults
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
@@ -154,10 +153,10 @@ class GafClassifier(Estimator):
         window, _ = self._window, self._spec
         for bars in samples.bars.values():
             check_window(window, samples, interval_of(bars))
-        n = len(samples.labelled("train"))
-        if not 2 <= self._batch_size <= n:
+        n, batch_size = len(samples.labelled("train")), self._setting("batch_size")
+        if not 2 <= batch_size <= n:
             raise ConfigError(
-                f"batch_size={self._batch_size} with {n:,} labelled training samples",
+                f"batch_size={batch_size} with {n:,} labelled training samples",
                 expected=f"a batch size from 2 to {n:,}",
                 instead="use a smaller batch size, or more bars",
             )
@@ -196,21 +195,21 @@ class GafClassifier(Estimator):
         from gafcnn.models.module import GafModule
         from gafcnn.models.training import fit, predict
 
-        device, defaults = find_device(self.accelerator), training_defaults(self._kind)
+        device = find_device(self.accelerator)
         torch.manual_seed(self.seed)
         module = GafModule(
-            self._network_options(samples),
-            lr=defaults.lr if self.lr is None else self.lr,
-            weight_decay=defaults.weight_decay if self.weight_decay is None else self.weight_decay,
+            self._network_options(samples), self._setting("lr"), self._setting("weight_decay")
         )
-        load_weights(module.network, self.weights)
+        module.load_pretrained(self.weights)
         drawn, weights = self._draw(samples)
         module.set_class_weights(weights)
         module.description = self._description(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
         labels = np.concatenate([samples.label, *(part.label for part in drawn)])
         train = np.concatenate([samples.labelled("train"), np.arange(n, len(labels))])
-        data = GafDataModule(source, labels, train, val, self._batch_size, self.seed, n)
+        data = GafDataModule(
+            source, labels, train, val, self._setting("batch_size"), self.seed, additional=n
+        )
         rows, facts = fit(self, module, data, device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
         self.history_, self.best_epoch_ = pd.DataFrame(rows).set_index("epoch"), facts["best_epoch"]
@@ -277,9 +276,10 @@ class GafClassifier(Estimator):
         """The name of the network."""
         return self.network if isinstance(self.network, str) else self.network["kind"]
 
-    @property
-    def _batch_size(self) -> int:
-        return self.batch_size or training_defaults(self._kind).batch_size
+    def _setting(self, name: str) -> Any:
+        """Return a parameter, or the network's default for it."""
+        value = getattr(self, name)
+        return training_defaults(self._kind)[name] if value is None else value
 
     def _network_options(self, samples: Samples) -> dict[str, Any]:
         own = {} if isinstance(self.network, str) else self.network
@@ -291,12 +291,10 @@ class GafClassifier(Estimator):
         }
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
-        from gafcnn.models.image_sources import encode_on_the_fly, read_stored
+        from gafcnn.models.image_sources import image_source
 
-        window = replace(self._window, lookback=samples.lookback)
-        if self.images == "on_the_fly":
-            return encode_on_the_fly(samples, window, self._spec, drawn)
-        return read_stored(samples, window, self._spec, Path(str(self.data_folder)), drawn)
+        folder = Path(str(self.data_folder)) if self.images == "stored" else None
+        return image_source(samples, self._window, self._spec, folder, drawn)
 
     def _predict(self, source: ImageSource, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         from gafcnn.models.devices import find_device
@@ -311,7 +309,7 @@ class GafClassifier(Estimator):
         prices = (bars["close"].to_numpy() for bars in samples.bars.values())
         fingerprint = 0
         for array in (samples.times, samples.label, samples.split.train, *prices):
-            fingerprint = zlib.crc32(np.ascontiguousarray(array).view(np.uint8), fingerprint)
+            fingerprint = zlib.crc32(array.tobytes(), fingerprint)
         return {
             "parameters": {**values, "name": self.name},
             "classes": list(samples.classes),

@@ -28,7 +28,6 @@ from gafcnn.errors import LearningError
 
 AUTO = "auto"
 FULL, BFLOAT = "32-true", "bf16-mixed"
-HALF = ("16-mixed", 16, "16")
 
 FASTER_IN_BF16 = frozenset({"resnet18"})
 """Networks that bf16 makes clearly faster on a CPU with units for it (AMD Zen 4: 1.5 times; AMX:
@@ -51,9 +50,7 @@ class Device:
 
 
 def find_device(accelerator: str) -> Device:
-    """Return the device that an accelerator stands for on this machine.
-
-    Of several GPUs, the first represents all.
+    """Return the device that an accelerator stands for on this machine; of GPUs, the first.
 
     Args:
         accelerator: `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; or a name.
@@ -61,19 +58,16 @@ def find_device(accelerator: str) -> Device:
     Raises:
         LearningError: This machine has none.
     """
-    available = {
-        "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True,
-    }  # fmt: skip
-    choices = {AUTO: ("cuda", "mps", "cpu"), "gpu": ("cuda", "mps")}.get(
-        accelerator, (accelerator,)
-    )
-    kind = next((kind for kind in choices if available.get(kind)), None)
+    available = [
+        *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available(), "cpu",
+    ]  # fmt: skip
+    choices = {AUTO: available, "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
+    kind = next((kind for kind in available if kind in choices), None)
     if kind is None:
         raise LearningError(
-            f"trainer.accelerator={accelerator}, but torch finds no "
-            f"{' or '.join(kind.upper() for kind in choices)} device",
-            expected="such a device with its driver, and a torch that is built for it",
-            instead="set trainer.accelerator=auto, which uses what is available",
+            f"trainer.accelerator={accelerator}, but torch finds no such device",
+            expected=f"one of auto, {', '.join(available)}",
+            instead="set trainer.accelerator=auto, or install a torch for the device",
         )
     if kind == "cpu":
         return cpu_device(getattr(torch.cpu, "get_capabilities", dict)())  # torch >= 2.7
@@ -84,11 +78,7 @@ def find_device(accelerator: str) -> Device:
 
 
 def cpu_device(capabilities: Mapping[str, Any]) -> Device:
-    """Return the CPU with the given capabilities, see `torch.cpu.get_capabilities`.
-
-    `torch.ops.mkldnn._is_mkldnn_bf16_supported` is no substitute: it is true for every CPU with
-    AVX-512, and without own units bfloat16 is slower than float32.
-    """
+    """Return the CPU with the given capabilities, see `torch.cpu.get_capabilities`."""
     units = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
     if not units or (units == ["avx512_bf16"] and "Intel" in capabilities.get("cpu_name", "")):
         return Device("cpu", "a CPU without bf16 matrix units", bf16=False)
@@ -104,12 +94,12 @@ def choose_precision(precision: str | int | None, device: Device, network: str) 
         network: The name of the network.
 
     Raises:
-        LearningError: float16 on a CPU, which torch does not mix.
+        LearningError: float16 on a CPU, where Lightning would use bfloat16.
     """
     if precision == AUTO:
         faster = device.kind == "cuda" or (device.kind == "cpu" and network in FASTER_IN_BF16)
         return BFLOAT if device.bf16 and faster else FULL
-    if device.kind == "cpu" and precision in HALF:
+    if device.kind == "cpu" and str(precision) in ("16", "16-mixed"):
         raise LearningError(
             f"trainer.precision={precision} on a CPU",
             expected=f"{BFLOAT} or {FULL}, or a GPU",

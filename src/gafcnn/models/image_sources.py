@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,25 +24,12 @@ from torch import Tensor
 from gafcnn.data.augmentation import Drawn
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
-from gafcnn.errors import StoreError
-from gafcnn.images.gaf import GADF, GASF
+from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
-from gafcnn.images.writing import build_store
+from gafcnn.images.store import build_store, store_folder
 
 IN_CACHE = 16  # images that are computed at a time on a CPU
 CHUNK = 4096  # additional images that are encoded at a time
-
-
-class ImageSource(Protocol):
-    """Images of n samples: those of the symbols, one after another, then the additional ones."""
-
-    def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """Return what is sent to the device for the samples at these positions."""
-        ...
-
-    def to_images(self, sent: Tensor) -> Tensor:
-        """Return float32 images of shape (n, channels, size, size) in [-1, 1], on the device."""
-        ...
 
 
 class SeriesInMemory:
@@ -124,70 +111,43 @@ class StoredImages:
         return sent.float().mul_(self._spec.scale)
 
 
-def encode_on_the_fly(
-    samples: Samples, window: Window, spec: ImageSpec, drawn: Sequence[Drawn] = ()
-) -> SeriesInMemory:
-    """Return a source that encodes images batch by batch.
-
-    Args:
-        samples: The samples, with their bars.
-        window: What an image shows.
-        spec: How images are encoded.
-        drawn: Additional training samples.
-    """
-    parts = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
-    return SeriesInMemory([*parts, *((part.bars, part.rows) for part in drawn)], window, spec)
+ImageSource: TypeAlias = SeriesInMemory | StoredImages
 
 
-def read_stored(
+def image_source(
     samples: Samples,
     window: Window,
     spec: ImageSpec,
-    folder: Path,
+    folder: Path | None,
     drawn: Sequence[Drawn] = (),
-) -> StoredImages:
-    """Return a source of stored images; those that are missing are encoded and stored first.
-
-    Additional samples are encoded into memory.
+) -> ImageSource:
+    """Return images of samples, symbol after symbol, and then of additional samples.
 
     Args:
         samples: The samples, with their bars.
         window: What an image shows.
         spec: How images are encoded.
-        folder: The folder of the stores, one for each symbol and window.
+        folder: Folder of the stored images, which are encoded if they are missing (additional ones
+            into memory); None encodes images batch by batch.
         drawn: Additional training samples.
 
     Raises:
-        StoreError: A store does not match the samples.
+        StoreError: A store is damaged, or does not match the samples.
     """
-    window = replace(window, lookback=samples.lookback)  # of whose decision rows images are stored
-    arrays: list[NDArray[Any]] = []
+    window = replace(window, lookback=samples.lookback)  # which makes the decision rows
+    if folder is None:
+        parts = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
+        return SeriesInMemory([*parts, *((part.bars, part.rows) for part in drawn)], window, spec)
+    arrays = []
     for symbol in samples.symbols:
-        store = build_store(
-            store_folder(folder, symbol, window), samples.bars[symbol], window, spec
-        )
-        if not np.array_equal(store.times, samples.of(symbol).times):
-            raise StoreError(
-                f"{store.folder} holds images of {len(store.times):,} other decision times",
-                expected=f"the {len(samples.of(symbol).times):,} of the samples",
-                instead="delete the folder, and it is built again",
-            )
+        place = store_folder(folder, symbol, window)
+        store = build_store(place, samples.bars[symbol], window, spec)
         arrays.append(store.array)
-    for part in drawn:
-        arrays.append(_encode(part, window, spec))
+    for part in drawn:  # in chunks, which limit the memory
+        reader = WindowReader(part.bars, window, spec.fields)
+        chunks = np.split(part.rows, range(CHUNK, len(part.rows), CHUNK))
+        arrays.append(np.concatenate([spec.encode(reader(rows)) for rows in chunks]))
     return StoredImages(arrays, spec)
-
-
-def store_folder(folder: Path, symbol: str, window: Window) -> Path:
-    """Return the folder of the stored images of a symbol and a window."""
-    return folder / "gaf" / (f"{symbol}_{window.name}" if symbol else window.name)
-
-
-def _encode(part: Drawn, window: Window, spec: ImageSpec) -> NDArray[Any]:
-    """Return the images of additional samples, encoded in chunks to limit memory."""
-    reader = WindowReader(part.bars, window, spec.fields)
-    chunks = np.split(part.rows, range(CHUNK, len(part.rows), CHUNK))
-    return np.concatenate([spec.encode(reader(rows)) for rows in chunks])
 
 
 def _outer_products(vectors: Tensor, kinds: Sequence[str]) -> Tensor:

@@ -94,6 +94,22 @@ class GafModule(LightningModule):
             ) from error
         return module.eval()
 
+    def load_pretrained(self, weights: str | None) -> None:
+        """Load pretrained weights; None keeps the random ones.
+
+        Raises:
+            LearningError: There are none for this network, or they do not fit.
+        """
+        if weights is None:
+            return
+        if (load := getattr(self.network, "load_pretrained", None)) is None:
+            raise LearningError(
+                f"model.weights={weights} for a {type(self.network).__name__}",
+                expected="null, because only resnet18 has pretrained weights",
+                instead="set model.weights=null, or model=resnet18",
+            )
+        load(weights)
+
     def set_class_weights(self, class_weights: Sequence[float] | None) -> None:
         """Set the weight of a sample of each class in the loss; None for equal weights."""
         self.class_weights = None if class_weights is None else torch.tensor([*class_weights])

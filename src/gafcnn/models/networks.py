@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gafcnn.errors import LearningError
@@ -19,23 +18,7 @@ NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
 )
 """Classes or functions of `channels`, `outputs`, `size` and options of their own, by name."""
 
-
-@dataclass(frozen=True)
-class TrainingDefaults:
-    """Optimiser settings that suit a network.
-
-    Attributes:
-        lr: Learning rate at the start.
-        weight_decay: AdamW's decoupled weight decay.
-        batch_size: Samples per batch.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    batch_size: int = 256
-
-
-_DEFAULTS: dict[str, TrainingDefaults] = {}
+_DEFAULTS: dict[str, dict[str, Any]] = {}
 
 
 def register_network(
@@ -46,26 +29,26 @@ def register_network(
     The decorated class or function takes `channels`, `outputs` and `size` (pixels per side), and
     any options with defaults. It returns a module that maps images of shape
     (n, channels, size, size) to logits of shape (n, outputs). A property `cam_layer` names the
-    layer that Grad-CAM looks at; without it, the last convolution is used.
+    layer that Grad-CAM looks at.
 
     Args:
         name: The name, used as `network="..."`.
         lr: Default learning rate.
-        weight_decay: Default weight decay.
-        batch_size: Default batch size.
+        weight_decay: Default weight decay of AdamW.
+        batch_size: Default number of samples per batch.
     """
 
     def decorate(builder: Builder) -> Builder:
         NETWORKS.register(name)(builder)
-        _DEFAULTS[name] = TrainingDefaults(lr, weight_decay, batch_size)
+        _DEFAULTS[name] = {"lr": lr, "weight_decay": weight_decay, "batch_size": batch_size}
         return builder
 
     return decorate
 
 
-def training_defaults(name: str) -> TrainingDefaults:
-    """Return the optimiser settings that were registered with a network."""
-    NETWORKS[name]  # an unknown name is an error here
+def training_defaults(name: str) -> dict[str, Any]:
+    """Return the `lr`, `weight_decay` and `batch_size` that a network was registered with."""
+    NETWORKS[name]  # raises for an unknown name
     return _DEFAULTS[name]
 
 
@@ -98,24 +81,7 @@ def resnet18(
     size: int = 64,
     freeze: Sequence[str] = ("layer1", "layer2"),
 ) -> nn.Module:
-    """Build `gafcnn.models.resnet.GafResNet18`, which starts from pretrained weights."""
+    """Build `gafcnn.models.resnet.GafResNet18`."""
     from gafcnn.models.resnet import GafResNet18  # torchvision takes a second to import
 
     return GafResNet18(channels, outputs, size, freeze)
-
-
-def load_weights(network: nn.Module, weights: str | None) -> None:
-    """Load pretrained weights into a network; None keeps its random weights.
-
-    Raises:
-        LearningError: There are no pretrained weights for this network, or they do not fit.
-    """
-    if weights is None:
-        return
-    if not hasattr(network, "load_pretrained"):
-        raise LearningError(
-            f"model.weights={weights} for a {type(network).__name__}",
-            expected="null, because only resnet18 has pretrained weights",
-            instead="set model.weights=null, or model=resnet18",
-        )
-    network.load_pretrained(weights)  # pyright: ignore[reportCallIssue]

@@ -117,15 +117,13 @@ class GafResNet18(ResNet):
 
 def _for_channels(first: Tensor, channels: int, weights: str) -> Tensor:
     """Return weights of the first convolution, of shape (64, channels, 7, 7)."""
-    available = first.shape[1]
-    if available == RGB:
+    if (available := first.shape[1]) == RGB:
         return first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
     if available != channels:
         raise LearningError(
             f"the weights {weights} are for images of {available} channels",
             expected=f"weights for {RGB} channels (colours), or for the {channels} of these images",
-            instead="set images.fields and images.kinds as in their training, or "
-            "model.weights=imagenet",
+            instead="set model.weights=imagenet, or the images that they were trained on",
         )
     return first
 
@@ -143,17 +141,5 @@ def _imagenet() -> dict[str, Tensor]:
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise LearningError(
-            f"model.weights={path} is not a file",
-            expected="a state dict of torchvision's ResNet18",
-            instead="correct the path, or set model.weights=imagenet or model.weights=null",
-        )
-    state = load_plain(path, "download the file again, or set model.weights=imagenet")
-    if not isinstance(state, Mapping):
-        raise LearningError(
-            f"model.weights={path} holds a {type(state).__name__}",
-            expected="a state dict of torchvision's ResNet18",
-            instead="use such a file, or set model.weights=imagenet",
-        )
-    return dict(state)
+    state = load_plain(path, "set model.weights to such a file, or to imagenet or null")
+    return dict(state) if isinstance(state, Mapping) else {}

@@ -104,17 +104,14 @@ def _remaining_size(size: int, strides: Sequence[int], kernel: int) -> int:
     Raises:
         LearningError: The image is too small for the layers.
     """
-    smallest = 1
-    for stride in reversed(strides):
-        smallest = (smallest - 1) * stride + kernel - 2 * _padding(kernel)
-    smallest = max(math.prod(strides), smallest)
-    if size < smallest:
+    remaining = size
+    for stride in strides:
+        remaining = (remaining + 2 * _padding(kernel) - kernel) // stride + 1
+    if remaining < 1 or size < math.prod(strides):
         raise LearningError(
             f"images.size={size} is too small for strides of {list(strides)} with a kernel of "
             f"{kernel}",
-            expected=f"at least {smallest} pixels per side",
-            instead=f"set images.size={smallest} or more, or smaller model.network.strides",
+            expected=f"more pixels per side than the {math.prod(strides)} that they merge",
+            instead="set a larger images.size, or smaller model.network.strides",
         )
-    for stride in strides:
-        size = (size + 2 * _padding(kernel) - kernel) // stride + 1
-    return size
+    return remaining

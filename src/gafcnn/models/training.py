@@ -166,7 +166,8 @@ def _trainer(
     precision: Any,
     callbacks: list[Callback],
 ) -> lightning.Trainer:
-    console, monitored = Console(), {"monitor": model.monitor, "mode": model.monitor_mode}
+    console = Console()
+    monitored: dict[str, Any] = {"monitor": model.monitor, "mode": model.monitor_mode}
     bar = model.progress
     bar = console.is_terminal or console.is_jupyter if bar is None else bar
     # early stopping after validation, but before the checkpoint that stores its counter
@@ -182,7 +183,7 @@ def _trainer(
     if model.average_weights is not None:
         callbacks.append(AveragedWeights(model.average_weights))
     if folder is not None:
-        shared = {
+        shared: dict[str, Any] = {
             "dirpath": (folder / BEST).parent.resolve(),
             "enable_version_counter": False,
             "save_on_train_epoch_end": False,
@@ -274,7 +275,6 @@ def _expected_warnings() -> Iterator[None]:
     """Suppress advice that does not apply here."""
     with warnings.catch_warnings():
         for advice in (
-            "does not have many workers",  # a batch is one gather from memory
             "[Cc]heckpoint directory .* exists and is not empty",  # of a resumed run
             r"module\(s\) in eval mode",  # frozen stages are, on purpose
             "treespec, LeafSpec",  # a name of torch that Lightning uses
