@@ -344,15 +344,14 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a table, in the order of their numbers; () for P(up)."""
-    return () if P_UP in frame.columns else tuple(p[2:] for p in probability_columns(frame))
+    columns = probability_columns(frame)
+    return () if columns == (P_UP,) else tuple(column.removeprefix("p_") for column in columns)
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the columns of probabilities: `p_up`, or one per class; () if there are none."""
-    if P_UP in frame.columns:
-        return (P_UP,)
     columns = tuple(column for column in frame.columns if str(column).startswith("p_"))
-    return columns if len(columns) > 1 else ()
+    return columns if len(columns) > 1 or columns == (P_UP,) else ()
 
 
 def probability_column(name: str) -> str:
