@@ -10,16 +10,12 @@ from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaults_list
 from hypothesis import settings
-
-from gafcnn.evaluation.recognition import Recognition
 
 # a deadline would be a timed test
 settings.register_profile("untimed", deadline=None)
@@ -147,46 +143,3 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     for folder in mounted:
         # lazily: who maps a file of it holds it until the mapping is gone
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _recognition(
-    n: int = 400,
-    models: dict[str, float] | None = None,
-    *,
-    folds: int = 0,
-    several: int = 50,
-    rare: int = 3,
-) -> Recognition:
-    """A study of three classes on n test bars, its models of the skills given.
-
-    Every `several`-th bar has several patterns; `rare` bars, the first that may, are a hammer.
-    """
-    skills = models or {"15m": 1.0, "30m": 2.0, "mean": 2.5, "xgboost": 0.0}
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2025-06-20", periods=n + 20, freq="1min", tz="UTC").as_unit("ns")
-    bars = pd.DataFrame({"close": 1.0}, index=time)
-    bars.attrs["interval"] = pd.Timedelta("1min")
-    number = (np.arange(n + 20) % 5 == 0).astype(np.int64)
-    number[21 : 21 + rare] = 2
-    label = pd.array(number, dtype="Int8")
-    label[20 + several - 1 :: several] = pd.NA
-    fold = pd.array([None] * (n + 20), dtype="Int64")
-    if folds:
-        fold = pd.array(np.arange(n + 20) * folds // (n + 20), dtype="Int64")
-    split = np.where(np.arange(n + 20) < 20, "val", "test")
-    joined = pd.DataFrame({"symbol": "SIM", "time": time, "fold": fold, "split": split})
-    joined = joined.assign(label=label, forward_return=np.nan, known_at=time)
-    for name, skill in skills.items():
-        score = np.exp(rng.normal(size=(n + 20, 3)) + skill * np.eye(3)[number])
-        p = score / score.sum(axis=1, keepdims=True)
-        for k, one in enumerate(("none", "star", "hammer")):
-            joined[f"{name}.p_{one}"] = p[:, k]
-    headline = "mean" if "mean" in skills else next(iter(skills))
-    classes = ("none", "star", "hammer")
-    return Recognition(bars, joined, classes, [*skills], list(skills)[-1], headline)
-
-
-@pytest.fixture(scope="session")
-def recognition_of() -> Callable[..., Recognition]:
-    """What makes a study of several classes; see `_recognition`."""
-    return _recognition
