@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 def run() -> None:
     """Run `gafcnn COMMAND [OPTION ...]`."""
-    command, *words = [*sys.argv[1:], "--help"]
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in COMMANDS:
         main(command, words=sys.argv[2:])
         return

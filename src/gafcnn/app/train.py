@@ -157,8 +157,8 @@ def _scores(predictions: Any, labelled: Any, samples: Samples) -> dict[str, Any]
         scores = dict(score_rows(val, "p_up"))
         return scores | ({} if labelled is None else {"labelled": labelled})
     if labelled is None:
-        from gafcnn.evaluation.statistics import score_classes
         from gafcnn.evaluation.predictions import probability_columns
+        from gafcnn.evaluation.statistics import score_classes
 
         rows = val.dropna(subset=["label"])
         labelled = score_classes(rows[[*probability_columns(rows)]], rows["label"])
