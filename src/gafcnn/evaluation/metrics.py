@@ -70,7 +70,8 @@ def part_figures(rows: TestSet, model: str, inside: Rows) -> dict[str, Figure]:
     `win_rate` and `gross_bps` are before costs, `win_rate_net` and `net_bps` after.
     """
     side = positions(rows.test[model].to_numpy(), 0.0)
-    gross, net = rows.fills.returns(side)
+    trips = rows.fills.trips(side)
+    gross, net = trips.gross, trips.net
     taken = inside & (side != 0)
     made = rows.on_bars(taken)
     return {

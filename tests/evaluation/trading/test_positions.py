@@ -18,7 +18,7 @@ from gafcnn.evaluation.positions import (
     positions,
     threshold_of,
 )
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]
 
@@ -36,8 +36,8 @@ def test_positions_by_hand() -> None:
 
 
 @pytest.mark.parametrize("members", [3, 5, 6, 7, 9, 10])
-def test_as_many_votes_for_up_as_for_down_are_as_sure(members: int) -> None:
-    up = np.arange(1 + members) / members  # of which 2/3 - 1/2 is less than 1/2 - 1/3 in floats
+def test_confidence_is_symmetric(members: int) -> None:
+    up = np.arange(1 + members) / members  # in floats, 2/3 - 1/2 is less than 1/2 - 1/3
     np.testing.assert_array_equal(confidence(up), confidence(1 - up))
     threshold = threshold_of(up, 0.5)
     taken = positions(up, threshold)
@@ -46,41 +46,35 @@ def test_as_many_votes_for_up_as_for_down_are_as_sure(members: int) -> None:
 
 
 @given(p=probabilities, coverage=st.floats(0, 1, exclude_min=True))
-def test_the_threshold_is_the_highest_that_the_share_reaches(
-    p: np.ndarray, coverage: float
-) -> None:
+def test_threshold_is_the_highest_with_the_coverage(p: np.ndarray, coverage: float) -> None:
     threshold = threshold_of(p, coverage)
     assert (confidence(p) >= threshold).mean() >= coverage - 1e-9
     assert (confidence(p) > threshold).mean() < coverage
 
 
-def test_the_share_is_the_share_that_was_meant() -> None:
+def test_coverage_is_exact() -> None:
     p = 0.5 + np.arange(100) / 1000
     for rows in range(1, 101):  # 0.07 * 100 is 7.000000000000001
         assert (confidence(p) >= threshold_of(p, rows / 100)).sum() == rows
 
 
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.5])
-def test_a_probability_that_is_none_is_refused(bad: float) -> None:
+def test_invalid_probabilities(bad: float) -> None:
     for make in (confidence, lambda p: positions(p, 0.1), lambda p: threshold_of(p, 0.5)):
-        with pytest.raises(PredictionsError, match="1 of 3 probabilities are none, the first is"):
+        with pytest.raises(PredictionsError, match="1 of 3 probabilities"):
             make([0.5, bad, 0.4])
 
 
-def test_other_refusals() -> None:
-    with pytest.raises(ConfigError, match="trading.sides is up"):
+def test_invalid_sides() -> None:
+    with pytest.raises(ConfigError, match="sides is 'up'"):
         positions([0.5], 0.1, "up")
-    with pytest.raises(ConfigError, match="trading.coverages is 0"):
-        threshold_of([0.5], 0)
-    with pytest.raises(PredictionsError, match="there are no probabilities"):
-        threshold_of([], 0.5)
 
 
-# --- the threshold that validation chooses ----------------------------------------------------
+# --- choosing the threshold -------------------------------------------------------------------
 
 
 def _forecasts(bars: pd.DataFrame, n: int, seed: int = 0) -> np.ndarray:
-    """P(up) that is right where it is sure, and wrong where it is not."""
+    """P(up) that is right where it is confident, and wrong where it is not."""
     rng = np.random.default_rng(seed)
     went_up = bars["close"].to_numpy()[5 : n + 5] > bars["open"].to_numpy()[1 : n + 1]
     sure = rng.random(n) < 0.3
@@ -88,7 +82,7 @@ def _forecasts(bars: pd.DataFrame, n: int, seed: int = 0) -> np.ndarray:
     return 0.5 + right * np.where(sure, 0.4, 0.1) * rng.uniform(0.9, 1, n)
 
 
-def test_the_share_that_earned_most_is_chosen(walk: Bars) -> None:
+def test_the_most_profitable_coverage_is_chosen(walk: Bars) -> None:
     bars, n, rules = walk(1000, 3), 900, Rules(cost_bps=1)
     times, p = bars.index[:n], _forecasts(bars, n)
     earned = {}
@@ -106,7 +100,7 @@ def test_the_share_that_earned_most_is_chosen(walk: Bars) -> None:
     assert choice.net_bps == pytest.approx(made.trades["net"].mean() * 1e4)
 
 
-def test_where_none_has_trades_enough_the_one_with_most_is_chosen(walk: Bars) -> None:
+def test_without_enough_trades_the_most_trades_are_chosen(walk: Bars) -> None:
     bars, n = walk(1000, 3), 900
     rules = Rules(least_trades=1000, coverages=(0.01, 0.5, 0.1))
     assert (
@@ -114,8 +108,8 @@ def test_where_none_has_trades_enough_the_one_with_most_is_chosen(walk: Bars) ->
     )
 
 
-def test_as_many_trades_as_are_asked_for_are_enough(bars_of: Bars) -> None:
-    """Of 30 purchases the first ten gain and the others lose; the first ten are the surest."""
+def test_least_trades_is_inclusive(bars_of: Bars) -> None:
+    """Of 30 purchases, the ten most confident gain and the others lose."""
     price = 100 + np.concatenate([np.arange(51), 50 - np.arange(105) / 10])
     bars = bars_of([(one, one, one, one) for one in price])
     times, p = bars.index[:150], np.where(np.arange(150) < 50, 0.99, 0.9)
@@ -125,8 +119,8 @@ def test_as_many_trades_as_are_asked_for_are_enough(bars_of: Bars) -> None:
         assert (choice.coverage, choice.trades) == (coverage, trades)
 
 
-def test_what_the_last_bar_brings_is_earned(bars_of: Bars) -> None:
-    """Both shares stand alike until the last bar, in which the unsure trade loses."""
+def test_the_last_bar_counts(bars_of: Bars) -> None:
+    """Both coverages are equal until the last bar, in which the less confident trade loses."""
     flat = (100, 100, 100, 100)
     bars = bars_of([flat, (100, 101, 100, 101), (101, 101, 101, 101), (101, 101, 50, 50)])
     rules = Rules(coverages=(1.0, 0.5), least_trades=1, cost_bps=0)
@@ -134,14 +128,14 @@ def test_what_the_last_bar_brings_is_earned(bars_of: Bars) -> None:
     assert (choice.coverage, choice.trades) == (0.5, 1)
 
 
-def test_of_equals_the_larger_share_is_chosen(walk: Bars) -> None:
+def test_ties_go_to_the_larger_coverage(walk: Bars) -> None:
     bars = walk(200, 0)
-    p = np.where(np.arange(150) % 2, 0.9, 0.1)  # all are equally sure, so every share is all rows
+    p = np.where(np.arange(150) % 2, 0.9, 0.1)  # equally confident, so every coverage is all rows
     rules = Rules(coverages=(0.1, 0.5, 0.2))
     assert choose_threshold(bars, bars.index[:150], p, "5min", rules).coverage == 0.5
 
 
-def test_a_threshold_that_is_given_is_kept(walk: Bars) -> None:
+def test_a_given_threshold_is_kept(walk: Bars) -> None:
     bars = walk(200, 0)
     p = _forecasts(bars, 150)
     choice = choose_threshold(bars, bars.index[:150], p, "5min", Rules(threshold=0.3))
@@ -152,7 +146,7 @@ def test_a_threshold_that_is_given_is_kept(walk: Bars) -> None:
     )
 
 
-def test_it_is_by_the_rules_sides_and_slices(walk: Bars) -> None:
+def test_choice_follows_sides_and_slices(walk: Bars) -> None:
     bars, p = walk(200, 0), np.full(150, 0.9)
     times = bars.index[:150]
     assert choose_threshold(bars, times, p, "5min", Rules(sides="short")).trades == 0
@@ -160,7 +154,7 @@ def test_it_is_by_the_rules_sides_and_slices(walk: Bars) -> None:
     assert choose_threshold(bars, times, p, "5min", Rules(overlapping=True)).trades == 150
 
 
-def test_forecasts_that_never_trade_have_a_choice_as_well(walk: Bars) -> None:
+def test_predictions_that_never_trade(walk: Bars) -> None:
     bars = walk(100, 0)
     choice = choose_threshold(bars, bars.index[:50], np.full(50, 0.5), "5min", Rules())
     assert choice == Choice(0.0, 1.0, 0, None)
@@ -173,7 +167,7 @@ def test_forecasts_that_never_trade_have_a_choice_as_well(walk: Bars) -> None:
     stop=st.sampled_from([None, 12.0]),
     factor=st.floats(0.1, 10),
 )
-def test_no_bar_after_validation_is_looked_at(
+def test_later_bars_do_not_matter(
     walk: Bars, seed: int, overlapping: bool, stop: float | None, factor: float
 ) -> None:
     bars, n = walk(300, seed), 200
@@ -186,7 +180,7 @@ def test_no_bar_after_validation_is_looked_at(
     assert choose_threshold(bars.iloc[: n + 5], times, p, "5min", rules) == choice
 
 
-def test_as_many_probabilities_as_times(walk: Bars) -> None:
+def test_one_probability_per_time(walk: Bars) -> None:
     bars = walk(100, 0)
-    with pytest.raises(PredictionsError, match="there are 40 positions and 50 decision times"):
+    with pytest.raises(PredictionsError, match="40 positions and 50 decision times"):
         choose_threshold(bars, bars.index[:50], np.full(40, 0.6), "5min", Rules())

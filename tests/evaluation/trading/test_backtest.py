@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import backtest
-from gafcnn.evaluation.trade_summary import summary
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]
 
@@ -46,7 +45,7 @@ def test_one_short_sale_with_its_costs(bars_of: Bars) -> None:
     assert made.equity.tolist() == pytest.approx([0.95, 1.182])
 
 
-def test_a_stop_ends_the_trade_and_the_next_may_be_decided_at_that_close(bars_of: Bars) -> None:
+def test_next_trade_after_a_stop_is_decided_at_its_close(bars_of: Bars) -> None:
     flat = (100, 100, 100, 100)
     bars = bars_of([flat, (100, 100, 98, 98), flat, flat, flat, flat, flat])
     rules = Rules(cost_bps=0, stop_loss_bps=100)
@@ -80,17 +79,17 @@ def test_overlapping_slices_trade_every_row(bars_of: Bars) -> None:
     assert made.slices == 2
 
 
-def test_who_has_lost_everything_stays_so(bars_of: Bars) -> None:
+def test_equity_stays_at_zero(bars_of: Bars) -> None:
     flat, tripled = (100, 100, 100, 100), (300, 300, 300, 300)
     bars = bars_of([flat, flat, tripled, tripled, flat, flat])
     made = backtest(bars, bars.index[[0, 3]], [-1, -1], "2min", FREE)
     assert made.trades["net"].tolist() == pytest.approx([-2, 0])
     assert made.equity.tolist() == [1, 0, 0, 0, 0]
     assert made.returns.tolist() == [0, -1, 0, 0, 0]
-    assert summary(made, "1min")["annual_return"] == -1
+    assert made.summary()["annual_return"] == -1
 
 
-def test_who_has_lost_all_in_sight_does_not_win_it_back(bars_of: Bars) -> None:
+def test_equity_stays_at_zero_within_a_trade(bars_of: Bars) -> None:
     flat, doubled = (100, 100, 100, 100), (100, 200, 100, 200)
     bars = bars_of([flat, flat, doubled, flat, flat])
     made = backtest(bars, bars.index[:1], [-1], "3min", FREE)
@@ -98,7 +97,7 @@ def test_who_has_lost_all_in_sight_does_not_win_it_back(bars_of: Bars) -> None:
     assert made.equity.tolist() == [1, 0, 0]
 
 
-def test_the_period_is_from_after_the_first_row_to_a_horizon_after_the_last(walk: Bars) -> None:
+def test_period(walk: Bars) -> None:
     bars = walk(30, 0)
     made = backtest(bars, bars.index[4:20], np.zeros(16), "5min", FREE)
     assert made.returns.index.equals(bars.index[5:25])
@@ -109,7 +108,7 @@ def test_the_period_is_from_after_the_first_row_to_a_horizon_after_the_last(walk
         assert series.index.equals(made.returns.index)
 
 
-def test_no_trade_at_all(walk: Bars) -> None:
+def test_no_trades(walk: Bars) -> None:
     bars = walk(30, 0)
     idle = backtest(bars, bars.index[:20], np.zeros(20), "5min", Rules())
     busy = backtest(bars, bars.index[:20], np.ones(20), "5min", Rules())
@@ -123,7 +122,7 @@ def test_no_trade_at_all(walk: Bars) -> None:
 
 @dataclass
 class Slow:
-    """Account by account, row by row, bar by bar, as one would by hand."""
+    """Results of a plain loop over accounts, rows and bars."""
 
     trades: list[dict[str, Any]] = field(default_factory=list)
     equity: list[np.ndarray] = field(default_factory=list)
@@ -196,7 +195,7 @@ horizons = st.integers(1, 7)
 
 @settings(max_examples=50, deadline=None)
 @given(seed=seeds, ahead=horizons, rules=all_rules)
-def test_the_backtest_is_what_a_plain_loop_makes(
+def test_backtest_equals_a_plain_loop(
     market: Callable[..., Any], seed: int, ahead: int, rules: Rules
 ) -> None:
     case = market(seed, ahead, rules)
@@ -218,10 +217,10 @@ def test_the_backtest_is_what_a_plain_loop_makes(
 
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, ahead=horizons, rules=all_rules, after=st.integers(0, 39))
-def test_a_decision_knows_nothing_later(
+def test_past_results_do_not_depend_on_the_future(
     market: Callable[..., Any], seed: int, ahead: int, rules: Rules, after: int
 ) -> None:
-    """Trades that have ended, and the equity so far, are the same whatever comes."""
+    """Closed trades, and the equity so far, do not change with later bars."""
     case = market(seed, ahead, rules)
     altered = case.bars.copy()
     altered.iloc[after + 1 :, :4] *= 3
@@ -234,7 +233,7 @@ def test_a_decision_knows_nothing_later(
 
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds, rules=all_rules, row=st.integers(0, 30))
-def test_no_trade_earns_in_the_bar_that_it_saw(
+def test_no_return_from_the_bar_of_the_decision(
     walk: Bars, seed: int, rules: Rules, row: int
 ) -> None:
     bars = walk(40, seed)
@@ -248,7 +247,7 @@ def test_no_trade_earns_in_the_bar_that_it_saw(
         pd.testing.assert_series_equal(made.returns, again.returns)
 
 
-def test_costs_of_a_round_trip_lie_between_its_two_bars(walk: Bars) -> None:
+def test_costs_of_a_round_trip(walk: Bars) -> None:
     bars = walk(60, 1)
     dear, free = (
         backtest(bars, bars.index[:50], np.ones(50), "5min", Rules(cost_bps=cost))
@@ -261,10 +260,10 @@ def test_costs_of_a_round_trip_lie_between_its_two_bars(walk: Bars) -> None:
     assert dear.equity.iloc[-1] == pytest.approx(np.prod(1 + dear.trades["net"]))
 
 
-# --- the table, and refusals ------------------------------------------------------------------
+# --- the table, and errors --------------------------------------------------------------------
 
 
-def test_trades_as_the_table_has_them(walk: Bars) -> None:
+def test_table_of_trades(walk: Bars) -> None:
     bars = walk(30, 0, missing=[12])
     trades = backtest(bars, bars.index[[1, 13]], [1, -1], "5min", Rules()).trades
     assert trades["entered"].equals(trades["decided"])
@@ -273,9 +272,9 @@ def test_trades_as_the_table_has_them(walk: Bars) -> None:
     assert trades["decided"].dtype == "datetime64[ns, UTC]"
 
 
-def test_positions_that_are_none_are_refused(walk: Bars) -> None:
+def test_invalid_positions(walk: Bars) -> None:
     bars = walk(30, 0)
-    with pytest.raises(PredictionsError, match="there are 2 positions and 3 decision times"):
+    with pytest.raises(PredictionsError, match="2 positions and 3 decision times"):
         backtest(bars, bars.index[:3], [1, 0], "5min", Rules())
-    with pytest.raises(PredictionsError, match="2 of 3 positions are none, the first is 0.7"):
+    with pytest.raises(PredictionsError, match=r"2 of 3 positions .* 0\.7"):
         backtest(bars, bars.index[:3], [0.7, 0, np.nan], "5min", Rules())

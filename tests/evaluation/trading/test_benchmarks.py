@@ -10,9 +10,8 @@ import pytest
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import backtest
 from gafcnn.evaluation.benchmarks import Coin, buy_and_hold, coin
-from gafcnn.evaluation.fills import outcomes
-from gafcnn.evaluation.trade_summary import summary
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.fills import compute_fills
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]
 
@@ -25,14 +24,14 @@ def test_holding_by_hand(bars_of: Bars) -> None:
         [(90, 90, 90, 90), (100, 105, 99, 104), (120, 130, 50, 125), (110, 110, 110, 110)],
         missing=[2],
     )
-    rules = Rules(cost_bps=100, stop_loss_bps=1, sides="short")  # neither is about holding
+    rules = Rules(cost_bps=100, stop_loss_bps=1, sides="short")  # neither applies to holding
     held = buy_and_hold(bars, bars.index[0], bars.index[-1], rules)
     assert held.equity.tolist() == pytest.approx([1.03, 1.24, 1.10 - 0.01 - 0.011])
     assert held.trades["entered"].tolist() == [bars.index[0]]
     assert held.trades["left"].tolist() == [bars.index[-1]]
     assert held.exposure.tolist() == [1, 1, 1]
     assert held.horizon == bars.index[-1] - bars.index[0]
-    assert summary(held, "1min")["trades"] == 1
+    assert held.summary()["trades"] == 1
 
 
 def test_holding_covers_the_period_of_a_backtest(walk: Bars) -> None:
@@ -42,11 +41,11 @@ def test_holding_covers_the_period_of_a_backtest(walk: Bars) -> None:
     assert held.returns.index.equals(made.returns.index)
 
 
-def test_holding_nothing_is_refused(walk: Bars) -> None:
+def test_holding_nothing(walk: Bars) -> None:
     bars = walk(10, 0)
-    with pytest.raises(PredictionsError, match="expected times that increase"):
+    with pytest.raises(PredictionsError, match="decision time 1"):
         buy_and_hold(bars, bars.index[3], bars.index[3], Rules())
-    with pytest.raises(PredictionsError, match="1 of 2 decision times are not among the bars"):
+    with pytest.raises(PredictionsError, match="1 of 2 decision times"):
         buy_and_hold(bars, bars.index[3], bars.index[-1] + pd.Timedelta("1h"), Rules())
 
 
@@ -58,7 +57,7 @@ def _trades(bars: pd.DataFrame, position: np.ndarray, rules: Rules, draws: int =
     return coin(made, bars, rules, draws=draws)
 
 
-def test_a_coin_earns_nothing_but_its_costs(walk: Bars) -> None:
+def test_a_coin_loses_the_costs(walk: Bars) -> None:
     bars = walk(2000, 0)
     free = _trades(bars, np.ones(1900), Rules(cost_bps=0))
     assert free.net_bps is not None
@@ -73,8 +72,8 @@ def test_a_coin_earns_nothing_but_its_costs(walk: Bars) -> None:
     assert dear.win_rate_gross == free.win_rate_gross
 
 
-def test_four_trades_drawn_in_all_sixteen_ways(bars_of: Bars) -> None:
-    """Rises of 1, 2, 4 and 8 %: the mean of a draw names its sides, and all are as likely."""
+def test_four_trades_drawn_in_sixteen_ways(bars_of: Bars) -> None:
+    """Rises of 1, 2, 4 and 8 %: the mean identifies the sides, and all are equally likely."""
     rises = [0.01, 0.02, 0.04, 0.08]
     bars = bars_of([(100, 100, 100, 100), *((100, 110, 100, 100 * (1 + rise)) for rise in rises)])
     rules = Rules(cost_bps=0)
@@ -89,15 +88,15 @@ def test_four_trades_drawn_in_all_sixteen_ways(bars_of: Bars) -> None:
         assert (tossed.win_rate_net.low, tossed.win_rate_net.high) == (0, 1)
 
 
-def test_skill_is_told_from_luck_and_is_never_certain(walk: Bars) -> None:
+def test_p_value_of_perfect_and_worst_sides(walk: Bars) -> None:
     bars = walk(1000, 1)
-    fills = outcomes(bars, bars.index[:900], "5min", Rules())
-    perfect = np.sign(fills.long.price - fills.entry)
+    fills = compute_fills(bars, bars.index[:900], "5min", Rules())
+    perfect = np.sign(fills.long.exit - fills.long.entry)
     assert _trades(bars, perfect, Rules(), draws=99).p_value == 0.01
     assert _trades(bars, -perfect, Rules(), draws=99).p_value == 1.0
 
 
-def test_with_barriers_a_coin_has_the_other_sides_own_fill(bars_of: Bars) -> None:
+def test_with_barriers_each_side_has_its_own_exit(bars_of: Bars) -> None:
     """Long is stopped at -1 %; short takes the whole fall of 10 %."""
     bars = bars_of([(100, 100, 100, 100), (100, 100, 90, 90)])
     rules = Rules(cost_bps=0, stop_loss_bps=100)
@@ -108,7 +107,7 @@ def test_with_barriers_a_coin_has_the_other_sides_own_fill(bars_of: Bars) -> Non
     assert tossed.p_value == 1.0
 
 
-def test_it_draws_the_trades_that_were_made_whatever_their_sides(walk: Bars) -> None:
+def test_draws_do_not_depend_on_the_sides_traded(walk: Bars) -> None:
     bars, rng = walk(500, 2), np.random.default_rng(0)
     for rules in (Rules(), Rules(overlapping=True), Rules(take_profit_bps=9)):
         position = rng.choice([-1, 0, 1], 400)
@@ -119,13 +118,9 @@ def test_it_draws_the_trades_that_were_made_whatever_their_sides(walk: Bars) -> 
         assert ours.p_value != theirs.p_value
 
 
-def test_a_seed_is_a_sequence_of_draws(walk: Bars) -> None:
+def test_seed_and_no_trades(walk: Bars) -> None:
     bars = walk(300, 0)
     made = backtest(bars, bars.index[:200], np.ones(200), "5min", Rules())
     assert coin(made, bars, Rules(), draws=50) == coin(made, bars, Rules(), draws=50)
     assert coin(made, bars, Rules(), draws=50) != coin(made, bars, Rules(), draws=50, seed=1)
-
-
-def test_without_trades_there_is_nothing_to_toss_for(walk: Bars) -> None:
-    bars = walk(300, 0)
     assert _trades(bars, np.zeros(200), Rules()) == Coin(None, None, None, None)

@@ -1,4 +1,4 @@
-"""Made-up predictions of a market whose every figure can be worked out again."""
+"""Random predictions of a market, of a direction and of three classes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+
+CLASSES = ("none", "star", "hammer")
 
 
 def make_predictions(
@@ -19,10 +21,10 @@ def make_predictions(
     symbol: str = "BNBUSDT",
     horizon: str = "15min",
 ) -> pd.DataFrame:
-    """Forecasts for n decision times, a minute apart, the first half validation.
+    """P(up) at n decision times, one minute apart, the first half validation.
 
-    The returns depend on n and fold alone, so members of one market agree; the middle fifth of
-    them is neutral. P(up) is right about the direction to the degree `skill`.
+    The returns depend on n and fold alone, so that members of one market agree; the middle fifth of
+    them is neutral.
     """
     market = np.random.default_rng([n, 0 if fold is None else fold + 1])
     forward_return = market.normal(0.0, 1e-3, n)
@@ -47,9 +49,24 @@ def make_predictions(
     )
 
 
+def make_class_predictions(window: str = "15m", seed: int = 1) -> pd.DataFrame:
+    """Probabilities of three classes at 40 bars; every tenth bar has no label."""
+    frame = make_predictions(window=window, seed=seed).drop(columns="p_up")
+    label = pd.array(np.arange(40) % 3, dtype="Int8")
+    label[::10] = pd.NA
+    p = np.random.default_rng([seed, int(window[:2])]).dirichlet(np.ones(3), 40)
+    columns = {f"p_{name}": column for name, column in zip(CLASSES, p.T, strict=True)}
+    return frame.assign(label=label, forward_return=np.nan, known_at=frame["time"], **columns)
+
+
 @pytest.fixture(scope="session")
 def predictions() -> Callable[..., pd.DataFrame]:
     return make_predictions
+
+
+@pytest.fixture(scope="session")
+def class_predictions() -> Callable[..., pd.DataFrame]:
+    return make_class_predictions
 
 
 @pytest.fixture(scope="session")

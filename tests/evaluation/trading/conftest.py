@@ -1,4 +1,4 @@
-"""Markets small enough to trade by hand, and random ones."""
+"""Small markets: some to trade by hand, and random ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from gafcnn.evaluation.backtest import Backtest, backtest
 from gafcnn.evaluation.positions import positions
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 MINUTE = pd.Timedelta("1min")
 
@@ -21,7 +21,7 @@ def make_bars(
 ) -> pd.DataFrame:
     """Minute bars of (open, high, low, close), the first of which closes at 00:01.
 
-    The minutes that are `missing`, counted from 0, are in none of them: later bars come later.
+    The minutes that are `missing`, counted from 0, have no bar; later bars shift back.
     """
     minutes = np.setdiff1d(np.arange(len(prices) + len(missing)), missing)
     index = pd.DatetimeIndex(
@@ -29,12 +29,12 @@ def make_bars(
     ).as_unit("ns")
     bars = pd.DataFrame(prices, index, ["open", "high", "low", "close"], dtype=np.float64)
     bars["volume"] = 1.0
-    bars.attrs = {"interval": MINUTE}
+    bars.attrs = {"interval": MINUTE, "label": "close"}
     return bars
 
 
 def random_bars(n: int, seed: int, missing: Sequence[int] = ()) -> pd.DataFrame:
-    """A random walk of some 10 bps a bar; a bar seldom opens where the last one closed."""
+    """A random walk of about 10 bps per bar, with jumps between bars."""
     rng = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 1e-3, n)))
     opens = np.r_[100.0, close[:-1]] * np.exp(rng.normal(0, 5e-4, n))
@@ -55,7 +55,7 @@ def walk() -> Callable[..., pd.DataFrame]:
 
 @dataclass(frozen=True)
 class Market:
-    """Bars, and what is to be traded on them at some of their rows."""
+    """Bars, and positions at some of their rows."""
 
     bars: pd.DataFrame
     rows: list[int]
@@ -70,7 +70,7 @@ class Market:
 
 @pytest.fixture(scope="session")
 def market() -> Callable[[int, int, Rules], Market]:
-    """A random market with a gap, and random forecasts about some of its rows."""
+    """A random market with a gap, and random positions at some of its rows."""
 
     def draw(seed: int, ahead: int, rules: Rules) -> Market:
         rng = np.random.default_rng([seed, ahead])

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gafcnn.evaluation import statistics as measures
+from gafcnn.evaluation import statistics
 from gafcnn.evaluation.backtest import backtest
 from gafcnn.evaluation.benchmarks import Spread, coin
-from gafcnn.evaluation.trade_summary import per_bar, summary
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]
 
@@ -29,10 +28,10 @@ seeds = st.integers(0, 100_000)
 horizons = st.integers(1, 7)
 
 
-def test_a_trade_that_earns_nothing_is_no_win(bars_of: Bars) -> None:
+def test_a_return_of_zero_is_not_a_win(bars_of: Bars) -> None:
     bars = bars_of([(100, 100, 100, 100)] * 4)
     made = backtest(bars, bars.index[:2], [1, -1], "1min", Rules(cost_bps=0))
-    bar = per_bar(made)
+    bar = made.per_bar()
     assert bar["trades"].sum() == 2
     assert bar["wins_gross"].sum() == bar["wins_net"].sum() == 0
     tossed = coin(made, bars, Rules(cost_bps=0), draws=10)
@@ -41,11 +40,11 @@ def test_a_trade_that_earns_nothing_is_no_win(bars_of: Bars) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(seed=seeds, ahead=horizons, rules=some_rules)
-def test_every_figure_is_a_sum_over_a_sum(
+def test_statistics_are_sums_over_sums(
     market: Callable[..., Any], seed: int, ahead: int, rules: Rules
 ) -> None:
     made = market(seed, ahead, rules).backtest()
-    figures, bar = summary(made, "1min"), per_bar(made)
+    figures, bar = made.summary(), made.per_bar()
     total = {name: values.sum() for name, values in bar.items()}
     assert all(values.shape == (len(made.returns),) for values in bar.values())
     assert figures["trades"] == total["trades"] == len(made.trades)
@@ -69,40 +68,37 @@ def test_every_figure_is_a_sum_over_a_sum(
 
 @settings(max_examples=50, deadline=None)
 @given(seed=seeds, ahead=horizons, rules=some_rules)
-def test_at_the_break_even_cost_the_trades_earn_nothing(
+def test_trades_earn_nothing_at_the_break_even_cost(
     market: Callable[..., Any], seed: int, ahead: int, rules: Rules
 ) -> None:
     case = market(seed, ahead, replace(rules, cost_bps=0))
-    cost = summary(case.backtest(), "1min")["break_even_bps"]
+    cost = case.backtest().summary()["break_even_bps"]
     assume(cost is not None and cost >= 0)
     again = replace(case, rules=replace(rules, cost_bps=cost)).backtest()
     assert again.trades["net"].sum() == pytest.approx(0, abs=1e-9)
 
 
-def test_the_summary_is_annualised_by_the_bars_of_365_days(walk: Bars) -> None:
+def test_a_year_is_365_days(walk: Bars) -> None:
     bars = walk(300, 2)
     made = backtest(bars, bars.index[:290], np.ones(290), "5min", Rules(cost_bps=1))
     returns, minutes = made.returns.to_numpy(), 365 * 24 * 60
-    figures = summary(made, "1min")
+    figures = made.summary()
     for name in ("sharpe", "sortino", "calmar", "annual_return"):
-        assert figures[name] == getattr(measures, name)(returns, minutes)
-    assert figures["max_drawdown"] == measures.max_drawdown(returns)
-    assert figures["sharpe"] == pytest.approx(2 * (summary(made, "4min")["sharpe"] or 0))
+        assert figures[name] == getattr(statistics, name)(returns, minutes)
+    assert figures["max_drawdown"] == statistics.max_drawdown(returns)
 
 
 @pytest.mark.parametrize("position", [0, 1])
 def test_the_summary_is_strict_json(walk: Bars, position: int) -> None:
     bars = walk(30, 0)
-    figures = summary(
-        backtest(bars, bars.index[:20], np.full(20, position), "5min", Rules()), "1min"
-    )
+    figures = backtest(bars, bars.index[:20], np.full(20, position), "5min", Rules()).summary()
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
-def test_without_trades_ratios_are_none_and_sums_are_0(walk: Bars) -> None:
+def test_no_trades(walk: Bars) -> None:
     bars = walk(30, 0)
     idle = backtest(bars, bars.index[:20], np.zeros(20), "5min", Rules())
-    figures = {name: value for name, value in summary(idle, "1min").items() if value is not None}
+    figures = {name: value for name, value in idle.summary().items() if value is not None}
     sums = ("trades", "total_return", "annual_return", "max_drawdown", "turnover", "exposure")
     assert figures == dict.fromkeys(sums, 0)
-    assert all((each == 0).all() and len(each) == 24 for each in per_bar(idle).values())
+    assert all((each == 0).all() and len(each) == 24 for each in idle.per_bar().values())
