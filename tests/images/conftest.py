@@ -23,7 +23,7 @@ def random_walk(n: int, seed: int = 0) -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def bars() -> pd.DataFrame:
-    """400 bars with two gaps: 159 decision times with a lookback of 60 minutes."""
+    """400 bars with two gaps: 220 decision times with a lookback of 60 minutes."""
     bars = random_walk(400)
     return bars.drop(index=bars.index[[90, 91, 200]])
 
