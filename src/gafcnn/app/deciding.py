@@ -213,7 +213,9 @@ def _combinations(
     """What is made of the models, by name: the members, and how they become one."""
     made: dict[str, tuple[list[str], FittedEnsemble]] = {}
     if len(windows) > 1:
-        made = {name: (windows, how) for name, how in fit_ensembles(joined, windows, methods).items()}
+        made = {
+            name: (windows, how) for name, how in fit_ensembles(joined, windows, methods).items()
+        }
     if windows:
         members = [baseline, *windows]
         made[TWO_STAGE] = members, fit_ensembles(joined, members, ["stacking"])["stacking"]

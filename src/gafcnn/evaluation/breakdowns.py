@@ -1,131 +1,117 @@
-"""What is told of the test rows without being resampled, and the rows of the report's tables."""
+"""Tables of a judgement that are not resampled, and rows of its tables of parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.evaluation import statistics as measures
+from gafcnn.evaluation import statistics
 from gafcnn.evaluation.backtest import Backtest
 from gafcnn.evaluation.benchmarks import Spread, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Estimate
-from gafcnn.evaluation.calibration import expected_calibration_error, reliability
 from gafcnn.evaluation.metrics import Part
-from gafcnn.evaluation.statistics import auc, score
-from gafcnn.evaluation.test_set import Ground, Traded, trade_rows
+from gafcnn.evaluation.test_set import TestSet, Traded
 
 SCORES = ("accuracy", "auc", "log_loss", "brier", "calibration_error")
 POINTS = 1000  # of an equity curve, at most
 
-LEAST_PERIOD = pd.Timedelta(days=30)  # that a return a year is told of
+LEAST_PERIOD = pd.Timedelta(days=30)  # needed for an annual return
 
 RETURNS = ("total_return", "annual_return", "calmar")
 HOLD = "buy_and_hold"
 
-Row = dict[str, Any]
+Row: TypeAlias = dict[str, Any]
 
 
-def rests_on(ground: Ground, traded: Traded, figure: str) -> int:
-    """How many rows or trades a figure is made of."""
+def count_of(rows: TestSet, traded: Traded, figure: str) -> int:
+    """Return how many rows or trades a figure is computed from."""
     if figure.endswith("_labelled"):
-        return int(ground.labelled.sum())
+        return int(rows.labelled.sum())
     if figure.endswith("_moved"):
-        return int(ground.moved.sum())
+        return int(rows.moved.sum())
     if figure in SCORES or figure in ("coverage", "threshold"):
-        return len(ground.test)
+        return len(rows.test)
     return len(traded.backtest.trades)
 
 
-def without_interval(ground: Ground, model: str, traded: Traded) -> dict[str, Estimate]:
-    """Figures of the whole period that no resampling can tell the spread of."""
-    whole = traded.backtest.summary()
-    thresholds = [choice.threshold for choice in traded.choices.values()]
-    values = {"trades": whole["trades"], **grown(traded.backtest.returns.to_numpy(), ground)}
-    values["threshold"] = thresholds[0] if len(thresholds) == 1 else None
-    table = reliability(ground.test[model].to_numpy(), ground.up)
-    values["calibration_error"] = expected_calibration_error(table)
-    return {
-        name: Estimate(value, None, None, rests_on(ground, traded, name))
-        for name, value in values.items()
-    }
-
-
-def grown(returns: NDArray[np.float64], ground: Ground) -> dict[str, float | None]:
-    """What returns over the bars of a ground's period, or of several grounds', come to in all."""
-    values = {"total_return": measures.total_return(returns), "annual_return": None, "calmar": None}
-    # a few days' return to the power of a hundred is no figure
-    if len(returns) * ground.interval >= LEAST_PERIOD:
-        values["annual_return"] = measures.annual_return(returns, ground.periods)
-        values["calmar"] = measures.calmar(returns, ground.periods)
+def growth(returns: NDArray[np.float64], rows: TestSet) -> dict[str, float | None]:
+    """Return total return, annual return and Calmar ratio of returns over the bars of a period."""
+    values = {"total_return": statistics.total_return(returns), "annual_return": None}
+    values["calmar"] = None
+    # a few days' return, compounded over a year, means nothing
+    if len(returns) * rows.interval >= LEAST_PERIOD:
+        values["annual_return"] = statistics.annual_return(returns, rows.periods)
+        values["calmar"] = statistics.calmar(returns, rows.periods)
     return values
 
 
-def classes(ground: Ground) -> Row:
-    """The share of rows that went up: of all rows, of those that moved, of the labelled ones."""
-    parts = {
-        "all": ground.up,
-        "moved": ground.up[ground.moved],
-        "labelled": ground.label_up[ground.labelled],
-    }
-    return {
-        name: {"up": float(up.mean()) if len(up) else None, "n": len(up)}
-        for name, up in parts.items()
-    }
+def class_shares(test_sets: Sequence[TestSet]) -> dict[str, Row]:
+    """Return the share of rows that went up: of all rows, those that moved, those labelled."""
+    parts: dict[str, list[NDArray[np.bool_]]] = {"all": [], "moved": [], "labelled": []}
+    for rows in test_sets:
+        parts["all"].append(rows.up)
+        parts["moved"].append(rows.up[rows.moved])
+        parts["labelled"].append(rows.label_up[rows.labelled])
+    shares = {}
+    for name, of_symbols in parts.items():
+        up = np.concatenate(of_symbols)
+        shares[name] = {"up": float(up.mean()) if len(up) else None, "n": len(up)}
+    return shares
 
 
-def confusion(ground: Ground, model: str) -> dict[str, list[list[int]]]:
-    """Counts `[[down called down, down called up], [up called down, up called up]]`."""
-    called_up, labelled = ground.test[model].to_numpy() > 0.5, ground.labelled
+def confusion(rows: TestSet, model: str) -> dict[str, list[list[int]]]:
+    """Return counts by outcome (rows) and prediction (columns), of all and of labelled rows."""
+    predicted, labelled = rows.test[model].to_numpy() > 0.5, rows.labelled
     return {
-        "all": _counts(called_up, ground.up),
-        "labelled": _counts(called_up[labelled], ground.label_up[labelled]),
+        "all": statistics.confusion(predicted, rows.up, 2).tolist(),
+        "labelled": statistics.confusion(predicted[labelled], rows.label_up[labelled], 2).tolist(),
     }
 
 
 def part_row(
-    kind: str, ground: Ground, model: str, part: Part, found: Mapping[str, Estimate]
+    kind: str, rows: TestSet, model: str, part: Part, estimates: Mapping[str, Estimate]
 ) -> Row:
-    """What some of the rows come to: a row of the table `kind`.
+    """Return a row of the table `kind` for some of the test rows.
 
     Args:
         kind: coverage, sides, regimes or calibration.
-        ground: What the rows are of.
+        rows: The test set.
         model: The column of P(up).
-        part: What the rows are called, and which they are.
-        found: Estimates of the part by figure: observed, or those of `as_trades`.
+        part: Description of the rows, and which they are.
+        estimates: By figure: `observed` for calibration, else those of `part_figures`.
     """
-    names, rows = part
-    main = found["observed" if kind == "calibration" else "win_rate"]
-    row = {"model": model, **names, "n": int(rows.sum()), "low": main.low, "high": main.high}
+    names, inside = part
+    main = estimates["observed" if kind == "calibration" else "win_rate"]
+    row = {"model": model, **names, "n": int(inside.sum()), "low": main.low, "high": main.high}
     if kind == "calibration":
         return row | {"observed": main.value}
-    p, up = ground.test[model].to_numpy()[rows], ground.up[rows]
+    p, up = rows.test[model].to_numpy()[inside], rows.up[inside]
     row |= {
         "trades": int((p != 0.5).sum()),
-        **{name: estimate.value for name, estimate in found.items()},
+        **{name: one.value for name, one in estimates.items()},
     }
     if kind == "coverage":
-        return row | {"chosen": names["share"] is None, "realised": float(rows.mean())}
+        return row | {"chosen": names["share"] is None, "realised": float(inside.mean())}
     share = float(up.mean()) if len(up) else None
     return row | {
         "accuracy": None if share is None else float(((p > 0.5) == up).mean()),
         "majority": None if share is None else max(share, 1 - share),
-        "auc": auc(p, up),
+        "auc": statistics.auc(p, up),
     }
 
 
-def folds(ground: Ground, model: str, traded: Traded) -> Iterator[Row]:
-    """What a model does in each test block of a walk-forward; nothing for a single split."""
-    for fold, rows in ground.folds.items():
+def fold_rows(rows: TestSet, model: str, traded: Traded) -> Iterator[Row]:
+    """Yield the results of each test block of a walk-forward; nothing for a single split."""
+    for fold, inside in rows.folds.items():
         if fold is None:
             return
-        scored = score(ground.test[model].to_numpy()[rows], ground.up[rows])
-        block = trade_rows(ground, traded.position, rows).summary()
-        times = ground.test.loc[rows, "time"]
+        scored = statistics.score(rows.test[model].to_numpy()[inside], rows.up[inside])
+        block = traded.of_fold(rows, inside).summary()
+        times = rows.test.loc[inside, "time"]
         choice = traded.choices[fold]
         yield {
             "model": model,
@@ -139,41 +125,30 @@ def folds(ground: Ground, model: str, traded: Traded) -> Iterator[Row]:
         }
 
 
-def benchmarks(ground: Ground, traded: Mapping[str, Traded], seed: int) -> Row:
-    """Buy-and-hold over the period, and for each model a coin that trades when it does."""
-    held = held_over(ground).summary()
+def hold(rows: TestSet) -> Backtest:
+    """Return buy-and-hold over the period."""
+    last = rows.bars.index[rows.fills.decided[-1] + rows.fills.ahead]
+    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], last, rows.rules)
+
+
+def coin_rows(rows: TestSet, traded: Mapping[str, Traded], seed: int) -> dict[str, Row]:
+    """Return, for each model, the results of a coin that trades when it does."""
+    found = {}
+    for name, one in traded.items():
+        tossed, n = coin(one.backtest, rows.bars, rows.rules, seed=seed), len(one.backtest.trades)
+        figures = ("net_bps", "win_rate_gross", "win_rate_net")
+        found[name] = {figure: _spread(getattr(tossed, figure), n) for figure in figures}
+        found[name]["p_value"] = tossed.p_value
+    return found
+
+
+def thin(curve: pd.Series) -> Row:
+    """Return at most `POINTS` points of a curve, the last one included: times and values."""
+    at = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
+    shown = curve.iloc[at]
     return {
-        HOLD: {name: Estimate(value, None, None, 1).as_dict() for name, value in held.items()},
-        "coin": {name: _tossed(ground, one.backtest, seed) for name, one in traded.items()},
-    }
-
-
-def held_over(ground: Ground) -> Backtest:
-    """Buy-and-hold over the period."""
-    first = ground.test["time"].iloc[0]
-    last = ground.bars.index[ground.fills.decided[-1] + ground.fills.ahead]
-    return buy_and_hold(ground.bars, first, last, ground.rules)
-
-
-def equity(ground: Ground, traded: Mapping[str, Traded]) -> Row:
-    """Equity curves, thinned to at most a thousand points; the last one is always there."""
-    curves = {name: one.backtest.equity for name, one in traded.items()} | {
-        HOLD: held_over(ground).equity
-    }
-    return {name: thinned(curve) for name, curve in curves.items()}
-
-
-def _counts(called_up: NDArray[np.bool_], up: NDArray[np.bool_]) -> list[list[int]]:
-    return np.bincount(2 * up + called_up, minlength=4).reshape(2, 2).tolist()
-
-
-def _tossed(ground: Ground, made: Backtest, seed: int) -> Row:
-    tossed, n = coin(made, ground.bars, ground.rules, seed=seed), len(made.trades)
-    figures = {
-        name: getattr(tossed, name) for name in ("net_bps", "win_rate_gross", "win_rate_net")
-    }
-    return {name: _spread(figure, n) for name, figure in figures.items()} | {
-        "p_value": tossed.p_value
+        "time": [time.isoformat() for time in pd.DatetimeIndex(shown.index)],
+        "value": [float(value) for value in shown],
     }
 
 
@@ -181,13 +156,3 @@ def _spread(figure: Spread | None, n: int) -> Row:
     if figure is None:
         return Estimate(None, None, None, n).as_dict()
     return Estimate(figure.mean, figure.low, figure.high, n).as_dict()
-
-
-def thinned(curve: pd.Series) -> Row:
-    """A curve in at most `POINTS` points, its times and values apart."""
-    at = np.unique(np.linspace(0, len(curve) - 1, min(len(curve), POINTS)).round().astype(int))
-    shown = curve.iloc[at]
-    return {
-        "time": [time.isoformat() for time in pd.DatetimeIndex(shown.index)],
-        "value": [float(value) for value in shown],
-    }

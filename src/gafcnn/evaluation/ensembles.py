@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.data.labels import NULL
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.joining import (
     TWO_STAGE,
@@ -235,8 +236,8 @@ def fit_ensembles(
             instead="correct the name",
         )
     p = rows[[*members]].to_numpy(dtype=np.float64)
-    usable = (rows["split"] == "val") & rows["label"].notna() & ~np.isnan(p).any(axis=1)
-    label = rows["label"][usable].to_numpy(dtype=np.int8)
+    usable = ((rows["split"] == "val") & rows["label"].notna()).to_numpy() & ~np.isnan(p).any(1)
+    label = rows["label"].to_numpy(dtype=np.int8, na_value=NULL)[usable]
     fitted = {}
     for name in methods:
         method = ENSEMBLES[name]
@@ -249,7 +250,7 @@ def fit_ensembles(
                 instead="use more bars for validation (split.val=0.2), or only ensembles that fit "
                 f"nothing, ensemble.methods=[{','.join(free)}]",
             )
-        parameters = None if method.fit is None else method.fit(p[usable.to_numpy()], label)
+        parameters = None if method.fit is None else method.fit(p[usable], label)
         fitted[name] = FittedEnsemble(method.combine, parameters, name)
     return fitted
 
@@ -276,7 +277,7 @@ def _combined(
     combined = {name: np.full(len(joined), np.nan) for name in methods}
     fold = joined["fold"].fillna(-1).to_numpy()
     for number in np.unique(fold):
-        fitted = fit_ensembles(joined[fold == number], members, methods)
+        fitted = fit_ensembles(joined.loc[fold == number], members, methods)
         p = joined[[*members]].to_numpy(dtype=np.float64)
         rows = (fold == number) & ~np.isnan(p).any(axis=1)
         for name, combine in fitted.items():

@@ -1,8 +1,8 @@
-"""The figures that are given with an interval, each as a function of what happened bar by bar.
+"""Figures that are given with a confidence interval, as functions of what happened bar by bar.
 
-A figure holds series over the n bars of a timeline, so that the bars can be drawn again. A ratio,
-a mean of ratios, a Sharpe and a Sortino ratio are functions of totals over the bars; the area under
-the ROC curve is one of ranks, and the drawdown one of the order of the bars.
+A figure holds series over the n bars of a timeline, so that the bars can be resampled. Ratios,
+means of ratios, Sharpe and Sortino ratios are functions of sums over the bars; the area under the
+ROC curve is a function of ranks, and the drawdown of the order of the bars.
 """
 
 from __future__ import annotations
@@ -16,12 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation import statistics as measures
-from gafcnn.evaluation.statistics import auc
-
-Floats = NDArray[np.float64]
-
-_ROUNDING = 1e-12  # a variance below this share of the mean square is what sums leave of none
+from gafcnn.evaluation import statistics
+from gafcnn.evaluation.statistics import Floats, divide
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +25,9 @@ class Ratio:
     """`scale * sum(numerator) / sum(denominator)`: a share, a mean, a profit factor.
 
     Args:
-        numerator: One number a bar, ndarray of shape (n,); booleans count as 0 and 1.
-        denominator: The same; the ratio is undefined where it sums to 0.
-        scale: What the ratio is multiplied by: 1e4 to have it in basis points.
+        numerator: One number per bar, shape (n,); booleans count as 0 and 1.
+        denominator: The same; the ratio is undefined if it sums to 0.
+        scale: Factor of the ratio: 1e4 for basis points.
 
     Raises:
         PredictionsError: A value is not finite, or the lengths differ.
@@ -48,26 +44,26 @@ class Ratio:
         return len(self.numerator)
 
     def series(self) -> tuple[NDArray[Any], ...]:
-        """What is to be summed over the bars: two arrays of shape (n,)."""
+        """Return the series to sum over the bars: two arrays of shape (n,)."""
         return self.numerator, self.denominator
 
     def of(self, top: Floats, bottom: Floats) -> Floats:
-        """The ratio from the two totals, of any shape; NaN where it is undefined."""
-        return self.scale * _over(top, bottom)
+        """Return the ratio from the two sums, of any shape; NaN if undefined."""
+        return self.scale * divide(top, bottom)
 
 
 @dataclass(frozen=True, eq=False)
 class MeanRatio:
     """`scale * mean(sum(numerator) / sum(denominator))` over classes: a mean recall, a mean F1.
 
-    A class that does not occur, as its denominator sums to 0 on the observed timeline, is left out
-    of the mean. On a drawn timeline without one that does occur the mean is undefined: it would be
-    of fewer classes than the figure, and chance another.
+    A class that does not occur (its denominator sums to 0 on the observed timeline) is left out. On
+    a resampled timeline that lacks a class which does occur the mean is undefined, because it would
+    be of fewer classes.
 
     Args:
-        numerators: One number a bar for each class, ndarrays of shape (n,).
+        numerators: One number per bar for each class, arrays of shape (n,).
         denominators: The same.
-        scale: What the mean is multiplied by.
+        scale: Factor of the mean.
 
     Raises:
         PredictionsError: A value is not finite, or the lengths differ.
@@ -84,114 +80,92 @@ class MeanRatio:
         return len(self.numerators[0])
 
     def series(self) -> tuple[NDArray[Any], ...]:
-        """What is to be summed over the bars: the numerators, then the denominators."""
+        """Return the series to sum over the bars: numerators, then denominators."""
         return (*self.numerators, *self.denominators)
 
-    def of(self, *totals: Floats) -> Floats:
-        """The mean from the totals, each of any shape; NaN where a class that occurs is not."""
+    def of(self, *sums: Floats) -> Floats:
+        """Return the mean from the sums, each of any shape; NaN if undefined."""
         classes = len(self.numerators)
         occurring = [k for k, one in enumerate(self.denominators) if np.any(one)]
         if not occurring:
-            return np.full(np.shape(totals[0]), np.nan)
-        ratios = [_over(totals[k], totals[classes + k]) for k in occurring]
+            return np.full(np.shape(sums[0]), np.nan)
+        ratios = [divide(sums[k], sums[classes + k]) for k in occurring]
         return self.scale * np.mean(ratios, axis=0)
 
 
 @dataclass(frozen=True, eq=False)
-class Sharpe:
+class _OfReturns:
+    """A figure of returns: one fraction per bar, shape (n,); the risk-free rate is 0.
+
+    Raises:
+        PredictionsError: A return is not finite.
+    """
+
+    returns: Floats
+
+    def __post_init__(self) -> None:
+        _check(self, self.returns)
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+
+@dataclass(frozen=True, eq=False)
+class Sharpe(_OfReturns):
     """Sharpe ratio, annualised: `mean / standard deviation (ddof=1) * sqrt(periods)`.
 
     Args:
-        returns: One fraction a bar, ndarray of shape (n,); the risk-free rate is 0.
-        periods: Bars a year.
-
-    Raises:
-        PredictionsError: A return is not finite.
+        returns: One fraction per bar, shape (n,).
+        periods: Bars per year.
     """
 
-    returns: Floats
     periods: float
 
-    def __post_init__(self) -> None:
-        _check(self, self.returns)
-
-    def __len__(self) -> int:
-        return len(self.returns)
-
     def series(self) -> tuple[Floats, ...]:
-        """What is to be summed over the bars: three arrays of shape (n,)."""
+        """Return the series to sum over the bars: three arrays of shape (n,)."""
         return np.ones(len(self)), self.returns, self.returns**2
 
     def of(self, n: Floats, total: Floats, squares: Floats) -> Floats:
-        """The ratio from the three totals, of any shape; NaN where nothing varies."""
-        variance = _over(squares - total**2 / n, n - 1)
-        varies = variance > _ROUNDING * squares / n
-        deviation = np.sqrt(np.where(varies, variance, 0.0))
-        return _over(total / n, deviation) * np.sqrt(self.periods)
+        """Return the ratio from the three sums, of any shape; NaN for constant returns."""
+        return statistics.sharpe_from_sums(n, total, squares, self.periods)
 
 
 @dataclass(frozen=True, eq=False)
-class Sortino:
+class Sortino(_OfReturns):
     """Sortino ratio, annualised: `mean / sqrt(mean(min(return, 0)^2)) * sqrt(periods)`.
 
     Args:
-        returns: One fraction a bar, ndarray of shape (n,).
-        periods: Bars a year.
-
-    Raises:
-        PredictionsError: A return is not finite.
+        returns: One fraction per bar, shape (n,).
+        periods: Bars per year.
     """
 
-    returns: Floats
     periods: float
 
-    def __post_init__(self) -> None:
-        _check(self, self.returns)
-
-    def __len__(self) -> int:
-        return len(self.returns)
-
     def series(self) -> tuple[Floats, ...]:
-        """What is to be summed over the bars: three arrays of shape (n,)."""
+        """Return the series to sum over the bars: three arrays of shape (n,)."""
         return np.ones(len(self)), self.returns, np.minimum(self.returns, 0.0) ** 2
 
     def of(self, n: Floats, total: Floats, losses: Floats) -> Floats:
-        """The ratio from the three totals, of any shape; NaN where nothing is lost."""
-        return _over(total / n, np.sqrt(losses / n)) * np.sqrt(self.periods)
+        """Return the ratio from the three sums, of any shape; NaN without losses."""
+        return statistics.sortino_from_sums(n, total, losses, self.periods)
 
 
 @dataclass(frozen=True, eq=False)
-class Drawdown:
-    """The deepest fall of the equity below its highest point before, a fraction from -1 to 0.
-
-    Args:
-        returns: One fraction a bar, ndarray of shape (n,); the equity starts at 1.
-
-    Raises:
-        PredictionsError: A return is not finite.
-    """
-
-    returns: Floats
-
-    def __post_init__(self) -> None:
-        _check(self, self.returns)
-
-    def __len__(self) -> int:
-        return len(self.returns)
+class Drawdown(_OfReturns):
+    """The largest fall of the equity from its running maximum, a fraction from -1 to 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Auc:
-    """Area under the ROC curve: P(a bar that went up has the higher score), ties a half.
+    """Area under the ROC curve: P(a bar that went up has the higher score), ties counted half.
 
     Args:
-        score: The forecast made at each bar, ndarray of shape (n,), or of several symbols at each
-            bar, of shape (n, symbols).
-        up: Whether it went up, booleans of the same shape.
-        counted: Where there is a forecast to be judged, booleans of the same shape.
+        score: The forecast made at each bar, shape (n,), or for several symbols (n, symbols).
+        up: Whether the price went up, booleans of the same shape.
+        counted: Where there is a forecast to judge, booleans of the same shape.
 
     Raises:
-        PredictionsError: A score that counts is not finite, or the lengths differ.
+        PredictionsError: A score that counts is not finite, or the shapes differ.
     """
 
     score: Floats
@@ -207,47 +181,40 @@ class Auc:
 
     @cached_property
     def area(self) -> float | None:
-        """The area itself; None unless both classes are there. It is asked for in every pair."""
-        return auc(self.score[self.counted], self.up[self.counted])
+        """The area itself; None with one class only."""
+        return statistics.auc(self.score[self.counted], self.up[self.counted])
 
 
-Totals: TypeAlias = Ratio | MeanRatio | Sharpe | Sortino
-"""The figures that are functions of totals over the bars."""
+OfSums: TypeAlias = Ratio | MeanRatio | Sharpe | Sortino
+"""The figures that are functions of sums over the bars."""
 
-Figure: TypeAlias = Totals | Drawdown | Auc
-"""What can be estimated."""
+Figure: TypeAlias = OfSums | Drawdown | Auc
+"""Any figure."""
 
 
 def value_of(figure: Figure) -> float | None:
-    """The figure of the bars as they were; None where it is undefined."""
+    """Return the figure on the observed bars; None if undefined."""
     match figure:
         case Auc():
             return figure.area
         case Drawdown(returns=returns):
-            return measures.max_drawdown(returns)
+            return statistics.max_drawdown(returns)
         case Sharpe(returns=returns, periods=periods):
-            return measures.sharpe(returns, periods)
+            return statistics.sharpe(returns, periods)
         case Sortino(returns=returns, periods=periods):
-            return measures.sortino(returns, periods)
+            return statistics.sortino(returns, periods)
         case Ratio() | MeanRatio():
             ratio = figure.of(*(np.sum(one, keepdims=True, dtype=float) for one in figure.series()))
             return None if np.isnan(ratio[0]) else float(ratio[0])
 
 
-def _over(top: Floats, bottom: Floats) -> Floats:
-    """`top / bottom`, NaN where the bottom is 0."""
-    bottom = np.asarray(bottom)
-    undefined = np.full(np.broadcast_shapes(np.shape(top), bottom.shape), np.nan)
-    return np.divide(top, bottom, out=undefined, where=bottom != 0)
-
-
-def _check(figure: Figure, *series: NDArray[Any]) -> None:
+def _check(figure: Any, *series: NDArray[Any]) -> None:
     kind = type(figure).__name__
     if len({np.shape(one) for one in series}) > 1 or np.ndim(series[0]) != 1:
         shapes = " and ".join(str(np.shape(one)) for one in series)
         raise PredictionsError(
-            f"the series of a {kind} are of shape {shapes}",
-            expected="one number a bar in each, shape (n,)",
+            f"the series of a {kind} have shape {shapes}",
+            expected="one number per bar in each, shape (n,)",
             instead="place them on the bars of one timeline",
         )
     for one in series:
@@ -255,6 +222,6 @@ def _check(figure: Figure, *series: NDArray[Any]) -> None:
             bar = int(np.argmin(finite))
             raise PredictionsError(
                 f"a {kind} has {one[bar]} at bar {bar:,} of {len(one):,}",
-                expected="a finite number at each bar that counts",
+                expected="a finite number at each bar",
                 instead="put 0 where nothing happened",
             )

@@ -69,21 +69,21 @@ def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list
     first, *others = _check_members(members).items()
     for other in others:
         _check_agreement(first, other, complete=False)
-    rows = pd.concat([frame[[*KEY, *OUTCOME]] for frame in members.values()])
-    joined = _side_by_side(rows.drop_duplicates([*KEY]), members)
+    rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
+    joined = _side_by_side(rows.drop_duplicates(list(KEY)), members)
     is_test, notes, common = joined["split"] == "test", [], joined["split"] == "test"
     for name, frame in members.items():
         has = joined[member_column(name, probability_columns(frame)[0])].notna()
         common &= has
         for part, inside in (("test", is_test), ("validation", ~is_test)):
-            if missing := int((inside & ~has).sum()):
+            if missing := np.count_nonzero(inside & ~has):
                 notes.append(
                     f"{name} has no predictions for {missing:,} of {inside.sum():,} {part} rows"
                     + ("; they are left out for all models" if part == "test" else "")
                 )
-    if not common.any():
+    if not np.any(common):
         raise _disagreement("the models have no test row in common", "test rows that all predict")
-    return joined[common | ~is_test].reset_index(drop=True), notes
+    return joined.loc[common | ~is_test].reset_index(drop=True), notes
 
 
 def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -108,7 +108,7 @@ def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
         for column in columns
     }
     seed = runs["seed"].iloc[0] if len(by_seed) == 1 else -1
-    return joined.assign(window=window, seed=seed, **means)[[*SHARED, *columns]]
+    return joined.assign(window=window, seed=seed, **means).filter([*SHARED, *columns])
 
 
 def member_column(name: str, column: str) -> str:
@@ -144,12 +144,12 @@ def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataF
 
 
 def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    joined = rows[[*KEY, *OUTCOME]]
+    joined = rows.filter([*KEY, *OUTCOME])
     for name, frame in members.items():
         columns = {
             member_column(name, column): frame[column] for column in probability_columns(frame)
         }
-        right = frame[[*KEY]].assign(**columns)
+        right = frame.filter(KEY).assign(**columns)
         joined = joined.merge(right, on=[*KEY], how="left", validate="one_to_one")
     return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
 
@@ -160,12 +160,6 @@ Member = tuple[str, pd.DataFrame]
 def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
     """Raise an error if two members are about different things; check causes before effects."""
     (a, ours), (b, theirs) = left, right
-    if complete and set(ours["symbol"]) != set(theirs["symbol"]):
-        symbols = [", ".join(sorted(set(frame["symbol"]))) for frame in (ours, theirs)]
-        raise _disagreement(
-            f"{a} and {b} have different symbols, {symbols[0]} and {symbols[1]}",
-            "the same symbols in all members",
-        )
     if probability_columns(ours) != probability_columns(theirs):
         columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
         raise _disagreement(
@@ -210,7 +204,7 @@ def _check_outcome(column: str, both: pd.DataFrame, a: str, b: str) -> None:
 
 def _format(value: Any, time: pd.Timestamp) -> str:
     if isinstance(value, pd.Timestamp):
-        return f"+{(value - time) / pd.Timedelta('1min'):g} min"
+        return f"+{(value - time).total_seconds() / 60:g} min"
     return "null" if pd.isna(value) else f"{value:.6g}"
 
 

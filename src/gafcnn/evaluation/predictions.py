@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import ensure_bars
-from gafcnn.data.labels import DIRECTIONS, NULL, Label
+from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike
@@ -57,7 +57,7 @@ def prediction_table(
     names = _columns_of(samples.classes)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
     table = outcome_table(samples, rows).assign(window=name, seed=seed, **columns)
-    return table.astype({"window": "str", "seed": "int64"})[[*SHARED, *columns]]
+    return table.astype({"window": "str", "seed": "int64"}).filter([*SHARED, *columns])
 
 
 def complete_predictions(
@@ -97,148 +97,136 @@ def complete_predictions(
     if set(SHARED) <= set(frame.columns):
         return check_predictions(frame, name), []
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
-    by_symbol = {symbol: ensure_bars(one) for symbol, one in by_symbol.items()}
     if like is not None:
         columns, symbols = probability_columns(like), sorted(set(like["symbol"]))
     elif label is not None:
-        columns, symbols = _columns_of(label.classes), sorted(by_symbol)
+        columns, symbols = _columns_of(label.classes), [*by_symbol]
     else:
         raise PredictionsError(
             f"{name}: the outcomes are unknown",
             expected="a label, or a complete table of another model",
             instead='pass label=gc.Direction("15min"), for example',
         )
-    table = _standardise(frame, columns, name)
-    one_symbol = not isinstance(bars, Mapping) and len(set(table.get("symbol", ()))) == 1
-    if "symbol" not in table or one_symbol:
-        if len(symbols) > 1:
-            raise PredictionsError(
-                f"{name}: there is no column symbol",
-                expected=f"the symbol of each row, one of {', '.join(symbols)}",
-                instead=f'add it with frame.assign(symbol="{symbols[0]}")',
-            )
-        table["symbol"] = pd.array(symbols * len(table), dtype="str")
-    if not isinstance(bars, Mapping) and len(symbols) == 1:
+    table = _standardise(frame, columns, symbols, name)
+    if not isinstance(bars, Mapping):  # bars of one symbol need no name
         by_symbol = {symbols[0]: bars}
+        if len(set(table["symbol"])) == 1:
+            table["symbol"] = symbols[0]
     notes: list[str] = []
     if like is not None:
         outcomes, reason = like, "the other models have no such row"
-    elif label is not None and split is not None:
+    elif split is not None:
         samples = make_samples(by_symbol, label=label, split=split, lookback=lookback)
         outcomes = outcome_table(samples, np.concatenate([samples.split.val, samples.split.test]))
         reason = "they are in neither validation nor test"
     else:
-        outcomes, notes = _outcomes(table, by_symbol, label, name)
-        reason = "their outcome is not known: a gap or the end of the bars follows"
+        outcomes = _outcomes(table, by_symbol, label, notes)
+        reason = "their outcome is unknown: a gap or the end of the bars follows"
     outcomes = outcomes[[column for column in (*KEY, *OUTCOME) if column in outcomes]]
-    shared = [column for column in KEY if column in table and column in outcomes]
     table = table.drop(columns=[*OUTCOME], errors="ignore")
-    merged = table.merge(outcomes, on=shared, how="left", indicator="found")
-    barless = np.ones(len(merged), dtype=bool)
-    for symbol, one in by_symbol.items():
-        barless &= ~((merged["symbol"] == symbol) & merged["time"].isin(one.index)).to_numpy()
-    undefined = merged[[*columns]].isna().any(axis="columns").to_numpy()
-    unmatched = (merged["found"] != "both").to_numpy()
-    for where, why in (
-        (undefined, "the probability is missing"),
-        (barless & ~undefined, "no bar closes at that time"),
-        (unmatched & ~barless & ~undefined, reason),
+    keys = [column for column in KEY if column in table and column in outcomes]
+    merged = table.merge(outcomes, on=keys, how="left", indicator="found")
+    at_bar = np.zeros(len(merged), dtype=bool)
+    for symbol, frame_of_symbol in by_symbol.items():
+        closes = ensure_bars(frame_of_symbol).index.to_series()
+        at_bar |= ((merged["symbol"] == symbol) & merged["time"].isin(closes)).to_numpy()
+    usable = np.ones(len(merged), dtype=bool)
+    for valid, why in (
+        (merged[[*columns]].notna().all(axis="columns"), "the probability is missing"),
+        (at_bar, "no bar closes at that time"),
+        (merged["found"] == "both", reason),
     ):
-        if where.any():
-            first = first_row(merged, where)
+        lost = usable & ~np.asarray(valid)
+        if lost.any():
+            first = first_row(merged, lost)
             notes.append(
-                f"{name}: {where.sum():,} of {len(merged):,} rows cannot be used, as {why} "
-                f"(first {first['symbol']} {first['time']})"
+                f"{name}: {lost.sum():,} of {len(merged):,} rows cannot be used, as {why} "
+                f"(first {first['symbol']} {first['time']})".replace("  ", " ")
             )
-    usable = merged[~(undefined | barless | unmatched)]
-    if usable.empty:
+        usable &= ~lost
+    if not usable.any():
         raise PredictionsError(
             f"no row can be used; {'; '.join(notes)}",
             expected="close times of these bars, in UTC",
             instead="add the bars' interval to open times, or pass other bars",
         )
-    defaults = {"fold": pd.NA, "split": "test"}
-    given = {column: usable.get(column, default) for column, default in defaults.items()}
-    complete = usable.assign(window=name, seed=0, **given).astype({**SHARED, "time": "object"})
-    complete = complete.assign(time=usable["time"]).reset_index(drop=True)
-    return check_predictions(complete[[*SHARED, *columns]], name), notes
+    rows = {"fold": pd.NA, "split": "test", **merged[usable], "window": name, "seed": 0}
+    complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
+    texts = {column: dtype for column, dtype in SHARED.items() if "datetime" not in dtype}
+    return check_predictions(complete.astype(texts).reset_index(drop=True), name), notes
 
 
 def _columns_of(classes: Sequence[str]) -> tuple[str, ...]:
     return (P_UP,) if tuple(classes) == DIRECTIONS else tuple(map(probability_column, classes))
 
 
-def _standardise(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> pd.DataFrame:
-    """Return a copy with the columns `time` in UTC and probabilities in float64."""
+def _standardise(
+    frame: pd.DataFrame, columns: tuple[str, ...], symbols: Sequence[str], name: str
+) -> pd.DataFrame:
+    """Return a copy with `symbol`, `time` in UTC and probabilities in float64."""
     if "time" not in frame.columns and isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.rename_axis("time").reset_index()
-    missing = [column for column in ("time", *columns) if column not in frame.columns]
+    if "symbol" not in frame.columns and len(symbols) == 1:
+        frame = frame.assign(symbol=symbols[0])
+    missing = [one for one in ("symbol", "time", *columns) if one not in frame.columns]
     if missing:
         raise PredictionsError(
             f"{name}: there is no column {', '.join(missing)} among {', '.join(map(str, frame))}",
-            expected=f"time and {', '.join(columns)}",
+            expected=f"time and {', '.join(columns)}, and symbol if there are several",
             instead=f'name it with frame.rename(columns={{"...": "{missing[0]}"}})',
         )
     try:
         time = pd.DatetimeIndex(pd.to_datetime(frame["time"], utc=True)).as_unit("ns")
-        probabilities = {column: frame[column].astype("float64") for column in columns}
+        return frame.assign(time=time, **frame[[*columns]].astype("float64"))
     except (TypeError, ValueError) as error:
         raise PredictionsError(
             f"{name}: a column cannot be converted ({error})",
             expected=f"times in time, and numbers in {', '.join(columns)}",
             instead="convert it with pd.to_datetime or pd.to_numeric",
         ) from error
-    return frame.assign(time=time, **probabilities)
 
 
 def _outcomes(
-    table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any, name: str
-) -> tuple[pd.DataFrame, list[str]]:
+    table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any, notes: list[str]
+) -> pd.DataFrame:
     """Return the outcomes at the table's times, by a label fitted on the bars before them."""
-    found, notes = [], []
+    found = []
     for symbol, bars in by_symbol.items():
-        times = table["time"][table["symbol"] == symbol]
+        times = table.loc[table["symbol"] == symbol, "time"]
         outcomes = label.outcomes(bars, np.arange(len(bars)))
         known = ~np.isnat(outcomes.known_at)
-        rows = np.flatnonzero(known & bars.index.isin(times))
+        rows = train = np.flatnonzero(known & bars.index.isin(times))
         if not len(rows):
             continue
-        before = known & (outcomes.known_at < times.min().to_datetime64())
-        if not before.any():
-            notes.append(f"{name}: the label is fitted on the predicted rows, as none are earlier")
-        train = np.flatnonzero(before) if before.any() else rows
-        number = pd.array(label.assign(outcomes, train)[rows], dtype="Int8")
-        number[number == NULL] = pd.NA
-        columns = {
-            "symbol": symbol,
-            "time": bars.index[rows],
-            "label": number,
-            "forward_return": outcomes.forward_return[rows],
-            "known_at": pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC"),
-        }
-        found.append(pd.DataFrame(columns))
-    empty = pd.DataFrame(columns=["symbol", "time", *OUTCOME]).astype(
-        {column: SHARED[column] for column in ("symbol", "time", *OUTCOME)}
-    )
-    return (pd.concat(found) if found else empty), notes
+        earlier = known & (outcomes.known_at < times.min().to_datetime64())
+        if earlier.any():
+            train = np.flatnonzero(earlier)
+        else:
+            notes.append(f"the label of {symbol} is fitted on the predicted rows, none are earlier")
+        found.append(_outcome_columns(outcomes, label.assign(outcomes, train), rows))
+        found[-1] = found[-1].assign(symbol=symbol, time=bars.index[rows])
+    return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
 
 
 def outcome_table(samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
     """Return symbol, time, fold, split and outcome of some validation and test samples."""
-    label = pd.array(samples.label[rows], dtype="Int8")
-    label[samples.label[rows] == NULL] = pd.NA
     fold = samples.split.fold
-    return pd.DataFrame(
-        {
-            "symbol": pd.array(samples.symbol_of(rows), dtype="str"),
-            "time": pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
-            "fold": pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
-            "split": pd.array(np.where(np.isin(rows, samples.split.val), *SPLITS), dtype="str"),
-            "label": label,
-            "forward_return": samples.outcomes.forward_return[rows],
-            "known_at": pd.DatetimeIndex(samples.outcomes.known_at[rows]).tz_localize("UTC"),
-        }
+    return _outcome_columns(samples.outcomes, samples.label, rows).assign(
+        symbol=pd.array(samples.symbol_of(rows), dtype="str"),
+        time=pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
+        fold=pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
+        split=pd.array(np.where(np.isin(rows, samples.split.val), *SPLITS), dtype="str"),
     )
+
+
+def _outcome_columns(
+    outcomes: Outcomes, label: NDArray[np.int8], rows: NDArray[np.int64]
+) -> pd.DataFrame:
+    number = pd.array(label[rows], dtype="Int8")
+    number[label[rows] == NULL] = pd.NA
+    known_at = pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC")
+    ahead = outcomes.forward_return[rows]
+    return pd.DataFrame({"label": number, "forward_return": ahead, "known_at": known_at})
 
 
 def write_predictions(path: Path | str, frame: pd.DataFrame) -> None:
@@ -314,7 +302,7 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
         raise PredictionsError(
             f"{source}: there is no column {', '.join(missing)}",
             expected=f"the columns {', '.join(COLUMNS)}",
-            instead="fill it in with complete_predictions(frame, bars, label=...)",
+            instead="let gc.judge or complete_predictions(frame, bars, label=...) fill it in",
         )
     for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
         if not _has_dtype(frame[column], dtype):
@@ -344,15 +332,14 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a table, in the order of their numbers; () for P(up)."""
-    return () if P_UP in frame.columns else tuple(p[2:] for p in probability_columns(frame))
+    columns = probability_columns(frame)
+    return () if columns == (P_UP,) else tuple(column.removeprefix("p_") for column in columns)
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the columns of probabilities: `p_up`, or one per class; () if there are none."""
-    if P_UP in frame.columns:
-        return (P_UP,)
     columns = tuple(column for column in frame.columns if str(column).startswith("p_"))
-    return columns if len(columns) > 1 else ()
+    return columns if len(columns) > 1 or columns == (P_UP,) else ()
 
 
 def probability_column(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the system that this library grew from was to reach, and whether it is reached here."""
+"""The targets of the system that this library grew from, and whether they are met."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Literal, TypeAlias
 
 from gafcnn.evaluation.bootstrap import Estimate
 
-Verdict: TypeAlias = Literal["met", "not met", "not to be told apart from luck", "not measured"]
+Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that was to be reached.
+    """A target.
 
     Attributes:
         target: What it is about.
         goal: What was to be reached, in words.
-        figure: The name of the figure, as estimates have it.
+        figure: Name of the figure in the estimates.
         least: The least value that reaches it.
-        luck: What the figure would be without skill.
-        pair: The two models whose difference the figure is, in words; None for a figure of the
+        luck: The value of the figure without skill.
+        pair: The pair of models whose difference is the figure, in words; None for a figure of the
             headline model.
     """
 
@@ -36,7 +36,7 @@ class Target:
 UNMEASURED = Estimate(None, None, None, 0)
 
 SURE = 0.95
-"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of the best trial."""
+"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
 
 PATTERNS = "pattern recognition"
 ENSEMBLE_OVER_WINDOW = "ensemble over its best single window"
@@ -44,7 +44,7 @@ TWO_STAGE_OVER_XGBOOST = "two-stage over XGBoost"
 
 TARGETS = (
     Target("win rate", "65 to 70 %", "win_rate_gross", least=0.65, luck=0.5),
-    # a study of directions has no pattern to recognise; see `pattern_target` for one that has
+    # not measured in a study of directions; see `pattern_target`
     Target(PATTERNS, "> 90 % accuracy", "pattern_accuracy", least=0.9, luck=0.5),
     Target("Sharpe ratio", "2.0 to 2.5", "sharpe", least=2.0, luck=0.0),
     Target("Sortino ratio", "3.0 to 3.5", "sortino", least=3.0, luck=0.0),
@@ -70,28 +70,28 @@ TARGETS = (
 def verdict(
     value: float | None, low: float | None, high: float | None, least: float, luck: float
 ) -> Verdict:
-    """Whether a target is met, as far as its interval tells.
+    """Return whether a target is met, as far as its interval shows.
 
     Args:
-        value: The figure; None where it was not measured.
-        low: Lower end of its interval; None where there is none.
+        value: The figure; None if it was not measured.
+        low: Lower end of its interval; None if there is none.
         high: Upper end.
         least: The least value that meets the target.
-        luck: What the figure would be without skill.
+        luck: The value of the figure without skill.
 
     Returns:
-        "met" only where the value is high enough and the whole interval above luck; "not met" where
-        the whole interval is too low; "not to be told apart from luck" where the interval holds
-        luck, or a value high enough has no interval; else "not met".
+        "met" if the value is high enough and the whole interval above luck; "not met" if the whole
+        interval is too low; "not statistically significant" if the interval contains luck, or a
+        value that is high enough has no interval; otherwise "not met".
     """
     if value is None:
         return "not measured"
     if high is not None and high < least:
         return "not met"
     if low is None or high is None:
-        return "not to be told apart from luck" if value >= least else "not met"
+        return "not statistically significant" if value >= least else "not met"
     if low <= luck:
-        return "not to be told apart from luck"
+        return "not statistically significant"
     return "met" if value >= least else "not met"
 
 
@@ -101,14 +101,14 @@ def targets(
     model: str = "headline",
     deflated: float | None = None,
 ) -> list[dict[str, Any]]:
-    """The target table.
+    """Return the table of targets.
 
     Args:
-        headline: Estimates of the model that the verdict speaks of, by figure.
-        pairs: Differences by `Target.pair`, each with the models that it is of, as "mean less
-            30m"; what is not there was not measured.
-        model: The name of that model.
-        deflated: Its deflated Sharpe ratio; a Sharpe ratio is not met below `SURE`.
+        headline: Estimates of the headline model, by figure.
+        pairs: Differences by `Target.pair`, each with its models, such as "mean less 30m"; pairs
+            that are missing were not measured.
+        model: Name of the headline model.
+        deflated: Its deflated Sharpe ratio; the Sharpe ratio is not met if this is below `SURE`.
 
     Returns:
         A row per target of `TARGETS`, ready for JSON: target, goal, model, figure, least, value,
@@ -117,20 +117,20 @@ def targets(
     rows = [_row(target, headline, pairs, model) for target in TARGETS]
     for row in rows:
         if row["figure"] == "sharpe" and row["verdict"] == "met" and (deflated or 0.0) < SURE:
-            row["verdict"] = "not to be told apart from luck"
+            row["verdict"] = "not statistically significant"
     return rows
 
 
 def pattern_target(balanced: Estimate, classes: int, model: str) -> dict[str, Any]:
-    """The one target that a study of patterns can meet, as a row like those of `targets`.
+    """Return the target of pattern recognition as a row like those of `targets`.
 
-    The accuracies that it comes from are of as many samples of each class (Chen and Tsai,
-    Financial Innovation, 2020): at the frequencies of a market they are the balanced accuracy.
+    The accuracies it refers to are of equally many samples of each class (Chen and Tsai, Financial
+    Innovation, 2020), which corresponds to the balanced accuracy.
 
     Args:
-        balanced: The balanced accuracy of the model that the verdict speaks of.
-        classes: How many classes occur: calling one of them always is right in one part of these.
-        model: The name of that model.
+        balanced: Balanced accuracy of the headline model.
+        classes: Number of classes that occur; guessing is right in one of these.
+        model: Name of the headline model.
     """
     target = next(target for target in TARGETS if target.target == PATTERNS)
     measured = replace(target, figure="balanced_accuracy", luck=1 / classes)

@@ -5,7 +5,7 @@ the images of all decision times in one memory-mapped array. A store knows neith
 splits, so another label, horizon or fold needs no new images.
 """
 
-from gafcnn.images.encoding import encode, encode_polar, point_weights
+from gafcnn.images.encoding import encode, point_weights
 from gafcnn.images.kinds import IMAGE_KINDS, ImageKind, register_image
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import Store, build_store, open_store
@@ -17,7 +17,6 @@ __all__ = [
     "Store",
     "build_store",
     "encode",
-    "encode_polar",
     "open_store",
     "point_weights",
     "register_image",

@@ -15,7 +15,7 @@ from gafcnn.errors import ImagesError
 from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES, ImageKind
 from gafcnn.images.spec import UNITS, ImageSpec
 
-# numba is imported by `gafcnn.images.gaf` and `scaling`, which functions here import when they draw
+# gafcnn.images.gaf imports numba, so functions here import it when they draw
 
 _LARGEST = 1e300  # sums and ranges of such values are still finite
 _BLOCK = 256  # series whose pictures of a registered kind are in memory at a time, as float64
@@ -70,13 +70,19 @@ def encode(
 
 def draw(series: ArrayLike, spec: ImageSpec, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Encode series as `spec` describes, whatever its fields; see `encode`."""
-    from gafcnn.images.gaf import draw_gaf
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import draw_gaf, scaled
 
     values = checked_series(series)
     n, fields, points = values.shape
     kinds, size, unit = spec.kinds, spec.size, UNITS[spec.dtype]
-    images = _output(out, (n, fields * len(kinds), size, size), spec.dtype)
+    shape = (n, fields * len(kinds), size, size)
+    images = np.empty(shape, spec.dtype) if out is None else out
+    if images.shape != shape or images.dtype != spec.dtype or not images.flags.c_contiguous:
+        raise ImagesError(
+            f"out is an array of {images.dtype} of shape {images.shape}",
+            expected=f"a contiguous array of {spec.dtype} of shape {shape}",
+            instead="pass such an array, or leave it out",
+        )
     # numba has no float16 on CPUs
     drawn = images if spec.dtype != "float16" else np.empty(images.shape, np.float32)
     drawn = drawn.reshape(n, fields, len(kinds), size, size)
@@ -101,7 +107,7 @@ def _draw_registered(
     kind: ImageKind, series: Floats, spec: ImageSpec, images: NDArray[Any]
 ) -> None:
     """Draw a registered kind into images of shape (n, fields, size, size)."""
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import scaled
 
     n, fields, points = series.shape
     knots, unit = min(points, spec.size) if kind.average else points, UNITS[spec.dtype]
@@ -113,41 +119,9 @@ def _draw_registered(
             images[part, field] = np.rint(pixels) if unit != 1 else pixels
 
 
-def encode_polar(
-    series: ArrayLike,
-    size: int = 64,
-    dtype: str = "float32",
-    *,
-    range: Iterable[float] = RANGES[0],  # noqa: A002 - the name of the option
-    scaling: str = "per_field",
-) -> NDArray[np.float32]:
-    """Return the two vectors of each series whose outer products its Gramian Angular Fields are.
-
-    `encode` draws exactly `c_i c_j - s_i s_j` for a GASF and `s_i c_j - c_i s_j` for a GADF in
-    float32, rounded to integers for int8.
-
-    Args:
-        series: See `encode`.
-        size: Pixels per side.
-        dtype: The type that pixels are stored as.
-        range: See `encode`.
-        scaling: See `encode`.
-
-    Returns:
-        Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the square
-        root of what 1 is stored as.
-
-    Raises:
-        ConfigError, ImagesError: See `encode`.
-    """
-    options: Any = {"range": range, "scaling": scaling}
-    return draw_polar(series, ImageSpec(size, dtype, **options))  # pyright: ignore
-
-
 def draw_polar(series: ArrayLike, spec: ImageSpec) -> NDArray[np.float32]:
-    """Return the vectors of `encode_polar` for the images that `spec` describes."""
-    from gafcnn.images.gaf import polar
-    from gafcnn.images.scaling import scaled
+    """Return the vectors whose outer products Gramian Angular Fields are, see `ImageSpec`."""
+    from gafcnn.images.gaf import polar, scaled
 
     values = checked_series(series)
     knots = min(values.shape[-1], spec.size)
@@ -159,7 +133,7 @@ def point_weights(points: int, size: int) -> Floats:
     """Return how much each point of a series contributes to each row (or column) of pixels.
 
     With fewer points than pixels, a pixel is interpolated between two points; with more, it
-    averages the points of its segment. The c of `encode_polar` is these weights times x.
+    averages the points of its segment. The c of `ImageSpec.encode_polar` is these weights times x.
 
     Args:
         points: Points of the series.
@@ -168,7 +142,7 @@ def point_weights(points: int, size: int) -> Floats:
     Returns:
         Shape (size, points); rows sum to 1.
     """
-    from gafcnn.images.scaling import segments
+    from gafcnn.images.gaf import segments
 
     knots = min(points, size)
     centres = _centres(knots, size)
@@ -190,13 +164,18 @@ def checked_series(series: ArrayLike) -> Floats:
     """
     try:
         values = np.ascontiguousarray(series, dtype=np.float64)
+        found = f"the series have shape {values.shape}"
     except (TypeError, ValueError) as error:
-        raise _shape_error(f"the series are not an array of numbers ({error})") from error
+        values, found = np.empty(0), f"the series are not an array of numbers ({error})"
     if values.ndim == 2:
         values = values[:, None, :]
-    if np.ndim(series) not in (2, 3) or not values.size:
-        raise _shape_error(f"the series have shape {np.shape(series)}")
-    if not (valid := is_drawable(values)).all():
+    if values.ndim != 3 or not values.size:
+        raise ImagesError(
+            found,
+            expected="shape (n, points) or (n, fields, points), without an axis of length 0",
+            instead="pass a single series as series[None, :]",
+        )
+    if not (valid := np.abs(values) <= _LARGEST).all():
         sample, field, point = np.argwhere(~valid)[0]
         raise ImagesError(
             f"point {point} of field {field} of sample {sample} is {values[sample, field, point]}",
@@ -204,11 +183,6 @@ def checked_series(series: ArrayLike) -> Floats:
             instead="leave out samples whose window is incomplete",
         )
     return values
-
-
-def is_drawable(values: Floats) -> NDArray[np.bool_]:
-    """Return which values can be encoded: those that are finite and at most 1e300."""
-    return np.abs(values) <= _LARGEST
 
 
 def _centres(knots: int, size: int) -> Floats:
@@ -225,31 +199,6 @@ def _resized(pictures: Floats, size: int) -> Floats:
     weight = centres - left
     rows = (1 - weight)[:, None] * pictures[:, left] + weight[:, None] * pictures[:, right]
     return (1 - weight) * rows[:, :, left] + weight * rows[:, :, right]
-
-
-def _shape_error(found: str) -> ImagesError:
-    return ImagesError(
-        found,
-        expected="shape (n, points) or (n, fields, points), without an axis of length 0",
-        instead="pass a single series as series[None, :]",
-    )
-
-
-def _output(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """Return the array to draw into.
-
-    Raises:
-        ImagesError: The array given does not fit.
-    """
-    if out is None:
-        return np.empty(shape, dtype)
-    if out.shape != shape or out.dtype != dtype or not out.flags.c_contiguous:
-        raise ImagesError(
-            f"out is an array of {out.dtype} of shape {out.shape}",
-            expected=f"a contiguous array of {dtype} of shape {shape}",
-            instead="pass such an array, or leave it out",
-        )
-    return out
 
 
 def _in_threads(draw_part: Callable[[slice], None], n: int) -> None:

@@ -58,18 +58,13 @@ class ImageKind:
         """
         assert self.compute is not None
         pictures = np.asarray(self.compute(series, size), dtype=np.float64)
-        if pictures.ndim != 3 or pictures.shape[::2] != (len(series), pictures.shape[1]):
+        square = pictures.ndim == 3 and pictures.shape[1] == pictures.shape[2]
+        if not square or len(pictures) != len(series) or not (np.abs(pictures) <= 1 + 1e-6).all():
             raise ImagesError(
-                f"the image kind {self.name!r} returned an array of shape {pictures.shape}",
-                expected=f"pictures of shape ({len(series)}, {size}, {size})",
+                f"the image kind {self.name!r} returned shape {pictures.shape}, values from "
+                f"{pictures.min(initial=0):g} to {pictures.max(initial=0):g}",
+                expected=f"shape ({len(series)}, {size}, {size}), values in [-1, 1]",
                 instead="correct the function that register_image was given",
-            )
-        if not (np.abs(pictures) <= 1 + 1e-6).all():  # False for NaN
-            raise ImagesError(
-                f"the image kind {self.name!r} returned values from {pictures.min():g} to "
-                f"{pictures.max():g}",
-                expected="pixels in [-1, 1]",
-                instead="scale them in the function that register_image was given",
             )
         return np.clip(pictures, -1, 1)
 
@@ -116,7 +111,7 @@ def _markov(series: Floats, size: int) -> Floats:
     The Markov transition field of Wang and Oates (2015), over quartiles. It depends on ranks alone,
     so range and scaling do not change it. For more points than pixels, pyts averages the field.
     """
-    from gafcnn.images.scaling import scaled
+    from gafcnn.images.gaf import scaled
 
     _announce_pyts()
     from pyts.image import MarkovTransitionField

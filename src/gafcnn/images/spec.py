@@ -98,13 +98,17 @@ class ImageSpec:
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Return the vectors whose outer products the images are, see `gafcnn.images.encode_polar`.
+        """Return the vectors whose outer products the Gramian Angular Fields of series are.
+
+        `encode` draws exactly `c_i c_j - s_i s_j` for a GASF and `s_i c_j - c_i s_j` for a GADF in
+        float32, rounded to integers for int8.
 
         Args:
             series: Shape (n, fields, points).
 
         Returns:
-            Shape (n, fields, 2, size).
+            Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
+            square root of what 1 is stored as.
         """
         from gafcnn.images.encoding import draw_polar
 

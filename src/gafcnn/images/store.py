@@ -14,7 +14,6 @@ rebuilt as a whole.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import inspect
 import io
@@ -23,7 +22,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,6 @@ IMAGES, TIMES, MANIFEST = "images.npy", "times.npy", "manifest.json"
 _PARTIAL, _JOURNAL, _LOCK = "images.npy.partial", "manifest.partial.json", ".lock"
 _TIME = "datetime64[ns]"
 _CHUNK_BYTES = 2**25
-_CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # some network file systems
 
 log = logging.getLogger(__name__)
 
@@ -89,14 +87,11 @@ class Store:
             StoreError: The store is damaged.
             DiskError: It cannot be read.
         """
-        path, checksums = self.folder / IMAGES, self.manifest["checksums"]
-        length = self.manifest["chunk"] * self.array[0].nbytes
+        path, length = self.folder / IMAGES, self.manifest["chunk"] * self.array[0].nbytes
         with disk_errors(path, 0):
-            start = path.stat().st_size - self.array.nbytes
-            chunks = zip(_checksums(path, start, length), checksums, strict=True)
-            wrong = [str(n) for n, (found, written) in enumerate(chunks, 1) if found != written]
-        if wrong:
-            raise _damaged(path, f"is damaged in chunk {', '.join(wrong[:5])} of {len(checksums)}")
+            found = list(_checksums(path, self.array.nbytes, length))
+        if found != self.manifest["checksums"]:
+            raise _damaged(path, "is damaged")
         if zlib.crc32(self.times.tobytes()) != self.manifest["times_checksum"]:
             raise _damaged(self.folder / TIMES, "is damaged")
 
@@ -168,12 +163,9 @@ def build_store(
     plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec, chunk_bytes)
     with suppress(StoreError):
         return plan.open()
-    with disk_errors(plan.folder, 0):
+    with disk_errors(plan.partial, plan.length), ExitStack() as held:
         make_folder(plan.folder)
-    with (
-        wait_for_lock(plan.folder / _LOCK, f"writing {plan.folder}"),
-        disk_errors(plan.partial, plan.length),
-    ):
+        held.enter_context(wait_for_lock(plan.folder / _LOCK, f"writing {plan.folder}"))
         remove_partial_files(plan.folder)
         try:
             return plan.open()  # another process may have written it
@@ -191,7 +183,7 @@ class _Plan:
         self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec, chunk_bytes: int
     ) -> None:
         assert window.lookback is not None
-        self.folder, self.spec, self.name = folder, spec, window.name
+        self.folder, self.spec, self.name = folder, spec, f"images {window.name}"
         self.reader = WindowReader(bars, window, spec.fields)
         self.rows = decision_rows(bars, window.lookback)
         self.times = close_times(bars)[self.rows]
@@ -201,11 +193,8 @@ class _Plan:
         self.chunk = min(len(self.rows), max(1, chunk_bytes // self.image_bytes))
         starts = range(0, len(self.rows), self.chunk)
         self.chunks = [self.rows[start : start + self.chunk] for start in starts]
-        buffer = io.BytesIO()
-        described = {"descr": np.dtype(spec.dtype).str, "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(buffer, described)
-        self.header, self.partial = buffer.getvalue(), folder / _PARTIAL
-        self.length = len(self.header) + len(self.rows) * self.image_bytes
+        self.length = len(self.rows) * self.image_bytes
+        self.partial = folder / _PARTIAL
 
     def manifest(self, checksums: list[int | None]) -> dict[str, Any]:
         return {
@@ -266,18 +255,18 @@ def _hash_code(function: Any) -> str:
 def _write(plan: _Plan, *, progress: bool) -> None:
     """Write a store, or resume writing it; the lock must be held."""
     checksums = _resume(plan) or _start(plan)
-    done = [len(rows) for rows, known in zip(plan.chunks, checksums, strict=True) if known]
+    missing = [number for number, known in enumerate(checksums) if known is None]
+    done = len(plan.rows) - sum(len(plan.chunks[number]) for number in missing)
     buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
-    name = f"images {plan.name}"
+    start = plan.partial.stat().st_size - plan.length
     with (
         plan.partial.open("r+b") as file,
-        counting(name, len(plan.rows), "images", sum(done), shown=progress) as advance,
+        counting(plan.name, len(plan.rows), "images", done, shown=progress) as advance,
     ):
-        for number, rows in enumerate(plan.chunks):
-            if checksums[number] is not None:
-                continue
+        for number in missing:
+            rows = plan.chunks[number]
             images = plan.spec.encode(plan.reader(rows), buffer[: len(rows)])
-            file.seek(len(plan.header) + number * plan.chunk * plan.image_bytes)
+            file.seek(start + number * plan.chunk * plan.image_bytes)
             file.write(images.data)
             file.flush()
             os.fsync(file.fileno())
@@ -302,9 +291,11 @@ def _resume(plan: _Plan) -> list[int | None] | None:
         return None
     if not plan.partial.exists() and array.exists():
         array.rename(plan.partial)  # the writer was killed while it finished
-    if not plan.partial.is_file() or plan.partial.stat().st_size != plan.length:
+    try:
+        _map(plan.partial, plan.shape, plan.spec.dtype)
+    except StoreError:
         return None
-    found = _checksums(plan.partial, len(plan.header), plan.chunk * plan.image_bytes)
+    found = _checksums(plan.partial, plan.length, plan.chunk * plan.image_bytes)
     pairs = zip(journal["checksums"], found, strict=True)
     kept = [written if written == there else None for written, there in pairs]
     whole = len(kept) - kept.count(None)
@@ -313,7 +304,7 @@ def _resume(plan: _Plan) -> list[int | None] | None:
 
 
 def _start(plan: _Plan) -> list[int | None]:
-    """Remove an old store and reserve the disk space of the new one; return no checksums."""
+    """Remove an old store and begin a new one; return no checksums."""
     folder = plan.folder
     old = [path for path in (folder / IMAGES, plan.partial) if path.exists()]
     check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
@@ -321,18 +312,8 @@ def _start(plan: _Plan) -> list[int | None]:
     sync(folder)  # from here on there is no complete store
     for path in (*old, folder / _JOURNAL):
         path.unlink(missing_ok=True)  # processes that have the old array open keep it
-    with plan.partial.open("wb") as file:
-        file.write(plan.header)
-        file.flush()
-        if hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fileno(), 0, plan.length)
-            except OSError as error:
-                if error.errno not in _CANNOT_RESERVE:
-                    plan.partial.unlink()
-                    raise
-        file.truncate(plan.length)
-        os.fsync(file.fileno())
+    np.lib.format.open_memmap(plan.partial, "w+", plan.spec.dtype, plan.shape)
+    sync(plan.partial)
     sync(folder)
     return [None] * len(plan.chunks)
 
@@ -349,11 +330,11 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     return array
 
 
-def _checksums(path: Path, start: int, length: int) -> Iterator[int]:
-    """Yield the CRC-32 of each chunk of a file."""
+def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
+    """Yield the CRC-32 of each chunk of `length` bytes of the last `total` bytes of a file."""
     buffer = bytearray(length)
     with path.open("rb") as file:
-        file.seek(start)
+        file.seek(-total, os.SEEK_END)
         while count := file.readinto(buffer):
             yield zlib.crc32(memoryview(buffer)[:count])
 
