@@ -162,8 +162,8 @@ def test_images_of_an_edited_function_are_replaced(tmp_path: Path, bars: pd.Data
 
 
 def test_store_folder() -> None:
-    assert store_folder("data", "BNB", WINDOW) == Path("data/gaf/BNB_15m")
-    assert store_folder("data", "", WINDOW) == Path("data/gaf/15m")
+    assert store_folder("data", "BNB", WINDOW) == Path("data/images/BNB_15m")
+    assert store_folder("data", "", WINDOW) == Path("data/images/15m")
 
 
 # --- damage ---------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
 ) -> None:
     caplog.set_level(logging.INFO, "gafcnn")
     other = build(tmp_path / "other", changed_close(bars))
-    resumed = set()
+    resumed, step = set(), 0
     for step in itertools.count(0, every):
         folder = tmp_path / str(step)
         if replaced:
