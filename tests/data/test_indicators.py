@@ -65,6 +65,7 @@ def test_values_equal_talib_and_pandas(bars: pd.DataFrame, table: pd.DataFrame) 
         "rsi_14": talib.RSI(close, 14),
         "ema_21": (close - talib.EMA(close, 21)) / atr,
         "natr_14": 100 * atr / close,
+        "atr_14_56": atr / talib.ATR(high, low, close, 56),
         "body": (close - opened) / atr,
         "mfi_14": talib.MFI(high, low, close, volume, 14),
         "return_4": pd.Series(np.log(close)).diff(4) / (returns.rolling(60).std() * 2),

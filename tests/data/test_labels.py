@@ -194,6 +194,23 @@ def test_the_first_barrier_touched_by_hand(
     assert label.assign(outcomes, np.array([], dtype=np.int64)).tolist() == [touched]
 
 
+@pytest.mark.parametrize(("side", "column"), [(1, "high"), (-1, "low")])
+def test_a_barrier_that_is_reached_exactly(random_bars: Bars, side: int, column: str) -> None:
+    label, row = TripleBarrier("3min", volatility_lookback="10min"), np.array([20])
+    still = random_bars(40)
+    still.iloc[21:, :4] = price = still["close"].iloc[20]  # prices do not change after the row
+
+    def outcome(factor: float) -> Outcomes:
+        bars = still.copy()
+        bars.iloc[21, bars.columns.get_loc(column)] = price * factor
+        return label.outcomes(bars, row)
+
+    distance = outcome(1 + side * 0.5).forward_return[0]
+    assert side * distance > 0
+    assert outcome(1 + distance).value == (side + 1) // 2
+    assert outcome(1 + 0.999999 * distance).value == NULL
+
+
 @settings(max_examples=50)
 @given(
     seed=st.integers(0, 1000),
