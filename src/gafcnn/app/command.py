@@ -8,7 +8,8 @@ import os
 import shutil
 import signal
 import sys
-import warnings
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -39,12 +40,14 @@ COMMANDS = {
 # options that every run's folder is named by anyway
 _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 
+_GRACE = 1.5  # seconds to end in after SIGTERM
+
 log = logging.getLogger(__name__)
 
 
 def run() -> None:
     """Run `gafcnn COMMAND [OPTION ...]`."""
-    command, *words = [*sys.argv[1:], "--help"]
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in COMMANDS:
         main(command, words=sys.argv[2:])
         return
@@ -76,8 +79,6 @@ def main(name: str, conf: Path | None = None, words: Sequence[str] | None = None
         jobs = _prepare_words(words)
         OmegaConf.register_new_resolver("jobs", lambda: _parallel_jobs(jobs), replace=True)
         OmegaConf.register_new_resolver("options", _options_text(conf), replace=True)
-        # the launchers' own options are in conf/hydra/launcher, under the names of the plugins
-        warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against")
         sys.argv = [argv[0], *words]
         start = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
         start(_task(name, conf, argv, full_error=full_error))()
@@ -134,15 +135,27 @@ def _task(
 
 
 def _stop_on_sigterm() -> None:
-    """Let SIGTERM end the process at once, by an exception, so that locks are released."""
+    """Let SIGTERM end the process: by an exception, or without one after `_GRACE` seconds."""
+    # a launcher, such as that of Slurm, has a handler of its own
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
 
     def stop(signum: int, _: Any) -> NoReturn:
         sys.stderr.write("stopped by SIGTERM; the same command resumes\n")
         raise SystemExit(128 + signum)
 
-    # a launcher, such as that of Slurm, has a handler of its own
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, stop)
+    def end() -> None:
+        while os.read(received, 1) != bytes([signal.SIGTERM]):
+            pass
+        time.sleep(_GRACE)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    # the exception waits for compiled code to return, a thread does not
+    received, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=end, daemon=True).start()
 
 
 # --- sweeps and extensions ------------------------------------------------------------------------
@@ -164,11 +177,11 @@ def _prepare_words(words: list[str]) -> int | None:
             _add_group_options()
     if not {"-m", "--multirun"} & set(words):
         return 1
-    if {"hydra/launcher=submitit_slurm"} & set(words) and shutil.which("srun") is None:
+    if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
         raise ConfigError(
-            "hydra/launcher=submitit_slurm, but there is no srun here",
+            "hydra/launcher=slurm, but there is no srun here",
             expected="a machine that submits jobs to Slurm",
-            instead="run the command on one, or use hydra/launcher=joblib",
+            instead="run the command on one, or use hydra/launcher=parallel",
         )
     if {"trainer=ddp", "trainer.strategy=ddp"} & set(words):
         raise ConfigError(

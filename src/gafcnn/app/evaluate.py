@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,6 @@ from gafcnn.app.loading import fingerprints, load
 from gafcnn.app.run_folder import EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
 from gafcnn.app.studies import Study
 from gafcnn.app.study_settings import EvaluateOptions
-from gafcnn.data.bars import interval_of
-from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create
@@ -21,14 +20,16 @@ from gafcnn.settings import as_plain, create
 if TYPE_CHECKING:
     from gafcnn.evaluation.judge import Judgement
 
+SYMBOLS = "symbols"  # the folder of the evaluations of single symbols, if there are several
+
 log = logging.getLogger(__name__)
 
 
 def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     """Judge the models of a study, or tables of predictions, and write `<study>/evaluation/`.
 
-    That is predictions.parquet, metrics.json, report.html, and its tables and figures. The baseline
-    is trained first if the study has none.
+    That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
+    symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
 
     Args:
         options: The options of `conf/evaluate.yaml`.
@@ -53,26 +54,28 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
             judgement = study.judge(
                 predictions=settings.tables,
                 ensembles=settings.ensemble.methods,
+                count_look=False,
                 advance=advance,
                 **_options(settings),
             )
         from gafcnn.app.pictures import sample_pictures
 
         runs = {name: [run.config for run in runs] for name, runs in study.runs.items()}
+        pictures = sample_pictures(study, judgement)
+        study.count_look(judgement)
         facts = {
             "study": study.folder.name,
-            "windows": study.windows,
+            "looks": study.looks,
             "stride": getattr(study.settings.split, "stride", 1),
             "embargo": next(iter(study.runs.values()))[0].metrics["embargo"],
+            "bars": fingerprints(study.bars),
             "config": {
                 "evaluate": as_plain(settings),
                 "runs": {name: configs[0] for name, configs in runs.items()},
                 "seeds": {name: [one["seed"] for one in configs] for name, configs in runs.items()},
             },
         }
-        metrics = _publish(
-            study.folder, judgement, study.bars, facts, sample_pictures(study, judgement)
-        )
+        metrics = _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             from gafcnn.app.leakage import receipts
 
@@ -80,7 +83,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
                 metrics["receipts"].append(receipt)
-            _write(study.folder / EVALUATION, judgement, metrics, ())
+            _write(study.folder / EVALUATION, judgement, metrics, pictures)
     return metrics
 
 
@@ -107,13 +110,13 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
                 **_options(settings),
             )
         record(folder, LOOK, windows=[*settings.tables], rows=judgement.metrics["rows"]["all"])
-        judgement.metrics["looks"] = recorded(folder, LOOK)
         facts = {
             "study": folder.name,
-            "windows": [*settings.tables],
+            "looks": recorded(folder, LOOK),
+            "bars": fingerprints(bars),
             "config": {"evaluate": as_plain(settings), "runs": {}},
         }
-        return _publish(folder, judgement, bars, facts, ())
+        return _publish(folder, judgement, facts, ())
 
 
 def _options(settings: EvaluateOptions) -> dict[str, Any]:
@@ -125,26 +128,18 @@ def _options(settings: EvaluateOptions) -> dict[str, Any]:
 
 
 def _publish(
-    folder: Path,
-    judgement: Judgement,
-    bars: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    samples: Sequence[Any],
+    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
     from gafcnn.report.console import show, summary_table
 
-    metrics = {
-        "symbol": ", ".join(bars),
-        "interval": format_duration(interval_of(next(iter(bars.values())))),
-        "bars": fingerprints(bars),
-        "receipts": [],
-        **judgement.metrics,
-        **facts,
-    }
+    metrics = {**judgement.metrics, **facts}
+    shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
+    for symbol, part in judgement.by_symbol.items():
+        _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
     page = _write(folder / EVALUATION, judgement, metrics, samples)
     show(summary_table(metrics))
-    for sentence in [*judgement.notes, *metrics["verdict"]]:
+    for sentence in metrics["verdict"]:
         log.info("%s", sentence)
     log.info("look %d at the test rows of %s; report: %s", metrics["looks"], folder.name, page)
     return metrics

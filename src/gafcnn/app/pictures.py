@@ -20,9 +20,8 @@ from gafcnn.errors import LearningError, RunError
 from gafcnn.evaluation.judge import Judgement
 from gafcnn.evaluation.predictions import probability_columns
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.explanations import explain
-from gafcnn.report.explained_images import Attributions
-from gafcnn.report.sample_pictures import Sample
+from gafcnn.models.explanations.explain import explain
+from gafcnn.report.sample_pictures import Attributions, Sample
 
 KIND_NAMES = {
     "gasf": "GASF",
@@ -101,7 +100,7 @@ class _Gallery:
         self._read = WindowReader(bars, settings.window, self._spec.fields)
 
     def sample(self, row: Any, called: int, description: str, right: bool) -> Sample:  # noqa: FBT001
-        """Return what the networks saw at a row of predictions, and what the prediction rests on."""
+        """Return what the networks saw at a row of predictions, and its explanation."""
         time = row["time"]
         series = self._read(self._bars.index.get_indexer(pd.DatetimeIndex([time])))
         interval = interval_of(self._bars).to_timedelta64()
@@ -113,14 +112,14 @@ class _Gallery:
             series=pd.Series(series[0, 0], times, name=self._spec.fields[0]),
             channels=dict(zip(channel_names(self._spec), image, strict=False)),
             description=description,
-            right=right,
+            correct=right,
             attributions=self._attributions(series, called, fold),
         )
 
     def _attributions(
         self, series: NDArray[np.float64], called: int, fold: int | None
     ) -> Attributions | None:
-        """Return the mean attributions of the networks of all seeds of a fold, if they can be read."""
+        """Return the mean over the networks of a fold; None if one cannot be read."""
         runs = [run for run in self._runs if run.fold == fold]
         try:
             modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009

@@ -20,7 +20,9 @@ from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import RunError
-from gafcnn.evaluation.joining import average_seeds, join
+from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
+from gafcnn.evaluation.statistics import score_classes, score_rows
 
 if TYPE_CHECKING:
     from gafcnn.evaluation.judge import Judgement
@@ -157,13 +159,16 @@ class Study:
         *,
         predictions: Mapping[str, Any] | None = None,
         ensembles: Sequence[str] = METHODS,
+        count_look: bool = True,
         **options: Any,
     ) -> Judgement:
-        """Judge the models on their test rows; the look is recorded in the study's ledger.
+        """Judge the models on their test rows.
 
         Args:
             predictions: Other tables of predictions, to be judged beside the models.
             ensembles: Names of ensembles of the windows.
+            count_look: Whether to record the look in the study's ledger now; otherwise call
+                `count_look` before anything of the judgement is shown.
             **options: Options of `gafcnn.judge`, such as `cost_bps` and `resamples`.
 
         Raises:
@@ -180,61 +185,48 @@ class Study:
             baseline=self.baseline,
             trials=self.trials,
             oracle=oracles or None,
-            ensembles=ensembles if len(self.windows) > 1 else (),
-            lookback=self.settings.window.lookback,
-            train_times=self._train_times(),
+            samples=[self.samples(fold) for fold in self.folds],
+            ensembles=(*ensembles, TWO_STAGE),
             **options,
         )
-        record(self.folder, LOOK, windows=self.windows, rows=judgement.metrics["rows"]["all"])
-        seeds = self.seed_scores()
-        facts = {"looks": self.looks, "trials": self.trials} | ({"seeds": seeds} if seeds else {})
-        judgement.metrics.update(facts)
+        if count_look:
+            self.count_look(judgement)
+        return judgement
+
+    def count_look(self, judgement: Judgement) -> None:
+        """Record a look at the test rows in the study's ledger, and say so in the judgement."""
+        metrics = judgement.metrics
+        rules = {key: metrics.get(key) for key in ("costs", "threshold")}
+        record(self.folder, LOOK, windows=self.windows, rows=metrics["rows"]["all"], **rules)
+        metrics |= {"looks": self.looks, "seeds": self.seed_scores()}
         if self.looks > 1:
-            judgement.metrics["verdict"].append(
+            metrics["verdict"].append(
                 f"This is look {self.looks} at these test rows: what was changed since the first "
                 "look was changed knowing them, and the confidence intervals do not allow for that."
             )
-        return judgement
 
     def seed_scores(self) -> dict[str, dict[str, Any]]:
         """Return the spread over seeds of the test scores of each model with several seeds.
 
         Returns:
-            `{model: {score: {"mean", "low", "high", "n"}}}`: mean, smallest and largest score of
-            the single seeds, and their number.
+            By model: its `seeds`; `figures`, the smallest and the largest score of the single seeds
+            by the name of the score; and `means`, their means.
         """
-        from gafcnn.evaluation.statistics import score_classes
-        from gafcnn.evaluation.predictions import probability_columns
-        from gafcnn.evaluation.statistics import score_rows
-
         found = {}
         for name, runs in self.runs.items():
             by_seed: dict[int, list[pd.DataFrame]] = {}
             for run in runs:
                 by_seed.setdefault(run.settings.seed, []).append(run.predictions)
-            if len(by_seed) < 2:
-                continue
-            scores = []
-            for tables in by_seed.values():
-                table = pd.concat(tables)
-                test = table[(table["split"] == "test") & table["label"].notna()]
-                if self.label.classes == DIRECTIONS:
-                    scores.append(score_rows(test, "p_up")["labelled"])
-                else:
-                    columns = [*probability_columns(test)]
-                    scores.append(score_classes(test[columns], test["label"]))
-            figures = (
-                pd.DataFrame(scores).select_dtypes("number").drop(columns="n", errors="ignore")
-            )
-            found[name] = {
-                str(score): {
-                    "mean": float(values.mean()),
-                    "low": float(values.min()),
-                    "high": float(values.max()),
-                    "n": len(values),
+            if len(by_seed) > 1:
+                scores = pd.DataFrame([_test_scores(pd.concat(of)) for of in by_seed.values()])
+                scores = scores.select_dtypes("number").filter(regex="^(?!n|majority)")
+                found[name] = {
+                    "seeds": list(by_seed),
+                    "figures": {
+                        str(key): [float(of.min()), float(of.max())] for key, of in scores.items()
+                    },
+                    "means": {str(key): float(of.mean()) for key, of in scores.items()},
                 }
-                for score, values in figures.items()
-            }
         return found
 
     def train_baseline(self, model: Any) -> None:
@@ -279,18 +271,6 @@ class Study:
         horizon = getattr(self.settings.market, "horizon", None)
         return horizon == self.label.horizon and self.label.classes == DIRECTIONS
 
-    def _train_times(self) -> dict[int | None, dict[str, pd.DatetimeIndex]]:
-        """Return the decision times of the training samples, by fold and symbol."""
-        found = {}
-        for fold in self.folds:
-            samples = self.samples(fold)
-            each = {symbol: samples.of(symbol) for symbol in samples.symbols}
-            found[fold] = {
-                symbol: pd.DatetimeIndex(one.times[one.split.train]).tz_localize("UTC")
-                for symbol, one in each.items()
-            }
-        return found
-
     def _member(self, name: str) -> pd.DataFrame:
         first, *others = self.runs[name]
         for run in others:
@@ -322,6 +302,17 @@ class Study:
                     expected="every fold for every window",
                     instead=f"train it with split.fold={missing[0]}",
                 )
+
+
+def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the scores of the test rows of a predictions table."""
+    test = table[table["split"] == "test"]
+    if not classes_of(test):
+        scores = score_rows(test, P_UP)
+        labelled = {f"{name}_labelled": value for name, value in scores["labelled"].items()}
+        return {**scores["all"], **labelled}
+    test = test.dropna(subset=["label"])
+    return score_classes(test[[*probability_columns(test)]], test["label"])
 
 
 def _choose(

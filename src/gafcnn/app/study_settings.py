@@ -26,7 +26,7 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str | Path) else value
+    return (value,) if isinstance(value, str | Path) else value or ()
 
 
 Names: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_distinct)]

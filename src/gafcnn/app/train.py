@@ -83,7 +83,8 @@ def train_run(settings: TrainSettings) -> Run:
             bars, label=settings.label, split=settings.split, lookback=settings.window.lookback
         )
         model = settings.estimator(folder)
-        model.check(samples)
+        if not settings.is_baseline:
+            model.check(samples)
         if int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))) > 0:
             # one of the other processes of a shared training, which end with it
             logging.getLogger("gafcnn").setLevel(logging.WARNING)
@@ -156,8 +157,8 @@ def _scores(predictions: Any, labelled: Any, samples: Samples) -> dict[str, Any]
         scores = dict(score_rows(val, "p_up"))
         return scores | ({} if labelled is None else {"labelled": labelled})
     if labelled is None:
-        from gafcnn.evaluation.statistics import score_classes
         from gafcnn.evaluation.predictions import probability_columns
+        from gafcnn.evaluation.statistics import score_classes
 
         rows = val.dropna(subset=["label"])
         labelled = score_classes(rows[[*probability_columns(rows)]], rows["label"])

@@ -189,10 +189,17 @@ class TrainSettings:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, TreesModel) and self.model.features is None:
-            # TA-Lib's patterns are among the indicators: they would give a label of patterns away
-            features = "indicators" if self.horizon > pd.Timedelta(0) else "window"
-            object.__setattr__(self, "model", replace(self.model, features=features))
+        if not isinstance(self.model, TreesModel):
+            return
+        looks_ahead = self.horizon > pd.Timedelta(0)
+        if self.model.features == "indicators" and not looks_ahead:
+            raise ConfigError(
+                "model.features=indicators for a label that does not look ahead",
+                expected="features=window, because the indicators contain candlestick patterns",
+                instead="set model.features=window, or model=xgboost_patterns",
+            )
+        features = self.model.features or ("indicators" if looks_ahead else "window")
+        object.__setattr__(self, "model", replace(self.model, features=features))
 
     @property
     def name(self) -> str:

@@ -302,7 +302,7 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
         raise PredictionsError(
             f"{source}: there is no column {', '.join(missing)}",
             expected=f"the columns {', '.join(COLUMNS)}",
-            instead="fill it in with complete_predictions(frame, bars, label=...)",
+            instead="let gc.judge or complete_predictions(frame, bars, label=...) fill it in",
         )
     for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
         if not _has_dtype(frame[column], dtype):

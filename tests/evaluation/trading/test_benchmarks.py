@@ -118,13 +118,9 @@ def test_draws_do_not_depend_on_the_sides_traded(walk: Bars) -> None:
         assert ours.p_value != theirs.p_value
 
 
-def test_seed(walk: Bars) -> None:
+def test_seed_and_no_trades(walk: Bars) -> None:
     bars = walk(300, 0)
     made = backtest(bars, bars.index[:200], np.ones(200), "5min", Rules())
     assert coin(made, bars, Rules(), draws=50) == coin(made, bars, Rules(), draws=50)
     assert coin(made, bars, Rules(), draws=50) != coin(made, bars, Rules(), draws=50, seed=1)
-
-
-def test_no_trades(walk: Bars) -> None:
-    bars = walk(300, 0)
     assert _trades(bars, np.zeros(200), Rules()) == Coin(None, None, None, None)

@@ -65,13 +65,9 @@ def test_invalid_probabilities(bad: float) -> None:
             make([0.5, bad, 0.4])
 
 
-def test_invalid_arguments() -> None:
+def test_invalid_sides() -> None:
     with pytest.raises(ConfigError, match="sides is 'up'"):
         positions([0.5], 0.1, "up")
-    with pytest.raises(ConfigError, match="coverage is 0"):
-        threshold_of([0.5], 0)
-    with pytest.raises(PredictionsError, match="there are no probabilities"):
-        threshold_of([], 0.5)
 
 
 # --- choosing the threshold -------------------------------------------------------------------
