@@ -91,8 +91,8 @@ class Samples:
             LeakError: A label of a part is known, plus the embargo, only after a later part begins.
             SamplesError: A part is empty.
         """
-        parts = (np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS)
-        return replace(self, split=Split(*parts, split.fold))._labelled()
+        parts = {name: np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS}
+        return replace(self, split=Split(**parts, fold=split.fold))._labelled()
 
     def symbol_of(self, positions: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the symbol of each of these samples: shape (n,)."""
