@@ -164,7 +164,7 @@ def wait_for_lock(path: Path, action: str) -> Iterator[None]:
 
     Args:
         path: The lock file, in a folder that exists.
-        action: What the other process is doing, for the warning: "writing data/images/BNB_30m".
+        action: What the other process is doing, for the warning: "writing data/gaf/BNB_30m".
 
     Raises:
         DiskError: The lock file cannot be created.

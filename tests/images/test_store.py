@@ -162,8 +162,8 @@ def test_images_of_an_edited_function_are_replaced(tmp_path: Path, bars: pd.Data
 
 
 def test_store_folder() -> None:
-    assert store_folder("data", "BNB", WINDOW) == Path("data/images/BNB_15m")
-    assert store_folder("data", "", WINDOW) == Path("data/images/15m")
+    assert store_folder("data", "BNB", WINDOW) == Path("data/gaf/BNB_15m")
+    assert store_folder("data", "", WINDOW) == Path("data/gaf/15m")
 
 
 # --- damage ---------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
 
 def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
     """Return the folder of the store of a symbol and a window, below a folder of data."""
-    return Path(folder, "images", f"{symbol}_{window.name}" if symbol else str(window.name))
+    return Path(folder, "gaf", f"{symbol}_{window.name}" if symbol else str(window.name))
 
 
 def build_store(
