@@ -88,6 +88,10 @@ def fit(
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
         _run(trainer, module, data, start)
+    for run in (
+        logger.experiment for logger in trainer.loggers
+    ):  # of Weights & Biases, or the next training would continue it
+        getattr(run, "finish", lambda: None)()
     processes = trainer.world_size
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
