@@ -20,7 +20,7 @@ from gafcnn.errors import LearningError, RunError
 from gafcnn.evaluation.judge import Judgement
 from gafcnn.evaluation.predictions import probability_columns
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.explanations.explain import explain
+from gafcnn.models.explanations import explain
 from gafcnn.report.sample_pictures import Attributions, Sample
 
 KIND_NAMES = {

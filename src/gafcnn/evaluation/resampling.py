@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, OfSums
+from gafcnn.evaluation.figures import Auc, Drawdown, OfSums
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.kernels import compiled
 
@@ -29,43 +28,25 @@ class SumTable:
 
     Args:
         starts: First bar of each bin, shape (bins,).
-        n: Bars of the timeline.
     """
 
-    def __init__(self, starts: NDArray[np.int64], n: int) -> None:
-        self.starts, self._n = starts, n
+    def __init__(self, starts: NDArray[np.int64]) -> None:
+        self.starts = starts
         self._columns: list[Floats] = []
-        self._known: dict[bytes, int] = {}
+        self._numbers: dict[bytes, int] = {}
 
     def column(self, series: NDArray[Any]) -> int:
         """Return the number of the column that holds the sums of this series."""
         sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
         key = hashlib.sha256(sums.tobytes()).digest()
-        if key not in self._known:
-            self._known[key] = len(self._columns)
+        number = self._numbers.setdefault(key, len(self._columns))
+        if number == len(self._columns):
             self._columns.append(sums)
-        return self._known[key]
+        return number
 
     def matrix(self) -> Floats:
         """Return all sums, shape (bins, columns)."""
-        return np.stack(self._columns, axis=1) if self._columns else np.empty((len(self.starts), 0))
-
-    def bin_of_bars(self) -> NDArray[np.int64]:
-        """Return the bin of each bar, shape (n,)."""
-        return np.searchsorted(self.starts, np.arange(self._n), side="right") - 1
-
-    def check(self, figure: Figure) -> None:
-        """Check that a figure has as many bars as the timeline.
-
-        Raises:
-            PredictionsError: It has not.
-        """
-        if len(figure) != self._n:
-            raise PredictionsError(
-                f"a {type(figure).__name__} has {len(figure):,} bars",
-                expected=f"the {self._n:,} bars of the bootstrap",
-                instead="place every figure on one timeline",
-            )
+        return np.reshape(self._columns, (-1, len(self.starts))).T
 
 
 class Resamples:
@@ -96,7 +77,7 @@ class BinSums:
 
     def __init__(self, figure: OfSums, table: SumTable) -> None:
         self._of = figure.of
-        self._columns = [table.column(series) for series in figure.series()]
+        self._columns = [table.column(series) for series in figure.series]
 
     def on(self, drawn: Resamples) -> Floats:
         """Return the figure on each timeline: shape (batch,)."""
@@ -126,17 +107,17 @@ class RankedRows:
     is visited once and counts 2.
     """
 
-    def __init__(self, figure: Auc, bin_of_bars: NDArray[np.int64]) -> None:
-        rows = np.nonzero(figure.counted)[0]
-        up = np.asarray(figure.up, bool)[figure.counted]
-        level = np.unique(figure.score[figure.counted], return_inverse=True)[1]
+    def __init__(self, figure: Auc, starts: NDArray[np.int64]) -> None:
+        up = figure.up.astype(bool)
+        level = np.unique(figure.score, return_inverse=True)[1]
+        bins = np.searchsorted(starts, figure.places, side="right") - 1
         among_ups = np.bincount(level, up)[level] > 0
         twice = np.flatnonzero(among_ups & ~up)
         phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
         order = np.lexsort((phase, np.concatenate([level, level[twice]])))
         step = np.where(up, 0, np.where(among_ups, 1, 2))
         self._steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
-        self._bins = bin_of_bars[np.concatenate([rows, rows[twice]])[order]].astype(np.int32)
+        self._bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
 
     def on(self, drawn: Resamples) -> Floats:
         """Return the area on each timeline: shape (batch,), NaN with one class only."""
