@@ -9,10 +9,10 @@ that differences between models are paired.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from operator import methodcaller
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from pydantic import Field
 from gafcnn.durations import format_duration
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.figures import Auc, Drawdown, Figure
-from gafcnn.evaluation.resampling import BinPaths, BinSums, RankedRows, Resamples, SumTable
+from gafcnn.evaluation.resampling import Compute, Resamples, prepare_auc, prepare_drawdown
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.settings import settings
 
@@ -99,16 +99,16 @@ class Bootstrap:
         """
         if not self.resamples:
             return {key: np.empty(0) for key in figures}
-        table = SumTable(self.starts)
-        binned = {key: self._binned(figure, table) for key, figure in figures.items()}
-        sums = table.matrix()
-        values = {key: np.empty(self.resamples) for key in binned}
+        columns: dict[bytes, tuple[int, Floats]] = {}
+        compute = {key: self._prepare(figure, columns) for key, figure in figures.items()}
+        sums = np.reshape([one for _, one in columns.values()], (-1, len(self.starts))).T
+        values = {key: np.empty(self.resamples) for key in figures}
         with ThreadPoolExecutor() as pool:
             for part, picks in self._batches():
-                on_resamples = methodcaller("on", Resamples(picks, sums))
-                found = pool.map(on_resamples, binned.values())
-                for key, drawn in zip(binned, found, strict=True):
-                    values[key][part] = drawn
+                drawn = Resamples(picks, sums)
+                found = [pool.submit(one, drawn) for one in compute.values()]
+                for key, one in zip(compute, found, strict=True):
+                    values[key][part] = one.result()
         return values
 
     def trusted(self, figures: Mapping[K, Figure]) -> dict[K, Floats]:
@@ -129,7 +129,12 @@ class Bootstrap:
             "seed": self.seed,
         }
 
-    def _binned(self, figure: Figure, table: SumTable) -> BinSums | BinPaths | RankedRows:
+    def _prepare(self, figure: Figure, columns: dict[bytes, tuple[int, Floats]]) -> Compute:
+        """Add the sums that a figure needs to the columns, and return what computes it.
+
+        Equal series share a column. This also keeps equal figures exactly equal, which a matrix
+        product of two columns does not guarantee.
+        """
         n = figure.n if isinstance(figure, Auc) else len(figure.rests)
         if n != self.n:
             raise PredictionsError(
@@ -138,10 +143,15 @@ class Bootstrap:
                 instead="place every figure on one timeline",
             )
         if isinstance(figure, Auc):
-            return RankedRows(figure, table.starts)
+            return prepare_auc(figure, self.starts)
         if isinstance(figure, Drawdown):
-            return BinPaths(figure, table.starts)
-        return BinSums(figure, table)
+            return prepare_drawdown(figure, self.starts)
+        numbers = []
+        for series in figure.series:
+            sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
+            key = hashlib.sha256(sums.tobytes()).digest()
+            numbers.append(columns.setdefault(key, (len(columns), sums))[0])
+        return lambda drawn: figure.of(*(drawn.totals[:, number] for number in numbers))
 
     def _batches(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:
         """Yield positions of resamples, and the bins drawn for each: shape (batch, bins)."""

@@ -118,7 +118,11 @@ def fold_rows(panel: Panel, model: Candidate) -> Iterator[Row]:
 
 def hold(rows: TestSet) -> Backtest:
     """Return buy-and-hold over the period."""
-    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], rows.period[-1], rows.rules)
+    first, last = (
+        rows.test["time"].iloc[0],
+        rows.bars.index[rows.fills.decided[-1] + rows.fills.ahead],
+    )
+    return buy_and_hold(rows.bars, first, last, rows.rules)
 
 
 def hold_figures(panel: Panel, backtests: Sequence[Backtest]) -> dict[str, Row]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, difference, estimate
 from gafcnn.evaluation.ensembles import ENSEMBLES
 from gafcnn.evaluation.figures import Figure
@@ -28,6 +29,44 @@ COMPARED = {
     "sharpe": "Sharpe ratio",
 }
 """The figures in which models are compared, and their names in sentences."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is judged.
+
+    Attributes:
+        joined: Predictions, models side by side (see `join`).
+        bars: Bars of each symbol.
+        horizon: Horizon of the label, and the longest duration of a trade.
+        members: Models that are neither the baseline nor foreign: the windows.
+        models: All models, in the order of the tables.
+        baseline: Model that the others are compared with; None if there is none.
+        foreign: Models whose tables had no outcomes.
+        headline: Model that the verdict is about.
+        trials: Number of trainings that were tried.
+        resamples: Resamples of the bootstrap; 0 for no intervals.
+        seed: Seed of the resamples, and of the coin.
+        advance: Called with the number of models that were finished.
+    """
+
+    joined: pd.DataFrame
+    bars: Mapping[str, pd.DataFrame]
+    horizon: pd.Timedelta
+    members: Sequence[str]
+    models: Sequence[str]
+    baseline: str | None
+    foreign: Sequence[str]
+    headline: str
+    trials: int
+    resamples: int
+    seed: int
+    advance: Callable[[int], None]
+
+    @property
+    def interval(self) -> pd.Timedelta:
+        """Time between two bars."""
+        return interval_of(next(iter(self.bars.values())))
 
 
 @dataclass(frozen=True)
@@ -70,24 +109,14 @@ class Pair:
     target: Target | None = None
 
 
-def pairs(
-    val: pd.DataFrame,
-    members: Sequence[str],
-    baseline: str | None,
-    models: Sequence[str],
-    foreign: Sequence[str] = (),
-) -> Iterator[Pair]:
-    """Yield the comparisons of a study.
+def pairs(study: Study) -> Iterator[Pair]:
+    """Yield the comparisons of a study of directions.
 
-    The best member is the one with the highest AUC on labelled validation rows.
-
-    Args:
-        val: Validation rows, models side by side.
-        members: The windows.
-        baseline: Name of the baseline, if there is one.
-        models: Names of all models.
-        foreign: Models that were not trained here; compared with baseline and best member.
+    Ensembles are compared with the best member, which has the highest AUC on labelled validation
+    rows; members, ensembles and foreign models are compared with the baseline.
     """
+    members, models, baseline = study.members, study.models, study.baseline
+    val = study.joined.loc[study.joined["split"] == "val"]
     best = max(members, key=lambda name: _validation_auc(val, name)) if members else None
     if best is not None and len(members) > 1:
         for name in ENSEMBLES:
@@ -99,7 +128,7 @@ def pairs(
             yield Pair(ENSEMBLE, baseline)
         if TWO_STAGE in models:
             yield Pair(TWO_STAGE, baseline, TWO_STAGE_OVER_XGBOOST)
-    for name in foreign:
+    for name in study.foreign:
         for other in (baseline, best):
             if other not in (None, name):
                 yield Pair(name, other)
@@ -149,5 +178,5 @@ def finding(pair: Pair, name: str, by: Estimate) -> str:
 
 
 def _validation_auc(val: pd.DataFrame, name: str) -> float:
-    found = score_rows(val[val[name].notna()], name)["labelled"]["auc"]
+    found = score_rows(val.loc[val[name].notna()], name)["labelled"]["auc"]
     return 0.5 if found is None else found

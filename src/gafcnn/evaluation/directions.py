@@ -6,76 +6,61 @@ equal shares, and the bootstrap resamples moments, with the rows and returns of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from gafcnn.data.bars import interval_of
+from gafcnn.data.samples import Samples
 from gafcnn.evaluation import breakdowns
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
 from gafcnn.evaluation.breakdowns import HOLD, Row, plain
 from gafcnn.evaluation.calibration import expected_calibration_error
-from gafcnn.evaluation.comparisons import COMPARED, Judged, pair_rows, pairs
+from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs
 from gafcnn.evaluation.figures import Figure
 from gafcnn.evaluation.metrics import count_of, part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.statistics import Floats, deflated_sharpe
 from gafcnn.evaluation.targets import targets
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
+from gafcnn.evaluation.trading_rules import TradingRules
 
 ORACLE = "oracle"
 """The model that is a simulated market's own probability; it is not a trial."""
 
-
-@dataclass(frozen=True)
-class Study:
-    """What is judged.
-
-    Attributes:
-        test_sets: Test rows of each symbol, models side by side.
-        regimes: Regime of every test row of each symbol, in the order of the rows.
-        members: The windows.
-        models: All models, in the order of the tables.
-        baseline: Name of the baseline; None if there is none.
-        foreign: Models that were not trained here.
-        headline: The model that the verdict is about.
-        trials: Number of trainings that were tried.
-        resamples: Resamples of the bootstrap; 0 for no intervals.
-        seed: Seed of the resamples, and of the coin.
-    """
-
-    test_sets: Mapping[str, TestSet]
-    regimes: Mapping[str, pd.DataFrame]
-    members: Sequence[str]
-    models: Sequence[str]
-    baseline: str | None
-    foreign: Sequence[str]
-    headline: str
-    trials: int
-    resamples: int
-    seed: int
+_LOOKBACK_BARS = 60  # of regimes, if no samples are given
 
 
-def judge_directions(study: Study, advance: Callable[[int], None]) -> dict[str, Any]:
+def judge_directions(
+    study: Study, rules: TradingRules, of_folds: Sequence[Samples]
+) -> dict[str, Any]:
     """Judge all models of a study on its test rows.
 
     Args:
         study: What to judge.
-        advance: Called with the number of models that were finished.
+        rules: Trading rules.
+        of_folds: Samples of each fold, for regimes; may be empty.
 
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.
     """
-    sets = [*study.test_sets.values()]
+    test_sets = {
+        symbol: TestSet.of(
+            study.joined.loc[study.joined["symbol"] == symbol], frame, study.horizon, rules
+        )
+        for symbol, frame in study.bars.items()
+    }
+    sets = [*test_sets.values()]
     traded = {model: [rows.trade(model) for rows in sets] for model in study.models}
     panel = Panel(sets)
     models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
     bootstrap = _bootstrap(study, panel, models)
-    regimes = pd.concat([*study.regimes.values()], ignore_index=True)
+    by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
     judged, tables = {}, {kind: [] for kind in ("coverage", "sides", "regimes", "calibration")}
     for name, model in models.items():
-        by_kind = parts(panel, model, regimes)
+        by_kind = parts(panel, model, by_row)
         of_parts = {
             (kind, number): part_figures(panel, model, kind, inside)
             for kind, of_kind in by_kind.items()
@@ -87,16 +72,16 @@ def judge_directions(study: Study, advance: Callable[[int], None]) -> dict[str, 
             estimates = {name: found.estimates[kind, number, name] for name in names}
             part = by_kind[kind][number]
             tables[kind].append(breakdowns.part_row(kind, panel, model, part, estimates))
-        advance(1)
+        study.advance(1)
     estimates = _estimates(study, panel, models, judged)
-    val = pd.concat([rows.val for rows in sets], ignore_index=True)
-    asked = pairs(val, study.members, study.baseline, study.models, study.foreign)
-    differences = pair_rows(asked, judged, COMPARED)
+    differences = pair_rows(pairs(study), judged, COMPARED)
     classes = breakdowns.class_shares(panel)
     held = [breakdowns.hold(rows) for rows in sets]
     returns = {name: model.returns for name, model in models.items()}
     returns[HOLD] = panel.mean_return(held)
     metrics: dict[str, Any] = {
+        **_costs(rules, sets),
+        "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
         "bootstrap": bootstrap.describe(panel.interval),
@@ -116,7 +101,7 @@ def judge_directions(study: Study, advance: Callable[[int], None]) -> dict[str, 
     else:
         metrics["symbols"] = {
             symbol: _judge_symbol(study, rows, {name: [one[k]] for name, one in traded.items()})
-            for k, (symbol, rows) in enumerate(study.test_sets.items())
+            for k, (symbol, rows) in enumerate(test_sets.items())
         }
     return metrics
 
@@ -195,3 +180,28 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     n = len(next(iter(returns.values())))
     variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
     return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}
+
+
+def _costs(rules: TradingRules, sets: Sequence[TestSet]) -> dict[str, Any]:
+    """The cost per side, on average if it varies, and how sentences state it."""
+    costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
+    varies = np.ptp(costs) > 0
+    bps = float(costs.mean() if varies else costs[0])
+    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
+
+
+def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
+    """The regime of each test row, by the training samples of its fold."""
+    found = []
+    for fold, inside in rows.folds.items():
+        times = pd.DatetimeIndex(rows.test.loc[inside, "time"])
+        samples = next((one for one in of_folds if one.split.fold == fold), None)
+        if samples is None:
+            reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
+            lookback = _LOOKBACK_BARS * interval_of(rows.bars)
+        else:
+            part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])
+            reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
+            lookback = samples.lookback
+        found.append(regimes(rows.bars, times, reference, lookback))
+    return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]

@@ -20,10 +20,9 @@ from gafcnn.data.samples import Samples
 from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.classification import ClassStudy, judge_classes
-from gafcnn.evaluation.comparisons import ENSEMBLE
-from gafcnn.evaluation.costs import FixedCosts
-from gafcnn.evaluation.directions import ORACLE, Study, judge_directions
+from gafcnn.evaluation.classification import judge_classes
+from gafcnn.evaluation.comparisons import ENSEMBLE, Study
+from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ensemble, mean_of_classes, two_stage
 from gafcnn.evaluation.joining import KEY, TWO_STAGE, join, join_common, member_column
 from gafcnn.evaluation.predictions import (
@@ -35,16 +34,12 @@ from gafcnn.evaluation.predictions import (
     probability_column,
     read_table,
 )
-from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.targets import pattern_target
-from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.evaluation.verdict import sentences
 
 BASELINE = "xgboost"
 """The model that others are compared with, if there is one of this name."""
-
-_LOOKBACK_BARS = 60  # of regimes, if no samples are given
 
 log = logging.getLogger(__name__)
 
@@ -192,40 +187,28 @@ def judge(
         "trials": trials or len(tables),
         "notes": notes,
     }
-    advance = advance or (lambda _: None)
+    study = Study(
+        joined, by_symbol, length, members, names, baseline, foreign, headline,
+        metrics["trials"], resamples, seed, advance or (lambda _: None),
+    )  # fmt: skip
     if classes:
-        metrics |= judge_classes(
-            ClassStudy(by_symbol, joined, classes, names, baseline, length, resamples, seed),
-            advance,
-        )
+        metrics |= judge_classes(study, classes)
         metrics["targets"] = []
         if classes == PATTERNS:
             balanced = metrics["models"][headline]["balanced_accuracy"]
             occurring = np.count_nonzero([*metrics["classes"].values()])
             metrics["targets"] = [pattern_target(headline, balanced, int(occurring))]
     else:
-        test_sets = {
-            symbol: TestSet.of(joined[joined["symbol"] == symbol], frame, length, rules)
-            for symbol, frame in by_symbol.items()
-        }
-        of_folds = [samples] if isinstance(samples, Samples) else [*samples]
-        by_regime = {symbol: _regimes(symbol, rows, of_folds) for symbol, rows in test_sets.items()}
-        val = joined[joined["split"] == "val"]
-        unchosen = [name for name in names if not val[name].notna().any()]
+        val = joined.loc[joined["split"] == "val"]
+        unchosen = [name for name in names if val[name].isna().all()]
         if unchosen and rules.threshold is None:
             notes.append(
                 f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
                 "every row is traded; threshold= sets one"
             )
-        metrics |= _costs(rules, test_sets)
-        metrics |= {"threshold": rules.threshold, "chosen": headline not in unchosen}
-        metrics |= judge_directions(
-            Study(
-                test_sets, by_regime, members, names, baseline, foreign, headline,
-                metrics["trials"], resamples, seed,
-            ),
-            advance,
-        )  # fmt: skip
+        metrics["chosen"] = headline not in unchosen
+        of_folds = [samples] if isinstance(samples, Samples) else [*samples]
+        metrics |= judge_directions(study, rules, of_folds)
     for note in notes:
         log.info("%s", note)
     metrics["verdict"] = sentences(metrics)
@@ -289,8 +272,8 @@ def _combine(
     if baseline is not None:
         names.append(baseline)
         if members and not classes:
-            val = joined[(joined["split"] == "val") & joined["label"].notna()]
-            can_fit = val[[baseline, *members]].notna().all(axis="columns").any()
+            val = joined.loc[(joined["split"] == "val") & joined["label"].notna()]
+            can_fit = not val[[baseline, *members]].dropna().empty
             if TWO_STAGE in ensembles or (adds_stage and can_fit):
                 joined = two_stage(joined, baseline, members)
                 names.append(TWO_STAGE)
@@ -334,7 +317,8 @@ def _horizon(
         return parse_duration("horizon", horizon)
     if label is not None:
         return label.horizon
-    return pd.TimedeltaIndex(joined["known_at"] - joined["time"]).max()
+    ahead: Any = joined["known_at"] - joined["time"]
+    return ahead.max()
 
 
 def _check_name(option: str, name: str, known: Iterable[str]) -> None:
@@ -344,33 +328,6 @@ def _check_name(option: str, name: str, known: Iterable[str]) -> None:
             expected=f"one of {', '.join(known)}",
             instead="correct the name, or leave it out",
         )
-
-
-def _costs(rules: TradingRules, test_sets: Mapping[str, TestSet]) -> dict[str, Any]:
-    """The cost per side, on average if it varies, and how sentences state it."""
-    if isinstance(rules.cost_model, FixedCosts):
-        bps, varies = rules.cost_model.bps, ""
-    else:
-        costs = np.concatenate([rows.fills.long.entry_cost for rows in test_sets.values()])
-        bps, varies = float(costs.mean()), " on average"
-    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side{varies}"}
-
-
-def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
-    """The regime of each test row, by the training samples of its fold."""
-    found = []
-    for fold, inside in rows.folds.items():
-        times = pd.DatetimeIndex(rows.test.loc[inside, "time"])
-        samples = next((one for one in of_folds if one.split.fold == fold), None)
-        if samples is None:
-            reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
-            lookback = _LOOKBACK_BARS * interval_of(rows.bars)
-        else:
-            part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])
-            reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
-            lookback = samples.lookback
-        found.append(regimes(rows.bars, times, reference, lookback))
-    return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]
 
 
 def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from gafcnn.evaluation.regimes import TRENDS, VOLATILITIES
 from gafcnn.evaluation.statistics import log_losses
 from gafcnn.evaluation.test_set import Candidate, Panel, folds_of
 
+REGIME = ("volatility", "trend", "month")
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """The most confident shares of the test rows for which the win rate is computed."""
 
@@ -148,7 +149,7 @@ def _by_regime(regimes: pd.DataFrame) -> Iterator[Part]:
     cells = [(volatility, trend, None) for volatility in VOLATILITIES for trend in TRENDS]
     months = [(None, None, month) for month in sorted(regimes["month"].unique())]
     for cell in [*cells, *months]:
-        description = dict(zip(("volatility", "trend", "month"), cell, strict=True))
+        description: dict[str, Any] = dict(zip(REGIME, cell, strict=True))
         given = {name: value for name, value in description.items() if value is not None}
         inside = np.all([regimes[name] == value for name, value in given.items()], axis=0)
         yield description, inside

@@ -81,9 +81,9 @@ class TestSet:
         be reached, and the label known, before the horizon is over. Without validation rows every
         row is traded, unless the rules set a threshold.
         """
-        val = self.val if fold is None else self.val[self.val["fold"] == fold]
+        val = self.val if fold is None else self.val.loc[self.val["fold"] == fold]
         begins = self.test.loc[self.folds[fold], "time"].min()
-        val = val[(val["time"] + self.horizon < begins) & val[model].notna()]
+        val = val.loc[(val["time"] + self.horizon < begins) & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None, 0, None)
         return choose_threshold(
@@ -102,7 +102,7 @@ class TestSet:
     def of_fold(self, fold: int | None, traded: Traded) -> tuple[TestSet, Traded]:
         """Return the test rows of one fold and their trades, as if there were no others."""
         inside = self.folds[fold]
-        rows = TestSet(self.bars, self.val, self.test[inside], self.horizon, self.rules)
+        rows = TestSet(self.bars, self.val, self.test.loc[inside], self.horizon, self.rules)
         position = traded.position[inside]
         backtest = trade(self.bars, rows.fills, position, self.rules)
         return rows, Traded({fold: traded.choices[fold]}, position, backtest)
@@ -146,7 +146,7 @@ class Panel:
         self.sets = sets
         self.test = pd.concat([one.test for one in sets], ignore_index=True)
         periods = [one.period for one in sets]
-        self.times: pd.DatetimeIndex = reduce(lambda a, b: pd.DatetimeIndex(a.union(b)), periods)
+        self.times = union_of(periods)
         self._bars = [self.times.get_indexer(period) for period in periods]
         entered = [one.bars.index[one.fills.decided + 1] for one in sets]
         self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
@@ -172,7 +172,8 @@ class Panel:
 
     def on_bars(self, rows: ArrayLike) -> Floats:
         """Return the sums of values of the rows at their bars: shape (bars,)."""
-        return np.bincount(self.places, np.asarray(rows, np.float64), len(self.times))
+        sums = np.bincount(self.places, np.asarray(rows, np.float64), len(self.times))
+        return sums.astype(np.float64)
 
     def add(self, series: Iterable[NDArray[Any]]) -> Floats:
         """Return the sum of series over the bars of each symbol's period: shape (bars,)."""
@@ -233,7 +234,7 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     by_time = joined.sort_values("time")
     val, test = (
-        by_time[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
+        by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
     )
     if test.empty:
         raise PredictionsError(
@@ -250,6 +251,11 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             instead="train all folds with the same split.folds and split.first",
         )
     return val, test
+
+
+def union_of(indexes: Iterable[pd.Index]) -> pd.DatetimeIndex:
+    """Return the times of any of the indexes, sorted."""
+    return pd.DatetimeIndex(reduce(lambda one, other: one.union(other), indexes))
 
 
 def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from gafcnn.data.labels import Direction, Label, TripleBarrier
+from gafcnn.data.labels import Label, TripleBarrier
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological, Splitter, WalkForward
@@ -33,7 +33,7 @@ Market = tuple[pd.DataFrame, pd.Series]
 def predict(
     bars: pd.DataFrame, oracle: pd.Series, split: Splitter, label: Label | None = None
 ) -> tuple[Samples, Tables]:
-    """Samples, and P(up) with the share of the oracle's log-odds that each skill says, and noise."""
+    """Samples, and P(up): each skill's share of the oracle's log-odds, plus noise."""
     samples = make_samples({"SIM": bars}, label=label, split=split)
     at = np.concatenate([samples.split.val, samples.split.test])
     log_odds = logit(oracle.loc[pd.DatetimeIndex(samples.times[at]).tz_localize("UTC")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,6 @@ from gafcnn.evaluation.bootstrap import (
     exact,
 )
 from gafcnn.evaluation.figures import Auc, Drawdown, Figure, ratio, sharpe, sortino
-from gafcnn.evaluation.resampling import SumTable
 
 PERIODS = 1000.0
 
@@ -73,8 +73,8 @@ def of_bars(figure: Figure, bars: np.ndarray) -> float:
         bottom = series[1].sum()
         scale = figure.of(np.ones(1), np.ones(1))[0]
         return scale * series[0].sum() / bottom if bottom else np.nan
-    is_sharpe = np.array_equal(figure.series[2], figure.series[1] ** 2)
-    found = (statistics.sharpe if is_sharpe else statistics.sortino)(series[1], PERIODS)
+    is_sortino = isinstance(figure.of, partial) and figure.of.func is statistics.sortino_from_sums
+    found = (statistics.sortino if is_sortino else statistics.sharpe)(series[1], PERIODS)
     return np.nan if found is None else found
 
 
@@ -295,10 +295,3 @@ def test_a_share_of_equal_rows_has_an_exact_interval() -> None:
     found = exact(Estimate(1.0, 1.0, 1.0, 3))
     assert ends(found) == pytest.approx((0.025 ** (1 / 3), 1.0))
     assert exact(Estimate(None, None, None, 0)) == Estimate(None, None, None, 0)
-
-
-def test_series_with_equal_sums_share_a_column() -> None:
-    table = SumTable(np.array([0, 2, 4]))
-    wins = np.array([True, False, True, True, False])
-    assert [table.column(one) for one in (wins, np.ones(5), wins.astype(float))] == [0, 1, 0]
-    assert table.matrix().tolist() == [[1, 2], [2, 2], [0, 1]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gafcnn.evaluation.bootstrap import Estimate
-from gafcnn.evaluation.comparisons import Pair, finding, pairs
+from gafcnn.evaluation.comparisons import Pair, Study, finding, pairs
 from gafcnn.evaluation.statistics import score_rows
 from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST
 
@@ -17,9 +19,19 @@ WINDOWS = ["15m", "30m", "60m"]
 MODELS = [*WINDOWS, "mean", "vote", "xgboost", "two_stage"]
 
 
-@pytest.fixture(scope="module")
-def val(joined: pd.DataFrame) -> pd.DataFrame:
-    return joined[joined["split"] == "val"]
+def compare(
+    joined: pd.DataFrame, members: list[str] = WINDOWS, models: list[str] = MODELS, **changed: Any
+) -> list[Pair]:
+    options: dict[str, Any] = {"baseline": "xgboost", "foreign": []} | changed
+    return list(
+        pairs(
+            Study(
+                joined, {}, pd.Timedelta("15min"), members, models,
+                headline=models[0], trials=1, resamples=0, seed=0, advance=lambda _: None,
+                **options,
+            )
+        )
+    )  # fmt: skip
 
 
 def names(found: list[Pair]) -> list[tuple[str, str]]:
@@ -27,9 +39,9 @@ def names(found: list[Pair]) -> list[tuple[str, str]]:
 
 
 def test_ensembles_are_compared_with_the_best_window_and_all_with_the_baseline(
-    val: pd.DataFrame,
+    joined: pd.DataFrame,
 ) -> None:
-    found = list(pairs(val, WINDOWS, "xgboost", MODELS, ["mine"]))
+    found = compare(joined, foreign=["mine"])
     assert names(found) == [
         ("mean", "30m"),
         ("vote", "30m"),
@@ -39,33 +51,32 @@ def test_ensembles_are_compared_with_the_best_window_and_all_with_the_baseline(
         ("mine", "xgboost"),
         ("mine", "30m"),
     ]
-    assert {names([pair])[0]: pair.target for pair in found if pair.target} == {
+    assert {(pair.a, pair.b): pair.target for pair in found if pair.target} == {
         ("mean", "30m"): ENSEMBLE_OVER_WINDOW,
         ("two_stage", "xgboost"): TWO_STAGE_OVER_XGBOOST,
     }
 
 
-def test_without_ensembles_baseline_or_windows_less_is_compared(val: pd.DataFrame) -> None:
-    assert names(list(pairs(val, ["60m"], "xgboost", ["60m", "xgboost"]))) == [("60m", "xgboost")]
-    assert names(list(pairs(val, WINDOWS, None, MODELS))) == [("mean", "30m"), ("vote", "30m")]
-    assert list(pairs(val, [], "xgboost", MODELS)) == []
+def test_without_ensembles_baseline_or_windows_less_is_compared(joined: pd.DataFrame) -> None:
+    assert names(compare(joined, ["60m"], ["60m", "xgboost"])) == [("60m", "xgboost")]
+    assert names(compare(joined, baseline=None)) == [("mean", "30m"), ("vote", "30m")]
+    assert compare(joined, []) == []
 
 
 def test_the_best_window_has_the_highest_auc_on_labelled_validation_rows(
-    val: pd.DataFrame,
+    joined: pd.DataFrame,
 ) -> None:
+    val = joined[joined["split"] == "val"]
     auc = {name: score_rows(val, name)["labelled"]["auc"] for name in WINDOWS}
     assert max(auc, key=lambda name: auc[name] or 0) == "30m"
-    swapped = val.rename(columns={"30m": "60m", "60m": "30m"})
-    assert next(pairs(swapped, WINDOWS, None, MODELS)).b == "60m"
+    assert compare(joined.rename(columns={"30m": "60m", "60m": "30m"}))[0].b == "60m"
 
 
-def test_windows_that_cannot_be_ranked_are_compared(val: pd.DataFrame) -> None:
-    one_class = val.assign(label=pd.array([1] * len(val), dtype="Int8"))
-    assert next(pairs(one_class, WINDOWS, None, MODELS)).b == "15m"
-    absent = val.assign(**{"15m": np.nan})  # predictions that have no validation rows
-    assert next(pairs(absent, WINDOWS, None, MODELS)).b == "30m"
-    assert next(pairs(val[:0], WINDOWS, None, MODELS)).b == "15m"
+def test_windows_that_cannot_be_ranked_are_compared(joined: pd.DataFrame) -> None:
+    one_class = joined.assign(label=pd.array([1] * len(joined), dtype="Int8"))
+    assert compare(one_class)[0].b == "15m"
+    assert compare(joined.assign(**{"15m": np.nan}))[0].b == "30m"
+    assert compare(joined[joined["split"] == "test"])[0].b == "15m"
 
 
 @given(value=st.floats(-1, 1), below=st.floats(0, 1), above=st.floats(0, 1))

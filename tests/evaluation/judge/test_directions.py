@@ -1,4 +1,4 @@
-"""The judgement of a direction: complete, strict JSON, reproducible, and equal to plain formulas."""
+"""The judgement of a direction: complete, strict JSON, reproducible, equal to plain formulas."""
 
 from __future__ import annotations
 
