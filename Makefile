@@ -1,25 +1,25 @@
-# One command each: see make help.
+# Run make help for a list of targets.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-# where it is set, each of many processes would compile the same modules again
+# otherwise each of many processes would compile the same modules again
 unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo verify test fast test-slow coverage bench docs lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
-	@echo "make demo       the whole job on a simulated market, offline"
-	@echo "make verify     read all bars, images and runs on disk once: are they as they were written?"
+	@echo "make demo       train and evaluate on a simulated market, offline"
+	@echo "make verify     compare bars, images and runs on disk with their checksums"
 	@echo "make test       format, lint, types, import rules, tests"
 	@echo "make fast       the tests alone"
-	@echo "make test-slow  the long tests too"
-	@echo "make coverage   which lines and branches the tests reach; at least 95 % of them"
-	@echo "make bench      how fast images are made, stored and learned from, and studies judged; some minutes, 17 GB of disk"
-	@echo "make docs       the pages of docs/ into build/docs; a link that leads nowhere is an error"
-	@echo "make format     put the code in order"
-	@echo "make lock       resolve requirements.lock anew"
+	@echo "make test-slow  all tests, including the long ones"
+	@echo "make coverage   report which lines and branches the tests reach"
+	@echo "make bench      run the benchmarks; some minutes, 17 GB of disk"
+	@echo "make docs       build the documentation into build/docs"
+	@echo "make format     format the code"
+	@echo "make lock       resolve requirements.lock again"
 
 setup: $(VENV)/.installed
 
@@ -42,26 +42,25 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/docs/index.html"
 
-# .pre-commit-config.yaml has the same commands; a test holds both equal
+# .pre-commit-config.yaml has the same commands
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-# both at a time: types are checked on one core
+# side by side, because types are checked on one core
 test: setup
 	$(MAKE) --jobs=2 lint fast
 
 test-slow: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
-# a thread for each of two workers: with more they would wait for each other; a half of the files for
-# each, so that what a file shares is made once
+# one thread per worker; more would wait for each other
 fast: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist worksteal
 
-# under the cover, lines that compiled code or a killed process runs are not seen
+# lines run by compiled code or by killed processes are not counted
 coverage: setup
 	rm -rf build/coverage && mkdir -p build/coverage
 	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest -m "not slow" -n 2 --dist worksteal
@@ -81,7 +80,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# needs uv; keeps the versions of the lock that is there where they still fit
+# needs uv; keeps the locked versions where they still fit
 lock:
 	uv pip compile --universal --no-emit-index-url --no-header --all-extras \
 		--python-version 3.11 pyproject.toml -o requirements.lock

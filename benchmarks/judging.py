@@ -24,7 +24,7 @@ from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.judge import Study, judge
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.test_set import Ground
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 HORIZON, LOOKBACK = parse_duration("horizon", "15min"), parse_duration("lookback", "60min")
 TRAIN = 20_000

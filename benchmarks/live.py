@@ -34,7 +34,7 @@ from gafcnn.app.train import predictions_of, train
 from gafcnn.data.simulated import simulate
 from gafcnn.data.sources import Market
 from gafcnn.evaluation.predictions import write_predictions
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 from gafcnn.models.checkpoints import WholeCheckpoints
 from gafcnn.models.module import GafModule
 

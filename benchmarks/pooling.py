@@ -29,9 +29,9 @@ from gafcnn.durations import parse_duration
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, difference, estimate
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.metrics import scores
-from gafcnn.evaluation.scores import auc
+from gafcnn.evaluation.statistics import auc
 from gafcnn.evaluation.test_set import Ground
-from gafcnn.evaluation.trading_rules import Rules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 CONF = Path(__file__).parents[1] / "conf"
 MODELS = ("small_cnn", "xgboost")

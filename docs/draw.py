@@ -1,7 +1,7 @@
-"""Draw the pictures of the pages: python docs/draw.py.
+"""Draw the pictures of the documentation: python docs/draw.py.
 
-What they show is computed by the library, on its simulated market. They stand on a ground of their
-own, so that they can be read on white and on black.
+What they show is computed by the library on its simulated market. They have a background of their
+own, so that they are legible on light and dark pages.
 """
 
 from __future__ import annotations
@@ -18,26 +18,21 @@ from matplotlib.dates import DateFormatter, MinuteLocator, date2num
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from gafcnn.durations import duration
-from gafcnn.images.encoding import encode
-from gafcnn.data.simulated import simulate
-from gafcnn.data.labels import NULL, Direction
-from gafcnn.data.splits import Chronological
-from gafcnn.data.samples import LabelledSamples
-from gafcnn.data.windows import Window, WindowReader
+import gafcnn as gc
+from gafcnn.data.labels import NULL
+from gafcnn.data.windows import WindowReader
 
 FOLDER = Path(__file__).parent / "pictures"
-GROUND, INK, MUTED = "#ffffff", "#1f2933", "#66717d"
+BACKGROUND, INK, MUTED = "#ffffff", "#1f2933", "#66717d"
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d9dfe5"
-HOUR = duration("window.lookback", "60min")
 
 
 def main() -> None:
-    """Draw all of them."""
+    """Draw all pictures."""
     mpl.rcParams.update({"svg.hashsalt": "gafcnn", "font.size": 10, "text.color": INK})
     for name, draw in PICTURES.items():
         figure = draw()
-        figure.set_facecolor(GROUND)
+        figure.set_facecolor(BACKGROUND)
         path = FOLDER / f"{name}.svg"
         figure.savefig(path, metadata={"Date": None, "Creator": None})
         lines = (line.rstrip() for line in path.read_text(encoding="utf-8").splitlines())
@@ -45,7 +40,7 @@ def main() -> None:
 
 
 def pipeline() -> Figure:
-    """The way from bars to a report."""
+    """Draw the steps from bars to a report."""
     figure, axes = _canvas(10, 4.3, (0, 100), (0, 43))
     bars = _box(axes, 1, 17, 13, 9, "bars", "file, exchange,\nsimulation", BLUE)
     windows = [_box(axes, 21, y, 15, 6, f"{n} min window", "", BLUE) for y, n in _ROWS]
@@ -63,14 +58,14 @@ def pipeline() -> Figure:
     axes.annotate(
         "", (84.5, 14.4), (84.5, 20.6), arrowprops={"arrowstyle": "-|>", "color": MUTED, "lw": 1.4}
     )
-    below = "labels, purged split: known to no sample before its time"
+    below = "labels and splits: purged, with an embargo"
     axes.text(48, 11.4, below, ha="center", color=MUTED, style="italic", size=9)
-    for x, said in ((7.5, "market"), (28.5, "samples"), (48, "images"), (66, "learning")):
-        axes.text(x, 41, said, ha="center", color=MUTED, size=9)
+    for x, text in ((7.5, "market"), (28.5, "samples"), (48, "images"), (66, "models")):
+        axes.text(x, 41, text, ha="center", color=MUTED, size=9)
     axes.text(
         88.5,
         41,
-        "forecasts, trading,\njudging, report",
+        "evaluation, report",
         ha="center",
         va="center",
         color=MUTED,
@@ -84,8 +79,8 @@ Box = tuple[float, float, float, float]
 
 
 def bars_known_at_close() -> Figure:
-    """Five bars, what exchanges call them, and when each is known."""
-    bars = simulate(64, seed=5)[0].iloc[-6:]
+    """Draw bars, their labels, and when each is known."""
+    bars = gc.simulate(64, seed=5)[0].iloc[-6:]
     figure, axes = _canvas(10, 3.4, (-0.6, 6.8), None)
     for k, (_, bar) in enumerate(bars.iterrows()):
         colour = GREEN if bar["close"] >= bar["open"] else ORANGE
@@ -113,11 +108,11 @@ def bars_known_at_close() -> Figure:
 
 
 def window_and_image() -> Figure:
-    """A window of 15 closes, its angles, and the two fields that an image is made of."""
-    bars = simulate(400, seed=3)[0]
-    read = WindowReader(bars, Window("15m", "15min", lookback="60min"), ["close"])
+    """Draw a window of 15 closes, its angles, and the two fields of its image."""
+    bars = gc.simulate(400, seed=3)[0]
+    read = WindowReader(bars, gc.Window("15min"), ["close"])
     series = read(np.array([300]))
-    gasf, gadf = encode(series)[0]
+    gasf, gadf = gc.encode(series)[0]
     closes = series[0, 0]
     scaled = 2 * (closes - closes.min()) / np.ptp(closes) - 1
     figure = Figure(figsize=(10, 3.3), layout="constrained")
@@ -158,7 +153,7 @@ def window_and_image() -> Figure:
 
 
 def horizon_and_known_at() -> Figure:
-    """What one sample may see, what it is asked, and when the answer is known."""
+    """Draw what one sample sees, its horizon, and when its outcome is known."""
     figure, axes = _canvas(10, 3.2, (-64, 24), (0, 10))
     axes.annotate("", (23, 3), (-63, 3), arrowprops={"arrowstyle": "-|>", "color": MUTED})
     for span, y in ((60, 7.6), (30, 6.2), (15, 4.8)):
@@ -166,9 +161,9 @@ def horizon_and_known_at() -> Figure:
         axes.text(-span - 1, y + 0.45, f"{span}m", ha="right", va="center", color=MUTED, size=9)
     axes.add_patch(_bar(0, 4.8, 15, 3.7, ORANGE, 0.25))
     axes.text(7.5, 6.65, "horizon\n15 min", ha="center", va="center")
-    for x, said, colour in ((0, "t", BLUE), (15, "known_at", ORANGE)):
+    for x, text, colour in ((0, "t", BLUE), (15, "known_at", ORANGE)):
         axes.axvline(x, 0.25, 0.93, color=colour, lw=1.6)
-        axes.text(x, 9.5, said, ha="center", color=colour, weight="bold")
+        axes.text(x, 9.5, text, ha="center", color=colour, weight="bold")
     axes.plot([1], [3], "^", color=GREEN, ms=9)
     axes.text(1.2, 1.7, "entered at the\nnext bar's open", ha="left", va="center", size=9)
     axes.text(15.5, 1.9, "left", ha="left", va="center", size=9)
@@ -176,7 +171,7 @@ def horizon_and_known_at() -> Figure:
     axes.text(
         -31,
         1.9,
-        "every window of a study ends at t, whatever its span",
+        "every window of a study ends at t",
         ha="center",
         color=MUTED,
         size=9,
@@ -186,7 +181,7 @@ def horizon_and_known_at() -> Figure:
 
 
 def purge_and_embargo() -> Figure:
-    """The border between training and validation, every second sample of a simulated market."""
+    """Draw the samples at the border between training and validation."""
     samples = _samples(0.5, seed=2)
     t, known = samples.times, samples.outcomes.known_at
     first_val = t[samples.split.val[0]]
@@ -205,11 +200,11 @@ def purge_and_embargo() -> Figure:
     axes.axvline(date2num(first_val), color=ORANGE, lw=1.4)
     top = len(near)
     axes.text(date2num(first_val), top + 2, "validation begins", ha="center", color=INK)
-    for x, y, said, colour in (
+    for x, y, text, colour in (
         (-92, 13, "training", BLUE), (-38, 39, "embargo: an hour", MUTED),
         (-31, 58, "purged: known too late", PINK), (62, 40, "validation", "#a87400"),
     ):  # fmt: skip
-        axes.text(date2num(first_val + np.timedelta64(x, "m")), y, said, color=colour, ha="center")
+        axes.text(date2num(first_val + np.timedelta64(x, "m")), y, text, color=colour, ha="center")
     axes.set(ylim=(-2, top + 6), yticks=[])
     axes.xaxis.set_major_locator(MinuteLocator(byminute=[0, 30]))
     axes.xaxis.set_major_formatter(DateFormatter("%H:%M"))
@@ -220,11 +215,11 @@ def purge_and_embargo() -> Figure:
 
 
 def neutral_band() -> Figure:
-    """Forward returns of training, the middle fifth, and what a round trip costs."""
+    """Draw forward returns of training samples, the middle fifth, and the cost of a round trip."""
     samples = _samples(0.5, seed=2)
     train = samples.split.train
     returns = samples.outcomes.forward_return[train] * 1e4
-    lower, upper = (x * 1e4 for x in Direction().thresholds(samples.outcomes, train))
+    lower, upper = (x * 1e4 for x in gc.Direction().thresholds(samples.outcomes, train))
     figure = Figure(figsize=(10, 3), layout="constrained")
     axes = figure.subplots()
     counts, edges = np.histogram(returns, bins=np.arange(-100, 102, 2))
@@ -252,15 +247,15 @@ def neutral_band() -> Figure:
     return figure
 
 
-def _samples(strength: float, seed: int) -> LabelledSamples:
-    bars, _ = simulate(14 * 24 * 60, strength=strength, seed=seed)
-    return LabelledSamples.make(bars, HOUR, Direction(), Chronological(embargo="60min"))
+def _samples(strength: float, seed: int) -> gc.Samples:
+    bars, _ = gc.simulate(14 * 24 * 60, strength=strength, seed=seed)
+    return gc.make_samples(bars)
 
 
 def _canvas(
     width: float, height: float, x: tuple[float, float], y: tuple[float, float] | None
 ) -> tuple[Figure, Axes]:
-    """A figure without axes."""
+    """Return a figure without visible axes."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_axes((0.005, 0.01, 0.99, 0.98))
     axes.set(xlim=x, xticks=[], yticks=[])

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from copy import copy, deepcopy
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaults_list
 from hypothesis import settings
-
-from gafcnn.evaluation.recognition import Recognition
 
 # a deadline would be a timed test
 settings.register_profile("untimed", deadline=None)
@@ -53,64 +42,6 @@ def last_bit() -> float:
     cpu = Path("/proc/cpuinfo")
     flags = cpu.read_text() if cpu.is_file() else ""
     return 0.0 if "avx2" in flags and "avx512" not in flags else 1e-6
-
-
-@pytest.fixture(scope="session", autouse=True)
-def conf_read_once() -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Hydra reads a file of conf/ once, and puts the same options of groups together once.
-
-    It does so twice for every command, which is most of what one costs that is typed in a test.
-    Keys that are typed are set on a copy, by Hydra itself; what it refuses is not kept.
-    What is given leaves Hydra as it is for a while.
-    """
-    read = FileConfigSource.load_config
-    put_together = ConfigLoaderImpl._compose_config_from_defaults_list
-    kept: dict[Hashable, Any] = {}
-
-    def once(key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in kept:
-            kept[key] = make()
-        return kept[key]
-
-    def sources(repo: Any) -> str:
-        return repr([(source.provider, source.path) for source in repo.get_sources()])
-
-    def load(self: FileConfigSource, config_path: str) -> Any:
-        return deepcopy(once((self.path, config_path), lambda: read(self, config_path)))
-
-    def make_list(
-        repo: Any, config_name: str | None, overrides_list: Any, **how: bool
-    ) -> DefaultsList:
-        typed = Overrides(repo, overrides_list).config_overrides
-        groups = [str(one.input_line) for one in overrides_list if one not in typed]
-        key = (sources(repo), config_name, *groups, *how.items())
-        made = once(key, lambda: create_defaults_list(repo, config_name, overrides_list, **how))
-        return DefaultsList(made.defaults, made.defaults_tree, typed, made.overrides)
-
-    def compose(self: ConfigLoaderImpl, defaults: Any, repo: Any) -> Any:
-        key = (sources(repo), repr(defaults))
-        return deepcopy(once(key, lambda: put_together(self, defaults=defaults, repo=repo)))
-
-    patch = pytest.MonkeyPatch()
-
-    def begin() -> None:
-        patch.setattr(FileConfigSource, "load_config", load)
-        # copied for every question to it; a copy's list of sources is replaced and never changed
-        patch.setattr(ConfigRepository, "__deepcopy__", lambda self, _: copy(self), raising=False)
-        patch.setattr("hydra._internal.config_loader_impl.create_defaults_list", make_list)
-        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", compose)
-
-    @contextmanager
-    def as_it_is() -> Iterator[None]:
-        patch.undo()
-        try:
-            yield
-        finally:
-            begin()
-
-    begin()
-    yield as_it_is
-    patch.undo()
 
 
 @pytest.fixture(autouse=True)
@@ -147,46 +78,3 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     for folder in mounted:
         # lazily: who maps a file of it holds it until the mapping is gone
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _recognition(
-    n: int = 400,
-    models: dict[str, float] | None = None,
-    *,
-    folds: int = 0,
-    several: int = 50,
-    rare: int = 3,
-) -> Recognition:
-    """A study of three classes on n test bars, its models of the skills given.
-
-    Every `several`-th bar has several patterns; `rare` bars, the first that may, are a hammer.
-    """
-    skills = models or {"15m": 1.0, "30m": 2.0, "mean": 2.5, "xgboost": 0.0}
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2025-06-20", periods=n + 20, freq="1min", tz="UTC").as_unit("ns")
-    bars = pd.DataFrame({"close": 1.0}, index=time)
-    bars.attrs["interval"] = pd.Timedelta("1min")
-    number = (np.arange(n + 20) % 5 == 0).astype(np.int64)
-    number[21 : 21 + rare] = 2
-    label = pd.array(number, dtype="Int8")
-    label[20 + several - 1 :: several] = pd.NA
-    fold = pd.array([None] * (n + 20), dtype="Int64")
-    if folds:
-        fold = pd.array(np.arange(n + 20) * folds // (n + 20), dtype="Int64")
-    split = np.where(np.arange(n + 20) < 20, "val", "test")
-    joined = pd.DataFrame({"symbol": "SIM", "time": time, "fold": fold, "split": split})
-    joined = joined.assign(label=label, forward_return=np.nan, known_at=time)
-    for name, skill in skills.items():
-        score = np.exp(rng.normal(size=(n + 20, 3)) + skill * np.eye(3)[number])
-        p = score / score.sum(axis=1, keepdims=True)
-        for k, one in enumerate(("none", "star", "hammer")):
-            joined[f"{name}.p_{one}"] = p[:, k]
-    headline = "mean" if "mean" in skills else next(iter(skills))
-    classes = ("none", "star", "hammer")
-    return Recognition(bars, joined, classes, [*skills], list(skills)[-1], headline)
-
-
-@pytest.fixture(scope="session")
-def recognition_of() -> Callable[..., Recognition]:
-    """What makes a study of several classes; see `_recognition`."""
-    return _recognition

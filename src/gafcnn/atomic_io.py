@@ -1,8 +1,4 @@
-"""Writing files so that a reader sees the old one or the new one, never half of either.
-
-And so that of two processes that would write the same ones, the second waits for the first; that
-what a disk refuses is told in a sentence; and that what was written can be told from what is there.
-"""
+"""Write files whole or not at all, and one process at a time; detect damage; report disk errors."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import platform
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +18,30 @@ from filelock import FileLock, Timeout
 
 from gafcnn.errors import DiskError
 
-SEAL = "seal"
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_NO_SUCH_THING = (errno.EINVAL, errno.ENOTSUP)
-_BROKEN = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO)
-_BLOCK = 2**24  # bytes that are read at a time
+_SEAL = "seal"  # the key of a JSON object's own checksum
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
 
 log = logging.getLogger(__name__)
 
 
 def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
-    """Write a file, whole or not at all: beside its place, synced, then renamed.
+    """Write a file atomically: to a temporary file next to it, synced, then renamed.
 
     Raises:
-        DiskError: There is no room for it, or it may not be written; what stood there is untouched.
+        DiskError: The disk is full, or the path cannot be written; an existing file is unchanged.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path, len(content)):
         make_folder(path.parent)
         try:
-            with beside.open("wb") as file:
+            with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            beside.replace(path)
+            temporary.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         sync(path.parent)
 
 
@@ -58,12 +51,12 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write strict JSON (a NaN is refused), indented, see `write_bytes`."""
+    """Write indented JSON without NaN, see `write_bytes`."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, each on disk before the next."""
+    """Create a folder and its missing parents, each synced to disk."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -71,13 +64,13 @@ def make_folder(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's entries, are on disk."""
+    """Wait until the bytes of a file, or the entries of a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # some network file systems know no such thing of folders, and keep their entries themselves
-        if error.errno not in _NO_SUCH_THING or not path.is_dir():
+        # some network file systems cannot sync folders
+        if error.errno not in _UNSUPPORTED or not path.is_dir():
             raise
     finally:
         os.close(descriptor)
@@ -85,53 +78,51 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def disk_errors(path: Path, needed: int) -> Iterator[None]:
-    """Tell in a sentence what a disk refuses while a file of `needed` bytes is written.
+    """Turn an `OSError` into a `DiskError` while a file of `needed` bytes is read or written.
 
     Raises:
-        DiskError: There is no room for it, or it may not be written.
+        DiskError: The disk is full, or a file or folder is not accessible.
     """
     try:
         yield
     except OSError as error:
-        raise disk_error(path, needed, error) from error
+        named = Path(error.filename or path)
+        if named.match(".*.partial"):  # a temporary file of `write_bytes`
+            named = path
+        raise disk_error(named, needed, error) from error
 
 
 def disk_error(path: Path, needed: int, error: OSError) -> DiskError:
-    """What to say where a file of `needed` bytes could not be written."""
-    if error.errno in _BROKEN:
+    """Return the error to raise if a file of `needed` bytes cannot be read or written."""
+    if is_full(error):
+        free = shutil.disk_usage(nearest_existing(path)).free
         return DiskError(
-            f"{path} cannot be written ({error.strerror})",
-            expected="a disk that answers",
-            instead="look after it, or set paths.data and paths.outputs to another",
+            f"{path} needs {needed:,} bytes, and its disk has {free:,} free ({error.strerror})",
+            expected="enough free space",
+            instead="free some, or choose another folder (paths.data, paths.outputs); then run the "
+            "same command again",
         )
-    if not is_full(error):
-        return DiskError(
-            f"{path} cannot be written ({error.strerror})",
-            expected="a place that this user may write to",
-            instead="allow it, or set paths.data and paths.outputs to such a place",
-        )
-    free = shutil.disk_usage(nearest_existing(path)).free
     return DiskError(
-        f"{path} needs {needed:,} bytes and its disk has {free:,} free ({error.strerror})",
-        expected="room for it",
-        instead="free some, or set paths.data and paths.outputs to another disk; the same command "
-        "then goes on",
+        f"{path} is not accessible ({error.strerror})",
+        expected="a place that this user can read and write",
+        instead="check its permissions and the disk, or choose another folder (paths.data, "
+        "paths.outputs)",
     )
 
 
 def check_free_space(path: Path, needed: int) -> None:
-    """Refuse as a full disk would, before any work, where it has not so many bytes free."""
+    """Raise the `OSError` of a full disk if it has fewer than `needed` bytes free."""
     if shutil.disk_usage(nearest_existing(path)).free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def is_full(error: OSError) -> bool:
-    """Whether it is a disk, or a user's share of it, that has no room."""
-    return error.errno in _NO_ROOM
+    """Whether the disk, or the user's quota, is full."""
+    return error.errno in _FULL
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """Return the path, or the nearest folder above it that exists."""
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
 
 
@@ -139,113 +130,98 @@ def nearest_existing(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` alone.
+def locked(path: Path, seconds: float = 0) -> Iterator[None]:
+    """Hold a lock file, in a folder that exists; the file stays after its release.
 
     Args:
-        path: The lock file, in a folder that exists; it stays when the lock is let go.
+        path: The lock file.
+        seconds: How long to wait for another process to release it; -1 for any time.
 
     Raises:
-        Timeout: Another process holds it; `holder` tells which.
-        DiskError: The lock file cannot be made.
+        Timeout: Another process holds it, see `lock_holder`.
+        DiskError: The lock file cannot be created.
     """
-    lock = FileLock(path)
-    _acquire(lock, path, 0)
-    with _held(lock, path):
+    lock, note = FileLock(path), _note(path)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:  # an OSError
+        raise
+    except OSError as error:
+        raise disk_error(path, 0, error) from error
+    try:
+        with suppress(OSError):  # on a full disk the lock works without a name
+            note.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
         yield
+    finally:
+        with suppress(OSError):
+            note.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
-def wait_for_lock(path: Path, doing: str) -> Iterator[None]:
-    """Hold the lock file `path`; where another process holds it, say so and wait for its end.
+def wait_for_lock(path: Path, action: str) -> Iterator[None]:
+    """Hold a lock file; if another process holds it, log a warning and wait.
 
     Args:
-        path: The lock file, see `alone`.
-        doing: What the process that holds it does: the warning is "waiting for process 7 on host,
-            which is {doing}".
+        path: The lock file, in a folder that exists.
+        action: What the other process is doing, for the warning: "writing data/gaf/BNB_30m".
 
     Raises:
-        DiskError: The lock file cannot be made.
+        DiskError: The lock file cannot be created.
     """
-    lock = FileLock(path)
-    try:
-        _acquire(lock, path, 0)
-    except Timeout:
-        log.warning("waiting for %s, which is %s", lock_holder(path), doing)
-        _acquire(lock, path, -1)
-    with _held(lock, path):
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(path))
+        except Timeout:
+            log.warning("waiting for %s, which is %s", lock_holder(path), action)
+            held.enter_context(locked(path, -1))
         yield
 
 
 def lock_holder(path: Path) -> str:
-    """Who holds the lock file `path`: `process 7 on host`."""
+    """Return who holds a lock file: "process 7 on host"."""
     with suppress(OSError):
         return _note(path).read_text(encoding="utf-8") or "another process"
     return "another process"
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what a writer that was killed had begun to write in a folder that is held alone."""
+    """Remove temporary files that a killed `write_bytes` left; hold the folder's lock."""
     for left in folder.glob(".*.partial"):
         left.unlink(missing_ok=True)
-
-
-def _acquire(lock: FileLock, path: Path, seconds: float) -> None:
-    try:
-        lock.acquire(timeout=seconds)
-    except Timeout:
-        raise
-    except OSError as error:
-        raise disk_error(path, 0, error) from error
-
-
-@contextmanager
-def _held(lock: FileLock, path: Path) -> Iterator[None]:
-    try:
-        with suppress(OSError):  # a full disk says no name, and keeps the lock
-            _note(path).write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
-        yield
-    finally:
-        with suppress(OSError):  # as above
-            _note(path).unlink(missing_ok=True)
-        lock.release()
 
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
 
 
-# --- what was written -----------------------------------------------------------------------------
+# --- checksums ------------------------------------------------------------------------------------
 
 
 def checksum(path: Path) -> int:
-    """The CRC-32 of a file's bytes."""
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            crc = zlib.crc32(block, crc)
-    return crc
+    """Return the CRC-32 of a file."""
+    return zlib.crc32(path.read_bytes())
 
 
 def canonical_json(content: Any) -> bytes:
-    """JSON of which the same content has the same bytes, to be hashed."""
+    """Return JSON with sorted keys, for hashing."""
     return json.dumps(content, sort_keys=True).encode()
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with a checksum of itself."""
-    return {**content, SEAL: zlib.crc32(canonical_json(dict(content)))}
+    """Return the content with a checksum of itself."""
+    return {**content, _SEAL: zlib.crc32(canonical_json(dict(content)))}
 
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
-    """The object that a JSON file holds, less its seal; None where it is not as it was written."""
+    """Return the object that `seal` was written from; None if the file is missing or damaged."""
     content = read_object(path)
-    seal = content.pop(SEAL, None)
+    seal = content.pop(_SEAL, None)
     return content if seal == zlib.crc32(canonical_json(content)) else None
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object that a JSON file holds, an empty one where there is none."""
+    """Return the object in a JSON file; empty if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,16 +1,16 @@
-"""The exceptions of gafcnn, all of them, as a tree.
+"""The exceptions of gafcnn.
 
     GafcnnError
-    ├── ConfigError            an option, or a combination of options, that makes no sense
-    ├── DiskError              a disk that is full, or a place that cannot be written
-    ├── DamageError            what lies on disk is not as it was written
-    ├── BarsError              bars that cannot be trusted: file, row, value, remedy
-    │   └── DownloadError      an exchange that could not be reached or did not answer with bars
-    ├── SamplesError           windows, labels or splits that the bars cannot fill
-    │   └── LeakError          a label that would be known only after a later part has begun
-    ├── ImagesError            a series, or an image's shape, that makes no image
-    │   └── StoreError         a store that is incomplete, damaged or of another making
-    ├── LearningError          weights and checkpoints that cannot be used
+    ├── ConfigError            an invalid option, or combination of options
+    ├── DiskError              a full disk, or a file that is not accessible
+    ├── DamageError            a file that is not as it was written
+    ├── BarsError              invalid bars: file, row, value, remedy
+    │   └── DownloadError      an exchange that does not answer, or not with bars
+    ├── SamplesError           bars that cannot fill the windows, labels or splits
+    │   └── LeakError          a label that is known only after a later part has begun
+    ├── ImagesError            a series that cannot be encoded, or an array of the wrong shape
+    │   └── StoreError         an image store that is incomplete, damaged or of other images
+    ├── LearningError          weights, checkpoints or models that cannot be used
     ├── PredictionsError       predictions that cannot be read, joined or scored
     └── RunError               a run that is missing, unfinished or different from the one asked for
 
@@ -23,11 +23,11 @@ from typing import Self
 
 
 class GafcnnError(Exception):
-    """Whatever gafcnn refuses to do, and how to make it possible.
+    """An error that gafcnn raises on purpose, with its remedy.
 
     Args:
-        found: What is wrong, with the name and the value at fault.
-        expected: What would have been right, as a noun phrase.
+        found: What is wrong, with the name and the value.
+        expected: What would be right, as a noun phrase.
         instead: What to do or to type, as a clause.
     """
 
@@ -36,7 +36,7 @@ class GafcnnError(Exception):
         super().__init__(f"{found}; expected {expected}; {instead}.")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # a sweep's worker process sends its errors home by pickle, which knows no keyword arguments
+        # worker processes of a sweep return errors by pickle, which does not pass keyword arguments
         return _rebuild, (type(self), self.found, self.expected, self.instead)
 
 
@@ -47,48 +47,48 @@ def _rebuild(kind: type[GafcnnError], found: str, expected: str, instead: str) -
 
 
 class ConfigError(GafcnnError):
-    """An option, or a combination of options, that makes no sense."""
+    """An invalid option, or combination of options."""
 
 
 class DiskError(GafcnnError):
-    """A disk that is full, or a place that cannot be written."""
+    """A full disk, or a file that is not accessible."""
 
 
 class DamageError(GafcnnError):
-    """What lies on disk is not as it was written."""
+    """A file that is not as it was written."""
 
 
 class BarsError(GafcnnError):
-    """Bars that cannot be trusted."""
+    """Invalid bars."""
 
     @classmethod
     def at(cls, source: object, place: str, found: str, *, expected: str, instead: str) -> Self:
-        """The same sentence, opened by the file (or other source) and the row or line at fault."""
+        """Return an error that begins with the file (or other source) and the row or line."""
         return cls(f"{source}, {place}: {found}", expected=expected, instead=instead)
 
 
 class DownloadError(BarsError):
-    """An exchange that could not be reached, or did not answer with bars."""
+    """An exchange that does not answer, or not with bars."""
 
 
 class SamplesError(GafcnnError):
-    """Windows, labels or splits that the bars cannot fill."""
+    """Bars that cannot fill the windows, labels or splits."""
 
 
 class LeakError(SamplesError):
-    """A label that would be known only after a later part of the split has begun."""
+    """A label that is known only after a later part of the split has begun."""
 
 
 class ImagesError(GafcnnError):
-    """A series, or the shape of an image, that makes no image."""
+    """A series that cannot be encoded, or an array of the wrong shape."""
 
 
 class StoreError(ImagesError):
-    """An image store that is incomplete, damaged or of another making."""
+    """An image store that is incomplete, damaged or of other images."""
 
 
 class LearningError(GafcnnError):
-    """Weights and checkpoints that cannot be used."""
+    """Weights, checkpoints or models that cannot be used."""
 
 
 class PredictionsError(GafcnnError):

@@ -9,7 +9,7 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled at the first call, and kept on disk where numba finds a folder to write to."""
+    """Compile a function at its first call; cache the result on disk where numba can write."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:

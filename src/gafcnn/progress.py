@@ -1,53 +1,62 @@
-"""Progress of long work, on a terminal alone: a log file is not filled with bars."""
+"""Progress of long work: a bar on a terminal, otherwise a log line for every tenth."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+LOG_SECONDS = 5.0  # at least so long between two log lines, so that quick work logs none
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def counting(
     name: str, total: int, unit: str, done: int = 0, *, shown: bool = True
 ) -> Iterator[Callable[[int], None]]:
-    """Count work on stderr, with its rate and the time left; silent where there is no terminal.
+    """Show the progress of work, its rate and the time left: a bar on stderr, or log lines.
 
     Args:
         name: What is being done.
         total: How many there are to do.
         unit: What is counted, in the plural.
         done: How many of them were done before.
-        shown: Whether to show anything at all.
+        shown: Whether to show anything.
 
     Yields:
         A function to call with how many more are done.
     """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(unit),
-        TimeRemainingColumn(),
-    )  # fmt: skip
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bar:
         task = bar.add_task(name, total=total, completed=done)
-        yield lambda more: bar.advance(task, more)
+        if console.is_terminal or not shown:
+            yield lambda more: bar.advance(task, more)
+        else:
+            yield _log_lines(name, total, unit, done)
 
 
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
+def _log_lines(name: str, total: int, unit: str, done: int) -> Callable[[int], None]:
+    """Return a function that counts and logs every tenth."""
+    begun = last = time.monotonic()
+    count, tenth = done, 10 * done // total if total else 10
 
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} {self._unit}/s")
+    def advance(more: int) -> None:
+        nonlocal count, tenth, last
+        count, now = count + more, time.monotonic()
+        reached = 10 * count // total
+        if reached > tenth and now - last >= LOG_SECONDS:
+            rate = (count - done) / (now - begun)
+            left = time.strftime("%H:%M:%S", time.gmtime((total - count) / rate))
+            log.info(
+                "%s: %d %%, %s of %s %s, %.3g %s/s, %s left",
+                *(name, 10 * reached, f"{count:,}", f"{total:,}", unit, rate, unit, left),
+            )
+            tenth, last = reached, now
+
+    return advance

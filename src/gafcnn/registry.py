@@ -60,6 +60,11 @@ class Registry(Mapping[str, T], Generic[T]):
         rest = dict(options)
         return create(self[rest.pop("kind", None)], section, rest)  # pyright: ignore[reportArgumentType]
 
+    def own(self) -> dict[str, T]:
+        """Return what was registered outside the library, by name."""
+        found = self._found.items()
+        return {name: one for name, one in found if not _origin(one).startswith("gafcnn.")}
+
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._found:

@@ -1,301 +1,352 @@
-"""What stands between the shell and the pipeline: Hydra, names of runs, errors as sentences."""
+"""Command-line entry points: Hydra, extensions, and errors as one sentence."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-import re
 import shutil
+import signal
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
-from hydra.errors import HydraException, OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from gafcnn.app.runs import check_unshared, run_name
-from gafcnn.app.validation import NAME, SECTION, follow
-from gafcnn.atomic_io import disk_error
 from gafcnn.errors import ConfigError, GafcnnError
 
-Task = Callable[[DictConfig], Any]
+COMMANDS = {
+    "prepare": "download or read bars, and encode the images of a window",
+    "train": "train one window, or the baseline",
+    "evaluate": "evaluate a study, or your own predictions, on test rows",
+    "predict": "decide on the newest bar",
+    "export": "export the models of a study",
+    "verify": "check all files on disk",
+}
+"""The commands: each is a function in the module of `gafcnn.app` with its name."""
+
+# options that every run's folder is named by anyway
+_IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
+
+_GRACE = 1.5  # seconds to end in after SIGTERM
 
 log = logging.getLogger(__name__)
 
-# these have a place of their own in a run's name
-_NAMED_ANYWAY = {"window", "window.name", "seed", "split.fold", "study"}
+
+def run() -> None:
+    """Run `gafcnn COMMAND [OPTION ...]`."""
+    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if command in COMMANDS:
+        main(command, words=sys.argv[2:])
+        return
+    lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
+    usage = "\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines, ""])
+    if command not in ("-h", "--help"):
+        sys.exit(f"error: there is no command {command}; expected one of {', '.join(COMMANDS)}.")
+    sys.stdout.write(f"{usage}\n  gafcnn COMMAND --help lists the options of a command.\n")
 
 
-def main(name: str, conf: Path) -> None:
-    """Run `gafcnn.app.<name>.<name>` over `conf/<name>.yaml` composed with the overrides typed.
+def main(name: str, conf: Path | None = None, words: Sequence[str] | None = None) -> None:
+    """Run a command with the options composed from `conf/<name>.yaml` and the words typed.
 
-    Whatever is refused, by gafcnn, Hydra or a library, ends in one sentence on the standard error
-    and exit code 1; HYDRA_FULL_ERROR=1 shows the traceback instead.
+    Errors end the process with one sentence on standard error and exit code 1;
+    HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
-        name: The command: prepare, train, evaluate, predict, export or verify.
-        conf: The folder of the configuration.
+        name: The command, one of `COMMANDS`.
+        conf: The folder of the configuration; by default that of the package.
+        words: The options; by default those of the process.
     """
+    conf = (conf or conf_folder()).resolve()
+    argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a trimmed traceback of its own
+    _stop_on_sigterm()
+    # otherwise Hydra prints a traceback of its own
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _check_groups(sys.argv, conf)
-        if name in ("train", "prepare"):
-            jobs = _name_sweep(sys.argv)
-            OmegaConf.register_new_resolver("side_by_side", lambda: _at_once(jobs), replace=True)
-        OmegaConf.register_new_resolver(
-            "options", lambda group: _told_options(name, conf, group), replace=True
-        )
-        run = hydra.main(version_base="1.3", config_path=str(conf.resolve()), config_name=name)
-        run(_task(name, conf, full_error=full_error))()
+        jobs = _prepare_words(words)
+        OmegaConf.register_new_resolver("jobs", lambda: _parallel_jobs(jobs), replace=True)
+        OmegaConf.register_new_resolver("options", _options_text(conf), replace=True)
+        sys.argv = [argv[0], *words]
+        start = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
+        start(_task(name, conf, argv, full_error=full_error))()
     except KeyboardInterrupt:
-        print("stopped; the same command goes on where this one was", file=sys.stderr)  # noqa: T201
+        sys.stderr.write("stopped; the same command resumes\n")
         sys.exit(130)
     except Exception as error:
         if full_error:
             raise
-        if isinstance(error, OSError) and not isinstance(error, HydraException):
-            # of the folder that Hydra makes for a run
-            error = disk_error(Path(error.filename or "."), 0, error)
-        sys.exit(f"error: {_sentence(error, name, conf)}")
+        sys.exit(f"error: {_message(error, name, conf, words)}")
+    finally:
+        sys.argv = argv
+        if not full_error:
+            del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _task(name: str, conf: Path, *, full_error: bool) -> Task:
-    """The command; where it refuses it ends at once, unless the other jobs of a sweep wait."""
+def conf_folder() -> Path:
+    """Return the folder of the configuration: in the installed package, or in the repository."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
 
-    def told(config: DictConfig) -> Any:
-        if name == "predict":
-            # weights in large pages, where Linux has them: they are read once a decision, from end
-            # to end, which takes a fifth less time; torch looks when it is first imported
-            os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-        module = import_module(f"gafcnn.app.{name}")  # torch takes seconds to import
 
+def _task(
+    name: str, conf: Path, argv: list[str], *, full_error: bool
+) -> Callable[[DictConfig], Any]:
+    """Return the function that Hydra calls with the composed options of each job."""
+
+    def run_job(config: DictConfig) -> Any:
+        _stop_on_sigterm()
+        # Lightning starts the other processes of a shared training by the words that were typed
+        words, sys.argv = sys.argv[1:], argv
         try:
-            return getattr(module, name)(config)
+            options = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            assert isinstance(options, dict)
+            import_own(options.get("imports") or ())
+            if swept := options.get("swept"):  # their values in this job
+                typed = HydraConfig.get().overrides.task
+                options["swept"] = [
+                    word for word in typed if word.split("=")[0].lstrip("+") in swept
+                ]
+            module = import_module(f"gafcnn.app.{name}")
+            return getattr(module, name)(options)
         except Exception as error:
             if full_error:
                 raise
-            sentence = _sentence(error, name, conf)
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # told at once; the other jobs go on
-                log.error("error: %s", sentence)
+            message = f"error: {_message(error, name, conf, words)}"
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
+                log.error(message)
                 raise
-            sys.exit(f"error: {sentence}")
+            sys.exit(message)
 
-    return told
-
-
-def _sentence(error: Exception, name: str, conf: Path) -> str:
-    """What gafcnn, Hydra or OmegaConf refuses: found, expected, what to type instead."""
-    if own := _own(error):
-        return " ".join(str(own).split())  # a value in it may have several lines
-    if not isinstance(error, HydraException | OmegaConfBaseException):
-        found = f"{type(error).__name__}: {error}".splitlines()[0]
-        return f"{found}; expected to go on; HYDRA_FULL_ERROR=1 in front shows where it was."
-    told = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(told)
-    if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override} cannot be read ({told[0]}); expected KEY=VALUE; put a value that "
-            "has brackets, quotes, commas or = in it in quotes of its own, as in 'key=\"a=b\"'."
-        )
-    if no_value := re.search(r"Missing mandatory value: (\S+)(?: full_key: (?!hydra)(\S+))?", text):
-        key = no_value[2] or no_value[1]
-        return f"{key} has no value; expected one from the command line; type {key}=..."
-    if looked_up := re.search(r"^(.*[Ii]nterpolation.*?) full_key: (\S+)", text):
-        found, key = looked_up.groups()
-        typed = next((word for word in sys.argv[1:] if "${" in word), key)
-        return f"{typed}: {found}; expected a value; type one that names no other key."
-    if no_option := re.search(r"Could not find '([^']+)/([^']+)'", text):
-        group, option = no_option.groups()
-        known = _options(conf / group)
-        return (
-            f"{group} has no option {option}; expected one of {known}; type {group}=<one of them>."
-        )
-    if no_key := re.search(r"Could not override '([^']+)'", text):
-        near = get_close_matches(no_key[1], _keys(name, conf) - {no_key[1]}, n=1)
-        instead = f"did you mean {near[0]}?" if near else "--cfg job lists them."
-        return f"there is no key {no_key[1]}; expected one that conf/{name}.yaml has; {instead}"
-    if "Ambiguous value" in text:
-        group = re.search(r"'([^'=]+)=", text)
-        several = (
-            "." if group and group[1] in _groups(conf) else ", or write them in [ ] for a list."
-        )
-        return (
-            f"{told[0].rstrip('.:')}; expected one value; add -m in front for a sweep over "
-            f"them{several}"
-        )
-    return f"{told[0].rstrip('.:')}; expected KEY=VALUE pairs of conf/{name}.yaml; see --help."
+    return run_job
 
 
-def _own(error: BaseException | None) -> GafcnnError | None:
-    """Our own disk_error, which OmegaConf wraps where it is of a value that it looked up."""
-    seen: list[BaseException] = []  # under a debugger OmegaConf's causes go round in a circle
-    while isinstance(error, OmegaConfBaseException) and error not in seen:
-        seen.append(error)
-        error = error.__cause__ or error.__context__
-    return error if isinstance(error, GafcnnError) else None
+def _stop_on_sigterm() -> None:
+    """Let SIGTERM end the process: by an exception, or without one after `_GRACE` seconds."""
+    # a launcher, such as that of Slurm, has a handler of its own
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def stop(signum: int, _: Any) -> NoReturn:
+        sys.stderr.write("stopped by SIGTERM; the same command resumes\n")
+        raise SystemExit(128 + signum)
+
+    def end() -> None:
+        while os.read(received, 1) != bytes([signal.SIGTERM]):
+            pass
+        time.sleep(_GRACE)
+        os._exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    # the exception waits for compiled code to return, a thread does not
+    received, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=end, daemon=True).start()
 
 
-def _keys(name: str, conf: Path) -> set[str]:
-    """All keys and groups of a command's configuration, with the groups' options as typed."""
-    groups = _groups(conf) & {key.partition("@")[0] for key in _defaults(conf, name)}
-    chosen = [word for word in sys.argv[1:] if word.split("=")[0] in groups and "," not in word]
-    with hydra.initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        composed = hydra.compose(name, chosen)
-
-    def walk(node: DictConfig, prefix: str) -> Iterator[str]:
-        for key in node:
-            yield f"{prefix}{key}"
-            if isinstance(child := node._get_node(key), DictConfig):
-                yield from walk(child, f"{prefix}{key}.")
-
-    return {*walk(composed, ""), *groups}
+# --- sweeps and extensions ------------------------------------------------------------------------
 
 
-def _groups(conf: Path) -> set[str]:
-    """The groups of the configuration: the folders of `conf`."""
-    return {path.name for path in conf.iterdir() if path.is_dir()}
-
-
-def _typed(argv: list[str]) -> list[Override]:
-    """The overrides typed, as far as they are KEY=VALUE; Hydra tells of others.
-
-    Raises:
-        HydraException: One cannot be read.
-    """
-    words = [word for word in argv[1:] if not word.startswith("-") and "=" in word]
-    return OverridesParser.create().parse_overrides(words)
-
-
-def _check_groups(argv: list[str], conf: Path) -> None:
-    """Refuse as an option of a group what is no name.
-
-    Raises:
-        ConfigError: It is a number, say.
-    """
-    groups = _groups(conf)
-    for override in _typed(argv):
-        group, value = override.key_or_group, override.value()
-        if group not in groups or override.is_delete() or override.is_sweep_override():
-            continue
-        names = value if isinstance(value, list) else [value]
-        if not names or not all(isinstance(name, str | QuotedString) and name for name in names):
-            raise ConfigError(
-                f"{group} has no option {override.get_value_element_as_str()}",
-                expected=f"one of {_options(conf / group)}",
-                instead=f"type {group}=<one of them>, or {group}.<key>=<value> for a key of it",
-            )
-
-
-def _options(group: Path) -> str:
-    return ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-
-
-def _told_options(name: str, conf: Path, group: str) -> str:
-    """The options of a group for a command's help, first the one that it takes by itself."""
-    chosen = _defaults(conf, name).get(group)
-    names = [path.stem for path in sorted((conf / group.partition("@")[0]).glob("*.yaml"))]
-    names.sort(key=lambda option: option != chosen)
-    first = " (default)" if chosen not in (None, "default") else ""
-    return ", ".join([f"{names[0]}{first}", *names[1:]])
-
-
-def _defaults(conf: Path, name: str) -> dict[str, str]:
-    """What a command composes where nothing else is typed: an option of each group."""
-    chosen: dict[str, str] = {}
-    for entry in OmegaConf.select(OmegaConf.load(conf / f"{name}.yaml"), "defaults"):
-        if isinstance(entry, DictConfig):
-            chosen |= {str(key): value for key, value in entry.items()}
-        elif entry != "_self_":
-            chosen |= _defaults(conf, entry)
-    return chosen
-
-
-def _name_sweep(argv: list[str]) -> int | None:
-    """Tell the jobs of a sweep which of the overrides typed make them differ, and count them.
+def _prepare_words(words: list[str]) -> int | None:
+    """Import the user's own modules; in a sweep, add the option that names the runs.
 
     Returns:
-        How many jobs there are, where that can be told.
+        The number of jobs, if it can be counted.
 
     Raises:
-        ConfigError: The launcher cannot launch.
+        ConfigError: A module cannot be imported, or the launcher is not available.
     """
-    if not {"-m", "--multirun"} & set(argv):
-        return None
-    overrides = _typed(argv)
+    overrides = _parse(words)
     for override in overrides:
-        if refuse := _CHECKS.get(override.key_or_group):
-            refuse(override.value())
+        if override.key_or_group == "imports" and isinstance(names := override.value(), list):
+            import_own([str(name) for name in names])
+            _add_group_options()
+    if not {"-m", "--multirun"} & set(words):
+        return 1
+    if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=slurm, but there is no srun here",
+            expected="a machine that submits jobs to Slurm",
+            instead="run the command on one, or use hydra/launcher=parallel",
+        )
+    if {"trainer=ddp", "trainer.strategy=ddp"} & set(words):
+        raise ConfigError(
+            "trainer=ddp in a sweep",
+            expected="one device per job",
+            instead="remove trainer=ddp, or run each training by a command without -m",
+        )
     swept = [override for override in overrides if override.is_sweep_override()]
-    if names := [o.key_or_group for o in swept if o.key_or_group not in _NAMED_ANYWAY]:
-        argv.insert(argv.index(str(overrides[0].input_line)), f"swept=[{','.join(names)}]")
+    named = [o.key_or_group for o in swept if o.key_or_group not in _IN_EVERY_NAME]
+    if named:
+        words.append(f"swept=[{','.join(named)}]")
     try:
         return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
-    except HydraException:  # a glob, or an interval that only another sweeper can count
+    except HydraException:  # a glob, or an interval, which only another sweeper can count
         return None
 
 
-def _check_jobs(n_jobs: Any) -> None:
-    """Refuse a number of jobs at a time at which none would run."""
-    if type(n_jobs) is not int or n_jobs == 0:
-        raise ConfigError(
-            f"hydra.launcher.n_jobs={n_jobs}",
-            expected="how many jobs run at a time, 1 or more, or -1 for one a core",
-            instead="leave it out for as many as suit this machine",
-        )
+def _parse(words: Sequence[str]) -> list[Override]:
+    """Return the overrides among the words; an error leaves it to Hydra to report them."""
+    typed = [word for word in words if not word.startswith("-") and "=" in word]
+    try:
+        return OverridesParser.create().parse_overrides(typed)
+    except OverrideParseException:
+        return []
 
 
-def _check_launcher(launcher: Any) -> None:
-    """Refuse to submit jobs where nothing takes them."""
-    if launcher == "submitit_slurm" and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=submitit_slurm, but there is no srun here",
-            expected="a machine that hands jobs to Slurm",
-            instead="type the command on one, or take hydra/launcher=joblib",
-        )
-
-
-_CHECKS = {
-    "hydra/launcher": _check_launcher,
-    "hydra.launcher.n_jobs": _check_jobs,
-    "trainer": check_unshared,
-    "trainer.strategy": check_unshared,
-}
-
-
-def _at_once(jobs: int | None) -> int:
-    """How many jobs of a sweep run side by side: all, but no more than one a core."""
-    from joblib import cpu_count  # which knows the cores that this process may use
+def _parallel_jobs(jobs: int | None) -> int:
+    """Return how many jobs of a sweep run in parallel: all, but at most one per core."""
+    from joblib import cpu_count  # respects the cores that this process may use
 
     return min(jobs or cpu_count(), cpu_count())
 
 
-def _run_name(*, _root_: DictConfig) -> str:
-    # before Hydra makes a folder of these names
-    follow((("study", NAME), ("model", SECTION), ("model.name", NAME)), _root_)
-    swept = [
-        text
-        for text in OmegaConf.select(_root_, "hydra.overrides.task", default=[])
-        if text.split("=")[0].lstrip("+") in _root_.swept
-    ]
-    if "trees" in _root_.model:  # its own name says which model it is
-        swept = [text for text in swept if not text.startswith("model=")]
-    fold = OmegaConf.select(_root_, "split.fold")
-    return run_name(_root_.model.name, _root_.seed, fold, swept)
+def import_own(names: Sequence[str]) -> None:
+    """Import the user's own modules, which register labels, networks and other parts.
+
+    Args:
+        names: Paths of Python files, or names of modules.
+
+    Raises:
+        ConfigError: A module is not found.
+    """
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    for name in names:
+        path = Path(name)
+        if path.suffix != ".py":
+            if str(Path.cwd()) not in sys.path:
+                sys.path.append(str(Path.cwd()))
+            try:
+                import_module(name)
+            except ModuleNotFoundError as error:
+                raise _not_importable(name, str(error)) from error
+            continue
+        if not path.is_file():
+            raise _not_importable(name, "the file does not exist")
+        loaded = sys.modules.get(path.stem)
+        if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
+            continue
+        if loaded is not None:
+            raise _not_importable(name, f"there is another module {path.stem}")
+        spec = spec_from_file_location(path.stem, path.resolve())
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[path.stem] = module = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[path.stem]
+            raise
 
 
-# here, not in main: a launcher's worker process imports this module and calls what it needs of it
-OmegaConf.register_new_resolver("run_name", _run_name, replace=True)
-# conf/hydra/launcher has files of the plugins' names, so that they are what one gets by these names
-warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against")
+def _not_importable(name: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"imports={name} cannot be imported ({reason})",
+        expected="a Python file, or a module that is installed",
+        instead="correct the path, or rename the file",
+    )
+
+
+def _add_group_options() -> None:
+    """Make what the user's own modules registered options of the groups of the configuration."""
+    from hydra.core.config_store import ConfigStore
+
+    from gafcnn.app.train_settings import own_options
+
+    for group, name, package, node in own_options():
+        ConfigStore.instance().store(group=group, name=name, package=package, node=dict(node))
+
+
+# --- messages -------------------------------------------------------------------------------------
+
+
+def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> str:
+    """Return what is wrong in one sentence."""
+    if isinstance(error, GafcnnError):
+        return " ".join(str(error).split())
+    if isinstance(error, MissingMandatoryValue) and (key := getattr(error, "full_key", None)):
+        return f"{key} has no value; expected a value; set {key}=..."
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        near = get_close_matches(option, error.options, n=1)
+        instead = f"did you mean {group}={near[0]}?" if near else f"set {group}=<one of them>."
+        options = ", ".join(error.options)
+        return f"{group} has no option {option}; expected one of {options}; {instead}"
+    first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: {first}; see python {name}.py --help."
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _unknown_key(name, conf, words) or f"{first}; see python {name}.py --help."
+    found = f"{type(error).__name__}: {first}"
+    return f"unexpected error: {found}; set HYDRA_FULL_ERROR=1 to see where it happened."
+
+
+def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
+    """Return a message about the first option typed that does not exist."""
+    overrides = _parse(words)
+    try:
+        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+            composed = hydra.compose(name, return_hydra_config=True)
+            groups = {key.partition("@")[0] for key in composed.hydra.runtime.choices}
+            chosen = [
+                o for o in overrides if o.key_or_group in groups and not o.is_sweep_override()
+            ]
+            composed = hydra.compose(name, [str(o.input_line) for o in chosen])
+    except (HydraException, OmegaConfBaseException):
+        return None
+    keys = set(_keys(OmegaConf.to_container(composed)))
+    for override in overrides:
+        key = override.key_or_group
+        changes = not (override.is_add() or override.is_force_add() or override.is_delete())
+        if changes and key not in keys | groups and not key.startswith("hydra."):
+            numeric = isinstance(override.value(), int | float)  # no name of a group's option
+            near = _nearest(key, keys - groups if numeric else keys | groups)
+            instead = f"did you mean {near}?" if near else f"python {name}.py --cfg job lists them."
+            return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
+    return None
+
+
+def _nearest(key: str, known: set[str]) -> str | None:
+    """Return the known option that is most like one that was typed: trading.cost_bps for cost."""
+    if near := get_close_matches(key, known, n=1, cutoff=0.85):
+        return near[0]
+    last = {option.rpartition(".")[2]: option for option in sorted(known, reverse=True)}
+    typed = key.rpartition(".")[2]
+    near = [name for name in last if name.startswith(typed)] or get_close_matches(typed, last, n=1)
+    return last[min(near, key=len)] if near and typed else None
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Yield the names of all options, as they are typed."""
+    if isinstance(node, Mapping):
+        for key, child in node.items():
+            yield f"{prefix}{key}"
+            yield from _keys(child, f"{prefix}{key}.")
+
+
+def _options_text(conf: Path) -> Callable[..., str]:
+    """Return the resolver that lists the options of a group in a command's help."""
+
+    def options(group: str, *, _root_: DictConfig) -> str:
+        chosen = _root_.hydra.runtime.choices.get(group)
+        names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
+        names.sort(key=lambda option: option != chosen)
+        marked = chosen in names and chosen != "default"
+        return ", ".join([names[0] + " (default)" * marked, *names[1:]])
+
+    return options

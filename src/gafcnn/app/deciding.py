@@ -28,7 +28,7 @@ from gafcnn.data.sources import Market
 from gafcnn.data.windows import WindowReader, close_times
 from gafcnn.durations import format_duration, multiple_of, parse_duration
 from gafcnn.errors import BarsError, RunError
-from gafcnn.evaluation.ensembles import Combine, fitted, mean
+from gafcnn.evaluation.ensembles import FittedEnsemble, fit_ensembles, mean
 from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.positions import positions
 from gafcnn.evaluation.test_set import Ground
@@ -209,14 +209,16 @@ class Decider:
 
 def _combinations(
     joined: pd.DataFrame, windows: list[str], baseline: str, methods: Sequence[str]
-) -> dict[str, tuple[list[str], Combine]]:
+) -> dict[str, tuple[list[str], FittedEnsemble]]:
     """What is made of the models, by name: the members, and how they become one."""
-    made: dict[str, tuple[list[str], Combine]] = {}
+    made: dict[str, tuple[list[str], FittedEnsemble]] = {}
     if len(windows) > 1:
-        made = {name: (windows, how) for name, how in fitted(joined, windows, methods).items()}
+        made = {
+            name: (windows, how) for name, how in fit_ensembles(joined, windows, methods).items()
+        }
     if windows:
         members = [baseline, *windows]
-        made[TWO_STAGE] = members, fitted(joined, members, ["stacking"])["stacking"]
+        made[TWO_STAGE] = members, fit_ensembles(joined, members, ["stacking"])["stacking"]
     return made
 
 

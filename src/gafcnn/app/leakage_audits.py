@@ -92,7 +92,11 @@ def parts_apart(runs: Runs, markets: Sequence[Market]) -> Audited:
 
 
 def fitted_on_validation(
-    runs: Runs, markets: Sequence[Market], methods: Sequence[str], rules: TradingRules, seed: int = 0
+    runs: Runs,
+    markets: Sequence[Market],
+    methods: Sequence[str],
+    rules: TradingRules,
+    seed: int = 0,
 ) -> Audited:
     """That ensembles, two stages and thresholds are the same whatever the test rows are.
 

@@ -1,145 +1,132 @@
-"""What the windows saw where they were surest, what they rested on, and what came of it."""
+"""Sample pictures: the images that the windows were most certain about, with explanations."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
-from gafcnn.app.factory import load_spec, load_window
 from gafcnn.app.runs import Run
-from gafcnn.app.studies import Runs, fold_of
+from gafcnn.app.studies import Study
 from gafcnn.data.bars import interval_of
-from gafcnn.data.sources import Market
+from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import LearningError, RunError
-from gafcnn.evaluation.positions import confidence
-from gafcnn.evaluation.recognition import Recognition
-from gafcnn.evaluation.test_set import Ground, folds_of
+from gafcnn.evaluation.judge import Judgement
+from gafcnn.evaluation.predictions import probability_columns
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.explanations.explain import explain
-from gafcnn.models.module import GafModule
-from gafcnn.report.explained_images import Attributions
-from gafcnn.report.sample_pictures import Sample
+from gafcnn.models.explanations import explain
+from gafcnn.report.sample_pictures import Attributions, Sample
 
-NAMES = {
+KIND_NAMES = {
     "gasf": "GASF",
     "gadf": "GADF",
     "markov": "Markov transition field",
     "recurrence": "Recurrence plot",
 }
-"""What a reader knows the kinds of image as."""
+"""Names of image kinds for readers."""
 
 log = logging.getLogger(__name__)
 
 
-def shown_samples(
-    runs: Runs, windows: Sequence[str], market: Market, ground: Ground, *, explained: bool = True
-) -> list[Sample]:
-    """For each window its surest right and its surest wrong forecast of the test rows.
+def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
+    """Return for each window the test row that it was most certain about and right, and wrong.
 
     Args:
-        runs: Of the study, by model.
-        windows: The models to show.
-        market: The bars that they were made of.
-        ground: Their test rows.
-        explained: Whether to tell what the forecasts rested on.
+        study: The study.
+        judgement: Its judgement; rows of the first symbol are shown.
     """
+    symbol = next(iter(study.bars))
+    table = judgement.predictions
+    of_symbol = table[(table["symbol"] == symbol) & (table["split"] == "test")]
     shown = []
-    for name in windows:
-        gallery = _Gallery(name, runs[name], market, explained=explained)
-        p = ground.test[name].to_numpy()
-        right, came = (p > 0.5) == ground.up, ground.test["forward_return"].to_numpy()
-        for row in _surest(confidence(p), right):
-            told = f"P(up) {p[row]:.1%}, then {came[row]:+.2%}"
-            call = _Call(int(p[row] > 0.5), told, right=bool(right[row]))
-            shown.append(gallery.sample(ground.test, row, call))
+    for name in study.windows:
+        gallery = _Gallery(name, study.runs[name], study.bars[symbol])
+        rows = of_symbol[of_symbol["window"] == name]
+        if study.label.classes == DIRECTIONS:
+            calls = _directions(rows)
+        else:
+            calls = _patterns(rows.dropna(subset=["label"]), study.label.classes)
+        shown += [gallery.sample(*call) for call in calls]
     return shown
 
 
-def recognised_samples(
-    runs: Runs, windows: Sequence[str], market: Market, study: Recognition
-) -> list[Sample]:
-    """For each window the pattern that it was surest of and that was there, and one that was not.
-
-    Args:
-        runs: Of the study, by model.
-        windows: The models to show.
-        market: The bars that they were made of.
-        study: Their test rows.
-    """
-    shown, spoken = [], [name.replace("_", " ") for name in study.classes]
-    for name in windows:
-        gallery = _Gallery(name, runs[name], market)
-        p = study.p(name)
-        called, largest = p.argmax(axis=1), p.max(axis=1)
-        right = called == study.label
-        for row in _surest(np.where(called > 0, largest, 0.0), right):
-            there = spoken[study.label[row]]
-            told = f"{spoken[called[row]]} {largest[row]:.1%}, there was {there}"
-            call = _Call(int(called[row]), told, right=bool(right[row]))
-            shown.append(gallery.sample(study.labelled, row, call))
-    return shown
+def _directions(rows: pd.DataFrame) -> Iterator[tuple[Any, int, str, bool]]:
+    """Yield the row, the predicted class, a description, and whether it was right."""
+    p, returns = rows["p_up"].to_numpy(), rows["forward_return"].to_numpy()
+    right = (p > 0.5) == (returns > 0)
+    for at in _most_certain(np.abs(p - 0.5), right):
+        description = f"P(up) {p[at]:.1%}, then {returns[at]:+.2%}"
+        yield rows.iloc[at], int(p[at] > 0.5), description, bool(right[at])
 
 
-@dataclass(frozen=True)
-class _Call:
-    """What was called: the class, what is told of it, and whether that was right."""
+def _patterns(rows: pd.DataFrame, classes: Sequence[str]) -> Iterator[tuple[Any, int, str, bool]]:
+    """The same for a label of several classes; class 0 is not shown as a prediction."""
+    names = [name.replace("_", " ") for name in classes]
+    p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
+    called, largest = p.argmax(axis=1), p.max(axis=1)
+    right = called == label
+    for at in _most_certain(np.where(called > 0, largest, 0.0), right):
+        description = f"{names[called[at]]} {largest[at]:.1%}, was {names[label[at]]}"
+        yield rows.iloc[at], int(called[at]), description, bool(right[at])
 
-    called: int
-    told: str
-    right: bool
+
+def _most_certain(certainty: NDArray[np.float64], right: NDArray[np.bool_]) -> Iterator[int]:
+    for kind in (right, ~right):
+        if kind.any():
+            row = int(np.argmax(np.where(kind, certainty, -1.0)))
+            if certainty[row] > 0:
+                yield row
 
 
 class _Gallery:
     """Shows samples of one window.
 
     Args:
-        name: The window's.
-        runs: Its trainings, of several seeds and folds.
-        market: The bars that they were made of.
-        explained: Whether to tell what was called rested on.
+        name: The name of the window.
+        runs: Its runs, of several seeds and folds.
+        bars: The bars of the symbol that is shown.
     """
 
-    def __init__(
-        self, name: str, runs: Sequence[Run], market: Market, *, explained: bool = True
-    ) -> None:
-        config = OmegaConf.create(runs[0].config)
-        self._name, self._runs, self._bars = name, runs, market.bars
-        self._explained, self._images = explained, load_spec(config)
-        self._read = WindowReader(market.bars, load_window(config, market), self._images.fields)
+    def __init__(self, name: str, runs: Sequence[Run], bars: pd.DataFrame) -> None:
+        settings = runs[0].settings
+        self._name, self._runs, self._bars = name, runs, bars
+        self._spec = settings.images.spec
+        self._read = WindowReader(bars, settings.window, self._spec.fields)
 
-    def sample(self, rows: pd.DataFrame, row: int, call: _Call) -> Sample:
-        """What was seen at one of the rows of predictions, and what the call rested on."""
-        time = pd.DatetimeIndex(rows["time"])[row]
+    def sample(self, row: Any, called: int, description: str, right: bool) -> Sample:  # noqa: FBT001
+        """Return what the networks saw at a row of predictions, and its explanation."""
+        time = row["time"]
         series = self._read(self._bars.index.get_indexer(pd.DatetimeIndex([time])))
         interval = interval_of(self._bars).to_timedelta64()
         times = time + pd.TimedeltaIndex(self._read.offsets * interval)
-        drawn = replace(self._images, dtype="float32").encode(series)[0]
-        fold = next(fold for fold, among in folds_of(rows).items() if among[row])
+        image = replace(self._spec, dtype="float32").encode(series)[0]
+        fold = None if pd.isna(row["fold"]) else int(row["fold"])
         return Sample(
             window=self._name,
-            series=pd.Series(series[0, 0], times, name=self._images.fields[0]),
-            channels=dict(zip(channel_names(self._images), drawn, strict=False)),
-            told=call.told,
-            right=call.right,
-            attributions=self._attributions(series, call, fold) if self._explained else None,
+            series=pd.Series(series[0, 0], times, name=self._spec.fields[0]),
+            channels=dict(zip(channel_names(self._spec), image, strict=False)),
+            description=description,
+            correct=right,
+            attributions=self._attributions(series, called, fold),
         )
 
     def _attributions(
-        self, series: NDArray[np.float64], call: _Call, fold: int | None
+        self, series: NDArray[np.float64], called: int, fold: int | None
     ) -> Attributions | None:
-        """Of the networks of all seeds of a fold, whose mean the forecast is, the mean."""
-        networks = self._networks(fold)
-        if not networks:
+        """Return the mean over the networks of a fold; None if one cannot be read."""
+        runs = [run for run in self._runs if run.fold == fold]
+        try:
+            modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
+        except (RunError, LearningError) as error:
+            log.warning("%s: predictions of %s are not explained", error.found, self._name)
             return None
-        classes = np.array([call.called])
-        found = [explain(network, series, self._images, classes) for network in networks]
+        found = [explain(module, series, self._spec, np.array([called])) for module in modules]
         cams = [one.cam[0] for one in found if one.cam is not None]
         return Attributions(
             folded=np.mean([one.folded[0] for one in found], axis=0),
@@ -147,28 +134,8 @@ class _Gallery:
             cam=np.mean(cams, axis=0) if cams else None,
         )
 
-    def _networks(self, fold: int | None) -> list[GafModule]:
-        """The networks of a fold; none where one is damaged or was left behind, which is told."""
-        try:
-            models = [run.model() for run in self._runs if fold_of(run) == fold]
-        except (RunError, LearningError) as error:
-            log.warning("%s: what %s looked at is not shown", error.found, self._name)
-            return []
-        return [model for model in models if isinstance(model, GafModule)]
 
-
-def channel_names(images: ImageSpec) -> list[str]:
-    """What the first two channels are called; the field is left out where it is the series'."""
-    return [
-        NAMES[kind] if field == images.fields[0] else f"{NAMES[kind]} of {field}"
-        for field, kind in images.channels[:2]
-    ]
-
-
-def _surest(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Iterator[int]:
-    """The surest right row and the surest wrong one, where there are such of any confidence."""
-    for kind in (right, ~right):
-        if kind.any():
-            row = int(np.argmax(np.where(kind, confidence, -1.0)))
-            if confidence[row] > 0:
-                yield row
+def channel_names(spec: ImageSpec) -> list[str]:
+    """Return the names of the first two channels; with their field if it is not the first one."""
+    names = [(field, KIND_NAMES.get(kind, kind)) for field, kind in spec.channels[:2]]
+    return [kind if field == spec.fields[0] else f"{kind} of {field}" for field, kind in names]

@@ -1,391 +1,339 @@
-"""The runs of a study, whatever is asked of them: which, of which bars, and the baseline's."""
+"""Studies: the runs of one market and label, joined into models and judged on their test rows."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from rich.table import Table
 
-from gafcnn.app.factory import fingerprints, load_markets, made, plain
-from gafcnn.app.runs import (
-    EVALUATION,
-    LOOK,
-    METRICS,
-    PREDICTIONS,
-    TRAINING,
-    Run,
-    differences,
-    find_runs,
-    recorded,
-    run_name,
-    write_metrics,
-)
-from gafcnn.app.train import train
-from gafcnn.app.trust import TARGET
-from gafcnn.data.bars import interval_of
-from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.sources import Market
-from gafcnn.durations import format_duration
-from gafcnn.errors import ConfigError, RunError
-from gafcnn.evaluation.comparisons import ENSEMBLE
+from gafcnn.app.ledger import LOOK, TRAINING, record, recorded
+from gafcnn.app.loading import fingerprints, load
+from gafcnn.app.run_folder import BARS, differences
+from gafcnn.app.runs import Run, find_runs
+from gafcnn.app.train_settings import TrainSettings
+from gafcnn.data.labels import DIRECTIONS, Label
+from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.sources import at_rest, load_oracles
+from gafcnn.errors import RunError
 from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
-from gafcnn.evaluation.predictions import write_predictions
-from gafcnn.report.console import show
-from gafcnn.report.publishing import FIGURES, TABLES
+from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
+from gafcnn.evaluation.statistics import score_classes, score_rows
 
-SYMBOLS = "symbols"  # the folder, in that of an evaluation, of what is said of each of several
+if TYPE_CHECKING:
+    from gafcnn.evaluation.judge import Judgement
+
+METHODS = ("mean", "weighted", "vote", "stacking")
+
+# options in which the runs of one model may differ
+_SEED_OPTIONS = ("seed:", "split.fold:", "augmentation.seed:")
 
 log = logging.getLogger(__name__)
 
-Runs = Mapping[str, Sequence[Run]]
 
-
-def names(cfg: DictConfig, key: str) -> list[str]:
-    """The names that an option lists.
-
-    Raises:
-        ConfigError: It is no list of names, or one stands in it twice.
-    """
-    listed = OmegaConf.select(cfg, key)
-    if not isinstance(listed, ListConfig) or not listed or len(set(listed)) < len(listed):
-        raise ConfigError(
-            f"{key}={listed}",
-            expected="a list of names, each once",
-            instead=f"write {key}=[one,another]",
-        )
-    return list(listed)
-
-
-def chosen(study: Path, wanted: list[str] | None) -> dict[str, list[Run]]:
-    """The runs of the windows wanted, None for all, and of the baseline.
-
-    Raises:
-        RunError: Where a window that is asked for has no run.
-    """
-    found = find_runs(study)
-    for name, runs in found.items():
-        if (seeds := len({run.config["seed"] for run in runs})) > 1:
-            log.info("%s is the mean of its trainings with %d seeds", name, seeds)
-    if wanted is None:
-        return found
-    known = windows_of(found)
-    if not known:
-        raise RunError(
-            f"study {study.name} has no window, only the baseline {', '.join(found)}",
-            expected=f"a finished run of {wanted[0]}",
-            instead=f"train one with python train.py window=30m study={study.name}",
-        )
-    if absent := [name for name in wanted if name not in known]:
-        if absent[0] in found:
-            raise RunError(
-                f"windows names {absent[0]}, the baseline of study {study.name}",
-                expected=f"some of its windows, {', '.join(known)}",
-                instead="leave it out: the baseline comes along with any of them",
-            )
-        raise RunError(
-            f"study {study.name} has no run for window {absent[0]}, only for {', '.join(known)}",
-            expected="a finished run for each window that is asked for",
-            instead=f"give the command that trained the others window={absent[0]}, or type "
-            f"windows=[{','.join(known)}]",
-        )
-    return {name: runs for name, runs in found.items() if name in wanted or name not in known}
-
-
-def with_baseline(cfg: DictConfig, study: Path, runs: dict[str, list[Run]]) -> dict[str, list[Run]]:
-    """The runs, and the baseline's, trained now for each fold for which the study has none.
-
-    Raises:
-        RunError: A window lacks a fold, or there are several baselines.
-        PredictionsError: The windows are not about the same samples.
-    """
-    _check_folds(runs)
-    names = [name for name, found in runs.items() if found[0].is_baseline]
-    if len(names) > 1:
-        raise RunError(
-            f"study {study.name} has {len(names)} baselines, {', '.join(names)}",
-            expected="one, to compare the windows with",
-            instead="train the other one in a study of its own, with study=...",
-        )
-    name = names[0] if names else cfg.baseline.name
-    has = {fold_of(run) for run in runs.get(name, [])}
-    every = [run for found in runs.values() for run in found]
-    # the longest window's stand last: a baseline that reads a window reads that one
-    lacking = {fold_of(run): run for run in every if fold_of(run) not in has}
-    if lacking and (windows := windows_of(runs)):
-        # before anything is trained: windows that cannot be joined leave no baseline behind
-        join({window: member_of(window, runs[window]) for window in windows})
-    for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
-        folder = study / run_name(name, fold=fold)
-        log.info("study %s has no baseline%s: training %s", study.name, _of(fold), folder)
-        train(for_baseline(cfg, like), folder)
-        runs.setdefault(name, []).append(Run(folder))
-    return runs
-
-
-def _check_folds(runs: Runs) -> None:
-    """Assert that every window has every fold, and that the folds follow one another.
-
-    Raises:
-        RunError: One is missing; it is named, with what trains it.
-    """
-    folds = {name: {fold_of(run) for run in found} for name, found in runs.items()}
-    numbers = [fold for of_model in folds.values() for fold in of_model if fold is not None]
-    wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
-    for name, found in runs.items():
-        missing = sorted(wanted - folds[name])
-        # the baseline's own are trained where there are windows to train them like
-        if missing and (len(runs) == 1 or not found[0].is_baseline):
-            raise _without_fold(name, missing[0])
-
-
-def _without_fold(name: str, fold: int) -> RunError:
-    return RunError(
-        f"{name} has no run of fold {fold}",
-        expected="every fold for every window, one after another",
-        instead=f"give the command that trained the others split.fold={fold}",
-    )
-
-
-def for_baseline(cfg: DictConfig, like: Run) -> DictConfig:
-    """The configuration of a baseline on the very samples of another run, weighed alike."""
-    model = plain(cfg.baseline if _classes(like) == DIRECTIONS else cfg.pattern_baseline)
-    changed = {
-        "model": model | {"class_weights": like.config["model"].get("class_weights")},
-        "market": at_rest(like.config["market"]),
-        "study": cfg.study,
-        "paths": cfg.paths,
-        "seed": 0,
-        "overwrite": False,
-        "swept": [],
-    }
-    return OmegaConf.create(like.config | changed)
-
-
-def fold_of(run: Run) -> int | None:
-    """The fold of a run's split, where there are several."""
-    return run.config["split"].get("fold")
-
-
-def _of(fold: int | None) -> str:
-    return "" if fold is None else f" of fold {fold}"
-
-
-def markets_of(runs: Runs) -> list[Market]:
-    """The bars that all runs were made of, as they are on disk now: a market for each symbol.
-
-    Raises:
-        RunError: Where the runs are of different bars, or these have changed since.
-    """
-    every = [run for found in runs.values() for run in found]
-    first = every[0]
-    for run in every[1:]:
-        if run.config["bars"] != first.config["bars"]:
-            raise RunError(
-                f"{first.folder} and {run.folder} were trained on different bars",
-                expected="one market and one period for all runs of a study",
-                instead="train them again on the same bars, in a study of their own (study=...)",
-            )
-    markets = load_markets(OmegaConf.create({"market": at_rest(first.config["market"])}))
-    if fingerprints(markets) != first.config["bars"]:
-        symbols = ", ".join(market.symbol for market in markets)
-        raise RunError(
-            f"the bars of {symbols} are not those that {first.folder} was trained on",
-            expected="the same bars, to trade on",
-            instead="bring the old ones back, or train anew with study=...",
-        )
-    return markets
-
-
-def at_rest(market: dict[str, Any]) -> dict[str, Any]:
-    """A market as it was left: not downloaded further, and a simulated one not written again.
-
-    A day that is damaged is asked for of the exchange itself, not of the address that the config
-    of a run names, which may come from elsewhere.
-    """
-    if is_simulated(market):
-        return market | {"folder": None}
-    return market | ({"refresh": False, "url": None} if "refresh" in market else {})
-
-
-def is_simulated(market: Mapping[str, Any]) -> bool:
-    """Whether a market's options make one up."""
-    return market[TARGET].endswith("from_simulation")
-
-
-def newest_fold(runs: Runs) -> dict[str, list[Run]]:
-    """Of a study that walks forward the runs of its last fold, of any other all of them.
-
-    Raises:
-        RunError: A model has no run of that fold.
-    """
-    folds = [fold for found in runs.values() for run in found if (fold := fold_of(run)) is not None]
-    if not folds:
-        return {name: list(found) for name, found in runs.items()}
-    newest = max(folds)
-    of_fold = {
-        name: [run for run in found if fold_of(run) == newest] for name, found in runs.items()
-    }
-    if lacking := [name for name, found in of_fold.items() if not found]:
-        raise _without_fold(lacking[0], newest)
-    return of_fold
-
-
-def classes_asked(runs: Runs) -> tuple[str, ...]:
-    """What the runs' label asks: the names of its classes."""
-    return _classes(next(iter(runs.values()))[0])
-
-
-def _classes(run: Run) -> tuple[str, ...]:
-    return made(OmegaConf.create(run.config).label).classes
-
-
-def windows_of(runs: Runs) -> list[str]:
-    """The names of the models that are no baseline."""
-    return [name for name, found in runs.items() if not found[0].is_baseline]
-
-
-def trials_of(study: Path, runs: Runs) -> int:
-    """The trainings that the study's ledger counts."""
-    # a study that was copied without its ledger has its runs at least
-    return max(recorded(study, TRAINING), sum(len(found) for found in runs.values()))
-
-
-def baseline_of(runs: Runs) -> str:
-    """The name of the baseline."""
-    return next(name for name, found in runs.items() if found[0].is_baseline)
-
-
-def headline_of(models: Sequence[str], windows: Sequence[str]) -> str:
-    """The model that the verdict speaks of, by name and not by merit."""
-    return next(name for name in (TWO_STAGE, ENSEMBLE, *windows, *models) if name in models)
-
-
-def member_of(name: str, runs: Sequence[Run]) -> pd.DataFrame:
-    """A model's predictions: the mean over its seeds, its folds one after another.
-
-    Raises:
-        RunError: Where its runs differ in more than seed and fold: they are no one model.
-    """
-    first = runs[0]
-    for run in runs[1:]:
-        differing = [
-            difference
-            for difference in differences(first.config, run.config)
-            # what follows the seed (augmentation.seed) is the seed
-            if not difference.startswith(("seed:", "split.fold:", "augmentation.seed:"))
-        ]
-        if differing:
-            raise RunError(
-                f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
-                expected=f"runs of {name} that differ in seed and fold only",
-                instead="train each of them in a study of its own, with study=...",
-            )
-    return average_seeds(run.predictions for run in runs)
-
-
-def looked_before(looks: int) -> list[str]:
-    """What has to be said from the second look on."""
-    if looks == 1:
-        return []
-    return [
-        f"This is look {looks} at these test rows: whatever was changed since the first was "
-        "changed knowing them, and no interval allows for that."
-    ]
-
-
-def shared_facts(
-    cfg: DictConfig, study: Path, runs: Runs, markets: Sequence[Market], test: pd.DataFrame
-) -> dict[str, Any]:
-    """What metrics.json says of a study, whatever was asked; `test` are its rows by time."""
-    first = next(iter(runs.values()))[0]
-    return {
-        "study": cfg.study,
-        "symbol": ", ".join(market.symbol for market in markets),
-        "interval": format_duration(interval_of(markets[0].bars)),
-        "windows": windows_of(runs),
-        "first": test["time"].iloc[0].isoformat(),
-        "last": test["time"].iloc[-1].isoformat(),
-        "looks": recorded(study, LOOK),
-        "trials": trials_of(study, runs),
-        "stride": first.config["split"]["stride"],
-        "receipts": [],
-        "config": {
-            "evaluate": OmegaConf.to_container(cfg, resolve=True),
-            "runs": {name: found[0].config for name, found in runs.items()},
-        },
-        "bars": fingerprints(markets),
-    }
-
-
-def keep_symbols(folder: Path, symbols: Collection[str]) -> None:
-    """Remove from a study's evaluation what an earlier one said of symbols that are not these."""
-    for left in folder.glob(f"{SYMBOLS}/*"):
-        if left.name not in symbols:
-            shutil.rmtree(left)
-
-
-def written(
-    folder: Path,
-    metrics: Mapping[str, Any],
-    predictions: pd.DataFrame,
-    write: Callable[[Path, Mapping[str, Any]], Path],
-) -> Path:
-    """Write what a study came to into a folder; the path of the page."""
-    (folder / METRICS).unlink(missing_ok=True)  # until all of it is there, none of it is finished
-    write_predictions(folder / PREDICTIONS, predictions)
-    return _reported(folder, metrics, write)
-
-
-def _reported(
-    folder: Path, metrics: Mapping[str, Any], write: Callable[[Path, Mapping[str, Any]], Path]
-) -> Path:
-    """Write page, tables and figures, then metrics.json, which has the checksums of all."""
-    (folder / METRICS).unlink(missing_ok=True)
-    page = write(folder, metrics)
-    shown = (path for place in (TABLES, FIGURES) for path in sorted((folder / place).iterdir()))
-    files = (folder / PREDICTIONS, page, *shown)
-    write_metrics(folder, metrics, *(str(path.relative_to(folder)) for path in files))
-    return page
-
-
-def publish(
-    cfg: DictConfig,
-    study: Path,
-    metrics: dict[str, Any],
-    predictions: pd.DataFrame,
-    *,
-    lines: Table,
-    write: Callable[[Path, Mapping[str, Any]], Path],
-    receipts: Callable[[], Iterable[dict[str, Any]]],
-) -> None:
-    """Write and print what a study came to; then, where they are asked for, its receipts.
+def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Study:
+    """Return a study.
 
     Args:
-        cfg: `conf/evaluate.yaml`, composed.
-        study: The study's folder.
-        metrics: What metrics.json is to hold; receipts are added.
-        predictions: Of all models, one row per model, symbol, time and fold.
-        lines: The table for the console.
-        write: What writes the report into a folder, and gives back the page.
-        receipts: What makes the receipts, one after another.
+        folder: The folder of the study, such as "outputs/bnb".
+        windows: The windows to use; None for all. The baseline is always used.
+
+    Raises:
+        RunError: There is no such study or window, or a run is not complete.
     """
-    folder = study / EVALUATION
-    page = written(folder, metrics, predictions, write)
-    show(lines)
-    for sentence in metrics["verdict"]:
-        log.info("%s", sentence)
-    log.info(
-        "look %d at the test rows of study %s; the report is %s", metrics["looks"], cfg.study, page
-    )
-    if cfg.receipts:  # after all is written: they take minutes, and may be stopped
-        for receipt in receipts():
-            kept = "passed" if receipt["passed"] else "FAILED"
-            log.info("%s: %s: %s", receipt["receipt"], kept, receipt["found"])
-            metrics["receipts"].append(receipt)
-        _reported(folder, metrics, write)
+    return Study(Path(folder), windows)
+
+
+class Study:
+    """The complete runs of a study.
+
+    Args:
+        folder: The folder of the study.
+        windows: The windows to use; None for all.
+
+    Attributes:
+        folder: The folder of the study.
+        runs: The runs of each model, by its name: windows by their span, then the baseline.
+    """
+
+    def __init__(self, folder: Path, windows: Sequence[str] | None = None) -> None:
+        self.folder = folder
+        self.runs = _choose(find_runs(folder), windows, folder.name)
+        self._check_folds()
+
+    @property
+    def windows(self) -> list[str]:
+        """The names of the models that are not the baseline."""
+        return [name for name, runs in self.runs.items() if not runs[0].is_baseline]
+
+    @property
+    def baseline(self) -> str | None:
+        """The name of the baseline, if there is one.
+
+        Raises:
+            RunError: There are several.
+        """
+        names = [name for name, runs in self.runs.items() if runs[0].is_baseline]
+        if len(names) > 1:
+            raise RunError(
+                f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}",
+                expected="one baseline",
+                instead="move one of them into another study",
+            )
+        return names[0] if names else None
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The options of the first run; all runs share market, label and split."""
+        return next(iter(self.runs.values()))[0].settings
+
+    @property
+    def label(self) -> Label:
+        """What the study predicts."""
+        return self.settings.label
+
+    @property
+    def folds(self) -> list[int | None]:
+        """The folds of a walk-forward study, or [None]."""
+        found = {run.fold for runs in self.runs.values() for run in runs}
+        return sorted(found, key=lambda fold: fold or 0)
+
+    @property
+    def trials(self) -> int:
+        """The number of trainings in the study's ledger."""
+        # a study that was copied without its ledger has at least its runs
+        return max(recorded(self.folder, TRAINING), sum(map(len, self.runs.values())))
+
+    @property
+    def looks(self) -> int:
+        """The number of looks at the test rows in the study's ledger."""
+        return recorded(self.folder, LOOK)
+
+    @cached_property
+    def bars(self) -> dict[str, pd.DataFrame]:
+        """The bars of each symbol that all runs were trained on; nothing is downloaded.
+
+        Raises:
+            RunError: The runs were trained on different bars, or these have changed.
+        """
+        every = [run for runs in self.runs.values() for run in runs]
+        first = every[0]
+        for run in every[1:]:
+            if run.config[BARS] != first.config[BARS]:
+                raise RunError(
+                    f"{first.folder} and {run.folder} were trained on different bars",
+                    expected="the same bars for all runs of a study",
+                    instead="train them again on the same bars, in another study (study=...)",
+                )
+        bars = load(at_rest(self.settings.market))
+        if fingerprints(bars) != first.config[BARS]:
+            raise RunError(
+                f"the bars of {', '.join(bars)} differ from those {first.folder} was trained on",
+                expected="the same bars",
+                instead="restore the old ones, or train again with study=...",
+            )
+        return bars
+
+    def samples(self, fold: int | None = None) -> Samples:
+        """Return the samples that the runs of a fold were trained and judged on."""
+        [*_, run] = [run for runs in self.runs.values() for run in runs if run.fold == fold]
+        options = run.settings
+        lookback = options.window.lookback
+        return make_samples(self.bars, label=options.label, split=options.split, lookback=lookback)
+
+    def members(self) -> dict[str, pd.DataFrame]:
+        """Return the predictions of each model: the mean over its seeds, its folds joined.
+
+        Raises:
+            RunError: Runs of a model differ in more than seed and fold.
+            PredictionsError: Models are not about the same samples.
+        """
+        return {name: self._member(name) for name in self.runs}
+
+    def judge(
+        self,
+        *,
+        predictions: Mapping[str, Any] | None = None,
+        ensembles: Sequence[str] = METHODS,
+        count_look: bool = True,
+        **options: Any,
+    ) -> Judgement:
+        """Judge the models on their test rows.
+
+        Args:
+            predictions: Other tables of predictions, to be judged beside the models.
+            ensembles: Names of ensembles of the windows.
+            count_look: Whether to record the look in the study's ledger now; otherwise call
+                `count_look` before anything of the judgement is shown.
+            **options: Options of `gafcnn.judge`, such as `cost_bps` and `resamples`.
+
+        Raises:
+            RunError: See `members` and `bars`.
+            PredictionsError: Models are not about the same samples.
+        """
+        from gafcnn.evaluation.judge import judge
+
+        oracles = load_oracles(at_rest(self.settings.market)) if self._oracle_applies else {}
+        judgement = judge(
+            {**self.members(), **(predictions or {})},
+            self.bars,
+            label=self.label,
+            baseline=self.baseline,
+            trials=self.trials,
+            oracle=oracles or None,
+            samples=[self.samples(fold) for fold in self.folds],
+            ensembles=(*ensembles, TWO_STAGE),
+            **options,
+        )
+        if count_look:
+            self.count_look(judgement)
+        return judgement
+
+    def count_look(self, judgement: Judgement) -> None:
+        """Record a look at the test rows in the study's ledger, and say so in the judgement."""
+        metrics = judgement.metrics
+        rules = {key: metrics.get(key) for key in ("costs", "threshold")}
+        record(self.folder, LOOK, windows=self.windows, rows=metrics["rows"]["all"], **rules)
+        metrics |= {"looks": self.looks, "seeds": self.seed_scores()}
+        if self.looks > 1:
+            metrics["verdict"].append(
+                f"This is look {self.looks} at these test rows: what was changed since the first "
+                "look was changed knowing them, and the confidence intervals do not allow for that."
+            )
+
+    def seed_scores(self) -> dict[str, dict[str, Any]]:
+        """Return the spread over seeds of the test scores of each model with several seeds.
+
+        Returns:
+            By model: its `seeds`; `figures`, the smallest and the largest score of the single seeds
+            by the name of the score; and `means`, their means.
+        """
+        found = {}
+        for name, runs in self.runs.items():
+            by_seed: dict[int, list[pd.DataFrame]] = {}
+            for run in runs:
+                by_seed.setdefault(run.settings.seed, []).append(run.predictions)
+            if len(by_seed) > 1:
+                scores = pd.DataFrame([_test_scores(pd.concat(of)) for of in by_seed.values()])
+                scores = scores.select_dtypes("number").filter(regex="^(?!n|majority)")
+                found[name] = {
+                    "seeds": list(by_seed),
+                    "figures": {
+                        str(key): [float(of.min()), float(of.max())] for key, of in scores.items()
+                    },
+                    "means": {str(key): float(of.mean()) for key, of in scores.items()},
+                }
+        return found
+
+    def train_baseline(self, model: Any) -> None:
+        """Train the baseline for each fold that has none, on the samples of the windows.
+
+        Args:
+            model: Settings of the baseline, `TreesModel`.
+
+        Raises:
+            RunError: There are several baselines.
+            PredictionsError: The windows are not about the same samples.
+        """
+        from gafcnn.app.train import train_run
+
+        name = self.baseline or model.name
+        has = {run.fold for run in self.runs.get(name, [])}
+        every = [run for runs in self.runs.values() for run in runs]
+        # of the longest window, which is last: features=window reads that one
+        lacking = {run.fold: run for run in every if run.fold not in has}
+        if lacking and self.windows:
+            # before anything is trained
+            join({window: self._member(window) for window in self.windows})
+        for fold in sorted(lacking, key=lambda fold: fold or 0):
+            like = lacking[fold].settings
+            settings = replace(
+                like,
+                model=replace(model, name=name, class_weights=like.model.class_weights),
+                market=at_rest(like.market),
+                study=self.folder.name,
+                paths=replace(like.paths, outputs=self.folder.parent),
+                seed=0,
+                overwrite=False,
+                swept=(),
+            )
+            of_fold = "" if fold is None else f" of fold {fold}"
+            log.info("study %s has no baseline%s: training it", self.folder.name, of_fold)
+            self.runs.setdefault(name, []).append(train_run(settings))
+
+    @property
+    def _oracle_applies(self) -> bool:
+        """Whether the true probability of a simulated market is that of the label."""
+        horizon = getattr(self.settings.market, "horizon", None)
+        return horizon == self.label.horizon and self.label.classes == DIRECTIONS
+
+    def _member(self, name: str) -> pd.DataFrame:
+        first, *others = self.runs[name]
+        for run in others:
+            found = differences(first.config, run.config)
+            differing = [text for text in found if not text.startswith(_SEED_OPTIONS)]
+            if differing:
+                raise RunError(
+                    f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
+                    expected=f"runs of {name} that differ only in seed and fold",
+                    instead="train each of them in another study, with study=...",
+                )
+        return average_seeds(run.predictions for run in self.runs[name])
+
+    def _check_folds(self) -> None:
+        """Check that every window has every fold, one after another.
+
+        Raises:
+            RunError: One is missing.
+        """
+        folds = {name: {run.fold for run in runs} for name, runs in self.runs.items()}
+        numbers = [fold for found in folds.values() for fold in found if fold is not None]
+        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
+        for name, runs in self.runs.items():
+            missing = sorted(wanted - folds[name])
+            # a missing baseline is trained like the windows
+            if missing and (len(self.runs) == 1 or not runs[0].is_baseline):
+                raise RunError(
+                    f"{name} has no run of fold {missing[0]}",
+                    expected="every fold for every window",
+                    instead=f"train it with split.fold={missing[0]}",
+                )
+
+
+def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the scores of the test rows of a predictions table."""
+    test = table[table["split"] == "test"]
+    if not classes_of(test):
+        scores = score_rows(test, P_UP)
+        labelled = {f"{name}_labelled": value for name, value in scores["labelled"].items()}
+        return {**scores["all"], **labelled}
+    test = test.dropna(subset=["label"])
+    return score_classes(test[[*probability_columns(test)]], test["label"])
+
+
+def _choose(
+    found: dict[str, list[Run]], windows: Sequence[str] | None, study: str
+) -> dict[str, list[Run]]:
+    """Return the runs of the wanted windows, None for all, and of the baseline.
+
+    Raises:
+        RunError: A window has no run.
+    """
+    for name, runs in found.items():
+        if (seeds := len({run.config["seed"] for run in runs})) > 1:
+            log.info("%s: predictions are averaged over %d seeds", name, seeds)
+    if windows is None:
+        return found
+    known = [name for name, runs in found.items() if not runs[0].is_baseline]
+    if absent := [name for name in windows if name not in known]:
+        trained = f"windows={','.join(known)}" if known else "no window"
+        raise RunError(
+            f"study {study} has no run for window {absent[0]}, only for {', '.join(known) or '-'}",
+            expected="a complete run for each window; the baseline is always included",
+            instead=f"train it with study={study} window={absent[0]}, or set {trained}",
+        )
+    return {name: runs for name, runs in found.items() if name in windows or name not in known}

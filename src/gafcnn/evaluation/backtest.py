@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,55 +14,11 @@ from gafcnn.data.bars import interval_of
 from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics
-from gafcnn.evaluation.fills import (
-    Fills,
-    Floats,
-    Ints,
-    Sides,
-    compute_fills,
-    gross_return,
-    net_return,
-)
+from gafcnn.evaluation.fills import Fills, Floats, Ints, RoundTrips, Sides, compute_fills
 from gafcnn.evaluation.trading_rules import TradingRules
 
 DAY = pd.Timedelta(days=1)
 YEAR = pd.Timedelta(days=365)
-
-
-@dataclass(frozen=True)
-class RoundTrips:
-    """m trades, as arrays of shape (m,), in the order of their decisions.
-
-    Attributes:
-        decided: Position of the bar that closes at `t`; the trade begins with the next one.
-        side: 1 long, -1 short.
-        entry: Price.
-        entry_cost: Basis points.
-        exit_bar: Position of the bar in which the trade ends.
-        exit: Price.
-        exit_cost: Basis points.
-    """
-
-    decided: Ints
-    side: Sides
-    entry: Floats
-    entry_cost: Floats
-    exit_bar: Ints
-    exit: Floats
-    exit_cost: Floats
-
-    def __getitem__(self, rows: NDArray[Any]) -> Self:
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    @property
-    def ratio(self) -> Floats:
-        """Price at exit over price at entry."""
-        return self.exit / self.entry
-
-    @property
-    def net(self) -> Floats:
-        """Net return, relative to the equity at entry."""
-        return net_return(self.side, self.ratio, self.entry_cost, self.exit_cost)
 
 
 @dataclass(frozen=True)
@@ -192,16 +148,13 @@ def trade(bars: pd.DataFrame, fills: Fills, position: ArrayLike, rules: TradingR
         PredictionsError: Positions are invalid, or not as many as fills.
     """
     side = _check_positions(np.asarray(position), len(fills.decided))
-    exits = fills.exits(side)
-    candidates = RoundTrips(
-        fills.decided, side, fills.entry, fills.entry_cost, exits.bar, exits.price, exits.cost
-    )
+    trips = fills.trips(side)
     taken = np.flatnonzero(side)
     if not rules.overlapping:
-        taken = taken[_one_at_a_time(fills.decided[taken], exits.bar[taken])]
+        taken = taken[_one_at_a_time(fills.decided[taken], trips.exit_bar[taken])]
     period = slice(fills.decided[0] + 1, fills.decided[-1] + fills.ahead + 1)
     slices = fills.ahead if rules.overlapping else 1
-    return account_for(bars, candidates[taken], period, slices, fills.horizon)
+    return account_for(bars, trips[taken], period, slices, fills.horizon)
 
 
 def account_for(
@@ -230,7 +183,7 @@ def account_for(
         "side": trips.side,
         "entry": trips.entry,
         "exit": trips.exit,
-        "gross": gross_return(trips.side, trips.ratio),
+        "gross": trips.gross,
         "net": trips.net,
     }
     return Backtest(
@@ -284,7 +237,7 @@ def _account(trips: RoundTrips, close: Floats, first: int) -> Floats:
     equity = np.cumprod(np.r_[1.0, 1 + trips.net])[ended]
     is_open = begun > ended
     current = trips[ended[is_open]]
-    moved = gross_return(current.side, close[is_open] / current.entry)
+    moved = current.side * (close[is_open] / current.entry - 1)
     equity[is_open] *= 1 + moved - current.entry_cost / 1e4
     return equity * np.logical_and.accumulate(equity > 0)
 

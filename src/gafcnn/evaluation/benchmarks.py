@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from gafcnn.data.bars import ensure_bars
-from gafcnn.evaluation.backtest import Backtest, RoundTrips, account_for
-from gafcnn.evaluation.costs import cost_per_side
-from gafcnn.evaluation.fills import LONG, SHORT, Fills, Floats, compute_fills, find_rows
+from gafcnn.evaluation.backtest import Backtest, account_for
+from gafcnn.evaluation.fills import LONG, Floats, RoundTrips, compute_fills, find_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A statistic over all draws of a coin.
-
-    Attributes:
-        mean: Mean.
-        low: 2.5 % quantile.
-        high: 97.5 % quantile.
-    """
+class Spread(NamedTuple):
+    """Mean, 2.5 % and 97.5 % quantile of a statistic over all draws of a coin."""
 
     mean: float
     low: float
@@ -66,15 +59,8 @@ def buy_and_hold(
     """
     rows = find_rows(ensure_bars(bars), [first, last])
     bought, sold = rows[:1], rows[1:]
-    trips = RoundTrips(
-        decided=bought,
-        side=np.array([LONG], dtype=np.int8),
-        entry=bars["open"].to_numpy(np.float64)[bought + 1],
-        entry_cost=cost_per_side(rules.cost_model, bars, bought + 1),
-        exit_bar=sold,
-        exit=bars["close"].to_numpy(np.float64)[sold],
-        exit_cost=cost_per_side(rules.cost_model, bars, sold),
-    )
+    ends = sold, bars["close"].to_numpy(np.float64)[sold]
+    trips = RoundTrips.at(bars, bought, LONG, ends, rules)
     return account_for(bars, trips, slice(bought[0] + 1, sold[0] + 1), 1, last - first)
 
 
@@ -98,8 +84,8 @@ def coin(
     if not len(side):
         return Coin(None, None, None, None)
     fills = compute_fills(bars, backtest.trades["decided"], backtest.horizon, rules)
-    short = _results(fills, SHORT)
-    gain = _results(fills, LONG) - short
+    short = _results(fills.short)
+    gain = _results(fills.long) - short
     rng = np.random.default_rng(seed)
     tosses = (rng.integers(0, 2, len(side), dtype=np.bool_) for _ in range(draws))
     sums = short.sum(axis=1) + np.array([gain @ is_long for is_long in tosses])
@@ -109,10 +95,9 @@ def coin(
     return Coin(net, wins_net, wins_gross, (1 + as_good) / (1 + draws))
 
 
-def _results(fills: Fills, side: int) -> Floats:
-    """Return net return in bps, and whether it and the gross return are gains, as (3, m)."""
-    gross, net = fills.returns(np.full(len(fills.entry), side, dtype=np.int8))
-    return np.stack([net * 1e4, net > 0, gross > 0], dtype=np.float64)
+def _results(trips: RoundTrips) -> Floats:
+    """Return net return in bps, and whether it and the gross return are gains, as (3, n)."""
+    return np.stack([trips.net * 1e4, trips.net > 0, trips.gross > 0], dtype=np.float64)
 
 
 def _spread(values: Floats) -> Spread:

@@ -1,47 +1,53 @@
-"""How sure a figure is: intervals by the stationary bootstrap, paired over models.
+"""Confidence intervals by the stationary bootstrap, paired over models.
 
-Blocks of consecutive observations, of random length, are drawn with replacement until a timeline
-is as long as the observed one (Politis and Romano, "The Stationary Bootstrap", JASA, 1994), so that
-what hangs together in time stays together. An observation is a bin of bars, as long as the horizon:
-within it outcomes overlap anyway. Every figure of every model is computed on the same timelines,
-so their differences are paired.
+Blocks of consecutive observations of random length are drawn with replacement until a timeline is
+as long as the observed one (Politis and Romano, "The Stationary Bootstrap", JASA, 1994), which
+keeps the dependence in time. An observation is a bin of bars as long as the horizon, because
+outcomes within it overlap anyway. Every figure of every model is computed on the same timelines, so
+that differences between models are paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from operator import methodcaller
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from threadpoolctl import threadpool_limits
+from pydantic import Field
 
-from gafcnn.errors import ConfigError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, Floats, MeanRatio, Ratio, value_of
-from gafcnn.evaluation.resampling import BinPaths, BinTotals, RankedRows, Resamples, SumTable
+from gafcnn.durations import format_duration
+from gafcnn.errors import PredictionsError
+from gafcnn.evaluation.figures import Auc, Drawdown, Figure
+from gafcnn.evaluation.resampling import BinPaths, BinSums, RankedRows, Resamples, SumTable
+from gafcnn.evaluation.statistics import Floats
+from gafcnn.settings import settings
 
 K = TypeVar("K")
 
-LEAST_BINS = 10
-"""Bins that a figure needs for an interval: of two trades won, every resample says 100 %."""
+LEVEL = 0.95
+"""Confidence level of the intervals."""
 
-_BATCH = 256  # timelines at a time: of 13,334 bins, their counts are 27 MB
-_FEWEST = 12  # bins, below which the lags that the block length looks at do not fit
+LEAST_BINS = 10
+"""Bins that a figure needs for an interval: with two trades won, every resample says 100 %."""
+
+_BATCH = 256  # timelines at a time: with 13,334 bins, their counts take 27 MB
+_FEWEST = 12  # bins that the choice of the block length needs
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its interval, and the number of rows or trades that it rests on.
+    """A figure with its confidence interval.
 
     Attributes:
-        value: The figure of the data itself; None where it is undefined.
-        low: Lower end of the interval; None where there is none.
+        value: The figure on the observed data; None if undefined.
+        low: Lower end of the interval; None if there is none.
         high: Upper end of the interval.
-        n: Rows or trades.
+        n: Rows or trades that the figure is computed from.
     """
 
     value: float | None
@@ -50,194 +56,173 @@ class Estimate:
     n: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """The estimate, ready for JSON."""
+        """Return the estimate, ready for JSON."""
         return asdict(self)
 
 
+@settings("judging")
 class Bootstrap:
     """Draws timelines of bins of bars, always the same ones, and computes figures on them.
 
     Args:
-        bin: Bars to a bin: those of the horizon.
-        n: Bars of the timeline. The last bin holds what is left of them.
+        bin: Bars per bin: those of the horizon.
+        n: Bars of the timeline. The last bin may be shorter.
         block: Mean length of a block, in bins (see `block_length`).
-        resamples: Timelines to draw; with 0 there are no intervals.
-        seed: Of the draws.
-        level: The share of the timelines that an interval is to hold (see `estimate`).
+        resamples: Number of timelines; with 0 there are no intervals.
+        seed: Seed of the draws.
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
-    def __init__(
-        self,
-        bin: int,  # noqa: A002  the field's word
-        n: int,
-        block: float,
-        resamples: int = 2000,
-        seed: int = 0,
-        level: float = 0.95,
-    ) -> None:
-        _check_least("bin", bin, 1, "bars")
-        _check_least("n", n, 1, "bars")
-        _check_least("block", block, 1, "bins")
-        _check_least("resamples", resamples, 0, "timelines")
-        self.bin, self.n, self.block = bin, n, float(block)
-        self.resamples, self.seed, self.level = resamples, seed, level
+    bin: Annotated[int, Field(ge=1)]
+    n: Annotated[int, Field(ge=1)]
+    block: Annotated[float, Field(ge=1)]
+    resamples: Annotated[int, Field(ge=0)] = 2000
+    seed: int = 0
 
-    def distributions(
-        self, figures: Mapping[K, Figure], advance: Callable[[int], None] | None = None
-    ) -> dict[K, Floats]:
-        """Each figure on each timeline: arrays of shape (resamples,), NaN where it is undefined.
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First bar of each bin, shape (bins,)."""
+        return np.arange(0, self.n, self.bin)
 
-        Only sums over bins are kept of a figure's series, so a mapping that makes its figures one
-        by one needs little memory.
+    def distributions(self, figures: Mapping[K, Figure]) -> dict[K, Floats]:
+        """Compute each figure on each timeline: arrays of shape (resamples,), NaN if undefined.
+
+        Only sums over bins of a figure's series are kept in memory.
 
         Args:
             figures: Figures of `n` bars each.
-            advance: Told, now and then, how many timelines more are done.
 
         Raises:
-            PredictionsError: A figure to be resampled is of another number of bars.
+            PredictionsError: A figure has another number of bars.
         """
         if not self.resamples:
             return {key: np.empty(0) for key in figures}
-        starts = np.arange(0, self.n, self.bin)
-        table = SumTable(starts, self.n)
-        binned = {key: _binned(figure, table) for key, figure in figures.items()}
+        table = SumTable(self.starts)
+        binned = {key: self._binned(figure, table) for key, figure in figures.items()}
         sums = table.matrix()
         values = {key: np.empty(self.resamples) for key in binned}
         with ThreadPoolExecutor() as pool:
-            for part, picks in self._batches(len(starts)):
-                on_drawn = methodcaller("on", Resamples(picks, sums))
-                for key, found in zip(binned, pool.map(on_drawn, binned.values()), strict=True):
-                    values[key][part] = found
-                if advance:
-                    advance(len(picks))
+            for part, picks in self._batches():
+                on_resamples = methodcaller("on", Resamples(picks, sums))
+                found = pool.map(on_resamples, binned.values())
+                for key, drawn in zip(binned, found, strict=True):
+                    values[key][part] = drawn
         return values
 
-    def trusted(
-        self, figures: Mapping[K, Figure], advance: Callable[[int], None] | None = None
-    ) -> dict[K, Floats]:
-        """As `distributions`, but NaN throughout for what rests on fewer than `LEAST_BINS` bins."""
+    def trusted(self, figures: Mapping[K, Figure]) -> dict[K, Floats]:
+        """As `distributions`, but NaN for figures that rest on fewer than `LEAST_BINS` bins."""
+        drawn = self.distributions(figures)
+        for key, figure in figures.items():
+            if np.count_nonzero(np.add.reduceat(figure.rests, self.starts)) < LEAST_BINS:
+                drawn[key] = drawn[key] * np.nan
+        return drawn
+
+    def describe(self, interval: pd.Timedelta) -> dict[str, Any]:
+        """Return how intervals were computed, ready for JSON; `interval` is that of the bars."""
         return {
-            key: draws if bins_of_figure(figures[key], self.bin) >= LEAST_BINS else draws * np.nan
-            for key, draws in self.distributions(figures, advance).items()
+            "resamples": self.resamples,
+            "block": self.block,
+            "bin": format_duration(self.bin * interval),
+            "level": LEVEL,
+            "seed": self.seed,
         }
 
-    def _batches(self, bins: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-        """Which resamples, and the bins drawn for each: shape (batch, bins)."""
-        from arch.bootstrap import StationaryBootstrap  # a training need not wait for statsmodels
+    def _binned(self, figure: Figure, table: SumTable) -> BinSums | BinPaths | RankedRows:
+        n = figure.n if isinstance(figure, Auc) else len(figure.rests)
+        if n != self.n:
+            raise PredictionsError(
+                f"a figure has {n:,} bars",
+                expected=f"the {self.n:,} bars of the bootstrap",
+                instead="place every figure on one timeline",
+            )
+        if isinstance(figure, Auc):
+            return RankedRows(figure, table.starts)
+        if isinstance(figure, Drawdown):
+            return BinPaths(figure, table.starts)
+        return BinSums(figure, table)
 
-        # a mean length need not be whole, whatever its annotation says
-        bootstrap = StationaryBootstrap(self.block, np.arange(bins), seed=self.seed)  # pyright: ignore[reportArgumentType]
+    def _batches(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+        """Yield positions of resamples, and the bins drawn for each: shape (batch, bins)."""
+        # arch imports statsmodels, which takes seconds
+        from arch.bootstrap import StationaryBootstrap
+
+        # the mean length may be fractional, despite the annotation
+        length: Any = self.block
+        bootstrap = StationaryBootstrap(length, np.arange(len(self.starts)), seed=self.seed)
         draws = bootstrap.bootstrap(self.resamples)
         for start in range(0, self.resamples, _BATCH):
             part = slice(start, min(start + _BATCH, self.resamples))
             yield part, np.stack([next(draws)[0][0] for _ in range(part.stop - start)])
 
 
-def bins_of_figure(figure: Figure, bin: int) -> int:  # noqa: A002
-    """How many bins a figure rests on: those with a row, a trade or a return in them."""
-    match figure:
-        case Auc(counted=counted):
-            rests = np.any(counted.reshape(len(counted), -1), axis=1)
-        case Ratio(denominator=denominator):
-            rests = denominator != 0
-        case MeanRatio(denominators=denominators):
-            rests = np.any([one != 0 for one in denominators], axis=0)
-        case _:
-            rests = figure.returns != 0
-    return int(np.count_nonzero(np.add.reduceat(rests, np.arange(0, len(rests), bin))))
-
-
-def estimate(figure: Figure, distribution: Floats, n: int, level: float = 0.95) -> Estimate:
-    """The figure with its percentile interval.
+def estimate(figure: Figure, distribution: Floats, n: int) -> Estimate:
+    """Return the figure with its percentile interval.
 
     Args:
-        figure: What is estimated.
+        figure: The figure.
         distribution: The figure on each timeline (see `Bootstrap.distributions`).
-        n: Rows or trades that it rests on.
-        level: The share of the timelines between the two ends.
+        n: Rows or trades that it is computed from.
 
     Returns:
-        An estimate without an interval where the figure, or more than half of the timelines' ones,
+        An estimate; without an interval if the figure, or more than half of the timelines' values,
         are undefined.
     """
-    return _estimate(value_of(figure), distribution, n, level)
+    return _estimate(figure.value, distribution, n)
 
 
-def exact(share: Estimate, level: float = 0.95) -> Estimate:
-    """The share with the interval of Clopper and Pearson, Biometrika, 1934, of independent rows.
+def difference(a: Figure, b: Figure, dist_a: Floats, dist_b: Floats, n: int) -> Estimate:
+    """Return `a - b` with its percentile interval, paired on the same timelines."""
+    value = None if a.value is None or b.value is None else a.value - b.value
+    return _estimate(value, dist_a - dist_b, n)
 
-    Where all rows agree, every resample says the same, and a percentile interval would be a point:
-    this one tells what so many rows without a miss, or without a hit, leave possible.
+
+def exact(share: Estimate) -> Estimate:
+    """Return a share with the interval of Clopper and Pearson, Biometrika, 1934.
+
+    If all rows agree, every resample does, and a percentile interval would be a point. This one
+    assumes independent rows.
     """
+    from scipy.stats import binomtest
+
     if share.value is None or not share.n:
         return share
-    found = binomtest(round(share.value * share.n), share.n).proportion_ci(level, method="exact")
+    found = binomtest(round(share.value * share.n), share.n).proportion_ci(LEVEL, method="exact")
     return replace(share, low=float(found.low), high=float(found.high))
 
 
-def difference(
-    a: Figure, b: Figure, dist_a: Floats, dist_b: Floats, n: int, level: float = 0.95
-) -> Estimate:
-    """`a - b` with its percentile interval, paired: both on the same timelines (see `estimate`)."""
-    value_a, value_b = value_of(a), value_of(b)
-    value = None if value_a is None or value_b is None else value_a - value_b
-    return _estimate(value, dist_a - dist_b, n, level)
-
-
 def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A002
-    """The mean length of a block that suits the most dependent of these series, in bins.
+    """Return the mean block length that suits the most dependent of these series, in bins.
 
     Politis and White, "Automatic Block-Length Selection for the Dependent Bootstrap", Econometric
     Reviews, 2004, as corrected by Patton, Politis and White, 2009; on sums over bins.
 
     Args:
-        series: One number a bar, arrays of shape (n,): the returns of a strategy, a forecast's
-            hits. Those that do not vary are passed over.
-        bin: Bars to a bin.
+        series: One number per bar, arrays of shape (n,): returns of a strategy, hits of a forecast.
+            Constant series are ignored.
+        bin: Bars per bin.
 
     Returns:
         At least 1 (independent bins), at most a quarter of the bins.
     """
-    from arch.bootstrap import optimal_block_length  # as above
+    from arch.bootstrap import optimal_block_length  # see _batches
 
     longest = 1.0
     for one in series:
         sums = np.add.reduceat(np.asarray(one, np.float64), np.arange(0, len(one), bin))
         if len(sums) < _FEWEST or np.ptp(sums) == 0:
             continue
-        # hundreds of short products: several threads of BLAS only wait for each other on them
-        with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             length = float(optimal_block_length(sums)["stationary"].iloc[0])
         if np.isfinite(length):
             longest = max(longest, min(length, len(sums) / 4))
     return longest
 
 
-def _binned(figure: Figure, table: SumTable) -> BinTotals | BinPaths | RankedRows:
-    table.check(figure)
-    if isinstance(figure, Auc):
-        return RankedRows(figure, table.bin_of_bars())
-    if isinstance(figure, Drawdown):
-        return BinPaths(figure, table.starts)
-    return BinTotals(figure, table)
-
-
-def _estimate(value: float | None, distribution: Floats, n: int, level: float) -> Estimate:
+def _estimate(value: float | None, distribution: Floats, n: int) -> Estimate:
     finite = distribution[np.isfinite(distribution)]
     if value is None or not len(finite) or 2 * len(finite) < len(distribution):
         return Estimate(value, None, None, n)
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(low), float(high), n)
-
-
-def _check_least(key: str, value: float, least: int, unit: str) -> None:
-    if not value >= least:
-        raise ConfigError(
-            f"the bootstrap's {key} is {value}",
-            expected=f"{least} or more {unit}",
-            instead="leave it out, or raise it",
-        )

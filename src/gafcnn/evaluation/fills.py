@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from gafcnn.data.bars import ensure_bars, interval_of
 from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.costs import cost_per_side
-from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,76 +23,89 @@ LONG, SHORT = 1, -1
 
 
 @dataclass(frozen=True)
-class Exits:
-    """Where n trades end.
+class RoundTrips:
+    """n trades, as arrays of shape (n,), in the order of their decisions.
 
     Attributes:
-        bar: Position of the bar, shape (n,), int64.
-        price: Price of the exit, shape (n,).
-        cost: Cost of the exit, in basis points, shape (n,).
+        decided: Position of the bar that closes at `t`; the trade begins with the next one.
+        side: 1 long, -1 short.
+        entry: Open of the next bar.
+        entry_cost: Cost of the entry, in basis points.
+        exit_bar: Position of the bar in which the trade ends.
+        exit: Price of the exit.
+        exit_cost: Cost of the exit, in basis points.
     """
 
-    bar: Ints
-    price: Floats
-    cost: Floats
+    decided: Ints
+    side: Sides
+    entry: Floats
+    entry_cost: Floats
+    exit_bar: Ints
+    exit: Floats
+    exit_cost: Floats
+
+    @classmethod
+    def at(
+        cls, bars: pd.DataFrame, decided: Ints, side: int, exits: tuple[Ints, Floats], rules: Rules
+    ) -> Self:
+        """Return trades of one side, entered after `decided`, from the bars and prices of exits."""
+        entry_cost, exit_cost = (
+            cost_per_side(rules.cost_model, bars, rows) for rows in (decided + 1, exits[0])
+        )
+        entry = bars["open"].to_numpy(np.float64)[decided + 1]
+        sides = np.full(len(decided), side, dtype=np.int8)
+        return cls(decided, sides, entry, entry_cost, *exits, exit_cost)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Self:
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @property
+    def ratio(self) -> Floats:
+        """Price at exit over price at entry, x."""
+        return self.exit / self.entry
+
+    @property
+    def gross(self) -> Floats:
+        """Returns before costs, s (x - 1), relative to the equity at entry."""
+        return self.side * (self.ratio - 1)
+
+    @property
+    def net(self) -> Floats:
+        """Returns after costs, s (x - 1) - c_entry - c_exit x: each side costs a share of it."""
+        return self.gross - (self.entry_cost + self.exit_cost * self.ratio) / 1e4
 
 
 @dataclass(frozen=True)
 class Fills:
-    """The prices and costs of the trades that n rows could make.
+    """The trades that n rows could make.
 
     Attributes:
-        decided: Position of the bar that closes at `t`, shape (n,), int64.
-        entry: Open of the next bar, shape (n,).
-        entry_cost: Cost of the entry, in basis points, shape (n,).
-        long: Exits of purchases.
-        short: Exits of short sales.
+        long: Purchases.
+        short: Short sales.
         ahead: Horizon in bars.
         horizon: Horizon.
     """
 
-    decided: Ints
-    entry: Floats
-    entry_cost: Floats
-    long: Exits
-    short: Exits
+    long: RoundTrips
+    short: RoundTrips
     ahead: int
     horizon: pd.Timedelta
 
     @property
-    def entry_bar(self) -> Ints:
-        """Position of the bar at whose open a trade is entered, shape (n,)."""
-        return self.decided + 1
+    def decided(self) -> Ints:
+        """Position of the bar that closes at `t`, shape (n,)."""
+        return self.long.decided
 
-    def exits(self, side: Sides) -> Exits:
-        """Return the exits of trades of the given sides, 1 or -1, shape (n,)."""
-        return Exits(
-            bar=np.where(side == SHORT, self.short.bar, self.long.bar),
-            price=np.where(side == SHORT, self.short.price, self.long.price),
-            cost=np.where(side == SHORT, self.short.cost, self.long.cost),
-        )
-
-    def returns(self, side: Sides) -> tuple[Floats, Floats]:
-        """Return the gross and net returns of trades of the given sides; 0 for side 0."""
-        exits = self.exits(side)
-        ratio = exits.price / self.entry
-        net = net_return(side, ratio, self.entry_cost, exits.cost)
-        return gross_return(side, ratio), np.where(side == 0, 0.0, net)
+    def trips(self, side: Sides) -> RoundTrips:
+        """Return the trades of the given sides, shape (n,)."""
+        ends = {
+            name: np.where(side == SHORT, getattr(self.short, name), getattr(self.long, name))
+            for name in ("exit_bar", "exit", "exit_cost")
+        }
+        return replace(self.long, side=side, **ends)
 
 
-def gross_return(side: Sides, ratio: Floats) -> Floats:
-    """Return s (x - 1): returns before costs, where x = exit / entry."""
-    return side * (ratio - 1)
-
-
-def net_return(side: Sides, ratio: Floats, entry_bps: Floats, exit_bps: Floats) -> Floats:
-    """Return s (x - 1) - c_entry - c_exit x: each side costs a share of its notional."""
-    return gross_return(side, ratio) - (entry_bps + exit_bps * ratio) / 1e4
-
-
-def compute_fills(
-    bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: TradingRules
-) -> Fills:
+def compute_fills(bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: Rules) -> Fills:
     """Return what a trade of either side would be filled at, for every row.
 
     Orders fill completely, at the prices of the bars. A barrier is reached by the first bar, from
@@ -114,16 +127,16 @@ def compute_fills(
     ahead = multiple_of("label.horizon", horizon, interval_of(ensure_bars(bars)))
     decided = find_rows(bars, times)
     _check_complete(bars, decided, ahead, horizon)
-    entry = bars["open"].to_numpy(np.float64)[decided + 1]
-    entry_cost = cost_per_side(rules.cost_model, bars, decided + 1)
     if rules.take_profit_bps is None and rules.stop_loss_bps is None:
         end = decided + ahead
-        cost = cost_per_side(rules.cost_model, bars, end)
-        long = short = Exits(end, bars["close"].to_numpy(np.float64)[end], cost)
-    else:
-        long = _exits_at_barriers(bars, decided, entry, LONG, ahead, rules)
-        short = _exits_at_barriers(bars, decided, entry, SHORT, ahead, rules)
-    return Fills(decided, entry, entry_cost, long, short, ahead, horizon)
+        ends = end, bars["close"].to_numpy(np.float64)[end]
+        long = RoundTrips.at(bars, decided, LONG, ends, rules)
+        return Fills(long, replace(long, side=-long.side), ahead, horizon)
+    long, short = (
+        RoundTrips.at(bars, decided, side, _exits(bars, decided, side, ahead, rules), rules)
+        for side in (LONG, SHORT)
+    )
+    return Fills(long, short, ahead, horizon)
 
 
 def find_rows(bars: pd.DataFrame, times: Any) -> Ints:
@@ -173,15 +186,17 @@ def _check_complete(bars: pd.DataFrame, decided: Ints, ahead: int, horizon: pd.T
         )
 
 
-def _exits_at_barriers(
-    bars: pd.DataFrame, decided: Ints, entry: Floats, side: int, ahead: int, rules: TradingRules
-) -> Exits:
-    """Return exits at the first barrier or the horizon; prices are multiplied by the side."""
+def _exits(
+    bars: pd.DataFrame, decided: Ints, side: int, ahead: int, rules: Rules
+) -> tuple[Ints, Floats]:
+    """Return bar and price of the exits at the first barrier or the horizon."""
+    # prices are multiplied by the side, so that up is a gain
     names = ("open", "high", "low", "close")
     opens, highs, lows, closes = (side * bars[name].to_numpy(np.float64) for name in names)
     best, worst = (highs, lows) if side == LONG else (lows, highs)
-    take = side * entry * (1 + side * _fraction(rules.take_profit_bps))
-    stop = side * entry * (1 - side * _fraction(rules.stop_loss_bps))
+    entry = opens[decided + 1]
+    take = entry * (1 + side * _fraction(rules.take_profit_bps))
+    stop = entry * (1 - side * _fraction(rules.stop_loss_bps))
     bar = decided + ahead
     price = closes[bar]
     for step in range(ahead, 0, -1):  # backwards, so that the earliest bar is written last
@@ -191,7 +206,7 @@ def _exits_at_barriers(
             (worst[at] <= stop, np.minimum(stop, opens[at])),
         ):
             bar[reached], price[reached] = at[reached], fill[reached]
-    return Exits(bar, side * price, cost_per_side(rules.cost_model, bars, bar))
+    return bar, side * price
 
 
 def _fraction(bps: float | None) -> float:

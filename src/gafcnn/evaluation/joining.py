@@ -1,7 +1,4 @@
-"""Several models' predictions side by side, brought together by what they are about.
-
-Rows meet by symbol, time, fold and split, never by their number.
-"""
+"""Predictions of several models side by side, joined by symbol, time, fold and split."""
 
 from __future__ import annotations
 
@@ -14,6 +11,8 @@ from numpy.typing import NDArray
 
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.predictions import (
+    KEY,
+    OUTCOME,
     P_UP,
     SHARED,
     check_predictions,
@@ -23,172 +22,195 @@ from gafcnn.evaluation.predictions import (
     probability_columns,
 )
 
-KEY = ("symbol", "time", "fold", "split")
-OUTCOME = ("label", "forward_return", "known_at")
 TWO_STAGE = "two_stage"
-RESERVED = ("mean", "weighted", "vote", "stacking", TWO_STAGE)
-"""What is made of members, and so the name of none."""
 
 
 def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Join the predictions of several models by symbol, time, fold and split.
 
     Args:
-        members: Predictions (see `check_predictions`) by the name of their model; several folds
-            of a model are one frame, several seeds are averaged first (see `average_seeds`).
+        members: Predictions (see `check_predictions`) by the name of their model. Several folds of
+            a model are one table; average several seeds first (see `average_seeds`).
 
     Returns:
         One row per symbol, fold and time, in that order: the columns of `KEY` and `OUTCOME`, then
-        one column of P(up) per member, under its name; of several classes one column per member
+        one column of P(up) per member, with its name; for several classes one column per member
         and class (see `member_column`).
 
     Raises:
-        PredictionsError: A member is no table of predictions, or two members differ in market,
-            classes, horizon (`known_at`), `forward_return`, decision times or `label`. Members that
-            are not about the same thing cannot be combined, so nothing is dropped to make them fit.
+        PredictionsError: A member is not a predictions table, or two members differ in symbols,
+            classes, decision times, `known_at`, `forward_return` or `label`. No row is dropped to
+            make members agree; see `join_common` for that.
         ConfigError: There are no members, or one has the name of another column.
     """
-    _check_names(members)
-    tables = {name: _checked(name, frame) for name, frame in members.items()}
-    first, *others = tables
-    joined = tables[first][[*KEY, *OUTCOME]].assign(**_columns(first, tables[first]))
-    for name in others:
-        _check_agreement((first, tables[first]), (name, tables[name]))
-        columns = tables[name][[*KEY]].assign(**_columns(name, tables[name]))
-        joined = joined.merge(columns, on=list(KEY), validate="one_to_one")
-    return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
+    first, *others = _check_members(members).items()
+    for other in others:
+        _check_agreement(first, other, complete=True)
+    return _side_by_side(first[1], members)
+
+
+def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
+    """Join predictions of models that do not cover the same rows.
+
+    Test rows that a model lacks are dropped for all. Validation rows that it lacks are NaN in its
+    columns.
+
+    Args:
+        members: See `join`.
+
+    Returns:
+        The table as from `join`, and one sentence per model that lacks rows.
+
+    Raises:
+        PredictionsError: A member is not a predictions table, the members have no test row in
+            common, or they differ on shared rows.
+        ConfigError: There are no members, or one has the name of another column.
+    """
+    first, *others = _check_members(members).items()
+    for other in others:
+        _check_agreement(first, other, complete=False)
+    rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
+    joined = _side_by_side(rows.drop_duplicates(list(KEY)), members)
+    is_test, notes, common = joined["split"] == "test", [], joined["split"] == "test"
+    for name, frame in members.items():
+        has = joined[member_column(name, probability_columns(frame)[0])].notna()
+        common &= has
+        for part, inside in (("test", is_test), ("validation", ~is_test)):
+            if missing := np.count_nonzero(inside & ~has):
+                notes.append(
+                    f"{name} has no predictions for {missing:,} of {inside.sum():,} {part} rows"
+                    + ("; they are left out for all models" if part == "test" else "")
+                )
+    if not np.any(common):
+        raise _disagreement("the models have no test row in common", "test rows that all predict")
+    return joined.loc[common | ~is_test].reset_index(drop=True), notes
 
 
 def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Make one member of all runs of one window: its mean probabilities over seeds, fold by fold.
+    """Return the mean probabilities over seeds, fold by fold, as one table.
 
     Args:
-        frames: Predictions of the window's runs, one frame per seed and fold, in any order.
+        frames: Predictions of one model, one table per seed and fold, in any order.
 
     Returns:
-        Predictions with one row per symbol, time and fold. Runs of one seed are returned as they
-        are, put in order; the mean over several seeds has none of its own, and its `seed` is -1.
+        Predictions with one row per symbol, time and fold. Those of a single seed are returned
+        unchanged but sorted; a mean over several has `seed` -1.
 
     Raises:
         PredictionsError: The seeds differ in more than their probabilities (see `join`).
     """
     runs = pd.concat(list(frames), ignore_index=True)
-    window = runs["window"].iloc[0]
+    window, columns = runs["window"].iloc[0], probability_columns(runs)
     by_seed = {f"{window} with seed {seed}": run for seed, run in runs.groupby("seed")}
     joined = join(by_seed)
-    averaged = joined.assign(
-        window=window,
-        seed=runs["seed"].iloc[0] if len(by_seed) == 1 else -1,
-        **{
-            column: joined[[member_column(name, column) for name in by_seed]].mean(axis="columns")
-            for column in probability_columns(runs)
-        },
-    )
-    return averaged.filter([*SHARED, *probability_columns(runs)])
+    means = {
+        column: joined[[member_column(name, column) for name in by_seed]].mean(axis="columns")
+        for column in columns
+    }
+    seed = runs["seed"].iloc[0] if len(by_seed) == 1 else -1
+    return joined.assign(window=window, seed=seed, **means).filter([*SHARED, *columns])
 
 
 def member_column(name: str, column: str) -> str:
-    """Where a member's column of probabilities stands among others': `30m`, `30m.p_none`."""
+    """Return the name of a member's column in a joined table: `30m`, or `30m.p_star`."""
     return name if column == P_UP else f"{name}.{column}"
 
 
 def probabilities(joined: pd.DataFrame, name: str, classes: Iterable[str]) -> NDArray[np.float64]:
-    """A member's probabilities of several classes: ndarray of shape (n, classes)."""
-    columns = [member_column(name, probability_column(one)) for one in classes]
+    """Return a member's probabilities of several classes: ndarray of shape (n, classes)."""
+    columns = [member_column(name, probability_column(label)) for label in classes]
     return joined[columns].to_numpy(dtype=np.float64)
 
 
-def _columns(name: str, frame: pd.DataFrame) -> dict[str, Any]:
-    return {member_column(name, column): frame[column] for column in probability_columns(frame)}
-
-
-def _check_names(members: Mapping[str, pd.DataFrame]) -> None:
-    taken = {*KEY, *OUTCOME, *RESERVED}
+def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
+    taken = {*KEY, *OUTCOME}
     if not members or taken & set(members):
         raise ConfigError(
-            f"members are named {', '.join(sorted(taken & set(members))) or 'not at all'}",
-            expected=f"at least one member, and none called {', '.join(sorted(taken))}",
-            instead="name a member by its window, as in 15m, 30m, 60m",
+            f"members are named {', '.join(sorted(taken & set(members)))}"
+            if members
+            else "there are no members",
+            expected=f"at least one, with a name other than {', '.join(sorted(taken))}",
+            instead="name each table by its model, such as 15m or xgboost",
         )
+    for name, frame in members.items():
+        windows = check_predictions(frame, name)["window"].unique()
+        if len(windows) > 1:
+            raise PredictionsError(
+                f"{name} holds predictions of several windows, {', '.join(windows)}",
+                expected="one window, or other model, per member",
+                instead='split it by its column "window"',
+            )
+    return members
 
 
-def _checked(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    windows = check_predictions(frame, name)["window"].unique()
-    if len(windows) > 1:
-        raise PredictionsError(
-            f"{name} holds forecasts of several windows, {','.join(windows)}",
-            expected="one window, or other model, per member",
-            instead="make each a member of its own, by its name",
-        )
-    return frame
+def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    joined = rows.filter([*KEY, *OUTCOME])
+    for name, frame in members.items():
+        columns = {
+            member_column(name, column): frame[column] for column in probability_columns(frame)
+        }
+        right = frame.filter(KEY).assign(**columns)
+        joined = joined.merge(right, on=[*KEY], how="left", validate="one_to_one")
+    return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
 
 
 Member = tuple[str, pd.DataFrame]
 
 
-def _check_agreement(left: Member, right: Member) -> None:
-    """Refuse two members by name where they are about different things, the cause first."""
+def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
+    """Raise an error if two members are about different things; check causes before effects."""
     (a, ours), (b, theirs) = left, right
-    markets = [", ".join(sorted(set(frame["symbol"]))) for frame in (ours, theirs)]
-    if markets[0] != markets[1]:
-        found = f"{a} and {b} are of different markets, {markets[0]} and {markets[1]}"
-        raise _refusal(found, "one market for all members")
-    asked = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
-    if asked[0] != asked[1]:
-        found = f"{a} and {b} tell of different classes, {asked[0]} and {asked[1]}"
-        raise _refusal(found, "one label for all members")
+    if probability_columns(ours) != probability_columns(theirs):
+        columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
+        raise _disagreement(
+            f"{a} and {b} have different classes, {columns[0]} and {columns[1]}",
+            "one label for all members",
+        )
     both = ours[[*KEY, *OUTCOME]].merge(
-        theirs[[*KEY, *OUTCOME]], on=list(KEY), how="outer", suffixes=("", "_b"), indicator="side"
+        theirs[[*KEY, *OUTCOME]], on=[*KEY], how="outer", suffixes=("", "_b"), indicator="side"
     )
-    for column in ("known_at", "forward_return"):
-        _check_outcome(column, both, left, right)
-    _check_times(both, left, right)
-    _check_outcome("label", both, left, right)
+    _check_outcome("known_at", both, a, b)
+    _check_outcome("forward_return", both, a, b)
+    alone = (both["side"] != "both").to_numpy()
+    if complete and alone.any():
+        counts = both["side"].value_counts()
+        raise _disagreement(
+            f"{b} lacks {counts['left_only']:,} of the {len(ours):,} decision times of {a}, and "
+            f"{a} lacks {counts['right_only']:,} of the {len(theirs):,} of {b}, "
+            f"first {place(first_row(both, alone))}",
+            "the same decision times, folds and splits in all members",
+        )
+    _check_outcome("label", both, a, b)
 
 
-def _check_outcome(column: str, both: pd.DataFrame, left: Member, right: Member) -> None:
-    shared = (both["side"] == "both").to_numpy()
-    differ = shared & _differ(both[column], both[f"{column}_b"])
-    if not differ.any():
-        return
-    row = first_row(both, differ)
-    values = [_in_words(column, row[name], row["time"]) for name in (column, f"{column}_b")]
-    raise _refusal(
-        f"{left[0]} and {right[0]} disagree on {column} for {differ.sum():,} of "
-        f"{shared.sum():,} shared rows, first {place(row)} ({values[0]} against {values[1]})",
-        f"one {'horizon' if column == 'known_at' else column} for all members",
-    )
+def _check_outcome(column: str, both: pd.DataFrame, a: str, b: str) -> None:
+    shared, ours, theirs = (both["side"] == "both").to_numpy(), both[column], both[f"{column}_b"]
+    if column == "forward_return":
+        # the last bit of a quotient differs between processors
+        same = np.isclose(ours, theirs, rtol=1e-9, atol=1e-12, equal_nan=True)
+    else:
+        equal = ours.eq(theirs).fillna(value=False) | (ours.isna() & theirs.isna())
+        same = equal.to_numpy(dtype=bool)
+    differ = shared & ~same
+    if differ.any():
+        row = first_row(both, differ)
+        values = [_format(row[name], row["time"]) for name in (column, f"{column}_b")]
+        raise _disagreement(
+            f"{a} and {b} disagree on {column} for {differ.sum():,} of {shared.sum():,} shared "
+            f"rows, first {place(row)} ({values[0]} and {values[1]})",
+            f"one {'horizon' if column == 'known_at' else column} for all members",
+        )
 
 
-def _check_times(both: pd.DataFrame, left: Member, right: Member) -> None:
-    side = both["side"].to_numpy()
-    if (side == "both").all():
-        return
-    raise _refusal(
-        f"{right[0]} lacks {(side == 'left_only').sum():,} of the {len(left[1]):,} decision times "
-        f"of {left[0]}, and {left[0]} lacks {(side == 'right_only').sum():,} of the "
-        f"{len(right[1]):,} of {right[0]}, first {place(first_row(both, side != 'both'))}",
-        "the same decision times, folds and splits in all members",
-    )
-
-
-def _differ(a: Any, b: Any) -> NDArray[np.bool_]:
-    if a.dtype == np.float64:
-        # machines round the last bit of a logarithm or a quotient differently
-        return ~np.isclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
-    equal = a.eq(b).fillna(value=False) | (a.isna() & b.isna())
-    return ~equal.to_numpy(dtype=bool)
-
-
-def _in_words(column: str, value: Any, time: pd.Timestamp) -> str:
-    if column == "known_at":
-        return f"+{(value - time) / pd.Timedelta('1min'):g} min"
+def _format(value: Any, time: pd.Timestamp) -> str:
+    if isinstance(value, pd.Timestamp):
+        return f"+{(value - time).total_seconds() / 60:g} min"
     return "null" if pd.isna(value) else f"{value:.6g}"
 
 
-def _refusal(found: str, expected: str) -> PredictionsError:
+def _disagreement(found: str, expected: str) -> PredictionsError:
     return PredictionsError(
         found,
         expected=expected,
-        instead="train them with the same market, label and split, in a study of their own",
+        instead="train and predict all of them with the same bars, label and split",
     )

@@ -1,289 +1,388 @@
-"""All that is told of a study's models: figures, how sure they are, and against what.
-
-Every figure is of the same test rows, and every interval of the same resamples, so that a
-difference between two models is a paired one.
-"""
+"""The judge: evaluate any models' predictions on the same test rows, after costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from gafcnn.durations import format_duration
-from gafcnn.evaluation import breakdowns as tables
-from gafcnn.evaluation.bootstrap import (
-    Bootstrap,
-    Estimate,
-    block_length,
-    difference,
-    estimate,
+from gafcnn.data.bars import ensure_bars, interval_of
+from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.labels import Label
+from gafcnn.data.samples import Samples
+from gafcnn.data.splits import Splitter
+from gafcnn.durations import DurationLike, format_duration, parse_duration
+from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.evaluation.classification import ClassStudy, judge_classes
+from gafcnn.evaluation.comparisons import ENSEMBLE
+from gafcnn.evaluation.costs import FixedCosts
+from gafcnn.evaluation.directions import ORACLE, Study, judge_directions
+from gafcnn.evaluation.ensembles import ensemble, mean_of_classes, two_stage
+from gafcnn.evaluation.joining import KEY, TWO_STAGE, join, join_common, member_column
+from gafcnn.evaluation.predictions import (
+    OUTCOME,
+    P_UP,
+    SHARED,
+    classes_of,
+    complete_predictions,
+    probability_column,
+    read_table,
 )
-from gafcnn.evaluation.comparisons import COMPARED, Pair, finding, pairs
-from gafcnn.evaluation.figures import Figure, Floats
-from gafcnn.evaluation.metrics import (
-    Part,
-    as_trades,
-    by_forecast,
-    by_regime,
-    by_side,
-    by_threshold,
-    money,
-    most_confident,
-    scores,
-    share_up,
-)
-from gafcnn.evaluation.statistics import deflated_sharpe
-from gafcnn.evaluation.targets import targets
-from gafcnn.evaluation.test_set import Ground, RowTrades, Traded
+from gafcnn.evaluation.regimes import regimes
+from gafcnn.evaluation.targets import pattern_target
+from gafcnn.evaluation.test_set import TestSet
+from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.evaluation.verdict import sentences
 
-TABLES = ("coverage", "sides", "regimes", "calibration")
-"""The tables of parts of the test rows that are looked at by themselves."""
+BASELINE = "xgboost"
+"""The model that others are compared with, if there is one of this name."""
 
-ORACLE = "oracle"
-"""The column of what a simulated market knows itself: a measure for the others, and no trial."""
+_LOOKBACK_BARS = 60  # of regimes, if no samples are given
 
-Row = dict[str, Any]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Study:
-    """What is judged.
+class Judgement:
+    """The result of `judge`.
 
     Attributes:
-        ground: Test rows, and the bars on which they are traded.
-        members: The windows.
-        models: All models, in the order in which they are shown.
-        baseline: The column of the baseline; None where there is none.
-        headline: The model that the verdict speaks of, named before anything was seen.
-        regimes: Of every test row, by decision time (see `gafcnn.evaluation.regimes`).
-        trials: The trainings that the study's ledger counts.
+        metrics: Everything that was computed, as plain dicts, lists, strings and numbers.
+        predictions: All models' predictions, ensembles included: one row per model, symbol, time
+            and fold (see `check_predictions`).
     """
 
-    ground: Ground
-    members: Sequence[str]
-    models: Sequence[str]
-    baseline: str | None
-    headline: str
-    regimes: pd.DataFrame
-    trials: int
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame = field(repr=False)
+
+    @property
+    def task(self) -> Literal["direction", "classification"]:
+        """What was judged."""
+        return self.metrics["task"]
+
+    @property
+    def verdict(self) -> list[str]:
+        """What was found about the headline model, in sentences."""
+        return self.metrics["verdict"]
+
+    @property
+    def notes(self) -> list[str]:
+        """Which rows could not be used, and other remarks."""
+        return self.metrics["notes"]
 
     @cached_property
-    def traded(self) -> dict[str, Traded]:
-        """What each model's forecasts come to when they are traded."""
-        return {model: Traded.by(self.ground, model) for model in self.models}
+    def summary(self) -> pd.DataFrame:
+        """All figures: index model, columns (figure, value | low | high | n)."""
+        rows = {
+            model: {
+                (name, key): value
+                for name, estimate in figures.items()
+                for key, value in estimate.items()
+            }
+            for model, figures in self.metrics["models"].items()
+        }
+        frame = pd.DataFrame.from_dict(rows, orient="index").astype("float64")
+        return frame.rename_axis("model").rename_axis(["figure", None], axis="columns")
+
+    def to_html(self, path: str | Path, samples: Sequence[Any] = ()) -> Path:
+        """Write the report as one HTML page that needs no other file.
+
+        Args:
+            path: The file to write, which ends with ".html".
+            samples: Sample pictures to show, see `gafcnn.report`.
+        """
+        report = import_module("gafcnn.report.page")  # a higher layer
+        return report.write_report(path, self.metrics, samples)
 
 
 def judge(
-    study: Study,
+    models: Mapping[str, pd.DataFrame | str | Path],
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
     *,
+    cost_bps: float | None = None,
+    threshold: float | None = None,
+    rules: TradingRules | None = None,
+    label: Label | None = None,
+    split: Splitter | None = None,
+    horizon: DurationLike | None = None,
+    samples: Samples | Iterable[Samples] = (),
+    ensembles: Sequence[str] = (),
+    baseline: str | None = None,
+    headline: str | None = None,
+    trials: int | None = None,
+    oracle: pd.Series | Mapping[str, pd.Series] | None = None,
     resamples: int = 2000,
     seed: int = 0,
     advance: Callable[[int], None] | None = None,
-) -> dict[str, Any]:
-    """Judge all models of a study on its test rows.
+) -> Judgement:
+    """Judge predictions of several models on the test rows that all of them have.
+
+    A table from elsewhere needs the columns `time` and `p_up` (or `p_<class>`), and `symbol` if
+    there are several. Outcomes and split are filled in from the other tables, or from `label`,
+    `split` and the bars. Validation rows are needed only to choose a threshold: without them, every
+    row is traded unless `threshold` is given.
 
     Args:
-        study: What to judge.
-        resamples: Of the stationary bootstrap; 0 for no intervals.
-        seed: Of the resamples, and of the coin.
-        advance: Told how many models more are done.
+        models: Predictions tables, or paths of parquet files, by the name of the model.
+        bars: Bars of one symbol, or of several by their names.
+        cost_bps: Cost per side, in basis points; replaces that of `rules`.
+        threshold: Confidence |P(up) - 1/2| from which to trade; replaces that of `rules`.
+        rules: Trading rules; `TradingRules()` by default.
+        label: Definition of the label, for tables without outcomes.
+        split: Splitter, for tables without a split; without it all their rows are test rows.
+        horizon: Longest duration of a trade; by default the label's, else that of the tables.
+        samples: The samples of each fold, whose training rows determine volatility regimes; by
+            default those are terciles of the bars before the test rows.
+        ensembles: Ensembles of the models to add, such as "mean", "stacking" or "two_stage", which
+            adds the models to the baseline; they are fitted on validation rows.
+        baseline: Model that the others are compared with, and that "two_stage" is added to; by
+            default "xgboost" if there is one, without "two_stage".
+        headline: Model that the verdict is about; by default two_stage, else mean, else the first.
+        trials: Number of trainings that were tried; by default the number of models.
+        oracle: The true P(up) of a simulated market by close time, shown beside the models.
+        resamples: Resamples of the bootstrap; 0 for no confidence intervals.
+        seed: Seed of the resamples.
+        advance: Called with the number of models that were finished.
 
-    Returns:
-        Plain dicts, lists, texts and numbers, None for what cannot be computed: the part of a
-        study's metrics.json that rests on its test rows.
+    Raises:
+        BarsError: The bars did not pass through `as_bars`.
+        PredictionsError: A table has no usable rows, or the models have no test row in common.
+        ConfigError: A name is unknown, or an option is out of its range.
     """
-    ground, traded = study.ground, study.traded
-    block = block_length(_dependent(ground, traded), ground.bin)
-    bootstrap = Bootstrap(ground.bin, ground.n_bars, block, resamples, seed)
-    judged = {}
-    for model, its_trades in traded.items():
-        judged[model] = _judge(study, model, its_trades, bootstrap)
-        if advance:
-            advance(1)
-    deflated = deflated_ratios(
-        {name: one.backtest.returns.to_numpy() for name, one in traded.items()}, study.trials
-    )
-    differences = compared(
-        judged, pairs(ground.val, study.members, study.baseline), bootstrap.level
-    )
-    return {
-        "rows": {"all": len(ground.test), "labelled": int(ground.labelled.sum())},
-        "classes": tables.classes(ground),
-        "cost_bps": ground.rules.cost_bps,
-        "threshold": ground.rules.threshold,
-        "bootstrap": about(bootstrap, ground),
-        "models": told(judged, deflated),
-        "benchmarks": tables.benchmarks(ground, traded, seed),
-        "confusion": {name: tables.confusion(ground, name) for name in study.models},
-        "pairs": [pair_row(*found) for found in differences],
-        **{kind: [row for one in judged.values() for row in one.rows[kind]] for kind in TABLES},
-        "folds": [row for name in study.models for row in tables.folds(ground, name, traded[name])],
-        "targets": targets(
-            judged[study.headline].estimates,
-            _for_targets(differences),
-            study.headline,
-            deflated[study.headline]["value"],
-        ),
-        "equity": tables.equity(ground, traded),
+    rules = _rules(rules, cost_bps, threshold)
+    tables, foreign, notes = _complete(models, bars, label, split)
+    joined, more = join_common(tables) if foreign else (join(tables), [])
+    notes += more
+    classes = classes_of(next(iter(tables.values())))
+    given, baseline = baseline, baseline or (BASELINE if BASELINE in tables else None)
+    if baseline is not None:
+        _check_name("baseline", baseline, tables)
+    if len(foreign) == len(tables):
+        foreign = []
+    members = [name for name in tables if name != baseline and name not in foreign]
+    joined, names = _combine(joined, members, baseline, ensembles, classes, adds_stage=bool(given))
+    names += [name for name in foreign if name != baseline]
+    by_symbol = _by_symbol(joined, bars)
+    if oracle is not None and not classes:
+        joined[ORACLE] = _oracle(joined, oracle)
+        names.append(ORACLE)
+    # by name and not by merit
+    first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
+    headline = headline or first
+    _check_name("headline", headline, names)
+    length = _horizon(horizon, label, joined)
+    test_times = joined.loc[joined["split"] == "test", "time"]
+    metrics: dict[str, Any] = {
+        "task": "classification" if classes else "direction",
+        "symbol": ", ".join(by_symbol),
+        "interval": format_duration(interval_of(next(iter(by_symbol.values())))),
+        "horizon": format_duration(length),
+        "first": test_times.min().isoformat(),
+        "last": test_times.max().isoformat(),
+        "windows": members,
+        "baseline": baseline,
+        "headline": headline,
+        "trials": trials or len(tables),
+        "notes": notes,
     }
+    advance = advance or (lambda _: None)
+    if classes:
+        metrics |= judge_classes(
+            ClassStudy(by_symbol, joined, classes, names, baseline, length, resamples, seed),
+            advance,
+        )
+        metrics["targets"] = []
+        if classes == PATTERNS:
+            balanced = metrics["models"][headline]["balanced_accuracy"]
+            occurring = np.count_nonzero([*metrics["classes"].values()])
+            metrics["targets"] = [pattern_target(headline, balanced, int(occurring))]
+    else:
+        test_sets = {
+            symbol: TestSet.of(joined[joined["symbol"] == symbol], frame, length, rules)
+            for symbol, frame in by_symbol.items()
+        }
+        of_folds = [samples] if isinstance(samples, Samples) else [*samples]
+        by_regime = {symbol: _regimes(symbol, rows, of_folds) for symbol, rows in test_sets.items()}
+        val = joined[joined["split"] == "val"]
+        unchosen = [name for name in names if not val[name].notna().any()]
+        if unchosen and rules.threshold is None:
+            notes.append(
+                f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
+                "every row is traded; threshold= sets one"
+            )
+        metrics |= _costs(rules, test_sets)
+        metrics |= {"threshold": rules.threshold, "chosen": headline not in unchosen}
+        metrics |= judge_directions(
+            Study(
+                test_sets, by_regime, members, names, baseline, foreign, headline,
+                metrics["trials"], resamples, seed,
+            ),
+            advance,
+        )  # fmt: skip
+    for note in notes:
+        log.info("%s", note)
+    metrics["verdict"] = sentences(metrics)
+    return Judgement(metrics, _long(joined, names, classes))
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What is known of one model; of its figures, those that are compared with others'."""
+def _rules(
+    rules: TradingRules | None, cost_bps: float | None, threshold: float | None
+) -> TradingRules:
+    given: dict[str, Any] = {"cost_bps": cost_bps, "threshold": threshold}
+    given = {key: value for key, value in given.items() if value is not None}
+    if cost_bps is not None:
+        given["costs"] = None
+    return replace(TradingRules() if rules is None else rules, **given)
 
-    figures: Mapping[str, Figure]
-    distributions: Mapping[str, Floats]
-    estimates: Mapping[str, Estimate]
-    rows: Mapping[str, list[Row]]
 
-
-def about(bootstrap: Bootstrap, ground: Ground) -> Row:
-    """How intervals came to be, for metrics.json."""
-    return {
-        "resamples": bootstrap.resamples,
-        "block": bootstrap.block,
-        "bin": format_duration(ground.horizon),
-        "level": bootstrap.level,
-        "seed": bootstrap.seed,
+def _complete(
+    models: Mapping[str, pd.DataFrame | str | Path],
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    label: Label | None,
+    split: Splitter | None,
+) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
+    """The tables with outcomes and split, the names of those that had none, and notes."""
+    if not models:
+        raise ConfigError(
+            "there are no models",
+            expected="at least one predictions table by the name of its model",
+            instead='write judge({"mine": frame}, bars)',
+        )
+    tables = {
+        name: table if isinstance(table, pd.DataFrame) else read_table(table)
+        for name, table in models.items()
     }
+    foreign = [name for name, table in tables.items() if not set(SHARED) <= set(table.columns)]
+    like, notes = next((tables[name] for name in tables if name not in foreign), None), []
+    for name in foreign:
+        tables[name], more = complete_predictions(tables[name], bars, label, split, like, name=name)
+        # a label that is fitted on the bars before the first row is the same for all tables
+        like = tables[name] if like is None and split is None else like
+        notes += more
+    return tables, foreign, notes
 
 
-def told(judged: Mapping[str, Judged], deflated: Mapping[str, Row]) -> Row:
-    """The estimates of each model, ready for JSON."""
-    return {
-        name: {figure: found.as_dict() for figure, found in one.estimates.items()}
-        | {"deflated_sharpe": deflated[name]}
-        for name, one in judged.items()
-    }
+def _combine(
+    joined: pd.DataFrame,
+    members: Sequence[str],
+    baseline: str | None,
+    ensembles: Sequence[str],
+    classes: Sequence[str],
+    *,
+    adds_stage: bool,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Add ensembles, and `two_stage` where it can be fitted; return all names as in the tables."""
+    names, methods = [*members], [name for name in ensembles if name != TWO_STAGE]
+    if len(members) > 1 and methods:
+        if classes:  # other ensembles are defined for P(up)
+            joined, methods = mean_of_classes(joined, members, classes), [ENSEMBLE]
+        else:
+            joined = ensemble(joined, members, methods)
+        names += methods
+    if baseline is not None:
+        names.append(baseline)
+        if members and not classes:
+            val = joined[(joined["split"] == "val") & joined["label"].notna()]
+            can_fit = val[[baseline, *members]].notna().all(axis="columns").any()
+            if TWO_STAGE in ensembles or (adds_stage and can_fit):
+                joined = two_stage(joined, baseline, members)
+                names.append(TWO_STAGE)
+    return joined.copy(), names
 
 
-def _judge(study: Study, model: str, traded: Traded, bootstrap: Bootstrap) -> Judged:
-    """All figures of one model, resampled together."""
-    ground = study.ground
-    parts = _parts(study, model, traded)
-    whole = scores(ground, model) | money(ground, traded)
-    figures: dict[Any, Figure] = whole | _figures_of_parts(ground, model, parts)
-    drawn = bootstrap.trusted(figures)
-    found = {
-        key: estimate(figure, drawn[key], 0, bootstrap.level) for key, figure in figures.items()
-    }
-    rows = {
-        kind: [
-            tables.part_row(kind, ground, model, part, _of_part(found, kind, number))
-            for number, part in enumerate(of_kind)
-        ]
-        for kind, of_kind in parts.items()
-    }
-    counted = {
-        name: replace(found[name], n=tables.rests_on(ground, traded, name)) for name in whole
-    }
-    return Judged(
-        {name: whole[name] for name in COMPARED},
-        {name: drawn[name] for name in COMPARED},
-        counted | tables.without_interval(ground, model, traded),
-        rows,
-    )
+def _by_symbol(
+    joined: pd.DataFrame, bars: pd.DataFrame | Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """The bars of each symbol of the predictions, in the order of the bars."""
+    symbols = set(joined["symbol"])
+    if not isinstance(bars, Mapping):
+        if len(symbols) > 1:
+            raise PredictionsError(
+                f"there are predictions of {len(symbols)} symbols, and bars of one",
+                expected="bars of every symbol",
+                instead='pass them by name: {"BNB": bnb, "BTC": btc}',
+            )
+        return {symbols.pop(): ensure_bars(bars)}
+    if missing := sorted(symbols - set(bars)):
+        raise PredictionsError(
+            f"there are no bars of {', '.join(missing)}",
+            expected="bars of every symbol of the predictions",
+            instead=f'pass them by name: {{"{missing[0]}": bars}}',
+        )
+    return {symbol: ensure_bars(frame) for symbol, frame in bars.items() if symbol in symbols}
 
 
-def _parts(study: Study, model: str, traded: Traded) -> dict[str, list[Part]]:
-    """Parts of the test rows that are looked at by themselves, by the table they are told in."""
-    ground = study.ground
-    return {
-        "coverage": [*most_confident(ground, model), by_threshold(traded)],
-        "sides": [*by_side(ground, model, traded)],
-        "regimes": [*by_regime(ground, study.regimes)],
-        "calibration": [*by_forecast(ground, model)],
-    }
+def _oracle(joined: pd.DataFrame, oracle: pd.Series | Mapping[str, pd.Series]) -> Any:
+    rows = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
+    if isinstance(oracle, Mapping):
+        return pd.concat(dict(oracle)).reindex(rows).to_numpy()
+    return oracle.reindex(pd.DatetimeIndex(joined["time"])).to_numpy()
 
 
-def _figures_of_parts(
-    ground: Ground, model: str, parts: Mapping[str, Sequence[Part]]
-) -> dict[tuple[str, int, str], Figure]:
-    trades = RowTrades.by(ground, model)
-    return {
-        (kind, number, name): figure
-        for kind, of_kind in parts.items()
-        for number, (_, rows) in enumerate(of_kind)
-        for name, figure in (
-            {"observed": share_up(ground, rows)}
-            if kind == "calibration"
-            else as_trades(ground, trades, rows)
-        ).items()
-    }
+def _horizon(
+    horizon: DurationLike | None, label: Label | None, joined: pd.DataFrame
+) -> pd.Timedelta:
+    """The longest duration of a trade."""
+    if horizon is not None:
+        return parse_duration("horizon", horizon)
+    if label is not None:
+        return label.horizon
+    return pd.TimedeltaIndex(joined["known_at"] - joined["time"]).max()
 
 
-def _of_part(found: Mapping[Any, Estimate], kind: str, number: int) -> dict[str, Estimate]:
-    return {key[2]: one for key, one in found.items() if key[:2] == (kind, number)}
+def _check_name(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"{option} is {name!r}",
+            expected=f"one of {', '.join(known)}",
+            instead="correct the name, or leave it out",
+        )
 
 
-def _dependent(ground: Ground, traded: Mapping[str, Traded]) -> Iterator[Floats]:
-    """The series whose memory the blocks have to hold: hits and returns of every model."""
-    for model, its_trades in traded.items():
-        yield ground.hits(model)
-        yield its_trades.backtest.returns.to_numpy()
+def _costs(rules: TradingRules, test_sets: Mapping[str, TestSet]) -> dict[str, Any]:
+    """The cost per side, on average if it varies, and how sentences state it."""
+    if isinstance(rules.cost_model, FixedCosts):
+        bps, varies = rules.cost_model.bps, ""
+    else:
+        costs = np.concatenate([rows.fills.long.entry_cost for rows in test_sets.values()])
+        bps, varies = float(costs.mean()), " on average"
+    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side{varies}"}
 
 
-def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, Row]:
-    """The deflated Sharpe ratio of each model, by the bars of the period.
-
-    The variance of the trials' Sharpe ratios is that over the models at hand, but not less than
-    1 / n, what it is over n bars without skill: models that resemble each other would make the bar
-    low.
-    """
-    ratios = [
-        one.mean() / one.std(ddof=1)
-        for name, one in returns.items()
-        if name != ORACLE and np.ptp(one) > 0
-    ]
-    n = len(next(iter(returns.values())))
-    variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
-    return {
-        name: Estimate(deflated_sharpe(one, max(trials, 1), variance), None, None, n).as_dict()
-        for name, one in returns.items()
-    }
-
-
-def compared(
-    judged: Mapping[str, Judged], asked: Iterable[Pair], level: float
-) -> list[tuple[Pair, str, Estimate]]:
-    """What each pair's models differ by, in each of the figures that are compared."""
+def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
+    """The regime of each test row, by the training samples of its fold."""
     found = []
-    for pair in asked:
-        a, b = judged[pair.a], judged[pair.b]
-        for figure in COMPARED:
-            both = min(a.estimates[figure].n, b.estimates[figure].n)
-            by = difference(
-                a.figures[figure], b.figures[figure],
-                a.distributions[figure], b.distributions[figure], both, level,
-            )  # fmt: skip
-            found.append((pair, figure, by))
-    return found
+    for fold, inside in rows.folds.items():
+        times = pd.DatetimeIndex(rows.test.loc[inside, "time"])
+        samples = next((one for one in of_folds if one.split.fold == fold), None)
+        if samples is None:
+            reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
+            lookback = _LOOKBACK_BARS * interval_of(rows.bars)
+        else:
+            part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])
+            reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
+            lookback = samples.lookback
+        found.append(regimes(rows.bars, times, reference, lookback))
+    return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]
 
 
-def pair_row(pair: Pair, figure: str, by: Estimate) -> Row:
-    """A difference, ready for JSON."""
-    expected = pair.expected if figure == pair.expects else None
-    return {
-        "a": pair.a,
-        "b": pair.b,
-        "figure": figure,
-        **by.as_dict(),
-        "expected": expected,
-        "finding": finding(pair, figure, by),
-    }
-
-
-def _for_targets(
-    differences: Sequence[tuple[Pair, str, Estimate]],
-) -> dict[str, tuple[str, Estimate]]:
-    return {
-        pair.target: (f"{pair.a} less {pair.b}", by)
-        for pair, figure, by in differences
-        if pair.target and figure == pair.expects
-    }
+def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:
+    """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
+    shared = joined[[*KEY, *OUTCOME]]
+    columns = [probability_column(name) for name in classes] or [P_UP]
+    parts = [
+        shared.assign(
+            window=name,
+            seed=-1,
+            **{column: joined[member_column(name, column)] for column in columns},
+        ).dropna(subset=columns)
+        for name in names
+    ]
+    return pd.concat(parts, ignore_index=True)

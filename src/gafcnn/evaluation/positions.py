@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.durations import DurationLike
-from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.errors import ConfigError
 from gafcnn.evaluation.backtest import trade
 from gafcnn.evaluation.fills import LONG, SHORT, compute_fills
 from gafcnn.evaluation.statistics import check_probabilities, mean_bps
@@ -79,23 +79,14 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
 def threshold_of(p: ArrayLike, coverage: float) -> float:
     """Return the highest confidence that at least the share `coverage` of the rows reaches.
 
+    Args:
+        p: P(up), shape (n,), not empty.
+        coverage: Share of rows, in (0, 1].
+
     Raises:
-        PredictionsError: There are no rows, or a probability is outside [0, 1].
-        ConfigError: `coverage` is not in (0, 1].
+        PredictionsError: A probability is outside [0, 1].
     """
-    if not 0 < coverage <= 1:
-        raise ConfigError(
-            f"coverage is {coverage}",
-            expected="a share of rows above 0 and at most 1",
-            instead="write 0.1 for a tenth of the rows",
-        )
     confidences = np.sort(confidence(p))
-    if not len(confidences):
-        raise PredictionsError(
-            "there are no probabilities",
-            expected="at least one, to find a threshold among them",
-            instead="pass a part of the predictions that has rows",
-        )
     # 0.07 * 100 is slightly more than 7 in floating point
     rows = ceil(coverage * len(confidences) * (1 - 1e-12))
     return float(confidences[-rows])

@@ -1,21 +1,25 @@
-"""The table that every model writes, and the only thing that ensembles, trading and reports read.
+"""The predictions table, which every model writes and everything in this package reads.
 
-One row is one forecast of one run: a decision time, what was forecast, and what came of it.
+A row is one prediction of one model: a decision time, P(up) or class probabilities, and the
+outcome.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
+from gafcnn.data.bars import ensure_bars
+from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
+from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.splits import Splitter
+from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 
 SHARED = {
@@ -31,247 +35,367 @@ SHARED = {
 }
 P_UP = "p_up"
 COLUMNS = (*SHARED, P_UP)
+KEY = ("symbol", "time", "fold", "split")
+OUTCOME = ("label", "forward_return", "known_at")
 SPLITS = ("val", "test")
-SUM = 1e-4  # how far the probabilities of several classes may sum from 1: float32 rounds each
-_TRAIN = "train that run anew with overwrite=true"
+SUM = 1e-4  # tolerance for the sum of class probabilities, as float32 rounds each of them
+
+
+def prediction_table(
+    samples: Samples, probabilities: NDArray[np.float64], name: str, seed: int
+) -> pd.DataFrame:
+    """Return a model's predictions as a table (see `check_predictions`).
+
+    Args:
+        samples: Samples.
+        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), or
+            the probabilities of all classes, shape (n, classes).
+        name: Name of the model or window.
+        seed: Seed of the model.
+    """
+    rows = np.concatenate([samples.split.val, samples.split.test])
+    names = _columns_of(samples.classes)
+    columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
+    table = outcome_table(samples, rows).assign(window=name, seed=seed, **columns)
+    return table.astype({"window": "str", "seed": "int64"}).filter([*SHARED, *columns])
+
+
+def complete_predictions(
+    frame: pd.DataFrame,
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    label: Label | None = None,
+    split: Splitter | None = None,
+    like: pd.DataFrame | None = None,
+    *,
+    name: str = "predictions",
+    lookback: DurationLike = "60min",
+) -> tuple[pd.DataFrame, list[str]]:
+    """Fill in a table that has times and probabilities with outcomes, fold and split.
+
+    They come from `like`; else from the samples that `label` and `split` make of the bars; else,
+    without `split`, from `label` alone: every row is a test row, unless the table has a column
+    `split`, and the label is fitted on the bars before the first row.
+
+    Args:
+        frame: `time` (close times; UTC if they have no time zone; a column or the index) and `p_up`
+            or `p_<class>`; `symbol` if there are several. Columns `fold` and `split` are kept.
+        bars: Bars of one symbol, or of several by their names.
+        label: Definition of the label.
+        split: Splitter.
+        like: Predictions of another model, see `check_predictions`.
+        name: Name of the model.
+        lookback: Gap-free bars that a sample of `split` needs.
+
+    Returns:
+        The predictions table, and one sentence per reason why rows cannot be used. A table that is
+        complete is returned unchanged.
+
+    Raises:
+        PredictionsError: A column is missing, or no row can be used.
+        BarsError: The bars did not pass through `as_bars`.
+    """
+    if set(SHARED) <= set(frame.columns):
+        return check_predictions(frame, name), []
+    by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
+    if like is not None:
+        columns, symbols = probability_columns(like), sorted(set(like["symbol"]))
+    elif label is not None:
+        columns, symbols = _columns_of(label.classes), [*by_symbol]
+    else:
+        raise PredictionsError(
+            f"{name}: the outcomes are unknown",
+            expected="a label, or a complete table of another model",
+            instead='pass label=gc.Direction("15min"), for example',
+        )
+    table = _standardise(frame, columns, symbols, name)
+    if not isinstance(bars, Mapping):  # bars of one symbol need no name
+        by_symbol = {symbols[0]: bars}
+        if len(set(table["symbol"])) == 1:
+            table["symbol"] = symbols[0]
+    notes: list[str] = []
+    if like is not None:
+        outcomes, reason = like, "the other models have no such row"
+    elif split is not None:
+        samples = make_samples(by_symbol, label=label, split=split, lookback=lookback)
+        outcomes = outcome_table(samples, np.concatenate([samples.split.val, samples.split.test]))
+        reason = "they are in neither validation nor test"
+    else:
+        outcomes = _outcomes(table, by_symbol, label, notes)
+        reason = "their outcome is unknown: a gap or the end of the bars follows"
+    outcomes = outcomes[[column for column in (*KEY, *OUTCOME) if column in outcomes]]
+    table = table.drop(columns=[*OUTCOME], errors="ignore")
+    keys = [column for column in KEY if column in table and column in outcomes]
+    merged = table.merge(outcomes, on=keys, how="left", indicator="found")
+    at_bar = np.zeros(len(merged), dtype=bool)
+    for symbol, frame_of_symbol in by_symbol.items():
+        closes = ensure_bars(frame_of_symbol).index.to_series()
+        at_bar |= ((merged["symbol"] == symbol) & merged["time"].isin(closes)).to_numpy()
+    usable = np.ones(len(merged), dtype=bool)
+    for valid, why in (
+        (merged[[*columns]].notna().all(axis="columns"), "the probability is missing"),
+        (at_bar, "no bar closes at that time"),
+        (merged["found"] == "both", reason),
+    ):
+        lost = usable & ~np.asarray(valid)
+        if lost.any():
+            first = first_row(merged, lost)
+            notes.append(
+                f"{name}: {lost.sum():,} of {len(merged):,} rows cannot be used, as {why} "
+                f"(first {first['symbol']} {first['time']})".replace("  ", " ")
+            )
+        usable &= ~lost
+    if not usable.any():
+        raise PredictionsError(
+            f"no row can be used; {'; '.join(notes)}",
+            expected="close times of these bars, in UTC",
+            instead="add the bars' interval to open times, or pass other bars",
+        )
+    rows = {"fold": pd.NA, "split": "test", **merged[usable], "window": name, "seed": 0}
+    complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
+    texts = {column: dtype for column, dtype in SHARED.items() if "datetime" not in dtype}
+    return check_predictions(complete.astype(texts).reset_index(drop=True), name), notes
+
+
+def _columns_of(classes: Sequence[str]) -> tuple[str, ...]:
+    return (P_UP,) if tuple(classes) == DIRECTIONS else tuple(map(probability_column, classes))
+
+
+def _standardise(
+    frame: pd.DataFrame, columns: tuple[str, ...], symbols: Sequence[str], name: str
+) -> pd.DataFrame:
+    """Return a copy with `symbol`, `time` in UTC and probabilities in float64."""
+    if "time" not in frame.columns and isinstance(frame.index, pd.DatetimeIndex):
+        frame = frame.rename_axis("time").reset_index()
+    if "symbol" not in frame.columns and len(symbols) == 1:
+        frame = frame.assign(symbol=symbols[0])
+    missing = [one for one in ("symbol", "time", *columns) if one not in frame.columns]
+    if missing:
+        raise PredictionsError(
+            f"{name}: there is no column {', '.join(missing)} among {', '.join(map(str, frame))}",
+            expected=f"time and {', '.join(columns)}, and symbol if there are several",
+            instead=f'name it with frame.rename(columns={{"...": "{missing[0]}"}})',
+        )
+    try:
+        time = pd.DatetimeIndex(pd.to_datetime(frame["time"], utc=True)).as_unit("ns")
+        return frame.assign(time=time, **frame[[*columns]].astype("float64"))
+    except (TypeError, ValueError) as error:
+        raise PredictionsError(
+            f"{name}: a column cannot be converted ({error})",
+            expected=f"times in time, and numbers in {', '.join(columns)}",
+            instead="convert it with pd.to_datetime or pd.to_numeric",
+        ) from error
+
+
+def _outcomes(
+    table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any, notes: list[str]
+) -> pd.DataFrame:
+    """Return the outcomes at the table's times, by a label fitted on the bars before them."""
+    found = []
+    for symbol, bars in by_symbol.items():
+        times = table.loc[table["symbol"] == symbol, "time"]
+        outcomes = label.outcomes(bars, np.arange(len(bars)))
+        known = ~np.isnat(outcomes.known_at)
+        rows = train = np.flatnonzero(known & bars.index.isin(times))
+        if not len(rows):
+            continue
+        earlier = known & (outcomes.known_at < times.min().to_datetime64())
+        if earlier.any():
+            train = np.flatnonzero(earlier)
+        else:
+            notes.append(f"the label of {symbol} is fitted on the predicted rows, none are earlier")
+        found.append(_outcome_columns(outcomes, label.assign(outcomes, train), rows))
+        found[-1] = found[-1].assign(symbol=symbol, time=bars.index[rows])
+    return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
+
+
+def outcome_table(samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """Return symbol, time, fold, split and outcome of some validation and test samples."""
+    fold = samples.split.fold
+    return _outcome_columns(samples.outcomes, samples.label, rows).assign(
+        symbol=pd.array(samples.symbol_of(rows), dtype="str"),
+        time=pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
+        fold=pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
+        split=pd.array(np.where(np.isin(rows, samples.split.val), *SPLITS), dtype="str"),
+    )
+
+
+def _outcome_columns(
+    outcomes: Outcomes, label: NDArray[np.int8], rows: NDArray[np.int64]
+) -> pd.DataFrame:
+    number = pd.array(label[rows], dtype="Int8")
+    number[label[rows] == NULL] = pd.NA
+    known_at = pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC")
+    ahead = outcomes.forward_return[rows]
+    return pd.DataFrame({"label": number, "forward_return": ahead, "known_at": known_at})
 
 
 def write_predictions(path: Path | str, frame: pd.DataFrame) -> None:
-    """Write predictions as parquet, whole or not at all; what stood at `path` is replaced.
+    """Write predictions as a parquet file, atomically; an existing file is replaced.
 
     Raises:
-        PredictionsError: The frame is not a table of predictions; `path` is then untouched.
+        PredictionsError: The frame is not a predictions table; the file is then not touched.
     """
-    path = Path(path)
     check_predictions(frame, f"predictions for {path}")
-    write_bytes(path, frame.to_parquet(None, index=False, write_page_checksum=True))
+    write_bytes(Path(path), frame.to_parquet(None, index=False, write_page_checksum=True))
 
 
 def read_predictions(path: Path | str) -> pd.DataFrame:
-    """Read and check a table of predictions.
+    """Read and check a predictions table.
 
     Raises:
-        PredictionsError: The file is missing, not whole, or not a table of predictions.
+        PredictionsError: The file is missing, damaged or not a predictions table.
     """
-    path = Path(path)
-    if not path.is_file():
+    return check_predictions(read_table(path), path)
+
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Read a parquet file of predictions that need not be complete.
+
+    Raises:
+        PredictionsError: The file is missing or damaged.
+    """
+    if not Path(path).is_file():
         raise PredictionsError(
             f"{path}: there is no such file",
-            expected="the predictions of a finished run",
-            instead="train that run with `python train.py`",
+            expected="a parquet file of predictions",
+            instead="correct the path, or train the run that writes it",
         )
     try:
-        frame = pd.read_parquet(path, page_checksum_verification=True)
-    except (OSError, ValueError, pa.ArrowException) as error:
+        return pd.read_parquet(path, page_checksum_verification=True)
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise PredictionsError(
-            f"{path}: the file is damaged or was not written to its end",
-            expected="a whole parquet file",
-            instead=_TRAIN,
+            f"{path}: the file is damaged or not parquet",
+            expected="a complete parquet file",
+            instead="write it again, with write_predictions(path, frame) or by training the run",
         ) from error
-    return check_predictions(frame, path)
 
 
 def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
-    """Return `frame` if it is a table of predictions that can be believed.
+    """Return `frame` if it is a valid predictions table.
 
-    The columns are, in any order (further ones are left alone):
+    The columns are, in any order, and possibly among others:
 
-    - `symbol` (str), `time` (decision time, UTC, ns), `window` (str);
+    - `symbol` (str), `time` (decision time, UTC, ns), `window` (str, the name of the model);
     - `fold` (Int64, null without walk-forward), `seed` (int64), `split` ("val" or "test");
     - `label` (Int8: 1 up, 0 down, null for a neutral sample);
     - `forward_return` (float64, a fraction, from `time` to the horizon);
     - `known_at` (UTC, ns: when the label is known, after `time`);
     - `p_up` (float64 in [0, 1]).
 
-    A table of several classes has `p_<class>` for each of them (float64 in [0, 1], a row sums to 1)
-    in place of `p_up`. Its `label` is the number of a class, in the order of these columns, or
-    null; `forward_return` is NaN, and `known_at` may be `time`, where nothing was forecast.
+    A table of several classes has `p_<class>` for each of them (float64 in [0, 1], sum 1) instead
+    of `p_up`. Its `label` is a class number, in the order of these columns, or null;
+    `forward_return` may be NaN, and `known_at` may be `time`, for labels that do not look ahead.
 
-    A decision time stands once per symbol, window and fold.
+    A decision time is unique per symbol, window and fold. `complete_predictions` makes such a table
+    from times and probabilities.
 
     Args:
-        frame: The table.
-        source: What an error calls it: a path, or a model's name.
+        frame: Table.
+        source: Its name in errors: a path or a model's name.
 
     Raises:
         PredictionsError: What is wrong, in how many rows, and the first of them.
     """
-    _check_columns(frame, source)
+    probabilities = probability_columns(frame)
+    missing = [name for name in (*SHARED, *(probabilities or (P_UP,))) if name not in frame.columns]
+    if missing:
+        raise PredictionsError(
+            f"{source}: there is no column {', '.join(missing)}",
+            expected=f"the columns {', '.join(COLUMNS)}",
+            instead="let gc.judge or complete_predictions(frame, bars, label=...) fill it in",
+        )
+    for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
+        if not _has_dtype(frame[column], dtype):
+            raise PredictionsError(
+                f"{source}: column {column} is {frame[column].dtype}",
+                expected=dtype,
+                instead=f'convert it with frame["{column}"].astype("{dtype}")',
+            )
     if frame.empty:
         raise PredictionsError(
             f"{source}: there are no rows",
-            expected="at least one forecast",
-            instead="give validation and test more of the bars (`split.val`, `split.test`)",
+            expected="at least one prediction",
+            instead="use larger shares split.val and split.test, or more bars",
         )
-    classes = classes_of(frame)
-    for fault in (*_FAULTS, *(_of_classes(classes) if classes else _OF_DIRECTIONS)):
-        _refuse(fault, frame, source)
+    for found, column, where, expected in _faults(frame):
+        bad = np.asarray(where, dtype=bool)
+        if bad.any():
+            first = first_row(frame, bad)
+            raise PredictionsError(
+                f"{source}: {found} in {int(bad.sum()):,} of {len(frame):,} rows, "
+                f"first {place(first)} ({column} is {first[column]})",
+                expected=expected,
+                instead="correct these rows, or drop them",
+            )
     return frame
 
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The classes of a table of several, in the order of their numbers; () of a direction's."""
-    return () if P_UP in frame.columns else tuple(p.removeprefix("p_") for p in _given(frame))
+    """Return the classes of a table, in the order of their numbers; () for P(up)."""
+    columns = probability_columns(frame)
+    return () if columns == (P_UP,) else tuple(column.removeprefix("p_") for column in columns)
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
-    """The columns of probabilities: `p_up`, or one for each class."""
-    return (P_UP,) if P_UP in frame.columns else _given(frame)
+    """Return the columns of probabilities: `p_up`, or one per class; () if there are none."""
+    columns = tuple(column for column in frame.columns if str(column).startswith("p_"))
+    return columns if len(columns) > 1 or columns == (P_UP,) else ()
 
 
 def probability_column(name: str) -> str:
-    """The column that holds the probabilities of a class."""
+    """Return the column that holds the probabilities of a class."""
     return f"p_{name}"
 
 
 def place(row: Mapping[Hashable, Any]) -> str:
-    """Where a row stands, in words: `BNBUSDT 2025-06-20 00:00 UTC, fold 2, val`."""
+    """Return symbol, time, fold and split of a row: `BNBUSDT 2025-06-20 00:00 UTC, fold 2, val`."""
     time = f"{row['time']}"[:19].removesuffix(":00")
     fold = "" if pd.isna(row["fold"]) else f", fold {row['fold']}"
     return f"{row['symbol']} {time} UTC{fold}, {row['split']}"
 
 
 def first_row(frame: pd.DataFrame, where: NDArray[np.bool_]) -> dict[Hashable, Any]:
-    """The first row of `frame` for which `where` is true, by column."""
+    """Return the first row of `frame` for which `where` is true, by column."""
     return frame.iloc[int(np.argmax(where))].to_dict()
 
 
-def _given(frame: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(column for column in frame.columns if str(column).startswith("p_"))
-
-
-def _check_columns(frame: pd.DataFrame, source: object) -> None:
-    probabilities = probability_columns(frame)
-    wanted = (*SHARED, *(probabilities if len(probabilities) > 1 else (P_UP,)))
-    missing = [column for column in wanted if column not in frame.columns]
-    if missing:
-        raise PredictionsError(
-            f"{source}: there is no column {', '.join(missing)}",
-            expected=f"the columns {', '.join(COLUMNS)}",
-            instead=_TRAIN,
-        )
-    for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
-        if not _is_of(frame[column], dtype):
-            raise PredictionsError(
-                f"{source}: column {column} is {frame[column].dtype}",
-                expected=dtype,
-                instead=f'convert it with `frame["{column}"].astype("{dtype}")`',
-            )
-
-
-def _is_of(column: Any, dtype: str) -> bool:
+def _has_dtype(column: Any, dtype: str) -> bool:
     # text is `object` before pandas 3 and `str` since
     return pd.api.types.is_string_dtype(column) if dtype == "str" else str(column.dtype) == dtype
 
 
-@dataclass(frozen=True)
-class _Fault:
-    found: str
-    column: str
-    where: Callable[[pd.DataFrame], Any]
-    expected: str
-    instead: str = _TRAIN
-
-
-def _refuse(fault: _Fault, frame: pd.DataFrame, source: object) -> None:
-    bad = np.asarray(fault.where(frame), dtype=bool)
-    if not bad.any():
-        return
-    first = first_row(frame, bad)
-    raise PredictionsError(
-        f"{source}: {fault.found} in {int(bad.sum()):,} of {len(frame):,} rows, "
-        f"first {place(first)} ({fault.column} is {first[fault.column]})",
-        expected=fault.expected,
-        instead=fault.instead,
-    )
-
-
-def _missing(column: str) -> _Fault:
-    return _Fault(
-        f"{column} is missing", column, lambda frame: frame[column].isna(), "a value in every row"
-    )
-
-
-_FAULTS = (
-    *(_missing(column) for column in ("symbol", "time", "window", "split", "known_at")),
-    _Fault(
-        "split is unknown",
-        "split",
-        lambda frame: ~frame["split"].isin(SPLITS),
-        "val or test (training rows are not forecasts)",
-    ),
-    _Fault(
-        "a decision time stands more than once in a fold",
-        "window",
-        lambda frame: frame.duplicated(["symbol", "time", "window", "fold"], keep=False),
-        "one row per symbol, time, window and fold",
-        "keep each run's predictions apart, and average seeds with `average_seeds`",
-    ),
-)
-
-
-def _improbable(column: str) -> _Fault:
-    return _Fault(
-        f"{column} is not a probability",
-        column,
-        lambda frame: ~frame[column].between(0.0, 1.0),
-        "a number from 0 to 1",
-        "look for a loss that became NaN, lower `model.lr`, and train again",
-    )
-
-
-_OF_DIRECTIONS = (
-    _Fault(
-        "label is out of range",
-        "label",
-        lambda frame: frame["label"].notna() & ~frame["label"].isin([0, 1]),
-        "1 (up), 0 (down) or null (neutral)",
-    ),
-    _Fault(
-        "forward_return is not finite",
-        "forward_return",
-        lambda frame: ~np.isfinite(frame["forward_return"]),
-        "a return as a fraction",
-    ),
-    _improbable(P_UP),
-    _Fault(
-        "known_at is not after the decision time",
-        "known_at",
-        lambda frame: frame["known_at"] <= frame["time"],
-        "a label that is known later than it is forecast",
-        "check the label's horizon and train again",
-    ),
-)
-
-
-def _of_classes(classes: tuple[str, ...]) -> tuple[_Fault, ...]:
-    columns = [probability_column(name) for name in classes]
-    return (
-        _Fault(
-            "label is out of range",
-            "label",
-            lambda frame: frame["label"].notna() & ~frame["label"].isin(range(len(classes))),
-            f"the number of one of {len(classes)} classes, from 0, or null",
-        ),
-        _Fault(
-            "forward_return is infinite",
-            "forward_return",
-            lambda frame: np.isinf(frame["forward_return"]),
-            "a return as a fraction, or NaN where nothing was forecast",
-        ),
-        *map(_improbable, columns),
-        _Fault(
-            f"the probabilities of {len(classes)} classes do not sum to 1",
-            columns[0],
-            lambda frame: (frame[columns].sum(axis="columns") - 1).abs() > SUM,
-            "one for each class, all together 1",
-            "write what a softmax gives, and train again",
-        ),
-        _Fault(
-            "known_at is before the decision time",
-            "known_at",
-            lambda frame: frame["known_at"] < frame["time"],
-            "a label that is known when it is told, or later",
-            "check the label's outcomes and train again",
-        ),
-    )
+def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, str, Any, str]]:
+    """Yield each possible fault: its name, its column, the rows that have it, what is expected."""
+    for column in ("symbol", "time", "window", "split", "known_at"):
+        yield f"{column} is missing", column, frame[column].isna(), "a value in every row"
+    yield "split is unknown", "split", ~frame["split"].isin(SPLITS), "val or test"
+    twice = frame.duplicated(["symbol", "time", "window", "fold"], keep=False)
+    yield (
+        "a decision time occurs more than once", "window", twice,
+        "one row per symbol, time, window and fold; average seeds with average_seeds",
+    )  # fmt: skip
+    columns, classes = list(probability_columns(frame)), classes_of(frame)
+    for column in columns:
+        outside = ~frame[column].between(0.0, 1.0)
+        yield f"{column} is not a probability", column, outside, "a number from 0 to 1"
+    numbers = range(len(classes) or 2)
+    unknown = frame["label"].notna() & ~frame["label"].isin(numbers)
+    yield (
+        "label is out of range", "label", unknown,
+        f"a class number from 0 to {numbers[-1]}, or null",
+    )  # fmt: skip
+    ahead, known = frame["forward_return"], frame["known_at"]
+    if classes:
+        yield "forward_return is infinite", "forward_return", np.isinf(ahead), "a fraction, or NaN"
+        total = frame[columns].sum(axis="columns")
+        yield (
+            f"the probabilities of {len(classes)} classes do not sum to 1", columns[0],
+            (total - 1).abs() > SUM, "probabilities that sum to 1",
+        )  # fmt: skip
+        early = known < frame["time"]
+        yield "known_at is before the decision time", "known_at", early, "the same time or later"
+    else:
+        infinite = ~np.isfinite(ahead)
+        yield "forward_return is not finite", "forward_return", infinite, "a return as a fraction"
+        early = known <= frame["time"]
+        yield "known_at is not after the decision time", "known_at", early, "a later time"

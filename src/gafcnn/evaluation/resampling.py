@@ -1,7 +1,7 @@
-"""Figures on thousands of drawn timelines, from what little has to be known of each bin.
+"""Figures on thousands of resampled timelines, from little information about each bin.
 
-A timeline is a list of bins. Totals need how often each bin was drawn, ranks the same, once the
-rows are sorted by score; a drawdown needs the bins' order, and four numbers of each bin.
+A timeline is a list of bins. Sums need only how often each bin was drawn, and so do ranks once the
+rows are sorted by score; a drawdown needs the order of the bins and four numbers for each.
 """
 
 from __future__ import annotations
@@ -13,65 +13,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, Floats, Totals
+from gafcnn.evaluation.figures import Auc, Drawdown, OfSums
+from gafcnn.evaluation.statistics import Floats
 from gafcnn.kernels import compiled
 
-_LANES = 32  # timelines that the ranking kernel goes through side by side
+_LANES = 32  # timelines that the ranking kernel processes side by side
 
 
 class SumTable:
-    """Sums of series over bins, each distinct one kept once.
+    """Sums of series over bins; equal series share a column.
 
-    Series that are equal share a column, so that figures that are equal stay so to the last bit,
-    which a product of matrices does not promise of two columns.
+    Sharing also keeps equal figures exactly equal, which a matrix product of two columns does not
+    guarantee.
 
     Args:
-        starts: The first bar of each bin, shape (bins,).
-        n: Bars of the timeline.
+        starts: First bar of each bin, shape (bins,).
     """
 
-    def __init__(self, starts: NDArray[np.int64], n: int) -> None:
-        self.starts, self._n = starts, n
+    def __init__(self, starts: NDArray[np.int64]) -> None:
+        self.starts = starts
         self._columns: list[Floats] = []
-        self._known: dict[bytes, int] = {}
+        self._numbers: dict[bytes, int] = {}
 
     def column(self, series: NDArray[Any]) -> int:
-        """The number of the column that holds this series' sums."""
+        """Return the number of the column that holds the sums of this series."""
         sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
         key = hashlib.sha256(sums.tobytes()).digest()
-        if key not in self._known:
-            self._known[key] = len(self._columns)
+        number = self._numbers.setdefault(key, len(self._columns))
+        if number == len(self._columns):
             self._columns.append(sums)
-        return self._known[key]
+        return number
 
     def matrix(self) -> Floats:
-        """All sums, shape (bins, columns)."""
-        return np.stack(self._columns, axis=1) if self._columns else np.empty((len(self.starts), 0))
-
-    def bin_of_bars(self) -> NDArray[np.int64]:
-        """The bin of each bar, shape (n,)."""
-        return np.searchsorted(self.starts, np.arange(self._n), side="right") - 1
-
-    def check(self, figure: Figure) -> None:
-        """Assert that the figure is of this timeline.
-
-        Raises:
-            PredictionsError: It is of another number of bars.
-        """
-        if len(figure) != self._n:
-            raise PredictionsError(
-                f"a {type(figure).__name__} is of {len(figure):,} bars",
-                expected=f"the {self._n:,} bars of the bootstrap",
-                instead="place every figure on one timeline",
-            )
+        """Return all sums, shape (bins, columns)."""
+        return np.reshape(self._columns, (-1, len(self.starts))).T
 
 
 class Resamples:
-    """A batch of drawn timelines.
+    """A batch of resampled timelines.
 
     Args:
-        picks: The bins of each timeline in their order, shape (batch, bins).
+        picks: The bins of each timeline, in order, shape (batch, bins).
         sums: Sums over bins (see `SumTable`), shape (bins, columns).
     """
 
@@ -90,15 +72,15 @@ class Resamples:
         return np.ascontiguousarray(padded.reshape(-1, _LANES, bins).transpose(0, 2, 1))
 
 
-class BinTotals:
-    """A figure of totals, by the columns of its sums."""
+class BinSums:
+    """A figure of sums, by the columns of a `SumTable`."""
 
-    def __init__(self, figure: Totals, table: SumTable) -> None:
+    def __init__(self, figure: OfSums, table: SumTable) -> None:
         self._of = figure.of
-        self._columns = [table.column(series) for series in figure.series()]
+        self._columns = [table.column(series) for series in figure.series]
 
     def on(self, drawn: Resamples) -> Floats:
-        """The figure on each timeline: shape (batch,)."""
+        """Return the figure on each timeline: shape (batch,)."""
         return self._of(*(drawn.totals[:, column] for column in self._columns))
 
 
@@ -110,34 +92,35 @@ class BinPaths:
         _trace(np.asarray(figure.returns, np.float64), starts, self._paths)
 
     def on(self, drawn: Resamples) -> Floats:
-        """The drawdown on each timeline: shape (batch,)."""
+        """Return the drawdown on each timeline: shape (batch,)."""
         values = np.empty(len(drawn.picks))
         _deepest_falls(self._paths, drawn.picks, values)
         return values
 
 
 class RankedRows:
-    """The area under the ROC curve, by its rows in the order of their scores.
+    """The area under the ROC curve, by its rows sorted by score.
 
-    Twice the pairs (up, down) that are the right way round are the sum, over rows that went up, of
-    twice the downs below and once the downs of equal score. A down among equals is therefore passed
-    twice, before and after their ups, and counts 1 each time; another is passed once and counts 2.
+    Twice the number of correctly ordered pairs (up, down) is the sum, over rows that went up, of
+    twice the downs with a lower score and once the downs with an equal score. A down with the score
+    of an up is therefore visited twice, before and after its ups, and counts 1 each time; any other
+    is visited once and counts 2.
     """
 
-    def __init__(self, figure: Auc, bin_of_bars: NDArray[np.int64]) -> None:
-        rows = np.nonzero(figure.counted)[0]
-        up = np.asarray(figure.up, bool)[figure.counted]
-        level = np.unique(figure.score[figure.counted], return_inverse=True)[1]
+    def __init__(self, figure: Auc, starts: NDArray[np.int64]) -> None:
+        up = figure.up.astype(bool)
+        level = np.unique(figure.score, return_inverse=True)[1]
+        bins = np.searchsorted(starts, figure.places, side="right") - 1
         among_ups = np.bincount(level, up)[level] > 0
         twice = np.flatnonzero(among_ups & ~up)
         phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
         order = np.lexsort((phase, np.concatenate([level, level[twice]])))
         step = np.where(up, 0, np.where(among_ups, 1, 2))
         self._steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
-        self._bins = bin_of_bars[np.concatenate([rows, rows[twice]])[order]].astype(np.int32)
+        self._bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
 
     def on(self, drawn: Resamples) -> Floats:
-        """The area on each timeline: shape (batch,), NaN where one class is not there."""
+        """Return the area on each timeline: shape (batch,), NaN with one class only."""
         values = np.empty(drawn.lanes.shape[::2])
         _areas(self._bins, self._steps, drawn.lanes, values)
         return values.reshape(-1)[: len(drawn.picks)]
@@ -145,7 +128,7 @@ class RankedRows:
 
 @compiled
 def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
-    """Growth over each bin, its highest and lowest point, and the deepest fall within it."""
+    """Compute growth over each bin, its highest and lowest point, and the largest fall in it."""
     for b in range(len(starts)):
         growth, highest, lowest, fall = 1.0, 1.0, 1.0, 1.0
         end = starts[b + 1] if b + 1 < len(starts) else len(returns)
@@ -158,7 +141,7 @@ def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
 
 @compiled
 def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> None:
-    """The drawdown of bins after each other; equity is held relative to its peak, as 1 or less."""
+    """Compute the drawdown of consecutive bins; equity is relative to its peak."""
     for r in range(len(picks)):
         equity, deepest = 1.0, 1.0
         for b in picks[r]:
@@ -172,7 +155,7 @@ def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> N
 def _areas(
     bins: NDArray[np.int32], steps: NDArray[np.int8], lanes: NDArray[np.int32], values: Floats
 ) -> None:
-    """The area under the ROC curve on every lane; see `RankedRows` for steps."""
+    """Compute the area under the ROC curve on every lane; see `RankedRows` for steps."""
     width = lanes.shape[2]
     for block in range(len(lanes)):
         counts = lanes[block]

@@ -254,15 +254,9 @@ def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
         by outcome (rows) and prediction (columns). All but `n` and `confusion` are None for n = 0.
 
     Raises:
-        PredictionsError: The lengths differ, or a probability is outside [0, 1].
+        PredictionsError: A probability is outside [0, 1].
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(outcome, dtype=bool)
-    if p.shape != up.shape:
-        raise PredictionsError(
-            f"{p.size:,} probabilities and {up.size:,} outcomes",
-            expected="one probability for each outcome",
-            instead="take both from the same rows",
-        )
     check_probabilities(p)
     counts = confusion(p > 0.5, up, 2)
     return {
@@ -317,24 +311,11 @@ def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
         `recall` and `f1`; `confusion`, counts by true class (rows) and predicted class (columns).
 
     Raises:
-        PredictionsError: The shapes do not match, a label is not a class number, or a probability
-            is outside [0, 1].
+        PredictionsError: A probability is outside [0, 1].
     """
     p, label = np.asarray(p, dtype=np.float64), np.asarray(label, dtype=np.int64)
-    if p.ndim != 2 or label.shape != p.shape[:1]:
-        raise PredictionsError(
-            f"probabilities of shape {p.shape} and labels of shape {label.shape}",
-            expected="a row of probabilities, one for each class, for each label",
-            instead="take both from the same rows",
-        )
-    classes = p.shape[1]
-    if not ((label >= 0) & (label < classes)).all():
-        raise PredictionsError(
-            f"the labels range from {label.min()} to {label.max()}",
-            expected=f"class numbers from 0 to {classes - 1}",
-            instead="drop the rows without a label, and pass a column of probabilities per class",
-        )
     check_probabilities(p)
+    classes = p.shape[1]
     counts = confusion(p.argmax(axis=1), label, classes)
     n, hits = len(label), counts.diagonal()
     occurring, called = counts.sum(axis=1), counts.sum(axis=0)

@@ -1,157 +1,142 @@
-"""What the system that this library grew from was to reach, and whether it is reached here."""
+"""The targets of the system that this library grew from, and whether they are met."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from gafcnn.evaluation.bootstrap import Estimate
+Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]
+Row: TypeAlias = dict[str, Any]
 
-Verdict: TypeAlias = Literal["met", "not met", "not to be told apart from luck", "not measured"]
+SURE = 0.95
+"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that was to be reached.
+    """A target.
 
     Attributes:
         target: What it is about.
         goal: What was to be reached, in words.
-        figure: The name of the figure, as estimates have it.
+        figure: Name of the figure in the estimates.
         least: The least value that reaches it.
-        luck: What the figure would be without skill.
-        pair: The two models whose difference the figure is, in words; None for a figure of the
-            headline model.
+        luck: The value of the figure without skill.
+        of_pair: Whether the figure is a difference between two models.
     """
 
     target: str
     goal: str
     figure: str
     least: float
-    luck: float
-    pair: str | None = None
+    luck: float = 0.0
+    of_pair: bool = False
 
 
-UNMEASURED = Estimate(None, None, None, 0)
-
-SURE = 0.95
-"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of the best trial."""
-
-PATTERNS = "pattern recognition"
-ENSEMBLE_OVER_WINDOW = "ensemble over its best single window"
-TWO_STAGE_OVER_XGBOOST = "two-stage over XGBoost"
-
+PATTERNS = Target("pattern recognition", "> 90 % accuracy", "pattern_accuracy", 0.9, luck=0.5)
+ENSEMBLE_OVER_WINDOW = Target(
+    "ensemble over its best single window", "+2 to +5 % accuracy", "accuracy", 0.02, of_pair=True
+)
+TWO_STAGE_OVER_XGBOOST = Target(
+    "two-stage over XGBoost", "+5 to +10 % win rate", "win_rate_gross", 0.05, of_pair=True
+)
 TARGETS = (
-    Target("win rate", "65 to 70 %", "win_rate_gross", least=0.65, luck=0.5),
-    # a study of directions has no pattern to recognise; see `pattern_target` for one that has
-    Target(PATTERNS, "> 90 % accuracy", "pattern_accuracy", least=0.9, luck=0.5),
-    Target("Sharpe ratio", "2.0 to 2.5", "sharpe", least=2.0, luck=0.0),
-    Target("Sortino ratio", "3.0 to 3.5", "sortino", least=3.0, luck=0.0),
-    Target(
-        ENSEMBLE_OVER_WINDOW,
-        "+2 to +5 % accuracy",
-        "accuracy",
-        least=0.02,
-        luck=0.0,
-        pair=ENSEMBLE_OVER_WINDOW,
-    ),
-    Target(
-        TWO_STAGE_OVER_XGBOOST,
-        "+5 to +10 % win rate",
-        "win_rate_gross",
-        least=0.05,
-        luck=0.0,
-        pair=TWO_STAGE_OVER_XGBOOST,
-    ),
+    Target("win rate", "65 to 70 %", "win_rate_gross", 0.65, luck=0.5),
+    PATTERNS,  # not measured in a study of directions
+    Target("Sharpe ratio", "2.0 to 2.5", "sharpe", 2.0),
+    Target("Sortino ratio", "3.0 to 3.5", "sortino", 3.0),
+    ENSEMBLE_OVER_WINDOW,
+    TWO_STAGE_OVER_XGBOOST,
 )
 
 
 def verdict(
     value: float | None, low: float | None, high: float | None, least: float, luck: float
 ) -> Verdict:
-    """Whether a target is met, as far as its interval tells.
+    """Return whether a target is met, as far as its interval shows.
 
     Args:
-        value: The figure; None where it was not measured.
-        low: Lower end of its interval; None where there is none.
+        value: The figure; None if it was not measured.
+        low: Lower end of its interval; None if there is none.
         high: Upper end.
         least: The least value that meets the target.
-        luck: What the figure would be without skill.
+        luck: The value of the figure without skill.
 
     Returns:
-        "met" only where the value is high enough and the whole interval above luck; "not met" where
-        the whole interval is too low; "not to be told apart from luck" where the interval holds
-        luck, or a value high enough has no interval; else "not met".
+        "met" if the value is high enough and the whole interval above luck; "not met" if the whole
+        interval is too low; "not statistically significant" if the interval contains luck, or a
+        value that is high enough has no interval; otherwise "not met".
     """
     if value is None:
         return "not measured"
     if high is not None and high < least:
         return "not met"
     if low is None or high is None:
-        return "not to be told apart from luck" if value >= least else "not met"
+        return "not statistically significant" if value >= least else "not met"
     if low <= luck:
-        return "not to be told apart from luck"
+        return "not statistically significant"
     return "met" if value >= least else "not met"
 
 
 def targets(
-    headline: Mapping[str, Estimate],
-    pairs: Mapping[str, tuple[str, Estimate]],
-    model: str = "headline",
-    deflated: float | None = None,
-) -> list[dict[str, Any]]:
-    """The target table.
+    headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
+) -> list[Row]:
+    """Return the table of targets of a direction.
 
     Args:
-        headline: Estimates of the model that the verdict speaks of, by figure.
-        pairs: Differences by `Target.pair`, each with the models that it is of, as "mean less
-            30m"; what is not there was not measured.
-        model: The name of that model.
-        deflated: Its deflated Sharpe ratio; a Sharpe ratio is not met below `SURE`.
+        headline: Name of the headline model.
+        figures: Its estimates, by figure, among them `deflated_sharpe`: the Sharpe ratio is not met
+            if this is below `SURE`.
+        pairs: Differences between models; `expected` of a row is the goal of a target.
 
     Returns:
-        A row per target of `TARGETS`, ready for JSON: target, goal, model, figure, least, value,
-        low, high, n, verdict.
+        A row per target of `TARGETS`: target, goal, model, figure, least, value, low, high, n,
+        verdict.
     """
-    rows = [_row(target, headline, pairs, model) for target in TARGETS]
+    by_goal = {row["expected"]: row for row in pairs if row["expected"]}
+    rows = []
+    for target in TARGETS:
+        model, found = headline, figures.get(target.figure)
+        if target.of_pair:
+            found = by_goal.get(target.goal)
+            model = f"{found['a']} less {found['b']}" if found else target.target
+        rows.append(target_row(target, model, found))
+    deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
     for row in rows:
-        if row["figure"] == "sharpe" and row["verdict"] == "met" and (deflated or 0.0) < SURE:
-            row["verdict"] = "not to be told apart from luck"
+        if row["figure"] == "sharpe" and row["verdict"] == "met" and deflated < SURE:
+            row["verdict"] = "not statistically significant"
     return rows
 
 
-def pattern_target(balanced: Estimate, classes: int, model: str) -> dict[str, Any]:
-    """The one target that a study of patterns can meet, as a row like those of `targets`.
+def pattern_target(headline: str, balanced: Mapping[str, Any], classes: int) -> Row:
+    """Return the target of pattern recognition, as a row like those of `targets`.
 
-    The accuracies that it comes from are of as many samples of each class (Chen and Tsai,
-    Financial Innovation, 2020): at the frequencies of a market they are the balanced accuracy.
+    The accuracies it refers to are of equally many samples of each class (Chen and Tsai, Financial
+    Innovation, 2020), which corresponds to the balanced accuracy.
 
     Args:
-        balanced: The balanced accuracy of the model that the verdict speaks of.
-        classes: How many classes occur: calling one of them always is right in one part of these.
-        model: The name of that model.
+        headline: Name of the headline model.
+        balanced: Its balanced accuracy.
+        classes: Number of classes that occur; guessing is right in one of these.
     """
-    target = next(target for target in TARGETS if target.target == PATTERNS)
-    measured = replace(target, figure="balanced_accuracy", luck=1 / classes)
-    return _row(measured, {"balanced_accuracy": balanced}, {}, model)
+    target = Target(
+        PATTERNS.target, PATTERNS.goal, "balanced_accuracy", PATTERNS.least, 1 / classes
+    )
+    return target_row(target, headline, balanced)
 
 
-def _row(
-    target: Target,
-    headline: Mapping[str, Estimate],
-    pairs: Mapping[str, tuple[str, Estimate]],
-    model: str,
-) -> dict[str, Any]:
-    found = headline.get(target.figure, UNMEASURED)
-    if target.pair is not None:
-        model, found = pairs.get(target.pair, (target.pair, UNMEASURED))
+def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> Row:
+    """Return the row of a target; `found` is the estimate of its figure, None if not measured."""
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    values = {key: (found or nothing)[key] for key in nothing}
+    low, high = values["low"], values["high"]
     return {
         "target": target.target,
         "goal": target.goal,
         "model": model,
         "figure": target.figure,
         "least": target.least,
-        **found.as_dict(),
-        "verdict": verdict(found.value, found.low, found.high, target.least, target.luck),
+        **values,
+        "verdict": verdict(values["value"], low, high, target.least, target.luck),
     }

@@ -1,10 +1,10 @@
-"""The ground that all models are judged on: the same test rows, at their places among the bars."""
+"""The rows that all models are judged on, at their places among the bars, and their trades."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -13,30 +13,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import YEAR, Backtest, backtest, trade
+from gafcnn.evaluation.backtest import YEAR, Backtest, trade
 from gafcnn.evaluation.fills import Fills, compute_fills
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
+from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
-
-Floats = NDArray[np.float64]
 
 _NO_FOLD = -1
 
 
 @dataclass(frozen=True)
-class Ground:
+class TestSet:
     """Test rows of one symbol, and the bars on which they are traded.
 
     The period is the bars from the first after the first test decision to the bar that closes a
-    horizon after the last. A row stands at the bar that a trade on it would enter.
+    horizon after the last.
 
     Attributes:
         bars: Bars, indexed by close time.
-        val: Validation rows, models side by side (see `gafcnn.evaluation.joining.join`).
+        val: Validation rows, models side by side (see `join`); may be empty.
         test: Test rows, by time.
-        horizon: Of the label, and the longest that a trade lasts.
-        rules: How one trades.
+        horizon: Horizon of the label, and the longest duration of a trade.
+        rules: Trading rules.
     """
+
+    __test__ = False  # not a test class of pytest
 
     bars: pd.DataFrame
     val: pd.DataFrame
@@ -47,197 +48,211 @@ class Ground:
     @classmethod
     def of(
         cls, joined: pd.DataFrame, bars: pd.DataFrame, horizon: pd.Timedelta, rules: TradingRules
-    ) -> Ground:
-        """The ground of joined predictions.
+    ) -> TestSet:
+        """Return the test set of the joined predictions of one symbol.
 
         Raises:
-            PredictionsError: There are no test rows, several symbols, or a time that stands in the
-                tests of several folds.
+            PredictionsError: There are no test rows, or a time is in the test of several folds.
         """
-        val, test = parts_of(joined)
-        return cls(bars, val, test, horizon, rules)
+        return cls(bars, *split_rows(joined), horizon, rules)
 
     @cached_property
     def fills(self) -> Fills:
-        """What each test row would have been filled at."""
+        """What each test row would be filled at."""
         return compute_fills(self.bars, self.test["time"], self.horizon, self.rules)
 
     @cached_property
-    def n_bars(self) -> int:
-        """Bars of the period."""
-        return int(self.fills.decided[-1] - self.fills.decided[0]) + self.fills.ahead
-
-    @cached_property
     def period(self) -> pd.DatetimeIndex:
-        """Close times of the bars of the period: shape (n_bars,)."""
-        first = int(self.fills.decided[0]) + 1
-        return pd.DatetimeIndex(self.bars.index[first : first + self.n_bars])
-
-    @property
-    def bin(self) -> int:
-        """Bars of the horizon: within it outcomes overlap."""
-        return self.fills.ahead
-
-    @cached_property
-    def interval(self) -> pd.Timedelta:
-        """Time between two bars."""
-        return interval_of(self.bars)
-
-    @property
-    def periods(self) -> float:
-        """Bars of a year of 365 days: this market never closes."""
-        return YEAR / self.interval
+        """Close times of the bars of the period."""
+        decided = self.fills.decided
+        return pd.DatetimeIndex(
+            self.bars.index[decided[0] + 1 : decided[-1] + self.fills.ahead + 1]
+        )
 
     @cached_property
     def folds(self) -> dict[int | None, NDArray[np.bool_]]:
-        """Which test rows are of which fold; one fold, None, without walk-forward."""
+        """Which test rows are in which fold; one fold, None, without walk-forward."""
         return folds_of(self.test)
 
-    def settled(self, fold: int | None) -> pd.DataFrame:
-        """Validation rows of a fold, those on which a trade ends before the fold's test begins.
-
-        A barrier may be touched, and the label so be known, long before the horizon is over.
-        """
-        val = self.val if fold is None else self.val.query("fold == @fold")
-        begins = self.test.loc[self.folds[fold], "time"].min()
-        return val.loc[val["time"] + self.horizon < begins]
-
     def choice(self, fold: int | None, model: str) -> Choice:
-        """The threshold at which a column of P(up) is traded in a fold, chosen on validation."""
-        val = self.settled(fold)
+        """Return the threshold at which a model is traded in a fold, chosen on validation rows.
+
+        Only validation rows whose trades end before the fold's test begins are used: a barrier may
+        be reached, and the label known, before the horizon is over. Without validation rows every
+        row is traded, unless the rules set a threshold.
+        """
+        val = self.val if fold is None else self.val[self.val["fold"] == fold]
+        begins = self.test.loc[self.folds[fold], "time"].min()
+        val = val[(val["time"] + self.horizon < begins) & val[model].notna()]
+        if val.empty:
+            return Choice(self.rules.threshold or 0.0, None, 0, None)
         return choose_threshold(
             self.bars, val["time"], val[model].to_numpy(), self.horizon, self.rules
         )
 
-    @cached_property
-    def up(self) -> NDArray[np.bool_]:
-        """Whether the price rose over the horizon; not to have moved is not to have risen."""
-        return self.test["forward_return"].to_numpy() > 0
+    def trade(self, model: str) -> Traded:
+        """Trade a column of P(up), fold by fold at the threshold chosen on validation."""
+        p = self.test[model].to_numpy()
+        choices, position = {}, np.zeros(len(p), dtype=np.int8)
+        for fold, inside in self.folds.items():
+            choices[fold] = self.choice(fold, model)
+            position[inside] = positions(p[inside], choices[fold].threshold, self.rules.sides)
+        return Traded(choices, position, trade(self.bars, self.fills, position, self.rules))
 
-    @cached_property
-    def moved(self) -> NDArray[np.bool_]:
-        """Whether the price was another one at the horizon."""
-        return self.test["forward_return"].to_numpy() != 0
-
-    @cached_property
-    def labelled(self) -> NDArray[np.bool_]:
-        """Whether the label names the row: up or down, not neutral."""
-        return self.test["label"].notna().to_numpy()
-
-    @cached_property
-    def label_up(self) -> NDArray[np.bool_]:
-        """Whether the label says up; False where it says nothing."""
-        return self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
-
-    def on_bars(self, rows: ArrayLike) -> Floats:
-        """Values of the test rows, each at its bar of the period: shape (n_bars,), 0 between."""
-        placed = np.zeros(self.n_bars)
-        placed[self._places] = rows
-        return placed
-
-    def hits(self, model: str) -> Floats:
-        """Whether a column of P(up) called each row's move, 1/2 or -1/2: as `on_bars`."""
-        called_up = self.test[model].to_numpy() > 0.5
-        return self.on_bars((called_up == self.up) - 0.5)
-
-    @cached_property
-    def _places(self) -> NDArray[np.int64]:
-        """The bar of each test row, counted in the period."""
-        return self.fills.decided - self.fills.decided[0]
+    def of_fold(self, fold: int | None, traded: Traded) -> tuple[TestSet, Traded]:
+        """Return the test rows of one fold and their trades, as if there were no others."""
+        inside = self.folds[fold]
+        rows = TestSet(self.bars, self.val, self.test[inside], self.horizon, self.rules)
+        position = traded.position[inside]
+        backtest = trade(self.bars, rows.fills, position, self.rules)
+        return rows, Traded({fold: traded.choices[fold]}, position, backtest)
 
 
 @dataclass(frozen=True)
 class Traded:
-    """What one model's forecasts come to when they are traded.
+    """The trades of one model on the test rows of one symbol.
 
     Attributes:
         choices: The threshold of each fold, chosen on its validation rows.
-        position: What each test row says: 1, -1 or 0, shape (n,).
-        backtest: The trades that were made of it.
+        position: Position of each test row: 1, -1 or 0, shape (n,).
+        backtest: The trades that were made.
     """
 
     choices: Mapping[int | None, Choice]
     position: NDArray[np.int8]
     backtest: Backtest
 
-    @classmethod
-    def by(cls, ground: Ground, model: str) -> Traded:
-        """Trade a column of P(up), fold by fold at the threshold that validation chose."""
-        p = ground.test[model].to_numpy()
-        choices, position = {}, np.zeros(len(p), dtype=np.int8)
-        for fold, rows in ground.folds.items():
-            choices[fold] = ground.choice(fold, model)
-            position[rows] = positions(p[rows], choices[fold].threshold, ground.rules.sides)
-        made = trade(ground.bars, ground.fills, position, ground.rules)
-        return cls(choices, position, made)
 
+class Panel:
+    """The test rows of one or more symbols on one timeline, symbol after symbol.
 
-@dataclass(frozen=True)
-class RowTrades:
-    """Each test row as a trade of its own, whatever its confidence: arrays of shape (n,).
+    A row is placed at the bar that a trade on it would enter. Arrays have shape (n,), a value per
+    row, unless stated otherwise.
+
+    Args:
+        sets: The test set of each symbol; all with the same interval, horizon and rules.
 
     Attributes:
-        side: 1, -1, or 0 where the forecast is 1/2.
-        gross: Return before costs, a fraction.
-        net: Return after them.
+        test: Test rows.
+        times: Close times of the bars of any symbol's period, shape (bars,).
+        places: Bar of each row.
+        up: Whether the price rose over the horizon; an unchanged price did not.
+        moved: Whether the price changed over the horizon.
+        labelled: Whether the row has a label: up or down, not neutral.
+        label_up: Whether the label is up; False without a label.
     """
 
-    side: NDArray[np.int8]
-    gross: Floats
-    net: Floats
+    def __init__(self, sets: Sequence[TestSet]) -> None:
+        self.sets = sets
+        self.test = pd.concat([one.test for one in sets], ignore_index=True)
+        periods = [one.period for one in sets]
+        self.times: pd.DatetimeIndex = reduce(lambda a, b: pd.DatetimeIndex(a.union(b)), periods)
+        self._bars = [self.times.get_indexer(period) for period in periods]
+        entered = [one.bars.index[one.fills.decided + 1] for one in sets]
+        self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
+        forward_return = self.test["forward_return"].to_numpy()
+        self.up, self.moved = forward_return > 0, forward_return != 0
+        self.labelled = self.test["label"].notna().to_numpy()
+        self.label_up = self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
 
-    @classmethod
-    def by(cls, ground: Ground, model: str) -> RowTrades:
-        """Trade every row on a column of P(up)."""
-        side = positions(ground.test[model].to_numpy(), 0.0)
-        return cls(side, *ground.fills.returns(side))
+    @property
+    def first(self) -> TestSet:
+        """The test set of the first symbol."""
+        return self.sets[0]
+
+    @cached_property
+    def interval(self) -> pd.Timedelta:
+        """Time between two bars."""
+        return interval_of(self.first.bars)
+
+    @property
+    def periods(self) -> float:
+        """Bars of a year of 365 days."""
+        return YEAR / self.interval
+
+    def on_bars(self, rows: ArrayLike) -> Floats:
+        """Return the sums of values of the rows at their bars: shape (bars,)."""
+        return np.bincount(self.places, np.asarray(rows, np.float64), len(self.times))
+
+    def add(self, series: Iterable[NDArray[Any]]) -> Floats:
+        """Return the sum of series over the bars of each symbol's period: shape (bars,)."""
+        total = np.zeros(len(self.times))
+        for bars, values in zip(self._bars, series, strict=True):
+            total[bars] += values
+        return total
+
+    def mean_return(self, backtests: Iterable[Backtest]) -> Floats:
+        """Return the return of equal shares of all symbols: shape (bars,)."""
+        return self.add(one.returns.to_numpy() for one in backtests) / len(self.sets)
 
 
-def trade_rows(ground: Ground, position: NDArray[np.int8], rows: NDArray[np.bool_]) -> Backtest:
-    """Trade some of the test rows, as if there were no others."""
-    times = ground.test.loc[rows, "time"]
-    return backtest(ground.bars, times, position[rows], ground.horizon, ground.rules)
+class Candidate:
+    """One model on a panel: its forecasts and its trades, of all symbols.
+
+    Args:
+        panel: Test rows.
+        name: Column of P(up).
+        traded: Its trades of each symbol.
+
+    Attributes:
+        p: P(up) of each row, shape (n,).
+        position: Position of each row: 1, -1 or 0, shape (n,).
+        threshold: The threshold that it is traded at; None if folds or symbols have different ones.
+        trades: Number of trades.
+        returns: Return of equal shares of all symbols, shape (bars,).
+    """
+
+    def __init__(self, panel: Panel, name: str, traded: Sequence[Traded]) -> None:
+        self.panel, self.name, self.traded = panel, name, traded
+        self.p = panel.test[name].to_numpy(np.float64)
+        self.position = np.concatenate([one.position for one in traded])
+        choices = [choice for one in traded for choice in one.choices.values()]
+        self.threshold = choices[0].threshold if len(choices) == 1 else None
+        self.trades = sum(len(one.backtest.trades) for one in traded)
+        self.returns = panel.mean_return(one.backtest for one in traded)
+
+    @cached_property
+    def row_returns(self) -> tuple[Floats, Floats]:
+        """Gross and net return of each row as a trade of its own, shape (n,) each."""
+        starts = np.cumsum([len(rows.test) for rows in self.panel.sets])[:-1]
+        sides = np.split(positions(self.p, 0.0), starts)
+        each = [rows.fills.trips(side) for rows, side in zip(self.panel.sets, sides, strict=True)]
+        return np.concatenate([t.gross for t in each]), np.concatenate([t.net for t in each])
+
+    @property
+    def hits(self) -> Floats:
+        """Whether each row's move was predicted, 1/2 or -1/2, at its bar: shape (bars,)."""
+        return self.panel.on_bars(((self.p > 0.5) == self.panel.up) - 0.5)
 
 
-def parts_of(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of validation and of test, each by time.
+def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the validation rows and the test rows of one symbol, each by time.
 
     Raises:
-        PredictionsError: There are none of a part, several symbols, or a time that stands in the
-            tests of several folds.
+        PredictionsError: There are no test rows, or a time is in the test of several folds.
     """
     by_time = joined.sort_values("time")
-    parts = {name: by_time.query("split == @name") for name in ("val", "test")}
-    _check(joined, parts)
-    return parts["val"].reset_index(drop=True), parts["test"].reset_index(drop=True)
+    val, test = (
+        by_time[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
+    )
+    if test.empty:
+        raise PredictionsError(
+            "there are no test rows",
+            expected="rows whose split is test",
+            instead="use a larger split.test, or more bars",
+        )
+    repeated = test["time"].duplicated()
+    if repeated.any():
+        raise PredictionsError(
+            f"{int(repeated.sum()):,} decision times are in the test of several folds, first "
+            f"{test['time'][repeated].iloc[0]}",
+            expected="consecutive test blocks",
+            instead="train all folds with the same split.folds and split.first",
+        )
+    return val, test
 
 
 def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:
-    """Which rows are of which fold; one fold, None, without walk-forward."""
-    fold = rows["fold"].to_numpy(dtype=np.int64, na_value=_NO_FOLD)
+    """Return which rows are in which fold; one fold, None, without walk-forward."""
+    fold: Any = rows["fold"].to_numpy(dtype=np.int64, na_value=_NO_FOLD)
     return {None if k == _NO_FOLD else int(k): fold == k for k in np.unique(fold)}
-
-
-def _check(joined: pd.DataFrame, parts: Mapping[str, Any]) -> None:
-    for name, rows in parts.items():
-        if rows.empty:
-            raise PredictionsError(
-                f"there are no {name} rows",
-                expected="rows of validation to choose on and of test to judge by",
-                instead=f"train with a larger split.{name}, or on more bars",
-            )
-    symbols = sorted(joined["symbol"].unique())
-    if len(symbols) > 1:
-        raise PredictionsError(
-            f"there are rows of {len(symbols)} symbols, {', '.join(symbols)}",
-            expected="one symbol, as its bars are traded on",
-            instead="judge each symbol by itself",
-        )
-    twice = parts["test"]["time"].duplicated()
-    if twice.any():
-        raise PredictionsError(
-            f"{int(twice.sum()):,} decision times are in the test of several folds, first "
-            f"{parts['test']['time'][twice].iloc[0]}",
-            expected="test blocks one after another",
-            instead="train all folds with the same split.folds and split.first",
-        )

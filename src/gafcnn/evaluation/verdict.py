@@ -1,4 +1,4 @@
-"""The verdict on a study, in sentences that say no more than the intervals do."""
+"""The verdict on a study, in sentences that claim no more than the intervals show."""
 
 from __future__ import annotations
 
@@ -7,139 +7,146 @@ from typing import Any
 
 from gafcnn.evaluation.joining import TWO_STAGE
 
-_GLOSS = {
-    TWO_STAGE: " (the windows and the baseline, stacked)",
+_EXPLANATIONS = {
+    TWO_STAGE: " (windows and baseline, stacked)",
     "mean": " (of the windows' probabilities)",
 }
-"""What a reader of the verdict alone may not know of a model by its name."""
 
-MANY = 100
-"""Bars of a class, from which on it need not be said that none was missed."""
+_RARE = 100
+"""Rows of a class below which it is mentioned that no row was missed."""
 
 
-def sentences(judged: Mapping[str, Any], headline: str, trials: int) -> list[str]:
-    """What a study found of its headline model.
+def sentences(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what was found about the headline model.
 
     Args:
-        judged: What `judge` returned.
-        headline: The model to speak of.
-        trials: Trainings that the ledger counts.
+        metrics: What the judge computed, with `task`, `headline`, `baseline` and `trials`.
     """
-    figures = judged["models"][headline]
+    headline = metrics["headline"]
+    figures = metrics["models"][headline]
+    if metrics["task"] == "classification":
+        return [*_classification(headline, figures, metrics)]
     return [
-        *_skill(headline, figures, judged),
-        *_money(figures, judged, trials),
-        *_against_baseline(judged["pairs"]),
+        *_skill(headline, figures, metrics),
+        *_money(figures, metrics),
+        *_against_baseline(metrics["pairs"]),
     ]
 
 
-def of_recognition(judged: Mapping[str, Any], headline: str, baseline: str) -> list[str]:
-    """What a study of several classes found of its headline model, in three sentences at most.
-
-    Args:
-        judged: What `judge_recognition` returned.
-        headline: The model to speak of.
-        baseline: The model that it is compared with.
-    """
-    figures, counts = judged["models"][headline], judged["classes"]
-    rows, there = judged["rows"], [name for name, n in counts.items() if n]
+def _classification(
+    headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]
+) -> Iterator[str]:
+    counts, rows = metrics["classes"], metrics["rows"]
+    occurring = [name for name, n in counts.items() if n]
     balanced = figures["balanced_accuracy"]
-    left_out = f" ({rows['several']:,} of several patterns left out)" if rows["several"] else ""
-    chance = _against(balanced, 1 / len(there), "better than chance", "worse than chance")
+    left_out = f" ({rows['several']:,} without a label left out)" if rows["several"] else ""
+    chance = _against(balanced, 1 / len(occurring), "better than chance", "worse than chance")
     most = max(counts, key=lambda name: counts[name])
-    found = [
-        f"{headline} tells the {len(there)} classes that occur on {rows['labelled']:,} test bars"
-        f"{left_out} apart with a balanced accuracy of {_shown(balanced, '.1%')}: {chance}.",
-        f"Over the patterns alone it is {_shown(figures['balanced_accuracy_without_0'], '.1%')}, "
-        "and where one of them is called in any case "
-        f"{_shown(figures['balanced_accuracy_among_patterns'], '.1%')}; "
-        f"of all bars {_shown(figures['accuracy'], '.1%')} are called right, where always saying "
-        f"{most} is right in {counts[most] / rows['labelled']:.1%}.",
-    ]
-    rarest = min(there, key=lambda name: counts[name])
-    found.append(
-        f"The rarest class is {rarest}, {counts[rarest]:,} of the test bars: one more or less is "
-        f"{100 / counts[rarest] / len(there):.2g} points of balanced accuracy."
-    )
-    whole = [row["class"] for row in judged["per_class"] if _missed_none(row, headline)]
-    if whole and judged["bootstrap"]["resamples"]:
-        found.append(
-            f"No bar of {', '.join(whole)} was missed, and so none is in any resample: as far as "
-            "they go, the intervals of means are too narrow."
-        )
-    for pair in judged["pairs"]:
-        if (pair["a"], pair["b"], pair["figure"]) == (headline, baseline, "balanced_accuracy"):
-            points = {end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}
-            found.append(f"{pair['finding']} ({_shown(points, '+.1f')} percentage points).")
-    return found
-
-
-def _missed_none(row: Mapping[str, Any], headline: str) -> bool:
-    return row["model"] == headline and row["recall"]["value"] == 1.0 and row["n"] < MANY
-
-
-def _skill(headline: str, figures: Mapping[str, Any], judged: Mapping[str, Any]) -> Iterator[str]:
-    auc, right = figures["auc"], figures["accuracy_moved"]
-    up, moved = (judged["classes"]["moved"][key] for key in ("up", "n"))
-    told = _against(auc, 0.5, "better than chance", "worse than chance")
     yield (
-        f"{headline}{_GLOSS.get(headline, '')} ranks the {judged['rows']['all']:,} test rows with "
-        f"an AUC of {_beside(auc, 0.5)}: {told}."
+        f"{headline} distinguishes the {len(occurring)} classes that occur in {rows['labelled']:,} "
+        f"test rows{left_out} with a balanced accuracy of {_format(balanced, '.1%')}: {chance}."
+    )
+    yield (
+        f"{_format(figures['accuracy'], '.1%')} of all rows are classified correctly; always "
+        f"predicting {most} is correct in {counts[most] / rows['labelled']:.1%}."
+    )
+    if next(iter(counts)) == "none":
+        yield (
+            "On rows of the other classes the balanced accuracy is "
+            f"{_format(figures['balanced_accuracy_without_0'], '.1%')}, and "
+            f"{_format(figures['balanced_accuracy_among_patterns'], '.1%')} if none is never "
+            "predicted."
+        )
+    rarest = min(occurring, key=lambda name: counts[name])
+    yield (
+        f"The rarest class is {rarest}, with {counts[rarest]:,} test rows: one row more or less "
+        f"changes the balanced accuracy by {100 / counts[rarest] / len(occurring):.2g} points."
+    )
+    complete = [
+        row["class"]
+        for row in metrics["per_class"]
+        if row["model"] == headline and row["recall"]["value"] == 1.0 and row["n"] < _RARE
+    ]
+    if complete and metrics["bootstrap"]["resamples"]:
+        yield (
+            f"No row of {', '.join(complete)} was missed, so no resample misses one: the intervals "
+            "of means over classes are too narrow."
+        )
+    for pair in metrics["pairs"]:
+        if (pair["a"], pair["figure"]) == (headline, "balanced_accuracy"):
+            points = {end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}
+            yield f"{_capital(pair['finding'])} ({_format(points, '+.1f')} percentage points)."
+
+
+def _skill(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    auc, accuracy = figures["auc"], figures["accuracy_moved"]
+    up, moved = (metrics["classes"]["moved"][key] for key in ("up", "n"))
+    chance = _against(auc, 0.5, "better than chance", "worse than chance")
+    yield (
+        f"{headline}{_EXPLANATIONS.get(headline, '')} ranks the {metrics['rows']['all']:,} test "
+        f"rows with an AUC of {_format_beside(auc, 0.5)}: {chance}."
     )
     if up is not None:
         yield (
-            f"It calls {_shown(right, '.1%')} of the {moved:,} moves right, where always saying "
-            f"{'up' if up > 0.5 else 'down'} is right in {max(up, 1 - up):.1%}."
+            f"It predicts {_format(accuracy, '.1%')} of the {moved:,} moves correctly; always "
+            f"predicting {'up' if up > 0.5 else 'down'} is correct in {max(up, 1 - up):.1%}."
         )
 
 
-def _money(figures: Mapping[str, Any], judged: Mapping[str, Any], trials: int) -> Iterator[str]:
-    trades, given = figures["trades"]["value"], judged["threshold"]
-    threshold = "threshold chosen on validation" if given is None else f"given threshold {given:g}"
+def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    trades, given = figures["trades"]["value"], metrics["threshold"]
+    threshold = "threshold chosen on validation" if given is None else f"threshold {given:g}"
+    if not metrics["chosen"]:
+        threshold = f"threshold {given or 0.0:g}"
     if not trades:
         yield (
-            f"At the {threshold} it makes no trade in the test period, so nothing can be said of "
-            "how it trades; a lower trading.threshold would trade."
+            f"At the {threshold} it makes no trades in the test period; a lower trading.threshold "
+            "would trade."
         )
         return
-    net = figures["net_bps"]
+    net, costs = figures["net_bps"], metrics["costs"]
     yield (
-        f"At the {threshold} {trades:,.0f} trades win "
-        f"{_shown(figures['win_rate_gross'], '.1%')} before costs and come to "
-        f"{_shown(net, '+.1f')} bps each after {judged['cost_bps']:g} bps a side: "
-        f"{_against(net, 0.0, 'an edge after costs', 'a loss after costs')}. "
-        f"They would break even at {_shown(figures['break_even_bps'], '.1f')} bps a side."
+        f"At the {threshold}, {trades:,.0f} trades win {_format(figures['win_rate_gross'], '.1%')} "
+        f"before costs and earn {_format(net, '+.1f')} bps each after {costs}: "
+        f"{_against(net, 0.0, 'a profit after costs', 'a loss after costs')}. "
+        f"The break-even cost is {_format(figures['break_even_bps'], '.1f')} bps a side."
     )
     if (deflated := figures["deflated_sharpe"]["value"]) is not None:
+        trials = metrics["trials"]
+        of_trials = "what one training" if trials == 1 else f"what the best of {trials} trainings"
         yield (
-            f"The Sharpe ratio is {_shown(figures['sharpe'], '.2f')}; the probability that it is "
-            f"more than the best of {trials} trainings shows by luck is {deflated:.1%}."
+            f"The Sharpe ratio is {_format(figures['sharpe'], '.2f')}; the probability that it "
+            f"exceeds {of_trials} would show by luck is {deflated:.1%}."
         )
 
 
 def _against_baseline(pairs: list[Mapping[str, Any]]) -> Iterator[str]:
     for pair in pairs:
         if pair["a"] == TWO_STAGE and pair["figure"] == "auc":
-            yield f"{pair['finding']} ({_shown(pair, '+.3f')})."
+            yield f"{_capital(pair['finding'])} ({_format(pair, '+.3f')})."
+
+
+def _capital(text: str) -> str:
+    return "T" + text[1:] if text.startswith("the ") else text
 
 
 def _against(estimate: Mapping[str, Any], luck: float, better: str, worse: str) -> str:
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
-        return "how sure that is cannot be told"
+        return "no confidence interval available"
     if low > luck:
         return better
-    return worse if high < luck else "not to be told apart from luck"
+    return worse if high < luck else "not statistically significant"
 
 
-def _beside(estimate: Mapping[str, Any], luck: float) -> str:
-    """As many digits, three at least, as tell the interval's ends apart from luck."""
+def _format_beside(estimate: Mapping[str, Any], luck: float) -> str:
+    """Format with as many digits, at least three, as distinguish the interval's ends from luck."""
     ends = [end for end in (estimate["low"], estimate["high"]) if end is not None and end != luck]
     digits = next(n for n in range(3, 18) if all(round(end, n) != luck for end in ends))
-    return _shown(estimate, f".{digits}f")
+    return _format(estimate, f".{digits}f")
 
 
-def _shown(estimate: Mapping[str, Any], style: str) -> str:
+def _format(estimate: Mapping[str, Any], style: str) -> str:
     value, low, high = (estimate[key] for key in ("value", "low", "high"))
     if value is None:
         return "n/a"

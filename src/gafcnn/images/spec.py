@@ -1,143 +1,115 @@
-"""What images are made of and how, as one value that all who make or read images share."""
+"""The settings of images: what they show and how they are encoded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from gafcnn.data.features import known_fields
-from gafcnn.errors import ImagesError
-from gafcnn.images.encoding import (
-    DEFAULT_KINDS,
-    UNITS,
-    check_dtype,
-    check_scaling,
-    check_size,
-    encode,
-    encode_polar,
-    known_kinds,
-    known_range,
-)
-from gafcnn.images.scaling import RANGES, SCALINGS
+from gafcnn.errors import ConfigError
+from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES
+from gafcnn.settings import settings
+
+UNITS = {"float32": 1.0, "float16": 1.0, "int8": 127.0}
+"""What a pixel of value 1 is stored as, by dtype."""
 
 
-@dataclass(frozen=True)
+@settings("images")
 class ImageSpec:
-    """The images of a window: which fields of its candles, as which kinds of picture.
+    """The images of a window: which fields of its candles, as which kinds of image.
 
     Args:
-        size: Pixels a side.
-        dtype: What a pixel is stored as: "int8", "float16" or "float32".
-        fields: Names of `gafcnn.data.features.FIELDS`.
-        kinds: Pictures of each field: some of "gasf", "gadf", "markov", "recurrence".
+        size: Pixels per side.
+        dtype: Type of stored pixels.
+        fields: Names of registered fields, see `gafcnn.data.features`.
+        kinds: Names of registered kinds, see `gafcnn.images.kinds`.
         range: What series are scaled to: (-1, 1) or (0, 1).
-        scaling: How they are: "per_field", "jointly" or "fixed"; see `gafcnn.images.encoding.encode`.
+        scaling: How series are scaled, see `gafcnn.images.encode`.
 
     Raises:
-        ImagesError: An option makes no image.
-        SamplesError: A field is unknown.
+        ConfigError: An option is invalid.
     """
 
-    size: int
-    dtype: str
-    fields: tuple[str, ...]
-    kinds: tuple[str, ...]
-    range: tuple[int, int]
-    scaling: str
+    size: Annotated[int, Field(ge=1)] = 64
+    dtype: Literal["int8", "float16", "float32"] = "int8"
+    fields: tuple[str, ...] = ("close",)
+    kinds: tuple[str, ...] = OUTER_PRODUCTS
+    range: tuple[int, int] = RANGES[0]
+    scaling: Literal["per_field", "jointly", "fixed"] = "per_field"
 
-    def __init__(
-        self,
-        size: int = 64,
-        dtype: str = "int8",
-        fields: Iterable[str] = ("close",),
-        kinds: Iterable[str] = DEFAULT_KINDS,
-        range: Iterable[float] = RANGES[0],  # noqa: A002 - the option's name
-        scaling: str = SCALINGS[0],
-    ) -> None:
-        check_size(size)
-        check_dtype(dtype)
-        check_scaling(scaling)
-        # through __dict__, as a frozen dataclass has no other way to hold what its options mean
-        self.__dict__.update(
-            size=int(size),
-            dtype=dtype,
-            fields=known_fields(fields),
-            kinds=known_kinds(kinds),
-            range=known_range(range),
-            scaling=scaling,
-        )
+    def __post_init__(self) -> None:
+        known_fields(self.fields)
+        for kind in self.kinds:
+            IMAGE_KINDS[kind]
+        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+            raise ConfigError(
+                f"images.kinds is {list(self.kinds)}",
+                expected="a list of one or more kinds, each once",
+                instead="set images.kinds=[gasf,gadf], for example",
+            )
+        if self.range not in RANGES:
+            raise ConfigError(
+                f"images.range is {list(self.range)}",
+                expected="[-1, 1], or [0, 1], which keeps the sign of a series in its GASF",
+                instead="set images.range=[-1,1]",
+            )
 
     @property
     def channels(self) -> tuple[tuple[str, str], ...]:
-        """What each channel of an image is, in their order: the field and its kind."""
+        """Field and kind of each channel, in order."""
         return tuple((field, kind) for field in self.fields for kind in self.kinds)
 
     @property
     def scale(self) -> float:
-        """What to multiply stored pixels by to have them in [-1, 1]."""
+        """The factor that brings stored pixels to [-1, 1]."""
         return 1 / UNITS[self.dtype]
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The options as JSON would hold them."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in self.__dict__.items()
-        }
+    def outer_products(self) -> bool:
+        """Whether all kinds are outer products of the vectors of `encode_polar`."""
+        return set(self.kinds) <= set(OUTER_PRODUCTS)
 
     def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Make the images of series of the fields, see `gafcnn.images.encoding.encode`.
+        """Encode series of the fields, see `gafcnn.images.encode`.
 
         Args:
-            series: Shape (n, fields, points), as `WindowReader` reads the fields.
-            out: To draw into and return; a new array where there is none.
+            series: Shape (n, fields, points), as `WindowReader` reads them.
+            out: Array to draw into and return; a new one by default.
 
         Returns:
-            ndarray of shape (n, channels, size, size).
+            Stored pixels of shape (n, channels, size, size).
         """
-        how = {"kinds": self.kinds, "range": self.range, "scaling": self.scaling, "out": out}
-        return encode(series, self.size, self.dtype, **how)
+        from gafcnn.images.encoding import draw  # which imports this module
+
+        return draw(series, self, out)
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Make the images of series as a network is shown them: rounded as stored, then scaled.
+        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
 
         Args:
-            series: Shape (n, fields, points), as `WindowReader` reads the fields.
+            series: Shape (n, fields, points).
 
         Returns:
-            ndarray of shape (n, channels, size, size) in [-1, 1].
+            Shape (n, channels, size, size).
         """
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Make what the images are outer products of, see `gafcnn.images.encoding.encode_polar`.
+        """Return the vectors whose outer products the Gramian Angular Fields of series are.
+
+        `encode` draws exactly `c_i c_j - s_i s_j` for a GASF and `s_i c_j - c_i s_j` for a GADF in
+        float32, rounded to integers for int8.
 
         Args:
-            series: Shape (n, fields, points), as `WindowReader` reads the fields.
+            series: Shape (n, fields, points).
 
         Returns:
-            ndarray of shape (n, fields, 2, size).
+            Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
+            square root of what 1 is stored as.
         """
-        how = {"range": self.range, "scaling": self.scaling}
-        return encode_polar(series, self.size, self.dtype, **how)
+        from gafcnn.images.encoding import draw_polar
 
-    def check_on_the_fly(self) -> None:
-        """Assert that images can be made batch by batch: that all are outer products of vectors.
-
-        Raises:
-            ImagesError: There is one of another kind.
-        """
-        if further := [kind for kind in self.kinds if kind not in DEFAULT_KINDS]:
-            raise ImagesError(
-                f"images of the kind {further[0]!r} cannot be made on the fly",
-                expected=" or ".join(DEFAULT_KINDS),
-                instead="set images=stored",
-            )
-
-
-DEFAULT = ImageSpec()
-"""GASF and GADF of the close, 64 pixels wide, as int8."""
+        return draw_polar(series, self)

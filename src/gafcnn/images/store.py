@@ -1,250 +1,348 @@
-"""Stores: images, or the series they are made of, in one memory-mapped array on disk.
+"""Stores: the images of all decision times of a window, in one memory-mapped array on disk.
 
-<folder>/
-    images.npy           of images (n, channels, size, size); of series series.npy (n, fields)
-    times.npy            (n,), datetime64[ns], UTC: what moment each entry is of
-    metadata.json        spec, fingerprint, checksums; written last: a store that has it is complete
-and while it is being written:
-    images.npy.partial   of its full length from the start
-    progress.json        the checksum of each chunk that is on disk
+    <folder>/
+        images.npy              (n, channels, size, size)
+        times.npy               (n,), datetime64[ns], UTC
+        manifest.json           what the array holds, and the checksum of each chunk; written last
+    and while a store is written:
+        images.npy.partial      the array, at its full length from the start
+        manifest.partial.json   the checksums of the chunks that are on disk
 
-Images are those of all decision times, series the fields' values at every bar: a window's series is
-a few entries of them.
+A store without a manifest is never opened. A writer that was killed is resumed; a damaged store is
+rebuilt as a whole.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import io
+import logging
 import math
+import os
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from tokenize import TokenError
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.atomic_io import read_sealed
-from gafcnn.errors import DiskError, StoreError
+from gafcnn.atomic_io import (
+    check_free_space,
+    disk_errors,
+    make_folder,
+    read_sealed,
+    remove_partial_files,
+    seal,
+    sync,
+    wait_for_lock,
+    write_bytes,
+    write_json,
+)
+from gafcnn.data.bars import ensure_bars, fingerprint, interval_of
+from gafcnn.data.features import FIELDS
+from gafcnn.data.windows import Window, WindowReader, as_window, close_times, decision_rows
+from gafcnn.errors import StoreError
+from gafcnn.images.kinds import IMAGE_KINDS
 from gafcnn.images.spec import ImageSpec
+from gafcnn.progress import counting
+from gafcnn.settings import as_plain
 
-TIMES, METADATA = "times.npy", "metadata.json"
-TIME = "datetime64[ns]"
+IMAGES, TIMES, MANIFEST = "images.npy", "times.npy", "manifest.json"
+_PARTIAL, _JOURNAL, _LOCK = "images.npy.partial", "manifest.partial.json", ".lock"
+_TIME = "datetime64[ns]"
+_CHUNK_BYTES = 2**25
 
-_KEYS = {"spec", "fingerprint", "shape", "dtype", "chunk", "checksums", "times_checksum"}
-_TOLD = 5  # at most so many chunks are told of
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
 class Store:
     """A complete store, open for reading.
 
     Attributes:
-        folder: Where it lies.
-        array: Memory-mapped ndarray of n entries, read-only.
-        times: What moment each entry is of: ndarray of shape (n,), datetime64[ns], UTC.
-        metadata: What metadata.json holds.
+        folder: Its folder.
+        array: Memory-mapped images of shape (n, channels, size, size), read-only.
+        times: Their decision times: shape (n,), datetime64[ns], UTC.
+        manifest: The contents of manifest.json.
     """
 
     folder: Path
     array: NDArray[Any]
     times: NDArray[np.datetime64]
-    metadata: dict[str, Any]
+    manifest: dict[str, Any]
 
-    of: ClassVar[str]
-    """What it holds; the name of its array's file, too."""
-    entries: ClassVar[str]
-    """What its entries are counted as."""
-    smaller: ClassVar[str]
-    """What can be done where a disk has no room for it."""
+    def matches(self, bars: pd.DataFrame, window: Window, spec: ImageSpec) -> bool:
+        """Whether the store holds the images of these bars, window and spec."""
+        return self.manifest["content"] == _describe(bars, window, spec)
 
-    @classmethod
-    def file(cls) -> str:
-        """The name of the array's file."""
-        return f"{cls.of}.npy"
+    def check(self) -> None:
+        """Read the whole store and compare its checksums.
 
-
-class ImageStore(Store):
-    """The images of all decision times, those that `times` are."""
-
-    of, entries = "images", "images"
-    smaller = "free some, set paths.data to another disk, or take a smaller images.size"
-
-    @property
-    def images(self) -> NDArray[Any]:
-        """Memory-mapped ndarray of shape (n, channels, size, size), read-only."""
-        return self.array
-
-    @property
-    def spec(self) -> ImageSpec:
-        """What the images are made of, and how."""
-        options = {key: of for key, of in self.metadata["spec"].items() if key != "window"}
-        return ImageSpec(**options)
-
-    @property
-    def scale(self) -> float:
-        """What to multiply stored pixels by to have them in [-1, 1]."""
-        return self.metadata["scale"]
+        Raises:
+            StoreError: The store is damaged.
+            DiskError: It cannot be read.
+        """
+        path, length = self.folder / IMAGES, self.manifest["chunk"] * self.array[0].nbytes
+        with disk_errors(path, 0):
+            found = list(_checksums(path, self.array.nbytes, length))
+        if found != self.manifest["checksums"]:
+            raise _damaged(path, "is damaged")
+        if zlib.crc32(self.times.tobytes()) != self.manifest["times_checksum"]:
+            raise _damaged(self.folder / TIMES, "is damaged")
 
 
-class SeriesStore(Store):
-    """The values of a window's fields at every bar; `times` are the bars' close times."""
-
-    of, entries = "series", "bars"
-    smaller = "free some, or set paths.data to another disk"
-
-    @property
-    def series(self) -> NDArray[np.float64]:
-        """Memory-mapped ndarray of shape (n_bars, fields); NaN where bars are too few."""
-        return self.array
-
-
-S = TypeVar("S", bound=Store)
-
-
-def open_store(folder: str | Path, *, verify: bool = True) -> ImageStore:
-    """Open a complete store of images; they are read from disk only where they are used.
+def open_store(folder: str | Path, *, verify: bool = True) -> Store:
+    """Open a complete store; entries are read from disk when they are used.
 
     Args:
-        folder: The store's folder.
+        folder: Folder of the store.
         verify: Whether to read all of it once and compare the checksums.
 
     Raises:
-        StoreError: The store is not finished, or damaged; file and chunks are named.
+        StoreError: The store is incomplete or damaged.
         DiskError: It cannot be read.
     """
-    return opened(ImageStore, Path(folder), verify=verify)
-
-
-def open_series(folder: str | Path, *, verify: bool = True) -> SeriesStore:
-    """Open a complete store of series.
-
-    Args:
-        folder: The store's folder.
-        verify: Whether to read all of it once and compare the checksums.
-
-    Raises:
-        StoreError: The store is not finished, or damaged; file and chunks are named.
-        DiskError: It cannot be read.
-    """
-    return opened(SeriesStore, Path(folder), verify=verify)
-
-
-def opened(kind: type[S], folder: Path, *, verify: bool) -> S:
-    """Open a complete store of either kind, see `open_store`."""
-    with _reading(folder):
-        metadata = _read_metadata(folder / METADATA, kind)
-        shape = tuple(metadata["shape"])
-        array = _mapped(folder / kind.file(), shape, metadata["dtype"])
-        times = np.array(_mapped(folder / TIMES, shape[:1], TIME))
-    store = kind(folder, array, times, metadata)
+    folder = Path(folder)
+    with disk_errors(folder, 0):
+        if not (folder / MANIFEST).is_file():
+            raise StoreError(
+                f"{folder} holds no complete store",
+                expected=f"{MANIFEST}, which is written last",
+                instead="run the command that writes it, or build_store; it resumes",
+            )
+        manifest = read_sealed(folder / MANIFEST)
+        if manifest is None:
+            raise _damaged(folder / MANIFEST, "is damaged")
+        shape = tuple(manifest["shape"])
+        array = _map(folder / IMAGES, shape, manifest["dtype"])
+        times = np.array(_map(folder / TIMES, shape[:1], _TIME))
+    store = Store(folder, array, times, manifest)
     if verify:
-        check_store(store)
+        store.check()
     return store
 
 
-def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
-    """The opening of an .npy file, version 1.0 of its format, the same in any release of NumPy."""
-    described = f"{{'descr': {np.dtype(dtype).str!r}, 'fortran_order': False, 'shape': {shape}, }}"
-    length = -(-(10 + len(described) + 1) // 64) * 64  # the data are aligned to 64 bytes
-    text = described.ljust(length - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("ascii")
+def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
+    """Return the folder of the store of a symbol and a window, below a folder of data."""
+    return Path(folder, "gaf", f"{symbol}_{window.name}" if symbol else str(window.name))
 
 
-def _read_metadata(path: Path, kind: type[Store]) -> dict[str, Any]:
-    if not path.is_file():
-        raise StoreError(
-            f"{path.parent} holds no finished store of {kind.of}",
-            expected=f"{METADATA}, which is written last",
-            instead="run python prepare.py, which writes the store or goes on where it was stopped",
-        )
-    metadata = read_sealed(path)
-    if metadata is None or not metadata.keys() >= _KEYS:
-        raise StoreError(
-            f"{path} is damaged, and with it the checksums of all chunks",
-            expected="the file as it was written",
-            instead="give its train.py or prepare.py again, which writes the store anew",
-        )
-    return metadata
+def build_store(
+    folder: str | Path,
+    bars: pd.DataFrame,
+    window: Window | str,
+    spec: ImageSpec,
+    *,
+    progress: bool = True,
+    chunk_bytes: int = _CHUNK_BYTES,
+) -> Store:
+    """Write the images of all decision times of a window, unless they are there already.
 
-
-def _mapped(path: Path, shape: tuple[int, ...], dtype: str) -> np.memmap[Any, Any]:
-    if not path.is_file():
-        raise _damaged(path, "is missing")
-    header = npy_header(shape, dtype)
-    length = len(header) + math.prod(shape) * np.dtype(dtype).itemsize
-    with path.open("rb") as file:
-        opening = file.read(len(header))
-    if opening != header or path.stat().st_size != length:
-        raise _damaged(path, f"is not the array of {dtype} and shape {shape} it was")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def check_store(store: Store) -> None:
-    """Read all of a store and compare its checksums.
-
-    Raises:
-        StoreError: The store is damaged; file and chunks are named.
-    """
-    if zlib.crc32(store.times.tobytes()) != store.metadata["times_checksum"]:
-        raise _damaged(store.folder / TIMES, "is damaged")
-    path, checksums = store.folder / store.file(), store.metadata["checksums"]
-    size = store.metadata["chunk"] * store.array[0].nbytes
-    with _reading(path):
-        end = path.stat().st_size
-        wrong = damaged_chunks(path, end - store.array.nbytes, end, size, checksums)
-    if wrong:
-        raise _damaged(path, f"is damaged in {spelled(wrong)} of {len(checksums)}")
-
-
-def damaged_chunks(
-    path: Path, start: int, end: int, size: int, checksums: Sequence[int | None]
-) -> list[int]:
-    """Which chunks of a file are not as their checksums say, or have none, counted from 0.
+    A complete store of the same bars, window and spec is verified and returned. A store of others,
+    or a damaged one, is replaced. A writer that was killed is resumed; one that is running is
+    waited for.
 
     Args:
-        path: The file.
-        start: Where the first chunk begins, in bytes.
-        end: Where the last one ends, which may be shorter than the others.
-        size: The bytes of a chunk.
-        checksums: The CRC-32 of each.
+        folder: Folder of the store.
+        bars: Bars indexed by close time.
+        window: What an image shows.
+        spec: How images are encoded.
+        progress: Whether to show progress.
+        chunk_bytes: How much is encoded and written at a time.
+
+    Raises:
+        ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.
+        ImagesError: A value cannot be encoded.
+        DiskError: The folder cannot be written, or its disk is full.
     """
-    wrong = []
-    with path.open("rb") as file:  # not memory-mapped: that would count as memory in use
-        for number, checksum in enumerate(checksums):
-            file.seek(start + number * size)
-            content = file.read(min(size, end - file.tell()))
-            if checksum is None or zlib.crc32(content) != checksum:
-                wrong.append(number)
-    return wrong
+    plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec, chunk_bytes)
+    with suppress(StoreError):
+        return plan.open()
+    with disk_errors(plan.partial, plan.length), ExitStack() as held:
+        make_folder(plan.folder)
+        held.enter_context(wait_for_lock(plan.folder / _LOCK, f"writing {plan.folder}"))
+        remove_partial_files(plan.folder)
+        try:
+            return plan.open()  # another process may have written it
+        except StoreError as error:
+            if (plan.folder / MANIFEST).exists():
+                log.warning("%s; it is rebuilt", error.found)
+            _write(plan, progress=progress)
+            return open_store(plan.folder, verify=False)
 
 
-def spelled(chunks: list[int]) -> str:
-    """Chunks as they are told, counted from 1: `chunk 3`, `chunks 3 and 7`."""
-    told = [str(number + 1) for number in chunks]
-    if len(told) > _TOLD:
-        told = [*told[: _TOLD - 1], f"{len(told) - _TOLD + 1} more"]
-    if len(told) == 1:
-        return f"chunk {told[0]}"
-    return f"chunks {', '.join(told[:-1])} and {told[-1]}"
+class _Plan:
+    """What a store will hold, in chunks of `chunk` images."""
+
+    def __init__(
+        self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec, chunk_bytes: int
+    ) -> None:
+        assert window.lookback is not None
+        self.folder, self.spec, self.name = folder, spec, f"images {window.name}"
+        self.reader = WindowReader(bars, window, spec.fields)
+        self.rows = decision_rows(bars, window.lookback)
+        self.times = close_times(bars)[self.rows]
+        self.content = _describe(bars, window, spec)
+        self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
+        self.image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
+        self.chunk = min(len(self.rows), max(1, chunk_bytes // self.image_bytes))
+        starts = range(0, len(self.rows), self.chunk)
+        self.chunks = [self.rows[start : start + self.chunk] for start in starts]
+        self.length = len(self.rows) * self.image_bytes
+        self.partial = folder / _PARTIAL
+
+    def manifest(self, checksums: list[int | None]) -> dict[str, Any]:
+        return {
+            "content": self.content,
+            "shape": list(self.shape),
+            "dtype": self.spec.dtype,
+            "chunk": self.chunk,
+            "checksums": checksums,
+            "times_checksum": zlib.crc32(self.times.tobytes()),
+        }
+
+    def open(self) -> Store:
+        """Return the store if it is there, complete and undamaged.
+
+        Raises:
+            StoreError: It is not.
+        """
+        store = open_store(self.folder, verify=False)
+        if (held := store.manifest["content"]) != self.content:
+            changed = [key for key, value in self.content.items() if held.get(key) != value]
+            raise StoreError(
+                f"{self.folder} holds images of other {' and '.join(changed)}",
+                expected="those of this call",
+                instead="build it again",
+            )
+        store.check()
+        return store
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, Any]:
+    """Return what images depend on, as JSON holds it."""
+    assert window.span is not None
+    assert window.lookback is not None
+    step = window.step_of(interval_of(bars))
+    lengths = {"span": window.span, "step": step, "lookback": window.lookback}
+    functions = {name: FIELDS[name].compute for name in spec.fields}
+    functions |= {name: IMAGE_KINDS[name].compute for name in spec.kinds}
+    return {
+        "bars": fingerprint(bars),
+        "window": as_plain(lengths),
+        **as_plain(spec),
+        # an edited function of the user's draws other images under the same name
+        "code": {name: code for name, one in functions.items() if (code := _hash_code(one))},
+    }
+
+
+def _hash_code(function: Any) -> str:
+    """Return a hash of the code of a user's function; "" for functions of the library."""
+    if function is None or function.__module__.startswith("gafcnn."):
+        return ""
     try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"{error.filename or path} cannot be read ({error.strerror})",
-            expected="a store that this user may read",
-            instead="allow it, or delete the store's folder and run python prepare.py",
-        ) from error
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        source = function.__qualname__
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def _write(plan: _Plan, *, progress: bool) -> None:
+    """Write a store, or resume writing it; the lock must be held."""
+    checksums = _resume(plan) or _start(plan)
+    missing = [number for number, known in enumerate(checksums) if known is None]
+    done = len(plan.rows) - sum(len(plan.chunks[number]) for number in missing)
+    buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
+    start = plan.partial.stat().st_size - plan.length
+    with (
+        plan.partial.open("r+b") as file,
+        counting(plan.name, len(plan.rows), "images", done, shown=progress) as advance,
+    ):
+        for number in missing:
+            rows = plan.chunks[number]
+            images = plan.spec.encode(plan.reader(rows), buffer[: len(rows)])
+            file.seek(start + number * plan.chunk * plan.image_bytes)
+            file.write(images.data)
+            file.flush()
+            os.fsync(file.fileno())
+            checksums[number] = zlib.crc32(images.data)
+            write_json(plan.folder / _JOURNAL, seal(plan.manifest(checksums)))
+            advance(len(rows))
+    plan.partial.replace(plan.folder / IMAGES)
+    times = io.BytesIO()
+    np.save(times, plan.times)
+    write_bytes(plan.folder / TIMES, times.getvalue())
+    write_json(plan.folder / MANIFEST, seal(plan.manifest(checksums)))
+    (plan.folder / _JOURNAL).unlink()
+
+
+def _resume(plan: _Plan) -> list[int | None] | None:
+    """Return the checksums of the chunks that a killed writer left; None if there are none."""
+    folder, array = plan.folder, plan.folder / IMAGES
+    journal = read_sealed(folder / _JOURNAL)
+    if journal is None or (folder / MANIFEST).exists():
+        return None
+    if journal != plan.manifest(journal["checksums"]):
+        return None
+    if not plan.partial.exists() and array.exists():
+        array.rename(plan.partial)  # the writer was killed while it finished
+    try:
+        _map(plan.partial, plan.shape, plan.spec.dtype)
+    except StoreError:
+        return None
+    found = _checksums(plan.partial, plan.length, plan.chunk * plan.image_bytes)
+    pairs = zip(journal["checksums"], found, strict=True)
+    kept = [written if written == there else None for written, there in pairs]
+    whole = len(kept) - kept.count(None)
+    log.info("resuming %s: %d of %d chunks are there", folder, whole, len(kept))
+    return kept if whole else None
+
+
+def _start(plan: _Plan) -> list[int | None]:
+    """Remove an old store and begin a new one; return no checksums."""
+    folder = plan.folder
+    old = [path for path in (folder / IMAGES, plan.partial) if path.exists()]
+    check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
+    (folder / MANIFEST).unlink(missing_ok=True)
+    sync(folder)  # from here on there is no complete store
+    for path in (*old, folder / _JOURNAL):
+        path.unlink(missing_ok=True)  # processes that have the old array open keep it
+    np.lib.format.open_memmap(plan.partial, "w+", plan.spec.dtype, plan.shape)
+    sync(plan.partial)
+    sync(folder)
+    return [None] * len(plan.chunks)
+
+
+def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise _damaged(path, "is missing") from None
+    except (ValueError, EOFError, SyntaxError, TokenError):  # all of them from a damaged header
+        raise _damaged(path, "is damaged") from None
+    if array.shape != shape or array.dtype != dtype:
+        raise _damaged(path, f"holds {array.dtype} of shape {array.shape}")
+    return array
+
+
+def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
+    """Yield the CRC-32 of each chunk of `length` bytes of the last `total` bytes of a file."""
+    buffer = bytearray(length)
+    with path.open("rb") as file:
+        file.seek(-total, os.SEEK_END)
+        while count := file.readinto(buffer):
+            yield zlib.crc32(memoryview(buffer)[:count])
 
 
 def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
         expected="the file as it was written",
-        instead="give its train.py or prepare.py again, which writes anew only what is damaged",
+        instead="run the command that wrote it, or build_store; it rebuilds the store",
     )

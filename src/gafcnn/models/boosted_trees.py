@@ -5,13 +5,14 @@ Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", KDD, 2016.
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -19,194 +20,306 @@ import xgboost
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.samples import LabelledSamples, Part
-from gafcnn.errors import LearningError
-from gafcnn.models.class_weights import ClassWeights, class_weights
+from gafcnn.data.augmentation import Drawn
+from gafcnn.data.indicators import indicators
+from gafcnn.data.samples import Samples
+from gafcnn.data.windows import Window, WindowReader
+from gafcnn.durations import parse_duration
+from gafcnn.errors import ConfigError, LearningError
+from gafcnn.models.class_weights import ClassWeights
+from gafcnn.models.estimator import Estimator, plain, window_from
+
+TREES = "checkpoints/trees.json"
+
+DEFAULT_TREES = {
+    "max_depth": 4,
+    "learning_rate": 0.02,
+    "subsample": 0.5,
+    "colsample_bytree": 0.3,
+    "min_child_weight": 50,
+    "reg_lambda": 10,
+    "nthread": 0,  # all cores; the result does not depend on their number
+}
+"""XGBoost's parameters for a weak signal."""
 
 _DIRECTION = {"objective": "binary:logistic", "eval_metric": "logloss"}
 _CLASSES = {"objective": "multi:softprob", "eval_metric": "mlogloss"}
+_DESCRIPTION = "gafcnn"  # the attribute of the booster
 
-# XGBoost takes no brackets in a name
+# XGBoost does not accept brackets in a name
 _OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Trees that give the probability of up, or of each class, from a row of features.
+class BoostedTrees(Estimator):
+    """Gradient-boosted trees that learn from technical indicators, or from the values of a window.
+
+    Args:
+        features: "indicators" (see `gafcnn.data.indicators`), "window" (the values that the images
+            of a window show), or None: indicators for a label that looks ahead, else the window.
+            TA-Lib's patterns are among the indicators, and would give a label of patterns away.
+        window: The window whose values are features: a `Window` or a name; its lookback alone
+            matters for indicators.
+        fields: Fields of the window.
+        class_weights: None, "balanced" or a list, for a label of several classes.
+        rounds: The largest number of trees (of several classes, for each of them).
+        patience: Rounds without a lower log loss on validation after which training ends.
+        trees: XGBoost's parameters; None for `DEFAULT_TREES`.
+        augmentation: An `Augmentation` (or its options) for rare classes; None for none.
+        seed: Seed of the rows and columns that each tree sees.
+        folder: Folder to write `checkpoints/trees.json` to; None writes nothing.
+        name: Name in the predictions table.
 
     Attributes:
-        booster: The trees, those after the best round included.
-        best: The round, from 0, with the least log loss on validation; predictions end there.
+        booster_: The `xgboost.Booster`, with the trees after the best round.
+        best_round_: The round with the lowest log loss on validation, from 1; predictions use the
+            trees up to it.
+        classes_: Names of the classes.
+        metrics_: Scores on the labelled validation samples, the share of the larger class included.
+        facts_: What is known of the training: rounds, best_round, features, gains.
     """
 
-    booster: xgboost.Booster
-    best: int
+    booster_: xgboost.Booster
+    best_round_: int
 
-    @classmethod
-    def fit(
-        cls,
-        features: pd.DataFrame,
-        samples: LabelledSamples,
+    def __init__(
+        self,
+        features: Literal["indicators", "window"] | None = None,
         *,
+        window: Window | str | dict[str, Any] | None = None,
+        fields: Sequence[str] = ("close",),
+        class_weights: ClassWeights = None,
         rounds: int = 3000,
         patience: int = 100,
+        trees: Mapping[str, Any] | None = None,
+        augmentation: Any = None,
         seed: int = 0,
-        weights: ClassWeights = None,
-        extra: tuple[pd.DataFrame, NDArray[np.int8]] | None = None,
-        **trees: Any,
-    ) -> Self:
-        """Grow trees on labelled training samples until validation gains no more.
+        folder: str | Path | None = None,
+        name: str | None = "xgboost",
+    ) -> None:
+        self.features = features
+        self.window = window
+        self.fields = fields
+        self.class_weights = class_weights
+        self.rounds = rounds
+        self.patience = patience
+        self.trees = trees
+        self.augmentation = augmentation
+        self.seed = seed
+        self.folder = folder
+        self.name = name
 
-        Args:
-            features: A row per sample, shape (n, features); NaN is a value that is not known.
-            samples: Labels and split of the same n samples.
-            rounds: At most how many trees.
-            patience: Rounds without a lower log loss on labelled validation samples after which
-                to stop.
-            seed: Seed of the rows and columns that each tree is shown.
-            weights: What samples of each class count, see `class_weights`.
-            extra: Further training rows: their features, and their labels of shape (m,).
-            **trees: XGBoost's parameters, such as `max_depth`.
+    def fit(self, samples: Samples) -> Self:
+        """Grow trees on labelled training samples until validation stops to improve.
+
+        Returns:
+            The estimator.
 
         Raises:
-            LearningError: XGBoost refuses a parameter, a part lacks what can be learned from, or
-                weights are not of these classes.
+            ConfigError: A parameter is invalid.
+            LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
+                weights do not fit the label.
         """
-        classes = len(samples.classes)
-        tables = {part: _table(features, samples, part) for part in ("train", "val")}
-        if extra is not None:
-            ours, label = tables["train"]
-            joined = pd.concat([ours, extra[0]], ignore_index=True)
-            tables["train"] = joined, np.concatenate([label, extra[1]])
-        counts = np.bincount(tables["train"][1], minlength=classes)
-        counted = class_weights(weights, samples.classes, counts)
-        train, val = (_matrix(*table, counted) for table in tables.values())
-        fixed = _DIRECTION if classes == 2 else _CLASSES | {"num_class": classes}
-        with _refused_parameters():
+        self.features_ = self._choose_features(samples)
+        self._lookback = samples.lookback
+        drawn, weights = self._draw(samples)
+        train = self._matrix(samples, samples.labelled("train"), weights, drawn)
+        val = self._matrix(samples, samples.labelled("val"), weights)
+        classes = {"num_class": len(samples.classes)}
+        objective = _DIRECTION if samples.task == "direction" else _CLASSES | classes
+        trees = DEFAULT_TREES if self.trees is None else dict(self.trees)
+        with _invalid_parameters():
             booster = xgboost.train(
                 {
                     "tree_method": "hist",
-                    **fixed,
+                    **objective,
                     **trees,
-                    "seed": seed,
+                    "seed": self.seed,
                     "validate_parameters": True,
                 },
                 train,
-                rounds,
+                self.rounds,
                 evals=[(val, "val")],
-                early_stopping_rounds=patience,
+                early_stopping_rounds=self.patience,
                 verbose_eval=False,
             )
-        return cls(booster, booster.best_iteration)
+        self.booster_, self.classes_ = booster, samples.classes
+        self.best_round_ = booster.best_iteration + 1
+        booster.set_attr(**{_DESCRIPTION: json.dumps(self._description())})
+        if self.folder is not None:
+            write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
+        self.facts_ = {
+            "rounds": booster.num_boosted_rounds(),
+            "best_round": self.best_round_,
+            "features": train.num_col(),
+            "gains": {name: float(gain) for name, gain in self.gains().items()},
+        }
+        self._score(samples, self.predict_samples(samples, samples.labelled("val")), "rounds")
+        return self
 
-    def predict(self, features: pd.DataFrame) -> NDArray[np.float64]:
-        """P(up) of each row: shape (n,), float64; of several classes (n, classes).
+    @classmethod
+    def load(cls, path: str | Path, **params: Any) -> Self:
+        """Load the trees of a training.
+
+        Args:
+            path: The folder of the training, or its `trees.json`.
+            **params: Parameters to set.
 
         Raises:
-            LearningError: The features are not those that the trees were grown on.
+            LearningError: The file is missing or holds no trees. XGBoost notices most damage, not
+                all; the checksums of a run notice all.
         """
-        known = [name.translate(_OUTER) for name in self.booster.feature_names or ()]
-        if known != list(features.columns):
-            strange = sorted(set(known) ^ set(features.columns)) or ["their order"]
+        path = Path(path)
+        path = path / TREES if path.is_dir() else path
+        booster = xgboost.Booster()
+        try:
+            # XGBoost ends the process on an empty file; on an empty object it raises an error
+            booster.load_model(bytearray(path.read_bytes() or b"{}"))
+            best = booster.best_iteration
+            stored = json.loads(booster.attr(_DESCRIPTION) or "{}")
+            model = cls(**{**stored["parameters"], **params})
+        # invalid text in XGBoost's message is a UnicodeDecodeError; a missing best round is an
+        # AttributeError
+        except (
+            OSError, xgboost.core.XGBoostError, ValueError, AttributeError, KeyError, TypeError,
+        ) as error:  # fmt: skip
             raise LearningError(
-                f"the features differ from those of the training in {', '.join(strange[:3])}",
-                expected=f"the {len(known)} features that the trees were grown on",
-                instead="train the baseline anew with overwrite=true",
-            )
-        # an array: of a frame XGBoost looks at each column, which takes longer than a row's trees
-        data = xgboost.DMatrix(
-            features.to_numpy(np.float32), feature_names=[_inner(name) for name in features.columns]
-        )
-        return self.booster.predict(data, iteration_range=(0, self.best + 1)).astype(np.float64)
+                f"{path} cannot be read ({_reason(error)})",
+                expected="the trees of a finished training",
+                instead="train the run again with overwrite=true",
+            ) from error
+        model.booster_, model.best_round_ = booster, best + 1
+        model.classes_, model.features_ = tuple(stored["classes"]), model.features
+        model._lookback = parse_duration("lookback", stored["lookback"])
+        return model
+
+    def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
+        self._check_fitted(samples.classes)
+        return self._predict(self._samples_table(samples, rows))
+
+    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
+        self._check_fitted()
+        return self._predict(self._bars_table(bars, np.asarray(rows, dtype=np.int64)))
 
     def gains(self) -> pd.Series:
-        """What each feature used adds to the training's likelihood, as shares, largest first."""
-        found = self.booster.get_score(importance_type="total_gain")
+        """Return the share of each feature in the gain of likelihood, largest first."""
+        found = self.booster_.get_score(importance_type="total_gain")
         named = {name.translate(_OUTER): gain for name, gain in found.items()}
         gains = pd.Series(named, dtype=np.float64)
         return (gains / gains.sum()).sort_values(ascending=False)
 
-    def save(self, path: Path) -> None:
-        """Write the trees as XGBoost's JSON, whole or not at all; plain data, no code."""
-        write_bytes(path, self.booster.save_raw("json"))
+    @property
+    def lookback(self) -> pd.Timedelta:
+        """The bars without a gap that a prediction needs, as a length of time."""
+        return self._lookback
 
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+    def _choose_features(self, samples: Samples) -> str:
+        chosen = self.features
+        if chosen is None:
+            looks_ahead = samples.definition.horizon > pd.Timedelta(0)
+            chosen = "indicators" if looks_ahead else "window"
+        if chosen not in ("indicators", "window"):
+            raise ConfigError(
+                f"model.features={chosen!r}",
+                expected="indicators, window or null",
+                instead="set model.features=indicators",
+            )
+        if chosen == "window" and self.window is None:
+            raise ConfigError(
+                "features='window' without a window",
+                expected="a window whose values are the features",
+                instead="pass window='30m'",
+            )
+        return chosen
 
-        Raises:
-            LearningError: The file is missing or holds no trees. Of trees that are damaged XGBoost
-                sees most, not all: a run's checksums do.
+    def _samples_table(self, samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
+        """Return the features of samples, symbol after symbol and so in the order of `rows`."""
+        numbers = np.searchsorted(samples.starts, rows, side="right") - 1
+        tables, order = [], []
+        for number, symbol in enumerate(samples.symbols):
+            here = np.flatnonzero(numbers == number)
+            at = samples.bar_rows(symbol)[rows[here] - samples.starts[number]]
+            if len(at):
+                tables.append(self._bars_table(samples.bars[symbol], at))
+                order.append(here)
+        table = pd.concat(tables, ignore_index=True)
+        return table.iloc[np.argsort(np.concatenate(order))].reset_index(drop=True)
+
+    def _bars_table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+        """Return the features at rows of bars.
+
+        The values of a window are named `close[-1]` for the point before the last, `close[0]` for
+        the last; field by field.
         """
-        booster = xgboost.Booster()
-        try:
-            # XGBoost would end the process on an empty file; an empty object it refuses
-            booster.load_model(bytearray(path.read_bytes() or b"{}"))
-            best = booster.best_iteration
-        # a refusal that quotes bytes that are no text is a UnicodeDecodeError; and an
-        # AttributeError is that no best round is named
-        except (OSError, xgboost.core.XGBoostError, UnicodeDecodeError, AttributeError) as error:
-            raise LearningError(
-                f"{path} cannot be read ({_reason(error)})",
-                expected="the trees of a finished run of the baseline",
-                instead="train the baseline anew with overwrite=true",
-            ) from error
-        return cls(booster, best)
+        if self.features_ == "indicators":
+            return indicators(bars).iloc[rows]
+        window = replace(window_from(self.window or ""), lookback=self._lookback)
+        values = WindowReader(bars, window, self.fields)(rows)
+        columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
+        flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
+        return pd.DataFrame(flat, bars.index[rows], columns)
 
+    def _matrix(
+        self,
+        samples: Samples,
+        positions: NDArray[np.int64],
+        weights: list[float] | None,
+        drawn: Sequence[Drawn] = (),
+    ) -> xgboost.DMatrix:
+        tables = [self._samples_table(samples, positions)]
+        tables += [self._bars_table(part.bars, part.rows) for part in drawn]
+        table = pd.concat(tables, ignore_index=True)
+        label = np.concatenate([samples.label[positions], *(part.label for part in drawn)])
+        weight = None if weights is None else np.array(weights)[label]
+        return xgboost.DMatrix(table.rename(columns=_inner), label, weight=weight)
 
-def _table(
-    features: pd.DataFrame, samples: LabelledSamples, part: Part
-) -> tuple[pd.DataFrame, NDArray[np.int8]]:
-    """Features and labels of a part's labelled samples."""
-    positions, classes = samples.labelled(part), samples.classes
-    label = samples.label[positions]
-    if (there := len(np.unique(label))) < 2:
-        number = "two" if len(classes) == 2 else len(classes)
-        raise LearningError(
-            f"{part} has {len(label)} labelled samples and {there} of {number} classes",
-            expected=f"{'both' if len(classes) == 2 else 'several'} classes, {_listed(classes)}",
-            instead="take more bars, or larger shares of split",
+    def _predict(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        # an array: XGBoost inspects every column of a frame, which takes longer than one prediction
+        data = xgboost.DMatrix(
+            table.to_numpy(np.float32), feature_names=[_inner(name) for name in table.columns]
         )
-    return features.iloc[positions], label
+        p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
+        return p.astype(np.float64)
 
-
-def _matrix(
-    features: pd.DataFrame, label: NDArray[np.int8], weights: list[float] | None
-) -> xgboost.DMatrix:
-    weight = None if weights is None else np.array(weights)[label]
-    return xgboost.DMatrix(features.rename(columns=_inner), label, weight=weight)
+    def _description(self) -> dict[str, Any]:
+        """Return what `trees.json` holds besides the trees, as plain data."""
+        window = None if self.window is None else plain(window_from(self.window))
+        params = {"features": self.features_, "fields": list(self.fields), "window": window}
+        return {
+            "parameters": {**params, "seed": self.seed, "name": self.name},
+            "lookback": f"{self._lookback.total_seconds():.0f}s",
+            "classes": list(self.classes_),
+        }
 
 
 def _inner(name: str) -> str:
-    """A feature's name as XGBoost takes it."""
+    """Return the name of a feature as XGBoost accepts it."""
     return name.translate(_INNER)
 
 
-def _listed(classes: tuple[str, ...]) -> str:
-    return "up and down" if len(classes) == 2 else ", ".join(classes)
-
-
 @contextmanager
-def _refused_parameters() -> Iterator[None]:
-    """Refuse what XGBoost refuses, and what it would only warn of: a parameter it does not know."""
+def _invalid_parameters() -> Iterator[None]:
+    """Raise an error for an invalid parameter, and for an unknown one, of which XGBoost warns."""
     reason = ""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield
         except xgboost.core.XGBoostError as error:
             reason = _reason(error)
-    unused = [str(warning.message) for warning in told if "are not used" in str(warning.message)]
+    unused = [str(w.message) for w in caught if "are not used" in str(w.message)]
     if unused:
         reason = " ".join(unused[0].split("Parameters:")[-1].split())
     if reason:
         raise LearningError(
-            f"XGBoost refuses its parameters ({reason})",
-            expected="those that its documentation lists, in their range",
+            f"XGBoost does not accept its parameters ({reason})",
+            expected="parameters of its documentation, in their range",
             instead="correct model.trees",
         )
 
 
 def _reason(error: Exception) -> str:
-    """The sentence of an error, without XGBoost's time, place and stack."""
-    return re.sub(r"^\[[\d:]+\] \S+ ", "", str(error).splitlines()[0])
+    """Return the first line of an error, without XGBoost's time, place and stack."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return re.sub(r"^\[[\d:]+\] \S+ ", "", lines[0])

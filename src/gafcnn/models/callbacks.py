@@ -1,70 +1,66 @@
-"""What the trainer is told to do besides training."""
+"""Callbacks of a training."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
-from lightning import Callback
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
 
 class EpochSeed(Callback):
-    """Seed torch anew at each epoch, by seed, epoch and process alone.
+    """Seed torch at each epoch from the seed, the epoch and the process.
 
-    Dropout then draws in epoch k what it would draw in an undisturbed training, however often
-    the training was resumed before; no state of a random generator has to be kept.
+    Dropout then draws the same numbers in epoch k however often the training was resumed, and no
+    state of a random generator has to be stored.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed before the epoch's first step, after the loader has drawn what it draws."""
+        """Seed before the first step of the epoch, after the loader has drawn its own numbers."""
         if batch_idx > 0:
             return
-        # of the first process, and of one alone, the numbers are those of (seed, epoch)
+        # for rank 0 the same numbers as for (seed, epoch)
         entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
         words = np.random.SeedSequence(entropy).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
 
 
-class StopWhereStopped(Callback):
-    """End a resumed training at once where early stopping had ended it already.
+class StayStopped(Callback):
+    """End a resumed training at once if early stopping had ended it.
 
-    Early stopping keeps how long it has waited, but not that it said stop: without this, a run
-    killed between its last epoch and its predictions would train one epoch more.
+    Early stopping restores its counter, but not that it ended the training: without this callback,
+    a run killed between its last epoch and its predictions would train one more epoch.
     """
 
-    def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Look at the restored early stopping."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the restored counter."""
         stopping = [c for c in trainer.early_stopping_callbacks if isinstance(c, EarlyStopping)]
         if any(callback.wait_count >= callback.patience for callback in stopping):
             trainer.should_stop = True
 
 
 class AveragedWeights(WeightAveraging):
-    """Validate, keep and use the running mean of the network's weights, not their last values.
+    """Validate, keep and use the running mean of the weights instead of their last values.
 
-    After n steps the mean keeps `min(decay, (1 + n) / (10 + n))` of itself, so that it follows at
-    first and a short training is not a mean over its random start (Polyak and Juditsky, 1992, on
-    averaging; the ramp is TensorFlow's `ExponentialMovingAverage`).
+    After n steps the mean keeps `min(decay, (1 + n) / (10 + n))` of itself, so that a short
+    training is not a mean over its random start (Polyak and Juditsky, 1992, on averaging; the ramp
+    is that of TensorFlow's `ExponentialMovingAverage`).
 
     Args:
-        decay: What the mean keeps of itself at a step, in the long run; from 0 up to, but not
-            including, 1. With 0.998 it looks back some 500 steps.
+        decay: What the mean keeps of itself at a step in the long run, in [0, 1). With 0.998 it
+            covers about 500 steps.
     """
 
     def __init__(self, decay: float = 0.998) -> None:
@@ -75,71 +71,115 @@ class AveragedWeights(WeightAveraging):
         super().__init__(avg_fn=mean)
 
 
-class Throughput(Callback):
-    """Samples a second of the training loop: reading, scaling, forward, backward, step.
+class BestWeights(Callback):
+    """Keep the weights of the best epoch in memory. Comes before `AveragedWeights` in the list.
 
-    And the share of it that is spent waiting for data: from the end of one step until the next
-    batch is read, with what is logged meanwhile; sending it and making images of it is the device's
-    work. The first epoch of a process is left out (caches are cold, kernels are chosen), and so is
-    validation.
+    Args:
+        monitor: The metric of validation that chooses the epoch.
+        mode: "min" or "max".
+
+    Attributes:
+        epoch: That epoch, from 1; None before the first finite value of the metric.
+        state: The state dict of the module after it.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
+        self.best, self.epoch, self.state = np.inf, None, {}
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the weights if they are better; here they are the averaged ones."""
+        value = self.sign * float(trainer.callback_metrics[self.monitor])
+        if value < self.best:
+            self.best, self.epoch = value, trainer.current_epoch + 1
+            state = pl_module.state_dict()
+            self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
+
+
+class EpochLog(Callback):
+    """Keep the metrics of every epoch, log a line for each, and measure the throughput.
+
+    The throughput is that of the training loop: reading, forward, backward, step, without
+    validation. Its mean leaves out the first epoch of a process, when caches are cold.
+
+    Attributes:
+        rows: For each epoch its number from 1, the losses and the metrics of validation.
+        totals: Samples, seconds, and seconds of waiting for data, from the end of one step until
+            the next batch is read.
     """
 
     def __init__(self) -> None:
-        self._samples, self._seconds, self._waited, self._epochs = 0, 0.0, 0.0, 0
-        self._start, self._end, self._seen, self._between = 0.0, 0.0, 0, 0.0
+        self.rows: list[dict[str, float]] = []
+        self.totals = np.zeros(3)
+        self._cold, self._start, self._end, self._waited = True, 0.0, 0.0, 0.0
+        self._loss, self._samples = torch.zeros(()), 0
+
+    @property
+    def throughput(self) -> dict[str, float | None]:
+        """Samples per second and the share of waiting; None before the end of a second epoch."""
+        samples, seconds, waited = map(float, self.totals)
+        return {
+            "samples_per_second": samples / seconds if seconds else None,
+            "data_wait_share": waited / seconds if seconds else None,
+        }
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps, so that a resumed run counts on."""
-        return {"samples": self._samples, "seconds": self._seconds, "waited": self._waited}
+        """Return the rows and the totals."""
+        return {"rows": self.rows, "totals": self.totals.tolist()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from a checkpoint; anew from one of a version that did not count the waiting."""
-        if "waited" in state_dict:
-            self._samples, self._seconds = state_dict["samples"], state_dict["seconds"]
-            self._waited = state_dict["waited"]
+        """Continue the rows and the totals of a checkpoint."""
+        self.rows, self.totals = list(state_dict["rows"]), np.array(state_dict["totals"])
 
-    @property
-    def samples_per_second(self) -> float | None:
-        """None before a second epoch has been trained."""
-        return self._samples / self._seconds if self._seconds else None
-
-    @property
-    def data_wait_share(self) -> float | None:
-        """From 0 to 1; None before a second epoch has been trained."""
-        return self._waited / self._seconds if self._seconds else None
-
-    def on_train_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Start the clock."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock and the mean of the training loss."""
         self._start = self._end = time.perf_counter()
-        self._seen, self._between = 0, 0.0
+        self._loss, self._samples = torch.zeros((), device=pl_module.device), 0
+        self._waited = 0.0
 
     def on_train_batch_start(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Count how long the batch was waited for."""
-        self._between += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
+        """Add the time since the last step."""
+        self._waited += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
 
     def on_train_batch_end(
         self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
+        trainer: Trainer,
+        pl_module: LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count, and stop the clock with the epoch's last batch."""
+        """Add a batch, without waiting for the device."""
         self._end = time.perf_counter()
-        self._seen += len(batch[1]) * trainer.world_size  # processes have equal parts of a batch
-        if batch_idx + 1 < trainer.num_training_batches:
+        self._loss += outputs["loss"].detach() * len(batch[1])
+        self._samples += len(batch[1])
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch, and log its line."""
+        seen, seconds = self._samples * trainer.world_size, max(self._end - self._start, 1e-9)
+        if not self._cold:
+            self.totals += seen, seconds, self._waited
+        self._cold, epoch = False, trainer.current_epoch + 1
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(self._samples, 1)}
+        row |= {
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
+        self.rows.append(row)
+        if not trainer.is_global_zero:
             return
-        self._epochs += 1
-        if self._epochs > 1:
-            self._samples += self._seen
-            self._seconds += self._end - self._start
-            self._waited += self._between
+        name, text = ("val/auc", "AUC") if "val/auc" in row else _BALANCED
+        epochs = trainer.max_epochs or epoch
+        left = (time.perf_counter() - self._start) * (epochs - epoch)
+        log.info(
+            "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
+            "at most %s left",
+            epoch, epochs, row["train/loss"], row["val/loss"], text, row[name],
+            f"{seen / seconds:,.0f}", f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
+        )  # fmt: skip
+
+
+_BALANCED = "val/balanced_accuracy", "balanced accuracy"

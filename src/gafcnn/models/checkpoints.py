@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole, read where they are whole, and never run."""
+"""Checkpoints on disk: written atomically, verified when read, and without code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from gafcnn.atomic_io import write_bytes
 from gafcnn.errors import LearningError
 
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+REMEDY = "train the run again with overwrite=true"
 
-class WholeCheckpoints(TorchCheckpointIO):
-    """How Lightning writes and reads checkpoints: the old one stands until the new one is on disk.
 
-    Lightning's own are renamed before they are synced: after a power cut the new name may hold
-    nothing, and the old file is gone.
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, which replace the old file only when they are on disk.
+
+    Lightning renames a file before it is synced: after a power cut the new file may be empty and
+    the old one gone.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Write a checkpoint, see `gafcnn.atomic_io.write_bytes`."""
+        """Write a checkpoint atomically."""
         file = io.BytesIO()
         torch.save(checkpoint, file)
         write_bytes(Path(path), file.getbuffer())
@@ -33,50 +36,47 @@ class WholeCheckpoints(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: Any = None
     ) -> dict[str, Any]:
-        """Read a checkpoint onto the CPU, see `load_plain`; whoever uses it moves what it needs."""
-        checkpoint = load_plain(Path(path), "train the run anew with overwrite=true")
+        """Read a checkpoint onto the CPU, see `load_plain`."""
+        checkpoint = load_plain(Path(path), REMEDY)
+        folder = Path(path).resolve().parent
         for state in checkpoint.get("callbacks", {}).values():
-            if isinstance(state, dict) and "dirpath" in state:
-                _move(state, Path(path).resolve().parent)
+            if not isinstance(state, dict) or "dirpath" not in state:
+                continue
+            # in case the folder was renamed: Lightning compares the paths, and would forget the
+            # best epoch, so that the next one replaces it
+            for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+                if state.get(key):
+                    state[key] = str(folder / Path(state[key]).name)
+            best = state.get("best_k_models", {})
+            state["best_k_models"] = {str(folder / Path(p).name): v for p, v in best.items()}
+            state["dirpath"] = str(folder)
         return checkpoint
 
 
-def _move(state: dict[str, Any], folder: Path) -> None:
-    """Let what a checkpoint keeps of its siblings say where they lie now.
-
-    The folder may have been renamed since. Lightning compares the paths, and would forget which
-    epoch was the best: the first one after that would take its place, however bad it is.
-    """
-    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-        if state.get(key):
-            state[key] = str(folder / Path(state[key]).name)
-    best = state.get("best_k_models", {})
-    state["best_k_models"] = {str(folder / Path(path).name): at for path, at in best.items()}
-    state["dirpath"] = str(folder)
-
-
-def load_plain(path: Path, instead: str) -> Any:
-    """What `torch.save` wrote, onto the CPU: tensors and plain data, of which nothing is run.
+def load_plain(path: Path, remedy: str) -> Any:
+    """Read tensors and plain data written by `torch.save`, onto the CPU; no code is run.
 
     Args:
         path: The file.
-        instead: What the error says to do.
+        remedy: What the error suggests.
 
     Raises:
-        LearningError: The file is not whole, or it holds more than that.
+        LearningError: The file is damaged, or holds more than tensors and plain data.
     """
     try:
-        if zipfile.is_zipfile(path):  # torch does not look at the checksums that it wrote
+        if zipfile.is_zipfile(path):  # torch does not verify the checksums that it writes
             with zipfile.ZipFile(path) as archive:
                 if (damaged := archive.testzip()) is not None:
                     raise ValueError(f"its part {damaged} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises as many kinds as there are ways to be damaged
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        if isinstance(error, pickle.UnpicklingError):  # torch's sentence says how to run it
-            why = "it holds code, or is damaged"
+    except Exception as error:  # torch raises many kinds of error for damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(
+            error, pickle.UnpicklingError
+        ):  # torch's message explains how to run the code
+            reason = "it holds code, or is damaged"
         raise LearningError(
-            f"{path} cannot be read ({why.rstrip('. ')})",
-            expected="tensors and plain data, as torch.save wrote them",
-            instead=instead,
+            f"{path} cannot be read ({reason.rstrip('. ')})",
+            expected="tensors and plain data, as torch.save writes them",
+            instead=remedy,
         ) from error

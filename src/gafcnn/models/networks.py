@@ -1,59 +1,87 @@
-"""The networks by name: what `model.network.name` may say."""
+"""Networks by name, with the training defaults of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from torch import nn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gafcnn.errors import LearningError
-from gafcnn.models.resnet import GafResNet18, load_pretrained
-from gafcnn.models.small_cnn import SmallCNN
+from gafcnn.registry import Registry
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"resnet18": GafResNet18, "small_cnn": SmallCNN}
-"""What builds a network, by name: a function of channels, outputs, size and options of its own."""
+if TYPE_CHECKING:
+    from torch import nn
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
+    "network", "model.network.kind", ("gafcnn.models.small_cnn",)
+)
+"""Classes or functions of `channels`, `outputs`, `size` and options of their own, by name."""
+
+_DEFAULTS: dict[str, dict[str, Any]] = {}
 
 
-def build_network(name: str, **options: Any) -> nn.Module:
-    """A freshly initialised network.
+def register_network(
+    name: str, *, lr: float = 1e-3, weight_decay: float = 0.05, batch_size: int = 256
+) -> Callable[[Builder], Builder]:
+    """Return a decorator that registers a network under a name.
+
+    The decorated class or function takes `channels`, `outputs` and `size` (pixels per side), and
+    any options with defaults. It returns a module that maps images of shape
+    (n, channels, size, size) to logits of shape (n, outputs). A property `cam_layer` names the
+    layer that Grad-CAM looks at.
 
     Args:
-        name: A key of `NETWORKS`; add your own there.
-        **options: What the network's constructor takes: channels, outputs, size and its own.
+        name: The name, used as `network="..."`.
+        lr: Default learning rate.
+        weight_decay: Default weight decay of AdamW.
+        batch_size: Default number of samples per batch.
+    """
+
+    def decorate(builder: Builder) -> Builder:
+        NETWORKS.register(name)(builder)
+        _DEFAULTS[name] = {"lr": lr, "weight_decay": weight_decay, "batch_size": batch_size}
+        return builder
+
+    return decorate
+
+
+def training_defaults(name: str) -> dict[str, Any]:
+    """Return the `lr`, `weight_decay` and `batch_size` that a network was registered with."""
+    NETWORKS[name]  # raises for an unknown name
+    return _DEFAULTS[name]
+
+
+def build_network(kind: str, **options: Any) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        kind: A name in `NETWORKS`.
+        **options: Arguments of the network: channels, outputs, size and its own.
 
     Raises:
-        LearningError: For a name or an option that is not known.
+        ConfigError: The name is unknown.
+        LearningError: The network does not accept the options.
     """
-    if name not in NETWORKS:
-        raise LearningError(
-            f"model.network.name={name} is not known",
-            expected=f"one of {', '.join(NETWORKS)}",
-            instead="correct the name, or name the module that adds the network in imports=[...]",
-        )
+    builder = NETWORKS[kind]
     try:
-        return NETWORKS[name](**options)
-    except (TypeError, RuntimeError) as error:  # torch's: there is no memory for so large a network
-        told = " ".join(str(error).split())
+        return builder(**options)
+    except (TypeError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
         raise LearningError(
-            f"the network {name} does not take these options ({told})",
-            expected="the arguments of its constructor",
+            f"the network {kind} does not accept its options ({' '.join(str(error).split())})",
+            expected="arguments of its constructor",
             instead="correct model.network",
         ) from error
 
 
-def start_from(network: nn.Module, weights: str | None) -> None:
-    """Fill a network from pretrained weights, in place; None keeps the random start.
+@register_network("resnet18", lr=1e-4, weight_decay=1e-5, batch_size=64)
+def resnet18(
+    channels: int = 2,
+    outputs: int = 1,
+    size: int = 64,
+    freeze: Sequence[str] = ("layer1", "layer2"),
+) -> nn.Module:
+    """Build `gafcnn.models.resnet.GafResNet18`."""
+    from gafcnn.models.resnet import GafResNet18  # torchvision takes a second to import
 
-    Raises:
-        LearningError: Where there are no pretrained weights for this network, or they do not fit.
-    """
-    if weights is None:
-        return
-    if not isinstance(network, GafResNet18):
-        raise LearningError(
-            f"model.weights={weights} was asked for a {type(network).__name__}",
-            expected="null, as only resnet18 has pretrained weights",
-            instead="set model.weights=null or take model=resnet18",
-        )
-    load_pretrained(network, weights)
+    return GafResNet18(channels, outputs, size, freeze)

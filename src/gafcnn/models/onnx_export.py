@@ -1,141 +1,202 @@
-"""A network for those who have no gafcnn: ONNX for any runtime, safetensors for any torch.
+"""Networks as files for other programs: ONNX for any runtime, safetensors for PyTorch.
 
-ONNX holds all from images to probabilities, BatchNorms folded into the convolutions before them;
-safetensors hold the weights as they were learned, under the network's own names, and no code.
+ONNX holds everything from images to probabilities; safetensors hold the weights under the names of
+the network, and no code. Both need the extra: pip install 'gafcnn[export]'.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import pandas as pd
 from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import Tensor, nn
 
-from gafcnn.errors import LearningError
-from gafcnn.models.module import GafModule
+from gafcnn.data.windows import Window, WindowReader
+from gafcnn.errors import ConfigError, LearningError
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.classifier import GafClassifier
+from gafcnn.settings import create
 
-OPSET = 18  # the least that torch's exporter writes
+if TYPE_CHECKING:
+    from gafcnn.models.module import GafModule
+
+OPSET = 18  # the lowest that torch's exporter writes
 INPUT, P_UP, PROBABILITIES = "images", "p_up", "probabilities"
 TOLERANCE = 1e-5  # of a probability: another runtime sums in another order
+DESCRIPTION = "gafcnn"  # the key of the metadata
 
-_EXAMPLE = 2  # images; of one alone the exporter would think that a batch is always of one
-
-
-class _Answer(nn.Module):
-    """A network and what its outputs mean, as `GafModule.predict_step` gives it."""
-
-    def __init__(self, module: GafModule) -> None:
-        super().__init__()
-        self.network, self.task = module.network, module.task
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Probabilities of shape (n,), or (n, classes)."""
-        return self.task.probabilities(self.task.logits(self.network(images)))
-
-
-def output_of(module: GafModule) -> str:
-    """What the exported network calls its answer: `p_up`, or `probabilities` of several classes."""
-    return P_UP if _network(module)["outputs"] == 1 else PROBABILITIES
+_EXAMPLE = 2  # images; from a single one the exporter infers that a batch has always one
 
 
 def input_shape(module: GafModule) -> tuple[int, int, int]:
-    """Channels, height and width of the images that a network takes."""
-    network = _network(module)
-    return network["channels"], network["size"], network["size"]
+    """Return channels, height and width of the images that a network takes."""
+    options: Any = module.hparams["network"]
+    return options["channels"], options["size"], options["size"]
 
 
-def to_onnx(module: GafModule, told: Mapping[str, str]) -> bytes:
-    """The network from images to probabilities as ONNX, for any number of images at a time.
+def output_name(module: GafModule) -> str:
+    """Return the name of the output: `p_up`, or `probabilities` for several classes."""
+    return P_UP if module.hparams["network"]["outputs"] == 1 else PROBABILITIES
+
+
+def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return a fitted network as ONNX, from images to probabilities, for any number of images.
 
     Args:
-        module: The network, ready to predict; it is folded, see `GafModule.fold`.
-        told: What the file is to say of itself, by key.
+        model: The fitted model.
+        metadata: Further text to store in the file, by key.
+
+    Raises:
+        ConfigError: onnx is not installed.
     """
-    import onnx  # takes a second, and only an export needs it
+    onnx = _import("onnx")
+    _import("onnxscript")
+    import torch
+
+    class Probabilities(torch.nn.Module):
+        def __init__(self, module: GafModule) -> None:
+            super().__init__()
+            self.network, self.task = module.network, module.task
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.task.probabilities(self.task.logits(self.network(images)))
 
     for name in ("onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # they tell of each node removed
-    module.fold()
-    example = torch.zeros(_EXAMPLE, *input_shape(module))
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log each node that they remove
+    module = model.module_.eval()
     program = torch.onnx.export(
-        _Answer(module).eval(),
-        (example,),
+        Probabilities(module).eval(),
+        (torch.zeros(_EXAMPLE, *input_shape(module)),),
         dynamo=True,
         opset_version=OPSET,
         input_names=[INPUT],
-        output_names=[output_of(module)],
+        output_names=[output_name(module)],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
     assert program is not None
-    model = program.model_proto
-    onnx.helper.set_model_props(model, dict(told))
-    return model.SerializeToString()
+    proto = program.model_proto
+    onnx.helper.set_model_props(
+        proto, {**(metadata or {}), DESCRIPTION: json.dumps(module.description)}
+    )
+    return proto.SerializeToString()
 
 
-def answers(model: bytes, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What an ONNX model says of images, by onnxruntime on the CPU.
-
-    Args:
-        model: See `to_onnx`.
-        images: Shape (n, channels, height, width).
-    """
-    from onnxruntime import InferenceSession, SessionOptions  # pyright: ignore[reportAttributeAccessIssue]
-
-    options = SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {INPUT: images})[0])
-
-
-def checked(
-    model: bytes, module: GafModule, batches: Mapping[str, NDArray[np.float32]]
-) -> dict[str, float]:
-    """How far the probabilities of an ONNX model are from the network's own.
+def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the state dict of a fitted network as safetensors.
 
     Args:
-        model: See `to_onnx`.
-        module: The network, as it was trained.
-        batches: Images to compare them on, by what they are.
-
-    Returns:
-        The largest difference of each batch.
+        model: The fitted model.
+        metadata: Text to store in the file, by key.
 
     Raises:
-        LearningError: One is larger than `TOLERANCE`, or no number.
+        ConfigError: safetensors is not installed.
     """
-    apart = {}
-    for name, images in batches.items():
-        batch = torch.from_numpy(images)
-        with torch.inference_mode():
-            expected = module.predict_step((batch, batch), 0).numpy()
-        apart[name] = float(np.abs(answers(model, images) - expected).max())
-        if not apart[name] <= TOLERANCE:
-            raise LearningError(
-                f"the exported network differs by {apart[name]:.2g} from the trained one on {name}",
-                expected=f"probabilities within {TOLERANCE:g}",
-                instead="update onnxruntime and torch, or take the safetensors",
-            )
-    return apart
+    save = _import("safetensors.torch").save
+    # the file holds plain layouts; in memory convolutions are channels_last
+    state = {name: value.contiguous() for name, value in model.module_.network.state_dict().items()}
+    return save(state, metadata=dict(metadata or {}))
 
 
-def weights_of(module: GafModule, told: Mapping[str, str]) -> bytes:
-    """The network's state dict as safetensors.
+class OnnxPredictor:
+    """An exported network in ONNX Runtime, on one thread of the CPU.
 
     Args:
-        module: The network, as it was trained.
-        told: What the file is to say of itself, by key.
+        model: What `to_onnx` returned, or the path of a file that holds it.
+
+    Attributes:
+        window: The window of the network.
+        image_spec: How its images are encoded.
+        classes: Names of the classes.
+
+    Raises:
+        ConfigError: onnxruntime is not installed.
+        LearningError: The file is not an exported network of this library.
     """
-    # the file's layout is the plain one; in memory convolutions are channels_last
-    state = {name: value.contiguous() for name, value in module.network.state_dict().items()}
-    return save(state, metadata=dict(told))
+
+    def __init__(self, model: bytes | str | Path) -> None:
+        runtime = _import("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        content = model if isinstance(model, bytes) else Path(model).read_bytes()
+        try:
+            self._session = runtime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+            stored = self._session.get_modelmeta().custom_metadata_map
+            description = json.loads(stored[DESCRIPTION])
+            parameters = description["parameters"]
+        except Exception as error:  # ONNX Runtime raises many kinds of error for damaged files
+            where = "the ONNX model" if isinstance(model, bytes) else str(model)
+            raise LearningError(
+                f"{where} cannot be read ({str(error).splitlines()[0]})",
+                expected="a network exported by gafcnn",
+                instead="export it again",
+            ) from error
+        self.window = create(Window, "window", parameters["window"])
+        self.image_spec = create(ImageSpec, "images", parameters["image_spec"])
+        self.classes = tuple(description["classes"])
+
+    def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return P(up) of images, shape (n,); for several classes (n, classes).
+
+        Args:
+            images: In [-1, 1], as `ImageSpec.shown` returns them: shape (n, channels, size, size).
+        """
+        return np.asarray(self._session.run(None, {INPUT: images})[0])
+
+    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
+
+        Args:
+            bars: The bars of one symbol; `window.lookback` before each row is enough.
+            rows: Rows of the bars at which a decision is possible, n of them.
+        """
+        series = WindowReader(bars, self.window, self.image_spec.fields)(rows)
+        return self.predict(self.image_spec.shown(series)).astype(np.float64)
 
 
-def _network(module: GafModule) -> dict[str, Any]:
-    """The network's name and options, as `build_network` takes them."""
-    return {"channels": 2, "outputs": 1, "size": 64} | dict(module.hparams["network"])
+def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np.float32]) -> float:
+    """Return how far the probabilities of an export are from those of the network.
+
+    Args:
+        exported: What `to_onnx` returned.
+        model: The fitted model.
+        images: Images to compare them on.
+
+    Raises:
+        LearningError: The difference is larger than `TOLERANCE`, or NaN.
+    """
+    import torch
+
+    expected = model.module_.eval().probabilities(torch.from_numpy(images)).numpy()
+    difference = float(np.abs(OnnxPredictor(exported).predict(images) - expected).max())
+    if not difference <= TOLERANCE:
+        raise LearningError(
+            f"the exported network differs by {difference:.2g} from the trained one",
+            expected=f"probabilities within {TOLERANCE:g}",
+            instead="update onnxruntime and torch, or use the safetensors",
+        )
+    return difference
+
+
+def _import(name: str) -> Any:
+    """Import a package of the extra.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed",
+            expected="it for an export, or for a decision by an exported network",
+            instead="pip install 'gafcnn[export]'",
+        ) from error

@@ -1,4 +1,4 @@
-"""A small convolutional network: where the signal is faint, few parameters learn more of it."""
+"""A small convolutional network: few parameters learn more from a weak signal."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from gafcnn.errors import LearningError
-from gafcnn.models.convolutions import Convolution
-from gafcnn.models.rows import EvenSequential
+from gafcnn.models.networks import register_network
 
 
+@register_network("small_cnn", lr=1e-3, weight_decay=0.05, batch_size=256)
 class SmallCNN(nn.Module):
-    """A few convolutions, a flatten head, dropout; no pooling.
+    """A few convolutions, a flattened head and dropout; no pooling.
 
-    A pixel of a GAF image means a pair of *times*, so where a thing stands matters: the head sees
-    every position (flatten), and nothing is pooled away. With the default layers it has 2,000 to
-    100,000 parameters by `width`.
+    A pixel of a GAF image stands for a pair of *times*, so its position matters: the head sees
+    every position, and nothing is pooled. With the default layers the network has 2,000 to 100,000
+    parameters, depending on `width`.
 
     Args:
         channels: Channels of an image.
         outputs: Logits per image.
-        size: Pixels a side, at least the product of the strides.
-        width: What the filters of the layers are multiples of.
-        multiples: For each convolution, its filters as a multiple of `width`.
-        strides: For each convolution, by what it divides both sides; 1 leaves them.
-        kernel: Pixels a side of every convolution's kernel. An odd one is padded, so that without
-            a stride it leaves the size; an even one is not, and takes `kernel - 1` pixels off.
+        size: Pixels per side, at least the product of the strides.
+        width: Number of filters that `multiples` refers to.
+        multiples: Filters of each convolution, as a multiple of `width`.
+        strides: Stride of each convolution; 1 keeps the size.
+        kernel: Kernel size of every convolution. An odd kernel is padded, so that without a stride
+            it keeps the size; an even kernel is not padded and removes `kernel - 1` pixels.
         hidden: Units between the flattened features and the logits; 0 for none.
         dropout: Share of the flattened features that is dropped in training.
 
     Raises:
-        LearningError: The layers are described by lists of two lengths, or by something that is no
-            positive whole number, or the image is too small for them.
+        LearningError: The two lists differ in length, a number is not a positive integer, or the
+            image is too small.
     """
 
     def __init__(
@@ -49,35 +49,35 @@ class SmallCNN(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        _check(multiples, strides, kernel)
+        _check_layers(multiples, strides, kernel)
         filters = [channels, *(width * multiple for multiple in multiples)]
-        left = _sides_left(size, strides, kernel)
-        features = filters[-1] * left * left
+        remaining = _remaining_size(size, strides, kernel)
+        features = filters[-1] * remaining * remaining
         self.features = nn.Sequential(
             *(
-                convolution(before, after, kernel, stride)
+                _convolution(before, after, kernel, stride)
                 for before, after, stride in zip(filters, filters[1:], strides, strict=False)
             )
         )
         between = [nn.Linear(features, hidden), nn.ReLU(inplace=True)] if hidden else []
-        self.head = EvenSequential(
+        self.head = nn.Sequential(
             nn.Flatten(), nn.Dropout(dropout), *between, nn.Linear(hidden or features, outputs)
         )
 
     @property
     def cam_layer(self) -> nn.Module:
-        """The layer whose maps Grad-CAM weighs: the last before every place goes its own way."""
+        """The layer that Grad-CAM weighs: the last one that still has positions."""
         return self.features[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of shape (n, outputs) for images of shape (n, channels, size, size)."""
+        """Return logits of shape (n, outputs) for images of shape (n, channels, size, size)."""
         return self.head(self.features(images))
 
 
-def convolution(channels: int, filters: int, kernel: int, stride: int) -> nn.Sequential:
-    """A convolution, BatchNorm, ReLU."""
+def _convolution(channels: int, filters: int, kernel: int, stride: int) -> nn.Sequential:
+    """Return a convolution, BatchNorm and ReLU."""
     return nn.Sequential(
-        Convolution(channels, filters, kernel, stride, padding=_padding(kernel), bias=False),
+        nn.Conv2d(channels, filters, kernel, stride, padding=_padding(kernel), bias=False),
         nn.BatchNorm2d(filters),
         nn.ReLU(inplace=True),
     )
@@ -87,38 +87,31 @@ def _padding(kernel: int) -> int:
     return kernel // 2 if kernel % 2 else 0
 
 
-def _check(multiples: Sequence[int], strides: Sequence[int], kernel: int) -> None:
-    whole = all(type(number) is int and number > 0 for number in (*multiples, *strides, kernel))
-    if not whole or not len(multiples) == len(strides) > 0:
+def _check_layers(multiples: Sequence[int], strides: Sequence[int], kernel: int) -> None:
+    positive = all(type(number) is int and number > 0 for number in (*multiples, *strides, kernel))
+    if not positive or not len(multiples) == len(strides) > 0:
         raise LearningError(
-            f"model.network.multiples={list(multiples)} and strides={list(strides)} with "
-            f"kernel={kernel} describe no layers",
-            expected="two lists of one length, of whole numbers of 1 or more, and such a kernel",
-            instead="write model.network.multiples=[1,2,2] and model.network.strides=[2,2,2], say",
+            f"model.network has multiples={list(multiples)}, strides={list(strides)} and "
+            f"kernel={kernel}",
+            expected="two lists of the same length of integers of 1 or more, and such a kernel",
+            instead="set model.network.multiples=[1,2,2] and model.network.strides=[2,2,2]",
         )
 
 
-def _sides_left(size: int, strides: Sequence[int], kernel: int) -> int:
-    """Pixels a side after all convolutions.
+def _remaining_size(size: int, strides: Sequence[int], kernel: int) -> int:
+    """Return the pixels per side after all convolutions.
 
     Raises:
-        LearningError: There are none, or fewer to begin with than the strides divide by.
+        LearningError: The image is too small for the layers.
     """
-    least = max(math.prod(strides), _before(1, strides, kernel))
-    if size < least:
-        raise LearningError(
-            f"images.size={size} is too small for small_cnn's strides of {list(strides)} with a "
-            f"kernel of {kernel}",
-            expected=f"at least {least} pixels a side",
-            instead=f"set images.size={least} or more, or model.network.strides to smaller ones",
-        )
+    remaining = size
     for stride in strides:
-        size = (size + 2 * _padding(kernel) - kernel) // stride + 1
-    return size
-
-
-def _before(left: int, strides: Sequence[int], kernel: int) -> int:
-    """Pixels a side before all convolutions, at least, that leave so many after them."""
-    for stride in reversed(strides):
-        left = (left - 1) * stride + kernel - 2 * _padding(kernel)
-    return left
+        remaining = (remaining + 2 * _padding(kernel) - kernel) // stride + 1
+    if remaining < 1 or size < math.prod(strides):
+        raise LearningError(
+            f"images.size={size} is too small for strides of {list(strides)} with a kernel of "
+            f"{kernel}",
+            expected=f"more pixels per side than the {math.prod(strides)} that they merge",
+            instead="set a larger images.size, or smaller model.network.strides",
+        )
+    return remaining

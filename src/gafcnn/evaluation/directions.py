@@ -1,0 +1,197 @@
+"""Judge models of a direction: scores, trades and their uncertainty, for one or more symbols.
+
+Several symbols are judged together: rows of all symbols count alike, trades form a portfolio with
+equal shares, and the bootstrap resamples moments, with the rows and returns of every symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gafcnn.evaluation import breakdowns
+from gafcnn.evaluation.bootstrap import Bootstrap, block_length
+from gafcnn.evaluation.breakdowns import HOLD, Row, plain
+from gafcnn.evaluation.calibration import expected_calibration_error
+from gafcnn.evaluation.comparisons import COMPARED, Judged, pair_rows, pairs
+from gafcnn.evaluation.figures import Figure
+from gafcnn.evaluation.metrics import count_of, part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation.statistics import Floats, deflated_sharpe
+from gafcnn.evaluation.targets import targets
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
+
+ORACLE = "oracle"
+"""The model that is a simulated market's own probability; it is not a trial."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is judged.
+
+    Attributes:
+        test_sets: Test rows of each symbol, models side by side.
+        regimes: Regime of every test row of each symbol, in the order of the rows.
+        members: The windows.
+        models: All models, in the order of the tables.
+        baseline: Name of the baseline; None if there is none.
+        foreign: Models that were not trained here.
+        headline: The model that the verdict is about.
+        trials: Number of trainings that were tried.
+        resamples: Resamples of the bootstrap; 0 for no intervals.
+        seed: Seed of the resamples, and of the coin.
+    """
+
+    test_sets: Mapping[str, TestSet]
+    regimes: Mapping[str, pd.DataFrame]
+    members: Sequence[str]
+    models: Sequence[str]
+    baseline: str | None
+    foreign: Sequence[str]
+    headline: str
+    trials: int
+    resamples: int
+    seed: int
+
+
+def judge_directions(study: Study, advance: Callable[[int], None]) -> dict[str, Any]:
+    """Judge all models of a study on its test rows.
+
+    Args:
+        study: What to judge.
+        advance: Called with the number of models that were finished.
+
+    Returns:
+        Plain dicts, lists, strings and numbers, None for what is undefined.
+    """
+    sets = [*study.test_sets.values()]
+    traded = {model: [rows.trade(model) for rows in sets] for model in study.models}
+    panel = Panel(sets)
+    models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
+    bootstrap = _bootstrap(study, panel, models)
+    regimes = pd.concat([*study.regimes.values()], ignore_index=True)
+    judged, tables = {}, {kind: [] for kind in ("coverage", "sides", "regimes", "calibration")}
+    for name, model in models.items():
+        by_kind = parts(panel, model, regimes)
+        of_parts = {
+            (kind, number): part_figures(panel, model, kind, inside)
+            for kind, of_kind in by_kind.items()
+            for number, (_, inside) in enumerate(of_kind)
+        }
+        flat = {(*key, name): one for key, part in of_parts.items() for name, one in part.items()}
+        judged[name] = found = _judge(bootstrap, panel, model, flat)
+        for (kind, number), names in of_parts.items():
+            estimates = {name: found.estimates[kind, number, name] for name in names}
+            part = by_kind[kind][number]
+            tables[kind].append(breakdowns.part_row(kind, panel, model, part, estimates))
+        advance(1)
+    estimates = _estimates(study, panel, models, judged)
+    val = pd.concat([rows.val for rows in sets], ignore_index=True)
+    asked = pairs(val, study.members, study.baseline, study.models, study.foreign)
+    differences = pair_rows(asked, judged, COMPARED)
+    classes = breakdowns.class_shares(panel)
+    held = [breakdowns.hold(rows) for rows in sets]
+    returns = {name: model.returns for name, model in models.items()}
+    returns[HOLD] = panel.mean_return(held)
+    metrics: dict[str, Any] = {
+        "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
+        "classes": classes,
+        "bootstrap": bootstrap.describe(panel.interval),
+        "models": estimates,
+        "benchmarks": {HOLD: breakdowns.hold_figures(panel, held)},
+        "confusion": {name: breakdowns.confusion(panel, model.p) for name, model in models.items()},
+        "pairs": differences,
+        **tables,
+        "folds": [row for model in models.values() for row in breakdowns.fold_rows(panel, model)],
+        "targets": targets(study.headline, estimates[study.headline], differences),
+        "equity": {name: breakdowns.equity(one, panel.times) for name, one in returns.items()},
+    }
+    if len(sets) == 1:
+        metrics["benchmarks"]["coin"] = {
+            name: breakdowns.coin_row(sets[0], model, study.seed) for name, model in models.items()
+        }
+    else:
+        metrics["symbols"] = {
+            symbol: _judge_symbol(study, rows, {name: [one[k]] for name, one in traded.items()})
+            for k, (symbol, rows) in enumerate(study.test_sets.items())
+        }
+    return metrics
+
+
+def _judge_symbol(study: Study, rows: TestSet, traded: Mapping[str, list[Traded]]) -> Row:
+    """The figures of all models on one of several symbols."""
+    panel = Panel([rows])
+    models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
+    bootstrap = _bootstrap(study, panel, models)
+    judged = {name: _judge(bootstrap, panel, model, {}) for name, model in models.items()}
+    classes = breakdowns.class_shares(panel)
+    return {
+        "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
+        "classes": classes,
+        "models": _estimates(study, panel, models, judged),
+    }
+
+
+def _bootstrap(study: Study, panel: Panel, models: Mapping[str, Candidate]) -> Bootstrap:
+    length = panel.first.fills.ahead
+    dependent = [series for one in models.values() for series in (one.hits, one.returns)]
+    block = block_length(dependent, length)
+    return Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
+
+
+def _judge(
+    bootstrap: Bootstrap, panel: Panel, model: Candidate, of_parts: Mapping[Any, Figure]
+) -> Judged:
+    figures = score_figures(panel, model.p) | trade_figures(panel, model)
+    return Judged.by(
+        bootstrap,
+        {**figures, **of_parts},
+        lambda name: count_of(panel, model, name) if name in figures else 0,
+        COMPARED,
+    )
+
+
+def _estimates(
+    study: Study, panel: Panel, models: Mapping[str, Candidate], judged: Mapping[str, Judged]
+) -> dict[str, Row]:
+    """The figures of each model, ready for JSON, those without an interval included."""
+    deflated = deflated_ratios({name: one.returns for name, one in models.items()}, study.trials)
+    found = {}
+    for name, model in models.items():
+        others = {
+            "trades": model.trades,
+            **breakdowns.growth(model.returns, panel),
+            "threshold": model.threshold,
+            "calibration_error": expected_calibration_error(model.p, panel.up),
+        }
+        resampled = {k: one for k, one in judged[name].estimates.items() if isinstance(k, str)}
+        found[name] = {
+            **{key: one.as_dict() for key, one in resampled.items()},
+            **{key: plain(value, count_of(panel, model, key)) for key, value in others.items()},
+            "deflated_sharpe": plain(deflated[name], len(panel.times)),
+        }
+    return found
+
+
+def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, float | None]:
+    """Return the deflated Sharpe ratio of each model.
+
+    The variance of the trials' Sharpe ratios is estimated from the models at hand, but is at least
+    1 / n, its value for n bars without skill: otherwise models that resemble each other would make
+    the hurdle low.
+
+    Args:
+        returns: Return of each bar, by model.
+        trials: Number of trainings that were tried.
+    """
+    ratios = [
+        one.mean() / one.std(ddof=1)
+        for name, one in returns.items()
+        if name != ORACLE and np.ptp(one) > 0
+    ]
+    n = len(next(iter(returns.values())))
+    variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
+    return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}

@@ -1,0 +1,293 @@
+"""Explanations of decisions: integrated gradients, occlusion of points, and Grad-CAM.
+
+Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML
+2017) add up to the log-odds of an image less those of a reference; gradients, or gradients times
+the input, do not. The reference here is the image of the same series held constant. The usual black
+image is not the image of any series: its pixels mean that any two moments are a right angle apart.
+
+Occlusion (Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014)
+usually covers patches of the image. A Gramian Angular Field with covered pixels is not the image of
+any series, and a bar fills a whole row and column. Therefore the bar is removed from the series,
+the gap is bridged by a straight line between its neighbours, and the image is encoded again.
+
+Grad-CAM (Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", ICCV 2017) sums the maps of a layer, each weighted by the mean of its gradient, and
+sets negative sums, which oppose the class, to 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from gafcnn.errors import ConfigError, ImagesError, LearningError
+from gafcnn.images.encoding import checked_series, point_weights
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.explanations.scoring import (
+    BATCH,
+    Classes,
+    Floats,
+    Images,
+    batches,
+    import_captum,
+    inference_mode,
+    log_odds,
+    predicted_classes,
+    score_function,
+)
+from gafcnn.models.module import GafModule
+
+STEPS = 32  # at which gradients are taken between the reference and the image
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Explanations of n decisions; positive values support the class.
+
+    Attributes:
+        classes: The class that is explained for each decision: shape (n,).
+        log_odds: Its ln(p / (1 - p)): shape (n,).
+        folded: Integrated gradients of the pixels, distributed over the points: shape (n, points),
+            in log-odds. They add up to the log-odds less those of the same series held constant.
+        occluded: The log-odds that are lost if a point is hidden: shape (n, points). They do not
+            add up to anything.
+        cam: Grad-CAM, shape (n, height, width), 0 or more; None if the network has no `cam_layer`.
+    """
+
+    classes: Classes
+    log_odds: Floats
+    folded: Floats
+    occluded: Floats
+    cam: Floats | None
+
+
+def explain(
+    module: GafModule,
+    series: ArrayLike,
+    spec: ImageSpec,
+    classes: Classes | None = None,
+    run: int = 1,
+) -> Explanation:
+    """Explain the decisions of a network.
+
+    Args:
+        module: The network, such as `GafClassifier.module_`.
+        series: Shape (n, fields, points), as `WindowReader` reads them.
+        spec: How images are encoded, as in training.
+        classes: The class to explain for each series; by default the predicted one.
+        run: How many neighbouring points are hidden together, see `occlusion`.
+
+    Raises:
+        ConfigError: `classes` are not class numbers, one per series, or see `occlusion`.
+        ImagesError: See `occlusion`.
+        LearningError: captum is not installed.
+    """
+    series = checked_series(series)
+    images = spec.shown(series)
+    if classes is None:
+        classes = predicted_classes(module, images)
+    last = max(1, module.hparams["network"].get("outputs", 1) - 1)
+    if np.shape(classes) != (len(series),) or not np.isin(classes, range(last + 1)).all():
+        raise ConfigError(
+            f"classes is {np.asarray(classes).tolist()[:5]}",
+            expected=f"{len(series):,} numbers from 0 to {last}, one for each series",
+            instead="leave it out to explain the predicted classes",
+        )
+    pixels = pixel_attributions(module, images, constant_images(series, spec), classes)
+    return Explanation(
+        classes=classes,
+        log_odds=log_odds(module, images, classes),
+        folded=by_point(pixels.sum(axis=1), series.shape[-1]),
+        occluded=occlusion(module, series, spec, classes, run),
+        cam=None if cam_layer(module) is None else grad_cam(module, images, classes),
+    )
+
+
+def pixel_attributions(
+    module: GafModule, images: Images, reference: Images, classes: Classes
+) -> Floats:
+    """Return the integrated gradients of the log-odds of a class.
+
+    Args:
+        module: The network.
+        images: In [-1, 1]: shape (n, channels, size, size).
+        reference: Images of the same shape to compare with, see `constant_images`.
+        classes: The class to explain for each image: shape (n,).
+
+    Returns:
+        The shape of the images, in log-odds, positive for the class. They add up to the log-odds of
+        an image less those of its reference, up to the error of the numerical integration.
+
+    Raises:
+        LearningError: captum is not installed.
+        ImagesError: The images do not have the network's shape.
+    """
+    method, parts = import_captum().IntegratedGradients(score_function(module)), []
+    with inference_mode(module):
+        for some, baseline, target in batches(module, images, reference, classes):
+            found = method.attribute(
+                some.requires_grad_(),
+                baselines=baseline,
+                additional_forward_args=target,
+                n_steps=STEPS,
+                internal_batch_size=BATCH,
+            )
+            parts.append(found.detach().cpu().numpy())
+    return np.concatenate(parts).astype(np.float64)
+
+
+def constant_images(series: ArrayLike, spec: ImageSpec) -> Images:
+    """Return the images of series held constant: each field at its mean over the window.
+
+    Args:
+        series: Shape (n, fields, points).
+        spec: How images are encoded.
+
+    Returns:
+        Shape (n, channels, size, size), in [-1, 1].
+
+    Raises:
+        ImagesError: See `gafcnn.images.encode`.
+    """
+    values = np.asarray(series, dtype=np.float64)
+    means = values.mean(axis=-1, keepdims=True)
+    return spec.shown(np.broadcast_to(means, values.shape))
+
+
+def by_point(maps: ArrayLike, points: int) -> Floats:
+    """Distribute attributions of pixels, or cells, over the points of the window.
+
+    Pixel (i, j) depends on the moments i and j, so half of its attribution goes to each.
+
+    Args:
+        maps: Shape (..., size, size), such as `pixel_attributions` or `grad_cam`.
+        points: Points of the window.
+
+    Returns:
+        Shape (..., points), with the same sum.
+
+    Raises:
+        ImagesError: The maps are not square.
+    """
+    maps = np.asarray(maps, dtype=np.float64)
+    if maps.ndim < 2 or maps.shape[-1] != maps.shape[-2]:
+        raise ImagesError(
+            f"the maps have shape {maps.shape}",
+            expected="(..., size, size), a row and a column for each moment",
+            instead="pass what pixel_attributions or grad_cam returns",
+        )
+    by_moment = (maps.sum(axis=-1) + maps.sum(axis=-2)) / 2
+    return by_moment @ point_weights(points, maps.shape[-1])
+
+
+def occlusion(
+    module: GafModule, series: ArrayLike, spec: ImageSpec, classes: Classes, run: int = 1
+) -> Floats:
+    """Return the log-odds that a class loses if each point, or run of points, is hidden.
+
+    All fields of a point are hidden together. At either end, the value of the only neighbour is
+    held. A point on the line between its neighbours makes no difference, so longer runs say more
+    about long straight moves.
+
+    Args:
+        module: The network.
+        series: Shape (n, fields, points), as `WindowReader` reads them.
+        spec: How images are encoded.
+        classes: The class to explain for each series: shape (n,).
+        run: How many neighbouring points are hidden together.
+
+    Returns:
+        Shape (n, points), positive for points that support the class; for runs, the mean over all
+        runs that contain the point.
+
+    Raises:
+        ConfigError: `run` is not between 1 and the number of points less 1.
+        ImagesError: The series cannot be encoded, have one point, or do not fit the network.
+    """
+    series = checked_series(series)
+    n, _, points = series.shape
+    bridges, hidden = _bridges(points, run)
+    changed = np.empty((n, len(bridges)))
+    at_once = max(1, BATCH // len(bridges))
+    for start in range(0, n, at_once):
+        part = slice(start, start + at_once)
+        without = np.einsum("rqp,nfp->nrfq", bridges, series[part])  # r: runs, q: points
+        images = spec.shown(without.reshape(-1, *series.shape[1:]))
+        repeated = np.repeat(classes[part], len(bridges))
+        changed[part] = log_odds(module, images, repeated).reshape(-1, len(bridges))
+    whole = log_odds(module, spec.shown(series), classes)
+    return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
+
+
+def _bridges(points: int, run: int) -> tuple[Floats, Floats]:
+    """Return for each run of points the matrix that hides it, and which points it hides.
+
+    Returns:
+        Shapes (runs, points, points) and, of 0 and 1, (runs, points).
+
+    Raises:
+        ConfigError, ImagesError: See `occlusion`.
+    """
+    if points < 2:
+        raise ImagesError(
+            f"the series have {points} point",
+            expected="two or more, so that one can be hidden",
+            instead="pass whole windows, of shape (n, fields, points)",
+        )
+    if not isinstance(run, int | np.integer) or not 1 <= run < points:
+        raise ConfigError(
+            f"run is {run!r} for windows of {points} points",
+            expected=f"a whole number from 1 to {points - 1}",
+            instead="set run=1",
+        )
+    rows, starts = np.arange(points), range(points - run + 1)
+    hidden = np.array([(start <= rows) & (rows < start + run) for start in starts])
+    units = np.eye(points)
+    bridges = [
+        np.transpose([np.interp(rows, rows[kept], unit[kept]) for unit in units])
+        for kept in ~hidden
+    ]
+    return np.array(bridges), hidden.astype(np.float64)
+
+
+def grad_cam(
+    module: GafModule, images: Images, classes: Classes, layer: nn.Module | None = None
+) -> Floats:
+    """Return the maps of a layer, weighted by how much each raises the log-odds of a class.
+
+    Args:
+        module: The network.
+        images: In [-1, 1]: shape (n, channels, size, size).
+        classes: The class to explain for each image: shape (n,).
+        layer: A convolutional layer; by default the network's `cam_layer`. The last layer of
+            ResNet18 has maps of 2 x 2 for 64 pixels, which hardly locate anything.
+
+    Returns:
+        Shape (n, height, width), 0 or more; cells lie as the pixels do.
+
+    Raises:
+        LearningError: The network names no layer, and none is given, or captum is not installed.
+        ImagesError: The images do not have the network's shape.
+    """
+    if (layer := layer or cam_layer(module)) is None:
+        raise LearningError(
+            f"{type(module.network).__name__} has no cam_layer",
+            expected="a property cam_layer that returns a convolutional layer",
+            instead="define it, or pass layer=...",
+        )
+    method, parts = import_captum().LayerGradCam(score_function(module), layer), []
+    with inference_mode(module):
+        for some, target in batches(module, images, classes):
+            some.requires_grad_()  # else layers after frozen ones have no gradient
+            maps = method.attribute(some, additional_forward_args=target, relu_attributions=True)
+            assert isinstance(maps, Tensor)
+            parts.append(maps.detach().cpu().numpy()[:, 0])
+    return np.concatenate(parts).astype(np.float64)
+
+
+def cam_layer(module: GafModule) -> nn.Module | None:
+    """Return the layer that a network names for Grad-CAM, if any."""
+    return getattr(module.network, "cam_layer", None)

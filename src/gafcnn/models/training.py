@@ -1,0 +1,283 @@
+"""The training loop of a network: epochs, checkpoints, resuming."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import numpy as np
+import torch
+from lightning import Callback
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from numpy.typing import NDArray
+from rich.console import Console
+
+from gafcnn.atomic_io import disk_error, is_full
+from gafcnn.errors import ConfigError, LearningError
+from gafcnn.models.callbacks import AveragedWeights, BestWeights, EpochLog, EpochSeed, StayStopped
+from gafcnn.models.checkpoints import BEST, LAST, REMEDY, AtomicCheckpoints, load_plain
+from gafcnn.models.datamodule import GafDataModule
+from gafcnn.models.devices import AUTO, Device, choose_precision
+from gafcnn.models.image_sources import ImageSource
+from gafcnn.models.loggers import create_loggers
+from gafcnn.models.module import DESCRIPTION, GafModule
+
+if TYPE_CHECKING:
+    from gafcnn.models.classifier import GafClassifier
+
+log = logging.getLogger(__name__)
+
+
+def fit(
+    model: GafClassifier, module: GafModule, data: GafDataModule, device: Device
+) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    """Train a network, or resume its training; afterwards it has the weights of its best epoch.
+
+    The other processes of a shared training exit at its end.
+
+    Args:
+        model: The parameters of the training.
+        module: The network.
+        data: The samples.
+        device: The device to train on.
+
+    Returns:
+        Losses and metrics of each epoch; and the facts of the training, as plain data.
+
+    Raises:
+        LearningError: No epoch had a finite metric, a checkpoint does not fit, or another process
+            ended.
+        ConfigError: Lightning does not accept an option.
+        DiskError: The disk is full.
+    """
+    folder = None if model.folder is None else Path(model.folder)
+    names = ["val/loss", *module.val_metrics.keys()]
+    if model.monitor not in names:
+        raise ConfigError(
+            f"monitor={model.monitor}",
+            expected=f"one of {', '.join(names)}",
+            instead="set monitor=val/loss",
+        )
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False  # it has a handler of its own, so each line would come twice
+    start, precision = _resume(folder, module)
+    if model.precision != AUTO or precision is None:
+        kind = module.hparams["network"]["kind"]
+        precision = choose_precision(model.precision, device, kind)
+    module.description["precision"] = precision
+    epochs, best = EpochLog(), BestWeights(model.monitor, model.monitor_mode)
+    with _expected_warnings():
+        trainer = _trainer(model, folder, device, precision, [epochs, best])
+        if model.compile:  # in place: the names in a checkpoint stay those of the plain network
+            module.network.compile(mode=None if model.compile is True else model.compile)
+        _run(trainer, module, data, start)
+    processes = trainer.world_size
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        if trainer.global_rank > 0:
+            raise SystemExit(0)
+    facts = {
+        "epochs": len(epochs.rows),
+        "best_epoch": _load_best(module, best, folder),
+        "steps": trainer.global_step,
+        **epochs.throughput,
+        "device": device.name,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "precision": precision,
+    }
+    return epochs.rows, facts
+
+
+def predict(
+    module: GafModule,
+    source: ImageSource,
+    positions: NDArray[np.int64],
+    device: Device,
+    batch_size: int = 256,
+) -> NDArray[np.float64]:
+    """Return probabilities of samples: shape (n,), or (n, classes) for several classes.
+
+    Args:
+        module: The network.
+        source: Images of the samples.
+        positions: Which samples, n of them.
+        device: The device to compute on; the network is moved there and back.
+        batch_size: Samples per batch.
+    """
+    module.eval().to(device.kind)
+    found = []
+    for batch in np.split(positions, range(batch_size, len(positions), batch_size)):
+        sent = torch.from_numpy(source.read(batch)).to(device.kind)
+        found.append(module.probabilities(source.to_images(sent)).cpu())
+    module.to("cpu")
+    return torch.cat(found).double().numpy()
+
+
+def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
+    """Return the newest intact checkpoint of this training and its precision; None for none.
+
+    Raises:
+        LearningError: The checkpoint is of a training with other parameters or samples.
+    """
+    # the best checkpoint is as complete as the last one
+    for path in () if folder is None else (folder / LAST, folder / BEST):
+        if not path.is_file():
+            continue
+        try:
+            checkpoint = load_plain(path, REMEDY)
+        except LearningError as damage:
+            log.warning("%s: resuming from an earlier checkpoint", damage.found)
+            continue
+        stored, own = checkpoint.get(DESCRIPTION, {}), module.description
+        before = stored.get("identity", {})
+        if other := [name for name, value in own["identity"].items() if before.get(name) != value]:
+            raise LearningError(
+                f"{path} is of a training with {other[0]}={before.get(other[0])}",
+                expected=f"{other[0]}={own['identity'][other[0]]}, as in this one",
+                instead="use another folder, or delete the checkpoints",
+            )
+        log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
+        return path, stored["precision"]
+    return None, None
+
+
+def _trainer(
+    model: GafClassifier,
+    folder: Path | None,
+    device: Device,
+    precision: Any,
+    callbacks: list[Callback],
+) -> lightning.Trainer:
+    console = Console()
+    monitored: dict[str, Any] = {"monitor": model.monitor, "mode": model.monitor_mode}
+    bar = model.progress
+    bar = console.is_terminal or console.is_jupyter if bar is None else bar
+    # early stopping after validation, but before the checkpoint that stores its counter
+    stopping = EarlyStopping(
+        **monitored, patience=model.patience, check_on_train_epoch_end=False, verbose=False
+    )
+    callbacks = [stopping, EpochSeed(model.seed), StayStopped(), *callbacks]
+    loggers = create_loggers(model.loggers, folder)
+    if bar:
+        callbacks.append(RichProgressBar())
+    if loggers:
+        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+    if model.average_weights is not None:
+        callbacks.append(AveragedWeights(model.average_weights))
+    if folder is not None:
+        shared: dict[str, Any] = {
+            "dirpath": (folder / BEST).parent.resolve(),
+            "enable_version_counter": False,
+            "save_on_train_epoch_end": False,
+        }
+        callbacks.append(ModelCheckpoint(filename=Path(BEST).stem, **monitored, **shared))
+        # every epoch, so that a training that is killed loses one epoch at most
+        callbacks.append(ModelCheckpoint(filename=Path(LAST).stem, **shared))
+    # not Slurm, whose tasks Lightning would take for processes of this training
+    launched = TorchElasticEnvironment.detect()
+    environment = TorchElasticEnvironment() if launched else LightningEnvironment()
+    try:
+        return lightning.Trainer(
+            accelerator=device.kind,
+            devices=model.devices,
+            strategy=model.strategy,
+            precision=precision,
+            max_epochs=model.max_epochs,
+            use_distributed_sampler=False,  # `EpochBatches` gives each process its part
+            sync_batchnorm=device.kind == "cuda",
+            plugins=[environment, AtomicCheckpoints()],
+            callbacks=callbacks,
+            logger=loggers or False,
+            enable_checkpointing=folder is not None,
+            default_root_dir=folder,
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"Lightning does not accept the trainer's options ({' '.join(str(error).split())})",
+            expected="options that Lightning documents, and devices that are available",
+            instead="correct them, or set trainer=default",
+        ) from error
+
+
+def _run(
+    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, start: Path | None
+) -> None:
+    """Train from the start, or from a checkpoint."""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+    except SIGTERMException:  # Lightning would end the process with exit code 0
+        log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from None  # which Lightning turns into a SystemExit
+    except OSError as error:  # a logger's; checkpoints raise DiskError themselves
+        if not is_full(error):
+            raise
+        raise disk_error(Path(error.filename or "."), 0, error) from error
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if trainer.world_size == 1 or not lost:
+            raise
+        raise LearningError(
+            "another process that shares the training has ended",
+            expected="all of them until the last step",
+            instead="give the same command again, which resumes from the last epoch",
+        ) from error
+
+
+def _load_best(module: GafModule, best: BestWeights, folder: Path | None) -> int:
+    """Load the weights of the best epoch; return its number from 1.
+
+    Raises:
+        LearningError: There is none.
+    """
+    epoch, state = best.epoch, best.state
+    if folder is not None and (folder / BEST).is_file():
+        checkpoint = load_plain(folder / BEST, REMEDY)  # an epoch before a resume may be better
+        epoch, state = checkpoint["epoch"] + 1, checkpoint["state_dict"]
+    if epoch is None:
+        raise LearningError(
+            f"no epoch had a finite {best.monitor}",
+            expected="a finite validation metric after at least one epoch",
+            instead="lower lr, or set max_epochs to 1 or more",
+        )
+    module.load_state_dict(state)
+    module.eval()
+    return epoch
+
+
+@contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Suppress advice that does not apply here."""
+    with warnings.catch_warnings():
+        for advice in (
+            "[Cc]heckpoint directory .* exists and is not empty",  # of a resumed run
+            r"module\(s\) in eval mode",  # frozen stages are, on purpose
+            "treespec, LeafSpec",  # a name of torch that Lightning uses
+        ):
+            warnings.filterwarnings("ignore", f".*{advice}.*")
+        yield

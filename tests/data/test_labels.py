@@ -1,0 +1,274 @@
+"""Labels: hand cases, pandas, a walk from bar to bar, and what they must not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gafcnn.data.labels import LABELS, NULL, Direction, Outcomes, TripleBarrier
+from gafcnn.data.windows import Window, WindowReader, decision_rows
+from gafcnn.errors import ConfigError, SamplesError
+from gafcnn.settings import as_plain
+
+Bars = Callable[..., pd.DataFrame]
+
+
+def _rows(bars: pd.DataFrame) -> NDArray[np.int64]:
+    return decision_rows(bars, bars.attrs["interval"])
+
+
+# --- faults of the seed ---------------------------------------------------------------------------
+
+
+def test_horizon_is_counted_from_the_decision_time_for_all_windows(make_bars: Bars) -> None:
+    """The seed's horizons for windows of 15, 30 and 60 minutes were 29, 44 and 74 minutes."""
+    minutes = np.arange(1000.0, 1400.0)  # the close of a bar is the number of its minute
+    bars = make_bars(minutes)
+    rows = decision_rows(bars, "60min")
+    outcomes = Direction(horizon="15min").outcomes(bars, rows)
+    known = ~np.isnan(outcomes.forward_return)
+    assert known.sum() == len(rows) - 15
+    for span in ("15min", "30min", "60min"):
+        last_seen = WindowReader(bars, Window(span))(rows)[:, 0, -1]
+        looked_at = last_seen * (1 + outcomes.forward_return)
+        np.testing.assert_allclose(looked_at[known] - last_seen[known], 15, rtol=0, atol=1e-9)
+    times = bars.index.to_numpy("datetime64[ns]")[rows]
+    assert set(outcomes.known_at[known] - times[known]) == {np.timedelta64(15, "m")}
+
+
+# --- direction ------------------------------------------------------------------------------------
+
+
+def test_forward_return_by_hand(make_bars: Bars) -> None:
+    bars = make_bars([100, 110, 121, 60.5, 121])
+    outcomes = Direction("2min").outcomes(bars, np.array([0, 1, 2, 3, 4]))
+    np.testing.assert_allclose(outcomes.forward_return, [0.21, -0.45, 0.0, np.nan, np.nan])
+    assert outcomes.value is None
+    np.testing.assert_array_equal(
+        outcomes.known_at,
+        np.array(
+            ["2024-01-01T00:03", "2024-01-01T00:04", "2024-01-01T00:05", "NaT", "NaT"],
+            dtype="datetime64[ns]",
+        ),
+    )
+
+
+def test_a_future_with_a_gap_is_unknown(make_bars: Bars) -> None:
+    # minutes 1 2 3 _ 5 6 7: only 1->3 and 5->7 have both of the two bars after them
+    bars = make_bars(np.arange(1.0, 8.0), missing=[3])
+    outcomes = Direction("2min").outcomes(bars, np.arange(6))
+    np.testing.assert_array_equal(
+        ~np.isnan(outcomes.forward_return), [True, False, False, True, False, False]
+    )
+    np.testing.assert_array_equal(np.isnat(outcomes.known_at), np.isnan(outcomes.forward_return))
+
+
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 1000),
+    interval=st.sampled_from(["1min", "15min", "1h"]),
+    horizon=st.integers(1, 12),
+)
+def test_forward_returns_equal_those_of_pandas(
+    random_bars: Bars, seed: int, interval: str, horizon: int
+) -> None:
+    bars = random_bars(60, interval=interval, seed=seed)
+    label = Direction(pd.to_timedelta(interval) * horizon)
+    outcomes = label.outcomes(bars, _rows(bars))
+    peer = bars["close"].pct_change(horizon).shift(-horizon)
+    np.testing.assert_allclose(outcomes.forward_return, peer, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("neutral", "thresholds", "labels"),
+    [
+        # quantiles of the training returns -2, -1, 0, 1, 2 %; the last two are not trained on
+        (0.5, (-0.01, 0.01), [0, NULL, NULL, NULL, 1, 1, NULL]),
+        (0.25, (-0.005, 0.005), [0, 0, NULL, 1, 1, 1, NULL]),
+        (0.0, (0.0, 0.0), [0, 0, NULL, 1, 1, 1, NULL]),
+    ],
+)
+def test_labels_by_hand(neutral: float, thresholds: tuple[float, float], labels: list[int]) -> None:
+    outcomes = _outcomes([-0.02, -0.01, 0.0, 0.01, 0.02, 0.5, np.nan])
+    label = Direction(neutral=neutral)
+    assert label.thresholds(outcomes, np.arange(5)) == pytest.approx(thresholds, abs=1e-15)
+    assigned = label.assign(outcomes, np.arange(5))
+    assert assigned.tolist() == labels
+    assert assigned.dtype == np.int8
+
+
+def test_without_a_neutral_band_up_is_above_the_median() -> None:
+    outcomes = _outcomes([0.01, 0.02, 0.03, 0.04])
+    assert Direction(neutral=0).assign(outcomes, np.arange(4)).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "option", "value"),
+    [(Direction, "neutral", value) for value in (-0.1, 1.0, float("nan"), "much")]
+    + [(TripleBarrier, "width", value) for value in (0, -1.0, float("inf"), float("nan"), "wide")]
+    + [(Direction, "horizon", value) for value in (15, "15", "soon", "-5min", None)],
+)
+def test_option_out_of_range(label: Any, option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"label\.{option} is "):
+        label(**{option: value})
+
+
+@pytest.mark.parametrize("train", [[], [1]])
+def test_thresholds_need_a_training_sample(train: list[int]) -> None:
+    with pytest.raises(SamplesError, match=f"none of {len(train)} training samples"):
+        Direction().assign(_outcomes([0.1, np.nan]), np.array(train, dtype=np.int64))
+
+
+@pytest.mark.parametrize("label", [Direction, TripleBarrier])
+@pytest.mark.parametrize(
+    ("horizon", "instead"),
+    [("30s", "1min"), ("90s", "1min or 2min"), ("0min", "1min")],
+)
+def test_horizon_that_is_not_a_multiple_of_the_interval(
+    make_bars: Bars, label: type[Direction | TripleBarrier], horizon: str, instead: str
+) -> None:
+    bars = make_bars(np.ones(100))
+    with pytest.raises(ConfigError, match=rf"label\.horizon .* to {instead}\."):
+        label(horizon).outcomes(bars, _rows(bars))
+
+
+def test_labels_are_values() -> None:
+    assert Direction("1h") == Direction(pd.Timedelta("60min"), 0.2)
+    assert len({Direction("1h"), Direction("60min"), Direction("1h", 0.1)}) == 2
+    assert TripleBarrier() == TripleBarrier("15min", 1.0, "60min")
+    for kind, label in (("direction", Direction("1h")), ("triple_barrier", TripleBarrier("1h"))):
+        assert as_plain(label)["kind"] == kind
+        assert LABELS.create(as_plain(label), "label") == label
+    with pytest.raises(ConfigError, match=r"label\.neutrall .* neutral\?"):
+        LABELS.create({"kind": "direction", "neutrall": 0.1}, "label")
+
+
+# --- triple barrier -------------------------------------------------------------------------------
+
+# closes 100, 101, 100: two log returns of +-ln 1.01, their standard deviation is sqrt(2) ln 1.01
+_SIGMA = np.sqrt(2) * np.log(1.01)
+_FAR = 0.5 * _SIGMA * np.sqrt(3)  # half a volatility over three bars: 1.22 %
+_UP, _DOWN = 100 * (1 + _FAR), 100 * (1 - _FAR)
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "touched", "forward_return", "minutes"),
+    [
+        ([101, 102, 103], [100, 100, 100], 1, _FAR, 2),  # the upper one, in the second bar
+        ([101, 101, 101], [99, 99, 98], 0, -_FAR, 3),  # the lower one, in the last bar
+        ([101, 102, 102], [98, 98, 98], 0, -_FAR, 1),  # the lower one before the upper one
+        ([102, 101, 101], [98, 99, 99], NULL, 0.001, 1),  # both in the first bar
+        ([101, 102, 101], [99, 98, 99], NULL, 0.002, 2),  # both in the second bar
+        ([101, 101, 101], [99, 99, 99], NULL, 0.003, 3),  # neither
+        ([_UP, 101, 101], [99, 99, 99], 1, _FAR, 1),  # exactly the upper one
+        ([101, 101, 101], [99, _DOWN, 99], 0, -_FAR, 2),  # exactly the lower one
+    ],
+)
+def test_the_first_barrier_touched_by_hand(
+    make_bars: Bars,
+    high: list[float],
+    low: list[float],
+    touched: int,
+    forward_return: float,
+    minutes: int,
+) -> None:
+    # the bar at t reaches both barriers, which must not count
+    bars = make_bars(
+        [100, 101, 100, 100.1, 100.2, 100.3],
+        high=[200, 200, 200, *high],
+        low=[50, 50, 50, *low],
+    )
+    label = TripleBarrier("3min", width=0.5, volatility_lookback="3min")
+    outcomes = label.outcomes(bars, np.array([2]))
+    assert outcomes.value is not None
+    assert outcomes.value.tolist() == [touched]
+    assert outcomes.forward_return == pytest.approx([forward_return], rel=1e-9)
+    assert outcomes.known_at[0] == np.datetime64("2024-01-01T00:03") + np.timedelta64(minutes, "m")
+    assert label.assign(outcomes, np.array([], dtype=np.int64)).tolist() == [touched]
+
+
+@pytest.mark.parametrize(("side", "column"), [(1, "high"), (-1, "low")])
+def test_a_barrier_that_is_reached_exactly(random_bars: Bars, side: int, column: str) -> None:
+    label, row = TripleBarrier("3min", volatility_lookback="10min"), np.array([20])
+    still = random_bars(40)
+    still.iloc[21:, :4] = price = still["close"].iloc[20]  # prices do not change after the row
+
+    def outcome(factor: float) -> Outcomes:
+        bars = still.copy()
+        bars.iloc[21, bars.columns.get_loc(column)] = price * factor
+        return label.outcomes(bars, row)
+
+    distance = outcome(1 + side * 0.5).forward_return[0]
+    assert side * distance > 0
+    assert outcome(1 + distance).value == (side + 1) // 2
+    assert outcome(1 + 0.999999 * distance).value == NULL
+
+
+@settings(max_examples=50)
+@given(
+    seed=st.integers(0, 1000),
+    horizon=st.integers(1, 8),
+    width=st.sampled_from([0.2, 0.6, 1.5]),
+    missing=st.sets(st.integers(0, 59), max_size=3),
+)
+def test_barriers_agree_with_a_walk_from_bar_to_bar(
+    random_bars: Bars, seed: int, horizon: int, width: float, missing: set[int]
+) -> None:
+    bars = random_bars(60, missing=missing, seed=seed)
+    label = TripleBarrier(pd.to_timedelta(horizon, "min"), width, "5min")
+    rows = _rows(bars)
+    outcomes = label.outcomes(bars, rows)
+    assert outcomes.value is not None
+    walked = [_walk(bars, row, horizon, width, 5) for row in rows]
+    assert outcomes.value.tolist() == [touched for touched, _, _ in walked]
+    np.testing.assert_allclose(
+        outcomes.forward_return, [far for _, far, _ in walked], rtol=1e-7, atol=1e-12
+    )
+    np.testing.assert_array_equal(
+        outcomes.known_at, np.array([when for _, _, when in walked], dtype="datetime64[ns]")
+    )
+
+
+def _walk(
+    bars: pd.DataFrame, row: int, horizon: int, width: float, lookback: int
+) -> tuple[int, float, np.datetime64]:
+    """The barriers for one sample, by times instead of row numbers."""
+    times, minute = bars.index.to_numpy("datetime64[ns]"), np.timedelta64(1, "m")
+    t, close = times[row], bars["close"].to_numpy()
+    past = close[(times > t - lookback * minute) & (times <= t)]
+    future = (times > t) & (times <= t + horizon * minute)
+    if len(past) < lookback or future.sum() < horizon:
+        return NULL, np.nan, np.datetime64("NaT", "ns")
+    far = width * np.diff(np.log(past)).std(ddof=1) * np.sqrt(horizon)
+    for when, (high, low, last) in zip(
+        times[future], bars.loc[future, ["high", "low", "close"]].to_numpy(), strict=True
+    ):
+        above, below = high >= close[row] * (1 + far), low <= close[row] * (1 - far)
+        if above and below:
+            return NULL, last / close[row] - 1, when
+        if above or below:
+            return int(above), far if above else -far, when
+    return NULL, close[future][-1] / close[row] - 1, t + horizon * minute
+
+
+def test_volatility_lookback_of_fewer_than_three_bars(make_bars: Bars) -> None:
+    bars = make_bars(np.ones(60))
+    with pytest.raises(ConfigError, match=r"label\.volatility_lookback is 2min.*3min"):
+        TripleBarrier(volatility_lookback="2min").outcomes(bars, _rows(bars))
+
+
+def _outcomes(returns: list[float]) -> Outcomes:
+    """Outcomes of samples a minute apart, known five minutes later."""
+    forward_return = np.array(returns)
+    known_at = np.datetime64("2024-01-01T00:05", "ns") + np.arange(len(returns)) * np.timedelta64(
+        1, "m"
+    )
+    known_at[np.isnan(forward_return)] = np.datetime64("NaT")
+    return Outcomes(forward_return, known_at)

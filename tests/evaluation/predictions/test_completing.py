@@ -1,0 +1,148 @@
+"""Completion of tables that have only times and probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
+from gafcnn.errors import BarsError, PredictionsError
+from gafcnn.evaluation.joining import join, join_common
+from gafcnn.evaluation.predictions import (
+    check_predictions,
+    complete_predictions,
+    prediction_table,
+)
+
+LABEL, SPLIT = Direction("15min"), Chronological()
+MINUTE = pd.Timedelta("1min")
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    return simulate(3000, seed=1)[0]
+
+
+@pytest.fixture(scope="module")
+def samples(bars: pd.DataFrame) -> Samples:
+    return make_samples({"SIM": bars}, label=LABEL, split=SPLIT)
+
+
+@pytest.fixture(scope="module")
+def own(samples: Samples) -> pd.DataFrame:
+    n = len(samples.split.val) + len(samples.split.test)
+    return prediction_table(samples, np.random.default_rng(0).random(n), "30m", seed=3)
+
+
+def test_table_of_predictions(samples: Samples, own: pd.DataFrame) -> None:
+    rows = np.concatenate([samples.split.val, samples.split.test])
+    assert check_predictions(own, "30m") is own
+    assert set(own["symbol"]) == {"SIM"}
+    assert set(own["window"]) == {"30m"}
+    assert set(own["seed"]) == {3}
+    assert (own["split"] == "val").sum() == len(samples.split.val)
+    np.testing.assert_array_equal(own["label"].fillna(-1), samples.label[rows])
+    np.testing.assert_array_equal(own["forward_return"], samples.outcomes.forward_return[rows])
+
+
+def test_table_of_classes(bars: pd.DataFrame) -> None:
+    samples = make_samples(bars, label=Candlestick(), split=SPLIT)
+    n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
+    p = np.random.default_rng(0).dirichlet(np.ones(classes), n)
+    table = check_predictions(prediction_table(samples, p, "15m", 0), "15m")
+    columns = [f"p_{name}" for name in samples.classes]
+    np.testing.assert_array_equal(table[columns], p)
+    mine = table[["time", *columns[::-1]]]
+    again, notes = complete_predictions(mine, bars, label=Candlestick(), split=SPLIT)
+    pd.testing.assert_frame_equal(again.drop(columns="window"), table.drop(columns="window"))
+    assert notes == []
+
+
+@pytest.mark.parametrize("symbols", [False, True])
+@pytest.mark.parametrize("source", ["like", "split"])
+def test_outcomes_are_those_of_the_samples(
+    bars: pd.DataFrame, own: pd.DataFrame, source: str, symbols: bool
+) -> None:
+    mine = own[["symbol", "time", "p_up"] if symbols else ["time", "p_up"]]
+    options: Any = {"like": own} if source == "like" else {"label": LABEL, "split": SPLIT}
+    given = {"SIM": bars} if symbols or source == "split" else bars
+    table, notes = complete_predictions(mine.sample(frac=1), given, **options)
+    assert notes == []
+    assert list(join({"own": own, "mine": table}).columns[-2:]) == ["own", "mine"]
+
+
+def test_outcomes_from_the_label_alone(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]].set_index("time")  # in the index, as of many a notebook
+    table, notes = complete_predictions(mine, bars, label=LABEL)
+    assert set(table["split"]) == {"test"}
+    assert notes == []
+    np.testing.assert_array_equal(table["forward_return"], own["forward_return"])
+    # the label is fitted on the bars before: training and purged samples
+    returns = bars["close"].shift(-15) / bars["close"] - 1
+    known = returns[: own["time"].min() - 16 * MINUTE]
+    low, high = known.quantile([0.4, 0.6])
+    expected = np.select([table["forward_return"] > high, table["forward_return"] < low], [1, 0], 2)
+    np.testing.assert_array_equal(table["label"].fillna(2), expected)
+    kept, _ = complete_predictions(own[["time", "split", "p_up"]], bars, label=LABEL)
+    assert kept["split"].equals(own["split"])
+    _, notes = complete_predictions(pd.Series(0.6, bars.index, name="p_up").to_frame(), bars, LABEL)
+    assert sum("fitted on the predicted rows" in note for note in notes) == 1
+
+
+def test_a_complete_table_is_unchanged(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    assert complete_predictions(own, bars)[0] is own
+
+
+def test_rows_that_cannot_be_used_are_counted(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]].copy()
+    mine.loc[:4, "p_up"] = np.nan
+    mine.loc[10:12, "time"] += pd.Timedelta("7s")
+    early = pd.DataFrame({"time": bars.index[100:102], "p_up": 0.5})
+    table, notes = complete_predictions(pd.concat([mine, early]), bars, like=own, name="mine")
+    assert len(table) == len(own) - 8
+    counts = [note.split(" of ")[0] for note in notes]
+    assert counts == ["mine: 5", "mine: 3", "mine: 2"]
+    last = pd.DataFrame({"time": bars.index[-20:], "p_up": 0.5})
+    table, notes = complete_predictions(last, bars, label=LABEL)
+    assert len(table) == 5
+    assert "15 of 20" in notes[0]
+    with pytest.raises(PredictionsError, match="20 of 20 rows"):
+        complete_predictions(last.assign(time=last["time"] + pd.Timedelta("1s")), bars, LABEL)
+
+
+def test_tables_that_cannot_be_completed(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]]
+    with pytest.raises(PredictionsError, match="label="):
+        complete_predictions(mine, bars)
+    with pytest.raises(PredictionsError, match="^mine: there is no column p_up") as error:
+        complete_predictions(mine.rename(columns={"p_up": "up"}), bars, LABEL, name="mine")
+    assert "frame.rename" in error.value.instead
+    with pytest.raises(PredictionsError, match="there is no column symbol"):
+        complete_predictions(mine, {"A": bars, "B": bars}, LABEL)
+    with pytest.raises(PredictionsError, match="cannot be converted"):
+        complete_predictions(mine.assign(p_up="high"), bars, LABEL)
+    with pytest.raises(PredictionsError, match="p_up is not a probability"):
+        complete_predictions(mine.assign(p_up=3.0), bars, LABEL)
+    with pytest.raises(BarsError, match="as_bars"):
+        complete_predictions(mine, pd.DataFrame(bars.to_dict("series")), LABEL)
+
+
+def test_models_that_cover_different_rows(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    test = own["split"] == "test"
+    mine, _ = complete_predictions(own.loc[test, ["time", "p_up"]].iloc[7:], bars, like=own)
+    joined, notes = join_common({"30m": own, "mine": mine})
+    assert (joined["split"] == "test").sum() == test.sum() - 7
+    assert joined.loc[joined["split"] == "val", "mine"].isna().all()
+    assert joined["30m"].notna().all()
+    for note, n in zip(notes, [7, (~test).sum()], strict=True):
+        assert f"mine has no predictions for {n} of" in note
+    pd.testing.assert_frame_equal(join_common({"a": own, "b": own})[0], join({"a": own, "b": own}))
+    with pytest.raises(PredictionsError, match="no test row in common"):
+        join_common({"30m": own[~test], "mine": mine})

@@ -1,0 +1,280 @@
+"""Ensembles, and that they are fitted on labelled validation rows only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.evaluation.ensembles import (
+    ENSEMBLES,
+    auc_weights,
+    ensemble,
+    fit_ensembles,
+    log_odds,
+    mean,
+    mean_of_classes,
+    register_ensemble,
+    stacked,
+    stacking_coefficients,
+    two_stage,
+    vote,
+    weighted,
+)
+from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join, probabilities
+from gafcnn.evaluation.statistics import score_rows
+
+Make = Callable[..., pd.DataFrame]
+Members = dict[str, pd.DataFrame]
+WINDOWS = ["15m", "30m", "60m"]
+BUILT_IN = ["mean", "weighted", "vote", "stacking"]
+MODELS = {"15m": 0.05, "30m": 0.10, "60m": -0.02, "05m": 0.08}
+
+
+@pytest.fixture
+def own() -> Iterator[str]:
+    """A registered ensemble that is removed after the test."""
+    name = "median"
+
+    @register_ensemble(name, fit=lambda p, label: p[label == 1].mean())
+    def median(p: np.ndarray, shift: float) -> np.ndarray:
+        return np.clip(np.median(p, axis=1) - shift + 0.5, 0, 1)
+
+    yield name
+    del ENSEMBLES._found[name]
+
+
+# --- the ensembles ---------------------------------------------------------------------------
+
+
+def test_mean_and_votes_by_hand() -> None:
+    np.testing.assert_allclose(mean(np.array([[0.6, 0.2, 0.1]])), [0.3])
+    p = [[0.6, 0.7, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.51, 0.9, 0.9]]
+    np.testing.assert_allclose(vote(np.array(p)), [1 / 2, 1 / 2, 7 / 8])
+
+
+def test_weights_by_hand() -> None:
+    label = np.array([0, 0, 1, 1], dtype=np.int8)
+    right, half_right, wrong = [0.1, 0.2, 0.3, 0.4], [0.1, 0.3, 0.2, 0.4], [0.9, 0.8, 0.2, 0.1]
+    # AUC 1, 0.75 and 0: edges 0.5, 0.25 and none
+    weights = auc_weights(np.array([right, half_right, wrong]).T, label)
+    np.testing.assert_allclose(weights, [2 / 3, 1 / 3, 0.0])
+    np.testing.assert_allclose(weighted(np.array([[0.6, 0.9, 0.0]]), weights), [0.7])
+    np.testing.assert_array_equal(auc_weights(np.array([wrong, [0.5] * 4]).T, label), [0.5, 0.5])
+
+
+def test_stacking_is_logistic_regression_on_log_odds() -> None:
+    rng = np.random.default_rng(0)
+    p, label = rng.uniform(0.2, 0.8, (200, 3)), rng.integers(0, 2, 200).astype(np.int8)
+    peer = LogisticRegression().fit(np.log(p / (1 - p)), label)
+    ours = stacked(p, stacking_coefficients(p, label))
+    np.testing.assert_allclose(ours, peer.predict_proba(np.log(p / (1 - p)))[:, 1], atol=1e-12)
+
+
+def test_stacking_is_finite_at_certainty() -> None:
+    odds = log_odds(np.array([0.0, 0.5, 1.0]))
+    np.testing.assert_allclose(odds, [-13.815509557963773, 0.0, 13.815509557963773])
+    steep = stacked(np.array([[0.0], [0.5], [1.0]]), np.array([0.0, 100.0]))
+    np.testing.assert_allclose(steep, [0.0, 0.5, 1.0])
+
+
+def test_each_ensemble_is_a_column(members: Members) -> None:
+    joined = join(members)
+    combined = ensemble(members)
+    assert list(combined.columns) == [*joined.columns, *BUILT_IN]
+    pd.testing.assert_frame_equal(combined.filter(joined.columns), joined)
+    assert ((combined[BUILT_IN] >= 0) & (combined[BUILT_IN] <= 1)).to_numpy().all()
+    np.testing.assert_allclose(combined["mean"], joined[WINDOWS].mean(axis=1), atol=1e-15)
+    some = ensemble(joined, WINDOWS[:2], ["vote"])
+    assert list(some.columns) == [*joined.columns, "vote"]
+
+
+def test_mean_of_classes(class_predictions: Make) -> None:
+    classes = ("none", "star", "hammer")
+    joined = join({name: class_predictions(name) for name in WINDOWS})
+    combined = mean_of_classes(joined, WINDOWS[:2], classes)
+    expected = sum(probabilities(joined, name, classes) for name in WINDOWS[:2]) / 2
+    np.testing.assert_allclose(probabilities(combined, "mean", classes), expected)
+
+
+def test_an_own_ensemble(members: Members, own: str) -> None:
+    joined = join(members)
+    combined = ensemble(joined, WINDOWS)
+    assert list(combined.columns) == [*joined.columns, *BUILT_IN, own]
+    fitted = fit_ensembles(joined, WINDOWS, [own])[own]
+    rows = (joined["split"] == "val") & (joined["label"] == 1).fillna(value=False)
+    assert fitted.parameters == pytest.approx(joined.loc[rows, WINDOWS].to_numpy().mean())
+    np.testing.assert_array_equal(fitted(joined[WINDOWS].to_numpy()), combined[own])
+
+
+@pytest.mark.parametrize("result", [lambda p: p, lambda p: p[:, 0] + 1, lambda p: p[:, 0] * np.nan])
+def test_an_own_ensemble_returns_probabilities(
+    members: Members, own: str, result: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    register_ensemble(own)(result)
+    with pytest.raises(PredictionsError, match="the ensemble median"):
+        ensemble(members, WINDOWS, [own])
+
+
+@pytest.mark.parametrize("method", BUILT_IN)
+def test_a_row_is_combined_alone_as_among_others(predictions: Make, method: str) -> None:
+    names = [f"{span}m" for span in range(15, 27)]  # more than a sum is unrolled for
+    joined = join({name: predictions(60, window=name) for name in names})
+    together = ensemble(joined, names, [method])[method].to_numpy()
+    combine = fit_ensembles(joined, names, [method])[method]
+    alone = np.concatenate([combine(row[None]) for row in joined[names].to_numpy()])
+    assert alone.tobytes() == together.tobytes()
+
+
+# --- what they are fitted on -----------------------------------------------------------------
+
+
+def combined(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """All ensembles of a study's runs; the last model is its baseline."""
+    joined = join({model: average_seeds(frames) for model, frames in runs.items()})
+    return two_stage(ensemble(joined, WINDOWS), [*runs][-1], WINDOWS)
+
+
+def altered(joined: pd.DataFrame, rows: Any, columns: list[str]) -> pd.DataFrame:
+    """The same table with other probabilities, returns and labels in some rows."""
+    changed = joined.copy()
+    changed.loc[rows, columns] = 1 - changed.loc[rows, columns]
+    changed.loc[rows, "forward_return"] *= -1
+    changed.loc[rows, "label"] = 1 - changed.loc[rows, "label"]
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("symbols", "folds", "seeds"), [(1, (None,), 2), (3, (None,), 1), (2, (0, 1), 2)]
+)
+def test_test_rows_do_not_contaminate_others(
+    predictions: Make, symbols: int, folds: tuple[int | None, ...], seeds: int
+) -> None:
+    """Changing some test rows changes nothing elsewhere: means, ensembles and two stages."""
+    runs = {
+        model: [
+            predictions(40, window=model, seed=seed, fold=fold, skill=skill, symbol=f"S{number}")
+            for seed in range(seeds)
+            for fold in folds
+            for number in range(symbols)
+        ]
+        for model, skill in MODELS.items()
+    }
+    before = combined(runs)
+    some = np.random.default_rng(0).random(len(before)) < 0.5
+    some &= before["split"] == "test"
+    key = ["symbol", "fold", "time"]
+    rows = pd.MultiIndex.from_frame(before.loc[some, key])
+    after = combined(
+        {
+            model: [
+                altered(frame, pd.MultiIndex.from_frame(frame[key]).isin(rows), ["p_up"])
+                for frame in frames
+            ]
+            for model, frames in runs.items()
+        }
+    )
+    pd.testing.assert_frame_equal(after[~some], before[~some], check_exact=True)
+    for name in (*BUILT_IN, TWO_STAGE):
+        assert not np.allclose(after.loc[some, name], before.loc[some, name])
+
+
+@pytest.mark.parametrize("method", [*BUILT_IN, TWO_STAGE])
+def test_only_labelled_validation_rows_of_the_fold_are_fitted(
+    predictions: Make, method: str
+) -> None:
+    joined = with_baseline(predictions, 100, folds=(0, 1))
+
+    def column(table: pd.DataFrame) -> np.ndarray:
+        if method == TWO_STAGE:
+            return two_stage(table, "xgboost", WINDOWS)[method].to_numpy()
+        return ensemble(table, WINDOWS, [method])[method].to_numpy()
+
+    before = column(joined)
+    val, neutral, second = joined["split"] == "val", joined["label"].isna(), joined["fold"] == 1
+    for rows in (val & neutral, ~val, second.astype(bool)):
+        after = column(altered(joined, rows, ["xgboost", *WINDOWS]))
+        np.testing.assert_array_equal(after[~rows], before[~rows])
+        assert not np.allclose(after[rows], before[rows])
+    alone = column(joined[second].reset_index(drop=True))
+    np.testing.assert_array_equal(before[second], alone)
+    if method in ("weighted", "stacking", TWO_STAGE):
+        after = column(altered(joined, val & ~neutral, ["xgboost", "15m"]))
+        assert not np.allclose(after[~val], before[~val])
+
+
+@pytest.mark.parametrize("method", ["weighted", "stacking"])
+@pytest.mark.parametrize(("label", "found"), [(1, "20 labelled"), (None, "0 labelled")])
+def test_validation_rows_of_one_class(
+    predictions: Make, method: str, label: int | None, found: str
+) -> None:
+    frame = predictions(fold=1)
+    frame.loc[frame["split"] == "val", "label"] = pd.NA if label is None else label
+    with pytest.raises(PredictionsError) as error:
+        ensemble({"15m": frame}, ["15m"], ["mean", method])
+    assert f"{method} has {found}" in error.value.found
+    assert "fold 1" in error.value.found
+    assert "ensemble.methods=[mean,vote]" in error.value.instead
+    assert {"mean", "vote"} <= set(ensemble({"15m": frame}, methods=["mean", "vote"]).columns)
+
+
+def test_members_without_validation_rows_are_not_combined_there(members: Members) -> None:
+    joined = join(members)
+    val = joined["split"] == "val"
+    joined.loc[val & (joined.index % 2 == 0), "30m"] = np.nan
+    combined = ensemble(joined, WINDOWS)
+    assert combined[BUILT_IN].isna().all(axis=1).equals(joined["30m"].isna())
+    rows = joined["30m"].notna()
+    pd.testing.assert_frame_equal(combined[rows], ensemble(joined[rows], WINDOWS))
+
+
+def test_unknown_names(members: Members) -> None:
+    joined = join(members)
+    with pytest.raises(ConfigError, match="'medan'"):
+        ensemble(joined, WINDOWS, ["mean", "medan"])
+    with pytest.raises(ConfigError, match="5m.*15m, 30m, 60m"):
+        ensemble(joined, ["15m", "5m"])
+    with pytest.raises(ConfigError, match="no members"):
+        ensemble(joined, [])
+    with pytest.raises(ConfigError, match="mean"):
+        ensemble({"mean": members["15m"]}, methods=["mean"])
+    with pytest.raises(ConfigError, match=TWO_STAGE):
+        two_stage(joined.assign(two_stage=0.5), "15m", ["30m"])
+
+
+# --- two stages ------------------------------------------------------------------------------
+
+
+def with_baseline(predictions: Make, n: int = 400, folds: tuple[int | None, ...] = (None,)) -> Any:
+    """Three windows and a baseline side by side, in some folds."""
+    joined = join(
+        {
+            name: pd.concat([predictions(n, window=name, fold=fold, skill=skill) for fold in folds])
+            for name, skill in MODELS.items()
+        }
+    )
+    return joined.rename(columns={"05m": "xgboost"})
+
+
+def test_two_stages_are_logistic_regression_on_log_odds(predictions: Make) -> None:
+    joined = with_baseline(predictions)
+    added = two_stage(joined, "xgboost", WINDOWS)
+    assert list(added.columns) == [*joined.columns, TWO_STAGE]
+    pd.testing.assert_frame_equal(added[joined.columns], joined)
+    p = joined[["xgboost", *WINDOWS]].clip(1e-6, 1 - 1e-6)
+    odds = np.log(p / (1 - p)).to_numpy()
+    fitted_on = ((joined["split"] == "val") & joined["label"].notna()).to_numpy()
+    peer = LogisticRegression().fit(odds[fitted_on], joined["label"][fitted_on].astype(int))
+    np.testing.assert_allclose(added[TWO_STAGE], peer.predict_proba(odds)[:, 1], atol=1e-12)
+
+
+def test_two_stages_beat_the_baseline_if_windows_add_to_it(predictions: Make) -> None:
+    joined = with_baseline(predictions, 2000)
+    test = two_stage(joined, "xgboost", WINDOWS).query("split == 'test'")
+    auc = {name: score_rows(test, name)["labelled"]["auc"] for name in ("xgboost", TWO_STAGE)}
+    assert auc[TWO_STAGE] > auc["xgboost"]

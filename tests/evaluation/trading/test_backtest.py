@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gafcnn.errors import PredictionsError
+from gafcnn.evaluation.backtest import backtest
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
+
+Bars = Callable[..., pd.DataFrame]
+
+FREE = Rules(cost_bps=0)
+
+
+# --- by hand ----------------------------------------------------------------------------------
+
+
+def test_one_purchase_with_its_costs(bars_of: Bars) -> None:
+    """Bought at 100, seen at 104, sold at 110: 10 % less 1 % of 100 and 1 % of 110."""
+    bars = bars_of([(90, 90, 90, 90), (100, 105, 99, 104), (104, 110, 104, 110)])
+    made = backtest(bars, bars.index[:1], [1], "2min", Rules(cost_bps=100))
+    row = made.trades.iloc[0]
+    assert (row["decided"], row["entered"], row["left"]) == tuple(bars.index[[0, 0, 2]])
+    assert (row["side"], row["entry"], row["exit"]) == (1, 100, 110)
+    assert row[["gross", "net"]].tolist() == pytest.approx([0.10, 0.10 - 0.01 - 0.011])
+    assert made.equity.tolist() == pytest.approx([1.03, 1.079])
+    assert made.returns.tolist() == pytest.approx([0.03, 1.079 / 1.03 - 1])
+    assert made.exposure.tolist() == [1, 1]
+    assert made.turnover == pytest.approx(2.1)
+
+
+def test_one_short_sale_with_its_costs(bars_of: Bars) -> None:
+    bars = bars_of([(90, 90, 90, 90), (100, 105, 99, 104), (104, 104, 80, 80)])
+    made = backtest(bars, bars.index[:1], [-1], "2min", Rules(cost_bps=100))
+    assert made.trades["side"].tolist() == [-1]
+    assert made.trades["gross"].tolist() == pytest.approx([0.20])
+    assert made.trades["net"].tolist() == pytest.approx([0.20 - 0.01 - 0.008])
+    assert made.equity.tolist() == pytest.approx([0.95, 1.182])
+
+
+def test_next_trade_after_a_stop_is_decided_at_its_close(bars_of: Bars) -> None:
+    flat = (100, 100, 100, 100)
+    bars = bars_of([flat, (100, 100, 98, 98), flat, flat, flat, flat, flat])
+    rules = Rules(cost_bps=0, stop_loss_bps=100)
+    made = backtest(bars, bars.index[:4], [1, 1, 1, 1], "3min", rules)
+    assert made.trades["decided"].tolist() == bars.index[[0, 1]].tolist()
+    assert made.trades["left"].tolist() == bars.index[[1, 4]].tolist()
+    assert made.trades["exit"].tolist() == [99, 100]
+    assert made.exposure.tolist() == [1, 1, 1, 1, 0, 0]
+    assert made.equity.tolist() == pytest.approx([0.99] * 6)
+
+
+def test_one_trade_at_a_time(bars_of: Bars) -> None:
+    bars = bars_of([(100, 100, 100, 100)] * 10)
+    made = backtest(bars, bars.index[:8], [0, 1, -1, 1, -1, 0, 1, 1], "2min", FREE)
+    assert made.trades["decided"].tolist() == bars.index[[1, 3, 6]].tolist()
+    assert made.trades["side"].tolist() == [1, 1, 1]
+    assert made.exposure.tolist() == [0, 1, 1, 1, 1, 0, 1, 1, 0]
+
+
+def test_overlapping_slices_trade_every_row(bars_of: Bars) -> None:
+    """Two halves: one earns 10 % over the first two bars, the other loses 10 % over the next."""
+    bars = bars_of(
+        [(100, 100, 100, 100), (100, 110, 100, 110), (110, 110, 110, 110), (99, 99, 99, 99)]
+    )
+    rules = Rules(cost_bps=0, overlapping=True)
+    made = backtest(bars, bars.index[:2], [1, 1], "2min", rules)
+    assert made.trades["gross"].tolist() == pytest.approx([0.10, -0.10])
+    assert made.equity.tolist() == pytest.approx([1.05, 1.05, 1.0])
+    assert made.exposure.tolist() == [0.5, 1.0, 0.5]
+    assert made.turnover == pytest.approx((2.1 + 1.9) / 2)
+    assert made.slices == 2
+
+
+def test_equity_stays_at_zero(bars_of: Bars) -> None:
+    flat, tripled = (100, 100, 100, 100), (300, 300, 300, 300)
+    bars = bars_of([flat, flat, tripled, tripled, flat, flat])
+    made = backtest(bars, bars.index[[0, 3]], [-1, -1], "2min", FREE)
+    assert made.trades["net"].tolist() == pytest.approx([-2, 0])
+    assert made.equity.tolist() == [1, 0, 0, 0, 0]
+    assert made.returns.tolist() == [0, -1, 0, 0, 0]
+    assert made.summary()["annual_return"] == -1
+
+
+def test_equity_stays_at_zero_within_a_trade(bars_of: Bars) -> None:
+    flat, doubled = (100, 100, 100, 100), (100, 200, 100, 200)
+    bars = bars_of([flat, flat, doubled, flat, flat])
+    made = backtest(bars, bars.index[:1], [-1], "3min", FREE)
+    assert made.trades["net"].tolist() == [0]
+    assert made.equity.tolist() == [1, 0, 0]
+
+
+def test_period(walk: Bars) -> None:
+    bars = walk(30, 0)
+    made = backtest(bars, bars.index[4:20], np.zeros(16), "5min", FREE)
+    assert made.returns.index.equals(bars.index[5:25])
+    assert [made.returns.name, made.equity.name, made.exposure.name] == [
+        "return", "equity", "exposure",
+    ]  # fmt: skip
+    for series in (made.equity, made.exposure):
+        assert series.index.equals(made.returns.index)
+
+
+def test_no_trades(walk: Bars) -> None:
+    bars = walk(30, 0)
+    idle = backtest(bars, bars.index[:20], np.zeros(20), "5min", Rules())
+    busy = backtest(bars, bars.index[:20], np.ones(20), "5min", Rules())
+    assert idle.trades.empty
+    assert idle.trades.dtypes.equals(busy.trades.dtypes)
+    assert (idle.returns == 0).all()
+
+
+# --- against a plain loop ---------------------------------------------------------------------
+
+
+@dataclass
+class Slow:
+    """Results of a plain loop over accounts, rows and bars."""
+
+    trades: list[dict[str, Any]] = field(default_factory=list)
+    equity: list[np.ndarray] = field(default_factory=list)
+    busy: list[np.ndarray] = field(default_factory=list)
+
+
+def _exit(bars: pd.DataFrame, entry_bar: int, last: int, side: int, rules: Rules) -> tuple:
+    entry = bars["open"].iloc[entry_bar]
+    take, stop = rules.take_profit_bps, rules.stop_loss_bps
+    for at in range(entry_bar, last + 1):
+        opens, high, low = bars[["open", "high", "low"]].iloc[at]
+        if stop is not None:
+            price = entry * (1 - side * stop / 1e4)
+            if side == 1 and low <= price:
+                return at, min(price, opens)
+            if side == -1 and high >= price:
+                return at, max(price, opens)
+        if take is not None:
+            price = entry * (1 + side * take / 1e4)
+            if side == 1 and high >= price:
+                return at, max(price, opens)
+            if side == -1 and low <= price:
+                return at, min(price, opens)
+    return last, bars["close"].iloc[last]
+
+
+def _slowly(
+    bars: pd.DataFrame, rows: list[int], position: list[int], ahead: int, rules: Rules
+) -> Slow:
+    slow, c = Slow(), rules.cost_bps / 1e4
+    close = bars["close"].to_numpy()
+    n_bars = rows[-1] + ahead - rows[0]
+    slices = ahead if rules.overlapping else 1
+    for account in range(slices):
+        equity, free = 1.0, -1
+        path, busy = np.full(n_bars, np.nan), np.zeros(n_bars)
+        for row, side in zip(rows, position, strict=True):
+            if row % slices != account or side == 0 or row < free:
+                continue
+            entry = bars["open"].iloc[row + 1]
+            free, price = _exit(bars, row + 1, row + ahead, side, rules)
+            x = price / entry
+            gross = side * (x - 1)
+            net = gross - c * (1 + x)
+            for at in range(row + 1, free + 1):
+                path[at - rows[0] - 1] = equity * (1 + side * (close[at] / entry - 1) - c)
+                busy[at - rows[0] - 1] = 1
+            path[free - rows[0] - 1] = equity = equity * (1 + net)
+            slow.trades.append(
+                {"decided": bars.index[row], "left": bars.index[free], "side": side}
+                | {"entry": entry, "exit": price, "gross": gross, "net": net}
+            )
+        slow.equity.append(pd.Series(path).ffill().fillna(1.0).to_numpy())
+        slow.busy.append(busy)
+    slow.trades.sort(key=lambda made: made["decided"])
+    return slow
+
+
+all_rules = st.builds(
+    Rules,
+    cost_bps=st.sampled_from([0, 1.0, 10.0]),
+    take_profit_bps=st.none() | st.floats(2, 30),
+    stop_loss_bps=st.none() | st.floats(2, 30),
+    overlapping=st.booleans(),
+    sides=st.sampled_from(["both", "long", "short"]),
+)
+seeds = st.integers(0, 100_000)
+horizons = st.integers(1, 7)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=seeds, ahead=horizons, rules=all_rules)
+def test_backtest_equals_a_plain_loop(
+    market: Callable[..., Any], seed: int, ahead: int, rules: Rules
+) -> None:
+    case = market(seed, ahead, rules)
+    made = case.backtest()
+    slow = _slowly(case.bars, case.rows, case.position, ahead, rules)
+    assert len(made.trades) == len(slow.trades)
+    for column in ("decided", "left", "side"):
+        assert made.trades[column].tolist() == [trade[column] for trade in slow.trades]
+    for column in ("entry", "exit", "gross", "net"):
+        expected = [trade[column] for trade in slow.trades]
+        np.testing.assert_allclose(made.trades[column], expected, rtol=1e-12, atol=1e-12)
+    equity = np.mean(slow.equity, axis=0)
+    np.testing.assert_allclose(made.equity, equity, rtol=1e-12)
+    np.testing.assert_allclose(made.returns, equity / np.r_[1, equity[:-1]] - 1, atol=1e-12)
+    np.testing.assert_allclose(made.exposure, np.mean(slow.busy, axis=0), atol=1e-12)
+    traded = sum(1 + trade["exit"] / trade["entry"] for trade in slow.trades)
+    assert made.turnover == pytest.approx(traded / len(slow.equity))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, ahead=horizons, rules=all_rules, after=st.integers(0, 39))
+def test_past_results_do_not_depend_on_the_future(
+    market: Callable[..., Any], seed: int, ahead: int, rules: Rules, after: int
+) -> None:
+    """Closed trades, and the equity so far, do not change with later bars."""
+    case = market(seed, ahead, rules)
+    altered = case.bars.copy()
+    altered.iloc[after + 1 :, :4] *= 3
+    made, again = case.backtest(), replace(case, bars=altered).backtest()
+    now = case.bars.index[after]
+    ended = made.trades["left"] <= now
+    pd.testing.assert_frame_equal(made.trades[ended], again.trades[again.trades["left"] <= now])
+    pd.testing.assert_series_equal(made.equity[:now], again.equity[:now])
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds, rules=all_rules, row=st.integers(0, 30))
+def test_no_return_from_the_bar_of_the_decision(
+    walk: Bars, seed: int, rules: Rules, row: int
+) -> None:
+    bars = walk(40, seed)
+    altered = bars.copy()
+    altered.iloc[: row + 1, :4] *= 1.5
+    for side in (1, -1):
+        made, again = (
+            backtest(each, bars.index[[row]], [side], "5min", rules) for each in (bars, altered)
+        )
+        pd.testing.assert_frame_equal(made.trades, again.trades)
+        pd.testing.assert_series_equal(made.returns, again.returns)
+
+
+def test_costs_of_a_round_trip(walk: Bars) -> None:
+    bars = walk(60, 1)
+    dear, free = (
+        backtest(bars, bars.index[:50], np.ones(50), "5min", Rules(cost_bps=cost))
+        for cost in (10, 0)
+    )
+    paid = free.trades["net"] - dear.trades["net"]
+    assert paid.tolist() == pytest.approx(
+        (1e-3 * (1 + dear.trades["exit"] / dear.trades["entry"])).tolist()
+    )
+    assert dear.equity.iloc[-1] == pytest.approx(np.prod(1 + dear.trades["net"]))
+
+
+# --- the table, and errors --------------------------------------------------------------------
+
+
+def test_table_of_trades(walk: Bars) -> None:
+    bars = walk(30, 0, missing=[12])
+    trades = backtest(bars, bars.index[[1, 13]], [1, -1], "5min", Rules()).trades
+    assert trades["entered"].equals(trades["decided"])
+    assert (trades["left"] - trades["decided"] == pd.Timedelta("5min")).all()
+    assert trades["side"].dtype == np.int8
+    assert trades["decided"].dtype == "datetime64[ns, UTC]"
+
+
+def test_invalid_positions(walk: Bars) -> None:
+    bars = walk(30, 0)
+    with pytest.raises(PredictionsError, match="2 positions and 3 decision times"):
+        backtest(bars, bars.index[:3], [1, 0], "5min", Rules())
+    with pytest.raises(PredictionsError, match=r"2 of 3 positions .* 0\.7"):
+        backtest(bars, bars.index[:3], [0.7, 0, np.nan], "5min", Rules())

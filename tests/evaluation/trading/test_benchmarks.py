@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gafcnn.errors import PredictionsError
+from gafcnn.evaluation.backtest import backtest
+from gafcnn.evaluation.benchmarks import Coin, buy_and_hold, coin
+from gafcnn.evaluation.fills import compute_fills
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
+
+Bars = Callable[..., pd.DataFrame]
+
+
+# --- holding ----------------------------------------------------------------------------------
+
+
+def test_holding_by_hand(bars_of: Bars) -> None:
+    bars = bars_of(
+        [(90, 90, 90, 90), (100, 105, 99, 104), (120, 130, 50, 125), (110, 110, 110, 110)],
+        missing=[2],
+    )
+    rules = Rules(cost_bps=100, stop_loss_bps=1, sides="short")  # neither applies to holding
+    held = buy_and_hold(bars, bars.index[0], bars.index[-1], rules)
+    assert held.equity.tolist() == pytest.approx([1.03, 1.24, 1.10 - 0.01 - 0.011])
+    assert held.trades["entered"].tolist() == [bars.index[0]]
+    assert held.trades["left"].tolist() == [bars.index[-1]]
+    assert held.exposure.tolist() == [1, 1, 1]
+    assert held.horizon == bars.index[-1] - bars.index[0]
+    assert held.summary()["trades"] == 1
+
+
+def test_holding_covers_the_period_of_a_backtest(walk: Bars) -> None:
+    bars = walk(100, 0)
+    made = backtest(bars, bars.index[10:80], np.ones(70), "5min", Rules())
+    held = buy_and_hold(bars, bars.index[10], made.returns.index[-1], Rules())
+    assert held.returns.index.equals(made.returns.index)
+
+
+def test_holding_nothing(walk: Bars) -> None:
+    bars = walk(10, 0)
+    with pytest.raises(PredictionsError, match="decision time 1"):
+        buy_and_hold(bars, bars.index[3], bars.index[3], Rules())
+    with pytest.raises(PredictionsError, match="1 of 2 decision times"):
+        buy_and_hold(bars, bars.index[3], bars.index[-1] + pd.Timedelta("1h"), Rules())
+
+
+# --- a coin -----------------------------------------------------------------------------------
+
+
+def _trades(bars: pd.DataFrame, position: np.ndarray, rules: Rules, draws: int = 1000) -> Coin:
+    made = backtest(bars, bars.index[: len(position)], position, "5min", rules)
+    return coin(made, bars, rules, draws=draws)
+
+
+def test_a_coin_loses_the_costs(walk: Bars) -> None:
+    bars = walk(2000, 0)
+    free = _trades(bars, np.ones(1900), Rules(cost_bps=0))
+    assert free.net_bps is not None
+    assert free.win_rate_gross is not None
+    assert free.net_bps.mean == pytest.approx(0, abs=0.2)  # 1.2 bps is the deviation of one draw
+    assert free.net_bps.low < -1 < 1 < free.net_bps.high
+    assert free.win_rate_gross.mean == pytest.approx(0.5, abs=0.01)
+    dear = _trades(bars, np.ones(1900), Rules(cost_bps=10))
+    assert dear.net_bps is not None
+    # about 20 bps a round trip, and the same draws
+    assert dear.net_bps.mean == pytest.approx(free.net_bps.mean - 20, abs=0.01)
+    assert dear.win_rate_gross == free.win_rate_gross
+
+
+def test_four_trades_drawn_in_sixteen_ways(bars_of: Bars) -> None:
+    """Rises of 1, 2, 4 and 8 %: the mean identifies the sides, and all are equally likely."""
+    rises = [0.01, 0.02, 0.04, 0.08]
+    bars = bars_of([(100, 100, 100, 100), *((100, 110, 100, 100 * (1 + rise)) for rise in rises)])
+    rules = Rules(cost_bps=0)
+    draws = 4000
+    for rank, position in ((1, [1, 1, 1, 1]), (5, [1, 1, -1, 1]), (16, [-1, -1, -1, -1])):
+        made = backtest(bars, bars.index[:4], position, "1min", rules)
+        tossed = coin(made, bars, rules, draws=draws, seed=rank)
+        assert tossed.p_value == pytest.approx(rank / 16, abs=4 * np.sqrt(0.25 / draws))
+        assert tossed.net_bps is not None
+        assert tossed.win_rate_net is not None
+        assert (tossed.net_bps.low, tossed.net_bps.high) == pytest.approx((-375, 375))
+        assert (tossed.win_rate_net.low, tossed.win_rate_net.high) == (0, 1)
+
+
+def test_p_value_of_perfect_and_worst_sides(walk: Bars) -> None:
+    bars = walk(1000, 1)
+    fills = compute_fills(bars, bars.index[:900], "5min", Rules())
+    perfect = np.sign(fills.long.exit - fills.long.entry)
+    assert _trades(bars, perfect, Rules(), draws=99).p_value == 0.01
+    assert _trades(bars, -perfect, Rules(), draws=99).p_value == 1.0
+
+
+def test_with_barriers_each_side_has_its_own_exit(bars_of: Bars) -> None:
+    """Long is stopped at -1 %; short takes the whole fall of 10 %."""
+    bars = bars_of([(100, 100, 100, 100), (100, 100, 90, 90)])
+    rules = Rules(cost_bps=0, stop_loss_bps=100)
+    made = backtest(bars, bars.index[:1], [1], "1min", rules)
+    tossed = coin(made, bars, rules)
+    assert tossed.net_bps is not None
+    assert (tossed.net_bps.low, tossed.net_bps.high) == pytest.approx((-100, 1000))
+    assert tossed.p_value == 1.0
+
+
+def test_draws_do_not_depend_on_the_sides_traded(walk: Bars) -> None:
+    bars, rng = walk(500, 2), np.random.default_rng(0)
+    for rules in (Rules(), Rules(overlapping=True), Rules(take_profit_bps=9)):
+        position = rng.choice([-1, 0, 1], 400)
+        made = backtest(bars, bars.index[:400], position, "5min", rules)
+        other = replace(made, trades=made.trades.assign(side=-made.trades["side"]))
+        ours, theirs = coin(made, bars, rules), coin(other, bars, rules)
+        assert (ours.net_bps, ours.win_rate_net) == (theirs.net_bps, theirs.win_rate_net)
+        assert ours.p_value != theirs.p_value
+
+
+def test_seed_and_no_trades(walk: Bars) -> None:
+    bars = walk(300, 0)
+    made = backtest(bars, bars.index[:200], np.ones(200), "5min", Rules())
+    assert coin(made, bars, Rules(), draws=50) == coin(made, bars, Rules(), draws=50)
+    assert coin(made, bars, Rules(), draws=50) != coin(made, bars, Rules(), draws=50, seed=1)
+    assert _trades(bars, np.zeros(200), Rules()) == Coin(None, None, None, None)

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.evaluation.fills import RoundTrips, compute_fills
+from gafcnn.evaluation.trading_rules import TradingRules as Rules
+
+Bars = Callable[..., pd.DataFrame]
+
+BARRIERS = Rules(take_profit_bps=100, stop_loss_bps=50)  # 101 and 99.5 from 100, long
+QUIET = (100, 100.2, 99.8, 100)
+
+
+def _only(trips: RoundTrips) -> tuple[int, float]:
+    return int(trips.exit_bar[0]), float(trips.exit[0])
+
+
+def test_entry_at_the_next_open_and_exit_at_the_horizon(
+    bars_of: Bars,
+) -> None:
+    bars = bars_of([QUIET, (101, 105, 95, 103), (102, 110, 90, 104), QUIET])
+    fills = compute_fills(bars, bars.index[:1], "2min", Rules())
+    assert (fills.decided[0], fills.long.entry[0]) == (0, 101)
+    assert _only(fills.long) == _only(fills.short) == (2, 104)
+    assert (fills.ahead, fills.horizon) == (2, pd.Timedelta("2min"))
+
+
+@pytest.mark.parametrize(
+    ("second", "long", "short"),
+    [
+        pytest.param((100, 100.4, 99.7, 100.1), (3, 100.0), (3, 100.0), id="neither is reached"),
+        pytest.param((100, 101.2, 99.9, 100.1), (2, 101.0), (2, 100.5), id="it rises"),
+        pytest.param((100, 100.1, 98.9, 100.1), (2, 99.5), (2, 99.0), id="it falls"),
+        pytest.param((100, 101.2, 98.9, 100.1), (2, 99.5), (2, 100.5), id="both: a stop"),
+        pytest.param((99, 99.2, 98.9, 99.1), (2, 99.0), (2, 99.0), id="it opens below"),
+        pytest.param((101.5, 102, 101.4, 102), (2, 101.5), (2, 101.5), id="it opens above"),
+        pytest.param((100, 101.0, 100, 100), (2, 101.0), (2, 100.5), id="a touch is enough"),
+        pytest.param((100, 100, 99.5, 100), (2, 99.5), (3, 100.0), id="to be stopped, too"),
+    ],
+)
+def test_barriers(
+    bars_of: Bars,
+    second: tuple[float, float, float, float],
+    long: tuple[int, float],
+    short: tuple[int, float],
+) -> None:
+    bars = bars_of([QUIET, QUIET, second, QUIET])
+    fills = compute_fills(bars, bars.index[:1], "3min", BARRIERS)
+    assert _only(fills.long) == pytest.approx(long, abs=1e-12)
+    assert _only(fills.short) == pytest.approx(short, abs=1e-12)
+
+
+def test_the_first_bar_that_can_end_a_trade_is_that_of_its_entry(bars_of: Bars) -> None:
+    wild = (100, 120, 80, 100)
+    bars = bars_of([wild, QUIET, QUIET, wild])
+    assert compute_fills(bars, bars.index[:1], "2min", BARRIERS).long.exit_bar[0] == 2
+    bars = bars_of([QUIET, wild, QUIET, wild])
+    assert _only(compute_fills(bars, bars.index[:1], "2min", BARRIERS).long) == (1, 99.5)
+
+
+def test_the_first_of_several_bars_counts(bars_of: Bars) -> None:
+    up, down = (100, 101.5, 99.9, 100), (100, 100.1, 99, 100)
+    bars = bars_of([QUIET, up, down, QUIET, down])
+    assert _only(compute_fills(bars, bars.index[:1], "4min", BARRIERS).long) == (1, 101.0)
+    bars = bars_of([QUIET, QUIET, QUIET, up])
+    assert _only(compute_fills(bars, bars.index[:1], "2min", BARRIERS).long) == (2, 100.0)
+
+
+def test_a_single_barrier(bars_of: Bars) -> None:
+    bars = bars_of([QUIET, (100, 102, 98, 100), QUIET])
+    gain = compute_fills(bars, bars.index[:1], "2min", Rules(take_profit_bps=100))
+    loss = compute_fills(bars, bars.index[:1], "2min", Rules(stop_loss_bps=50))
+    assert (_only(gain.long), _only(gain.short)) == ((1, 101.0), (1, 99.0))
+    assert _only(loss.long) == pytest.approx((1, 99.5))
+    assert _only(loss.short) == pytest.approx((1, 100.5))
+
+
+@given(seed=st.integers(0, 10_000), row=st.integers(0, 24), barriers=st.booleans())
+def test_fills_depend_on_bars_from_entry_to_horizon_only(
+    walk: Bars, seed: int, row: int, barriers: bool
+) -> None:
+    rules = Rules(take_profit_bps=15, stop_loss_bps=10) if barriers else Rules()
+    bars = walk(30, seed)
+    altered = bars.copy()
+    altered.iloc[: row + 1, :4] *= 1.5
+    altered.iloc[row + 6 :, :4] *= 0.5
+    fills, again = (
+        compute_fills(each, bars.index[[row]], "5min", rules) for each in (bars, altered)
+    )
+    assert fills.long.entry == again.long.entry
+    assert (_only(fills.long), _only(fills.short)) == (_only(again.long), _only(again.short))
+
+
+@given(seed=st.integers(0, 10_000), take=st.floats(1, 40), stop=st.floats(1, 40))
+def test_a_short_sale_is_a_purchase_in_a_mirrored_market(
+    walk: Bars, seed: int, take: float, stop: float
+) -> None:
+    bars = walk(40, seed)
+    turned = (200 - bars[["open", "low", "high", "close"]]).set_axis(bars.columns[:4], axis=1)
+    turned.attrs = bars.attrs
+    # barriers are fractions of the entry, which 200 - x preserves for an entry of 100
+    for each in (bars, turned):
+        each["open"] = 100.0
+    rules = Rules(take_profit_bps=take, stop_loss_bps=stop)
+    ours, theirs = (compute_fills(each, bars.index[:34], "5min", rules) for each in (bars, turned))
+    np.testing.assert_array_equal(ours.short.exit_bar, theirs.long.exit_bar)
+    np.testing.assert_allclose(ours.short.exit, 200 - theirs.long.exit, rtol=1e-12)
+
+
+def test_types_of_times(walk: Bars) -> None:
+    bars = walk(20, 0)
+    index = bars.index[3:9]
+    for times in (index, pd.Series(index), index.to_numpy(), index.tz_convert("Asia/Tokyo")):
+        assert compute_fills(bars, times, "5min", Rules()).decided.tolist() == list(range(3, 9))
+
+
+def test_missing_bars(walk: Bars) -> None:
+    bars = walk(20, 0, missing=[10])
+    assert len(compute_fills(bars, bars.index[:5], "5min", Rules()).decided) == 5
+    with pytest.raises(PredictionsError) as error:
+        compute_fills(bars, bars.index[3:8], "5min", Rules())
+    assert all(fact in str(error.value) for fact in ("3 of 5", "2025-06-20 00:06", "5min"))
+    with pytest.raises(PredictionsError, match="1 of 1 decision times"):
+        compute_fills(bars, bars.index[-5:-4], "5min", Rules())
+
+
+def test_times_that_are_not_among_the_bars(walk: Bars) -> None:
+    bars = walk(20, 0)
+    with pytest.raises(
+        PredictionsError, match="2 of 3 decision times are not among the bars.* 00:03:01"
+    ):
+        compute_fills(
+            bars, bars.index[[1, 2, 4]] + pd.to_timedelta(["0s", "1s", "1h"]), "5min", Rules()
+        )
+    with pytest.raises(PredictionsError, match="there are no decision times"):
+        compute_fills(bars, bars.index[:0], "5min", Rules())
+
+
+@pytest.mark.parametrize("rows", [[2, 1], [1, 1]])
+def test_times_that_do_not_increase(walk: Bars, rows: list[int]) -> None:
+    bars = walk(20, 0)
+    with pytest.raises(PredictionsError) as error:
+        compute_fills(bars, bars.index[rows], "5min", Rules())
+    assert "decision time 1 is 2025-06-20 00:02" in error.value.found
+
+
+def test_missing_time(walk: Bars) -> None:
+    bars = walk(20, 0)
+    with pytest.raises(PredictionsError, match="decision time 1 is NaT"):
+        compute_fills(bars, pd.Series(bars.index[:3]).where([True, False, True]), "5min", Rules())
+
+
+def test_horizon_is_a_multiple_of_the_interval(walk: Bars) -> None:
+    bars = walk(20, 0)
+    with pytest.raises(ConfigError, match="label.horizon is 90s"):
+        compute_fills(bars, bars.index[:1], "90s", Rules())
