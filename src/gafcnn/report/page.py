@@ -33,8 +33,7 @@ def write_report(
     Args:
         folder: The folder to write to. A path that ends with `.html` is the page itself, which is
             then written without tables and figures.
-        metrics: The content of metrics.json, or `Judgement.metrics`. Facts about a study may be
-            absent, and so may every breakdown.
+        metrics: The content of metrics.json, or `Judgement.metrics`; breakdowns may be absent.
         samples: Samples to show, in this order.
 
     Returns:
@@ -53,6 +52,7 @@ def write_report(
         pictures=pictures,
         confusion=[picture for name, picture in pictures.items() if "confusion" in name],
         samples=shown,
+        symbol_pages=sorted(path.parent.name for path in folder.glob(f"symbols/*/{PAGE}")),
         styles=model_styles(metrics["models"]),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False, default=str),
     )

@@ -77,10 +77,10 @@ class Sample:
 
     def picture(self, name: str) -> Picture:
         """Draw the sample; the description includes the largest attributions."""
-        title = self.title
-        if self.attributions is not None:
-            title += f"; {self.attributions.describe(pd.DatetimeIndex(self.series.index))}"
-        figure = sample_image(self.series, self.channels, self.title, self.attributions)
+        title, attributions = self.title, self.attributions
+        if attributions is not None:
+            title += f"; {attributions.describe(pd.DatetimeIndex(self.series.index))}"
+        figure = sample_image(self.series, self.channels, self.title, attributions)
         return Picture.draw(name, title, figure)
 
 
