@@ -67,9 +67,8 @@ class Picture:
     def draw(cls, name: str, title: str, figure: Figure) -> Picture:
         """Write a figure in both formats, which changes the figure; the layout is computed once."""
         with mpl.rc_context({**RC, "svg.hashsalt": name}):
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
             png = _to_png(figure)
+            figure.set_layout_engine("none")  # keep the layout that drawing computed
             return cls(name, title, _to_svg(figure, title), png)
 
 

@@ -18,6 +18,7 @@ from gafcnn.report.palette import BLUE, VERMILION
 
 PANELS_PER_LINE = 4
 STRONGEST = 0.65  # opacity of the strongest shade, on which text is still legible
+LONGEST_NAME = 30  # characters of a class on the axes
 CLASSES = ("down", "up")
 VOLATILITIES, TRENDS = ("high", "middle", "low"), ("down", "flat", "up")
 
@@ -60,7 +61,7 @@ def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Sequen
     panel = figure.subplots()
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     texts = [f"{n:,}\n{s:.1%}" if n else "0" for n, s in zip(cells.flat, shares.flat, strict=True)]
-    names = [name.replace("_", "\n") for name in classes]
+    names = [name.replace("_", "\n")[:LONGEST_NAME] for name in classes]
     _draw_cells(panel, shares, texts, names, names)
     panel.set_aspect("auto")
     panel.tick_params(axis="y", labelrotation=0)
