@@ -1,4 +1,4 @@
-"""Regimes: by hand, known at t, and with borders that only training samples set."""
+"""Regimes: by hand, known at the decision time, and with terciles of the reference times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.errors import ConfigError
 from gafcnn.evaluation.regimes import regimes
 
 LOOKBACK = pd.Timedelta("10min")
@@ -22,7 +22,7 @@ def bars_of(log_returns: Iterable[float], start: str = "2025-06-20 00:01") -> pd
     index = pd.date_range(start, periods=len(close), freq="1min", tz="UTC", name="close_time")
     bars = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close), index.as_unit("ns"))
     bars["volume"] = 1.0
-    bars.attrs["interval"] = pd.Timedelta("1min")
+    bars.attrs = {"interval": pd.Timedelta("1min"), "label": "close"}
     return bars
 
 
@@ -42,7 +42,7 @@ def test_trends_by_hand() -> None:
 @pytest.mark.parametrize(
     ("z", "trend"), [(0.49, "flat"), (0.51, "up"), (-0.49, "flat"), (-0.51, "down")]
 )
-def test_half_a_deviation_makes_a_trend(z: float, trend: str) -> None:
+def test_half_a_standard_deviation_makes_a_trend(z: float, trend: str) -> None:
     noise = np.array([1e-3, -1e-3] * 2)
     bars = bars_of(noise + z * noise.std(ddof=1) / 2)
     found = regimes(bars, bars.index[-1:], bars.index[-1:], pd.Timedelta("5min"))
@@ -56,26 +56,26 @@ def test_a_random_walk_is_flat_38_percent_of_the_time() -> None:
     assert (trend == "flat").mean() == pytest.approx(0.383, abs=0.03)
 
 
-def test_volatility_by_hand_is_told_by_the_terciles_of_training() -> None:
+def test_volatility_by_hand_is_relative_to_reference_terciles() -> None:
     sizes = np.repeat([1e-3, 2e-3, 3e-3, 5e-3], 4)
     bars = bars_of(sizes * np.tile([1.0, -1.0], 8))
     times = bars.index[[4, 8, 12, 16]]
     lookback = pd.Timedelta("5min")
-    # of volatilities in the proportion 1 2 3, the terciles stand at 1.67 and 2.33
+    # the terciles of volatilities in the proportion 1 2 3 are 1.67 and 2.33
     found = regimes(bars, times, times[:3], lookback)["volatility"]
     assert found.tolist() == ["low", "middle", "high", "high"]
     found = regimes(bars, times, times[2:], lookback)["volatility"]
     assert found.tolist() == ["low", "low", "low", "high"]
 
 
-def test_training_samples_fall_into_three_equal_parts() -> None:
+def test_reference_times_fall_into_three_equal_parts() -> None:
     bars = market()
     train = bars.index[9:309]
     counts = regimes(bars, train, train, LOOKBACK)["volatility"].value_counts()
     assert counts.to_dict() == {"low": 100, "middle": 100, "high": 100}
 
 
-def test_months_are_those_of_utc() -> None:
+def test_months_are_in_utc() -> None:
     bars = bars_of(np.tile([1e-3, -1e-3], 20), start="2025-06-30 23:45")
     times = bars.index[[10, 15, 30]]
     found = regimes(bars, times, times, LOOKBACK)
@@ -96,45 +96,37 @@ def test_a_regime_is_known_at_its_time(at: int, factor: float) -> None:
     )
 
 
-def test_what_is_judged_sets_no_borders() -> None:
+def test_judged_rows_do_not_determine_the_terciles() -> None:
     bars, train = market(), market().index[9:200]
     whole = regimes(bars, bars.index[200:], train, LOOKBACK)
     pd.testing.assert_frame_equal(regimes(bars, bars.index[300:], train, LOOKBACK), whole[100:])
 
 
-def test_prices_that_stand_still_are_low_and_flat() -> None:
+def test_constant_prices_are_low_and_flat() -> None:
     bars = bars_of([*np.zeros(20), *np.random.default_rng(0).normal(0, 1e-3, 60)])
     found = regimes(bars, bars.index[12:13], bars.index[40:], LOOKBACK)
     assert found.iloc[0].tolist() == ["low", "flat", "2025-06"]
 
 
-def test_a_lookback_over_a_gap_is_refused() -> None:
-    bars = market().drop(market().index[50])
-    bars.attrs["interval"] = pd.Timedelta("1min")
-    with pytest.raises(PredictionsError) as error:
-        regimes(bars, bars.index[45:70], bars.index[9:40], LOOKBACK)
-    assert str(error.value) == (
-        "9 of 25 decision times do not end 10 bars without a gap, first 2025-06-20 00:52 UTC; "
-        "expected decision times of samples of these bars; judge the predictions on the bars and "
-        "the window.lookback of their study."
-    )
+def test_a_lookback_with_a_gap_has_no_regime_but_a_month() -> None:
+    whole = market()
+    bars = whole.drop(whole.index[50])
+    bars.attrs = whole.attrs
+    found = regimes(bars, bars.index[45:70], bars.index[9:40], LOOKBACK)
+    undefined = found["volatility"].isna().to_numpy()
+    assert np.flatnonzero(undefined).tolist() == list(range(5, 14))
+    assert found["trend"].isna().tolist() == undefined.tolist()
+    assert set(found["month"]) == {"2025-06"}
 
 
-@pytest.mark.parametrize("part", ["judged", "training"])
-@pytest.mark.parametrize("time", ["2025-06-20 00:09", "2025-06-19 00:00", "2025-06-20 01:00:30"])
-def test_times_that_the_bars_do_not_fill_are_refused(part: str, time: str) -> None:
+def test_without_reference_times_there_are_no_regimes() -> None:
     bars = market()
-    bad, good = pd.DatetimeIndex([time], tz="UTC").as_unit("ns"), bars.index[20:30]
-    times, train = (bad, good) if part == "judged" else (good, bad)
-    with pytest.raises(PredictionsError, match="^1 of 1 decision times do not end 10 bars"):
-        regimes(bars, times, train, LOOKBACK)
+    found = regimes(bars, bars.index[20:30], bars.index[:5], LOOKBACK)
+    assert found[["volatility", "trend"]].isna().to_numpy().all()
 
 
-def test_without_training_samples_there_are_no_borders() -> None:
-    with pytest.raises(PredictionsError, match="there is no training sample to tell low"):
-        regimes(market(), market().index[20:], market().index[:0], LOOKBACK)
-
-
-def test_a_lookback_of_one_return_has_no_volatility() -> None:
-    with pytest.raises(ConfigError, match="lookback of regimes is 2min; expected at least three"):
-        regimes(market(), market().index[20:], market().index[20:], pd.Timedelta("2min"))
+@pytest.mark.parametrize(("lookback", "fact"), [("2min", "2min"), ("90s", "90s")])
+def test_lookbacks_need_three_whole_bars(lookback: str, fact: str) -> None:
+    bars = market()
+    with pytest.raises(ConfigError, match=fact):
+        regimes(bars, bars.index[20:], bars.index[20:], pd.Timedelta(lookback))
