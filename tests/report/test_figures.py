@@ -85,7 +85,9 @@ def test_threshold_of_validation_is_a_mark_off_the_curve(metrics: Metrics) -> No
 def test_only_the_headline_is_strong_and_has_intervals(metrics: Metrics) -> None:
     axes = calibration_chart(metrics).axes[0]
     rows = [row for row in metrics["calibration"] if row["model"] == metrics["headline"]]
-    strokes = [path.vertices[:, 1] for one in axes.collections for path in one.get_paths()]
+    strokes = [
+        np.asarray(path.vertices)[:, 1] for one in axes.collections for path in one.get_paths()
+    ]
     np.testing.assert_allclose(strokes, [[row["low"], row["high"]] for row in rows])
     found = {line.get_label(): line for line in axes.lines}
     assert found["two_stage"].get_alpha() == 1 > found["15m"].get_alpha()

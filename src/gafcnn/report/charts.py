@@ -27,13 +27,9 @@ def build_charts(metrics: Mapping[str, Any]) -> dict[str, tuple[str, Figure]]:
     months = {row["month"] for row in metrics.get("regimes") or ()} - {None}
     charts = {
         "equity": ("Equity and drawdown, net of costs", equity_chart, metrics.get("equity")),
-        "coverage": (
-            "Win rate and net return by coverage",
-            coverage_chart,
-            metrics.get("coverage"),
-        ),
+        "coverage": ("Win rate and return by coverage", coverage_chart, metrics.get("coverage")),
         "calibration": ("Calibration", calibration_chart, metrics.get("calibration")),
-        "months": ("Win rate and net return by month", months_chart, len(months) > 1),
+        "months": ("Win rate and return by month", months_chart, len(months) > 1),
     }
     return {name: (title, draw(metrics)) for name, (title, draw, found) in charts.items() if found}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,7 @@ INK, MUTED, RULE = "#1f2933", "#5b6773", "#d9dfe5"
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
 """Colours of a figure that follow the colour scheme of the page."""
 
-RC: Mapping[str, Any] = {
+RC: Any = {
     "font.size": 8.5,
     "text.color": INK,
     "text.parse_math": False,  # names are text, not TeX

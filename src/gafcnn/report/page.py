@@ -99,5 +99,5 @@ def _headings(body: str) -> list[tuple[str, Markup]]:
 
 
 def _file_name(text: str) -> str:
-    """Replace what does not belong into the name of a file."""
+    """Replace characters that are not safe in a file name."""
     return re.sub(r"[^\w.=-]+", "_", text)[:80]

@@ -130,9 +130,11 @@ def sample_image(
         below = figure.add_subplot(grid[1, 0])
         _draw_attributions(line, below, before, attributions)
     squares = [figure.add_subplot(grid[:, 1 + place]) for place in range(len(names))]
-    extent = 2 * _edges(before)
-    for panel, channel in zip(squares, channels.values(), strict=False):
-        image = panel.imshow(channel, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=extent)
+    extent = (*_edges(before), *_edges(before))
+    images = [
+        panel.imshow(channel, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=extent)
+        for panel, channel in zip(squares, channels.values(), strict=False)
+    ]
     if cam is not None:
         squares[-1].imshow(
             cam, cmap="YlGnBu", vmin=0, vmax=cam.max() or 1, origin="lower", extent=extent
@@ -144,7 +146,7 @@ def sample_image(
         axis.set_major_formatter(lambda value, _: f"{abs(value):g}")
         axis.set_label_text(f"{unit} before t")
     scale = figure.colorbar(
-        image, ax=squares[: len(channels)], ticks=[-1, -0.5, 0, 0.5, 1], pad=0.02, aspect=25
+        images[0], ax=squares[: len(channels)], ticks=[-1, -0.5, 0, 0.5, 1], pad=0.02, aspect=25
     )
     scale.outline.set_visible(False)
     figure.suptitle(title or f"t = {times[-1]:%Y-%m-%d %H:%M} UTC")

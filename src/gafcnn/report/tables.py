@@ -227,9 +227,9 @@ def _estimates(models: Mapping[str, Row], shared: Row | None = None) -> list[Row
     ]
 
 
-def _with_format(row: Row, models: Iterable[str]) -> Row:
+def _with_format(row: Row, models: Mapping[str, Any]) -> Row:
     """Return the format of a row by its figure: of a model, or of a difference between models."""
-    write = fmt.format_of if row.get("model") in models else fmt.difference_format
+    write = fmt.format_of if row.get("model", "") in models else fmt.difference_format
     return {"format": write(row["figure"]), "difference": row["value"], "n_both": row["n"]}
 
 
