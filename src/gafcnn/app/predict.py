@@ -43,8 +43,7 @@ from gafcnn.data.sources import Market
 from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.evaluation.positions import confidence
-from gafcnn.report.console import show
-from gafcnn.report.decision_text import aged, decision_line, decision_table
+from gafcnn.report.console import decision_line, decision_table, format_age, show
 
 REFUSALS = (BarsError, SamplesError, ImagesError)
 """What bars may be refused for; others may be fit to decide on."""
@@ -225,7 +224,7 @@ def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
     if source.max_age is not None and age > source.max_age:
         raise BarsError(
             f"the newest bar of {market.symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
-            f"{aged(age.total_seconds())} ago",
+            f"{format_age(age.total_seconds())} ago",
             expected=f"one that is no older than {format_duration(source.max_age)}",
             instead="bring newer bars, see whether the market still trades, or set a longer "
             "max_age",
