@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
@@ -57,9 +58,13 @@ def settings(section: str) -> Callable[[C], C]:
 def create(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
     """Create a settings class from plain options, such as a section of a YAML file.
 
+    Any other class is called with the options as keyword arguments.
+
     Raises:
         ConfigError: An option is unknown, missing or out of range; the message names it.
     """
+    if not is_dataclass(cls):
+        return _call(cls, section, options)
     try:
         return TypeAdapter(cls).validate_python(dict(options))
     except ValidationError as error:
@@ -71,10 +76,13 @@ def as_plain(value: Any) -> Any:
 
     A class that was registered under a name has it as `kind`.
     """
+    kind = getattr(type(value), "kind", None)
     if is_dataclass(value) and not isinstance(value, type):
-        kind = getattr(type(value), "kind", None)
         plain = {"kind": kind} if isinstance(kind, str) else {}
         return plain | {one.name: as_plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(kind, str):  # a plain class, whose attributes are named like its arguments
+        names = signature(type(value)).parameters
+        return {"kind": kind} | {name: as_plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): as_plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -82,6 +90,19 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, pd.Timedelta):
         return format_duration(value)
     return str(value) if isinstance(value, Path | pd.Timestamp) else value
+
+
+def _call(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
+    known = signature(cls)
+    try:
+        known.bind(**options)
+    except TypeError as error:
+        raise ConfigError(
+            f"{section}: {error}",
+            expected=f"the arguments of {cls.__name__}{known}",
+            instead="correct the names of the options",
+        ) from None
+    return cls(**options)
 
 
 def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:

@@ -1,7 +1,7 @@
 """Fields: numbers computed for each candle that an image can show, by name.
 
-A candle is what one point of a window stands for: the bars of one `window.step` combined into one
-open, high, low, close and volume. The candle before is one step earlier. Prices are compared
+A candle is one point of a window: the bars of one `window.step` combined into one open, high, low,
+close and volume. The candle before is one step earlier. Prices are compared
 exactly: where two are equal, their difference is 0.
 
 Ratios use the denominators of TA-Lib's candle settings (https://ta-lib.org): the mean body
@@ -33,8 +33,8 @@ LARGEST_RATIO = 100.0  # ratios are clipped to this on both sides
 class Candles:
     """The candle that ends at every row: arrays of shape (n_bars,), NaN where bars are too few.
 
-    Values of a row are computed from rows up to it, even across a gap; whoever reads them has to
-    check for gaps, as `WindowReader` does.
+    Values of a row are computed from rows up to it, even across a gap: a caller has to check for
+    gaps, as `WindowReader` does.
 
     Attributes:
         bars: Bars indexed by close time.

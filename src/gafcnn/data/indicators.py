@@ -1,9 +1,9 @@
 """Technical indicators of every bar, each known when that bar closes.
 
-All are free of the level of prices and of volume: distances are counted in average true ranges,
-returns in standard deviations, volumes in average volumes. The indicators proper are TA-Lib's
-(https://ta-lib.org), under their names there. Each gap-free stretch of bars is computed by itself,
-so no indicator ever looks over a gap; where too few bars are before, it is NaN.
+All are independent of the level of prices and of volume: distances are measured in average true
+ranges, returns in standard deviations, volumes in average volumes. Most are functions of TA-Lib
+(https://ta-lib.org) and keep its names. Each gap-free stretch of bars is computed separately, so no
+indicator spans a gap; it is NaN where a stretch has too few earlier bars.
 """
 
 from __future__ import annotations
@@ -16,25 +16,33 @@ import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, stretches
+from gafcnn.data.bars import COLUMNS, ensure_bars, stretches
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
 
-ATR = 14  # bars of the average true range that distances are counted in (Wilder, 1978)
-SIGMA = 60  # bars of the standard deviation that returns are counted in
+ATR = 14  # bars of the average true range that is the unit of distances (Wilder, 1978)
+SIGMA = 60  # bars of the standard deviation that is the unit of returns
 MEMORY = 2500
-"""Bars after which no indicator knows where its stretch began, but for rounding.
+"""Bars after which no indicator depends on where its stretch began, except for rounding.
 
-The slowest is Wilder's average over 56 bars: of what came before n bars it keeps a share of
-(1 - 1/56)^n, which is below the resolution of float64 from 2,040 on.
+The slowest to forget is Wilder's average over 56 bars: what is n bars old has a weight of
+(1 - 1/56)^n, which is below the resolution of float64 for n > 2,040.
 """
 DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Bars without a gap between them, as arrays of shape (n,), and what others are counted in."""
+    """Bars without a gap, as arrays of shape (n,), and the units of the indicators.
+
+    Attributes:
+        open, high, low, close, volume: The bars.
+        times: Close times.
+        atr: Average true range.
+        returns: Log returns from close to close; NaN at the first bar.
+        sigma: Standard deviation of the last 60 returns.
+    """
 
     open: Floats
     high: Floats
@@ -44,9 +52,7 @@ class Stretch:
     times: NDArray[np.datetime64]
     atr: Floats
     returns: Floats
-    """Log returns from close to close; NaN at the first bar."""
     sigma: Floats
-    """Standard deviation of the last 60 returns."""
 
 
 def indicators(bars: pd.DataFrame) -> pd.DataFrame:
@@ -56,28 +62,31 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
         bars: Bars indexed by close time.
 
     Returns:
-        Frame of float32, indexed like the bars, a column per indicator in the order of `GROUPS`;
-        NaN where too few bars are before, or where nothing moved so that a ratio has no meaning.
-        A row depends on bars up to and with its own, and on no later one.
+        Frame of float32, indexed like the bars, one column per indicator in the order of `GROUPS`;
+        NaN where there are too few earlier bars, or where a denominator is 0. A row depends on bars
+        up to and including its own, and on no later one.
+
+    Raises:
+        BarsError: The bars did not pass through `as_bars`.
     """
-    parts, names = [], []
-    for bars_of in stretches(bars):
-        stretch = _stretch(bars_of)
-        with np.errstate(divide="ignore", invalid="ignore"):
+    parts: list[NDArray[np.float32]] = []
+    columns: Columns = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for part in stretches(ensure_bars(bars)):
+            stretch = _stretch(part)
             columns = {
                 name: values for group in GROUPS.values() for name, values in group(stretch).items()
             }
-            # one array, a line for each as a frame has them in memory: a frame of columns takes
-            # longer to make than they take to compute
+            # one array with a row per indicator, as a DataFrame stores it: building a DataFrame
+            # from columns takes longer than computing them
             parts.append(np.stack([*columns.values()], dtype=np.float32, casting="unsafe"))
-        names = [*columns]
     table = np.concatenate(parts, axis=1)
     np.copyto(table, np.nan, where=~np.isfinite(table))
-    return pd.DataFrame(table.T, bars.index, names)
+    return pd.DataFrame(table.T, bars.index, list(columns))
 
 
 def trend(bars: Stretch) -> Columns:
-    """Where prices stand against their averages, and how steadily they go."""
+    """Distances from averages, and the strength of a trend."""
     close, high, low, atr = bars.close, bars.high, bars.low, bars.atr
     averages = {length: talib.EMA(close, length) for length in (8, 21, 55)}
     macd, signal, histogram = talib.MACD(close)
@@ -100,7 +109,7 @@ def trend(bars: Stretch) -> Columns:
 
 
 def momentum(bars: Stretch) -> Columns:
-    """Past returns, and the oscillators made of them."""
+    """Past returns and oscillators."""
     high, low, close = bars.high, bars.low, bars.close
     path = np.log(close)
     slow_k, slow_d = talib.STOCH(high, low, close)
@@ -122,7 +131,7 @@ def momentum(bars: Stretch) -> Columns:
 
 
 def volatility(bars: Stretch) -> Columns:
-    """How much prices move, and whether more than they did."""
+    """The size of price moves, now and compared with earlier."""
     upper, middle, lower = talib.BBANDS(bars.close, 20)
     return {
         "natr_14": talib.NATR(bars.high, bars.low, bars.close, ATR),
@@ -137,7 +146,7 @@ def volatility(bars: Stretch) -> Columns:
 
 
 def volume(bars: Stretch) -> Columns:
-    """How much was traded, and on which side of the bar."""
+    """Traded volume, and whether it went with rising or falling prices."""
     high, low, close, traded = bars.high, bars.low, bars.close, bars.volume
     average = _mean(traded, 20)
     balance = _lagged_difference(talib.OBV(close, traded), 20) / (20 * average)
@@ -176,7 +185,7 @@ def candle(bars: Stretch) -> Columns:
 
 
 def calendar(bars: Stretch) -> Columns:
-    """Where the bar's close stands in the day and in the week (UTC), as points of a circle."""
+    """Time of day and time of week of the close (UTC), each as a point on a circle."""
     return {
         f"{wave}_{name}": function(2 * np.pi * _phase(bars.times, period))
         for name, period in (("day", DAY), ("week", WEEK))
@@ -192,7 +201,7 @@ GROUPS: dict[str, Callable[[Stretch], Columns]] = {
     "candle": candle,
     "calendar": calendar,
 }
-"""What the indicators say something about, and the functions that compute them."""
+"""Groups of indicators, and the functions that compute them."""
 
 
 def _stretch(bars: pd.DataFrame) -> Stretch:
@@ -208,7 +217,7 @@ def _stretch(bars: pd.DataFrame) -> Stretch:
 
 
 def _within(value: Floats, low: Floats, high: Floats) -> Floats:
-    """0 at the low, 1 at the high."""
+    """Position of a value between low (0) and high (1)."""
     return (value - low) / (high - low)
 
 
@@ -229,6 +238,6 @@ def _deviation(values: Floats, length: int) -> Floats:
 
 
 def _phase(times: NDArray[np.datetime64], period: np.timedelta64) -> Floats:
-    """The share of the period that is over: 0 at midnight, or at the start of a Thursday."""
+    """Elapsed share of the period: 0 at midnight (day), or when a Thursday begins (week)."""
     since = times - np.datetime64(0, "ns")
     return since % period / period

@@ -1,4 +1,4 @@
-"""Labels: what happens after a decision time, and the class that is made of it.
+"""Labels: what happens after a decision time, and the class derived from it.
 
 The future of a sample is the bars after its decision time `t`, up to and including the one that
 closes at `t + horizon`. The horizon is counted from `t` whatever the window. An outcome is a fact

@@ -85,13 +85,14 @@ class Samples:
         )
 
     def with_split(self, split: Split) -> Self:
-        """Return the same samples, split and labelled anew: for cross-validation of your own.
+        """Return the samples with another split, and labels fitted to it; for cross-validation.
 
         Raises:
             LeakError: A label of a part is known, plus the embargo, only after a later part begins.
             SamplesError: A part is empty.
         """
-        return replace(self, split=split)._labelled()
+        parts = (np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS)
+        return replace(self, split=Split(*parts, split.fold))._labelled()
 
     def symbol_of(self, positions: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the symbol of each of these samples: shape (n,)."""
@@ -124,12 +125,22 @@ class Samples:
         check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
 
     def _labelled(self) -> Self:
-        """The samples with labels that are fitted on the training samples of their own symbol."""
+        """Return the samples with labels fitted on the training samples of each symbol."""
         self.check()
         each = [self.of(symbol) for symbol in self.symbols]
         _check_parts(each)
-        labels = [self.definition.assign(one.outcomes, one.split.train) for one in each]
-        return replace(self, label=np.concatenate(labels).astype(np.int8))
+        label = np.concatenate(
+            [self.definition.assign(one.outcomes, one.split.train) for one in each]
+        )
+        if len(label) != len(self) or not np.isin(label, range(NULL, len(self.classes))).all():
+            raise SamplesError(
+                f"the label assigned {len(label)} numbers from {label.min()} to {label.max()} to "
+                f"{len(self)} samples",
+                expected=f"one number for each sample: {NULL} for no class, or 0 to "
+                f"{len(self.classes) - 1}",
+                instead="correct the label's assign or its classes",
+            )
+        return replace(self, label=label.astype(np.int8))
 
 
 def make_samples(

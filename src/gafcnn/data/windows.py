@@ -22,6 +22,7 @@ from pydantic import Field
 from gafcnn.data.bars import has_volume, interval_of
 from gafcnn.data.features import FIELDS, Candles, known_fields
 from gafcnn.durations import (
+    NO_TIME,
     DurationLike,
     OptionalDuration,
     format_duration,
@@ -64,6 +65,12 @@ class Window:
 
     def __post_init__(self) -> None:
         span, step, points = self.span, self.step, self.points
+        if step == NO_TIME:
+            raise ConfigError(
+                "window.step is 0",
+                expected="more than 0",
+                instead="set window.step=15min, for example, or omit it",
+            )
         if points is not None and step is not None and span in (None, points * step):
             span = points * step
         elif points is not None or span is None:

@@ -134,7 +134,7 @@ class Estimator(BaseEstimator):
                 source = create(Augmentation, "augmentation", source)
             with counting("drawing samples", source.n_sources, "sources") as advance:
                 for part in source.draw(samples):
-                    drawn.append(part)
+                    drawn += [part] * (len(part.rows) > 0)
                     advance(1)
         more = class_counts(drawn, len(samples.classes))
         counts = samples.counts("train") + more

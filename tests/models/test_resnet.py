@@ -7,8 +7,7 @@ import torch
 from torchvision.models import resnet18
 
 from gafcnn.errors import LearningError
-from gafcnn.models.module import GafModule
-from gafcnn.models.resnet import GafResNet18, load_pretrained
+from gafcnn.models.resnet import GafResNet18
 
 
 def images(n: int = 4, channels: int = 2, size: int = 64) -> torch.Tensor:
@@ -17,8 +16,8 @@ def images(n: int = 4, channels: int = 2, size: int = 64) -> torch.Tensor:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """A ResNet18 checkpoint where torchvision looks for the downloaded one."""
+def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """Random weights where torchvision looks for the downloaded ones."""
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -28,16 +27,16 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch
     return state
 
 
-def test_parameter_counts_are_those_of_the_protocol() -> None:
+def test_parameter_counts() -> None:
     network = GafResNet18()
     assert sum(p.numel() for p in network.parameters()) == 11_239_425
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == 10_565_889
 
 
-def test_all_but_stem_and_head_are_torchvision_s_own() -> None:
+def test_only_the_first_convolution_and_the_head_differ_from_torchvision() -> None:
     ours, theirs = GafResNet18().state_dict(), resnet18().state_dict()
-    apart = ours.keys() ^ theirs.keys()
-    assert {name.split(".")[0] for name in apart} == {"fc"}
+    different = ours.keys() ^ theirs.keys()
+    assert {name.split(".")[0] for name in different} == {"fc"}
     assert {n for n in ours.keys() & theirs.keys() if ours[n].shape != theirs[n].shape} == {
         "conv1.weight"
     }
@@ -45,7 +44,7 @@ def test_all_but_stem_and_head_are_torchvision_s_own() -> None:
 
 @pytest.mark.parametrize("stages", [("layer1", "layer2"), ("conv1", "bn1", "layer1"), ()])
 def test_frozen_stages_stay_bit_identical_through_training_steps(stages: tuple[str, ...]) -> None:
-    """An earlier system froze the gradients only: its BatchNorm statistics moved on."""
+    """Freezing gradients alone would let BatchNorm statistics change."""
     torch.manual_seed(0)
     network = GafResNet18(freeze=stages)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -61,42 +60,42 @@ def test_frozen_stages_stay_bit_identical_through_training_steps(stages: tuple[s
     assert moved == {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"} - set(stages)
 
 
-def test_imagenet_weights_come_through_torchvision_s_enum(
-    stand_in: dict[str, torch.Tensor],
+def test_imagenet_weights_are_averaged_over_colours(
+    downloaded: dict[str, torch.Tensor],
 ) -> None:
     network = GafResNet18(channels=3)
-    load_pretrained(network, "imagenet")
+    network.load_pretrained("imagenet")
     loaded = network.state_dict()
-    mean = stand_in["conv1.weight"].mean(dim=1)
+    mean = downloaded["conv1.weight"].mean(dim=1)
     for channel in range(3):
         torch.testing.assert_close(loaded["conv1.weight"][:, channel], mean)
-    same = [n for n in stand_in if n.split(".")[0] not in ("conv1", "fc")]
+    same = [n for n in downloaded if n.split(".")[0] not in ("conv1", "fc")]
     assert same
-    assert all(torch.equal(loaded[name], stand_in[name]) for name in same)
+    assert all(torch.equal(loaded[name], downloaded[name]) for name in same)
 
 
-def test_weights_from_a_path(stand_in: dict[str, torch.Tensor], tmp_path: Path) -> None:
+def test_weights_from_a_path(downloaded: dict[str, torch.Tensor], tmp_path: Path) -> None:
     path = tmp_path / "own.pth"
-    torch.save(stand_in, path)
+    torch.save(downloaded, path)
     network = GafResNet18()
-    load_pretrained(network, str(path))
+    network.load_pretrained(str(path))
     loaded = network.state_dict()["layer4.1.conv2.weight"]
-    assert torch.equal(loaded, stand_in["layer4.1.conv2.weight"])
+    assert torch.equal(loaded, downloaded["layer4.1.conv2.weight"])
 
 
-def test_weights_for_as_many_channels_are_taken_as_they_are_and_for_others_refused(
-    stand_in: dict[str, torch.Tensor], tmp_path: Path
+def test_weights_need_three_channels_or_those_of_the_network(
+    downloaded: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     path, own = tmp_path / "own.pth", torch.randn(64, 16, 7, 7)
-    torch.save(stand_in | {"conv1.weight": own}, path)
+    torch.save(downloaded | {"conv1.weight": own}, path)
     network = GafResNet18(channels=16)
-    load_pretrained(network, str(path))
+    network.load_pretrained(str(path))
     assert torch.equal(network.state_dict()["conv1.weight"], own)
-    with pytest.raises(LearningError, match="are for images of 16 channels; expected weights for"):
-        load_pretrained(GafResNet18(channels=2), str(path))
+    with pytest.raises(LearningError, match="16 channels"):
+        GafResNet18(channels=2).load_pretrained(str(path))
 
 
-def test_weights_that_cannot_be_fetched_name_both_ways_out(
+def test_a_failed_download_leaves_the_network_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -104,49 +103,39 @@ def test_weights_that_cannot_be_fetched_name_both_ways_out(
     network = GafResNet18()
     before = network.conv1.weight.clone()
     with pytest.raises(LearningError, match=r"model\.weights=<path.*=null") as caught:
-        load_pretrained(network, "imagenet")
+        network.load_pretrained("imagenet")
     assert "resnet18-f37072fd.pth" in str(caught.value)
     assert torch.equal(network.conv1.weight, before)
 
 
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_unsuitable_weights_are_rejected(tmp_path: Path) -> None:
     missing = tmp_path / "missing.pth"
-    with pytest.raises(LearningError, match=r"missing\.pth is not a file"):
-        load_pretrained(GafResNet18(), str(missing))
+    with pytest.raises(LearningError, match=r"missing\.pth.*No such file"):
+        GafResNet18().load_pretrained(str(missing))
 
     damaged = tmp_path / "damaged.pth"
     damaged.write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(LearningError, match=r"damaged\.pth cannot be read"):
-        load_pretrained(GafResNet18(), str(damaged))
+        GafResNet18().load_pretrained(str(damaged))
 
     other = tmp_path / "other.pth"
     torch.save({"layer1.weight": torch.zeros(1)}, other)
     with pytest.raises(LearningError, match="do not fit at"):
-        load_pretrained(GafResNet18(), str(other))
+        GafResNet18().load_pretrained(str(other))
 
 
 @pytest.mark.parametrize("shape", [(64, 3, 3, 3), (32, 3, 7, 7), (64, 147)])
-def test_a_first_convolution_of_another_shape_is_refused(
-    stand_in: dict[str, torch.Tensor], tmp_path: Path, shape: tuple[int, ...]
+def test_a_first_convolution_of_another_shape_is_rejected(
+    downloaded: dict[str, torch.Tensor], tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     path = tmp_path / "own.pth"
-    torch.save(stand_in | {"conv1.weight": torch.zeros(shape)}, path)
+    torch.save(downloaded | {"conv1.weight": torch.zeros(shape)}, path)
     with pytest.raises(LearningError, match=r"own.pth do not fit at conv1.weight \(1 tensors"):
-        load_pretrained(GafResNet18(channels=12), str(path))
+        GafResNet18(channels=12).load_pretrained(str(path))
 
 
-def test_stages_and_sizes_that_do_not_exist_are_refused() -> None:
+def test_unknown_stages_and_small_images_are_rejected() -> None:
     with pytest.raises(LearningError, match="names 'layer9'"):
         GafResNet18(freeze=("layer9",))
-    with pytest.raises(LearningError, match="images.size=16 leaves nothing"):
+    with pytest.raises(LearningError, match="images.size=16"):
         GafResNet18(size=16)
-
-
-def test_a_checkpoint_holds_plain_hyperparameters_only(tmp_path: Path) -> None:
-    module = GafModule({"name": "resnet18", "channels": 2, "outputs": 1, "freeze": ["layer1"]})
-    assert module.hparams["network"] == {
-        "name": "resnet18",
-        "channels": 2,
-        "outputs": 1,
-        "freeze": ["layer1"],
-    }

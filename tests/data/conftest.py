@@ -1,4 +1,4 @@
-"""Small bars made by hand, labelled by their close times."""
+"""Small bars for the tests of data."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import ArrayLike
 
 
 def _make_bars(
-    close: ArrayLike, *, interval: str = "1min", missing: Iterable[int] = (), **fields: ArrayLike
+    close: ArrayLike, *, interval: str = "1min", missing: Iterable[int] = (), **columns: ArrayLike
 ) -> pd.DataFrame:
-    """Bars that close from 2024-01-01 00:00 + interval on; a field not given equals the close.
+    """Bars from 2024-01-01 on; a column that is not given equals the close.
 
-    Rows numbered in `missing` are left out: gaps.
+    Rows in `missing` are dropped, which leaves gaps.
     """
     close = np.asarray(close, dtype=np.float64)
     length = pd.Timedelta(interval)
     times = pd.date_range(
-        pd.Timestamp("2024-01-01", tz="UTC") + length, periods=len(close), freq=length
+        pd.Timestamp("2024-01-01", tz="UTC") + length, periods=len(close), freq=length, unit="ns"
     )
-    columns = {
-        name: np.asarray(fields.get(name, close), dtype=np.float64)
+    values = {
+        name: np.asarray(columns.get(name, close), dtype=np.float64)
         for name in ("open", "high", "low", "close", "volume")
     }
-    bars = pd.DataFrame(columns, index=pd.DatetimeIndex(times, name="close_time").as_unit("ns"))
+    bars = pd.DataFrame(values, index=pd.DatetimeIndex(times, name="close_time"))
     bars = bars.drop(index=bars.index[sorted(missing)])
-    bars.attrs["interval"] = length
+    bars.attrs = {"interval": length, "label": "close"}
     return bars
 
 
@@ -51,22 +51,12 @@ def _random_bars(
     )
 
 
-@pytest.fixture(scope="session")
-def make_bars() -> Callable[..., pd.DataFrame]:
-    return _make_bars
-
-
-@pytest.fixture(scope="session")
-def random_bars() -> Callable[..., pd.DataFrame]:
-    return _random_bars
-
-
 def _tick_bars(
     n: int, *, interval: str = "1min", missing: Iterable[int] = (), seed: int = 0
 ) -> pd.DataFrame:
-    """A random walk on a grid of ticks, on which every candlestick pattern is found.
+    """A random walk on a grid of prices, in which every candlestick pattern occurs.
 
-    A bar opens at the close before, or a few ticks from it; wicks are often none.
+    A bar opens at or near the previous close, and often has no shadows.
     """
     rng = np.random.default_rng(seed)
     close = 2000 + np.cumsum(rng.integers(-6, 7, n))
@@ -81,6 +71,16 @@ def _tick_bars(
         low=(np.minimum(begin, close) - wicks[1]) / 10,
         volume=rng.uniform(1, 10, n),
     )
+
+
+@pytest.fixture(scope="session")
+def make_bars() -> Callable[..., pd.DataFrame]:
+    return _make_bars
+
+
+@pytest.fixture(scope="session")
+def random_bars() -> Callable[..., pd.DataFrame]:
+    return _random_bars
 
 
 @pytest.fixture(scope="session")

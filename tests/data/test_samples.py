@@ -1,0 +1,340 @@
+"""Samples of one and several symbols, and labels and splits of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.labels import LABELS, Direction, Label, Outcomes, TripleBarrier, register_label
+from gafcnn.data.reading import read_bars
+from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.splits import Chronological, Split, WalkForward, check_purged
+from gafcnn.data.windows import decision_rows
+from gafcnn.durations import NO_TIME
+from gafcnn.errors import BarsError, ConfigError, LeakError, SamplesError
+from gafcnn.settings import as_plain, settings
+
+Bars = Callable[..., pd.DataFrame]
+START = np.datetime64("2024-01-01T00:00", "ns")
+SHORT = Direction("5min")
+
+
+def _minutes(numbers: Any) -> Any:
+    return START + np.asarray(numbers) * np.timedelta64(60, "s").astype("timedelta64[ns]")
+
+
+def _later(bars: pd.DataFrame, minutes: int) -> pd.DataFrame:
+    return bars.set_axis(bars.index + pd.Timedelta(minutes=minutes))
+
+
+# --- one symbol -----------------------------------------------------------------------------------
+
+
+def test_defaults(random_bars: Bars) -> None:
+    bars = random_bars(1500)
+    samples = make_samples(bars)
+    assert samples.definition == Direction("15min")
+    assert samples.lookback == samples.embargo == pd.Timedelta("60min")
+    assert (samples.symbols, samples.classes, samples.task) == (("",), ("down", "up"), "direction")
+    assert len(samples) == 1500 - 59
+    assert samples.bars[""] is bars
+    np.testing.assert_array_equal(samples.bar_rows(""), decision_rows(bars, "60min"))
+
+
+def test_the_embargo_is_the_lookback_unless_the_split_has_its_own(random_bars: Bars) -> None:
+    bars = random_bars(3000)
+    gaps = []
+    for embargo, lookback in ((None, "60min"), (None, "4h"), ("7min", "4h"), ("0min", "4h")):
+        samples = make_samples(
+            bars, label=SHORT, split=Chronological(embargo=embargo), lookback=lookback
+        )
+        gap = samples.times[samples.split.val[0]] - samples.times[samples.split.train[-1]]
+        gaps.append((samples.embargo, gap - np.timedelta64(6, "m")))
+    assert gaps == [
+        (pd.Timedelta(length), np.timedelta64(pd.Timedelta(length)))
+        for length in ("60min", "4h", "7min", "0min")
+    ]
+
+
+def test_unlabelled_samples_remain_in_their_part(tick_bars: Bars) -> None:
+    for label in (Direction("5min", neutral=0.4), Candlestick()):
+        samples = make_samples(tick_bars(3000), label=label)
+        for part in PARTS:
+            positions = samples.part(part)
+            labelled = samples.labelled(part)
+            assert len(positions) - len(labelled) == (samples.label[positions] == -1).sum() > 0
+            assert samples.counts(part).sum() == len(labelled)
+
+
+def test_a_class_that_does_not_occur_has_count_0(make_bars: Bars) -> None:
+    bars = make_bars(100 + np.arange(600))  # no bodies, so no patterns
+    samples = make_samples(bars, label=Candlestick(), split=Chronological(0.2, 0.2))
+    assert samples.counts("train").tolist() == [len(samples.split.train), *[0] * 8]
+
+
+def test_bars_must_come_from_gafcnn(random_bars: Bars) -> None:
+    bars = random_bars(600)
+    bars.attrs = {}
+    with pytest.raises(BarsError, match="as_bars"):
+        make_samples(bars)
+    with pytest.raises(BarsError, match="as_bars"):
+        make_samples({"A": random_bars(600), "B": bars})
+
+
+def test_lookback_must_be_a_length_of_time(random_bars: Bars) -> None:
+    with pytest.raises(ConfigError, match="lookback is 60"):
+        make_samples(random_bars(600), lookback=60)  # pyright: ignore[reportArgumentType]
+
+
+# --- labels of the user's own ---------------------------------------------------------------------
+
+
+class Size:
+    """Three classes by the size of the next move; a plain class without a horizon option."""
+
+    classes = ("small", "medium", "large")
+    horizon = pd.Timedelta("2min")
+
+    def __init__(self, large: float = 0.8) -> None:
+        self.large = large
+
+    def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
+        return Direction(self.horizon).outcomes(bars, rows)
+
+    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
+        move = np.abs(outcomes.forward_return)
+        borders = np.nanquantile(move[train], [0.5, self.large])
+        return np.where(np.isnan(move), -1, np.searchsorted(borders, move)).astype(np.int8)
+
+
+@settings("label")
+class Rising(Direction):
+    """Up if the return is above a limit; the subclass of a settings class."""
+
+    limit: float = 0.0
+
+    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
+        return (outcomes.forward_return > self.limit).astype(np.int8)
+
+
+@pytest.fixture
+def own_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "direction" in LABELS
+    monkeypatch.setattr(LABELS, "_found", dict(LABELS._found))
+    register_label("size")(Size)
+    register_label("rising")(Rising)
+
+
+@pytest.mark.usefixtures("own_labels")
+def test_own_label_of_three_classes(random_bars: Bars) -> None:
+    label = LABELS.create({"kind": "size", "large": 0.9}, "label")
+    assert as_plain(label) == {"kind": "size", "large": 0.9}
+    samples = make_samples(random_bars(2000), label=label)
+    assert (samples.task, samples.classes) == ("classification", ("small", "medium", "large"))
+    share = samples.counts("train") / len(samples.part("train"))
+    np.testing.assert_allclose(share, [0.5, 0.4, 0.1], atol=0.01)
+    with pytest.raises(ConfigError, match="label: .*'larg'"):
+        LABELS.create({"kind": "size", "larg": 1}, "label")
+
+
+@pytest.mark.usefixtures("own_labels")
+def test_own_label_that_extends_a_settings_class(random_bars: Bars) -> None:
+    label = LABELS.create({"kind": "rising", "horizon": "5min", "limit": "0.001"}, "label")
+    assert label == Rising("5min", limit=0.001)
+    assert as_plain(label)["kind"] == "rising"
+    assert as_plain(Direction("5min"))["kind"] == "direction"
+    samples = make_samples(random_bars(2000), label=label)
+    assert samples.task == "direction"
+    known = ~np.isnan(samples.outcomes.forward_return)
+    np.testing.assert_array_equal(
+        samples.label[known], samples.outcomes.forward_return[known] > 0.001
+    )
+    with pytest.raises(ConfigError, match=r"label\.limit"):
+        Rising(limit="high")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="direction"):
+        register_label("direction")(Size)
+
+
+@pytest.mark.parametrize("assigned", [[3], [-2], [np.nan], [0.5], [0, 0]])
+def test_own_label_with_invalid_class_numbers(random_bars: Bars, assigned: list[float]) -> None:
+    class Wrong(Size):
+        def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[Any]:
+            number = np.array(assigned, dtype=np.float64)
+            return np.resize(number, len(outcomes.known_at) * len(number))
+
+    with pytest.raises(SamplesError, match="classes"):
+        make_samples(random_bars(600), label=Wrong(), split=Chronological(0.2, 0.2, "0min"))
+
+
+# --- splits of the user's own ---------------------------------------------------------------------
+
+
+def test_own_splitter_that_does_not_purge(random_bars: Bars) -> None:
+    class Thirds:
+        embargo = NO_TIME
+
+        def split(self, times: Any, known_at: Any, starts: Any, embargo: Any) -> Split:
+            return Split(*np.array_split(np.flatnonzero(~np.isnat(known_at)), 3))
+
+    with pytest.raises(LeakError, match="labels of train are known at"):
+        make_samples(random_bars(400), label=SHORT, split=Thirds())
+
+
+def test_with_split_fits_the_label_again(random_bars: Bars) -> None:
+    bars = random_bars(2000)
+    samples = make_samples(bars, label=SHORT)
+    other = WalkForward(1, first=0.6).split(
+        samples.times, samples.outcomes.known_at, samples.starts, samples.embargo
+    )
+    shuffled = Split(np.random.default_rng(0).permutation(other.train), other.val, other.test, 1)
+    again = samples.with_split(shuffled)
+    expected = make_samples(bars, label=SHORT, split=WalkForward(1, first=0.6))
+    np.testing.assert_array_equal(again.label, expected.label)
+    np.testing.assert_array_equal(again.split.train, expected.split.train)
+    assert again.split.fold == 1
+    assert (again.label != samples.label).any()
+    with pytest.raises(LeakError, match="labels of train are known at"):
+        samples.with_split(Split(np.arange(500), np.arange(520, 600), np.arange(900, 1000)))
+
+
+# --- borders of several symbols -------------------------------------------------------------------
+
+
+def test_borders_by_hand() -> None:
+    # A is decided from 0 to 99, B from 40 to 119: the period is 0 to 99
+    times = np.concatenate([_minutes(range(100)), _minutes(range(40, 120))])
+    splitter = Chronological(test=0.2, val=0.25)
+    split = splitter.split(times, times, (0, 100), pd.Timedelta("3min"))
+    # 99 minutes: test from 79.2 on, val from 59.4 on
+    assert split.test.tolist() == [*range(80, 100), *range(140, 160)]
+    assert split.val.tolist() == [*range(60, 77), *range(120, 137)]
+    assert split.train.tolist() == [*range(57), *range(100, 117)]
+
+
+def test_purge_is_against_the_first_decision_of_any_symbol() -> None:
+    # B decides at 60 and then not before 70: what A knows only at 66 is purged
+    a, b = _minutes([*range(60), *range(70, 100)]), _minutes([*range(61), *range(70, 100)])
+    times = np.concatenate([a, b])
+    known = times + np.timedelta64(7, "m")
+    splitter = Chronological(test=0.2, val=0.25)
+    split = splitter.split(times, known, (0, len(a)))
+    assert times[split.val].min() == _minutes(60)
+    assert known[split.train].max() == _minutes(59)
+    assert known[splitter.split(a, known[: len(a)]).train].max() == _minutes(66)
+
+
+def test_stride_counts_in_each_symbol() -> None:
+    times = np.concatenate([_minutes(range(100))] * 2)
+    split = Chronological(0.2, 0.25, stride=7).split(times, times, (0, 100))
+    assert split.train.tolist() == [*range(0, 60, 7), *range(100, 160, 7)]
+    assert len(split.val) == 40
+
+
+def test_walk_forward_tests_the_same_periods() -> None:
+    times = np.concatenate([_minutes(range(100)), _minutes(range(20, 110))])
+    splits = [
+        WalkForward(k, folds=3, first=1 / 3, val=0.25).split(times, times, (0, 100))
+        for k in range(3)
+    ]
+    tested = [times[split.test] for split in splits]
+    assert [(one.min(), one.max()) for one in tested] == [
+        (_minutes(33), _minutes(54)),
+        (_minutes(55), _minutes(76)),
+        (_minutes(77), _minutes(99)),
+    ]
+
+
+def test_check_is_over_all_symbols_together(random_bars: Bars) -> None:
+    bars = {"A": random_bars(400), "B": random_bars(400, seed=1)}
+    samples = make_samples(bars, label=SHORT, split=Chronological(0.2, 0.2, "5min"))
+    samples.check()
+    late = samples.times.copy()
+    late[samples.split.train[0]] = samples.times[samples.of("B").split.val[0]]
+    with pytest.raises(LeakError, match="labels of train are known at"):
+        check_purged(late, late, samples.split, NO_TIME)
+
+
+# --- samples of several symbols -------------------------------------------------------------------
+
+
+def _assert_equal(one: Samples, other: Samples) -> None:
+    np.testing.assert_array_equal(one.times, other.times)
+    np.testing.assert_array_equal(one.label, other.label)
+    np.testing.assert_array_equal(one.outcomes.forward_return, other.outcomes.forward_return)
+    assert one.split.fold == other.split.fold
+    for part in PARTS:
+        np.testing.assert_array_equal(one.part(part), other.part(part))
+
+
+def test_one_named_symbol_equals_unnamed_bars(random_bars: Bars) -> None:
+    bars = random_bars(1500)
+    alone, named = make_samples(bars, label=SHORT), make_samples({"A": bars}, label=SHORT)
+    assert (alone.symbols, named.symbols) == (("",), ("A",))
+    _assert_equal(named, alone)
+    _assert_equal(named.of("A"), alone)
+
+
+@pytest.mark.parametrize(
+    "label", [SHORT, TripleBarrier("5min", volatility_lookback="10min"), Candlestick()]
+)
+def test_each_symbol_is_labelled_separately(tick_bars: Bars, label: Label) -> None:
+    # B moves half as much: a common quantile would call it neutral
+    quiet = tick_bars(1500, seed=1)
+    quiet[["open", "high", "low", "close"]] **= 0.5
+    bars = {"A": tick_bars(1500), "B": quiet}
+    splitter = WalkForward(1, folds=2)
+    pooled = make_samples(bars, label=label, split=splitter)
+    border = pooled.starts[1]
+    ends = np.array([0, border - 1, border, len(pooled) - 1])
+    assert pooled.symbol_of(ends).tolist() == ["A", "A", "B", "B"]
+    for symbol, frame in bars.items():
+        one = pooled.of(symbol)
+        _assert_equal(one, make_samples(frame, label=label, split=splitter))
+        _assert_equal(one.of(symbol), one)
+        np.testing.assert_array_equal(pooled.bar_rows(symbol), decision_rows(frame, "60min"))
+
+
+def test_real_symbols_are_split_at_the_same_moments(real_bars_folder: Path) -> None:
+    found = {
+        path.name.partition("-")[0]: read_bars(path)
+        for path in sorted(real_bars_folder.glob("*-perp-1m-*"))
+    }
+    assert [*found] == ["bnbusdt", "btcusdt", "ethusdt"]
+    for fold in range(4):
+        samples = make_samples(found, split=WalkForward(fold, first=0.6))
+        bnb, btc, eth = (samples.of(symbol) for symbol in found)
+        # three weeks of BNB alone, then all at the same minutes
+        assert len(bnb.split.train) > len(btc.split.train) + 20 * 1440 > 20 * 1440
+        for part in ("val", "test"):
+            np.testing.assert_array_equal(bnb.times[bnb.part(part)], btc.times[btc.part(part)])
+            np.testing.assert_array_equal(bnb.times[bnb.part(part)], eth.times[eth.part(part)])
+        assert samples.times.max() > samples.times[samples.split.test].max()
+
+
+@pytest.mark.parametrize("order", ["MAB", "BAM", "ABM"])
+def test_symbols_without_a_common_period(random_bars: Bars, order: str) -> None:
+    bars = {
+        "M": random_bars(300),
+        "A": _later(random_bars(900), 100),
+        "B": _later(random_bars(300), 600),
+    }
+    with pytest.raises(SamplesError, match=r"M .* to 2024-01-01 04:45.*B .*from 2024-01-01 11:00"):
+        make_samples({symbol: bars[symbol] for symbol in order})
+
+
+@pytest.mark.parametrize(
+    ("bars_of_b", "begins", "found"),
+    [(350, 1650, "0 train, 8 val, 193 test samples of B"), (70, 0, "11 samples of B")],
+)
+def test_a_symbol_without_samples_in_a_part(
+    random_bars: Bars, bars_of_b: int, begins: int, found: str
+) -> None:
+    with pytest.raises(SamplesError, match=found):
+        make_samples({"A": random_bars(2000), "B": _later(random_bars(bars_of_b), begins)})

@@ -1,0 +1,242 @@
+"""Loss, metrics and probabilities; batches and images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn import metrics
+
+from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.windows import Window
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.datamodule import Batches, GafDataModule
+from gafcnn.models.image_sources import SeriesInMemory, StoredImages, image_source
+from gafcnn.models.module import GafModule
+from gafcnn.models.objectives import BalancedAccuracy, Task
+
+NINE = {"kind": "small_cnn", "channels": 2, "outputs": 9, "size": 16, "width": 4}
+ONE = NINE | {"outputs": 1}
+
+
+# --- the task -------------------------------------------------------------------------------------
+
+
+def test_metrics_are_those_of_scikit_learn() -> None:
+    p = torch.rand(300, 4, generator=torch.Generator().manual_seed(0)).softmax(dim=1)
+    labels = torch.randint(0, 3, (300,), generator=torch.Generator().manual_seed(1))
+    predicted = p.argmax(dim=1)
+    assert (predicted == 3).any()  # a class that does not occur
+    collection = Task(4).metrics()
+    for part in (slice(0, 100), slice(100, 300)):
+        collection.update(p[part], labels[part])
+    found = {name: float(value) for name, value in collection.compute().items()}
+    recalls = metrics.recall_score(labels, predicted, labels=[0, 1, 2], average=None)
+    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
+
+
+def test_balanced_accuracy_of_no_samples_is_nan() -> None:
+    metric = BalancedAccuracy(3)
+    metric.update(torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long))
+    assert metric.compute().isnan()
+
+
+@pytest.mark.parametrize("outputs", [1, 4])
+def test_log_odds_are_those_of_the_probabilities(outputs: int) -> None:
+    task = Task(outputs)
+    logits = task.logits(torch.randn(50, outputs, dtype=torch.float64))
+    p = task.probabilities(logits)
+    p = torch.stack([1 - p, p], dim=1) if outputs == 1 else p
+    predicted = task.called(logits)
+    assert torch.equal(predicted, p.argmax(dim=1))
+    for classes in (predicted, (predicted + 1) % p.shape[1]):
+        own = p.gather(1, classes[:, None])[:, 0]
+        torch.testing.assert_close(task.log_odds(logits, classes), torch.log(own / (1 - own)))
+
+
+def test_a_class_weight_of_two_counts_each_sample_twice() -> None:
+    task, generator = Task(4), torch.Generator().manual_seed(2)
+    labels = torch.randint(0, 4, (300,), generator=generator)
+    logits = torch.randn(300, 4, generator=generator)
+    twice = torch.cat([torch.arange(300), (labels == 1).nonzero().squeeze(1)])
+    weighted = task.loss(logits, labels.float(), torch.tensor([1.0, 2.0, 1.0, 1.0]))
+    torch.testing.assert_close(weighted, task.loss(logits[twice], labels[twice].float(), None))
+
+
+def test_probabilities_sum_to_one_or_are_a_sigmoid() -> None:
+    images = torch.rand(5, 2, 16, 16)
+    p = GafModule(NINE).eval().probabilities(images)
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(5))
+    module = GafModule(ONE).eval()
+    torch.testing.assert_close(module.probabilities(images), module(images).sigmoid())
+
+
+def test_class_weights_are_not_part_of_the_network() -> None:
+    module = GafModule(NINE)
+    module.set_class_weights([float(k + 1) for k in range(9)])
+    assert module.class_weights is not None
+    assert "class_weights" not in module.state_dict()
+    module.set_class_weights(None)
+    assert module.class_weights is None
+
+
+def test_logits_between_zero_and_one_are_not_read_as_probabilities() -> None:
+    module = GafModule(ONE)
+    module.log = module.log_dict = lambda *_, **__: None  # pyright: ignore[reportAttributeAccessIssue]
+    module.forward = lambda images: torch.tensor([0.2, 0.4, 0.3, 0.1])  # all predict up
+    module.validation_step((torch.zeros(4, 2, 16, 16), torch.tensor([1.0, 1.0, 1.0, 0.0])), 0)
+    assert module.val_metrics.compute()["val/accuracy"] == 0.75
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def on_the_fly(series: NDArray[np.float64], spec: ImageSpec) -> torch.Tensor:
+    """Images of series of shape (n, fields, points), encoded by `SeriesInMemory`."""
+    n, _, points = series.shape
+    source = SeriesInMemory.__new__(SeriesInMemory)
+    source._spec, source._offsets = spec, np.arange(1 - points, 1)
+    source._values = series.transpose(0, 2, 1).reshape(n * points, -1)
+    source._rows = np.arange(1, n + 1) * points - 1
+    return source.to_images(torch.from_numpy(source.read(np.arange(n))))
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.view(torch.int32), other.view(torch.int32))
+
+
+def test_three_points_by_hand() -> None:
+    # 1, 2, 4 scaled are -1, -1/3, 1, with sines 0, a, 0
+    a = np.sqrt(8) / 3
+    gasf = [[1, 1 / 3, -1], [1 / 3, -7 / 9, -1 / 3], [-1, -1 / 3, 1]]
+    gadf = [[0, a, 0], [-a, 0, a], [0, -a, 0]]
+    images = on_the_fly(np.array([[[1.0, 2.0, 4.0]]]), ImageSpec(3, "float32"))
+    np.testing.assert_allclose(images, [[gasf, gadf]], atol=1e-6)
+
+
+@settings(max_examples=100)
+@given(
+    fields=st.integers(1, 4),
+    points=st.integers(1, 70),
+    size=st.integers(1, 40),
+    dtype=st.sampled_from(["int8", "float16", "float32"]),
+    kinds=st.sampled_from([("gasf",), ("gadf",), ("gasf", "gadf"), ("gadf", "gasf")]),
+    ends=st.sampled_from([(-1, 1), (0, 1)]),
+    scaling=st.sampled_from(["per_field", "jointly", "fixed"]),
+    ties=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_outer_products_are_the_stored_images_to_the_last_bit(
+    fields: int, points: int, size: int, dtype: Any, kinds: Any, ends: Any, scaling: Any,
+    ties: bool, seed: int,
+) -> None:  # fmt: skip
+    series = np.random.default_rng(seed).normal(0, 3, (3, fields, points)).cumsum(axis=-1)
+    series = np.rint(series / 4) if ties else series
+    spec = ImageSpec(size, dtype, ("open", "high", "low", "close")[:fields], kinds, ends, scaling)
+    stored = torch.from_numpy(spec.encode(series)).float().mul_(spec.scale)
+    assert same_bits(on_the_fly(series, spec), stored)
+
+
+@pytest.mark.parametrize(
+    ("window", "fields"),
+    [
+        (Window("15min"), ("close",)),
+        (Window("30min", "2min", lookback="60min"), ("close", "body_to_mean_body", "gap_sign")),
+        (Window("60min"), ("volume", "range")),
+    ],
+)
+def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
+    window: Window, fields: tuple[str, ...], bars: pd.DataFrame, tmp_path: Any
+) -> None:
+    holes = bars.drop(index=bars.index[[150, 151, 400]])
+    samples = make_samples({"A": bars, "B": holes})
+    spec, positions = ImageSpec(16, fields=fields), np.random.default_rng(0).permutation(900)
+    fly, stored = (image_source(samples, window, spec, folder) for folder in (None, tmp_path))
+    assert isinstance(stored, StoredImages)
+    positions = np.concatenate([positions, len(samples) - 1 - positions])
+    images = [
+        source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)
+    ]
+    assert same_bits(*images)
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+class Trainer:
+    """What `Batches` asks of Lightning's trainer."""
+
+    def __init__(self, rank: int = 0, count: int = 1, epoch: int = 0) -> None:
+        self.global_rank, self.world_size, self.current_epoch = rank, count, epoch
+        self.strategy = self
+        self.root_device = torch.device("cpu")
+
+
+class Numbers:
+    """A source whose images are the positions themselves."""
+
+    def read(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return positions
+
+
+def batches(
+    n: int, size: int, *, shuffle: bool, additional: int | None = None, **trainer: int
+) -> list[NDArray[np.int64]]:
+    labels = np.zeros(n, np.int8)
+    data = GafDataModule(Numbers(), labels, np.arange(n), np.arange(n), size, 3, additional)
+    data.trainer = Trainer(**trainer)
+    found = [read.numpy() for read, _ in Batches(data, np.arange(n), shuffle=shuffle)]
+    assert len(found) == len(Batches(data, np.arange(n), shuffle=shuffle))
+    return found
+
+
+def test_an_epoch_has_every_sample_once_without_a_smaller_last_batch() -> None:
+    epoch = batches(103, 10, shuffle=True)
+    assert [len(batch) for batch in epoch] == [10] * 10
+    assert len(set(np.concatenate(epoch))) == 100
+
+
+def test_validation_keeps_the_order_and_the_last_batch() -> None:
+    epoch = batches(23, 10, shuffle=False)
+    assert [len(batch) for batch in epoch] == [10, 10, 3]
+    assert np.concatenate(epoch).tolist() == list(range(23))
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    order = np.random.default_rng((3, 2)).permutation(50)[:49]
+    assert np.array_equal(np.concatenate(batches(50, 7, shuffle=True, epoch=2)), order)
+
+
+def test_additional_samples_come_last_in_a_batch() -> None:
+    plain, sorted_ = batches(40, 8, shuffle=True), batches(40, 8, shuffle=True, additional=30)
+    for one, other in zip(plain, sorted_, strict=True):
+        assert np.array_equal(np.concatenate([one[one < 30], one[one >= 30]]), other)
+
+
+@given(count=st.integers(1, 5), share=st.integers(1, 7), n=st.integers(2, 200))
+def test_processes_share_each_batch_equally(count: int, share: int, n: int) -> None:
+    for shuffle in (True, False):
+        alone = batches(n, count * share, shuffle=shuffle)
+        parts = [
+            batches(n, count * share, shuffle=shuffle, rank=r, count=count) for r in range(count)
+        ]
+        for batch, own in zip(alone, zip(*parts, strict=True), strict=True):
+            assert len({len(part) for part in own}) == 1
+            assert set(np.concatenate(own)) == set(batch)
+
+
+def test_labels_belong_to_their_samples(samples: Samples) -> None:
+    source = image_source(samples, Window("15min"), ImageSpec(8), None)
+    data = GafDataModule(source, samples.label, samples.labelled("train"), np.arange(3), 32)
+    positions = samples.labelled("train")[[5, 2]]
+    sent, labels = data.read(positions)
+    assert labels.tolist() == samples.label[positions].tolist()
+    assert torch.equal(sent, torch.from_numpy(source.read(positions)))
