@@ -1,3 +1,5 @@
+"""Errors: one sentence, a tree, and pickles."""
+
 from __future__ import annotations
 
 import pickle
@@ -8,7 +10,7 @@ from gafcnn import errors
 from gafcnn.errors import BarsError, DownloadError, GafcnnError, LeakError, StoreError
 
 
-def test_a_message_is_one_sentence_of_three_parts() -> None:
+def test_message() -> None:
     error = BarsError.at(
         "bars.csv", "line 17", "close is NaN", expected="a price", instead="drop the row"
     )
@@ -16,23 +18,21 @@ def test_a_message_is_one_sentence_of_three_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "caught_as"),
+    ("error", "parent"),
     [
         (DownloadError, BarsError),
         (StoreError, errors.ImagesError),
         (LeakError, errors.SamplesError),
     ],
 )
-def test_the_tree_can_be_caught_at_every_height(
-    error: type[GafcnnError], caught_as: type[GafcnnError]
-) -> None:
-    for height in (error, caught_as, GafcnnError):
-        with pytest.raises(height):
+def test_tree(error: type[GafcnnError], parent: type[GafcnnError]) -> None:
+    for caught in (error, parent, GafcnnError):
+        with pytest.raises(caught):
             raise error("this", expected="that", instead="do so")
 
 
-def test_an_error_comes_home_from_a_worker_process_as_it_was() -> None:
+def test_pickle() -> None:
     error = DownloadError("no answer", expected="bars", instead="try market=simulated")
-    home = pickle.loads(pickle.dumps(error))
-    assert type(home) is DownloadError
-    assert (str(home), home.instead) == (str(error), "try market=simulated")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is DownloadError
+    assert (str(copy), copy.instead) == (str(error), "try market=simulated")

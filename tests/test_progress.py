@@ -1,37 +1,76 @@
+"""Progress: a bar on a terminal, log lines without one."""
+
 from __future__ import annotations
 
-import re
+import logging
 
 import pytest
 
+from gafcnn import progress
 from gafcnn.progress import counting
 
 
+def count_to_hundred(*, shown: bool = True) -> None:
+    with counting("bars BNB", 100, "bars", done=10, shown=shown) as advance:
+        for _ in range(30):
+            advance(3)
+
+
 @pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+def _every_second(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each `advance` takes a second."""
+    seconds = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setenv("COLUMNS", "100")
+    caplog.set_level(logging.INFO, "gafcnn")
 
 
-def count_to_nine(*, shown: bool = True) -> None:
-    with counting("bars BNB", 9, "bars", done=1, shown=shown) as advance:
-        for _ in range(4):
-            advance(2)
-
-
-def test_a_terminal_is_shown_the_rate_and_the_time_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_terminal_has_a_bar(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    count_to_nine()
-    shown, told = capsys.readouterr()
-    assert shown == ""
-    assert re.search(r"bars BNB.*9/9.* [\d,]+ bars/s.*\d:\d\d:\d\d", told, re.DOTALL)
+    count_to_hundred()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "bars BNB" in err
+    assert "100/100" in err
+    assert caplog.messages == []
 
 
-@pytest.mark.parametrize(("terminal", "shown"), [("0", True), ("1", False)])
-def test_nothing_is_shown_without_a_terminal_or_unasked(
-    terminal: str, shown: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_log_has_a_line_every_tenth(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0)
+    count_to_hundred()
+    assert len(caplog.messages) == 9
+    # 51 of 100 after 41 in 14 seconds, or 2.9 a second
+    assert caplog.messages[3].startswith("bars BNB: 50 %, 52 of 100 bars, 3 bars/s, 00:00:16 left")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(5, 6), (100, 0)])
+def test_quick_work_has_few_lines(
+    seconds: int, lines: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "0")
+    monkeypatch.setattr(progress, "LOG_SECONDS", seconds)
+    count_to_hundred()
+    assert len(caplog.messages) == lines
+
+
+@pytest.mark.parametrize("terminal", ["0", "1"])
+def test_nothing_is_shown_if_not_wanted(
+    terminal: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", terminal)
-    count_to_nine(shown=shown)
+    count_to_hundred(shown=False)
     assert capsys.readouterr() == ("", "")
+    assert caplog.messages == []

@@ -1,8 +1,22 @@
+"""Stores: contents, damage, killed writers, full disks, several writers."""
+
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,119 +25,156 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.atomic_io import locked, read_sealed
 from gafcnn.data.windows import Window, WindowReader, decision_rows
-from gafcnn.errors import StoreError
-from gafcnn.images.encoding import encode
-from gafcnn.images.spec import ImageSpec
-from gafcnn.images.store import open_store
-from gafcnn.images.writing import build_store
+from gafcnn.errors import BarsError, ConfigError, DiskError, GafcnnError, ImagesError, StoreError
+from gafcnn.images import IMAGE_KINDS, ImageSpec, Store, build_store, open_store, register_image
+from gafcnn.images.store import store_folder
 
-Bars = Callable[..., pd.DataFrame]
-Contents = Callable[[Path], dict[str, bytes]]
-FILES = {"images.npy", "times.npy", "metadata.json"}
+WINDOW = Window("15min")
+SMALL = ImageSpec(8)  # 128 bytes per image
+CHUNK = 60 * 128  # 60 of 220 images: 4 chunks
+FILES = {"images.npy", "times.npy", "manifest.json"}
 
 
-# --- what a store holds ---------------------------------------------------------------------------
+def build(folder: Path, bars: pd.DataFrame, **options: Any) -> Store:
+    return build_store(folder, bars, WINDOW, SMALL, chunk_bytes=CHUNK, **options)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.iterdir() if not path.name.startswith(".lock"))
+    return {path.name: path.read_bytes() for path in files}
+
+
+def identities(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, bars: pd.DataFrame) -> Path:
+    """A complete store; to be copied, not changed."""
+    return build(tmp_path_factory.mktemp("whole"), bars).folder
+
+
+@pytest.fixture
+def store(tmp_path: Path, whole: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "store"))
+
+
+# --- contents -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("fields", "size", "dtype", "chunk"),
+    "spec",
     [
-        (("close",), 64, "int8", 4096),
-        (("close", "volume"), 16, "float32", 7),
-        (["high"], 9, "float16", 50),
+        ImageSpec(),
+        ImageSpec(16, "float32", ("close", "volume")),
+        ImageSpec(9, "float16", ("high",), ("recurrence", "gasf"), (0, 1), "fixed"),
     ],
 )
-def test_a_store_holds_the_image_of_every_decision_time(
-    fields: Any,
-    size: int,
-    dtype: str,
-    chunk: int,
-    tmp_path: Path,
-    walk: Bars,
-    window: Window,
-    contents: Contents,
+def test_images_of_all_decision_times(
+    spec: ImageSpec, tmp_path: Path, bars: pd.DataFrame, pyts_image: ModuleType
 ) -> None:
-    bars = walk(300)
-    bars = bars.drop(index=bars.index[[90, 91, 200]])
-    images = ImageSpec(size, dtype, fields)
-    store = build_store(tmp_path, bars, window, images, chunk=chunk)
+    store = build_store(tmp_path, bars, WINDOW, spec, chunk_bytes=100_000)
     rows = decision_rows(bars, "60min")
-    series = WindowReader(bars, window, fields)(rows)
-    np.testing.assert_array_equal(store.images, encode(series, size, dtype))
+    series = WindowReader(bars, WINDOW, spec.fields)(rows)
+    np.testing.assert_array_equal(store.array, spec.encode(series))
     np.testing.assert_array_equal(store.times, bars.index.to_numpy("datetime64[ns]")[rows])
     assert store.times.dtype == "datetime64[ns]"
     assert contents(tmp_path).keys() == FILES
 
 
-def test_a_store_of_other_fields_and_kinds(
-    tmp_path: Path, bars: pd.DataFrame, window: Window, pyts_image: ModuleType
-) -> None:
-    images = ImageSpec(8, "int8", ["body", "gap_sign"], ["recurrence", "gasf"], [0, 1], "fixed")
-    store = build_store(tmp_path, bars, window, images, chunk=50)
-    series = WindowReader(bars, window, images.fields)(decision_rows(bars, "60min"))
-    assert store.images.shape[1:] == (4, 8, 8)
-    np.testing.assert_array_equal(store.images, images.encode(series))
-
-
-def test_a_store_says_what_it_is(whole: Path, bars: pd.DataFrame) -> None:
+def test_files_are_plain_arrays_mapped_read_only(whole: Path) -> None:
     store = open_store(whole)
-    n = len(bars) - 59
-    assert store.metadata["spec"] == {
-        "window": {
-            "name": "15m",
-            "span": "P0DT0H15M0S",
-            "step": "P0DT0H1M0S",
-            "lookback": "P0DT1H0M0S",
-        },
-        "size": 64,
-        "dtype": "int8",
-        "fields": ["close"],
-        "kinds": ["gasf", "gadf"],
-        "range": [-1, 1],
-        "scaling": "per_field",
-    }
-    assert store.metadata["shape"] == [n, 2, 64, 64]
-    assert store.metadata["chunk"] == 100
-    assert len(store.metadata["checksums"]) == -(-n // 100)
-    assert store.scale == store.metadata["scale"] == 1 / 127
-    assert re.fullmatch("[0-9a-f]{64}", store.metadata["fingerprint"])
-
-
-def test_an_int8_store_is_an_eighth_of_float64(
-    whole: Path, bars: pd.DataFrame, contents: Contents
-) -> None:
-    """The system before this one kept float64 images: 13 GB a window, 25 GB in memory."""
-    store = open_store(whole)
-    as_float64 = store.images.size * np.dtype(np.float64).itemsize
-    assert store.images.nbytes * 8 == as_float64
-    overhead = sum(len(content) for content in contents(whole).values()) - store.images.nbytes
-    assert overhead < 8 * len(store.times) + 4096
-
-
-def test_float_images_need_no_scale(tmp_path: Path, bars: pd.DataFrame, window: Window) -> None:
-    store = build_store(tmp_path, bars, window, ImageSpec(8, "float32"))
-    assert store.scale == 1
-    assert np.abs(store.images).max() <= 1 + 1e-6
-
-
-def test_images_are_mapped_and_cannot_be_changed(whole: Path) -> None:
-    store = open_store(whole)
-    assert isinstance(store.images, np.memmap)
+    assert isinstance(store.array, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
-        store.images[0] = 0
+        store.array[0] = 0
+    for array, name in ((store.array, "images.npy"), (store.times, "times.npy")):
+        np.testing.assert_array_equal(np.load(whole / name, allow_pickle=False), array)
 
 
-def test_two_stores_of_the_same_bars_are_the_same_bytes(
-    tmp_path: Path, whole: Path, bars: pd.DataFrame, window: Window, contents: Contents
+def test_size_on_disk(whole: Path) -> None:
+    size = sum(len(content) for content in contents(whole).values())
+    assert size < 220 * (2 * 8 * 8 + 8) + 4096  # a byte per pixel, 8 per time
+
+
+def test_a_store_of_the_same_images_is_left_alone(store: Path, bars: pd.DataFrame) -> None:
+    before = identities(store)
+    build(store, bars.copy())
+    build_store(store, bars, Window("15min", "1min", name="other name"), SMALL)
+    assert identities(store) == before
+    assert open_store(store).matches(bars, WINDOW, SMALL)
+
+
+def changed_close(bars: pd.DataFrame) -> pd.DataFrame:
+    return bars.assign(close=bars["close"] + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "window", "spec", "fact"),
+    [
+        (lambda bars: bars.iloc[:-1], WINDOW, SMALL, "bars"),
+        (changed_close, WINDOW, SMALL, "bars"),
+        (lambda bars: bars, Window("30min"), SMALL, "window"),
+        (lambda bars: bars, WINDOW, ImageSpec(9), "size"),
+        (lambda bars: bars, WINDOW, replace(SMALL, dtype="float32"), "dtype"),
+        (lambda bars: bars, WINDOW, replace(SMALL, kinds=("gadf", "gasf")), "kinds"),
+        (lambda bars: bars, WINDOW, replace(SMALL, fields=("high",)), "fields"),
+        (
+            lambda bars: bars,
+            WINDOW,
+            ImageSpec(8, range=(0, 1), scaling="fixed"),
+            "range and scaling",
+        ),
+    ],
+)
+def test_a_store_of_other_images_is_replaced(
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    window: Window,
+    spec: ImageSpec,
+    fact: str,
+    store: Path,
+    tmp_path: Path,
+    bars: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    build_store(tmp_path, bars.copy(), window, chunk=100)
-    assert contents(tmp_path) == contents(whole)
+    old = open_store(store)
+    first = np.array(old.array[:5])
+    other = change(bars)
+    assert not old.matches(other, window, spec)
+    build_store(store, other, window, spec)
+    assert f"holds images of other {fact};" in caplog.text
+    build_store(tmp_path / "fresh", other, window, spec)
+    assert contents(store) == contents(tmp_path / "fresh")
+    np.testing.assert_array_equal(old.array[:5], first)  # who has the old one open keeps it
 
 
-# --- a store is accepted whole, or not at all -----------------------------------------------------
+def test_images_of_an_edited_function_are_replaced(tmp_path: Path, bars: pd.DataFrame) -> None:
+    spec, before = replace(SMALL, dtype="float32"), dict(IMAGE_KINDS)
+    for value in (0.25, 0.5):
+        path = tmp_path / "own.py"
+        path.write_text(
+            "import numpy as np\n"
+            f"def own(series, size):\n    return np.full((len(series), size, size), {value})\n"
+        )
+        code: dict[str, Any] = {"__name__": "own"}
+        exec(compile(path.read_text(), str(path), "exec"), code)
+        import linecache
 
-AGAIN = "expected the file as it was written; give its train.py or prepare.py again, which writes"
+        linecache.checkcache(str(path))
+        register_image("own")(code["own"])
+        store = build_store(tmp_path / "store", bars, WINDOW, replace(spec, kinds=("own",)))
+        assert (store.array == value).all()
+    IMAGE_KINDS._found.clear()
+    IMAGE_KINDS._found.update(before)
+
+
+def test_store_folder() -> None:
+    assert store_folder("data", "BNB", WINDOW) == Path("data/gaf/BNB_15m")
+    assert store_folder("data", "", WINDOW) == Path("data/gaf/15m")
+
+
+# --- damage ---------------------------------------------------------------------------------------
 
 
 def cut(path: Path) -> None:
@@ -138,83 +189,325 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def flip(*places: int) -> Callable[[Path], None]:
+def flip(place: int) -> Callable[[Path], None]:
     def flipped(path: Path) -> None:
         content = bytearray(path.read_bytes())
-        for place in places:
-            content[place] ^= 1
+        content[place] ^= 1
         path.write_bytes(content)
 
     return flipped
 
 
-def replace_by(content: str) -> Callable[[Path], None]:
-    def replaced(path: Path) -> None:
-        path.write_text(content)
-
-    return replaced
+def pickled(path: Path) -> None:
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "damage", "how"),
+    ("name", "damage"),
     [
-        ("images.npy", Path.unlink, "is missing"),
-        ("images.npy", cut, "is not the array of int8 and shape (341, 2, 64, 64) it was"),
-        ("images.npy", empty, "is not the array of int8 and shape (341, 2, 64, 64) it was"),
-        ("images.npy", lengthen, "is not the array of int8 and shape (341, 2, 64, 64) it was"),
-        ("images.npy", flip(60), "is not the array of int8 and shape (341, 2, 64, 64) it was"),
-        ("images.npy", flip(128), "is damaged in chunk 1 of 4"),
-        ("images.npy", flip(128 + 250 * 8192), "is damaged in chunk 3 of 4"),
-        ("images.npy", flip(-1), "is damaged in chunk 4 of 4"),
-        ("images.npy", flip(128, -1), "is damaged in chunks 1 and 4 of 4"),
-        ("times.npy", Path.unlink, "is missing"),
-        ("times.npy", cut, "is not the array of datetime64[ns] and shape (341,) it was"),
-        ("times.npy", flip(-3), "is damaged"),
-        *(
-            ("metadata.json", damage, "is damaged, and with it the checksums of all chunks")
-            for damage in (cut, empty, flip(100), replace_by('{"seal": 2745614147}'))
-        ),
+        *itertools.product(("images.npy", "times.npy"), (Path.unlink, cut, empty, pickled)),
+        *itertools.product(("images.npy",), (lengthen, flip(60), flip(128), flip(-1))),
+        ("times.npy", flip(-3)),
+        *itertools.product(("manifest.json",), (cut, empty, flip(100))),
     ],
 )
-def test_a_damaged_store_is_refused_by_name(
-    name: str, damage: Callable[[Path], None], how: str, store: Path
+def test_a_damaged_store_is_refused_and_rebuilt(
+    name: str,
+    damage: Callable[[Path], None],
+    store: Path,
+    whole: Path,
+    bars: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     damage(store / name)
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(StoreError, match=f"^{re.escape(str(store / name))} "):
         open_store(store)
-    what = "the store anew" if name == "metadata.json" else "anew only what is damaged"
-    assert str(caught.value) == f"{store / name} {how}; {AGAIN} {what}."
+    build(store, bars)
+    assert str(store / name) in caplog.text
+    assert contents(store) == contents(whole)
 
 
-def test_of_many_damaged_chunks_the_first_are_told(
-    tmp_path: Path, bars: pd.DataFrame, window: Window
+def test_a_store_without_a_manifest_is_not_opened(store: Path) -> None:
+    (store / "manifest.json").unlink()
+    with pytest.raises(StoreError, match="no complete store"):
+        open_store(store, verify=False)
+
+
+# --- killed writers -------------------------------------------------------------------------------
+
+
+def killed(write: Callable[[], object], step: int) -> bool:
+    """Whether a forked process that writes was killed, before its `step`-th access to files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # other threads only wait
+        child = os.fork()
+    if child == 0:
+        try:
+            steps = itertools.count()
+            sync = os.fsync
+
+            def count(event: str, args: Any) -> None:
+                files = event in ("os.rename", "os.remove", "os.mkdir", "fsync")
+                opened = event == "open" and isinstance(args[1], str) and set(args[1]) & set("wa+")
+                if (files or opened) and next(steps) == step:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            def counted_sync(descriptor: int) -> None:
+                count("fsync", ())
+                sync(descriptor)
+
+            os.fsync = counted_sync
+            sys.addaudithook(count)
+            write()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert status in (0, signal.SIGKILL)
+    return status == signal.SIGKILL
+
+
+def recorded(folder: Path) -> int:
+    """Return how many chunks are recorded of an unfinished store."""
+    journal = read_sealed(folder / "manifest.partial.json") or {"checksums": []}
+    return sum(checksum is not None for checksum in journal["checksums"])
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
+    replaced: bool,
+    every: int,
+    tmp_path: Path,
+    whole: Path,
+    bars: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store = build_store(tmp_path, bars, window, ImageSpec(8), chunk=10).folder
-    flip(*range(128, 128 + 341 * 128, 1280))(store / "images.npy")
-    with pytest.raises(StoreError, match="in chunks 1, 2, 3, 4 and 31 more of 35; expected"):
-        open_store(store)
+    caplog.set_level(logging.INFO, "gafcnn")
+    other = build(tmp_path / "other", changed_close(bars))
+    resumed = set()
+    for step in itertools.count(0, every):
+        folder = tmp_path / str(step)
+        if replaced:
+            shutil.copytree(other.folder, folder)
+        if not killed(partial(build, folder, bars, progress=False), step):
+            break
+        with suppress(StoreError):  # complete, of either bars
+            held = open_store(folder)
+            assert held.matches(bars, WINDOW, SMALL) or (replaced and not recorded(folder))
+        done = recorded(folder) if folder.exists() else 0
+        finished = (folder / "manifest.json").exists()
+        caplog.clear()
+        build(folder, bars)
+        assert contents(folder).items() >= contents(whole).items()
+        assert ("resuming" in caplog.text) == (done > 0 and not finished)
+        resumed.add(done)
+    assert resumed == {0, 1, 2, 3, 4} if every == 1 else len(resumed) > 2
+    assert step > 30
 
 
-def test_a_store_without_metadata_is_not_finished(store: Path) -> None:
-    (store / "metadata.json").unlink()
-    with pytest.raises(StoreError) as caught:
-        open_store(store)
-    assert str(caught.value) == (
-        f"{store} holds no finished store of images; "
-        "expected metadata.json, which is written last; "
-        "run python prepare.py, which writes the store or goes on where it was stopped."
-    )
+@pytest.fixture
+def half(tmp_path: Path, bars: pd.DataFrame) -> Path:
+    """A store of which two chunks of four are recorded."""
+    folder = tmp_path / "half"
+    for step in itertools.count(15):
+        if recorded(folder) == 2:
+            return folder
+        shutil.rmtree(folder, ignore_errors=True)
+        assert killed(partial(build, folder, bars, progress=False), step)
+    raise AssertionError
 
 
-def test_the_files_are_plain_arrays_for_numpy(whole: Path) -> None:
-    store = open_store(whole)
-    for array, name in ((store.images, "images.npy"), (store.times, "times.npy")):
-        plain = np.load(whole / name, allow_pickle=False)
-        np.testing.assert_array_equal(plain, array)
-        assert plain.dtype == array.dtype
+@pytest.mark.parametrize(("places", "kept"), [((), 2), ((128 + 60 * 128,), 1), ((128, 9000), 0)])
+def test_recorded_chunks_are_kept_if_their_checksums_hold(
+    places: tuple[int, ...],
+    kept: int,
+    half: Path,
+    whole: Path,
+    bars: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "gafcnn")
+    for place in places:
+        flip(place)(half / "images.npy.partial")
+    build(half, bars)
+    assert f"{kept} of 4 chunks" in caplog.text
+    assert contents(half) == contents(whole)
 
 
-def test_no_array_is_unpickled(store: Path) -> None:
-    np.save(store / "times.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(StoreError, match="times.npy is not the array of datetime64"):
-        open_store(store)
+@pytest.mark.parametrize("name", ["images.npy.partial", "manifest.partial.json"])
+@pytest.mark.parametrize("damage", [Path.unlink, cut, empty])
+def test_an_unfinished_store_that_does_not_fit_is_begun_again(
+    name: str, damage: Callable[[Path], None], half: Path, whole: Path, bars: pd.DataFrame
+) -> None:
+    damage(half / name)
+    build(half, bars)
+    assert contents(half) == contents(whole)
+
+
+def test_an_unfinished_store_of_other_bars_is_begun_again(
+    half: Path, tmp_path: Path, bars: pd.DataFrame
+) -> None:
+    build(half, changed_close(bars))
+    build(tmp_path / "fresh", changed_close(bars))
+    assert contents(half) == contents(tmp_path / "fresh")
+
+
+def test_chunks_before_an_invalid_value_are_kept(tmp_path: Path, bars: pd.DataFrame) -> None:
+    wild = bars.copy()
+    wild.iloc[350, wild.columns.get_loc("close")] = 1e301
+    with pytest.raises(ImagesError, match=r"1e\+301"):
+        build(tmp_path, wild)
+    assert recorded(tmp_path) == 2
+
+
+def test_a_second_writer_waits_for_the_first(
+    tmp_path: Path, whole: Path, bars: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting, folder = threading.Event(), tmp_path / "store"
+    folder.mkdir()
+    handler = logging.Handler()
+    handler.emit = lambda record: waiting.set() if "waiting" in record.msg else None
+    logging.getLogger("gafcnn").addHandler(handler)
+    second = threading.Thread(target=build, args=(folder, bars))
+    with locked(folder / ".lock"):
+        second.start()
+        assert waiting.wait(60)
+        assert contents(folder) == {}
+    second.join(60)
+    logging.getLogger("gafcnn").removeHandler(handler)
+    assert f"process {os.getpid()} on " in caplog.text
+    assert contents(folder) == contents(whole)
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from gafcnn.data.simulated import simulate
+from gafcnn.images import ImageSpec, build_store
+bars, _ = simulate(20_000)
+for n in (5_000, 20_000):
+    build_store(Path(sys.argv[1], str(n)), bars.iloc[:n], "15m", ImageSpec())
+    status = Path("/proc/self/status").read_text()
+    print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
+def test_memory_does_not_grow_with_the_store(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    first, second = map(float, output.stdout.split())
+    assert second - first < 50, "117 MiB more of images"
+
+
+# --- disks ----------------------------------------------------------------------------------------
+
+
+def test_a_disk_without_room_is_reported_before_the_work(
+    store: Path, whole: Path, bars: pd.DataFrame
+) -> None:
+    needed = 220 * 2 * 2**40
+    with pytest.raises(DiskError, match=f"images.npy.partial needs {needed:,} bytes"):
+        build_store(store, bars, WINDOW, ImageSpec(2**20))
+    assert contents(store) == contents(whole)
+
+
+def test_a_file_size_limit_is_reported(tmp_path: Path, bars: pd.DataFrame) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(DiskError, match="File too large"):
+            build(tmp_path, bars)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert recorded(tmp_path) == 0
+
+
+def test_a_full_disk_is_reported_and_with_room_the_same_call_continues(
+    whole: Path, bars: pd.DataFrame, small_disk: Callable[[int], Path]
+) -> None:
+    disk, page = small_disk(2**20), 4096
+    refused = set()
+    for free in range(0, 60_000, page):
+        folder, filler = disk / "store", disk / "filler"
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - free)
+        try:
+            build(folder, bars)
+        except DiskError as error:
+            refused.add(Path(error.found.split()[0]).name)
+            filler.unlink()
+            build(folder, bars)
+        assert contents(folder) == contents(whole)
+        filler.unlink(missing_ok=True)
+        shutil.rmtree(folder)
+    assert refused >= {"images.npy.partial", "manifest.partial.json"}
+
+
+def without_rights(act: Callable[[], object]) -> str:
+    """Act as a user without rights, in a forked process; return the error, if any."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            act()
+        except (GafcnnError, OSError) as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        return pipe.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_permissions(bars: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("shared") / "store"
+    for parent in (folder.parent, *folder.parents[1:3]):
+        parent.chmod(0o755)  # other users may enter
+    build(folder, bars)
+    folder.chmod(0o555)
+    assert without_rights(partial(build, folder, bars)) == ""
+    (folder / "images.npy").chmod(0)
+    told = without_rights(partial(build, folder, bars))
+    assert told.startswith(f"DiskError: {folder}/images.npy is not accessible (Permission denied)")
+    (folder / "manifest.json").unlink()
+    (folder / ".lock").chmod(0o444)
+    told = without_rights(partial(build, folder, bars))
+    assert told.startswith(f"DiskError: {folder}/.lock is not accessible")
+
+
+# --- errors before the work -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"window": Window("60min"), "spec": ImageSpec(fields=("gap",))}, ConfigError),
+        ({"window": Window("15min", "2min")}, ConfigError),
+        ({"window": Window("8h", lookback="8h")}, GafcnnError),
+        ({"window": "hourly"}, ConfigError),
+        ({"bars": pd.DataFrame({"close": [1.0, 2.0]})}, BarsError),
+    ],
+)
+def test_what_cannot_be_built_leaves_no_folder(
+    options: dict[str, Any], error: type[GafcnnError], tmp_path: Path, bars: pd.DataFrame
+) -> None:
+    arguments = {"bars": bars, "window": WINDOW, "spec": SMALL} | options
+    with pytest.raises(error):
+        build_store(tmp_path / "store", **arguments)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, bars: pd.DataFrame) -> None:
+    (tmp_path / "store").write_text("mine")
+    with pytest.raises(DiskError, match="store"):
+        build(tmp_path / "store", bars)
+    assert (tmp_path / "store").read_text() == "mine"

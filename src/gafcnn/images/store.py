@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -323,7 +324,7 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise _damaged(path, "is missing") from None
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, SyntaxError, TokenError):  # all of them from a damaged header
         raise _damaged(path, "is damaged") from None
     if array.shape != shape or array.dtype != dtype:
         raise _damaged(path, f"holds {array.dtype} of shape {array.shape}")

@@ -1,0 +1,311 @@
+"""Integrated gradients, occlusion and Grad-CAM: by hand, against plain loops, and their errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gafcnn.errors import ConfigError, ImagesError, LearningError
+from gafcnn.images.spec import ImageSpec
+from gafcnn.models.explanations import (
+    by_point,
+    constant_images,
+    explain,
+    grad_cam,
+    log_odds,
+    occlusion,
+    pixel_attributions,
+    predicted_classes,
+)
+from gafcnn.models.module import GafModule
+
+Series = NDArray[np.float64]
+Make = Callable[..., GafModule]
+
+UP, DOWN = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+
+
+def wrap(network: nn.Module, channels: int, size: int) -> GafModule:
+    """Return a module around any network for images of this shape."""
+    options = {"kind": "small_cnn", "channels": channels, "size": size}
+    module = GafModule(options | {"multiples": [1], "strides": [1]})
+    module.network = network
+    return module.eval()
+
+
+# --- integrated gradients -------------------------------------------------------------------------
+
+
+def test_by_point_with_a_pixel_per_point() -> None:
+    """Half of a pixel goes to the point of its row, half to that of its column."""
+    pixels = [[1.0, 2.0, 0.0], [4.0, 0.0, 8.0], [0.0, -6.0, 16.0]]
+    np.testing.assert_array_equal(by_point(pixels, 3), [(3 + 5) / 2, (12 - 4) / 2, (10 + 24) / 2])
+
+
+def test_by_point_with_more_pixels_than_points() -> None:
+    """Centres at -0.25 (clamped to 0), 0.25, 0.75 and 1.25 (clamped to 1)."""
+    pixels = np.zeros((4, 4))
+    pixels[1, 3] = 8.0  # 4 to the row, three quarters of it to the first; 4 to the last
+    np.testing.assert_array_equal(by_point(pixels, 2), [3.0, 5.0])
+
+
+def test_by_point_with_fewer_pixels_than_points() -> None:
+    """Five points at two pixels: segments of two and of three."""
+    pixels = np.array([[0.0, 12.0], [0.0, 0.0]])
+    np.testing.assert_allclose(by_point(pixels, 5), [3, 3, 2, 2, 2])
+
+
+@settings(max_examples=30)
+@given(points=st.integers(2, 70), size=st.integers(1, 70), seed=st.integers(0, 99))
+def test_by_point_keeps_the_sum(points: int, size: int, seed: int) -> None:
+    maps = np.random.default_rng(seed).normal(size=(2, 3, size, size))
+    folded = by_point(maps, points)
+    assert folded.shape == (2, 3, points)
+    np.testing.assert_allclose(folded.sum(axis=-1), maps.sum(axis=(-2, -1)), atol=1e-9)
+    np.testing.assert_allclose(by_point(maps.swapaxes(-1, -2), points), folded, atol=1e-12)
+
+
+def test_points_add_up_to_the_gain_in_log_odds(
+    trained: GafModule, walks: Series, spec: ImageSpec
+) -> None:
+    images, constant = spec.shown(walks[:30]), constant_images(walks[:30], spec)
+    classes = predicted_classes(trained, images)
+    pixels = pixel_attributions(trained, images, constant, classes)
+    gained = log_odds(trained, images, classes) - log_odds(trained, constant, classes)
+    assert np.abs(gained).mean() > 1
+    np.testing.assert_allclose(by_point(pixels.sum(axis=1), 15).sum(axis=1), gained, atol=0.1)
+
+
+def test_linear_network() -> None:
+    """With a constant gradient, pixels get their weight times their change."""
+    torch.manual_seed(0)
+    weights = torch.randn(2, 8, 8)
+    head = nn.Linear(128, 1)
+    with torch.no_grad():
+        head.weight[:] = weights.reshape(1, -1)
+    module = wrap(nn.Sequential(nn.Flatten(), head), 2, 8)
+    spec, series = ImageSpec(8), np.random.default_rng(0).normal(size=(5, 1, 12))
+    images, constant = spec.shown(series), constant_images(series, spec)
+    found = pixel_attributions(module, images, constant, np.ones(5, dtype=np.int64))
+    np.testing.assert_allclose(found, (images - constant) * weights.numpy(), atol=1e-5)
+    down = pixel_attributions(module, images, constant, np.zeros(5, dtype=np.int64))
+    np.testing.assert_allclose(down, -found, atol=1e-6)
+
+
+@pytest.mark.parametrize("scaling", ["per_field", "jointly", "fixed"])
+def test_constant_images_have_equal_pixels(scaling: str) -> None:
+    spec = ImageSpec(9, "float32", ("open", "close"), scaling=scaling)
+    series = np.random.default_rng(0).normal([[[0.1], [0.7]]], 0.3, (20, 2, 31))
+    constant = constant_images(series, spec)
+    np.testing.assert_array_equal(constant, np.broadcast_to(constant[..., :1, :1], constant.shape))
+
+
+def test_several_classes(walks: Series, random_network: Make) -> None:
+    module, spec = random_network(3, outputs=4), ImageSpec(32)
+    images, constant = spec.shown(walks[:9]), constant_images(walks[:9], spec)
+    classes = predicted_classes(module, images)
+    with torch.no_grad():
+        p = module.task.probabilities(module(torch.from_numpy(images))).double().numpy()
+    np.testing.assert_array_equal(classes, p.argmax(axis=1))
+    of_it = p.max(axis=1)
+    np.testing.assert_allclose(
+        log_odds(module, images, classes), np.log(of_it / (1 - of_it)), atol=1e-5
+    )
+    pixels = pixel_attributions(module, images, constant, classes)
+    gained = log_odds(module, images, classes) - log_odds(module, constant, classes)
+    np.testing.assert_allclose(pixels.sum(axis=(1, 2, 3)), gained, atol=0.01)
+
+
+def test_the_network_is_unchanged(random_network: Make, walks: Series, spec: ImageSpec) -> None:
+    module = random_network(0).train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    images, constant = spec.shown(walks[:9]), constant_images(walks[:9], spec)
+    classes = predicted_classes(module, images)
+    first, again = (pixel_attributions(module, images, constant, classes) for _ in range(2))
+    np.testing.assert_array_equal(first, again)  # no dropout
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(p.grad is None for p in module.parameters())
+
+
+# --- occlusion ------------------------------------------------------------------------------------
+
+
+class Corner(nn.Module):
+    """Sums the pixels of the first points."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, :, : self.side, : self.side].flatten(1).sum(dim=1, keepdim=True)
+
+
+def test_occlusion_by_hand() -> None:
+    """The logit is GASF[0, 0] = 2 x_0^2 - 1.
+
+    The series 0, 3, 1, 4 is scaled to -1, 1/2, -1/2, 1, so the logit is 1. If the first point is
+    hidden, it is 3 and the lowest is 1: x_0 = 1/3. If any other is hidden, it stays the lowest.
+    """
+    module, spec = wrap(Corner(1), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
+    found = occlusion(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, UP)
+    np.testing.assert_allclose(found, [[1 - (2 / 9 - 1), 0, 0, 0]], atol=1e-6)
+    down = occlusion(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, DOWN)
+    np.testing.assert_array_equal(down, -found)
+
+
+def test_points_that_the_network_ignores() -> None:
+    """The network sees the first four of eight points; 0 and 8 stay the extremes."""
+    module, spec = wrap(Corner(4), 2, 8), ImageSpec(8, "float32")
+    series = [[[0.0, 8.0, 2.0, 5.0, 4.0, 3.0, 6.0, 1.0]]]
+    found = occlusion(module, series, spec, UP)[0]
+    np.testing.assert_array_equal(found[4:], 0)
+    assert (found[:4] != 0).all()
+
+
+def test_points_on_the_line_between_their_neighbours(random_network: Make, spec: ImageSpec) -> None:
+    series = np.array([[[3.0, 1, 2, 3, 4, 4, 4, 6, 2, 9, 1, 5, 5, 5, 5]]])
+    found = occlusion(random_network(0), series, spec, UP)[0]
+    on_it = [2, 3, 5, 12, 13, 14]
+    np.testing.assert_allclose(found[on_it], 0, atol=1e-6)
+    assert (np.abs(np.delete(found, on_it)) > 1e-5).all()
+
+
+def test_occlusion_of_constant_series(random_network: Make, spec: ImageSpec) -> None:
+    found = occlusion(random_network(0), np.full((2, 1, 15), 600.1), spec, np.zeros(2, np.int64))
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+
+
+def test_occlusion_against_a_plain_loop(random_network: Make) -> None:
+    """np.interp holds the value of the only neighbour at the ends."""
+    module, spec = random_network(1, channels=4), ImageSpec(32, fields=("open", "close"))
+    series = np.random.default_rng(0).normal(600, 1, (3, 2, 15))
+    classes = np.array([0, 1, 1])
+    whole = log_odds(module, spec.shown(series), classes)
+    lost, count = np.zeros((3, 15)), np.zeros(15)
+    for start in range(13):
+        without = series.copy()
+        kept = np.setdiff1d(np.arange(15), [start, start + 1, start + 2])
+        for sample, field in np.ndindex(3, 2):
+            own = series[sample, field]
+            without[sample, field] = np.interp(np.arange(15), kept, own[kept])
+        change = whole - log_odds(module, spec.shown(without), classes)
+        lost[:, start : start + 3] += change[:, None]
+        count[start : start + 3] += 1
+    found = occlusion(module, series, spec, classes, run=3)
+    np.testing.assert_allclose(found, lost / count, atol=1e-5)
+
+
+def test_occlusion_in_batches(random_network: Make, walks: Series, spec: ImageSpec) -> None:
+    module, classes = random_network(2), np.zeros(40, np.int64)
+    together = occlusion(module, walks[:40], spec, classes)
+    alone = [occlusion(module, walks[k : k + 1], spec, classes[:1])[0] for k in (0, 17, 39)]
+    np.testing.assert_allclose(together[[0, 17, 39]], alone, atol=1e-5)
+
+
+# --- Grad-CAM -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_hand() -> GafModule:
+    """Two maps of 2 x 2, the image and -2 times the image; a linear head over both."""
+    maps, head = nn.Conv2d(1, 2, 1, bias=False), nn.Linear(8, 1)
+    with torch.no_grad():
+        maps.weight[:] = torch.tensor([1.0, -2.0]).reshape(2, 1, 1, 1)
+        head.weight[:] = torch.tensor([[4.0, 0, 0, 0, 0, 2.0, 2.0, 0]])
+    return wrap(nn.Sequential(maps, nn.Flatten(), head), 1, 2)
+
+
+def test_grad_cam_by_hand(by_hand: GafModule) -> None:
+    """Mean gradients are 1 and 1, so the sum of maps is A - 2 A = -A; negative cells are 0."""
+    image = np.array([[[[0.5, -0.25], [1.0, -1.0]]]], dtype=np.float32)
+    layer = next(by_hand.network.children())
+    np.testing.assert_allclose(grad_cam(by_hand, image, UP, layer), [[[0, 0.25], [0, 1.0]]])
+    np.testing.assert_allclose(grad_cam(by_hand, image, DOWN, layer), [[[0.5, 0], [1.0, 0]]])
+
+
+def test_grad_cam_against_torch(trained: GafModule, walks: Series, spec: ImageSpec) -> None:
+    images = torch.from_numpy(spec.shown(walks[:6]))
+    maps = trained.network.features(images.contiguous(memory_format=torch.channels_last))
+    (gradient,) = torch.autograd.grad(trained.network.head(maps).sum(), maps)
+    weighed = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1).relu()
+    found = grad_cam(trained, images.numpy(), np.ones(6, np.int64))
+    np.testing.assert_allclose(found, weighed.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("freeze", [["layer1"], ["conv1", "bn1", "layer1", "layer2"]])
+def test_grad_cam_of_resnet18(freeze: list[str]) -> None:
+    """The layers before may be frozen."""
+    torch.manual_seed(0)
+    network = {"kind": "resnet18", "channels": 2, "outputs": 1, "size": 64, "freeze": freeze}
+    module = GafModule(network).eval()
+    image = ImageSpec(64).shown(np.random.default_rng(0).normal(size=(1, 1, 30)).cumsum(axis=2))
+    found = grad_cam(module, image, UP) + grad_cam(module, image, DOWN)
+    assert found.shape == (1, 8, 8)
+    assert found.max() > 0
+    assert grad_cam(module, image, UP, module.network.layer4).shape == (1, 2, 2)
+
+
+def test_a_network_without_cam_layer(by_hand: GafModule, random_network: Make) -> None:
+    spec = ImageSpec(2, kinds=("gasf",))
+    found = explain(by_hand, [[[1.0, 2.0, 4.0]]], spec)
+    assert found.cam is None
+    assert found.folded.shape == found.occluded.shape == (1, 3)
+    with pytest.raises(LearningError, match="Sequential.*cam_layer"):
+        grad_cam(by_hand, spec.shown([[[1.0, 2.0, 4.0]]]), UP)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 2, 32, 31), (0, 2, 32, 32)])
+def test_images_of_another_shape(shape: tuple[int, ...], random_network: Make) -> None:
+    with pytest.raises(ImagesError, match=r"expected \(n, 2, 32, 32\)"):
+        predicted_classes(random_network(0), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(32,), (2, 32, 31)])
+def test_maps_that_are_not_square(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ImagesError):
+        by_point(np.zeros(shape), 15)
+
+
+@pytest.mark.parametrize("classes", [[7], [-1], [0, 1], [0.5]])
+def test_classes_that_do_not_exist(classes: list[float]) -> None:
+    module, spec = wrap(Corner(1), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
+    with pytest.raises(ConfigError, match="1 numbers from 0 to 1"):
+        explain(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, np.array(classes))
+
+
+@pytest.mark.parametrize("run", [0, 15, 2.5])
+def test_runs_have_to_leave_a_point(
+    random_network: Make, walks: Series, spec: ImageSpec, run: int
+) -> None:
+    with pytest.raises(ConfigError, match=f"run is {run} .* 1 to 14"):
+        explain(random_network(0), walks[:2], spec, run=run)
+
+
+def test_a_single_point_cannot_be_hidden(
+    random_network: Make, walks: Series, spec: ImageSpec
+) -> None:
+    with pytest.raises(ImagesError, match="1 point"):
+        occlusion(random_network(0), walks[:2, :, :1], spec, np.zeros(2, np.int64))
+
+
+def test_without_captum(
+    random_network: Make, walks: Series, spec: ImageSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "captum", None)
+    monkeypatch.delitem(sys.modules, "captum.attr", raising=False)
+    with pytest.raises(LearningError, match=r"pip install 'gafcnn\[explain\]'"):
+        explain(random_network(0), walks[:2], spec)
