@@ -47,6 +47,12 @@ def tiny() -> tuple[str, ...]:
     return TINY
 
 
+@pytest.fixture(scope="session")
+def run_in() -> Run:
+    """Run a command in a folder; return what it prints."""
+    return run_command
+
+
 @pytest.fixture
 def typed(tmp_path: Path) -> Run:
     """Run a command in an empty folder; return what it prints."""
