@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,14 +51,17 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     with hold(study.folder / EVALUATION):
         patterns = not study.label.horizon
         study.train_baseline(settings.pattern_baseline if patterns else settings.baseline)
+        judge = partial(
+            study.judge,
+            predictions=settings.tables,
+            ensembles=settings.ensemble.methods,
+            count_look=False,
+            **_options(settings),
+        )
         with counting("judging", len(study.runs), "models") as advance:
-            judgement = study.judge(
-                predictions=settings.tables,
-                ensembles=settings.ensemble.methods,
-                count_look=False,
-                advance=advance,
-                **_options(settings),
-            )
+            judgement = judge(advance=advance)
+        several = [*study.bars] if len(study.bars) > 1 else []
+        parts = {symbol: judge(symbol=symbol) for symbol in several}
         from gafcnn.app.pictures import sample_pictures
 
         runs = {name: [run.config for run in runs] for name, runs in study.runs.items()}
@@ -75,7 +79,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
                 "seeds": {name: [one["seed"] for one in configs] for name, configs in runs.items()},
             },
         }
-        metrics = _publish(study.folder, judgement, facts, pictures)
+        metrics = _publish(study.folder, judgement, facts, pictures, parts)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             from gafcnn.app.leakage import receipts
 
@@ -83,7 +87,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
-                metrics["receipts"].append(receipt)
+                metrics.setdefault("receipts", []).append(receipt)
             _write(study.folder / EVALUATION, judgement, metrics, pictures)
     return metrics
 
@@ -101,15 +105,13 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
     folder = settings.paths.outputs / next(iter(settings.tables))
     bars = load(settings.market)
     with hold(folder / EVALUATION):
+        judge_tables = partial(
+            judge, settings.tables, label=settings.label, split=settings.split, **_options(settings)
+        )
         with counting("judging", len(settings.tables), "models") as advance:
-            judgement = judge(
-                settings.tables,
-                bars,
-                label=settings.label,
-                split=settings.split,
-                advance=advance,
-                **_options(settings),
-            )
+            judgement = judge_tables(bars=bars, advance=advance)
+        several = bars if len(bars) > 1 else {}
+        parts = {symbol: judge_tables(bars={symbol: of}) for symbol, of in several.items()}
         record(folder, LOOK, windows=[*settings.tables], rows=judgement.metrics["rows"]["all"])
         facts = {
             "study": folder.name,
@@ -117,7 +119,7 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
             "bars": fingerprints(bars),
             "config": {"evaluate": as_plain(settings), "runs": {}},
         }
-        return _publish(folder, judgement, facts, ())
+        return _publish(folder, judgement, facts, (), parts)
 
 
 def _options(settings: EvaluateOptions) -> dict[str, Any]:
@@ -129,14 +131,18 @@ def _options(settings: EvaluateOptions) -> dict[str, Any]:
 
 
 def _publish(
-    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
+    folder: Path,
+    judgement: Judgement,
+    facts: Mapping[str, Any],
+    samples: Sequence[Any],
+    by_symbol: Mapping[str, Judgement],
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
     from gafcnn.report.console import show, summary_table
 
     metrics = {**judgement.metrics, **facts}
     shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
-    for symbol, part in judgement.by_symbol.items():
+    for symbol, part in by_symbol.items():
         _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
     page = _write(folder / EVALUATION, judgement, metrics, samples)
     show(summary_table(metrics))

@@ -159,6 +159,7 @@ class Study:
         *,
         predictions: Mapping[str, Any] | None = None,
         ensembles: Sequence[str] = METHODS,
+        symbol: str | None = None,
         count_look: bool = True,
         **options: Any,
     ) -> Judgement:
@@ -167,6 +168,7 @@ class Study:
         Args:
             predictions: Other tables of predictions, to be judged beside the models.
             ensembles: Names of ensembles of the windows.
+            symbol: The symbol to judge; None for all.
             count_look: Whether to record the look in the study's ledger now; otherwise call
                 `count_look` before anything of the judgement is shown.
             **options: Options of `gafcnn.judge`, such as `cost_bps` and `resamples`.
@@ -178,9 +180,13 @@ class Study:
         from gafcnn.evaluation.judge import judge
 
         oracles = load_oracles(at_rest(self.settings.market)) if self._oracle_applies else {}
+        members = {
+            name: table if symbol is None else table[table["symbol"] == symbol]
+            for name, table in self.members().items()
+        }
         judgement = judge(
-            {**self.members(), **(predictions or {})},
-            self.bars,
+            {**members, **(predictions or {})},
+            self.bars if symbol is None else {symbol: self.bars[symbol]},
             label=self.label,
             baseline=self.baseline,
             trials=self.trials,
