@@ -80,7 +80,7 @@ def judge_directions(
     returns = {name: model.returns for name, model in models.items()}
     returns[HOLD] = panel.mean_return(held)
     metrics: dict[str, Any] = {
-        **_costs(rules, sets),
+        **_costs(sets),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
@@ -182,7 +182,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}
 
 
-def _costs(rules: TradingRules, sets: Sequence[TestSet]) -> dict[str, Any]:
+def _costs(sets: Sequence[TestSet]) -> dict[str, Any]:
     """The cost per side, on average if it varies, and how sentences state it."""
     costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
     varies = np.ptp(costs) > 0
@@ -200,8 +200,8 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
             reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
             lookback = _LOOKBACK_BARS * interval_of(rows.bars)
         else:
-            part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])
+            part = samples if len(samples.symbols) == 1 else samples.of(symbol)
             reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
-            lookback = samples.lookback
+            lookback = max(samples.lookback, 3 * interval_of(rows.bars))
         found.append(regimes(rows.bars, times, reference, lookback))
     return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]
