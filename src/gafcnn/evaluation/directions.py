@@ -19,8 +19,7 @@ from gafcnn.evaluation.bootstrap import Bootstrap, block_length
 from gafcnn.evaluation.breakdowns import HOLD, Row, plain
 from gafcnn.evaluation.calibration import expected_calibration_error
 from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs
-from gafcnn.evaluation.figures import Figure
-from gafcnn.evaluation.metrics import count_of, part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation.metrics import part_figures, parts, score_figures, trade_figures
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.statistics import Floats, deflated_sharpe
 from gafcnn.evaluation.targets import targets
@@ -66,8 +65,13 @@ def judge_directions(
             for kind, of_kind in by_kind.items()
             for number, (_, inside) in enumerate(of_kind)
         }
-        flat = {(*key, name): one for key, part in of_parts.items() for name, one in part.items()}
-        judged[name] = found = _judge(bootstrap, panel, model, flat)
+        figures = score_figures(panel, model.p) | trade_figures(panel, model)
+        flat = {
+            (*key, figure): (one, 0)
+            for key, part in of_parts.items()
+            for figure, one in part.items()
+        }
+        judged[name] = found = Judged.by(bootstrap, {**figures, **flat}, COMPARED)
         for (kind, number), names in of_parts.items():
             estimates = {name: found.estimates[kind, number, name] for name in names}
             part = by_kind[kind][number]
@@ -111,7 +115,12 @@ def _judge_symbol(study: Study, rows: TestSet, traded: Mapping[str, list[Traded]
     panel = Panel([rows])
     models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
     bootstrap = _bootstrap(study, panel, models)
-    judged = {name: _judge(bootstrap, panel, model, {}) for name, model in models.items()}
+    judged = {
+        name: Judged.by(
+            bootstrap, score_figures(panel, model.p) | trade_figures(panel, model), COMPARED
+        )
+        for name, model in models.items()
+    }
     classes = breakdowns.class_shares(panel)
     return {
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
@@ -127,18 +136,6 @@ def _bootstrap(study: Study, panel: Panel, models: Mapping[str, Candidate]) -> B
     return Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
 
 
-def _judge(
-    bootstrap: Bootstrap, panel: Panel, model: Candidate, of_parts: Mapping[Any, Figure]
-) -> Judged:
-    figures = score_figures(panel, model.p) | trade_figures(panel, model)
-    return Judged.by(
-        bootstrap,
-        {**figures, **of_parts},
-        lambda name: count_of(panel, model, name) if name in figures else 0,
-        COMPARED,
-    )
-
-
 def _estimates(
     study: Study, panel: Panel, models: Mapping[str, Candidate], judged: Mapping[str, Judged]
 ) -> dict[str, Row]:
@@ -146,16 +143,14 @@ def _estimates(
     deflated = deflated_ratios({name: one.returns for name, one in models.items()}, study.trials)
     found = {}
     for name, model in models.items():
-        others = {
-            "trades": model.trades,
-            **breakdowns.growth(model.returns, panel),
-            "threshold": model.threshold,
-            "calibration_error": expected_calibration_error(model.p, panel.up),
-        }
         resampled = {k: one for k, one in judged[name].estimates.items() if isinstance(k, str)}
+        growth = {"trades": model.trades, **breakdowns.growth(model.returns, panel)}
+        error = expected_calibration_error(model.p, panel.up)
         found[name] = {
             **{key: one.as_dict() for key, one in resampled.items()},
-            **{key: plain(value, count_of(panel, model, key)) for key, value in others.items()},
+            **{key: plain(value, model.trades) for key, value in growth.items()},
+            "threshold": plain(model.threshold, len(model.p)),
+            "calibration_error": plain(error, len(model.p)),
             "deflated_sharpe": plain(deflated[name], len(panel.times)),
         }
     return found

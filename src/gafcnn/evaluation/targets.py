@@ -56,9 +56,9 @@ def verdict(
 ) -> Verdict:
     """Return whether a target is met, as far as its interval shows.
 
-    It is met if the value is at least `least` and the whole interval above `luck`, what it would be
-    without skill; not met if the whole interval is below `least`; not significant if the interval contains
-    luck, or if a value that is high enough has no interval.
+    It is met if the value is at least `least` and the whole interval above `luck`, the value
+    without skill. It is not met if the whole interval is below `least`, and not significant if the
+    interval contains luck, or if a value that is high enough has no interval.
     """
     if value is None:
         return "not measured"

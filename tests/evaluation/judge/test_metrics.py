@@ -50,7 +50,7 @@ def test_scores_agree_with_scikit_learn(
     candidate_of: Make, joined: pd.DataFrame, tested: pd.DataFrame, name: str
 ) -> None:
     model = candidate_of(joined, name)
-    found = {key: one.value for key, one in score_figures(model.panel, model.p).items()}
+    found = {key: one.value for key, (one, _) in score_figures(model.panel, model.p).items()}
     moved, labelled = tested["forward_return"] != 0, tested["label"].notna()
     rises = tested["forward_return"] > 0
     for suffix, up, p in (
@@ -68,7 +68,7 @@ def test_scores_agree_with_scikit_learn(
 def test_scores_without_labels_are_none(candidate_of: Make, joined: pd.DataFrame) -> None:
     model = candidate_of(joined.assign(label=pd.array([None] * len(joined), dtype="Int8")), "30m")
     figures = score_figures(model.panel, model.p)
-    undefined = {name for name, one in figures.items() if one.value is None}
+    undefined = {name for name, (one, _) in figures.items() if one.value is None}
     assert undefined == {name for name in figures if name.endswith("_labelled")}
 
 
@@ -78,7 +78,7 @@ def test_trades_are_summarised_as_by_the_backtest(
 ) -> None:
     rules = TradingRules(cost_bps=1.0, least_trades=5, overlapping=overlapping)
     model = candidate_of(joined, "30m", rules=rules)
-    found = {name: one.value for name, one in trade_figures(model.panel, model).items()}
+    found = {name: one.value for name, (one, _) in trade_figures(model.panel, model).items()}
     assert found.pop("coverage") == pytest.approx((model.position != 0).mean())
     whole = model.traded[0].backtest.summary()
     assert found == pytest.approx({name: whole[name] for name in found})
