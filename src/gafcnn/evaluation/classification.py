@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.data.candlestick import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, exact
 from gafcnn.evaluation.breakdowns import Row, plain
@@ -21,6 +22,7 @@ from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows
 from gafcnn.evaluation.figures import Counted, mean_ratio, ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, confusion, log_losses, score_classes
+from gafcnn.evaluation.targets import pattern_target
 from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
 
 CLASS_FIGURES = {
@@ -109,7 +111,7 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         study.advance(1)
     no_skill = score_classes(np.tile(rows.counts / rows.counts.sum(), (n, 1)), rows.label)
     others = [name for name in study.models if study.baseline not in (None, name)]
-    return {
+    metrics: dict[str, Any] = {
         "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
         "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),
         "bootstrap": bootstrap.describe(study.interval),
@@ -140,6 +142,12 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         ),
         "folds": [row for name in study.models for row in _fold_rows(rows, name)],
     }
+    metrics["targets"] = []
+    if classes == PATTERNS:
+        balanced = metrics["models"][study.headline]["balanced_accuracy"]
+        occurring = int(np.count_nonzero(rows.counts))
+        metrics["targets"] = [pattern_target(study.headline, balanced, occurring)]
+    return metrics
 
 
 def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[Any, Counted]:

@@ -23,7 +23,7 @@ from gafcnn.evaluation.metrics import part_figures, parts, score_figures, trade_
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.statistics import Floats, deflated_sharpe
 from gafcnn.evaluation.targets import targets
-from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 
 ORACLE = "oracle"
@@ -52,10 +52,14 @@ def judge_directions(
         for symbol, frame in study.bars.items()
     }
     sets = [*test_sets.values()]
-    traded = {model: [rows.trade(model) for rows in sets] for model in study.models}
     panel = Panel(sets)
-    models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
-    bootstrap = _bootstrap(study, panel, models)
+    models = {
+        name: Candidate(panel, name, [rows.trade(name) for rows in sets]) for name in study.models
+    }
+    length = panel.first.fills.ahead
+    dependent = [series for one in models.values() for series in (one.hits, one.returns)]
+    block = block_length(dependent, length)
+    bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
     by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
     judged, tables = {}, {kind: [] for kind in ("coverage", "sides", "regimes", "calibration")}
     for name, model in models.items():
@@ -102,38 +106,7 @@ def judge_directions(
         metrics["benchmarks"]["coin"] = {
             name: breakdowns.coin_row(sets[0], model, study.seed) for name, model in models.items()
         }
-    else:
-        metrics["symbols"] = {
-            symbol: _judge_symbol(study, rows, {name: [one[k]] for name, one in traded.items()})
-            for k, (symbol, rows) in enumerate(test_sets.items())
-        }
     return metrics
-
-
-def _judge_symbol(study: Study, rows: TestSet, traded: Mapping[str, list[Traded]]) -> Row:
-    """The figures of all models on one of several symbols."""
-    panel = Panel([rows])
-    models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
-    bootstrap = _bootstrap(study, panel, models)
-    judged = {
-        name: Judged.by(
-            bootstrap, score_figures(panel, model.p) | trade_figures(panel, model), COMPARED
-        )
-        for name, model in models.items()
-    }
-    classes = breakdowns.class_shares(panel)
-    return {
-        "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
-        "classes": classes,
-        "models": _estimates(study, panel, models, judged),
-    }
-
-
-def _bootstrap(study: Study, panel: Panel, models: Mapping[str, Candidate]) -> Bootstrap:
-    length = panel.first.fills.ahead
-    dependent = [series for one in models.values() for series in (one.hits, one.returns)]
-    block = block_length(dependent, length)
-    return Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
 
 
 def _estimates(
