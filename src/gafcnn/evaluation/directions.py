@@ -15,7 +15,7 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.data.samples import Samples
 from gafcnn.evaluation import breakdowns
-from gafcnn.evaluation.bootstrap import Bootstrap, block_length
+from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length
 from gafcnn.evaluation.breakdowns import HOLD, Row, plain
 from gafcnn.evaluation.calibration import expected_calibration_error
 from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs
@@ -61,25 +61,12 @@ def judge_directions(
     block = block_length(dependent, length)
     bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
     by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
-    judged, tables = {}, {kind: [] for kind in ("coverage", "sides", "regimes", "calibration")}
+    judged: dict[str, Judged] = {}
+    tables: dict[str, list[Row]] = {}
     for name, model in models.items():
-        by_kind = parts(panel, model, by_row)
-        of_parts = {
-            (kind, number): part_figures(panel, model, kind, inside)
-            for kind, of_kind in by_kind.items()
-            for number, (_, inside) in enumerate(of_kind)
-        }
-        figures = score_figures(panel, model.p) | trade_figures(panel, model)
-        flat = {
-            (*key, figure): (one, 0)
-            for key, part in of_parts.items()
-            for figure, one in part.items()
-        }
-        judged[name] = found = Judged.by(bootstrap, {**figures, **flat}, COMPARED)
-        for (kind, number), names in of_parts.items():
-            estimates = {name: found.estimates[kind, number, name] for name in names}
-            part = by_kind[kind][number]
-            tables[kind].append(breakdowns.part_row(kind, panel, model, part, estimates))
+        judged[name], found = _judge(bootstrap, panel, model, by_row)
+        for kind, rows in found.items():
+            tables.setdefault(kind, []).extend(rows)
         study.advance(1)
     estimates = _estimates(study, panel, models, judged)
     differences = pair_rows(pairs(study), judged, COMPARED)
@@ -107,6 +94,32 @@ def judge_directions(
             name: breakdowns.coin_row(sets[0], model, study.seed) for name, model in models.items()
         }
     return metrics
+
+
+def _judge(
+    bootstrap: Bootstrap, panel: Panel, model: Candidate, by_row: pd.DataFrame
+) -> tuple[Judged, dict[str, list[Row]]]:
+    """The figures of one model, and its rows in the tables of parts of the test rows."""
+    by_kind = parts(panel, model, by_row)
+    of_parts = {
+        (kind, number, name): (figure, 0)
+        for kind, of_kind in by_kind.items()
+        for number, (_, inside) in enumerate(of_kind)
+        for name, figure in part_figures(panel, model, kind, inside).items()
+    }
+    whole = score_figures(panel, model.p) | trade_figures(panel, model)
+    judged = Judged.by(bootstrap, {**whole, **of_parts}, COMPARED)
+    estimates: dict[tuple[str, int], dict[str, Estimate]] = {}
+    for kind, number, name in of_parts:
+        found = judged.estimates[kind, number, name]
+        estimates.setdefault((kind, number), {})[name] = found
+    return judged, {
+        kind: [
+            breakdowns.part_row(kind, panel, model, part, estimates[kind, number])
+            for number, part in enumerate(of_kind)
+        ]
+        for kind, of_kind in by_kind.items()
+    }
 
 
 def _estimates(
