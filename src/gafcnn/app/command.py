@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -49,7 +50,7 @@ def run() -> None:
     """Run `gafcnn COMMAND [OPTION ...]`."""
     command = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if command in COMMANDS:
-        main(command, words=sys.argv[2:])
+        main(command, words=sys.argv[2:], program="gafcnn {}")
         return
     lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
     usage = "\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines, ""])
@@ -58,7 +59,12 @@ def run() -> None:
     sys.stdout.write(f"{usage}\n  gafcnn COMMAND --help lists the options of a command.\n")
 
 
-def main(name: str, conf: Path | None = None, words: Sequence[str] | None = None) -> None:
+def main(
+    name: str,
+    conf: Path | None = None,
+    words: Sequence[str] | None = None,
+    program: str = "python {}.py",
+) -> None:
     """Run a command with the options composed from `conf/<name>.yaml` and the words typed.
 
     Errors end the process with one sentence on standard error and exit code 1;
@@ -68,6 +74,7 @@ def main(name: str, conf: Path | None = None, words: Sequence[str] | None = None
         name: The command, one of `COMMANDS`.
         conf: The folder of the configuration; by default that of the package.
         words: The options; by default those of the process.
+        program: How the user starts a command, in place of whose name is {}.
     """
     conf = (conf or conf_folder()).resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
@@ -79,6 +86,7 @@ def main(name: str, conf: Path | None = None, words: Sequence[str] | None = None
         jobs = _prepare_words(words)
         OmegaConf.register_new_resolver("jobs", lambda: _parallel_jobs(jobs), replace=True)
         OmegaConf.register_new_resolver("options", _options_text(conf), replace=True)
+        OmegaConf.register_new_resolver("run", program.format, replace=True)
         sys.argv = [argv[0], *words]
         start = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
         start(_task(name, conf, argv, full_error=full_error))()
@@ -289,15 +297,17 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
         return f"{group} has no option {option}; expected one of {options}; {instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {first}; see python {name}.py --help."
+        return f"{error.override}: {first}; see --help."
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _unknown_key(name, conf, words) or f"{first}; see python {name}.py --help."
+        return _unknown_key(name, conf, words) or f"{first}; see --help."
     found = f"{type(error).__name__}: {first}"
     return f"unexpected error: {found}; set HYDRA_FULL_ERROR=1 to see where it happened."
 
 
 def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
     """Return a message about the first option typed that does not exist."""
+    if GlobalHydra.instance().is_initialized():  # the options were composed
+        return None
     overrides = _parse(words)
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
@@ -316,7 +326,7 @@ def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
         if changes and key not in keys | groups and not key.startswith("hydra."):
             numeric = isinstance(override.value(), int | float)  # no name of a group's option
             near = _nearest(key, keys - groups if numeric else keys | groups)
-            instead = f"did you mean {near}?" if near else f"python {name}.py --cfg job lists them."
+            instead = f"did you mean {near}?" if near else "--cfg job lists them."
             return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
     return None
 
@@ -327,8 +337,9 @@ def _nearest(key: str, known: set[str]) -> str | None:
         return near[0]
     last = {option.rpartition(".")[2]: option for option in sorted(known, reverse=True)}
     typed = key.rpartition(".")[2]
-    near = [name for name in last if name.startswith(typed)] or get_close_matches(typed, last, n=1)
-    return last[min(near, key=len)] if near and typed else None
+    near = [name for name in last if len(typed) > 2 and name.startswith(typed)]
+    near = near or get_close_matches(typed, last, n=1)
+    return last[min(near, key=len)] if near else None
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

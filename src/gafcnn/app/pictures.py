@@ -123,10 +123,10 @@ class _Gallery:
         runs = [run for run in self._runs if run.fold == fold]
         try:
             modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
-        except (RunError, LearningError) as error:
+            found = [explain(module, series, self._spec, np.array([called])) for module in modules]
+        except (RunError, LearningError) as error:  # damaged, or captum is not installed
             log.warning("%s: predictions of %s are not explained", error.found, self._name)
             return None
-        found = [explain(module, series, self._spec, np.array([called])) for module in modules]
         cams = [one.cam[0] for one in found if one.cam is not None]
         return Attributions(
             folded=np.mean([one.folded[0] for one in found], axis=0),

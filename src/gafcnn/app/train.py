@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,10 @@ from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# validation scores that a sweeper may optimise; the first is the default
+# metrics of an epoch, and scores that a sweeper may optimise, the default first
+_MONITORS = ("loss", "accuracy", "auc")
 _OBJECTIVES = ("auc", "accuracy", "log_loss", "brier")
+_CLASS_MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
 _CLASS_OBJECTIVES = (
     "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
 )  # fmt: skip
@@ -53,17 +55,24 @@ def train(options: Mapping[str, Any]) -> float:
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
-    known = _OBJECTIVES if settings.label.classes == DIRECTIONS else _CLASS_OBJECTIVES
-    objective = settings.objective or known[0]
-    if objective not in known:
-        raise ConfigError(
-            f"objective={objective}",
-            expected=f"one of {', '.join(known)}",
-            instead="leave it out, or correct it",
-        )
+    direction = settings.label.classes == DIRECTIONS
+    objectives = _OBJECTIVES if direction else _CLASS_OBJECTIVES
+    objective = settings.objective or objectives[0]
+    _check_name("objective", objective, objectives)
+    monitors = [f"val/{name}" for name in (_MONITORS if direction else _CLASS_MONITORS)]
+    _check_name("monitor", settings.monitor, monitors)
     run = train_run(settings)
     value = run.metrics["val"]["labelled"][objective]
     return math.nan if value is None else value
+
+
+def _check_name(option: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"{option}={name}",
+            expected=f"one of {', '.join(known)}",
+            instead=f"set {option}={known[0]}",
+        )
 
 
 def train_run(settings: TrainSettings) -> Run:

@@ -149,9 +149,9 @@ class TrainSettings:
     """The options of a training.
 
     Attributes:
+        label: What is predicted.
         market: The source of the bars.
         window: What an image spans; its lookback is that of the samples.
-        label: What is predicted.
         split: Which samples are for training, validation and test.
         images: How images are encoded.
         model: A network or trees.
@@ -169,9 +169,9 @@ class TrainSettings:
         overwrite: Whether to delete another or a complete run of the same name.
     """
 
+    label: registered(LABELS, "label")  # before the market, which may refer to its horizon
     market: registered(SOURCES, "market")
     window: Annotated[Window, BeforeValidator(_without_nulls)]
-    label: registered(LABELS, "label")
     split: registered(SPLITS, "split")
     model: registered(MODELS, "model")
     images: Images = Field(default_factory=Images)

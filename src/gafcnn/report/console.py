@@ -76,35 +76,45 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+_SHOWN = ("p_up", "confidence", "threshold")
+
+
 def decision_line(decision: Mapping[str, Any]) -> str:
-    """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, closed 5 s ago at 645: up in 15min?`."""
+    """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, closed 5 s ago at 645; horizon 15min`."""
     time, age = pd.Timestamp(decision["time"]), format_age(decision["age_seconds"])
     text = f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
     return (
-        f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}: "
-        f"up in {decision['horizon']}?"
+        f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}; "
+        f"horizon {decision['horizon']}"
     )
 
 
 def decision_table(decision: Mapping[str, Any]) -> Table:
     """Return one line per model: P(up), its confidence, the threshold and the position.
 
-    The headline model of the evaluation has a star. The text "rules", if any, is shown below.
+    For other classes than down and up: the probability of each, and the most probable one. The
+    headline model of the evaluation has a star. The text "rules" is shown below.
     """
-    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
-    table.caption = "\n".join(["* headline model of the evaluation", decision.get("rules") or ""])
-    table.add_column("model", no_wrap=True)
-    for heading in ("P(up)", "confidence", "threshold", "position"):
-        table.add_column(heading, justify="right", no_wrap=True)
     models = decision["models"]
+    classes = [*next(iter(models.values())).get("probabilities", ())]
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
+    rules = "" if classes else f"\n{decision['rules']}"
+    table.caption = f"* headline model of the evaluation{rules}"
+    table.add_column("model", no_wrap=True)
+    headings = [*classes, "predicted"] if classes else ["P(up)", *_SHOWN[1:], "position"]
+    for heading in headings:
+        table.add_column(heading.replace("_", " "), justify="right", no_wrap=not classes)
     for names in model_groups(models):
         for name in names:
             found, leads = models[name], name == decision["headline"]
-            cells = [four_digits(found[key]) for key in ("p_up", "confidence", "threshold")]
-            table.add_row(
-                f"{name} *" if leads else name, *cells, POSITIONS[found["position"]],
-                style="bold" if leads else None,
-            )  # fmt: skip
+            if classes:
+                cells = [four_digits(found["probabilities"][key]) for key in classes]
+                cells.append(found["predicted"].replace("_", " "))
+            else:
+                cells = [four_digits(found[key]) for key in _SHOWN]
+                cells.append(POSITIONS[found["position"]])
+            first = f"{name} *" if leads else name
+            table.add_row(first, *cells, style="bold" if leads else None)
         table.add_section()
     return table
 

@@ -1,0 +1,150 @@
+"""The commands: help, messages of errors, exit codes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gafcnn.app import command
+from gafcnn.app.command import COMMANDS, main
+from gafcnn.errors import ConfigError
+
+Run = Callable[..., str]
+
+
+def shown(capsys: pytest.CaptureFixture[str], name: str, **options: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(name, words=["--help"], **options)  # pyright: ignore[reportArgumentType]
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_lists_the_options_of_every_group(
+    capsys: pytest.CaptureFixture[str], root: Path, name: str
+) -> None:
+    text = shown(capsys, name)
+    assert max(map(len, text.splitlines())) <= 115
+    defaults = yaml.safe_load((root / "conf" / f"{name}.yaml").read_text())["defaults"]
+    groups = [key for entry in defaults if isinstance(entry, dict) for key in entry]
+    for group in groups:
+        if not group.startswith("override "):
+            assert re.search(rf"(^|[ ,]){group}\b", text, re.MULTILINE), group
+    if name == "train":
+        for folder in (root / "conf").iterdir():
+            if folder.name in groups:
+                for option in folder.glob("*.yaml"):
+                    assert re.search(rf"\b{option.stem}\b", text), option
+        assert "bnb (default), file, simulated, ticks" in text
+
+
+def test_help_has_the_program_that_was_called(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "python train.py window=30m" in shown(capsys, "train")
+    text = shown(capsys, "train", program="gafcnn {}")
+    assert "gafcnn train window=30m" in text
+    assert "gafcnn evaluate study=" in text
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "prepare"])
+def test_the_examples_of_help_compose(
+    capsys: pytest.CaptureFixture[str], refused: Run, name: str
+) -> None:
+    lines = re.findall(rf"^  python {name}\.py ((?:\S+ ?)+)", shown(capsys, name), re.MULTILINE)
+    assert len(lines) >= 5
+    for line in lines:
+        words = [re.sub(r"=(\w+),.*", r"=\1", word) for word in line.split() if word != "-m"]
+        # composed, then refused for this option alone
+        assert refused(name, *words, "seed=-1" if name != "evaluate" else "judging.seed=-1")
+
+
+def test_help_imports_neither_pandas_nor_torch(root: Path) -> None:
+    code = (
+        "import sys; from gafcnn.app.command import main\n"
+        "try: main('train', words=['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'pandas', 'torch', 'numpy'} & set(sys.modules), 'imported'"
+    )
+    environment = {"PYTHONPATH": str(root / "src"), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_console_script_lists_the_commands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in ([], ["--help"], ["-h"]):
+        monkeypatch.setattr(sys, "argv", ["gafcnn", *words])
+        command.run()
+        printed = capsys.readouterr().out
+        for name in COMMANDS:
+            assert re.search(rf"^  {name} +\w", printed, re.MULTILINE)
+    monkeypatch.setattr(sys, "argv", ["gafcnn", "trian"])
+    with pytest.raises(SystemExit, match="no command trian"):
+        command.run()
+    monkeypatch.setattr(sys, "argv", ["gafcnn", "train", "seed=-1"])
+    with pytest.raises(SystemExit, match="seed is -1"):
+        command.run()
+    assert sys.argv == ["gafcnn", "train", "seed=-1"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_script_runs_its_command(root: Path, name: str) -> None:
+    assert f'main("{name}"' in (root / f"{name}.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "facts"),
+    [
+        ("evaluate", ["cost=2"], ["cost", "did you mean trading.cost_bps?"]),
+        ("evaluate", ["study=x", "window=30m"], ["did you mean windows?"]),
+        ("train", ["max_epochs=2"], ["max_epochs", "trainer.max_epochs"]),
+        ("train", ["model=small_cnn", "model.network.dropot=1"], ["model.network.dropout"]),
+        ("train", ["model=xgboost", "model.round=1"], ["model.rounds"]),
+        ("train", ["a.b.c=1"], ["a.b.c", "--cfg job"]),
+        ("train", ["window=31m"], ["window has no option 31m", "64x15m", "window=30m?"]),
+        ("train", ["window"], ["'window'"]),
+        ("train", ["window=["], ["window=["]),
+        ("train", ["window=15m,30m"], ["Ambiguous value", "window=15m,30m"]),
+        ("train", ["seed=${nothing}"], ["nothing"]),
+        ("train", ["market=file"], ["market.path has no value", "market.path=..."]),
+        ("train", ["market=file", "market.path=gone.csv"], ["gone.csv"]),
+        ("evaluate", ["study=nowhere"], ["nowhere", "outputs"]),
+        ("evaluate", [], ["study has no value"]),
+        ("evaluate", ["predictions=x.parquet"], ["market=file"]),
+        ("train", ["imports=[gone.py]"], ["gone.py"]),
+        ("train", ["imports=[gone_module]"], ["gone_module"]),
+    ],
+)
+def test_messages_have_what_was_found_and_what_to_do(
+    refused: Run, name: str, words: list[str], facts: list[str]
+) -> None:
+    message = refused(name, *words)
+    for fact in facts:
+        assert fact in message
+
+
+def test_a_full_error_is_the_exception_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        main("train", words=["seed=-1"])
+
+
+def test_an_unexpected_error_is_named(refused: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("1 / 0")
+
+    monkeypatch.setattr("gafcnn.app.train.train", fail)
+    message = refused("train")
+    assert "ZeroDivisionError: 1 / 0" in message
+    assert "HYDRA_FULL_ERROR=1" in message

@@ -1,0 +1,68 @@
+"""The ledger of a study counts trainings and looks, and never too few."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count, product
+from pathlib import Path
+
+import pytest
+
+from gafcnn.app.ledger import record, recorded
+from gafcnn.app.run_folder import digest
+from gafcnn.errors import DiskError
+
+CONFIG = {"window": {"name": "30m"}, "paths": {"outputs": "outputs"}, "bars": {"BNB": "abc"}}
+
+
+def test_each_kind_of_event_is_counted(tmp_path: Path) -> None:
+    assert recorded(tmp_path, "look") == 0
+    for event in ("train", "look", "train"):
+        record(tmp_path, event, run="15m")
+    assert recorded(tmp_path, "train") == 2
+    lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["train", "look", "train"]
+    with (tmp_path / "ledger.jsonl").open("a") as ledger:
+        ledger.write('{"event": "look", "ti')  # cut short by a crash
+    record(tmp_path, "look")
+    assert recorded(tmp_path, "look") == 3
+    assert recorded(tmp_path, "train") == 3  # the damaged line may have been either
+
+
+def test_a_resumed_training_counts_once(tmp_path: Path) -> None:
+    for name in ("15m", "15m", "30m"):
+        record(tmp_path, "train", run=name, config=digest(CONFIG))
+    assert recorded(tmp_path, "train") == 2
+    record(tmp_path, "train", run="15m", config=digest(CONFIG | {"paths": {"outputs": "x"}}))
+    assert recorded(tmp_path, "train") == 2
+    record(tmp_path, "train", run="15m", config=digest(CONFIG | {"bars": {"BNB": "other"}}))
+    assert recorded(tmp_path, "train") == 3
+
+
+def test_no_damage_hides_an_event(tmp_path: Path) -> None:
+    for event in ("train", "look", "look", "train"):
+        record(tmp_path, event, run="15m")
+    path = tmp_path / "ledger.jsonl"
+    content = path.read_bytes()
+    for place, bit in product(range(len(content)), range(8)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << bit
+        path.write_bytes(damaged)
+        assert recorded(tmp_path, "train") >= 2
+        assert recorded(tmp_path, "look") >= 2
+
+
+def test_a_line_for_which_there_is_no_room_is_not_counted(
+    small_disk: Callable[[int], Path],
+) -> None:
+    disk, written = small_disk(4096), count()
+
+    def fill() -> None:
+        while True:
+            record(disk, "look", rows=next(written))
+
+    with pytest.raises(DiskError, match=r"ledger\.jsonl needs"):
+        fill()
+    assert recorded(disk, "look") == next(written) - 1 > 20
+    assert recorded(disk, "train") == 0
