@@ -110,7 +110,7 @@ def fold_rows(panel: Panel, model: Candidate) -> Iterator[Row]:
             "last": times.max().isoformat(),
             **{name: scores[name] for name in ("n", "accuracy", "majority", "auc", "log_loss")},
             "trades": alone.trades,
-            **{name: figures[name].value for name in ("win_rate_gross", "net_bps", "sharpe")},
+            **{name: figures[name][0].value for name in ("win_rate_gross", "net_bps", "sharpe")},
             "threshold": alone.threshold,
             "coverage": choices[0].coverage if len(choices) == 1 else None,
         }

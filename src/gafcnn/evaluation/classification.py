@@ -14,13 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.data.candlestick import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, exact
 from gafcnn.evaluation.breakdowns import Row, plain
 from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows
-from gafcnn.evaluation.figures import Figure, mean_ratio, ratio
+from gafcnn.evaluation.figures import Counted, mean_ratio, ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, confusion, log_losses, score_classes
+from gafcnn.evaluation.targets import pattern_target
 from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
 
 CLASS_FIGURES = {
@@ -105,14 +107,11 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     bootstrap = Bootstrap(length, len(rows.times), block, study.resamples, study.seed)
     judged = {}
     for name, called in predicted.items():
-        figures = _figures(rows, rows.p(name), called)
-        judged[name] = Judged.by(
-            bootstrap, figures, lambda key, called=called: _count(rows, called, key), CLASS_FIGURES
-        )
+        judged[name] = Judged.by(bootstrap, _figures(rows, rows.p(name), called), CLASS_FIGURES)
         study.advance(1)
     no_skill = score_classes(np.tile(rows.counts / rows.counts.sum(), (n, 1)), rows.label)
     others = [name for name in study.models if study.baseline not in (None, name)]
-    return {
+    metrics: dict[str, Any] = {
         "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
         "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),
         "bootstrap": bootstrap.describe(study.interval),
@@ -143,41 +142,38 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         ),
         "folds": [row for name in study.models for row in _fold_rows(rows, name)],
     }
+    metrics["targets"] = []
+    if classes == PATTERNS:
+        balanced = metrics["models"][study.headline]["balanced_accuracy"]
+        occurring = int(np.count_nonzero(rows.counts))
+        metrics["targets"] = [pattern_target(study.headline, balanced, occurring)]
+    return metrics
 
 
-def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[Any, Figure]:
+def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[Any, Counted]:
     """All figures of one model: of `CLASS_FIGURES`, and of each class by its number."""
-    numbers, label = range(len(rows.counts)), rows.label
+    numbers, label, counts = range(len(rows.counts)), rows.label, rows.counts.tolist()
     of_class = [rows.on_bars(label == k) for k in numbers]
     of_called = [rows.on_bars(called == k) for k in numbers]
     hits = [rows.on_bars((label == k) & (called == k)) for k in numbers]
     both = [one + other for one, other in zip(of_class, of_called, strict=True)]
     forced = p[:, 1:].argmax(axis=1) + 1
     among = [rows.on_bars((forced == k) & (label == k)) for k in numbers]
-    every = rows.on_bars(np.ones(len(label)))
-    figures: dict[Any, Figure] = {
-        "accuracy": ratio(rows.on_bars(called == label), every),
-        "balanced_accuracy": mean_ratio(hits, of_class),
-        "balanced_accuracy_without_0": mean_ratio(hits[1:], of_class[1:]),
-        "balanced_accuracy_among_patterns": mean_ratio(among[1:], of_class[1:]),
-        "macro_f1": mean_ratio(hits, both, scale=2.0),
-        "macro_f1_without_0": mean_ratio(hits[1:], both[1:], scale=2.0),
-        "log_loss": ratio(rows.on_bars(log_losses(p, label)), every),
+    every, n, without_0 = rows.on_bars(np.ones(len(label))), sum(counts), sum(counts[1:])
+    figures: dict[Any, Counted] = {
+        "accuracy": (ratio(rows.on_bars(called == label), every), n),
+        "balanced_accuracy": (mean_ratio(hits, of_class), n),
+        "balanced_accuracy_without_0": (mean_ratio(hits[1:], of_class[1:]), without_0),
+        "balanced_accuracy_among_patterns": (mean_ratio(among[1:], of_class[1:]), without_0),
+        "macro_f1": (mean_ratio(hits, both, scale=2.0), n),
+        "macro_f1_without_0": (mean_ratio(hits[1:], both[1:], scale=2.0), without_0),
+        "log_loss": (ratio(rows.on_bars(log_losses(p, label)), every), n),
     }
     for k in numbers:
-        figures[k, "precision"] = ratio(hits[k], of_called[k])
-        figures[k, "recall"] = ratio(hits[k], of_class[k])
-        figures[k, "f1"] = ratio(hits[k], both[k], scale=2.0)
+        figures[k, "precision"] = ratio(hits[k], of_called[k]), int((called == k).sum())
+        figures[k, "recall"] = ratio(hits[k], of_class[k]), counts[k]
+        figures[k, "f1"] = ratio(hits[k], both[k], scale=2.0), counts[k]
     return figures
-
-
-def _count(rows: LabelledRows, called: NDArray[np.int64], figure: str | tuple[int, str]) -> int:
-    """How many rows a figure is computed from."""
-    if isinstance(figure, tuple):
-        number, name = figure
-        return int((called == number).sum() if name == "precision" else rows.counts[number])
-    without_0 = figure.endswith(("_without_0", "_among_patterns"))
-    return int(rows.counts[1:].sum() if without_0 else rows.counts.sum())
 
 
 def _share(share: Estimate, resamples: int) -> Row:

@@ -11,7 +11,7 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, difference, estimate
 from gafcnn.evaluation.ensembles import ENSEMBLES
-from gafcnn.evaluation.figures import Figure
+from gafcnn.evaluation.figures import Counted, Figure
 from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.statistics import Floats, score_rows
 from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST, Target
@@ -85,19 +85,14 @@ class Judged:
 
     @classmethod
     def by(
-        cls,
-        bootstrap: Bootstrap,
-        figures: Mapping[Any, Figure],
-        count: Callable[[Any], int],
-        compared: Iterable[str],
+        cls, bootstrap: Bootstrap, counted: Mapping[Any, Counted], compared: Iterable[str]
     ) -> Judged:
-        """Resample figures; `count` returns the rows or trades that one is computed from."""
+        """Resample figures, which are given with the number of rows or trades of each."""
+        figures = {name: figure for name, (figure, _) in counted.items()}
         drawn = bootstrap.trusted(figures)
-        estimates = {
-            name: estimate(figure, drawn[name], count(name)) for name, figure in figures.items()
-        }
+        found = {name: estimate(one, drawn[name], n) for name, (one, n) in counted.items()}
         kept = [*compared]
-        return cls({k: figures[k] for k in kept}, {k: drawn[k] for k in kept}, estimates)
+        return cls({k: figures[k] for k in kept}, {k: drawn[k] for k in kept}, found)
 
 
 @dataclass(frozen=True)

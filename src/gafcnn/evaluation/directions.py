@@ -15,16 +15,15 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.data.samples import Samples
 from gafcnn.evaluation import breakdowns
-from gafcnn.evaluation.bootstrap import Bootstrap, block_length
+from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length
 from gafcnn.evaluation.breakdowns import HOLD, Row, plain
 from gafcnn.evaluation.calibration import expected_calibration_error
 from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs
-from gafcnn.evaluation.figures import Figure
-from gafcnn.evaluation.metrics import count_of, part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation.metrics import part_figures, parts, score_figures, trade_figures
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.statistics import Floats, deflated_sharpe
 from gafcnn.evaluation.targets import targets
-from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 
 ORACLE = "oracle"
@@ -53,25 +52,21 @@ def judge_directions(
         for symbol, frame in study.bars.items()
     }
     sets = [*test_sets.values()]
-    traded = {model: [rows.trade(model) for rows in sets] for model in study.models}
     panel = Panel(sets)
-    models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
-    bootstrap = _bootstrap(study, panel, models)
+    models = {
+        name: Candidate(panel, name, [rows.trade(name) for rows in sets]) for name in study.models
+    }
+    length = panel.first.fills.ahead
+    dependent = [series for one in models.values() for series in (one.hits, one.returns)]
+    block = block_length(dependent, length)
+    bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
     by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
-    judged, tables = {}, {kind: [] for kind in ("coverage", "sides", "regimes", "calibration")}
+    judged: dict[str, Judged] = {}
+    tables: dict[str, list[Row]] = {}
     for name, model in models.items():
-        by_kind = parts(panel, model, by_row)
-        of_parts = {
-            (kind, number): part_figures(panel, model, kind, inside)
-            for kind, of_kind in by_kind.items()
-            for number, (_, inside) in enumerate(of_kind)
-        }
-        flat = {(*key, name): one for key, part in of_parts.items() for name, one in part.items()}
-        judged[name] = found = _judge(bootstrap, panel, model, flat)
-        for (kind, number), names in of_parts.items():
-            estimates = {name: found.estimates[kind, number, name] for name in names}
-            part = by_kind[kind][number]
-            tables[kind].append(breakdowns.part_row(kind, panel, model, part, estimates))
+        judged[name], found = _judge(bootstrap, panel, model, by_row)
+        for kind, rows in found.items():
+            tables.setdefault(kind, []).extend(rows)
         study.advance(1)
     estimates = _estimates(study, panel, models, judged)
     differences = pair_rows(pairs(study), judged, COMPARED)
@@ -80,7 +75,7 @@ def judge_directions(
     returns = {name: model.returns for name, model in models.items()}
     returns[HOLD] = panel.mean_return(held)
     metrics: dict[str, Any] = {
-        **_costs(rules, sets),
+        **_costs(sets),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
@@ -98,45 +93,33 @@ def judge_directions(
         metrics["benchmarks"]["coin"] = {
             name: breakdowns.coin_row(sets[0], model, study.seed) for name, model in models.items()
         }
-    else:
-        metrics["symbols"] = {
-            symbol: _judge_symbol(study, rows, {name: [one[k]] for name, one in traded.items()})
-            for k, (symbol, rows) in enumerate(test_sets.items())
-        }
     return metrics
 
 
-def _judge_symbol(study: Study, rows: TestSet, traded: Mapping[str, list[Traded]]) -> Row:
-    """The figures of all models on one of several symbols."""
-    panel = Panel([rows])
-    models = {name: Candidate(panel, name, of_model) for name, of_model in traded.items()}
-    bootstrap = _bootstrap(study, panel, models)
-    judged = {name: _judge(bootstrap, panel, model, {}) for name, model in models.items()}
-    classes = breakdowns.class_shares(panel)
-    return {
-        "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
-        "classes": classes,
-        "models": _estimates(study, panel, models, judged),
-    }
-
-
-def _bootstrap(study: Study, panel: Panel, models: Mapping[str, Candidate]) -> Bootstrap:
-    length = panel.first.fills.ahead
-    dependent = [series for one in models.values() for series in (one.hits, one.returns)]
-    block = block_length(dependent, length)
-    return Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
-
-
 def _judge(
-    bootstrap: Bootstrap, panel: Panel, model: Candidate, of_parts: Mapping[Any, Figure]
-) -> Judged:
-    figures = score_figures(panel, model.p) | trade_figures(panel, model)
-    return Judged.by(
-        bootstrap,
-        {**figures, **of_parts},
-        lambda name: count_of(panel, model, name) if name in figures else 0,
-        COMPARED,
-    )
+    bootstrap: Bootstrap, panel: Panel, model: Candidate, by_row: pd.DataFrame
+) -> tuple[Judged, dict[str, list[Row]]]:
+    """The figures of one model, and its rows in the tables of parts of the test rows."""
+    by_kind = parts(panel, model, by_row)
+    of_parts = {
+        (kind, number, name): (figure, 0)
+        for kind, of_kind in by_kind.items()
+        for number, (_, inside) in enumerate(of_kind)
+        for name, figure in part_figures(panel, model, kind, inside).items()
+    }
+    whole = score_figures(panel, model.p) | trade_figures(panel, model)
+    judged = Judged.by(bootstrap, {**whole, **of_parts}, COMPARED)
+    estimates: dict[tuple[str, int], dict[str, Estimate]] = {}
+    for kind, number, name in of_parts:
+        found = judged.estimates[kind, number, name]
+        estimates.setdefault((kind, number), {})[name] = found
+    return judged, {
+        kind: [
+            breakdowns.part_row(kind, panel, model, part, estimates[kind, number])
+            for number, part in enumerate(of_kind)
+        ]
+        for kind, of_kind in by_kind.items()
+    }
 
 
 def _estimates(
@@ -146,16 +129,14 @@ def _estimates(
     deflated = deflated_ratios({name: one.returns for name, one in models.items()}, study.trials)
     found = {}
     for name, model in models.items():
-        others = {
-            "trades": model.trades,
-            **breakdowns.growth(model.returns, panel),
-            "threshold": model.threshold,
-            "calibration_error": expected_calibration_error(model.p, panel.up),
-        }
         resampled = {k: one for k, one in judged[name].estimates.items() if isinstance(k, str)}
+        growth = {"trades": model.trades, **breakdowns.growth(model.returns, panel)}
+        error = expected_calibration_error(model.p, panel.up)
         found[name] = {
             **{key: one.as_dict() for key, one in resampled.items()},
-            **{key: plain(value, count_of(panel, model, key)) for key, value in others.items()},
+            **{key: plain(value, model.trades) for key, value in growth.items()},
+            "threshold": plain(model.threshold, len(model.p)),
+            "calibration_error": plain(error, len(model.p)),
             "deflated_sharpe": plain(deflated[name], len(panel.times)),
         }
     return found
@@ -182,7 +163,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}
 
 
-def _costs(rules: TradingRules, sets: Sequence[TestSet]) -> dict[str, Any]:
+def _costs(sets: Sequence[TestSet]) -> dict[str, Any]:
     """The cost per side, on average if it varies, and how sentences state it."""
     costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
     varies = np.ptp(costs) > 0
@@ -200,8 +181,8 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
             reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
             lookback = _LOOKBACK_BARS * interval_of(rows.bars)
         else:
-            part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])
+            part = samples if len(samples.symbols) == 1 else samples.of(symbol)
             reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
-            lookback = samples.lookback
+            lookback = max(samples.lookback, 3 * interval_of(rows.bars))
         found.append(regimes(rows.bars, times, reference, lookback))
     return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]

@@ -144,6 +144,8 @@ class Auc:
 
 
 Figure: TypeAlias = OfSums | Drawdown | Auc
+Counted: TypeAlias = tuple[Figure, int]
+"""A figure, and the number of rows or trades that it is computed from."""
 
 
 def _observed(of: Callable[..., Floats], series: Sequence[Series]) -> float | None:

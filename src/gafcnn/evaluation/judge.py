@@ -10,11 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from gafcnn.data.bars import ensure_bars, interval_of
-from gafcnn.data.candlestick import PATTERNS
 from gafcnn.data.labels import Label
 from gafcnn.data.samples import Samples
 from gafcnn.data.splits import Splitter
@@ -34,7 +32,6 @@ from gafcnn.evaluation.predictions import (
     probability_column,
     read_table,
 )
-from gafcnn.evaluation.targets import pattern_target
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.evaluation.verdict import sentences
 
@@ -52,10 +49,12 @@ class Judgement:
         metrics: Everything that was computed, as plain dicts, lists, strings and numbers.
         predictions: All models' predictions, ensembles included: one row per model, symbol, time
             and fold (see `check_predictions`).
+        by_symbol: For a direction of several symbols, the judgement of each.
     """
 
     metrics: dict[str, Any]
     predictions: pd.DataFrame = field(repr=False)
+    by_symbol: Mapping[str, Judgement] = field(default_factory=dict, repr=False)
 
     @property
     def task(self) -> Literal["direction", "classification"]:
@@ -173,14 +172,10 @@ def judge(
     headline = headline or first
     _check_name("headline", headline, names)
     length = _horizon(horizon, label, joined)
-    test_times = joined.loc[joined["split"] == "test", "time"]
-    metrics: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "task": "classification" if classes else "direction",
-        "symbol": ", ".join(by_symbol),
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),
         "horizon": format_duration(length),
-        "first": test_times.min().isoformat(),
-        "last": test_times.max().isoformat(),
         "windows": members,
         "baseline": baseline,
         "headline": headline,
@@ -189,16 +184,9 @@ def judge(
     }
     study = Study(
         joined, by_symbol, length, members, names, baseline, foreign, headline,
-        metrics["trials"], resamples, seed, advance or (lambda _: None),
+        facts["trials"], resamples, seed, advance or (lambda _: None),
     )  # fmt: skip
-    if classes:
-        metrics |= judge_classes(study, classes)
-        metrics["targets"] = []
-        if classes == PATTERNS:
-            balanced = metrics["models"][headline]["balanced_accuracy"]
-            occurring = np.count_nonzero([*metrics["classes"].values()])
-            metrics["targets"] = [pattern_target(headline, balanced, int(occurring))]
-    else:
+    if not classes:
         val = joined.loc[joined["split"] == "val"]
         unchosen = [name for name in names if val[name].isna().all()]
         if unchosen and rules.threshold is None:
@@ -206,13 +194,41 @@ def judge(
                 f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
                 "every row is traded; threshold= sets one"
             )
-        metrics["chosen"] = headline not in unchosen
-        of_folds = [samples] if isinstance(samples, Samples) else [*samples]
-        metrics |= judge_directions(study, rules, of_folds)
+        facts["chosen"] = headline not in unchosen
     for note in notes:
         log.info("%s", note)
-    metrics["verdict"] = sentences(metrics)
-    return Judgement(metrics, _long(joined, names, classes))
+    of_folds = [samples] if isinstance(samples, Samples) else [*samples]
+
+    def run(part: Study) -> Judgement:
+        times = part.joined.loc[part.joined["split"] == "test", "time"]
+        period = {"first": times.min().isoformat(), "last": times.max().isoformat()}
+        metrics = {**facts, "symbol": ", ".join(part.bars), **period}
+        metrics |= (
+            judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
+        )
+        return Judgement(
+            metrics | {"verdict": sentences(metrics)}, _long(part.joined, names, classes)
+        )
+
+    if classes or len(by_symbol) == 1:
+        return run(study)
+    singles = {
+        symbol: run(
+            replace(
+                study,
+                joined=joined.loc[joined["symbol"] == symbol],
+                bars={symbol: frame},
+                advance=lambda _: None,
+            )
+        )
+        for symbol, frame in by_symbol.items()
+    }
+    result = run(study)
+    result.metrics["symbols"] = {
+        symbol: {key: one.metrics[key] for key in ("rows", "classes", "models")}
+        for symbol, one in singles.items()
+    }
+    return replace(result, by_symbol=singles)
 
 
 def _rules(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gafcnn.evaluation.backtest import DAY
 from gafcnn.evaluation.calibration import bins_of
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, ratio, sharpe, sortino
+from gafcnn.evaluation.figures import Auc, Counted, Drawdown, Figure, ratio, sharpe, sortino
 from gafcnn.evaluation.positions import confidence, threshold_of
 from gafcnn.evaluation.regimes import TRENDS, VOLATILITIES
 from gafcnn.evaluation.statistics import log_losses
@@ -26,12 +26,12 @@ Part: TypeAlias = tuple[dict[str, Any], Rows]
 """The description of some of the test rows, and which they are."""
 
 
-def score_figures(panel: Panel, p: NDArray[np.float64]) -> dict[str, Figure]:
+def score_figures(panel: Panel, p: NDArray[np.float64]) -> dict[str, Counted]:
     """Return accuracy, AUC, log loss and Brier score of all, of moved and of labelled rows.
 
     An unchanged price counts as "not up" among all rows.
     """
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Counted] = {}
     for suffix, up, inside in (
         ("", panel.up, np.ones(len(p), dtype=bool)),
         ("_moved", panel.up, panel.moved),
@@ -42,19 +42,21 @@ def score_figures(panel: Panel, p: NDArray[np.float64]) -> dict[str, Figure]:
             "log_loss": log_losses(p, up),
             "brier": (p - up) ** 2,
         }
-        n = panel.on_bars(inside)
+        rows, n = panel.on_bars(inside), int(inside.sum())
         for name, values in scores.items():
-            figures[name + suffix] = ratio(panel.on_bars(np.where(inside, values, 0.0)), n)
-        figures["auc" + suffix] = Auc(p[inside], up[inside], panel.places[inside], len(n))
+            share = ratio(panel.on_bars(np.where(inside, values, 0.0)), rows)
+            figures[name + suffix] = share, n
+        area = Auc(p[inside], up[inside], panel.places[inside], len(rows))
+        figures["auc" + suffix] = area, n
     return figures
 
 
-def trade_figures(panel: Panel, model: Candidate) -> dict[str, Figure]:
+def trade_figures(panel: Panel, model: Candidate) -> dict[str, Counted]:
     """Return what the trades earn: rates, means, and annualised ratios."""
     per_bar = [one.backtest.per_bar() for one in model.traded]
     bars = {name: panel.add(one[name] for one in per_bar) for name in per_bar[0]}
     trades, every = bars["trades"], panel.add(np.ones(len(one["ret"])) for one in per_bar)
-    return {
+    figures: dict[str, Figure] = {
         "win_rate_gross": ratio(bars["wins_gross"], trades),
         "win_rate_net": ratio(bars["wins_net"], trades),
         "net_bps": ratio(bars["net"], trades, 1e4),
@@ -68,18 +70,10 @@ def trade_figures(panel: Panel, model: Candidate) -> dict[str, Figure]:
         "turnover": ratio(
             bars["traded"], every, DAY / panel.interval / model.traded[0].backtest.slices
         ),
-        "coverage": ratio(panel.on_bars(model.position != 0), panel.on_bars(np.ones(len(model.p)))),
     }
-
-
-def count_of(panel: Panel, model: Candidate, figure: str) -> int:
-    """Return how many rows or trades a figure is computed from."""
-    if figure.endswith("_labelled"):
-        return int(panel.labelled.sum())
-    if figure.endswith("_moved"):
-        return int(panel.moved.sum())
-    of_rows = ("accuracy", "auc", "log_loss", "brier", "calibration_error", "coverage", "threshold")
-    return len(model.p) if figure in of_rows else model.trades
+    coverage = ratio(panel.on_bars(model.position != 0), panel.on_bars(np.ones(len(model.p))))
+    counted: dict[str, Counted] = {name: (one, model.trades) for name, one in figures.items()}
+    return counted | {"coverage": (coverage, len(model.p))}
 
 
 def part_figures(panel: Panel, model: Candidate, kind: str, inside: Rows) -> dict[str, Figure]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]
@@ -56,17 +56,9 @@ def verdict(
 ) -> Verdict:
     """Return whether a target is met, as far as its interval shows.
 
-    Args:
-        value: The figure; None if it was not measured.
-        low: Lower end of its interval; None if there is none.
-        high: Upper end.
-        least: The least value that meets the target.
-        luck: The value of the figure without skill.
-
-    Returns:
-        "met" if the value is high enough and the whole interval above luck; "not met" if the whole
-        interval is too low; "not statistically significant" if the interval contains luck, or a
-        value that is high enough has no interval; otherwise "not met".
+    It is met if the value is at least `least` and the whole interval above `luck`, the value
+    without skill. It is not met if the whole interval is below `least`, and not significant if the
+    interval contains luck, or if a value that is high enough has no interval.
     """
     if value is None:
         return "not measured"
@@ -82,26 +74,23 @@ def verdict(
 def targets(
     headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
 ) -> list[Row]:
-    """Return the table of targets of a direction.
+    """Return a row per target of a direction: figure, estimate and verdict.
 
     Args:
         headline: Name of the headline model.
-        figures: Its estimates, by figure, among them `deflated_sharpe`: the Sharpe ratio is not met
-            if this is below `SURE`.
+        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
+            below `SURE`.
         pairs: Differences between models; `expected` of a row is the goal of a target.
-
-    Returns:
-        A row per target of `TARGETS`: target, goal, model, figure, least, value, low, high, n,
-        verdict.
     """
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
     for target in TARGETS:
-        model, found = headline, figures.get(target.figure)
-        if target.of_pair:
-            found = by_goal.get(target.goal)
-            model = f"{found['a']} less {found['b']}" if found else target.target
-        rows.append(target_row(target, model, found))
+        if not target.of_pair:
+            rows.append(target_row(target, headline, figures.get(target.figure)))
+        elif found := by_goal.get(target.goal):
+            rows.append(target_row(target, f"{found['a']} less {found['b']}", found))
+        else:
+            rows.append(target_row(target, target.target, None))
     deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
     for row in rows:
         if row["figure"] == "sharpe" and row["verdict"] == "met" and deflated < SURE:
@@ -110,33 +99,25 @@ def targets(
 
 
 def pattern_target(headline: str, balanced: Mapping[str, Any], classes: int) -> Row:
-    """Return the target of pattern recognition, as a row like those of `targets`.
+    """Return the target of pattern recognition, which refers to the balanced accuracy.
 
-    The accuracies it refers to are of equally many samples of each class (Chen and Tsai, Financial
-    Innovation, 2020), which corresponds to the balanced accuracy.
-
-    Args:
-        headline: Name of the headline model.
-        balanced: Its balanced accuracy.
-        classes: Number of classes that occur; guessing is right in one of these.
+    The accuracies that it stems from are of equally many samples of each class (Chen and Tsai,
+    Financial Innovation, 2020); guessing is right in one of `classes`.
     """
-    target = Target(
-        PATTERNS.target, PATTERNS.goal, "balanced_accuracy", PATTERNS.least, 1 / classes
-    )
+    target = replace(PATTERNS, figure="balanced_accuracy", luck=1 / classes)
     return target_row(target, headline, balanced)
 
 
 def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> Row:
     """Return the row of a target; `found` is the estimate of its figure, None if not measured."""
-    nothing = {"value": None, "low": None, "high": None, "n": 0}
-    values = {key: (found or nothing)[key] for key in nothing}
-    low, high = values["low"], values["high"]
+    found = found or {"value": None, "low": None, "high": None, "n": 0}
+    value, low, high = (found[key] for key in ("value", "low", "high"))
     return {
         "target": target.target,
         "goal": target.goal,
         "model": model,
         "figure": target.figure,
         "least": target.least,
-        **values,
-        "verdict": verdict(values["value"], low, high, target.least, target.luck),
+        **{key: found[key] for key in ("value", "low", "high", "n")},
+        "verdict": verdict(value, low, high, target.least, target.luck),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
@@ -102,20 +101,6 @@ def test_batches_of_timelines_continue_each_other() -> None:
         np.testing.assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
 
-def test_one_bin_drawn_again_is_the_data_itself() -> None:
-    figures = some_figures(40)
-    for name, values in Bootstrap(40, 40, 1, 5).distributions(figures).items():
-        expected = figures[name].value
-        np.testing.assert_allclose(values, np.nan if expected is None else expected, rtol=1e-9)
-
-
-def test_equity_that_is_lost_stays_lost() -> None:
-    ruined = {"ruin": Drawdown(np.array([0.5, -1.0, 3.0, 0.0]))}
-    values = Bootstrap(1, 4, 2, 50).distributions(ruined)["ruin"]
-    drawn = bars_drawn(1, 4, 2, 50, 0)
-    np.testing.assert_array_equal(values == -1, [1 in bars for bars in drawn])
-
-
 def test_a_seed_gives_the_same_timelines_to_all_figures() -> None:
     figures = some_figures(60)
     whole = Bootstrap(5, 60, 2, 40, seed=7).distributions(figures)
@@ -172,24 +157,6 @@ def test_an_interval_needs_a_value_and_half_of_the_timelines() -> None:
     assert estimate(mean, half, 2) == Estimate(1.0, 1.0, 1.0, 2)
     assert estimate(mean, np.append(half, np.nan), 2) == Estimate(1.0, None, None, 2)
     assert estimate(undefined, np.ones(9), 0) == Estimate(None, None, None, 0)
-
-
-def test_without_timelines_there_are_values_and_no_intervals() -> None:
-    figures = some_figures(30)
-    distributions = Bootstrap(5, 30, 1, resamples=0).distributions(figures)
-    for name, figure in figures.items():
-        assert distributions[name].shape == (0,)
-        assert estimate(figure, distributions[name], 3) == Estimate(figure.value, None, None, 3)
-
-
-def test_an_estimate_is_strict_json() -> None:
-    plain = Estimate(0.5, None, None, 3).as_dict()
-    assert json.loads(json.dumps(plain, allow_nan=False)) == {
-        "value": 0.5,
-        "low": None,
-        "high": None,
-        "n": 3,
-    }
 
 
 # --- differences -----------------------------------------------------------------------------

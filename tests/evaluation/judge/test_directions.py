@@ -79,12 +79,6 @@ def test_without_resamples_figures_are_the_same_and_have_no_intervals(
         } | {"deflated_sharpe": figures["deflated_sharpe"]["value"]}
 
 
-def test_progress_is_reported_for_every_model(judge_tables: Judge, tables: Tables) -> None:
-    done: list[int] = []
-    judge_tables(tables, advance=done.append)
-    assert done == [1] * len(tables)
-
-
 # --- figures ---------------------------------------------------------------------------------
 
 

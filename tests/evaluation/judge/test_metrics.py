@@ -50,7 +50,7 @@ def test_scores_agree_with_scikit_learn(
     candidate_of: Make, joined: pd.DataFrame, tested: pd.DataFrame, name: str
 ) -> None:
     model = candidate_of(joined, name)
-    found = {key: one.value for key, one in score_figures(model.panel, model.p).items()}
+    found = {key: one.value for key, (one, _) in score_figures(model.panel, model.p).items()}
     moved, labelled = tested["forward_return"] != 0, tested["label"].notna()
     rises = tested["forward_return"] > 0
     for suffix, up, p in (
@@ -68,7 +68,7 @@ def test_scores_agree_with_scikit_learn(
 def test_scores_without_labels_are_none(candidate_of: Make, joined: pd.DataFrame) -> None:
     model = candidate_of(joined.assign(label=pd.array([None] * len(joined), dtype="Int8")), "30m")
     figures = score_figures(model.panel, model.p)
-    undefined = {name for name, one in figures.items() if one.value is None}
+    undefined = {name for name, (one, _) in figures.items() if one.value is None}
     assert undefined == {name for name in figures if name.endswith("_labelled")}
 
 
@@ -78,7 +78,7 @@ def test_trades_are_summarised_as_by_the_backtest(
 ) -> None:
     rules = TradingRules(cost_bps=1.0, least_trades=5, overlapping=overlapping)
     model = candidate_of(joined, "30m", rules=rules)
-    found = {name: one.value for name, one in trade_figures(model.panel, model).items()}
+    found = {name: one.value for name, (one, _) in trade_figures(model.panel, model).items()}
     assert found.pop("coverage") == pytest.approx((model.position != 0).mean())
     whole = model.traded[0].backtest.summary()
     assert found == pytest.approx({name: whole[name] for name in found})
@@ -129,49 +129,3 @@ def test_the_most_confident_rows_are_ranked_within_their_fold(
         assert names["threshold"] is None
         for inside in model.panel.first.folds.values():
             assert rows[inside].sum() == np.ceil(names["share"] * inside.sum())
-
-
-def test_equal_confidences_stay_together(
-    candidate_of: Make, joined: pd.DataFrame, by_regime: pd.DataFrame
-) -> None:
-    """Three votes have four results: the most confident hundredth are all unanimous ones."""
-    model = candidate_of(joined, "vote")
-    *_, (_, rows), _ = parts(model.panel, model, by_regime)["coverage"]
-    np.testing.assert_array_equal(rows, np.isin(model.p, [0.0, 1.0]))
-
-
-def test_sides_are_all_rows_except_those_at_one_half(
-    candidate_of: Make, joined: pd.DataFrame, by_regime: pd.DataFrame
-) -> None:
-    split = joined.assign(half=joined["30m"].where(joined["30m"].round(1) != 0.5, 0.5))
-    model = candidate_of(split, "half")
-    assert (model.p == 0.5).any()
-    sides = parts(model.panel, model, by_regime)["sides"]
-    by_name = {(names["side"], names["of"]): rows for names, rows in sides}
-    every = by_name["long", "all rows"].astype(int) + by_name["short", "all rows"]
-    np.testing.assert_array_equal(every, model.p != 0.5)
-    traded = by_name["long", "traded rows"] | by_name["short", "traded rows"]
-    np.testing.assert_array_equal(traded, model.position != 0)
-    assert (model.p[by_name["short", "traded rows"]] < 0.5).all()
-
-
-def test_bins_of_forecasts_contain_all_rows(model: Candidate, by_regime: pd.DataFrame) -> None:
-    bins = parts(model.panel, model, by_regime)["calibration"]
-    np.testing.assert_array_equal(np.sum([rows for _, rows in bins], axis=0), 1)
-    forecasts = [names["forecast"] for names, _ in bins]
-    assert forecasts == sorted(forecasts)
-    for names, rows in bins:
-        assert names["forecast"] == pytest.approx(model.p[rows].mean())
-        observed = part_figures(model.panel, model, "calibration", rows)["observed"].value
-        assert observed == pytest.approx(model.panel.up[rows].mean())
-
-
-def test_regimes_and_months_contain_all_rows(model: Candidate, by_regime: pd.DataFrame) -> None:
-    cells = parts(model.panel, model, by_regime)["regimes"]
-    for is_month in (False, True):
-        some = [rows for names, rows in cells if (names["month"] is not None) == is_month]
-        np.testing.assert_array_equal(np.sum(some, axis=0), 1)
-    for names, rows in cells:
-        if names["month"] is not None:
-            months = model.panel.test["time"][rows].dt.strftime("%Y-%m")
-            assert set(months) == {names["month"]}

@@ -100,7 +100,10 @@ def test_each_symbol_is_judged_as_if_it_were_alone(
     pooled: Judgement, tables: Tables, judge_tables: Judge
 ) -> None:
     alone = judge_tables({name: tables[name] for name in MODELS}, resamples=120).metrics
-    assert list(pooled.metrics["symbols"]) == ["SIM", "OTHER"]
+    assert list(pooled.metrics["symbols"]) == list(pooled.by_symbol) == ["SIM", "OTHER"]
+    single = pooled.by_symbol["SIM"]
+    assert single.metrics["symbol"] == "SIM"
+    assert set(single.predictions["symbol"]) == {"SIM"}
     for name, figures in pooled.metrics["symbols"]["SIM"]["models"].items():
         for figure, one in figures.items():
             assert one == pytest.approx(alone["models"][name][figure], nan_ok=True), figure

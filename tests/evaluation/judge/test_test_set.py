@@ -80,17 +80,6 @@ def test_rows_of_several_symbols_add_up() -> None:
     assert panel.add([np.arange(7.0), np.ones(7)]).tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_rows_are_grouped_by_fold(
-    test_set_of: Make, joined: pd.DataFrame, walked: pd.DataFrame
-) -> None:
-    assert list(test_set_of(joined).folds) == [None]
-    test = walked[walked["split"] == "test"]
-    folds = test_set_of(walked).folds
-    assert {k: int(rows.sum()) for k, rows in folds.items()} == {
-        k: int((test["fold"] == k).sum()) for k in (0, 1)
-    }
-
-
 def test_test_rows_are_needed(test_set_of: Make, joined: pd.DataFrame) -> None:
     with pytest.raises(PredictionsError, match=r"split\.test"):
         test_set_of(joined[joined["split"] != "test"])
@@ -199,12 +188,6 @@ def test_without_validation_rows_the_given_threshold_or_none_applies(
     absent = joined.assign(**{"30m": joined["30m"].where(joined["split"] == "test")})
     for rows in (joined[joined["split"] == "test"], absent):
         assert choices(test_set_of(rows, rules)) == {None: Choice(expected, None, 0, None)}
-
-
-def test_a_given_threshold_is_kept(test_set_of: Make, walked: pd.DataFrame) -> None:
-    found = choices(test_set_of(walked, TradingRules(threshold=0.1)))
-    assert {choice.threshold for choice in found.values()} == {0.1}
-    assert {choice.coverage for choice in found.values()} == {None}
 
 
 def test_each_fold_trades_at_its_own_threshold(test_set_of: Make, walked: pd.DataFrame) -> None:

@@ -119,11 +119,6 @@ def test_the_threshold_is_named(changed: Row, threshold: str, trades: int) -> No
     assert any("Sharpe" in sentence for sentence in found) == bool(trades)
 
 
-def test_luck_is_mentioned_only_where_it_was_computed() -> None:
-    found = sentences(metrics(deflated_sharpe=estimate(None)))
-    assert not any("by luck" in sentence for sentence in found)
-
-
 @pytest.mark.parametrize(("up", "side", "share"), [(0.6, "up", "60.0%"), (0.5, "down", "50.0%")])
 def test_the_larger_class_is_named(up: float, side: str, share: str) -> None:
     assert f"always predicting {side} is correct in {share}" in sentences(metrics(up=up))[1]
