@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,17 +50,14 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     with hold(study.folder / EVALUATION):
         patterns = not study.label.horizon
         study.train_baseline(settings.pattern_baseline if patterns else settings.baseline)
-        judge = partial(
-            study.judge,
-            predictions=settings.tables,
-            ensembles=settings.ensemble.methods,
-            count_look=False,
-            **_options(settings),
-        )
         with counting("judging", len(study.runs), "models") as advance:
-            judgement = judge(advance=advance)
-        several = [*study.bars] if len(study.bars) > 1 else []
-        parts = {symbol: judge(symbol=symbol) for symbol in several}
+            judgement = study.judge(
+                predictions=settings.tables,
+                ensembles=settings.ensemble.methods,
+                count_look=False,
+                advance=advance,
+                **_options(settings),
+            )
         from gafcnn.app.pictures import sample_pictures
 
         runs = {name: [run.config for run in runs] for name, runs in study.runs.items()}
@@ -79,7 +75,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
                 "seeds": {name: [one["seed"] for one in configs] for name, configs in runs.items()},
             },
         }
-        metrics = _publish(study.folder, judgement, facts, pictures, parts)
+        metrics = _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             from gafcnn.app.leakage import receipts
 
@@ -105,13 +101,15 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
     folder = settings.paths.outputs / next(iter(settings.tables))
     bars = load(settings.market)
     with hold(folder / EVALUATION):
-        judge_tables = partial(
-            judge, settings.tables, label=settings.label, split=settings.split, **_options(settings)
-        )
         with counting("judging", len(settings.tables), "models") as advance:
-            judgement = judge_tables(bars=bars, advance=advance)
-        several = bars if len(bars) > 1 else {}
-        parts = {symbol: judge_tables(bars={symbol: of}) for symbol, of in several.items()}
+            judgement = judge(
+                settings.tables,
+                bars,
+                label=settings.label,
+                split=settings.split,
+                advance=advance,
+                **_options(settings),
+            )
         record(folder, LOOK, windows=[*settings.tables], rows=judgement.metrics["rows"]["all"])
         facts = {
             "study": folder.name,
@@ -119,7 +117,7 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
             "bars": fingerprints(bars),
             "config": {"evaluate": as_plain(settings), "runs": {}},
         }
-        return _publish(folder, judgement, facts, (), parts)
+        return _publish(folder, judgement, facts, ())
 
 
 def _options(settings: EvaluateOptions) -> dict[str, Any]:
@@ -131,18 +129,14 @@ def _options(settings: EvaluateOptions) -> dict[str, Any]:
 
 
 def _publish(
-    folder: Path,
-    judgement: Judgement,
-    facts: Mapping[str, Any],
-    samples: Sequence[Any],
-    by_symbol: Mapping[str, Judgement],
+    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
     from gafcnn.report.console import show, summary_table
 
     metrics = {**judgement.metrics, **facts}
     shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
-    for symbol, part in by_symbol.items():
+    for symbol, part in judgement.by_symbol.items():
         _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
     page = _write(folder / EVALUATION, judgement, metrics, samples)
     show(summary_table(metrics))

@@ -159,7 +159,6 @@ class Study:
         *,
         predictions: Mapping[str, Any] | None = None,
         ensembles: Sequence[str] = METHODS,
-        symbol: str | None = None,
         count_look: bool = True,
         **options: Any,
     ) -> Judgement:
@@ -168,7 +167,6 @@ class Study:
         Args:
             predictions: Other tables of predictions, to be judged beside the models.
             ensembles: Names of ensembles of the windows.
-            symbol: The symbol to judge; None for all.
             count_look: Whether to record the look in the study's ledger now; otherwise call
                 `count_look` before anything of the judgement is shown.
             **options: Options of `gafcnn.judge`, such as `cost_bps` and `resamples`.
@@ -180,13 +178,9 @@ class Study:
         from gafcnn.evaluation.judge import judge
 
         oracles = load_oracles(at_rest(self.settings.market)) if self._oracle_applies else {}
-        members = {
-            name: table if symbol is None else table[table["symbol"] == symbol]
-            for name, table in self.members().items()
-        }
         judgement = judge(
-            {**members, **(predictions or {})},
-            self.bars if symbol is None else {symbol: self.bars[symbol]},
+            {**self.members(), **(predictions or {})},
+            self.bars,
             label=self.label,
             baseline=self.baseline,
             trials=self.trials,
