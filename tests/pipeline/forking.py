@@ -20,10 +20,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import gafcnn.pipeline  # noqa: F401 - imported here for all forks
 import numpy as np
 from killed import arm
-
-import gafcnn.pipeline  # noqa: F401 - imported here for all forks
 
 PATIENCE = 300  # seconds that a command may take
 

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gafcnn.app.factory import made
 from hydra import compose, initialize_config_dir
 
 from gafcnn import load_run
-from gafcnn.app.factory import made
 from gafcnn.data.candlestick import PATTERNS
 from gafcnn.data.splits import WalkForward
 from gafcnn.images.store import open_store

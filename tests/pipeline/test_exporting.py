@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gafcnn.app.leakage_future import images_at
 from safetensors.torch import load_file
 
 from gafcnn import load_run
-from gafcnn.app.leakage_future import images_at
 from gafcnn.atomic_io import checksum, read_sealed
 from gafcnn.data.bars import fingerprint
 from gafcnn.data.simulated import simulate

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gafcnn.app.checks import check
+from gafcnn.app.factory import load_images, load_markets, load_spec
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
 from gafcnn.app import leakage_future as future
-from gafcnn.app.checks import check
-from gafcnn.app.factory import load_images, load_markets, load_spec
 from gafcnn.app.pictures import channel_names
 from gafcnn.app.runs import differences
 from gafcnn.images.spec import ImageSpec

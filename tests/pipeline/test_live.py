@@ -18,12 +18,12 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
+from gafcnn.app.deciding import Decider
 from numpy.testing import assert_allclose
 
 from gafcnn import load_run
 from gafcnn.app import predict as live
 from gafcnn.app.command import main
-from gafcnn.app.deciding import Decider
 from gafcnn.app.runs import Run, find_runs
 from gafcnn.app.studies import markets_of, newest_fold
 from gafcnn.data.indicators import MEMORY

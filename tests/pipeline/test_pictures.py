@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from gafcnn.app.factory import load_markets, load_spec, load_window
+from gafcnn.models.explanations.explain import explain
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
-from gafcnn.app.factory import load_markets, load_spec, load_window
 from gafcnn.data.windows import WindowReader
-from gafcnn.models.explanations.explain import explain
 from gafcnn.models.module import GafModule
 
 Typed = Callable[..., str]

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from gafcnn.app.factory import load_markets
+from gafcnn.evaluation.class_scores import score_classes
 from omegaconf import OmegaConf
 
 from gafcnn import load_run
 from gafcnn.app import leakage_future as future
-from gafcnn.app.factory import load_markets
 from gafcnn.app.runs import find_runs
 from gafcnn.data.bars import check_bars
 from gafcnn.data.candlestick import PATTERNS, patterns
 from gafcnn.data.reading import write_bars
-from gafcnn.evaluation.class_scores import score_classes
 from gafcnn.evaluation.predictions import classes_of, probability_column
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from gafcnn.app.trust import check_config
 
 from gafcnn import load_run
 from gafcnn.app import tracking
-from gafcnn.app.trust import check_config
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 Typed = Callable[..., str]

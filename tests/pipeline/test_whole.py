@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gafcnn.app.leakage_future import images_at
 
 from gafcnn import load_run
-from gafcnn.app.leakage_future import images_at
 from gafcnn.data.simulated import simulate
 from gafcnn.data.sources import Market
 

@@ -22,8 +22,15 @@ from pydantic import Field
 
 from gafcnn.durations import format_duration
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure
-from gafcnn.evaluation.resampling import Compute, Resamples, prepare_auc, prepare_drawdown
+from gafcnn.evaluation.figures import (
+    Auc,
+    Compute,
+    Drawdown,
+    Figure,
+    Resamples,
+    prepare_auc,
+    prepare_drawdown,
+)
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.settings import settings
 

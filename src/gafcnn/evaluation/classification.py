@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from gafcnn.data.candlestick import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, exact
-from gafcnn.evaluation.breakdowns import Row, plain
-from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows
+from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows, pattern_target
 from gafcnn.evaluation.figures import Counted, mean_ratio, ratio
 from gafcnn.evaluation.joining import probabilities
+from gafcnn.evaluation.metrics import Row, plain
 from gafcnn.evaluation.statistics import Floats, confusion, log_losses, score_classes
-from gafcnn.evaluation.targets import pattern_target
 from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
 
 CLASS_FIGURES = {

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import YEAR, Backtest, trade
-from gafcnn.evaluation.fills import Fills, compute_fills
+from gafcnn.evaluation.backtest import YEAR, Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -28,22 +27,15 @@ class TestSet:
 
     The period is the bars from the first after the first test decision to the bar that closes a
     horizon after the last.
-
-    Attributes:
-        bars: Bars, indexed by close time.
-        val: Validation rows, models side by side (see `join`); may be empty.
-        test: Test rows, by time.
-        horizon: Horizon of the label, and the longest duration of a trade.
-        rules: Trading rules.
     """
 
     __test__ = False  # not a test class of pytest
 
-    bars: pd.DataFrame
-    val: pd.DataFrame
-    test: pd.DataFrame
-    horizon: pd.Timedelta
-    rules: TradingRules
+    bars: pd.DataFrame  # bars, indexed by close time
+    val: pd.DataFrame  # validation rows, models side by side (see `join`); may be empty
+    test: pd.DataFrame  # test rows, by time
+    horizon: pd.Timedelta  # horizon of the label, and the longest duration of a trade
+    rules: TradingRules  # trading rules
 
     @classmethod
     def of(
@@ -110,17 +102,12 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Traded:
-    """The trades of one model on the test rows of one symbol.
+    """The trades of one model on the test rows of one symbol."""
 
-    Attributes:
-        choices: The threshold of each fold, chosen on its validation rows.
-        position: Position of each test row: 1, -1 or 0, shape (n,).
-        backtest: The trades that were made.
-    """
-
+    # the threshold of each fold, chosen on its validation rows
     choices: Mapping[int | None, Choice]
-    position: NDArray[np.int8]
-    backtest: Backtest
+    position: NDArray[np.int8]  # position of each test row: 1, -1 or 0, shape (n,)
+    backtest: Backtest  # the trades that were made
 
 
 class Panel:
@@ -155,15 +142,10 @@ class Panel:
         self.labelled = self.test["label"].notna().to_numpy()
         self.label_up = self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
 
-    @property
-    def first(self) -> TestSet:
-        """The test set of the first symbol."""
-        return self.sets[0]
-
     @cached_property
     def interval(self) -> pd.Timedelta:
         """Time between two bars."""
-        return interval_of(self.first.bars)
+        return interval_of(self.sets[0].bars)
 
     @property
     def periods(self) -> float:
