@@ -93,7 +93,12 @@ def pairs(study: Study) -> Iterator[Pair]:
     """
     members, models, baseline = study.members, study.models, study.baseline
     val = study.joined.loc[study.joined["split"] == "val"]
-    best = max(members, key=lambda name: _validation_auc(val, name)) if members else None
+
+    def validation_auc(name: str) -> float:
+        found = score_rows(val.loc[val[name].notna()], name)["labelled"]["auc"]
+        return 0.5 if found is None else found
+
+    best = max(members, key=validation_auc) if members else None
     if best is not None and len(members) > 1:
         for name in ENSEMBLES:
             if name in models:
@@ -151,11 +156,6 @@ def finding(pair: Pair, name: str, by: Estimate) -> str:
     if by.high < 0:
         return f"{pair.a} has a lower {name} than {pair.b}"
     return f"the difference in {name} of {pair.a} and {pair.b} is not statistically significant"
-
-
-def _validation_auc(val: pd.DataFrame, name: str) -> float:
-    found = score_rows(val.loc[val[name].notna()], name)["labelled"]["auc"]
-    return 0.5 if found is None else found
 
 
 Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]

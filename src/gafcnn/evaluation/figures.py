@@ -27,6 +27,33 @@ Series: TypeAlias = NDArray[Any]
 """One number per bar, shape (n,); booleans count as 0 and 1."""
 
 
+_LANES = 32  # timelines that the ranking kernel processes side by side
+
+
+class Resamples:
+    """A batch of resampled timelines.
+
+    Args:
+        picks: The bins of each timeline, in order, shape (batch, bins).
+        sums: Sums of series over bins, shape (bins, columns).
+    """
+
+    def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
+        batch, bins = picks.shape
+        counts = np.zeros((-(-batch // _LANES) * _LANES, bins), np.int32)
+        for row, drawn in enumerate(picks):
+            counts[row] = np.bincount(drawn, minlength=bins)
+        self.picks = picks
+        # the sums of each timeline, shape (batch, columns)
+        self.totals: Floats = counts[:batch].astype(np.float64) @ sums
+        # how often each bin was drawn, timelines side by side: (batch / lanes, bins, lanes)
+        self.lanes = np.ascontiguousarray(counts.reshape(-1, _LANES, bins).transpose(0, 2, 1))
+
+
+Compute = Callable[[Resamples], Floats]
+"""Computes a figure on each timeline of a batch: shape (batch,), NaN where it is undefined."""
+
+
 @dataclass(frozen=True, eq=False)
 class OfSums:
     """A figure that is a function of sums over the bars."""
@@ -108,6 +135,18 @@ class Drawdown:
         """The drawdown on the observed bars; None without bars."""
         return statistics.max_drawdown(self.returns)
 
+    def prepare(self, starts: NDArray[np.int64]) -> Compute:
+        """Return what computes the drawdown on timelines of bins that begin at these bars."""
+        paths = np.empty((len(starts), 4))
+        _trace(np.asarray(self.returns, np.float64), starts, paths)
+
+        def compute(drawn: Resamples) -> Floats:
+            values = np.empty(len(drawn.picks))
+            _deepest_falls(paths, drawn.picks, values)
+            return values
+
+        return compute
+
 
 @dataclass(frozen=True, eq=False)
 class Auc:
@@ -138,6 +177,32 @@ class Auc:
         """The area on the observed bars; None with one class only."""
         return statistics.auc(self.score, self.up)
 
+    def prepare(self, starts: NDArray[np.int64]) -> Compute:
+        """Return what computes the area on timelines of bins that begin at these bars.
+
+        Twice the number of correctly ordered pairs (up, down) is the sum, over rows that went up,
+        of twice the downs with a lower score and once the downs with an equal score. A down with
+        the score of an up is therefore visited twice, before and after its ups, and counts 1 each
+        time; any other is visited once and counts 2.
+        """
+        up = self.up.astype(bool)
+        level = np.unique(self.score, return_inverse=True)[1]
+        bins = np.searchsorted(starts, self.places, side="right") - 1
+        among_ups = np.bincount(level, up)[level] > 0
+        twice = np.flatnonzero(among_ups & ~up)
+        phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
+        order = np.lexsort((phase, np.concatenate([level, level[twice]])))
+        step = np.where(up, 0, np.where(among_ups, 1, 2))
+        steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
+        sorted_bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
+
+        def compute(drawn: Resamples) -> Floats:
+            values = np.empty(drawn.lanes.shape[::2])
+            _areas(sorted_bins, steps, drawn.lanes, values)
+            return values.reshape(-1)[: len(drawn.picks)]
+
+        return compute
+
 
 Figure: TypeAlias = OfSums | Drawdown | Auc
 Counted: TypeAlias = tuple[Figure, int]
@@ -164,75 +229,6 @@ def _check(*series: Series) -> None:
                 expected="finite numbers",
                 instead="put 0 where nothing happened",
             )
-
-
-_LANES = 32  # timelines that the ranking kernel processes side by side
-
-
-class Resamples:
-    """A batch of resampled timelines.
-
-    Args:
-        picks: The bins of each timeline, in order, shape (batch, bins).
-        sums: Sums of series over bins, shape (bins, columns).
-
-    Attributes:
-        totals: The sums of each timeline, shape (batch, columns).
-        lanes: How often each bin was drawn, timelines side by side: (batch / lanes, bins, lanes).
-    """
-
-    def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
-        batch, bins = picks.shape
-        counts = np.zeros((-(-batch // _LANES) * _LANES, bins), np.int32)
-        for row, drawn in enumerate(picks):
-            counts[row] = np.bincount(drawn, minlength=bins)
-        self.picks = picks
-        self.totals: Floats = counts[:batch].astype(np.float64) @ sums
-        self.lanes = np.ascontiguousarray(counts.reshape(-1, _LANES, bins).transpose(0, 2, 1))
-
-
-Compute = Callable[[Resamples], Floats]
-"""Computes a figure on each timeline of a batch: shape (batch,), NaN where it is undefined."""
-
-
-def prepare_drawdown(figure: Drawdown, starts: NDArray[np.int64]) -> Compute:
-    """Prepare the drawdown for timelines of bins that begin at these bars."""
-    paths = np.empty((len(starts), 4))
-    _trace(np.asarray(figure.returns, np.float64), starts, paths)
-
-    def compute(drawn: Resamples) -> Floats:
-        values = np.empty(len(drawn.picks))
-        _deepest_falls(paths, drawn.picks, values)
-        return values
-
-    return compute
-
-
-def prepare_auc(figure: Auc, starts: NDArray[np.int64]) -> Compute:
-    """Prepare the area under the ROC curve for timelines of bins that begin at these bars.
-
-    Twice the number of correctly ordered pairs (up, down) is the sum, over rows that went up, of
-    twice the downs with a lower score and once the downs with an equal score. A down with the score
-    of an up is therefore visited twice, before and after its ups, and counts 1 each time; any other
-    is visited once and counts 2.
-    """
-    up = figure.up.astype(bool)
-    level = np.unique(figure.score, return_inverse=True)[1]
-    bins = np.searchsorted(starts, figure.places, side="right") - 1
-    among_ups = np.bincount(level, up)[level] > 0
-    twice = np.flatnonzero(among_ups & ~up)
-    phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
-    order = np.lexsort((phase, np.concatenate([level, level[twice]])))
-    step = np.where(up, 0, np.where(among_ups, 1, 2))
-    steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
-    sorted_bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
-
-    def compute(drawn: Resamples) -> Floats:
-        values = np.empty(drawn.lanes.shape[::2])
-        _areas(sorted_bins, steps, drawn.lanes, values)
-        return values.reshape(-1)[: len(drawn.picks)]
-
-    return compute
 
 
 @compiled
@@ -264,7 +260,7 @@ def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> N
 def _areas(
     bins: NDArray[np.int32], steps: NDArray[np.int8], lanes: NDArray[np.int32], values: Floats
 ) -> None:
-    """Compute the area under the ROC curve on every lane; see `prepare_auc` for steps."""
+    """Compute the area under the ROC curve on every lane; see `Auc.prepare` for steps."""
     width = lanes.shape[2]
     for block in range(len(lanes)):
         counts = lanes[block]

@@ -178,14 +178,10 @@ def growth(returns: Floats, panel: Panel) -> dict[str, float | None]:
 
 def class_shares(panel: Panel) -> dict[str, Row]:
     """Return the share of rows that went up: of all rows, those that moved, those labelled."""
-    parts = {
-        "all": panel.up,
-        "moved": panel.up[panel.moved],
-        "labelled": panel.label_up[panel.labelled],
-    }
+    moved, labelled = panel.up[panel.moved], panel.label_up[panel.labelled]
     return {
         name: {"up": float(up.mean()) if len(up) else None, "n": len(up)}
-        for name, up in parts.items()
+        for name, up in (("all", panel.up), ("moved", moved), ("labelled", labelled))
     }
 
 
@@ -255,11 +251,7 @@ def fold_rows(panel: Panel, model: Candidate) -> Iterator[Row]:
 
 def hold(rows: TestSet) -> Backtest:
     """Return buy-and-hold over the period."""
-    first, last = (
-        rows.test["time"].iloc[0],
-        rows.bars.index[rows.fills.decided[-1] + rows.fills.ahead],
-    )
-    return buy_and_hold(rows.bars, first, last, rows.rules)
+    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], rows.period[-1], rows.rules)
 
 
 def hold_figures(panel: Panel, backtests: Sequence[Backtest]) -> dict[str, Row]:
@@ -280,13 +272,13 @@ def hold_figures(panel: Panel, backtests: Sequence[Backtest]) -> dict[str, Row]:
 def coin_row(rows: TestSet, model: Candidate, seed: int) -> Row:
     """Return the results of a coin that trades when a model does, on one symbol."""
     tossed = coin(model.traded[0].backtest, rows.bars, rows.rules, seed=seed)
-    row: Row = {"p_value": tossed.p_value}
-    for name in ("net_bps", "win_rate_gross", "win_rate_net"):
-        spread = getattr(tossed, name)
-        row[name] = plain(None, model.trades)
-        if spread is not None:
-            row[name] = Estimate(spread.mean, spread.low, spread.high, model.trades).as_dict()
-    return row
+    return {
+        "p_value": tossed.p_value,
+        **{
+            name: Estimate(*(getattr(tossed, name) or (None, None, None)), model.trades).as_dict()
+            for name in ("net_bps", "win_rate_gross", "win_rate_net")
+        },
+    }
 
 
 def equity(returns: Floats, times: pd.DatetimeIndex) -> Row:
