@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +26,10 @@ def command(root: Path, tmp_path: Path) -> Command:
 
     def run(*words: str, python: Words = ()) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, *python, str(root / "train.py"), *words]
-        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+        env = {**os.environ, "PYTHONPATH": str(root / "src")}
+        return subprocess.run(
+            line, cwd=tmp_path, capture_output=True, text=True, timeout=400, env=env
+        )
 
     return run
 
@@ -87,7 +91,7 @@ def test_every_logger_keeps_the_figures_of_an_epoch(
 ) -> None:
     pytest.importorskip("mlflow", reason="the extra tracking is not installed")
     pytest.importorskip("wandb", reason="the extra tracking is not installed")
-    done = command(*tiny, "window=15m", "logger=[default,mlflow,wandb]")
+    done = command(*tiny, "window=15m", "logger=[default,tensorboard,mlflow,wandb]")
     assert done.returncode == 0, done.stderr
     run = load_run(tmp_path / "outputs/tiny/15m")
     [figures] = run.folder.glob("csv/**/metrics.csv")
