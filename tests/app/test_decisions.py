@@ -105,14 +105,6 @@ def test_a_baseline_without_the_newest_fold_is_refused(folder: Path) -> None:
         Decider(study)
 
 
-def test_another_symbol_than_the_only_one_is_warned_about_once(
-    decider: Decider, bars: pd.DataFrame, caplog: pytest.LogCaptureFixture
-) -> None:
-    for symbol in ("SIMULATED", "OTHER", "OTHER"):
-        assert decider.decide(bars, symbol).symbol == symbol
-    assert len(caplog.records) == 1
-
-
 def test_bars_that_do_not_fit_are_refused(decider: Decider, bars: pd.DataFrame) -> None:
     hourly, _ = gc.simulate(MEMORY, "1h", horizon="1h")
     gap = bars.drop(bars.index[-30:-28])

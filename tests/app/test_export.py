@@ -117,8 +117,3 @@ def test_another_export_replaces_the_first(harmed: Path, run_in: Run) -> None:
     assert not [*(folder / "export").glob("30m.*")]
     found = metadata_of(folder)
     assert (list(found["models"]), found["evaluation"]) == (["15m"], None)
-
-
-def test_what_does_not_exist_is_refused(live: Path, refused: Run) -> None:
-    for words in (["study=nine"], ["study=tiny", "windows=[99m]"]):
-        assert refused("export", *words, f"paths.outputs={live / 'outputs'}")

@@ -25,15 +25,6 @@ def options(live: Path, *paths: Path, **more: Any) -> dict[str, Any]:
     return {"study": "tiny", "paths": {"outputs": live / "outputs"}, "market": market, **more}
 
 
-def test_a_table_is_printed_and_nothing_is_written(live: Path, run_in: Run) -> None:
-    before = {path: path.stat().st_mtime_ns for path in live.rglob("*")}
-    lines = [line.split() for line in run_in(live, "predict", "study=tiny").splitlines()]
-    assert {path: path.stat().st_mtime_ns for path in live.rglob("*")} == before
-    [row] = [line for line in lines if line[:2] == ["two_stage", "*"]]
-    assert abs(float(row[2]) - 0.5) == pytest.approx(float(row[3]), abs=1e-4)
-    assert row[5] in ("long", "short", "flat")
-
-
 def test_json_is_one_strict_line_per_decision(
     live: Path, tmp_path: Path, run_in: Run, bars: pd.DataFrame
 ) -> None:
@@ -78,14 +69,6 @@ def test_one_refused_symbol_does_not_stop_the_others(
         command.predict(options(live, *paths, json=True))
     [line] = capsys.readouterr().out.splitlines()
     assert json.loads(line)["symbol"] == "good"
-
-
-@pytest.mark.parametrize(
-    "words", ["max_age=soon", "market.interval=5min", "windows=[99m]", "study=tinny", "watch=true"]
-)
-def test_wrong_options_are_refused(live: Path, refused: Run, words: str) -> None:
-    where = f"paths.outputs={live / 'outputs'}"
-    assert refused("predict", "study=tiny", "market=simulated", where, words)
 
 
 def test_watching_goes_on_until_sigterm(
