@@ -106,11 +106,6 @@ def test_options_out_of_range(options: dict[str, Any], facts: str) -> None:
         Augmentation(**options)
 
 
-def test_least_options() -> None:
-    Augmentation(per_class=1, block=2)
-    assert Augmentation(mirror=False, shuffles=0, walks=1).n_sources == 1
-
-
 def test_a_label_that_looks_ahead_or_several_symbols(bars: pd.DataFrame, samples: Samples) -> None:
     for other in (
         make_samples(bars, label=Direction("1h")),

@@ -196,10 +196,6 @@ def test_high_and_low_enclose_the_bar(bar: tuple[float, ...], extreme: str) -> N
     _refused(frame, "row 5", extreme, f"close is {float(bar[3])}")
 
 
-def test_missing_columns_are_named() -> None:
-    _refused(_frame(20).drop(columns=["low", "volume"]), "low or volume")
-
-
 def test_bar_without_trades_and_market_without_volume() -> None:
     frame = _frame(20)
     frame.iloc[4] = [5.0, 5.0, 5.0, 5.0, 0.0]
@@ -250,11 +246,6 @@ def test_step_that_is_not_a_multiple() -> None:
 def test_ten_equal_gaps_in_a_row_are_another_interval() -> None:
     assert len(gaps(_bars(200, missing=range(20, 38, 2)))) == 9
     _refused(_frame(200, missing=range(20, 40, 2)), "row 20", "2min")
-
-
-@pytest.mark.parametrize("asked", ["30s", "5min", "7min"])
-def test_interval_that_contradicts_the_bars(asked: str) -> None:
-    _refused(_frame(20), "1min", asked, interval=asked)
 
 
 def test_interval_is_given_where_gaps_outnumber_bars() -> None:
@@ -349,17 +340,6 @@ def test_coarse_bars_do_not_depend_on_the_first_bar(begin: int, missing: set[int
     assert set(whole.index) - set(later.index) == set(whole.index[whole.index < later.index[0]])
 
 
-def test_long_gap_costs_no_memory() -> None:
-    frame = _frame(20, interval="1s")
-    far = frame.set_axis(frame.index + pd.to_timedelta("20000D"))
-    assert len(resample(check_bars(pd.concat([frame, far]), "a walk"), "2s")) == 20
-
-
-def test_same_interval_changes_nothing() -> None:
-    bars = _bars(20, missing=[4])
-    pd.testing.assert_frame_equal(resample(bars, "60s"), bars)
-
-
 @pytest.mark.parametrize("interval", ["30s", "90s", "100s", "0s", "often"])
 def test_coarser_interval_is_a_multiple(interval: str) -> None:
     with pytest.raises(ConfigError, match="^market.interval is "):
@@ -387,14 +367,6 @@ def test_fingerprint_changes_with_any_time() -> None:
     bars = _bars(20)
     assert fingerprint(bars.set_axis(bars.index + pd.Timedelta(1, "ns"))) != fingerprint(bars)
     assert fingerprint(bars[1:]) != fingerprint(bars)
-
-
-def test_fingerprint_ignores_other_columns() -> None:
-    bars = _bars(20)
-    other = bars[list(COLUMNS[::-1])].assign(trades=3).tz_convert("Asia/Tokyo")
-    other.attrs = {"anything": 1}
-    assert fingerprint(other) == fingerprint(bars)
-    assert len(fingerprint(bars)) == 64
 
 
 # --- real bars ---------------------------------------------------------------

@@ -27,10 +27,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
 
-from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import COLUMNS, gaps
 from gafcnn.data.exchange import ExchangeSource, pair_of
-from gafcnn.data.newest import NewestBars
+from gafcnn.data.klines import NewestBars
 from gafcnn.data.sources import SOURCES
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.settings import as_plain, create
@@ -315,19 +314,6 @@ def test_exchange_with_other_conventions(local_exchange: LocalExchange, tmp_path
 # --- storage --------------------------------------------------------------------------------------
 
 
-def test_same_bars_later(local_exchange: LocalExchange, tmp_path: Path) -> None:
-    first = download(local_exchange, tmp_path)
-    asked = len(local_exchange.requests)
-    again = download(local_exchange, tmp_path, end=None)
-    pd.testing.assert_frame_equal(again, first)
-    assert len(local_exchange.requests) == asked
-    assert read_sealed(tmp_path / "BNBUSDT_15min" / "download.json") == {
-        "exchange": "binance",
-        "pair": "BNB/USDT",
-        "end": "2025-05-10T06:00:00+00:00",
-    }
-
-
 def test_refresh_requests_new_bars_only(local_exchange: LocalExchange, tmp_path: Path) -> None:
     download(local_exchange, tmp_path)
     later = UNTIL + DAY + 2 * QUARTER
@@ -349,16 +335,6 @@ def test_more_days_are_requested_at_the_front_only(
     bars = download(local_exchange, tmp_path, end=None, days=5)
     pd.testing.assert_frame_equal(bars, local_exchange.expected(UNTIL - 5 * DAY, UNTIL, "15min"))
     check_asked_once(local_exchange)
-
-
-def test_removed_file_is_downloaded_again(local_exchange: LocalExchange, tmp_path: Path) -> None:
-    first = download(local_exchange, tmp_path)
-    part = tmp_path / "BNBUSDT_15min" / "2025-05-08.parquet"
-    part.unlink()
-    local_exchange.requests.clear()
-    pd.testing.assert_frame_equal(download(local_exchange, tmp_path), first)
-    (request,) = local_exchange.requests
-    assert (request.start, request.end) == (may("08"), may("09"))
 
 
 def _spoil(part: Path) -> None:
@@ -469,23 +445,6 @@ def test_full_disk_raises_and_the_download_resumes(
             assert not [day for day in whole if day < asked.end and asked.start < day + DAY]
         shutil.rmtree(folder)
     assert refused >= 5  # the record, and each of the four days
-
-
-def test_bars_before_a_failure_are_kept(
-    local_exchange: LocalExchange, tmp_path: Path, quick: None
-) -> None:
-    local_exchange.faults[2] = lambda handler, klines: (
-        setattr(local_exchange, "always", failing) or failing(handler, klines)
-    )
-    with pytest.raises(DownloadError, match="An unknown error"):
-        download(local_exchange, tmp_path, days=30)
-    assert len(parts(tmp_path)) == 11  # 1000 bars
-    assert len(local_exchange.requests) == 1 + 6
-    local_exchange.always = None
-    local_exchange.requests.clear()
-    bars = download(local_exchange, tmp_path, days=30)
-    assert len(bars) == 30 * 96
-    assert len(local_exchange.requests) == 2
 
 
 # --- network faults -------------------------------------------------------------------------------
@@ -710,12 +669,6 @@ def test_pair_of_a_symbol(symbol: str, pair: str) -> None:
     assert pair_of(symbol) == pair
 
 
-@pytest.mark.parametrize("symbol", ["BNBXYZ", "USDT", "-USDT-", "BNB-"])
-def test_symbol_without_a_known_quote_currency(symbol: str) -> None:
-    with pytest.raises(ConfigError, match=symbol):
-        pair_of(symbol)
-
-
 def test_settings_survive_plain_data() -> None:
     source = ExchangeSource(symbols=("BTCUSDT", "ETH-XYZ"), end="2025-05-04", interval="1h")
     assert source.pairs() == {"BTCUSDT": "BTC/USDT", "ETH-XYZ": "ETH/XYZ"}
@@ -767,20 +720,6 @@ def test_late_bar_is_requested_again(local_exchange: LocalExchange) -> None:
     assert local_exchange.requests[-1].start == late
     expected = local_exchange.expected(whole.index[-1] - DAY, whole.index[-1], "15min")
     pd.testing.assert_frame_equal(whole, expected)
-
-
-def test_bars_missed_in_a_failure_come_with_the_next_read(
-    local_exchange: LocalExchange, quick: None
-) -> None:
-    held = newest(local_exchange)
-    held.read(UNTIL + QUARTER)
-    local_exchange.always = failing
-    with pytest.raises(DownloadError, match="BNB/USDT"):
-        held.read(UNTIL + 2 * QUARTER)
-    local_exchange.always = None
-    bars = held.read(UNTIL + 5 * QUARTER)
-    last = bars.index[-1]
-    pd.testing.assert_frame_equal(bars, local_exchange.expected(last - DAY, last, "15min"))
 
 
 def test_newest_bars_of_a_pair_without_bars(local_exchange: LocalExchange) -> None:

@@ -10,7 +10,7 @@ import pytest
 import talib
 
 from gafcnn.data.bars import COLUMNS, check_bars
-from gafcnn.data.indicators import GROUPS, indicators
+from gafcnn.data.indicators import indicators
 from gafcnn.data.reading import read_bars
 from gafcnn.data.simulated import simulate
 from gafcnn.errors import BarsError
@@ -24,12 +24,6 @@ def bars() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def table(bars: pd.DataFrame) -> pd.DataFrame:
     return indicators(bars)
-
-
-def test_groups(table: pd.DataFrame) -> None:
-    assert table.shape[1] == 67
-    assert table.columns.is_unique
-    assert set(GROUPS) == {"trend", "momentum", "volatility", "volume", "candle", "calendar"}
 
 
 def test_nothing_is_missing_after_64_bars(bars: pd.DataFrame, table: pd.DataFrame) -> None:

@@ -104,11 +104,6 @@ def test_labels_by_hand(neutral: float, thresholds: tuple[float, float], labels:
     assert assigned.dtype == np.int8
 
 
-def test_without_a_neutral_band_up_is_above_the_median() -> None:
-    outcomes = _outcomes([0.01, 0.02, 0.03, 0.04])
-    assert Direction(neutral=0).assign(outcomes, np.arange(4)).tolist() == [0, 0, 1, 1]
-
-
 @pytest.mark.parametrize(
     ("label", "option", "value"),
     [(Direction, "neutral", value) for value in (-0.1, 1.0, float("nan"), "much")]
@@ -192,23 +187,6 @@ def test_the_first_barrier_touched_by_hand(
     assert outcomes.forward_return == pytest.approx([forward_return], rel=1e-9)
     assert outcomes.known_at[0] == np.datetime64("2024-01-01T00:03") + np.timedelta64(minutes, "m")
     assert label.assign(outcomes, np.array([], dtype=np.int64)).tolist() == [touched]
-
-
-@pytest.mark.parametrize(("side", "column"), [(1, "high"), (-1, "low")])
-def test_a_barrier_that_is_reached_exactly(random_bars: Bars, side: int, column: str) -> None:
-    label, row = TripleBarrier("3min", volatility_lookback="10min"), np.array([20])
-    still = random_bars(40)
-    still.iloc[21:, :4] = price = still["close"].iloc[20]  # prices do not change after the row
-
-    def outcome(factor: float) -> Outcomes:
-        bars = still.copy()
-        bars.iloc[21, bars.columns.get_loc(column)] = price * factor
-        return label.outcomes(bars, row)
-
-    distance = outcome(1 + side * 0.5).forward_return[0]
-    assert side * distance > 0
-    assert outcome(1 + distance).value == (side + 1) // 2
-    assert outcome(1 + 0.999999 * distance).value == NULL
 
 
 @settings(max_examples=50)

@@ -88,11 +88,6 @@ def test_bars_must_come_from_gafcnn(random_bars: Bars) -> None:
         make_samples({"A": random_bars(600), "B": bars})
 
 
-def test_lookback_must_be_a_length_of_time(random_bars: Bars) -> None:
-    with pytest.raises(ConfigError, match="lookback is 60"):
-        make_samples(random_bars(600), lookback=60)  # pyright: ignore[reportArgumentType]
-
-
 # --- labels of the user's own ---------------------------------------------------------------------
 
 

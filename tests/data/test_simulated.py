@@ -33,15 +33,6 @@ def test_random_walk_has_its_volatility_and_no_memory() -> None:
     assert abs(returns.autocorr()) < 0.015
 
 
-@pytest.mark.parametrize("strength", [0.25, 0.75])
-def test_oracle_is_calibrated(strength: float) -> None:
-    bars, oracle = simulate(200_000, strength=strength, horizon="5min", seed=3)
-    up, p_up = went_up(bars, 5), oracle.to_numpy()[:-5]
-    tenth = pd.qcut(p_up, 10, labels=False)
-    for k in range(10):
-        assert up[tenth == k].mean() == pytest.approx(p_up[tenth == k].mean(), abs=0.025)
-
-
 def test_oracle_agrees_with_monte_carlo() -> None:
     strength, ahead, at = 0.6, 7, 300
     bars, oracle = simulate(400, strength=strength, horizon=f"{ahead}min", seed=4)

@@ -84,14 +84,6 @@ def test_the_last_sample_is_tested() -> None:
         assert splitter.split(times, times).test[-1] == len(times) - 1
 
 
-def test_pandas_times_are_converted_to_utc() -> None:
-    times = pd.DatetimeIndex(TIMES).tz_localize("UTC").tz_convert("Asia/Tokyo")
-    known = pd.DatetimeIndex(KNOWN).tz_localize("UTC")
-    split, peer = Chronological().split(times, known), Chronological().split(TIMES, KNOWN)
-    np.testing.assert_array_equal(split.train, peer.train)
-    np.testing.assert_array_equal(split.test, peer.test)
-
-
 # --- walk-forward ---------------------------------------------------------------------------------
 
 
@@ -204,8 +196,3 @@ def test_label_never_known_or_known_too_early(
     known[position] = moment
     with pytest.raises(LeakError, match=f"^{part} has a sample whose label is never known"):
         check_purged(TIMES, known, SOUND, MINUTES[0])
-
-
-def test_check_of_an_empty_part() -> None:
-    with pytest.raises(SamplesError, match="50 train, 0 val, 20 test"):
-        check_purged(TIMES, KNOWN, _split(range(50), [], range(80, 100)), MINUTES[0])
