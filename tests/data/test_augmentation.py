@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from gafcnn.data.augmentation import Augmentation, Drawn, class_counts
 from gafcnn.data.candlestick import Candlestick, patterns
@@ -44,19 +45,11 @@ def test_each_class_is_brought_up_to_per_class(samples: Samples) -> None:
     assert more[0] == more[1:].sum()
 
 
-def test_each_source_has_as_many_samples_of_class_0_as_of_all_others(samples: Samples) -> None:
-    per_class = 2 * int(samples.counts("train")[0])
-    for part in draw(samples, per_class=per_class, shuffles=1, walks=0):
-        more = class_counts([part], 9)
-        assert more[0] == more[1:].sum()
-        assert (np.diff(part.rows) > 0).all()
-
-
 def test_drawn_labels_are_those_of_their_bars(samples: Samples) -> None:
     parts = draw(samples, per_class=500, shuffles=2, walks=1)
     assert len(parts) == 1 + 2 * 2 + 1  # mirrored, shuffled, shuffled and mirrored, a walk
     for part in parts:
-        assert len(part.label)
+        assert np.count_nonzero(part.label) == len(part.label) / 2 > 0
         assert (part.label == patterns(part.bars)[part.rows]).all()
         assert part.rows.min() >= LOOKBACK // pd.Timedelta("15min") - 1
 
@@ -79,7 +72,7 @@ def test_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     expected += [tick_walk(500, interval, seed=seed) for seed in (7, 8)]
     assert len(found) == Augmentation(shuffles=2, walks=2).n_sources
     for ours, theirs in zip(found, expected, strict=True):
-        pd.testing.assert_frame_equal(ours, theirs)
+        assert_frame_equal(ours, theirs)
 
 
 def test_the_next_source_makes_up_for_one_with_too_few_samples(samples: Samples) -> None:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import COLUMNS
@@ -35,7 +36,7 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_day_is_read_unchanged(part: Path) -> None:
     kept = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
-    pd.testing.assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
+    assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
     assert (kept.missing, kept.damaged) == ([], [])
 
 
@@ -61,7 +62,7 @@ def _check_detected(part: Path, place: int, flips: int) -> None:
     finally:
         part.write_bytes(whole)
     if not kept.damaged:
-        pd.testing.assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
+        assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
     else:
         assert kept.damaged == [part]
         assert kept.missing == [(MIDNIGHT, MIDNIGHT + DAY)]
@@ -84,4 +85,4 @@ def test_damaged_file_is_replaced(tmp_path: Path, name: str) -> None:
     keep(tmp_path, _bars()[10:20], morning, evening)
     assert [path.name for path in tmp_path.iterdir()] == ["2025-05-08.until-200000.parquet"]
     kept = held(tmp_path, MIDNIGHT, evening)
-    pd.testing.assert_frame_equal(kept.bars, _bars()[:20], check_freq=False)
+    assert_frame_equal(kept.bars, _bars()[:20], check_freq=False)

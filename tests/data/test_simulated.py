@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.data.bars import check_bars, interval_of
@@ -69,21 +70,19 @@ def test_same_seed_gives_the_same_bars() -> None:
     bars, oracle = simulate(300, seed=7)
     longer, known_longer = simulate(500, seed=7)
     other, _ = simulate(300, seed=8)
-    pd.testing.assert_frame_equal(bars, longer.iloc[:300], check_exact=True, check_freq=False)
-    pd.testing.assert_series_equal(
-        oracle, known_longer.iloc[:300], check_exact=True, check_freq=False
-    )
+    assert_frame_equal(bars, longer.iloc[:300], check_exact=True, check_freq=False)
+    assert_series_equal(oracle, known_longer.iloc[:300], check_exact=True, check_freq=False)
     assert not np.allclose(bars["close"], other["close"])
 
 
 def test_bars_and_oracle_are_written(tmp_path: Path) -> None:
     source = SimulatedSource(symbols=("ONE", "TWO"), days=1, seed=5, folder=tmp_path)
     bars, oracles = source.load(), source.oracles()
-    pd.testing.assert_frame_equal(bars["TWO"], simulate(1440, seed=6)[0])
+    assert_frame_equal(bars["TWO"], simulate(1440, seed=6)[0])
     place = tmp_path / "TWO_1min"
-    pd.testing.assert_frame_equal(read_bars(place / "bars.parquet"), bars["TWO"], check_freq=False)
+    assert_frame_equal(read_bars(place / "bars.parquet"), bars["TWO"], check_freq=False)
     stored = pd.read_parquet(place / "oracle.parquet")["p_up"]
-    pd.testing.assert_series_equal(stored, oracles["TWO"], check_freq=False)
+    assert_series_equal(stored, oracles["TWO"], check_freq=False)
     assert source.at_rest().folder is None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import resample
 from gafcnn.data.reading import write_bars
@@ -79,7 +80,7 @@ def test_files_name_their_symbols(tmp_path: Path) -> None:
     assert list(load_bars(FileSource(tuple(paths)))) == ["BTC-1m", "BRK"]
     source = FileSource(tuple(paths), symbols=("BTC", "BRK.B"), interval="5min")  # pyright: ignore[reportArgumentType]
     bars = load_bars(source)
-    pd.testing.assert_frame_equal(bars["BRK.B"], resample(BARS, "5min"), check_freq=False)
+    assert_frame_equal(bars["BRK.B"], resample(BARS, "5min"), check_freq=False)
     assert SOURCES.create(as_plain(source), "market") == source
 
 

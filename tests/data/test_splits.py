@@ -51,13 +51,6 @@ def test_shares_are_of_time_not_of_samples() -> None:
     assert times[split.train[-1]] == _minutes(9.5)
 
 
-def test_stride_thins_the_training_part_only() -> None:
-    split = Chronological(0.2, 0.25, stride=4).split(TIMES, KNOWN, (0,), MINUTES[3])
-    assert split.train.tolist() == _list(0, 51, 4)
-    assert split.val.tolist() == _list(60, 71)
-    assert split.test.tolist() == _list(80, 99)
-
-
 def test_samples_without_a_known_outcome_are_in_no_part() -> None:
     known = KNOWN.copy()
     unknown = [0, 10, 65, 90, 98, 99]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
 from gafcnn.data.windows import WINDOWS, Window, WindowReader, as_window, decision_rows
 from gafcnn.errors import ConfigError, SamplesError
@@ -172,8 +173,8 @@ def test_a_point_of_several_bars_is_one_coarse_bar(make_bars: Bars) -> None:
     window = Window("4min", "2min", lookback="4min")
     series = WindowReader(bars, window, FIELDS)(np.array([3, 4]))
     # bars 0-1 and 2-3 for row 3; bars 1-2 and 3-4 for row 4: the last point ends at the row
-    np.testing.assert_array_equal(series[0], [[2, 1], [6, 9], [2, 1], [1, 1], [3, 12]])
-    np.testing.assert_array_equal(series[1], [[7, 8], [9, 8], [2, 1], [4, 5], [6, 24]])
+    assert_array_equal(series[0], [[2, 1], [6, 9], [2, 1], [1, 1], [3, 12]])
+    assert_array_equal(series[1], [[7, 8], [9, 8], [2, 1], [4, 5], [6, 24]])
 
 
 @pytest.mark.parametrize("row", [-1, 1, 4, 9])
@@ -206,4 +207,4 @@ def test_points_equal_pandas_resampling(
         {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
     )
     assert peer.index[-1] == seen.index[-1]
-    np.testing.assert_allclose(series[-1], peer.iloc[-points:].to_numpy().T, rtol=1e-14)
+    assert_allclose(series[-1], peer.iloc[-points:].to_numpy().T, rtol=1e-14)

@@ -146,7 +146,7 @@ def check_bars(
     _check_timezone([aware], frame.index, origin)
     _check_calendar(pd.DatetimeIndex(frame.index), origin)
     bars = values.set_axis(_from_nanoseconds(_nanoseconds(frame)))
-    _check_values(bars, origin)
+    check_values(bars, origin)
     length = _check_interval(_steps(bars), origin, interval)
     bars.attrs = {"interval": length, "label": "close"}
     return bars
@@ -227,8 +227,8 @@ def bar_interval(value: DurationLike) -> pd.Timedelta:
     if interval == pd.Timedelta(0):
         raise ConfigError(
             f"market.interval is {value}",
-            expected="the time between two bars, more than 0",
-            instead="write market.interval=1min, for example",
+            expected="more than 0",
+            instead="set market.interval=1min",
         )
     return interval
 
@@ -359,7 +359,8 @@ def _check_count(count: int, origin: Origin) -> None:
         )
 
 
-def _check_values(bars: pd.DataFrame, origin: Origin) -> None:
+def check_values(bars: pd.DataFrame, origin: Origin) -> None:
+    """Check that times increase, and that prices and volumes are possible."""
     origin.require(
         np.r_[True, _steps(bars) > 0],
         lambda row: f"the time {bars.index[row]} is not after that of the previous row",

@@ -8,17 +8,17 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, check_bars, gaps, other_interval
+from gafcnn.data.bars import COLUMNS, Origin, check_bars, check_values, gaps, other_interval
 from gafcnn.durations import format_duration
-from gafcnn.errors import DownloadError
+from gafcnn.errors import BarsError, DownloadError
 
 _PAGE = 1000  # bars
 _FIRST_ATTEMPTS = 3  # before the first answer: there may be no network
@@ -27,9 +27,6 @@ _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
 _SILENCE = 10.0  # seconds without data after which a request fails
 _MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the address
 
-# raised by ccxt when an answer has an unexpected shape
-_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
 Period = tuple[pd.Timestamp, pd.Timestamp]
 
 log = logging.getLogger(__name__)
@@ -37,6 +34,13 @@ log = logging.getLogger(__name__)
 
 class _AnswerError(Exception):
     """An answer without the bars that were requested."""
+
+
+# raised when an answer has an unexpected shape, by ccxt as well
+_INVALID = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    *(_AnswerError, BarsError),
+)
 
 
 class Klines:
@@ -109,7 +113,7 @@ class Klines:
         import ccxt
         import tenacity
 
-        temporary = (ccxt.OperationFailed, _AnswerError, *_MALFORMED)
+        temporary = (ccxt.OperationFailed, *_INVALID)
         most = _ATTEMPTS if self._answered else _FIRST_ATTEMPTS
         retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(temporary),
@@ -121,7 +125,7 @@ class Klines:
         try:
             self._client.last_response_headers = self._client.last_json_response = None
             answer = retry(request, *args)
-        except (ccxt.BaseError, _AnswerError, *_MALFORMED) as error:
+        except (ccxt.BaseError, *_INVALID) as error:
             text = " ".join(str(error).split())
             reason = f"{type(error).__name__}: {text}".removeprefix("_AnswerError: ")
             if (pause := self._retry_after()) > _MAX_PAUSE:
@@ -144,10 +148,18 @@ class Klines:
         )
         if not rows and not _has_empty_list(self._client.last_json_response):
             raise _AnswerError("the answer is empty, incomplete or of another shape")
-        table = _checked(rows, range(first, end, step))
+        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
+        table = table[table[:, 0].argsort(kind="stable")]
+        if not np.isfinite(table).all() or not np.isin(table[:, 0], range(first, end, step)).all():
+            raise _AnswerError("the answer has missing numbers, or bars of other times")
+        steps = np.diff(table[:, 0]).astype("int64")
+        if len(steps) and len(other_interval(steps, step)):
+            raise _AnswerError("the answer has bars of another interval")
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
         index = closed.as_unit("ns").rename("close_time")
-        return pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
+        bars = pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
+        check_values(bars, Origin("the answer"))
+        return bars
 
     def _error(self, found: str) -> DownloadError:
         resumes = "" if self.folder is None else f" (the download in {self.folder} resumes)"
@@ -159,6 +171,7 @@ class Klines:
         )
 
 
+@dataclass(eq=False)
 class NewestBars:
     """The newest bars of a pair. Each call of `read` requests those that closed since the last.
 
@@ -171,17 +184,14 @@ class NewestBars:
         url: Base address of a mirror of the exchange's API; by default the exchange's own.
     """
 
-    def __init__(
-        self,
-        exchange: str,
-        pair: str,
-        interval: pd.Timedelta,
-        count: int,
-        settle: pd.Timedelta,
-        url: str | None = None,
-    ) -> None:
-        self.exchange, self.pair, self.interval, self.url = exchange, pair, interval, url
-        self.count, self.settle = count, settle
+    exchange: str
+    pair: str
+    interval: pd.Timedelta
+    count: int
+    settle: pd.Timedelta
+    url: str | None = None
+
+    def __post_init__(self) -> None:
         self._held: pd.DataFrame | None = None
         self._klines: Klines | None = None
 
@@ -270,24 +280,3 @@ def _has_empty_list(answer: Any) -> bool:
     if isinstance(answer, dict):
         return any(map(_has_empty_list, answer.values()))
     return isinstance(answer, list) and (not answer or any(map(_has_empty_list, answer)))
-
-
-def _checked(rows: Any, opens: range) -> NDArray[np.float64]:
-    """Return valid rows of time (ms), open, high, low, close and volume, sorted by time."""
-    try:
-        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
-    except (TypeError, ValueError) as error:
-        raise _AnswerError("the answer is not a table of bars") from error
-    table = table[table[:, 0].argsort(kind="stable")]
-    prices, volume = table[:, 1:5], table[:, 5]
-    if not np.isin(table[:, 0], opens).all():
-        raise _AnswerError("the answer has bars of other times")
-    steps = np.diff(table[:, 0]).astype("int64")
-    if (steps == 0).any() or len(other_interval(steps, opens.step) if len(steps) else ()):
-        raise _AnswerError("the answer has duplicate bars, or bars of another interval")
-    ordered = (prices[:, 1] == prices.max(axis=1)) & (prices[:, 2] == prices.min(axis=1))
-    if not (
-        np.isfinite(table).all(axis=1) & (prices.min(axis=1) > 0) & (volume >= 0) & ordered
-    ).all():
-        raise _AnswerError("the answer has impossible prices or volumes")
-    return table
