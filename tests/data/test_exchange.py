@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -35,7 +35,7 @@ from gafcnn.data.sources import SOURCES
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.settings import as_plain, create
 
-MINUTE = 60_000  # ms
+MINUTE, STEP = 60_000, 900_000  # ms
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
 
 
@@ -87,28 +87,20 @@ class LocalExchange:
     always: Fault | None = None
     requests: list[Request] = field(default_factory=list)
 
-    def rows(self, first: int, last: int, step: int, limit: int) -> list[list[float]]:
+    def rows(self, first: int, last: int, limit: int) -> list[list[float]]:
         """Time (ms), open, high, low, close and volume of the bars that open in [first, last]."""
-        rows: list[list[float]] = []
-        opened = -(-first // step) * step
-        listed = milliseconds(self.listed)
-        outages = [(milliseconds(begin), milliseconds(end)) for begin, end in self.outages]
-        while opened <= min(last, int(time.time() * 1000)) and len(rows) < limit:
-            out = any(begin <= opened < end for begin, end in outages)
-            if opened >= listed and not out:
-                rows.append([opened, *bar(opened)])
-            opened += step
-        return rows
+        out = [(LISTED, self.listed), *self.outages]
+        lacking = [(milliseconds(begin), milliseconds(end)) for begin, end in out]
+        opens = range(-(-first // STEP) * STEP, min(last, int(time.time() * 1000)) + 1, STEP)
+        present = (t for t in opens if not any(begin <= t < end for begin, end in lacking))
+        return [[t, *bar(t)] for t in islice(present, limit)]
 
-    def expected(self, since: pd.Timestamp, until: pd.Timestamp, interval: str) -> pd.DataFrame:
+    def expected(self, since: pd.Timestamp, until: pd.Timestamp = UNTIL) -> pd.DataFrame:
         """Return the bars that opened in [since, until), labelled by close time."""
-        step = pd.Timedelta(interval)
-        first, last = milliseconds(since), milliseconds(until) - 1
-        rows = self.rows(first, last, step.value // 10**6, 10**9)
-        times = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True).as_unit("ns") + step
-        return pd.DataFrame(
-            [row[1:] for row in rows], index=times.rename("close_time"), columns=list(COLUMNS)
-        )
+        rows = self.rows(milliseconds(since), milliseconds(until) - 1, 10**9)
+        times = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True).as_unit("ns")
+        index = (times + QUARTER).rename("close_time")
+        return pd.DataFrame([row[1:] for row in rows], index, columns=list(COLUMNS))
 
 
 def bar(opened: int) -> tuple[float, float, float, float, float]:
@@ -135,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path.rstrip("/").endswith("/markets"):
             (fault or Handler.answer)(self, [BITSTAMP_MARKET])
         elif parts.path.rstrip("/").endswith("/ohlc/bnbusdt"):
-            self.ohlc(asked, fault)
+            self.ohlc(asked)
         else:
             self.answer({"code": -1100, "msg": "no such place"}, 404)
 
@@ -143,21 +135,18 @@ class Handler(BaseHTTPRequestHandler):
         if asked["symbol"] != "BNBUSDT":
             self.answer({"code": -1121, "msg": "Invalid symbol."}, 400)
             return
-        step = int(pd.Timedelta(asked["interval"].replace("m", "min")).total_seconds() * 1000)
+        assert asked["interval"] == "15m"
         first, last = int(asked["startTime"]), int(asked["endTime"])
-        rows = self.exchange.rows(first, last, step, min(int(asked["limit"]), 1000))
+        rows = self.exchange.rows(first, last, min(int(asked["limit"]), 1000))
         klines = [
-            [int(opened), *map(str, values), int(opened) + step - 1, "0", 1, "0", "0", "0"]
+            [int(opened), *map(str, values), int(opened) + STEP - 1, "0", 1, "0", "0", "0"]
             for opened, *values in rows
         ]
-        if fault is None:
-            self.answer(klines)
-        else:
-            fault(self, klines)
+        (fault or Handler.answer)(self, klines)
 
-    def ohlc(self, asked: dict[str, str], fault: Fault | None) -> None:
+    def ohlc(self, asked: dict[str, str]) -> None:
         first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
-        rows = self.exchange.rows(first, last, int(asked["step"]) * 1000, int(asked["limit"]))
+        rows = self.exchange.rows(first, last, int(asked["limit"]))
         bars = [
             {
                 "timestamp": str(int(row[0]) // 1000),
@@ -165,10 +154,7 @@ class Handler(BaseHTTPRequestHandler):
             }
             for row in reversed(rows)
         ]
-        if fault is None:
-            self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
-        else:
-            fault(self, bars)
+        self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
 
     def answer(self, content: Any, status: int = 200, **headers: str) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -245,23 +231,18 @@ def check_asked_once(exchange: LocalExchange) -> None:
 # --- bars -----------------------------------------------------------------------------------------
 
 
-def test_bars_equal_those_of_the_exchange_by_close_time(
-    server: LocalExchange, tmp_path: Path
-) -> None:
+def test_bars_equal_those_of_the_exchange(server: LocalExchange, tmp_path: Path) -> None:
     bars = download(server, tmp_path)
     assert bars.attrs["interval"] == pd.Timedelta("15min")
     assert len(bars) == 3 * 96
     assert bars.index[0] == UNTIL - 3 * DAY + QUARTER
     assert bars.index[-1] == UNTIL
-    expected = server.expected(UNTIL - 3 * DAY, UNTIL, "15min")
-    assert_frame_equal(bars, expected)
+    assert_frame_equal(bars, server.expected(UNTIL - 3 * DAY))
 
 
-def test_long_period_comes_in_pages_and_is_stored_by_day(
-    server: LocalExchange, tmp_path: Path
-) -> None:
+def test_long_period_comes_in_pages(server: LocalExchange, tmp_path: Path) -> None:
     bars = download(server, tmp_path, days=30)
-    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY, UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY))
     # the first day from its midnight: 24 + 2880 bars, a thousand a page
     assert [int(request.asked["limit"]) for request in server.requests] == [1000, 1000, 904]
     assert parts(tmp_path)[0] == "2025-04-10.parquet"
@@ -270,9 +251,7 @@ def test_long_period_comes_in_pages_and_is_stored_by_day(
     assert {request.path for request in server.requests} == {"/api/v3/klines"}
 
 
-def test_without_end_the_last_bar_is_the_last_closed_one(
-    server: LocalExchange, tmp_path: Path
-) -> None:
+def test_without_end_the_last_bar_is_closed(server: LocalExchange, tmp_path: Path) -> None:
     before = pd.Timestamp.now("UTC")
     bars = download(server, tmp_path, end=None, days=1)
     last = bars.index[-1]
@@ -297,13 +276,13 @@ def test_outage_is_a_gap_and_is_requested_once(server: LocalExchange, tmp_path: 
 def test_symbol_listed_later_starts_at_its_first_bar(server: LocalExchange, tmp_path: Path) -> None:
     server.listed = may("08T10:00")
     bars = download(server, tmp_path, days=30)
-    assert_frame_equal(bars, server.expected(may("08T10:00"), UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(may("08T10:00")))
 
 
 def test_exchange_with_other_conventions(server: LocalExchange, tmp_path: Path) -> None:
     # Bitstamp answers newest bar first, and ccxt loads its markets before
     bars = download(server, tmp_path, exchange="bitstamp", days=30)
-    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY, UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY))
     with pytest.raises(DownloadError, match="BNB/EUR"):
         download(server, tmp_path, exchange="bitstamp", symbol="BNBEUR", pair="BNB/EUR")
 
@@ -315,7 +294,7 @@ def test_refresh_requests_new_bars_only(server: LocalExchange, tmp_path: Path) -
     download(server, tmp_path)
     later = UNTIL + DAY + 2 * QUARTER
     bars = download(server, tmp_path, end=later.isoformat(), refresh=True, days=4)
-    expected = server.expected(later - 4 * DAY, later, "15min")
+    expected = server.expected(later - 4 * DAY, later)
     assert_frame_equal(bars, expected)
     assert server.requests[-1].start == UNTIL
     check_asked_once(server)
@@ -328,7 +307,7 @@ def test_refresh_requests_new_bars_only(server: LocalExchange, tmp_path: Path) -
 def test_more_days_are_requested_at_the_front_only(server: LocalExchange, tmp_path: Path) -> None:
     download(server, tmp_path)
     bars = download(server, tmp_path, end=None, days=5)
-    assert_frame_equal(bars, server.expected(UNTIL - 5 * DAY, UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(UNTIL - 5 * DAY))
     check_asked_once(server)
 
 
@@ -408,7 +387,7 @@ def test_killed_download_resumes(server: LocalExchange, tmp_path: Path) -> None:
     del server.requests[2]  # the unanswered one
     first, second = server.requests
     bars = download(server, tmp_path, days=30)
-    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY, UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY))
     assert first.end == second.start
     assert [request.start for request in server.requests[2:]] == [second.end]
     asked = len(server.requests)
@@ -420,7 +399,7 @@ def test_full_disk_raises_and_the_download_resumes(
     server: LocalExchange, small_disk: Callable[[int], Path]
 ) -> None:
     disk = small_disk(2**18)
-    expected = server.expected(UNTIL - 3 * DAY, UNTIL, "15min")
+    expected = server.expected(UNTIL - 3 * DAY)
     refused = 0
     for pages in range(100):
         folder, filler = disk / "bars", disk / "filler"
@@ -505,7 +484,7 @@ def test_temporary_faults_do_no_harm(
     names = dict(zip(numbers, FAULTS, strict=False))
     server.faults = {n: FAULTS[name] for n, name in names.items()}
     bars = download(server, tmp_path, days=4)
-    assert_frame_equal(bars, server.expected(UNTIL - 4 * DAY, UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(UNTIL - 4 * DAY))
     asked = [request.start for request in server.requests]
     assert [name for n, name in names.items() if asked[n - 1] != asked[n]] == []
     assert len(asked) == len(FAULTS) + 7
@@ -546,7 +525,7 @@ def test_silent_exchange_is_asked_again(
     monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.3)
     server.faults[1] = fault
     bars = download(server, tmp_path, days=1)
-    assert_frame_equal(bars, server.expected(UNTIL - DAY, UNTIL, "15min"))
+    assert_frame_equal(bars, server.expected(UNTIL - DAY))
     first, second = server.requests
     assert second.at - first.at < 1
     monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.05)
@@ -674,14 +653,14 @@ def test_newest_bars_are_settled_and_requested_once(
 ) -> None:
     held = newest(server)
     first = held.read(UNTIL + timedelta(seconds=10))
-    assert_frame_equal(first, server.expected(UNTIL - DAY, UNTIL, "15min"))
+    assert_frame_equal(first, server.expected(UNTIL - DAY))
     assert first.attrs["interval"] == QUARTER
     # the next bar is requested once it has settled, and no other
     later = held.read(UNTIL + QUARTER + timedelta(seconds=9))
     assert_frame_equal(later, first)
     assert len(server.requests) == 1
     later = held.read(UNTIL + QUARTER + timedelta(seconds=10))
-    assert_frame_equal(later, server.expected(UNTIL + QUARTER - DAY, UNTIL + QUARTER, "15min"))
+    assert_frame_equal(later, server.expected(UNTIL + QUARTER - DAY, UNTIL + QUARTER))
     assert server.requests[-1].start == UNTIL
     assert len(server.requests) == 2
 
@@ -694,7 +673,7 @@ def test_late_bar_is_requested_again(server: LocalExchange) -> None:
     server.outages = []
     whole = held.read(UNTIL + 2 * QUARTER)
     assert server.requests[-1].start == late
-    expected = server.expected(whole.index[-1] - DAY, whole.index[-1], "15min")
+    expected = server.expected(whole.index[-1] - DAY, whole.index[-1])
     assert_frame_equal(whole, expected)
 
 

@@ -107,25 +107,19 @@ def test_every_sample_after_the_first_share_is_tested_once(folds: int) -> None:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-SHARES = [(Chronological, "test"), (Chronological, "val"), (WalkForward, "val")]
-SHARES += [(WalkForward, "first")]
-CASES = [(kind, {key: value}) for kind, key in SHARES for value in (0, 1, float("nan"), "all")]
-CASES += [(WalkForward, {key: 0}) for key in ("folds", "stride")]
-CASES += [(WalkForward, {"fold": value}) for value in (4, -1, 0.5)]
-CASES += [(Chronological, {"embargo": 60})]
-
-
-@pytest.mark.parametrize(("kind", "options"), CASES)
-def test_option_out_of_range(
-    kind: type[Chronological | WalkForward], options: dict[str, Any]
-) -> None:
-    every = ({"fold": 0} if kind is WalkForward else {}) | options
-    for make in (
-        lambda: kind(**every),
-        lambda: SPLITS.create({"kind": kind.kind, **every}, "split"),  # pyright: ignore[reportAttributeAccessIssue]
-    ):
-        with pytest.raises(ConfigError, match=rf"split\.{next(iter(options))} is "):
-            make()
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [(Chronological, name, value) for name in ("test", "val") for value in (0, 1, float("nan"))]
+    + [(WalkForward, name, 1) for name in ("val", "first")]
+    + [(WalkForward, name, 0) for name in ("folds", "stride")]
+    + [(WalkForward, "fold", value) for value in (4, -1, 0.5)]
+    + [(Chronological, "embargo", 60)],
+)
+def test_option_out_of_range(kind: Any, option: str, value: Any) -> None:
+    options = ({"fold": 0} if kind is WalkForward else {}) | {option: value}
+    for make in (kind, lambda **one: SPLITS.create({"kind": kind.kind, **one}, "split")):
+        with pytest.raises(ConfigError, match=rf"split\.{option} is "):
+            make(**options)
 
 
 def test_empty_part() -> None:
