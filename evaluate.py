@@ -1,4 +1,4 @@
-"""Join a study's windows, combine them, look at the test rows: `python evaluate.py study=bnb`."""
+"""Evaluate a study on its test rows: `python evaluate.py study=bnb`."""
 
 from pathlib import Path
 

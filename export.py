@@ -1,4 +1,4 @@
-"""The networks of a study for those who have no gafcnn: `python export.py study=bnb`."""
+"""Export the models of a study: `python export.py study=bnb`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a study says of the newest bar: `python predict.py study=bnb`."""
+"""Decide on the newest bar: `python predict.py study=bnb`."""
 
 from pathlib import Path
 

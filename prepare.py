@@ -1,4 +1,4 @@
-"""Make bars and image stores, nothing else: `python prepare.py -m window=15m,30m,60m`."""
+"""Load bars and store images: `python prepare.py -m window=15m,30m,60m`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Is all that lies on disk as it was written? `python verify.py`."""
+"""Check the files on disk for damage: `python verify.py`."""
 
 from pathlib import Path
 

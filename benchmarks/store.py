@@ -30,10 +30,9 @@ from gafcnn.data.simulated import simulate
 from gafcnn.data.windows import Window
 from gafcnn.durations import parse_duration
 from gafcnn.images.spec import ImageSpec
-from gafcnn.images.store import open_store
-from gafcnn.images.writing import build_store
+from gafcnn.images.store import build_store, open_store
 
-WINDOW = Window("60m", "60min")
+WINDOW = Window("60min")
 SHORT = 59  # bars that end no lookback of 60 minutes
 BLOCK = 4 * 2**20
 TARGET = 1.3  # times the seconds of plain bytes

@@ -141,8 +141,8 @@ def test_frame_of_unknown_origin_is_refused() -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, gafcnn.data.bars; print([m for m in sys.argv[1:] if m in sys.modules])"
-    heavy = ["scipy", "ccxt", "pyarrow.parquet", "torch", "hydra"]
+    code = "import sys, gafcnn.data.samples; print([m for m in sys.argv[1:] if m in sys.modules])"
+    heavy = ["scipy", "talib", "ccxt", "pyarrow.parquet", "torch", "hydra"]
     run = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, check=True)
     assert run.stdout.strip() == b"[]"
 

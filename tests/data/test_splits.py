@@ -122,36 +122,25 @@ def test_every_sample_after_the_first_share_is_tested_once(folds: int) -> None:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [0, 1, -0.1, 1.2, float("nan"), "all"])
-@pytest.mark.parametrize(
-    ("splitter", "share"),
-    [(Chronological, "test"), (Chronological, "val"), (WalkForward, "val"), (WalkForward, "first")],
-)
-def test_share_out_of_range(
-    splitter: type[Chronological | WalkForward], share: str, value: Any
+SHARES = [(Chronological, "test"), (Chronological, "val"), (WalkForward, "val")]
+SHARES += [(WalkForward, "first")]
+CASES = [(kind, {key: value}) for kind, key in SHARES for value in (0, 1, float("nan"), "all")]
+CASES += [(WalkForward, {key: 0}) for key in ("folds", "stride")]
+CASES += [(WalkForward, {"fold": value}) for value in (4, -1, 0.5)]
+CASES += [(Chronological, {"embargo": 60})]
+
+
+@pytest.mark.parametrize(("kind", "options"), CASES)
+def test_option_out_of_range(
+    kind: type[Chronological | WalkForward], options: dict[str, Any]
 ) -> None:
-    options: dict[str, Any] = {share: value} | ({"fold": 0} if splitter is WalkForward else {})
-    with pytest.raises(ConfigError, match=rf"split\.{share} is "):
-        splitter(**options)
-
-
-@pytest.mark.parametrize(
-    ("options", "facts"),
-    [
-        ({"fold": 4}, r"split\.fold is 4.* 0 to 3"),
-        ({"fold": -1}, r"split\.fold is -1"),
-        ({"fold": 0.5}, r"split\.fold is 0\.5"),
-        ({"fold": 0, "folds": 0}, r"split\.folds is 0"),
-        ({"fold": 0, "stride": 0}, r"split\.stride is 0"),
-        ({"fold": 0, "embargo": 60}, r"split\.embargo"),
-        ({}, r"split\.fold has no value"),
-    ],
-)
-def test_option_out_of_range(options: dict[str, Any], facts: str) -> None:
-    with pytest.raises(ConfigError, match=facts):
-        WalkForward(**options)
-    with pytest.raises(ConfigError, match=facts):
-        SPLITS.create({"kind": "walk_forward", **options}, "split")
+    every = ({"fold": 0} if kind is WalkForward else {}) | options
+    for make in (
+        lambda: kind(**every),
+        lambda: SPLITS.create({"kind": kind.kind, **every}, "split"),  # pyright: ignore[reportAttributeAccessIssue]
+    ):
+        with pytest.raises(ConfigError, match=rf"split\.{next(iter(options))} is "):
+            make()
 
 
 def test_empty_part() -> None:
@@ -190,30 +179,20 @@ def test_sound_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "embargo", "facts"),
+    ("train", "val", "test", "embargo", "facts"),
     [
-        (SOUND, MINUTES[6], "6min .* train are known at 2024-01-01 01:00:00.* val begins .*01:00"),
-        (
-            _split(range(50), range(60, 76), range(80, 100)),
-            MINUTES[0],
-            "labels of val are known at 2024-01-01 01:20:00 .* test begins at 2024-01-01 01:20:00",
-        ),
-        (
-            _split([*range(50), 90], range(60, 70), range(80, 90)),
-            MINUTES[0],
-            "labels of train are known at 2024-01-01 01:35:00",
-        ),
-        (
-            _split(range(50), range(60, 70), [*range(80, 90), 20]),
-            MINUTES[0],
-            "sample 20 is both in train and in test",
-        ),
+        (range(50), range(60, 70), range(80, 100), 6, "train .* 01:00:00.* val .* 01:00:00"),
+        (range(50), range(60, 76), range(80, 100), 0, "val .* 01:20:00.* test .* 01:20:00"),
+        ([*range(50), 90], range(60, 70), range(80, 90), 0, "labels of train .* 01:35:00"),
+        (range(50), range(60, 70), [*range(80, 90), 20], 0, "20 is both in train and in test"),
     ],
     ids=["embargo too long", "val not purged", "train after test", "in two parts"],
 )
-def test_leak(split: Split, embargo: pd.Timedelta, facts: str) -> None:
+def test_leak(
+    train: Iterable[int], val: Iterable[int], test: Iterable[int], embargo: int, facts: str
+) -> None:
     with pytest.raises(LeakError, match=facts):
-        check_purged(TIMES, KNOWN, split, embargo)
+        check_purged(TIMES, KNOWN, _split(train, val, test), MINUTES[embargo])
 
 
 @pytest.mark.parametrize("moment", [np.datetime64("NaT", "ns"), _minutes(3)])

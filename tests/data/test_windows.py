@@ -57,16 +57,9 @@ def test_points_per_span(
 def test_window_that_the_bars_cannot_fill(options: dict[str, Any], facts: str) -> None:
     window = Window(**options)
     for check in (window.count_points, window.check, window.check_image):
-        with pytest.raises(ConfigError, match=facts.removesuffix(r"\.")):
+        with pytest.raises(ConfigError, match=facts):
             check(MINUTE)
     assert not window.fits(MINUTE)
-
-
-@pytest.mark.parametrize("value", [15, "15", "1.5", "a while", "-15min", "NaT", [15]])
-def test_a_length_of_time_needs_its_unit(value: Any) -> None:
-    for option in ("span", "step", "lookback"):
-        with pytest.raises(ConfigError, match=rf"window\.{option}"):
-            Window(**({"span": "15min"} | {option: value}))
 
 
 @pytest.mark.parametrize(
@@ -80,9 +73,13 @@ def test_a_length_of_time_needs_its_unit(value: Any) -> None:
         {"points": 1, "step": "15min"},
         {"points": 64, "step": "0min"},
         {"span": "30min", "step": "0min"},
+        {"span": 15},
+        {"span": "a while"},
+        {"span": "-15min"},
+        {"span": "15min", "lookback": "60"},
     ],
 )
-def test_span_or_points_and_step(options: dict[str, Any]) -> None:
+def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"window\."):
         Window(**options)
 
@@ -130,7 +127,7 @@ def test_an_image_needs_points_and_names_the_windows_that_fit() -> None:
     for window in (as_window("30m"), Window("1h"), Window(points=7, step="15min")):
         with pytest.raises(ConfigError, match="10x15m, 64x15m, 64x30m, 64x60m"):
             window.check_image(quarter)
-    with pytest.raises(ConfigError, match=r"step is 15min.* 64x60m"):
+    with pytest.raises(ConfigError, match=r"window\.step is 15min.* 1h"):
         as_window("64x15m").check_image(pd.Timedelta("1h"))
 
 
@@ -245,28 +242,3 @@ def test_points_equal_pandas_resampling(
     )
     assert peer.index[-1] == seen.index[-1]
     np.testing.assert_allclose(series[-1], peer.iloc[-points:].to_numpy().T, rtol=1e-14)
-
-
-@settings(max_examples=60)
-@given(
-    seed=st.integers(0, 1000),
-    step=st.sampled_from([1, 2, 4]),
-    cut=st.integers(30, 90),
-    missing=st.sets(st.integers(0, 99), max_size=4),
-)
-def test_windows_do_not_depend_on_the_future(
-    random_bars: Bars, seed: int, step: int, cut: int, missing: set[int]
-) -> None:
-    bars = random_bars(100, missing=missing, seed=seed)
-    altered = bars.copy()
-    altered.iloc[cut:] *= 3.0
-    window = Window("8min", f"{step}min", lookback="8min")
-    rows = decision_rows(bars, window.lookback)
-    np.testing.assert_array_equal(decision_rows(altered, window.lookback), rows)
-
-    # nor on whether there are later bars
-    past = rows[rows < cut]
-    np.testing.assert_array_equal(decision_rows(bars.iloc[:cut], window.lookback), past)
-    shown = WindowReader(bars, window, FIELDS)(past)
-    np.testing.assert_array_equal(WindowReader(altered, window, FIELDS)(past), shown)
-    np.testing.assert_array_equal(WindowReader(bars.iloc[:cut], window, FIELDS)(past), shown)

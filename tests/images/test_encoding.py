@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import zlib
@@ -192,19 +191,6 @@ def test_channels_of_fields() -> None:
         np.testing.assert_array_equal(
             images[:, 2 * field : 2 * field + 2], encode(series[:, field])
         )
-
-
-@pytest.mark.parametrize("kinds", [["gadf", "gasf"], ["gasf"], ["gadf"]])
-@pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
-def test_order_of_kinds(kinds: list[str], dtype: str) -> None:
-    series = np.stack([walks(7, 30, seed) for seed in range(2)], axis=1)
-    both, images = encode(series, 20, dtype), encode(series, 20, dtype, kinds=kinds)
-    assert images.shape == (7, 2 * len(kinds), 20, 20)
-    for field in range(2):
-        for place, kind in enumerate(kinds):
-            np.testing.assert_array_equal(
-                images[:, len(kinds) * field + place], both[:, 2 * field + (kind == "gadf")]
-            )
 
 
 def test_images_are_independent() -> None:
@@ -400,10 +386,3 @@ def test_encoding_after_a_fork() -> None:
     forked = "import os; child = os.fork(); encode([[1.0, 2.0]] * 99); child or os._exit(0);"
     code = f"{ENCODE} {forked} assert os.waitpid(child, 0)[1] == 0"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-@pytest.mark.slow
-def test_encoding_without_a_cache_folder() -> None:
-    # a device file cannot be a folder, so numba finds nowhere to write compiled code
-    nowhere = {"NUMBA_CACHE_DIR": os.devnull, "HOME": os.devnull}
-    subprocess.run([sys.executable, "-c", ENCODE], env=os.environ | nowhere, check=True)

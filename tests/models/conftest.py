@@ -37,7 +37,7 @@ class Thirds:
 
     @property
     def horizon(self) -> pd.Timedelta:
-        return pd.Timedelta(0)
+        return pd.Timedelta(0)  # pyright: ignore[reportReturnType]
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         rose = (bars["close"].diff() > 0).to_numpy().astype(np.int8)
@@ -48,6 +48,12 @@ class Thirds:
         label = np.asarray(outcomes.value, dtype=np.int8)
         label[::7] = NULL
         return label
+
+
+@pytest.fixture(scope="session")
+def quick() -> dict[str, Any]:
+    """Parameters of a network that trains within a second."""
+    return QUICK
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,6 @@ from gafcnn.evaluation.predictions import check_predictions
 from gafcnn.images.kinds import register_image
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.classifier import GafClassifier
-from tests.models.conftest import QUICK
 
 
 def test_a_network_finds_the_momentum(trained: GafClassifier, samples: Samples) -> None:
@@ -58,18 +57,18 @@ def test_metrics_are_those_of_the_best_epoch_beside_the_share_of_the_larger_clas
 
 
 def test_without_a_folder_nothing_is_written(
-    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick: dict[str, Any], samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    GafClassifier(**QUICK | {"max_epochs": 1}).fit(samples).predict(samples)
+    GafClassifier(**quick | {"max_epochs": 1}).fit(samples).predict(samples)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_epoch_logs_a_line(
-    samples: Samples, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    quick: dict[str, Any], samples: Samples, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with caplog.at_level(logging.INFO):
-        model = GafClassifier(**QUICK | {"max_epochs": 2}, folder=tmp_path).fit(samples)
+        model = GafClassifier(**quick | {"max_epochs": 2}, folder=tmp_path).fit(samples)
     lines = [line for line in caplog.messages if line.startswith("epoch ")]
     assert len(lines) == 2
     for number, line in enumerate(lines, start=1):
@@ -113,10 +112,12 @@ def test_later_bars_do_not_change_a_prediction(trained: GafClassifier, bars: pd.
     assert np.array_equal(trained.predict_at(bars, rows), trained.predict_at(changed, rows))
 
 
-def test_the_seed_decides_the_network(trained: GafClassifier, samples: Samples) -> None:
+def test_the_seed_decides_the_network(
+    quick: dict[str, Any], trained: GafClassifier, samples: Samples
+) -> None:
     rows = samples.split.test
     same, other = (
-        GafClassifier(**QUICK, seed=seed).fit(samples).predict_samples(samples, rows)
+        GafClassifier(**quick, seed=seed).fit(samples).predict_samples(samples, rows)
         for seed in (0, 1)
     )
     assert np.array_equal(same, trained.predict_samples(samples, rows))
@@ -124,17 +125,19 @@ def test_the_seed_decides_the_network(trained: GafClassifier, samples: Samples) 
 
 
 def test_stored_images_give_the_same_network_as_images_on_the_fly(
-    trained: GafClassifier, samples: Samples, tmp_path: Path
+    quick: dict[str, Any], trained: GafClassifier, samples: Samples, tmp_path: Path
 ) -> None:
-    model = GafClassifier(**QUICK, images="stored", data_folder=tmp_path).fit(samples)
+    model = GafClassifier(**quick, images="stored", data_folder=tmp_path).fit(samples)
     rows = np.arange(len(samples))
     stored = model.predict_samples(samples, rows)
     assert np.array_equal(stored, trained.predict_samples(samples, rows))
     assert (tmp_path / "gaf" / "15m").is_dir()
 
 
-def test_symbols_are_learned_together_and_predicted_apart(pooled: Samples) -> None:
-    model = GafClassifier(**QUICK | {"max_epochs": 1}).fit(pooled)
+def test_symbols_are_learned_together_and_predicted_apart(
+    quick: dict[str, Any], pooled: Samples
+) -> None:
+    model = GafClassifier(**quick | {"max_epochs": 1}).fit(pooled)
     table = model.predict(pooled)
     assert table.groupby("symbol").size().to_dict() == {
         symbol: len(part.split.val) + len(part.split.test)
@@ -167,11 +170,11 @@ def test_other_classes_than_those_of_the_training_are_rejected(
 
 
 def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
-    bars: pd.DataFrame, tmp_path: Path
+    quick: dict[str, Any], bars: pd.DataFrame, tmp_path: Path
 ) -> None:
     samples = make_samples(bars, label=Candlestick())
     drawn = Augmentation(per_class=2000, shuffles=1, walks=0, block=20)
-    options: dict[str, Any] = QUICK | {"max_epochs": 1, "augmentation": drawn}
+    options: dict[str, Any] = quick | {"max_epochs": 1, "augmentation": drawn}
     fly = GafClassifier(**options).fit(samples)
     stored = GafClassifier(**options, images="stored", data_folder=tmp_path).fit(samples)
     rows = np.arange(len(samples))
@@ -203,39 +206,43 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
     ],
 )
 def test_invalid_parameters_are_named(
-    options: dict[str, Any], found: str, samples: Samples
+    quick: dict[str, Any], options: dict[str, Any], found: str, samples: Samples
 ) -> None:
     with pytest.raises((ConfigError, LearningError)) as caught:
-        GafClassifier(**QUICK | options).fit(samples)
+        GafClassifier(**quick | options).fit(samples)
     assert found in str(caught.value)
 
 
 def test_a_window_longer_than_the_lookback_is_rejected_with_the_lookback_it_needs(
-    bars: pd.DataFrame, samples: Samples
+    quick: dict[str, Any], bars: pd.DataFrame, samples: Samples
 ) -> None:
     with pytest.raises(ConfigError, match=r"lookback='90min'"):
-        GafClassifier(**QUICK | {"window": Window("90min")}).fit(samples)
+        GafClassifier(**quick | {"window": Window("90min")}).fit(samples)
     longer = make_samples(bars, split=Chronological(val=0.3), lookback="90min")
-    GafClassifier(**QUICK | {"window": Window("90min"), "max_epochs": 1}).fit(longer)
+    GafClassifier(**quick | {"window": Window("90min"), "max_epochs": 1}).fit(longer)
 
 
-def test_options_may_be_plain_data(samples: Samples, trained: GafClassifier) -> None:
+def test_options_may_be_plain_data(
+    quick: dict[str, Any], samples: Samples, trained: GafClassifier
+) -> None:
     """As a configuration has them."""
     plain: dict[str, Any] = {"window": {"span": "15min"}, "image_spec": {"size": 16}}
-    model = GafClassifier(**QUICK | plain).fit(samples)
+    model = GafClassifier(**quick | plain).fit(samples)
     rows = samples.split.test
     assert np.array_equal(
         model.predict_samples(samples, rows), trained.predict_samples(samples, rows)
     )
 
 
-def test_other_kinds_of_images_are_encoded_on_the_cpu(samples: Samples) -> None:
+def test_other_kinds_of_images_are_encoded_on_the_cpu(
+    quick: dict[str, Any], samples: Samples
+) -> None:
     @register_image("rows")
     def rows(series: NDArray[np.float64], size: int) -> NDArray[np.float64]:
         return np.repeat(series[:, None, -size:], size, axis=1)
 
     spec = ImageSpec(8, kinds=("gasf", "rows"))
-    model = GafClassifier(**QUICK | {"image_spec": spec, "max_epochs": 1}).fit(samples)
+    model = GafClassifier(**quick | {"image_spec": spec, "max_epochs": 1}).fit(samples)
     assert np.isfinite(model.predict(samples)["p_up"]).all()
 
 
@@ -247,8 +254,10 @@ def test_the_package_imports_torch_only_to_train() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_training_with_compile_gives_the_names_of_the_plain_network(samples: Samples) -> None:
-    module = GafClassifier(**QUICK | {"max_epochs": 1}).fit(samples).module_
+def test_training_with_compile_gives_the_names_of_the_plain_network(
+    quick: dict[str, Any], samples: Samples
+) -> None:
+    module = GafClassifier(**quick | {"max_epochs": 1}).fit(samples).module_
     names = list(module.state_dict())
     module.network.compile(backend="eager")  # traced, not translated, which takes minutes
     assert list(module.state_dict()) == names

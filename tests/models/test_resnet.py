@@ -7,6 +7,7 @@ import torch
 from torchvision.models import resnet18
 
 from gafcnn.errors import LearningError
+from gafcnn.models.networks import build_network
 from gafcnn.models.resnet import GafResNet18
 
 
@@ -135,7 +136,7 @@ def test_a_first_convolution_of_another_shape_is_rejected(
 
 
 def test_unknown_stages_and_small_images_are_rejected() -> None:
-    with pytest.raises(LearningError, match="names 'layer9'"):
-        GafResNet18(freeze=("layer9",))
+    with pytest.raises(LearningError, match="layer9"):
+        build_network("resnet18", freeze=("layer9",))
     with pytest.raises(LearningError, match="images.size=16"):
         GafResNet18(size=16)

@@ -1,109 +1,282 @@
-"""Figures show the numbers that they are given, and the same figure is the same file."""
+"""Figures show the numbers that they are given."""
 
 from __future__ import annotations
 
+import re
 import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report.matrices import confusion_matrices
-from gafcnn.report.plotting import sample_image, save
+from gafcnn.report import confusion_matrices, sample_image
+from gafcnn.report.charts import (
+    build_charts,
+    calibration_chart,
+    coverage_chart,
+    equity_chart,
+    months_chart,
+)
+from gafcnn.report.drawing import THEME, Picture
+from gafcnn.report.matrices import class_confusion, regime_matrices
+from gafcnn.report.palette import BLUE, COLOURS, VERMILION, model_groups, model_styles
+from gafcnn.report.sample_pictures import Attributions, shares
 
+Metrics = dict[str, Any]
 Channels = dict[str, NDArray[np.float32]]
 
 
-def test_a_sample_is_its_series_and_its_channels(prices: pd.Series, channels: Channels) -> None:
-    series, gasf, gadf, bar = sample_image(prices, channels).axes
-    ago, shown = series.lines[0].get_data()
-    np.testing.assert_array_equal(ago, np.arange(-14.0, 1.0))
-    np.testing.assert_array_equal(shown, prices)
-    np.testing.assert_array_equal(gasf.images[0].get_array(), channels["GASF"])
-    np.testing.assert_array_equal(gadf.images[0].get_array(), channels["GADF"])
-    assert [panel.get_title(loc="left") for panel in (series, gasf, gadf)] == [
-        "close",
-        "GASF",
-        "GADF",
+def lines(axes: Axes) -> dict[str, NDArray[np.float64]]:
+    found = {str(line.get_label()): np.asarray(line.get_ydata()) for line in axes.lines}
+    return {name: y for name, y in found.items() if not name.startswith("_")}
+
+
+def panels(figure: Figure) -> dict[str, Axes]:
+    return {panel.get_title(loc="left").split("\n")[0]: panel for panel in figure.axes}
+
+
+def texts(panel: Axes) -> dict[tuple[float, float], str]:
+    return {text.get_position(): text.get_text() for text in panel.texts}
+
+
+# --- charts ---------------------------------------------------------------------------------------
+
+
+def test_charts_without_data_are_left_out(metrics: Metrics) -> None:
+    assert list(build_charts(metrics)) == ["equity", "coverage", "calibration"]  # one month
+    assert build_charts({**metrics, "equity": {}, "coverage": [], "calibration": []}) == {}
+
+
+def test_drawdown_is_counted_from_the_previous_maximum(metrics: Metrics) -> None:
+    times = pd.date_range("2025-05-20", periods=4, tz="UTC").strftime("%Y-%m-%dT%H:%M%z")
+    line = {"time": list(times), "value": [1.0, 1.25, 1.0, 1.5]}
+    top, below = equity_chart({**metrics, "equity": {"15m": line, "buy_and_hold": line}}).axes
+    assert list(lines(top)) == ["15m", "buy and hold"]
+    np.testing.assert_allclose(lines(below)["15m"], [0, 0, -0.2, 0])
+
+
+def test_equity_of_all_models_is_drawn(metrics: Metrics) -> None:
+    top = equity_chart(metrics).axes[0]
+    for name, y in lines(top).items():
+        expected = metrics["equity"][name.replace("buy and hold", "buy_and_hold")]["value"]
+        np.testing.assert_array_equal(y, expected)
+    assert set(lines(top)) == {*metrics["models"], "buy and hold"}
+
+
+def test_threshold_of_validation_is_a_mark_off_the_curve(metrics: Metrics) -> None:
+    top, below = coverage_chart(metrics).axes
+    rows = [row for row in metrics["coverage"] if row["model"] == metrics["headline"]]
+    for axes, key in ((top, "win_rate"), (below, "net_bps")):
+        curve = sorted((row["realised"], row[key]) for row in rows if not row["chosen"])
+        np.testing.assert_array_equal(lines(axes)["two_stage"], [y for _, y in curve])
+        [mark] = [line for line in axes.lines if line.get_marker() == "D"]
+        [chosen] = [row for row in rows if row["chosen"]]
+        assert (*mark.get_xdata(), *mark.get_ydata()) == (chosen["realised"], chosen[key])
+
+
+def test_only_the_headline_is_strong_and_has_intervals(metrics: Metrics) -> None:
+    axes = calibration_chart(metrics).axes[0]
+    rows = [row for row in metrics["calibration"] if row["model"] == metrics["headline"]]
+    strokes = [
+        np.asarray(path.vertices)[:, 1] for one in axes.collections for path in one.get_paths()
     ]
-    assert gasf.images[0].get_clim() == gadf.images[0].get_clim() == (-1.0, 1.0)
-    assert bar.get_ylim() == (-1.0, 1.0)
+    np.testing.assert_allclose(strokes, [[row["low"], row["high"]] for row in rows])
+    found = {line.get_label(): line for line in axes.lines}
+    assert found["two_stage"].get_alpha() == 1 > found["15m"].get_alpha()
+    assert found["two_stage"].get_linewidth() > found["15m"].get_linewidth()
 
 
-def test_time_runs_to_the_right_and_upwards_on_one_scale(
-    prices: pd.Series, channels: Channels
-) -> None:
-    figure = sample_image(prices, channels)
-    series, gasf, gadf, _ = figure.axes
-    assert series.get_xlim() == gasf.get_xlim() == gasf.get_ylim() == gadf.get_ylim()
-    assert gasf.get_ylim() == (-14.5, 0.5)
-    assert gasf.images[0].origin == "lower"
-    assert gasf.get_xlabel() == gasf.get_ylabel() == "minutes before t"
-    assert figure.get_suptitle() == "t = 2025-06-20 10:14 UTC"
-    assert sample_image(prices, channels, "BNBUSDT").get_suptitle() == "BNBUSDT"
+def test_without_the_headline_all_models_are_strong(metrics: Metrics) -> None:
+    axes = calibration_chart({**metrics, "headline": "other"}).axes[0]
+    assert {line.get_alpha() for line in axes.lines if line.get_marker() == "o"} == {1}
 
 
-def test_long_windows_are_told_in_hours(channels: Channels) -> None:
+def test_extreme_forecasts_leave_the_headline_its_space(metrics: Metrics) -> None:
+    rows = [
+        {**row, "forecast": 1.0, "observed": 1.0} if row["model"] == "mean" else row
+        for row in metrics["calibration"]
+    ]
+    axes = calibration_chart({**metrics, "calibration": rows}).axes[0]
+    highest = max(row["forecast"] for row in rows if row["model"] == "two_stage")
+    assert axes.get_xlim()[1] < highest + 0.05
+
+
+def test_months_are_in_order(metrics: Metrics) -> None:
+    row = next(row for row in metrics["regimes"] if row["month"])
+    rows = [
+        {**row, "month": month, "win_rate": rate}
+        for month, rate in (("2025-02", 0.4), ("2024-12", None), ("2025-01", 0.6))
+    ]
+    top, below = months_chart({**metrics, "regimes": rows}).axes
+    np.testing.assert_array_equal(lines(top)[row["model"]], [np.nan, 0.6, 0.4])
+    assert [text.get_text() for text in below.get_xticklabels()] == [
+        "2024-12",
+        "2025-01",
+        "2025-02",
+    ]
+
+
+def test_kinds_of_models_differ_in_colour_and_line() -> None:
+    names = ["15m", "30m", "mean", "xgboost", "oracle"]
+    styles = model_styles(names)
+    assert [styles[name].line for name in names] == [
+        *("solid", "solid", "dashed", "solid", "dotted")
+    ]
+    assert len({style.colour for style in styles.values()}) == 6
+    assert len(set(COLOURS)) == 10
+    assert model_groups(names) == [["15m", "30m"], ["mean"], ["xgboost"], ["oracle"]]
+
+
+# --- matrices -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", ["labelled", "all"])
+def test_confusion_cells_are_counts_and_shares_of_the_row(metrics: Metrics, rows: Any) -> None:
+    found = panels(confusion_matrices(metrics, rows))
+    assert list(found) == list(metrics["models"])
+    (down, wrong), (_, up) = counts = metrics["confusion"]["15m"][rows]
+    assert texts(found["15m"])[0, 0] == f"{down:,}\n{down / (down + wrong):.1%}"
+    n = sum(map(sum, counts))
+    assert f"{(down + up) / n:.2%} of {n:,} correct" in found["15m"].get_title(loc="left")
+
+
+def test_no_rows_are_drawn_as_such() -> None:
+    nothing = {"confusion": {"15m": {"all": [[0, 0], [0, 0]]}}}
+    [panel] = confusion_matrices(nothing, "all").axes
+    assert set(texts(panel).values()) == {"0\n0.0%"}
+    assert "n/a of 0 correct" in panel.get_title(loc="left")
+
+
+def test_classes_are_shaded_by_recall() -> None:
+    [panel] = class_confusion("15m", [[3, 1, 0], [0, 0, 0], [0, 0, 5]], ["none", "up_1", "b"]).axes
+    assert texts(panel)[0, 0] == "3\n75.0%"
+    assert texts(panel)[1, 1] == "0"
+    shade = np.asarray(panel.images[0].get_array())
+    assert shade[2, 2, 3] > shade[0, 0, 3] > shade[0, 1, 3] > shade[1, 1, 3] == 0
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["none", "up\n1", "b"]
+
+
+def test_regimes_show_win_rates_and_rows(metrics: Metrics) -> None:
+    found = panels(regime_matrices(metrics))
+    for row in metrics["regimes"]:
+        if row["model"] == "mean" and row["month"] is None and row["win_rate"] is not None:
+            cell = (
+                ["down", "flat", "up"].index(row["trend"]),
+                ["high", "middle", "low"].index(row["volatility"]),
+            )
+            assert texts(found["mean"])[cell] == f"{row['win_rate']:.1%}\n{row['n']:,}"
+
+
+def test_regimes_without_rows_have_no_rate_and_colours_show_the_side() -> None:
+    row = {"model": "15m", "month": None, "volatility": "high"}
+    rows = [{**row, "trend": "down", "win_rate": 0.6, "n": 9},
+            {**row, "trend": "up", "win_rate": 0.4, "n": 9}]  # fmt: skip
+    [panel] = regime_matrices({"regimes": rows}).axes
+    assert texts(panel)[1, 0] == "n/a\n0"
+    shade = np.asarray(panel.images[0].get_array())
+    assert tuple(shade[0, 0, :3]) == to_rgb(BLUE)
+    assert tuple(shade[0, 2, :3]) == to_rgb(VERMILION)
+    assert shade[0, 1, 3] == 0
+
+
+# --- samples --------------------------------------------------------------------------------------
+
+
+def test_sample_shows_its_series_and_channels(prices: pd.Series, channels: Channels) -> None:
+    series, gasf, gadf, scale = sample_image(prices, channels).axes
+    np.testing.assert_array_equal(series.lines[0].get_ydata(), prices)
+    np.testing.assert_array_equal(series.lines[0].get_xdata(), np.arange(-14.0, 1.0))
+    for panel, name in ((gasf, "GASF"), (gadf, "GADF")):
+        np.testing.assert_array_equal(panel.images[0].get_array(), channels[name])
+        assert panel.get_title(loc="left") == name
+        assert panel.images[0].get_clim() == scale.get_ylim() == (-1, 1)
+        assert panel.images[0].origin == "lower"
+        assert panel.get_xlim() == panel.get_ylim() == series.get_xlim() == (-14.5, 0.5)
+    assert series.get_title(loc="left") == "close"
+
+
+def test_long_windows_are_in_hours(channels: Channels) -> None:
     times = pd.date_range("2025-06-20", periods=64, freq="1h", tz="UTC")
-    series, gasf, *_ = sample_image(pd.Series(np.arange(64.0), times), channels).axes
-    assert gasf.get_xlabel() == "hours before t"
-    np.testing.assert_array_equal(series.lines[0].get_data()[0], np.arange(-63.0, 1.0))
+    figure = sample_image(pd.Series(np.arange(64.0), times), channels, "BNB")
+    assert figure.axes[1].get_xlabel() == "hours before t"
+    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), np.arange(-63.0, 1.0))
+    assert figure.get_suptitle() == "BNB"
 
 
-def test_one_channel_is_a_narrower_figure(prices: pd.Series, channels: Channels) -> None:
-    figure = sample_image(prices, {"GADF of body": channels["GADF"]})
-    _, panel, bar = figure.axes
-    assert panel.get_title(loc="left") == "GADF of body"
-    assert bar.get_ylim() == (-1.0, 1.0)
-    assert figure.get_figwidth() < sample_image(prices, channels).get_figwidth()
-
-
-def test_what_is_no_sample_is_refused(prices: pd.Series, channels: Channels) -> None:
-    with pytest.raises(ImagesError, match=r"^channels of shapes \[\(16,\)\] and a series of 15 "):
-        sample_image(prices, {"GASF": channels["GASF"][0]})
-    with pytest.raises(ImagesError, match=r"^channels of shapes \[\] and a series of 15 "):
-        sample_image(prices, {})
-    with pytest.raises(ImagesError, match="and a series of 1 are no sample"):
-        sample_image(prices.tail(1), channels)
-
-
-@pytest.mark.parametrize("factor", [127.0, np.nan])
-def test_stored_integers_are_scaled_first(
-    prices: pd.Series, channels: Channels, factor: float
+def test_attributions_are_bars_stripes_and_rings(
+    prices: pd.Series, channels: Channels, attributions: Attributions
 ) -> None:
-    with pytest.raises(ImagesError, match=r"multiply stored images by their store's `scale`"):
-        sample_image(prices, {name: channel * factor for name, channel in channels.items()})
+    figure = sample_image(prices, channels, attributions=attributions)
+    series, below, gasf, _, cam, _ = figure.axes
+    expected = shares(attributions.folded)
+    heights = np.array([bar.get_height() for bar in below.patches])
+    np.testing.assert_allclose(heights[:15] + heights[15:], expected)
+    rings = next(line for line in below.lines if line.get_label() == "hidden")
+    np.testing.assert_allclose(rings.get_ydata(), shares(attributions.occluded))
+    colours = [stripe.get_facecolor() for stripe in series.patches]
+    assert (colours[11][:3], colours[14][:3]) == (to_rgb(BLUE), to_rgb(VERMILION))
+    assert colours[14][3] > colours[11][3] > colours[0][3] > 0
+    np.testing.assert_array_equal(cam.images[0].get_array(), attributions.cam)
+    assert cam.images[0].get_extent() == gasf.images[0].get_extent()
+    without = sample_image(prices, channels, attributions=replace(attributions, cam=None))
+    assert without.get_figwidth() < figure.get_figwidth()
 
 
-def test_a_figure_is_the_same_file_each_time(
-    prices: pd.Series, channels: Channels, tmp_path: Path
+def test_shares_sum_to_one_or_are_zero(prices: pd.Series, attributions: Attributions) -> None:
+    np.testing.assert_allclose(shares(np.array([1.0, -2.0, 1.0])), [0.25, -0.5, 0.25])
+    np.testing.assert_array_equal(shares(np.zeros(3)), np.zeros(3))
+    hours = pd.date_range("2025-06-20", periods=15, freq="1h", tz="UTC")
+    assert attributions.describe(hours).startswith("75% ")
+    assert attributions.describe(hours).endswith("3, 1, 0 hours before t")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda one: one[0], "(16,)"),
+        (lambda one: one * 127, "127.0"),
+        (lambda one: one * np.nan, "nan"),
+    ],
+)
+def test_invalid_channels_are_refused(
+    prices: pd.Series, channels: Channels, change: Any, found: str
 ) -> None:
-    for name in ("one", "two"):
-        save(sample_image(prices, channels), tmp_path / "figures" / f"{name}.png")
-    one = (tmp_path / "figures" / "one.png").read_bytes()
-    assert one == (tmp_path / "figures" / "two.png").read_bytes()
-    assert one.startswith(b"\x89PNG")
-    assert b"Software" not in one
-    assert len(list((tmp_path / "figures").iterdir())) == 2
+    with pytest.raises(ImagesError) as error:
+        sample_image(prices, {"GASF": change(channels["GASF"])})
+    assert found in str(error.value)
 
 
-def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "figure.png"
-    path.write_bytes(b"old")
-    figure = Figure()
-    figure.text(0.5, 0.5, "$\\unknown$")
-    with pytest.raises(ValueError, match="unknown"):
-        save(figure, path)
-    assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["figure.png"]
+def test_a_sample_needs_channels_and_two_values(prices: pd.Series, channels: Channels) -> None:
+    for series, shown in ((prices, {}), (prices.tail(1), channels)):
+        with pytest.raises(ImagesError):
+            sample_image(series, shown)
 
 
-def test_figures_touch_no_state_of_pyplot(judgement: dict[str, Any], tmp_path: Path) -> None:
-    before = sys.modules.get("matplotlib.pyplot")
-    save(confusion_matrices(judgement), tmp_path / "figure.png")
-    assert sys.modules.get("matplotlib.pyplot") is before
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_svg_follows_the_page_and_names_are_text(prices: pd.Series, channels: Channels) -> None:
+    figure = sample_image(prices, {"$\\x$<b>": channels["GASF"]}, "a & 0.12345")
+    picture = Picture.draw("one", 'a "title"', figure)
+    assert not any(colour in picture.svg for colour in THEME)
+    assert "fill: var(--ink)" in picture.svg
+    assert "a &amp; 0.12345" in picture.svg
+    assert "$\\x$&lt;b&gt;" in picture.svg
+    assert not re.search(r"xmlns|<metadata|<style|http", picture.svg)
+    assert picture.png.startswith(b"\x89PNG")
+    assert b"Software" not in picture.png
+
+
+def test_figures_leave_the_settings_of_matplotlib(metrics: Metrics) -> None:
+    before, pyplot = dict(mpl.rcParams), sys.modules.get("matplotlib.pyplot")
+    Picture.draw("one", "title", confusion_matrices(metrics))
+    assert dict(mpl.rcParams) == before
+    assert sys.modules.get("matplotlib.pyplot") is pyplot

@@ -1,244 +1,242 @@
-"""The page needs nothing but itself, and says in figures and files what it was given."""
+"""The page shows the numbers that it is given, as text, and needs nothing else."""
 
 from __future__ import annotations
 
-import base64
 import csv
-import json
+import io
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gafcnn.report import page
-from gafcnn.report.explained_images import Attributions
-from gafcnn.report.page import write_report
-from gafcnn.report.sample_pictures import Sample
+from gafcnn.report import write_report
+from gafcnn.report.sample_pictures import Attributions, Sample
 
-Judgement = dict[str, Any]
-Make = Callable[..., Judgement]
+Metrics = dict[str, Any]
 
-ODD = '<b>&"x'
+SIZE = 2_500_000
+EVIL = '</script><script>alert(1)</script>" onload="alert(1)" \' & <img src=x> --> $\\x$ ../../x'
 
 
-class Read(HTMLParser):
-    """What a browser would find: headings, words, tables by their id, and all addresses."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.addresses: list[str] = []
-        self.sections: list[str] = []
-        self.ids: list[str] = []
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.numbers: dict[str, list[str]] = {}
-        self.texts: dict[str, list[str]] = {}
-        self.table = ""
-        self.skipped = False
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.append(tag)
-        self.addresses += [v or "" for k, v in attrs if k in {"src", "href", "action", "srcset"}]
-        self.ids += [v or "" for k, v in attrs if k == "id"]
-        if tag == "section":
-            self.sections.append(found["id"] or "")
-        if tag == "table":
-            self.table = (found["id"] or "").removeprefix("table-")
-            self.numbers[self.table], self.texts[self.table] = [], []
-        if tag == "data":
-            self.numbers[self.table].append(found["value"] or "")
-        self.skipped = tag in {"script", "style"}
-
-    def handle_endtag(self, tag: str) -> None:
-        self.skipped = False
-        if tag == "table":
-            self.table = ""
-
-    def handle_data(self, data: str) -> None:
-        if not self.skipped and data.strip():
-            self.words.append(data.strip())
-            if self.table:
-                self.texts[self.table].append(data.strip())
+def table_of(folder: Path, name: str) -> list[dict[str, str]]:
+    text = (folder / "tables" / f"{name}.csv").read_text(encoding="utf-8")
+    return [*csv.DictReader(io.StringIO(text))]
 
 
 @pytest.fixture(scope="module")
-def full(make_judgement: Make) -> Judgement:
-    return make_judgement(1200, ("60m", "mean"), fold_count=3, symbol=ODD)
-
-
-@pytest.fixture(scope="module")
-def folder(full: Judgement, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(
+    metrics: Metrics, sample: Sample, attributions: Attributions, tmp_path_factory: Any
+) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    assert write_report(folder, full) == folder / "report.html"
+    samples = [sample, replace(sample, window="30m", attributions=attributions)]
+    assert write_report(folder, metrics, samples) == folder / "report.html"
     return folder
 
 
 @pytest.fixture(scope="module")
-def read(folder: Path) -> Read:
-    return Read(folder / "report.html")
+def page(folder: Path, parse: Any) -> Any:
+    return parse(folder / "report.html")
 
 
-def test_the_verdict_comes_first_and_the_rest_in_order(read: Read, full: Judgement) -> None:
-    assert read.sections == [
-        *("verdict", "targets", "models", "pairs", "equity", "drawdown", "coverage"),
-        *("calibration", "confusion", "sides", "regimes", "folds", "receipts", "config"),
+@pytest.fixture(scope="module")
+def class_folder(class_metrics: Metrics, tmp_path_factory: Any) -> Path:
+    return write_report(tmp_path_factory.mktemp("classes"), class_metrics).parent
+
+
+def test_verdict_is_first_and_sections_follow_in_order(page: Any, metrics: Metrics) -> None:
+    assert page.sections == [
+        *("verdict", "notes", "targets", "models", "seeds", "trades", "pairs", "equity"),
+        *("coverage", "calibration", "confusion", "sides", "regimes", "folds", "samples"),
+        *("receipts", "config"),
     ]
-    assert all(sentence in read.words for sentence in full["verdict"])
-    assert len(read.ids) == len(set(read.ids))
+    assert all(sentence in page.texts for sentence in metrics["verdict"])
+    assert len(page.ids) == len(set(page.ids))
 
 
-def test_nothing_is_loaded_from_anywhere(read: Read) -> None:
-    assert read.addresses
-    assert all(address.startswith("data:image/png;base64,") for address in read.addresses)
-    assert not {"link", "iframe", "object", "base"} & set(read.tags)
-    own = read.source.replace(page.script(), "")
-    assert len(own) < len(read.source) - 1_000_000
-    assert not re.search(r"https?:|@import|url\(", own)
+def test_contents_link_every_section(page: Any) -> None:
+    links = [address for address in page.addresses if address[1:] in page.sections]
+    assert links == [f"#{name}" for name in page.sections if name != "verdict"]
 
 
-def test_plotly_stands_on_the_page_once_and_before_it_is_used(read: Read) -> None:
-    assert read.source.count(page.script()) == 1
-    assert read.source.index(page.script()) < read.source.index("Plotly.newPlot(")
+def test_page_is_small_and_requests_nothing(page: Any) -> None:
+    assert len(page.source.encode()) < SIZE
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    assert not {"link", "iframe", "object", "base", "script"} & set(page.tags)
+    assert not re.search(r"https?:|@import|url\((?!#)", page.source)
 
 
-def test_every_table_is_a_csv_of_the_same_numbers(read: Read, folder: Path) -> None:
-    files = {path.stem: path for path in (folder / "tables").iterdir()}
-    assert sorted(files) == sorted(read.numbers)
-    for name, path in files.items():
-        lines = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        cells = [v for line in lines for k, v in line.items() if not k.endswith(("low", "high"))]
-        on_page = iter(cells)
-        assert all(number in on_page for number in read.numbers[name]), name
-        assert len(read.numbers[name]) >= len(lines) or name == "receipts"
+def test_facts_of_the_study_are_shown(page: Any) -> None:
+    for fact in ("BNB direction over 15min on 1min bars", "1,700, 1,275 of them labelled",
+                 "10 bps", "two_stage", "60min", "9f" * 32, "mine: 12 rows have no bar",
+                 '"span": "30min"'):  # fmt: skip
+        assert fact in page.text
 
 
-def test_a_csv_holds_values_in_full_and_their_intervals(folder: Path, full: Judgement) -> None:
-    file = (folder / "tables" / "scores_labelled.csv").read_text(encoding="utf-8").splitlines()
-    line = next(row for row in csv.DictReader(file) if row["model"] == "60m")
-    auc = full["models"]["60m"]["auc_labelled"]
-    ends = [float(line[f"auc_labelled{end}"]) for end in ("", "_low", "_high")]
-    assert ends == [auc["value"], auc["low"], auc["high"]]
-    assert float(line["majority"]) == full["classes"]["labelled"]["up"]
+def test_interval_is_below_its_figure(page: Any, metrics: Metrics) -> None:
+    auc = metrics["models"]["30m"]["auc"]
+    texts = page.tables["scores_all"]
+    place = texts.index(f"{auc['value']:.4f}")
+    assert texts[place + 1] == f"[{auc['low']:.4f}, {auc['high']:.4f}]"
 
 
-def test_an_interval_stands_below_its_figure(read: Read, full: Judgement) -> None:
-    auc = full["models"]["60m"]["auc"]
-    texts = read.texts["scores_all"]
-    at = texts.index(f"{auc['value']:.4f}")
-    assert texts[at + 1] == f"[{auc['low']:.4f}, {auc['high']:.4f}]"
+def test_results_are_words(page: Any, metrics: Metrics) -> None:
+    assert {row["verdict"] for row in metrics["targets"]} <= set(page.tables["targets"])
+    assert {"passed", "failed", "not run"} <= set(page.tables["receipts"])
 
 
-@pytest.mark.parametrize("name", ["scores_all", "scores_labelled", "regimes", "months", "folds"])
-def test_beside_every_accuracy_stands_the_larger_class(folder: Path, name: str) -> None:
-    head = (folder / "tables" / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
-    keys = [key for key in head.split(",") if not key.endswith(("_low", "_high"))]
-    accuracy = next(key for key in keys if key.startswith("accuracy"))
-    assert keys[keys.index(accuracy) + 1] == "majority"
+def test_seeds_and_their_range_are_shown(page: Any) -> None:
+    assert page.tables["seeds"][-5:] == ["15m", "4, 5, 6", "AUC", "0.5011", "0.5432"]
 
 
-def test_every_figure_is_a_png_and_the_pages_own_ones_are_those(read: Read, folder: Path) -> None:
-    files = {path.read_bytes() for path in (folder / "figures").iterdir()}
-    shown = {base64.b64decode(address.partition(",")[2]) for address in read.addresses}
-    assert shown == files
-    charts = {identity.removeprefix("chart-") for identity in read.ids if "chart-" in identity}
-    assert charts == {"equity", "drawdown", "coverage", "calibration", "months"}
-    assert charts < {path.stem for path in (folder / "figures").iterdir()}
+def test_values_that_cannot_be_computed_are_not_numbers(page: Any) -> None:
+    assert page.tables["folds"].count("n/a") == 2
+    assert "nan" not in page.text.lower().replace("finance", "")
+    assert "None" not in page.text
 
 
-def test_what_is_written_is_told_as_text(read: Read) -> None:
-    assert "b" not in read.tags[: read.tags.index("h1") + 2]
-    assert any(word.startswith(ODD) for word in read.words)
-    assert json.dumps(ODD) in "".join(read.words)
-    assert ODD not in read.source
+def test_csv_files_have_all_digits_and_intervals(folder: Path, metrics: Metrics) -> None:
+    [row] = (row for row in table_of(folder, "scores_labelled") if row["model"] == "30m")
+    auc = metrics["models"]["30m"]["auc_labelled"]
+    found = [float(row[f"auc_labelled{end}"]) for end in ("", "_low", "_high")]
+    assert found == [auc["value"], auc["low"], auc["high"]]
+    up = metrics["classes"]["labelled"]["up"]
+    assert float(row["majority"]) == max(up, 1 - up)
+    assert table_of(folder, "returns")[-1]["model"] == "buy and hold"
+    assert table_of(folder, "folds")[0]["sharpe"] == ""
 
 
-def test_a_verdict_is_said_in_words(read: Read) -> None:
-    for word in ("met", "not met", "not measured", "not to be told apart from luck"):
-        assert word in read.texts["targets"]
-    for word in ("passed", "failed", "not asked for"):
-        assert word in read.texts["receipts"]
+@pytest.mark.parametrize("name", ["scores_all", "scores_labelled", "regimes", "folds"])
+def test_majority_share_is_beside_every_accuracy(folder: Path, name: str) -> None:
+    keys = [key for key in table_of(folder, name)[0] if not key.endswith(("_low", "_high"))]
+    place = next(k for k, key in enumerate(keys) if key.startswith("accuracy"))
+    assert "majority" in (keys[place - 1], keys[place + 1])
 
 
-def test_the_same_judgement_gives_the_same_bytes(
-    full: Judgement, folder: Path, no_rows: Judgement, sample: Sample, tmp_path: Path
+def test_every_table_of_the_page_is_a_file(folder: Path, page: Any) -> None:
+    assert {path.stem for path in (folder / "tables").iterdir()} == set(page.tables)
+
+
+def test_every_figure_is_drawn_on_the_page_and_a_file(folder: Path, page: Any) -> None:
+    files = {path.stem for path in (folder / "figures").iterdir()}
+    assert page.tags.count("svg") == len(files)
+    assert files >= {"equity", "coverage", "calibration", "confusion_all", "regimes"}
+    assert {"sample_1_15m", "sample_2_30m"} < files
+    assert all(f"figures/{name}.png" in page.text for name in files)
+
+
+def test_samples_are_described_without_their_picture(page: Any) -> None:
+    text = "t = 2025-06-20 10:14 UTC: P(up) 61.2%, then +0.12%, correct"
+    assert f'aria-label="15m, {text}"' in page.source
+    largest = "75% of the attribution is at 3, 1, 0 minutes before t"
+    assert f'aria-label="30m, {text}; {largest}"' in page.source
+
+
+def test_several_symbols_are_compared_and_linked(
+    pooled: Metrics, tmp_path: Path, parse: Any
 ) -> None:
-    write_report(tmp_path, no_rows, [sample])
-    write_report(tmp_path, full)
-    old = {path.relative_to(folder): path for path in folder.rglob("*.*")}
-    new = {path.relative_to(tmp_path): path for path in tmp_path.rglob("*.*")}
-    # the sample of the first report is gone with it
-    assert old.keys() == new.keys()
-    assert all(old[name].read_bytes() == new[name].read_bytes() for name in old)
+    write_report(tmp_path / "symbols" / "A", {**pooled, "symbols": {}})
+    page = parse(write_report(tmp_path, pooled))
+    rows = table_of(tmp_path, "symbols")
+    assert [(row["model"], row["symbol"]) for row in rows[:4]] == [
+        ("15m", "A"), ("15m", "B"), ("15m", "all symbols"), ("30m", "A"),
+    ]  # fmt: skip
+    assert float(rows[2]["auc_low"]) == pooled["models"]["15m"]["auc"]["low"]
+    assert "symbols/A/report.html" in page.addresses
+    assert "symbols/B/report.html" not in page.addresses
+    assert "B " + "1" * 64 in page.text
 
 
-def test_one_model_that_never_trades_says_so(make_judgement: Make, tmp_path: Path) -> None:
-    made = make_judgement(200, ("15m",), trades=False)
-    read = Read(write_report(tmp_path, made))
-    assert "folds" not in read.sections
-    assert "pairs" not in read.sections
-    assert read.texts["trades"][-10:] == ["15m", "0", "0.00%", *["n/a"] * 7]
+def test_classes_are_judged_without_trades(
+    class_folder: Path, class_metrics: Metrics, parse: Any
+) -> None:
+    page = parse(class_folder / "report.html")
+    assert page.sections == [
+        *("verdict", "models", "classes", "pairs", "confusion", "config"),
+    ]
+    scores = {row["model"]: row for row in table_of(class_folder, "scores")}
+    assert list(scores) == ["15m", "xgboost", "no skill"]
+    found = class_metrics["models"]["15m"]["balanced_accuracy"]
+    assert float(scores["15m"]["balanced_accuracy_high"]) == found["high"]
+    classes = table_of(class_folder, "classes")
+    assert [row["class"] for row in classes[:3]] == ["none", "bull_one", "bear"]
+    assert float(classes[1]["recall_low"]) < float(classes[1]["recall"])
+    assert len(list((class_folder / "figures").iterdir())) == 2
+    assert not re.search(r"https?:|<script", page.source)
 
 
-@pytest.fixture(scope="module")
-def with_samples(
-    make_judgement: Make,
-    sample: Sample,
-    attributions: Attributions,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """A page of two samples, of which the second is explained."""
-    shown = [sample, replace(sample, window="30m", attributions=attributions)]
-    made = make_judgement(0, ("15m",), trades=False)
-    return write_report(tmp_path_factory.mktemp("samples"), made, shown)
+def test_judgement_without_a_study_is_one_file(metrics: Metrics, tmp_path: Path) -> None:
+    study = ("study", "looks", "stride", "embargo", "bars", "config", "folds", "seeds", "receipts")
+    bare = {key: value for key, value in metrics.items() if key not in study}
+    path = tmp_path / "mine.html"
+    assert write_report(path, bare) == path
+    assert [*tmp_path.iterdir()] == [path]
 
 
-def test_a_sample_tells_what_was_forecast_and_what_came(with_samples: Path) -> None:
-    read = Read(with_samples)
-    told = "15m, t = 2025-06-20 10:14 UTC: P(up) 61.2%, then +0.12%, right"
-    assert f'alt="{told}"' in read.source
-    assert "samples" in read.sections
-    assert "figures/sample_1_15m.png" in read.words
-    png = (with_samples.parent / "figures" / "sample_1_15m.png").read_bytes()
-    assert base64.b64encode(png).decode() in read.source
+def test_old_tables_and_figures_are_removed_and_bytes_repeat(
+    class_folder: Path, class_metrics: Metrics, tmp_path: Path
+) -> None:
+    for stale in ("tables/coverage.csv", "figures/equity.png"):
+        (tmp_path / stale).parent.mkdir()
+        (tmp_path / stale).write_text("old")
+    write_report(tmp_path, class_metrics)
+    files = {path.relative_to(class_folder) for path in class_folder.rglob("*.*")}
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == files
+    for path in files:
+        assert (tmp_path / path).read_bytes() == (class_folder / path).read_bytes(), path
 
 
-def test_an_explained_sample_tells_its_largest_shares_without_a_picture(with_samples: Path) -> None:
-    read = Read(with_samples)
-    told = "30m, t = 2025-06-20 10:14 UTC: P(up) 61.2%, then +0.12%, right; "
-    assert f'alt="{told}75% of the attribution lies 3, 1, 0 minutes before t"' in read.source
-    assert "What the network looked at" in read.words
-    plain, explained = ((with_samples.parent / "figures" / f"sample_{k}.png").read_bytes()
-                        for k in ("1_15m", "2_30m"))  # fmt: skip
-    assert plain != explained
+def test_failed_report_leaves_the_old_one(class_folder: Path, class_metrics: Metrics) -> None:
+    before = {path: path.read_bytes() for path in class_folder.rglob("*.*")}
+    broken = {key: value for key, value in class_metrics.items() if key != "verdict"}
+    with pytest.raises(Exception, match="verdict"):
+        write_report(class_folder, broken)
+    assert {path: path.read_bytes() for path in class_folder.rglob("*.*")} == before
 
 
-@pytest.fixture(scope="module")
-def empty_folder(no_rows: Judgement, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(tmp_path_factory.mktemp("empty"), no_rows).parent
+def rename(value: Any, old: str, new: str) -> Any:
+    """Replace a name everywhere, keys included."""
+    if isinstance(value, dict):
+        return {rename(key, old, new): rename(item, old, new) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rename(item, old, new) for item in value]
+    return new if value == old else value
 
 
-def test_no_rows_at_all_make_a_page_without_a_number(empty_folder: Path) -> None:
-    read = Read(empty_folder / "report.html")
-    scores = [text for text in read.texts["scores_all"] if "[" not in text]
-    assert scores[-7:] == ["0", *["n/a"] * 5, "1.30%"]
-    assert "nan" not in "".join(read.words).lower()
-    assert "None" not in "".join(read.words)
-
-
-def test_nan_never_reaches_a_csv(empty_folder: Path) -> None:
-    for path in (empty_folder / "tables").iterdir():
-        assert "nan" not in path.read_text(encoding="utf-8").lower()
-
-
-def test_a_report_that_fails_leaves_the_old_one(empty_folder: Path, no_rows: Judgement) -> None:
-    old = {path: path.read_bytes() for path in empty_folder.rglob("*.*")}
-    with pytest.raises(KeyError, match="config"):
-        write_report(empty_folder, {k: v for k, v in no_rows.items() if k != "config"})
-    assert {path: path.read_bytes() for path in empty_folder.rglob("*.*")} == old
+@pytest.mark.parametrize("which", ["metrics", "class_metrics", "pooled"])
+def test_hostile_names_are_text(
+    which: str, request: Any, sample: Sample, attributions: Attributions, tmp_path: Path, parse: Any
+) -> None:
+    pages = []
+    for place, word in enumerate((EVIL, "plain")):
+        metrics = rename(request.getfixturevalue(which), "15m", word)
+        if which == "class_metrics":
+            metrics = rename(metrics, "bull_one", word) | {"fields": {word: {word: [word]}}}
+        if which == "pooled":
+            metrics = rename(metrics, "A", word)
+        metrics |= {
+            **dict.fromkeys(("study", "symbol", "interval", "horizon", "bars", "costs"), word),
+            "verdict": [word],
+            "notes": [word],
+            "windows": [word],
+            "config": {word: word},
+            "receipts": [{"receipt": word, "passed": True, "found": word}],
+            "pairs": [{**row, "finding": word} for row in metrics["pairs"]],
+        }
+        shown = Sample(
+            word, sample.series.rename(word), {word: sample.channels["GASF"]}, word, correct=True,
+            attributions=attributions,
+        )  # fmt: skip
+        folder = tmp_path / f"folder{place}" / "report"
+        pages.append(parse(write_report(folder, metrics, [shown])))
+        assert [path.name for path in folder.parent.iterdir()] == ["report"]
+    evil, plain = pages
+    drawn = {"svg", "g", "path", "use", "text", "tspan", "defs", "rect", "clippath", "image"}
+    assert set(evil.tags) == set(plain.tags)
+    assert [tag for tag in evil.tags if tag not in drawn] == [
+        tag for tag in plain.tags if tag not in drawn
+    ]
+    assert evil.attributes == plain.attributes
+    assert EVIL in evil.text
+    assert "<script>" not in evil.source

@@ -326,7 +326,7 @@ def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
         if changes and key not in keys | groups and not key.startswith("hydra."):
             numeric = isinstance(override.value(), int | float)  # no name of a group's option
             near = _nearest(key, keys - groups if numeric else keys | groups)
-            instead = f"did you mean {near}?" if near else f"--cfg job lists them."
+            instead = f"did you mean {near}?" if near else "--cfg job lists them."
             return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
     return None
 

@@ -79,10 +79,11 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             from gafcnn.app.leakage import receipts
 
-            for receipt in receipts(study):
+            methods = settings.ensemble.methods
+            for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
-                metrics["receipts"].append(receipt)
+                metrics.setdefault("receipts", []).append(receipt)
             _write(study.folder / EVALUATION, judgement, metrics, pictures)
     return metrics
 

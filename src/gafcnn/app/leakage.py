@@ -1,262 +1,326 @@
-"""Receipts: that nothing leaks from the future, that nothing is found where nothing is.
-
-The first are on the study at hand, the others on small simulated markets, whose signal is known.
-"""
+"""Audits of a study for look-ahead: splits, fitted parameters, predictions, images, the future."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from hydra import compose
-from omegaconf import DictConfig
+from numpy.typing import NDArray
 
-from gafcnn.app.factory import load_markets, made
-from gafcnn.app.leakage_audits import (
-    ROUNDED,
-    TOLERANCE,
-    fitted_on_validation,
-    parts_apart,
-    predicted_again,
-    stored_again,
-)
-from gafcnn.app.leakage_future import alterations, by_fold
-from gafcnn.app.runs import Run, load_run
-from gafcnn.app.studies import names
-from gafcnn.app.train import train
-from gafcnn.data.sources import Market
-from gafcnn.durations import parse_duration
-from gafcnn.evaluation.bootstrap import Bootstrap, block_length
-from gafcnn.evaluation.figures import value_of
-from gafcnn.evaluation.judge import ORACLE
-from gafcnn.evaluation.metrics import scores
-from gafcnn.evaluation.test_set import Ground
+from gafcnn.app.runs import Run
+from gafcnn.app.studies import Study
+from gafcnn.app.study_settings import METHODS
+from gafcnn.data.bars import COLUMNS
+from gafcnn.data.labels import DIRECTIONS, Direction
+from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.windows import WindowReader
+from gafcnn.errors import PredictionsError, StoreError
+from gafcnn.evaluation.ensembles import ensemble, two_stage
+from gafcnn.evaluation.joining import TWO_STAGE, join
+from gafcnn.evaluation.predictions import prediction_table, probability_columns
+from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.images.store import MANIFEST, open_store, store_folder
 from gafcnn.progress import counting
 
-MOMENTS = 200  # random decision times after which everything is altered
-SHOWN = 3  # faults of a receipt that are told
-SEEDS = 20  # markets without a signal
-ENOUGH = 18  # of them whose interval holds 0.5; 19 are expected of an interval of 95 %
-SIGNAL = 0.5  # strength of the planted momentum
-DAYS = 30  # of the market with a signal
-
-MODELS: dict[str, list[str]] = {
-    "xgboost": ["model=xgboost"],
-    "small CNN": ["model=small_cnn"],
-}
-"""What is trained on the simulated markets, as overrides of `experiment=receipt`."""
+MOMENTS = 200  # random decision times after which all bars are altered
+ROWS = 100  # rows of each run and images of each store that are computed again
+EARLIER = 15  # decision times before an altered future that are looked at
+SHOWN = 3  # faults that are listed
+TOLERANCE = 1e-5  # of a probability: another processor sums in another order
+ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of float32's digits
+STEPS = {"int8": 1.01 / 127, "float16": 1e-3, "float32": TOLERANCE}  # of a pixel in [-1, 1]
 
 Receipt = dict[str, Any]
+Known = dict[str, NDArray[Any]]
 
 
 def receipts(
-    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
+    study: Study,
+    rules: TradingRules | None = None,
+    methods: Sequence[str] = METHODS,
+    moments: int = MOMENTS,
+    seed: int = 0,
 ) -> Iterator[Receipt]:
-    """All receipts of a study of directions, each `{"receipt", "passed", "found"}`.
+    """Audit a study for look-ahead.
 
     Args:
-        cfg: `conf/evaluate.yaml`, composed.
-        runs: Of the study, by model.
-        markets: Its bars.
+        study: The study.
+        rules: Rules by which thresholds are chosen; by default `TradingRules()`.
+        methods: Names of the ensembles.
+        moments: Number of decision times after which all bars are altered.
+        seed: Seed of all draws.
+
+    Yields:
+        For each audit its name, "receipt"; whether it "passed"; and what was "found".
     """
-    yield fits(cfg, runs, markets)
-    yield from of_study(cfg, runs, markets)
-    yield from no_signal()
-    yield from planted_signal()
-
-
-def of_study(
-    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
-) -> Iterator[Receipt]:
-    """The receipts on the study at hand that do not ask what its label is."""
-    yield parts(runs, markets)
-    yield forecasts(cfg, runs, markets)
-    if (stored := images(cfg, runs, markets)) is not None:
+    yield parts_apart(study)
+    if study.label.classes == DIRECTIONS:
+        yield fitted_on_validation(study, rules or TradingRules(), methods, seed)
+    yield predicted_again(study, seed)
+    stored = images_again(study, seed)
+    if stored is not None:
         yield stored
-    yield altered_future(cfg, runs, markets)
+    yield altered_future(study, moments, seed)
 
 
-def parts(runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]) -> Receipt:
-    """That each part of every run's split is known before the next begins."""
-    audited = parts_apart(runs, markets)
+def parts_apart(study: Study) -> Receipt:
+    """Check that all labels of a part are known before a later part begins.
+
+    The rows on disk must be those of the split; the embargo must have passed.
+    """
+    faults, nearest = [], np.inf
+    for fold in study.folds:
+        samples = study.samples(fold)
+        for run in _runs(study, fold):
+            rows = run.predictions
+            known: dict[str, Any] = {
+                "train": _utc(samples.outcomes.known_at[samples.split.train].max())
+            }
+            begins: dict[str, Any] = {}
+            for part in ("val", "test"):
+                of_part = rows[rows["split"] == part]
+                known[part], begins[part] = of_part["known_at"].max(), of_part["time"].min()
+            for earlier, later in combinations(("train", *begins), 2):
+                distance = begins[later] - known[earlier] - samples.embargo
+                nearest = min(nearest, distance.total_seconds())
+                if distance <= pd.Timedelta(0):
+                    faults.append(
+                        f"{run.folder}: {earlier} is known at {known[earlier]:%Y-%m-%d %H:%M} and "
+                        f"{later} begins at {begins[later]:%Y-%m-%d %H:%M} UTC"
+                    )
+            faults += _differing_rows(run, samples)
     return _receipt(
         "parts of the split are apart",
-        audited.faults,
-        f"in each of {_counted(audited.looked_at, 'run')} the rows, labels and returns are those "
-        "of its split of the bars, and all labels of a part, of any symbol, are known, the embargo "
-        f"included, before a later part begins, at the least {audited.most / 60:g} min",
+        faults,
+        "rows, labels and returns are those of the split, and all labels of a part are known "
+        f"before a later part begins, with at least {nearest / 60:g} min beyond the embargo",
     )
 
 
-def fits(cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]) -> Receipt:
-    """That nothing that is fitted or chosen on validation depends on test rows."""
-    audited = fitted_on_validation(
-        runs, markets, names(cfg, "ensemble.methods"), made(cfg.trading), cfg.judging.seed
-    )
+def fitted_on_validation(
+    study: Study, rules: TradingRules, methods: Sequence[str], seed: int = 0
+) -> Receipt:
+    """Check that ensembles, two_stage and thresholds do not depend on test rows.
+
+    Probabilities, labels and returns of one half of the test rows are altered, then of the other;
+    all other combined rows must be equal to the last bit. For thresholds, all test rows are altered
+    and all bars from the first of them on.
+    """
+    rng = np.random.default_rng(seed)
+    joined = join(study.members())
+    before = _combine(study, joined, methods)
+    models = [*study.runs, *before.columns.drop(joined.columns)]
+    test = (joined["split"] == "test").to_numpy()
+    half = test & (rng.random(len(joined)) < 0.5)
+    faults: dict[str, None] = {}
+    for rows in (half, test & ~half):
+        after = _combine(study, _with_other_rows(joined, rows, [*study.runs], rng), methods)
+        for model in models:
+            ours, others = (table[model].to_numpy()[~rows] for table in (before, after))
+            if ours.tobytes() != others.tobytes():
+                faults[f"{model} changed where no row was altered"] = None
+    thresholds = 0
+    for symbol, bars in study.bars.items():
+        for _, rows in before.loc[before["symbol"] == symbol].groupby("fold", dropna=False):
+            one = TestSet.of(rows, bars, study.label.horizon, rules)
+            [fold] = one.folds
+            begins = one.test["time"].min().to_datetime64()
+            changed = altered(bars, begins - np.timedelta64(1, "ns"), rng)
+            of_test = (rows["split"] == "test").to_numpy()
+            other_rows = _with_other_rows(rows, of_test, models, rng)
+            other = TestSet.of(other_rows, changed, study.label.horizon, rules)
+            for model in models:
+                thresholds += 1
+                if one.choice(fold, model).threshold != other.choice(fold, model).threshold:
+                    faults[f"the threshold of {model} changed"] = None
     return _receipt(
         "test rows altered",
-        audited.faults,
-        "probabilities, labels and returns of test rows were altered; what ensembles and two "
-        "stages make of all other rows stayed the same to the last bit, and so did "
-        f"{_counted(audited.looked_at, 'threshold')}, with the bars from the first test row on "
-        "altered too",
+        [*faults],
+        "with other probabilities, labels and returns in the test rows, all other rows of the "
+        f"ensembles and {thresholds:,} thresholds are equal to the last bit",
     )
 
 
-def forecasts(
-    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
-) -> Receipt:
-    """That the predictions on disk are those that the models make of the bars."""
-    audited = predicted_again(runs, markets, cfg.judging.seed)
+def predicted_again(study: Study, seed: int = 0) -> Receipt:
+    """Check that the predictions on disk are those of the models."""
+    rng, faults, count, largest = np.random.default_rng(seed), [], 0, 0.0
+    for run in _runs(study):
+        table, model = run.predictions, run.model()
+        some = table.iloc[np.sort(rng.permutation(len(table))[:ROWS])]
+        on_gpu = run.metrics.get("device", "").startswith(("CUDA", "MPS"))
+        rough = on_gpu or str(run.metrics.get("precision", "")).endswith("-true")
+        for symbol, bars in study.bars.items():
+            rows = some[some["symbol"] == symbol]
+            written = rows[[*probability_columns(table)]].to_numpy()
+            found = model.predict_at(bars, bars.index.get_indexer(pd.DatetimeIndex(rows["time"])))
+            apart = np.abs(found.reshape(written.shape) - written).max(axis=1, initial=0.0)
+            count, largest = count + len(rows), max(largest, float(apart.max(initial=0.0)))
+            far = ~(apart <= (ROUGH if rough else TOLERANCE))
+            if far.any():
+                faults.append(
+                    f"{run.folder}: {far.sum()} of {len(rows)} rows of {symbol} differ by up to "
+                    f"{apart.max():.1g}, first {rows['time'][far].iloc[0]:%Y-%m-%d %H:%M} UTC"
+                )
     return _receipt(
-        "predictions made again",
-        audited.faults,
-        f"{audited.looked_at:,} random rows of validation and test were predicted again on a CPU, "
-        f"from bars and checkpoint; the largest difference is {audited.most:.1g}, and "
-        f"{TOLERANCE:g} is let pass, of a run that was predicted on a GPU {ROUNDED:g}",
+        "predictions computed again",
+        faults,
+        f"{count:,} predictions on disk are those of the models, within {largest:.1g}",
     )
 
 
-def images(
-    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
-) -> Receipt | None:
-    """That the images on disk are those that the bars give; None where there are none."""
-    audited = stored_again(runs, markets, cfg.paths.data, cfg.judging.seed)
-    if not (audited.looked_at or audited.faults):
+def images_again(study: Study, seed: int = 0) -> Receipt | None:
+    """Check that stored images are those of the bars; None if none are stored."""
+    rng, faults, count = np.random.default_rng(seed), [], 0
+    for name in study.windows:
+        settings = study.runs[name][0].settings
+        spec = settings.images.spec
+        for symbol, bars in study.bars.items():
+            folder = store_folder(settings.paths.data, symbol, settings.window)
+            if not settings.images.stored or not (folder / MANIFEST).is_file():
+                continue
+            try:
+                store = open_store(folder)
+            except StoreError as error:
+                faults.append(str(error))
+                continue
+            if not store.matches(bars, settings.window, spec):
+                continue
+            at = np.sort(rng.permutation(len(store.times))[:ROWS])
+            times = pd.DatetimeIndex(store.times[at]).tz_localize("UTC")
+            series = WindowReader(bars, settings.window, spec.fields)(bars.index.get_indexer(times))
+            stored = store.array[at].astype(np.float32) * spec.scale
+            apart = np.abs(stored - spec.shown(series)).reshape(len(at), -1).max(axis=1)
+            count += len(at)
+            far = ~(apart <= STEPS[spec.dtype])
+            if far.any():
+                faults.append(
+                    f"{folder}: {far.sum()} of {len(at)} images are not those of the bars, first "
+                    f"{times[far][0]:%Y-%m-%d %H:%M} UTC"
+                )
+    if not count and not faults:
         return None
     return _receipt(
-        "images made again",
-        audited.faults,
-        f"all checksums on disk hold, and {audited.looked_at:,} random images of them are those "
-        "that the bars give",
+        "images computed again", faults, f"{count:,} stored images are those of the bars"
     )
 
 
-def altered_future(
-    cfg: DictConfig, runs: Mapping[str, Sequence[Run]], markets: Sequence[Market]
-) -> Receipt:
-    """That no bar after `t` changes what is known at `t`."""
-    with counting("receipts: altered futures", MOMENTS, "moments") as advance:
-        found = alterations(runs, markets, MOMENTS, cfg.judging.seed, advance)
-    return future_receipt(found, MOMENTS, len(by_fold(runs)))
+def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Receipt:
+    """Check that nothing known at a decision time changes with the bars after it.
 
-
-def future_receipt(found: Mapping[str, int], moments: int, folds: int = 1) -> Receipt:
-    """That what is after `t` changes nothing at and before it."""
-    changed = [f"{what} changed {times} times" for what, times in found.items() if times]
-    of_folds = f" of {folds} folds" if folds > 1 else ""
-    told = (
-        f"at {moments} random decision times of validation and test{of_folds} all bars after t "
-        f"were altered; {', '.join(found)} at and before t: "
+    All bars of all symbols after random decision times are altered. Compared are the split, the
+    training labels, and the predictions of each model at and before the decision time.
+    """
+    rng = np.random.default_rng(seed)
+    faults: dict[str, int] = {}
+    with counting("altering the future", moments, "times") as advance:
+        for number, fold in enumerate(study.folds):
+            models = {
+                name: next(run for run in runs if run.fold == fold).model()
+                for name, runs in study.runs.items()
+            }
+            samples = study.samples(fold)
+            judged = np.concatenate([samples.split.val, samples.split.test])
+            of_fold = len(study.folds)
+            count = moments * (number + 1) // of_fold - moments * number // of_fold
+            for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
+                changed = {symbol: altered(bars, t, rng) for symbol, bars in study.bars.items()}
+                settings = next(run for run in _runs(study, fold)).settings
+                others = make_samples(
+                    changed, label=settings.label, split=settings.split, lookback=samples.lookback
+                )
+                ours, theirs = _known(samples, models, t), _known(others, models, t)
+                for what, value in ours.items():
+                    if value.tobytes() != theirs[what].tobytes():
+                        faults[what] = faults.get(what, 0) + 1
+                advance(1)
+    return _receipt(
+        "future altered",
+        [f"{what} changed after {n} of {moments} decision times" for what, n in faults.items()],
+        f"with all bars after each of {moments} random decision times altered, splits, training "
+        "labels and predictions up to it are equal to the last bit",
     )
-    same = "all stayed the same to the last bit"
-    return {
-        "receipt": "every bar after t altered",
-        "passed": not changed,
-        "found": told + ("; ".join(changed) or same),
+
+
+def _known(samples: Samples, models: Mapping[str, Any], t: np.datetime64) -> Known:
+    """Return what is known at a decision time, by its name."""
+    label = samples.definition
+    # a barrier that is reached after t may free a sample from the purge, or leave it in
+    settled = t if isinstance(label, Direction) else t - label.horizon.to_timedelta64()
+    membership = np.full(len(samples), -1, dtype=np.int8)
+    for number, name in enumerate(PARTS):
+        membership[samples.part(name)] = number
+    known: Known = {
+        "the split": membership[samples.times <= settled],
+        "training labels": samples.label[samples.split.train],
     }
+    if not label.horizon:
+        known["labels"] = samples.label[samples.times <= t]
+    for symbol in samples.symbols:
+        bars, rows = samples.bars[symbol], samples.bar_rows(symbol)
+        at = rows[samples.of(symbol).times <= t][-EARLIER:]
+        for name, model in models.items():
+            known[f"predictions of {name}, {symbol}"] = model.predict_at(bars, at)
+    return known
+
+
+def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the bars with other prices and volumes after `t`."""
+    other, after = bars.copy(), bars.index.to_numpy("datetime64[ns]") > t
+    other.loc[after, [*COLUMNS]] *= rng.uniform(0.5, 2.0, (int(after.sum()), 1))
+    return other
+
+
+def _combine(study: Study, joined: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    combined = joined
+    if len(study.windows) > 1:
+        combined = ensemble(combined, study.windows, methods)
+    if study.baseline and study.windows and TWO_STAGE not in combined:
+        combined = two_stage(combined, study.baseline, study.windows)
+    return combined
+
+
+def _with_other_rows(
+    table: pd.DataFrame,
+    rows: NDArray[np.bool_],
+    columns: Sequence[str],
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return the table with other probabilities, labels and returns in some of its rows."""
+    other, n = table.copy(), int(rows.sum())
+    other.loc[rows, [*columns]] = rng.random((n, len(columns)))
+    other.loc[rows, "label"] = rng.integers(0, 2, n)
+    other.loc[rows, "forward_return"] = rng.normal(0, 1e-2, n)
+    return other
+
+
+def _differing_rows(run: Run, samples: Samples) -> list[str]:
+    """Return how the rows of a run differ from those of the split."""
+    n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
+    p = np.zeros(n)
+    if len(probability_columns(run.predictions)) > 1:
+        p = np.eye(classes)[np.zeros(n, dtype=int)]
+    try:
+        join({str(run.folder): run.predictions, "the split": prediction_table(samples, p, "x", 0)})
+    except PredictionsError as error:
+        return [error.found]
+    return []
+
+
+def _runs(study: Study, fold: int | None = -1) -> Iterator[Run]:
+    """Yield the runs of a study, or of one of its folds."""
+    for runs in study.runs.values():
+        yield from (run for run in runs if fold == -1 or run.fold == fold)
 
 
 def _receipt(name: str, faults: Sequence[str], found: str) -> Receipt:
-    """What was found, or what was found wrong: the first faults of them."""
-    more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-    told = "; ".join(faults[:SHOWN]) + more
-    return {"receipt": name, "passed": not faults, "found": told or found}
+    more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    text = "; ".join(faults[:SHOWN]) + more if faults else found
+    return {"receipt": name, "passed": not faults, "found": text}
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def no_signal(seeds: int = SEEDS, enough: int = ENOUGH) -> Iterator[Receipt]:
-    """That on a random walk the interval of the AUC holds 0.5."""
-    for model, overrides in MODELS.items():
-        found = []
-        with counting(f"receipts: no signal, {model}", seeds, "markets") as advance:
-            for seed in range(seeds):
-                found.append(find([*overrides, "market.strength=0", f"market.seed={seed}"]))
-                advance(1)
-        held = sum(one.low <= 0.5 <= one.high for one in found)
-        mean = float(np.mean([one.auc for one in found]))
-        yield {
-            "receipt": f"a market without a signal, {model}",
-            "passed": held >= enough,
-            "found": f"the 95 % interval of the AUC holds 0.5 in {held} of {seeds} random walks "
-            f"(mean AUC {mean:.4f}); at least {enough} were asked for",
-        }
-
-
-def planted_signal() -> Iterator[Receipt]:
-    """That a signal is found, and not more of it than there is."""
-    for model, overrides in MODELS.items():
-        found = find([*overrides, f"market.strength={SIGNAL}", f"market.days={DAYS}"])
-        share = (found.auc - 0.5) / (found.oracle - 0.5)
-        yield {
-            "receipt": f"a planted signal, {model}",
-            "passed": found.low > 0.5 and found.behind >= 0,
-            "found": f"AUC {found.auc:.4f} [{found.low:.4f}, {found.high:.4f}], above 0.5 and not "
-            f"above the oracle's {found.oracle:.4f}: {share:.0%} of the oracle's edge",
-            "share": share,
-        }
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a model finds of a simulated market's signal, by the AUC on all test rows.
-
-    Attributes:
-        auc: Of the model.
-        low: Lower end of its interval.
-        high: Upper end.
-        oracle: The AUC of what the simulation itself knows.
-        behind: The most, by the interval of the difference, that the oracle may be ahead by.
-    """
-
-    auc: float
-    low: float
-    high: float
-    oracle: float
-    behind: float
-
-
-def find(overrides: Sequence[str]) -> Found:
-    """Train a model on a simulated market, and score it and the oracle on the test rows."""
-    with TemporaryDirectory() as folder, _quiet():
-        paths = [f"paths.data={folder}/data", f"paths.outputs={folder}/outputs"]
-        cfg = compose("train", ["experiment=receipt", *overrides, *paths])
-        train(cfg, Path(folder, "run"))
-        predictions = load_run(Path(folder, "run")).predictions
-        market = load_markets(cfg)[0]
-    assert market.oracle is not None, "a simulated market knows its signal"
-    oracle = market.oracle.reindex(pd.DatetimeIndex(predictions["time"])).to_numpy()
-    horizon = parse_duration("label.horizon", cfg.label.horizon)
-    ground = Ground.of(predictions.assign(oracle=oracle), market.bars, horizon, TradingRules())
-    model, known = (scores(ground, name)["auc"] for name in ("p_up", ORACLE))
-    bootstrap = Bootstrap(
-        ground.bin, ground.n_bars, block_length([ground.hits("p_up")], ground.bin)
-    )
-    drawn = bootstrap.distributions({"model": model, ORACLE: known})
-    low, high = np.quantile(drawn["model"], [0.025, 0.975])
-    behind = np.quantile(drawn[ORACLE] - drawn["model"], 0.975)
-    auc, most = (np.nan if area is None else area for area in map(value_of, (model, known)))
-    return Found(auc, float(low), float(high), most, float(behind))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without a line for each training."""
-    logger = logging.getLogger("gafcnn")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _utc(moment: np.datetime64) -> Any:
+    return pd.Timestamp(moment, tz="UTC")

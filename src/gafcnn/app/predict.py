@@ -1,7 +1,6 @@
-"""What a study says now: the newest bars, its models, one answer; or one at each bar's close.
+"""Decide on the newest bar of each symbol of a study, once or at each close.
 
-Nothing is written and nothing is scored: no outcome of these bars is looked at, so that a decision
-is no look at the test rows, and none is counted in the study's ledger.
+Nothing is written, and no outcome of these bars is used: a decision is not a look at test rows.
 """
 
 from __future__ import annotations
@@ -11,257 +10,205 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from omegaconf import DictConfig, OmegaConf
 
-from gafcnn.app.checks import check_prediction
-from gafcnn.app.deciding import Decider, Decision
-from gafcnn.app.factory import made, plain
-from gafcnn.app.studies import (
-    Runs,
-    at_rest,
-    chosen,
-    classes_asked,
-    fold_of,
-    is_simulated,
-    markets_of,
-    names,
-    newest_fold,
-    windows_of,
-)
-from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.multi_symbol import per_symbol
-from gafcnn.data.newest import NewestBars
-from gafcnn.data.sources import Market
-from gafcnn.durations import format_duration, parse_duration
-from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
-from gafcnn.evaluation.positions import confidence
-from gafcnn.report.console import show
-from gafcnn.report.decision_text import aged, decision_line, decision_table
+from gafcnn.app.decisions import Decider, Decision
+from gafcnn.app.studies import Study
+from gafcnn.app.study_settings import StudyOptions
+from gafcnn.app.train_settings import registered
+from gafcnn.data.exchange import ExchangeSource
+from gafcnn.data.sources import SOURCES, Source, at_rest, load_bars
+from gafcnn.durations import Duration, OptionalDuration, format_duration
+from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, SamplesError
+from gafcnn.report.console import decision_line, decision_table, format_age, show
+from gafcnn.settings import as_plain, create, settings
 
-REFUSALS = (BarsError, SamplesError, ImagesError)
-"""What bars may be refused for; others may be fit to decide on."""
-
-LATE = 400  # bars that are fetched beyond those needed: an exchange lacks some, or is late
+LATE = 400  # further bars that are requested: an exchange may lack some
+NEVER_NEW = ("simulated", "tick_walk")  # sources in which no further bar closes
 
 log = logging.getLogger(__name__)
 
+Reader = Callable[[], pd.DataFrame]
 
-@dataclass(frozen=True)
-class Source:
-    """Where the newest bars of a symbol come from.
+
+@settings("")
+class PredictOptions(StudyOptions):
+    """The options of predict.
 
     Attributes:
-        read: The symbol's market up to the moment given.
-        max_age: How old its newest bar may be; None for any age.
+        market: A source of the newest bars, in place of the study's.
+        max_age: How old the newest bar may be; None for two bars of an exchange, and for any age of
+            other sources.
+        settle: How long after its close a bar is requested.
+        json: Whether to print one line of JSON per decision.
+        watch: Whether to decide at each bar's close.
     """
 
-    read: Callable[[pd.Timestamp], Market]
-    max_age: pd.Timedelta | None
+    market: registered(SOURCES, "market") = None
+    max_age: OptionalDuration = None
+    settle: Duration = pd.Timedelta("5s")
+    json: bool = False
+    watch: bool = False
 
 
-def predict(cfg: DictConfig) -> list[dict[str, Any]]:
-    """Decide on the newest bar of each symbol, once or at each close, and print what came of it.
+def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Decide on the newest bar of each symbol, and print what the models predict.
 
     Args:
-        cfg: `conf/predict.yaml`, composed.
+        options: The options of `conf/predict.yaml`.
 
     Returns:
-        The last decisions, one for each symbol, as they are printed with `json=true`.
+        The last decision of each symbol, as it is printed with `json=true`.
 
     Raises:
-        RunError: The study has no finished runs, or no baseline, or recognises patterns.
-        BarsError: The newest bars are stale, too few, have a gap, or are of another interval.
+        RunError: The study has no complete runs.
+        BarsError: The newest bars are too old, too few, have a gap, or are of another interval.
     """
-    check_prediction(cfg)
-    if cfg.json:
-        _tell_on_stderr()
-    torch.set_num_threads(1)  # of a single sample more of them would only wait for each other
-    runs = _runs(cfg)
-    market = _market(cfg, runs)
-    decider = Decider(runs, markets_of(runs), made(cfg.trading), names(cfg, "ensemble.methods"))
-    sources = [_source(cfg, decider, one) for one in per_symbol(market)]
-    told: dict[str, dict[str, Any]] = {}
-    if cfg.watch:
-        with _ended_quietly():
-            for _ in closes(decider.interval, parse_duration("settle", cfg.settle)):
-                _decide(cfg, decider, sources, told)
-    else:
-        _decide(cfg, decider, sources, told)
-    return list(told.values())
-
-
-def _runs(cfg: DictConfig) -> Runs:
-    """The study's runs that decide: of its newest fold, where it walks forward."""
-    study = Path(cfg.paths.outputs, cfg.study)
-    runs = newest_fold(chosen(study, None if cfg.windows is None else names(cfg, "windows")))
-    _check(cfg.study, runs)
-    if (fold := fold_of(next(iter(runs.values()))[0])) is not None:
-        log.info("study %s walks forward: its newest fold, %d, decides", cfg.study, fold)
-    return runs
-
-
-def _check(study: str, runs: Runs) -> None:
-    """Assert that runs can decide.
-
-    Raises:
-        RunError: They tell patterns, or there is not one baseline among them.
-    """
-    if classes_asked(runs) != DIRECTIONS:
-        raise RunError(
-            f"study {study} recognises patterns",
-            expected="a study of directions, of which a position can be made",
-            instead="ask its networks in a notebook, load_run(...).model(), or export them",
-        )
-    if (count := len(runs) - len(windows_of(runs))) != 1:
-        raise RunError(
-            f"study {study} has {count or 'no'} baseline{'s' * (count > 1)}",
-            expected="one, of which the two stages are made",
-            instead=f"evaluate it, which trains one, or give python train.py model=xgboost "
-            f"study={study}"
-            if not count
-            else "move the other one into a study of its own",
-        )
-
-
-def _market(cfg: DictConfig, runs: Runs) -> dict[str, Any]:
-    """Where the newest bars come from: the runs' own market, or the one that is typed.
-
-    Raises:
-        ConfigError: They are watched for and none comes.
-    """
-    market = next(iter(runs.values()))[0].config["market"]
-    # an address that the config of a run names may come from elsewhere, one that is typed not
-    typed = OmegaConf.select(cfg, "market")
-    options = at_rest(market) if typed is None else plain(typed)
-    if cfg.watch and is_simulated(options):
+    settings = create(PredictOptions, "", options)
+    if settings.json:
+        _log_to_stderr()
+    study = Study(settings.folder, settings.windows)
+    # the options of a run may name an address that is not trusted; typed ones are
+    source = settings.market or at_rest(study.settings.market)
+    if settings.watch and as_plain(source).get("kind") in NEVER_NEW:
         raise ConfigError(
-            "watch=true over a simulated market, of which no bar closes any more",
+            "watch=true for a simulated market, in which no further bar closes",
             expected="a market that goes on",
-            instead="leave out watch=true, or give market=bnb, or market=file with a file that is "
-            "written anew",
+            instead="remove watch=true, or set market=bnb, or market=file market.path=...",
         )
-    return options
+    decider = study.decider
+    if decider.fold is not None:
+        log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
+    latest = _Latest(settings, study)
+    readers = _readers(source, decider, settings)
+    if settings.watch:
+        with _stopped_quietly():
+            for _ in closes(decider.interval, settings.settle):
+                latest.update(readers())
+    else:
+        latest.update(readers())
+    return list(latest.decisions.values())
 
 
-def _source(cfg: DictConfig, decider: Decider, options: dict[str, Any]) -> Source:
-    asked = None if cfg.max_age is None else parse_duration("max_age", cfg.max_age)
-    if "exchange" not in options:
-        return Source(lambda _: made(OmegaConf.create(at_rest(options)), Market), asked)
-    settle = parse_duration("settle", cfg.settle)
-    keys = ("symbol", "exchange", "pair", "interval", "url")
-    count = decider.history + LATE
-    newest = NewestBars(**{key: options[key] for key in keys}, count=count, settle=settle)
-    max_age = 2 * decider.interval + settle if asked is None else asked
+def _readers(
+    source: Source, decider: Decider, settings: PredictOptions
+) -> Callable[[], dict[str, Reader]]:
+    """Return a function that returns, for each symbol, a function that reads its newest bars."""
+    if not isinstance(source, ExchangeSource):
+        return lambda: {
+            symbol: lambda bars=bars: bars for symbol, bars in load_bars(source).items()
+        }
+    newest = source.newest(decider.history + LATE, settings.settle)
 
-    def read(now: pd.Timestamp) -> Market:
-        return Market(newest.symbol, newest.read(now).iloc[-decider.history :])
+    def reader(symbol: str) -> Reader:
+        return lambda: newest[symbol].read(pd.Timestamp.now("UTC")).iloc[-decider.history :]
 
-    return Source(read, max_age)
+    return lambda: {symbol: reader(symbol) for symbol in newest}
 
 
-def _decide(
-    cfg: DictConfig, decider: Decider, sources: Sequence[Source], told: dict[str, dict[str, Any]]
-) -> None:
-    """Decide on each symbol's newest bar, and print what was not told before.
+class _Latest:
+    """Makes and prints decisions, each once.
 
-    Args:
-        cfg: `conf/predict.yaml`, composed.
-        decider: The study's models.
-        sources: Where bars come from, one for each symbol.
-        told: The last decision of each symbol, which is brought up to date.
-
-    Raises:
-        BarsError, SamplesError, ImagesError: Bars are refused, and none are waited for.
+    Attributes:
+        decisions: The last decision of each symbol, as plain data.
     """
-    refused: list[GafcnnError] = []
-    for source in sources:
-        try:
-            facts = _facts(cfg.study, decider, *_decided(decider, source))
-        except REFUSALS as error:  # which concerns no other symbol
-            refused.append(error)
-            continue
-        before = told.get(facts["symbol"])
-        # spelled alike, the later time is the later text
-        if before is not None and before["time"] >= facts["time"]:
-            log.warning("no bar of %s has closed since %s", facts["symbol"], before["time"])
-            continue
-        told[facts["symbol"]] = facts
-        if cfg.json:
-            sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
-            sys.stdout.flush()
-        else:
-            log.info("%s", decision_line(facts))
-            show(decision_table(facts))
-    if refused and not cfg.watch:
-        raise refused[0]
-    for error in refused:
-        log.warning("%s", error)
 
+    def __init__(self, options: PredictOptions, study: Study) -> None:
+        self._options, self._study, self._decider = options, study, study.decider
+        self.decisions: dict[str, dict[str, Any]] = {}
 
-def _decided(decider: Decider, source: Source) -> tuple[Decision, pd.Timedelta]:
-    """A decision, and how old its bar is.
+    def update(self, readers: Mapping[str, Reader]) -> None:
+        """Decide on the newest bar of each symbol, and print what is new.
 
-    Raises:
-        BarsError: It is too old, or has not closed yet.
-    """
-    market = source.read(pd.Timestamp.now("UTC"))
-    newest = market.bars.index[-1]
-    age = pd.Timestamp.now("UTC") - newest
-    if age < pd.Timedelta(0):
-        raise BarsError(
-            f"the newest bar of {market.symbol} closes at {newest:%Y-%m-%d %H:%M:%S} UTC, which is "
-            "to come",
-            expected="a bar that has closed",
-            instead="leave out the one that is still open, or set this machine's clock right",
-        )
-    if source.max_age is not None and age > source.max_age:
-        raise BarsError(
-            f"the newest bar of {market.symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
-            f"{aged(age.total_seconds())} ago",
-            expected=f"one that is no older than {format_duration(source.max_age)}",
-            instead="bring newer bars, see whether the market still trades, or set a longer "
-            "max_age",
-        )
-    decision = decider.decide(market.symbol, market.bars)
-    return decision, pd.Timestamp.now("UTC") - newest  # as one is told it, decided on
+        Raises:
+            BarsError, SamplesError, ImagesError: A symbol's bars are refused; with `watch` they are
+                logged instead.
+        """
+        refused: list[GafcnnError] = []
+        for symbol, read in readers.items():
+            try:
+                facts = self._decide(symbol, read())
+            except (BarsError, SamplesError, ImagesError) as error:
+                refused.append(error)
+                continue
+            before = self.decisions.get(symbol)
+            if before is not None and before["time"] >= facts["time"]:
+                log.warning("no bar of %s has closed since %s", symbol, before["time"])
+                continue
+            self.decisions[symbol] = facts
+            if self._options.json:
+                sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+                sys.stdout.flush()
+            else:
+                log.info("%s", decision_line(facts))
+                show(decision_table(facts))
+        if refused and not self._options.watch:
+            raise refused[0]
+        for error in refused:
+            log.warning("%s", error)
 
+    def _decide(self, symbol: str, bars: pd.DataFrame) -> dict[str, Any]:
+        newest, now = bars.index[-1], pd.Timestamp.now("UTC")
+        if newest > now:
+            raise BarsError(
+                f"the newest bar of {symbol} closes at {newest:%Y-%m-%d %H:%M:%S} UTC, in the "
+                "future",
+                expected="a bar that has closed",
+                instead="remove the bar that is still open, or correct the clock of this machine",
+            )
+        max_age = self._options.max_age
+        if max_age is None and isinstance(self._options.market or self._market, ExchangeSource):
+            max_age = 2 * self._decider.interval + self._options.settle
+        if max_age is not None and now - newest > max_age:
+            raise BarsError(
+                f"the newest bar of {symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
+                f"{format_age((now - newest).total_seconds())} ago",
+                expected=f"a bar that is at most {format_duration(max_age)} old",
+                instead="use newer bars, or set a longer max_age",
+            )
+        return self._facts(self._decider.decide(bars, symbol))
 
-def _facts(study: str, decider: Decider, decision: Decision, age: pd.Timedelta) -> dict[str, Any]:
-    """A decision as strict JSON: probabilities and thresholds to the last bit."""
-    return {
-        "study": study,
-        "fold": decider.fold,
-        "symbol": decision.symbol,
-        "time": decision.time.isoformat(),
-        "age_seconds": round(age.total_seconds(), 3),
-        "close": decision.close,
-        "horizon": format_duration(decider.horizon),
-        "headline": decider.headline,
-        "models": {
-            name: {
-                "p_up": said.p_up,
-                "confidence": float(confidence([said.p_up])[0]),
-                "threshold": said.threshold,
-                "position": said.position,
-            }
-            for name, said in decision.models.items()
-        },
-    }
+    @property
+    def _market(self) -> Source:
+        return self._study.settings.market
 
-
-# --- one after another ----------------------------------------------------------------------------
+    def _facts(self, decision: Decision) -> dict[str, Any]:
+        """Return a decision as plain data; probabilities and thresholds are not rounded."""
+        age = pd.Timestamp.now("UTC") - decision.time
+        models = {}
+        for name, forecast in decision.models.items():
+            if forecast.position is None:
+                models[name] = {
+                    "probabilities": dict(forecast.probabilities),
+                    "predicted": forecast.predicted,
+                }
+            else:
+                models[name] = {
+                    "p_up": forecast.p_up,
+                    "confidence": abs(forecast.p_up - 0.5),
+                    "threshold": forecast.threshold,
+                    "position": forecast.position,
+                }
+        return {
+            "study": self._study.folder.name,
+            "fold": self._decider.fold,
+            "symbol": decision.symbol,
+            "time": decision.time.isoformat(),
+            "age_seconds": round(age.total_seconds(), 3),
+            "close": decision.close,
+            "horizon": format_duration(self._study.label.horizon),
+            "headline": decision.headline,
+            "rules": decision.rules,
+            "models": models,
+        }
 
 
 def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[pd.Timestamp]:
-    """The present, then each close of a bar, a while after it; each is waited for.
+    """Yield the present, then each close of a bar, `settle` after it, waiting for each.
 
     Bars close at multiples of their interval since 1970, as those of exchanges do.
     """
@@ -272,14 +219,14 @@ def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[pd.Timestam
 
 
 def seconds_until_next(now: pd.Timestamp, interval: pd.Timedelta, settle: pd.Timedelta) -> float:
-    """How long it is until the next bar has closed and settled."""
+    """Return the time until `settle` after the next bar has closed."""
     closed = (now - settle).floor(interval)
     return (closed + interval + settle - now).total_seconds()
 
 
 @contextmanager
-def _ended_quietly() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end what would go on for ever, as the end that it is."""
+def _stopped_quietly() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the body normally."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -289,8 +236,8 @@ def _ended_quietly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _tell_on_stderr() -> None:
-    """Leave the standard output to the decisions."""
+def _log_to_stderr() -> None:
+    """Keep standard output for the decisions."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
             handler.setStream(sys.stderr)

@@ -45,6 +45,7 @@ CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
 TREES = f"{CHECKPOINTS}/trees.json"
 CHECKSUMS = "checksums"
+METADATA = "metadata.json"  # of an export
 EVALUATION, EXPORT, LEDGER, LOCK = "evaluation", "export", "ledger.jsonl", ".lock"
 LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 BARS = "bars"  # the fingerprints, in config.yaml

@@ -15,6 +15,7 @@ from gafcnn.app.ledger import LOOK, TRAINING, record, recorded
 from gafcnn.app.loading import fingerprints, load
 from gafcnn.app.run_folder import BARS, differences
 from gafcnn.app.runs import Run, find_runs
+from gafcnn.app.study_settings import METHODS
 from gafcnn.app.train_settings import TrainSettings
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
@@ -25,9 +26,8 @@ from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
 from gafcnn.evaluation.statistics import score_classes, score_rows
 
 if TYPE_CHECKING:
+    from gafcnn.app.decisions import Decider, Decision
     from gafcnn.evaluation.judge import Judgement
-
-METHODS = ("mean", "weighted", "vote", "stacking")
 
 # options in which the runs of one model may differ
 _SEED_OPTIONS = ("seed:", "split.fold:", "augmentation.seed:")
@@ -192,6 +192,28 @@ class Study:
         if count_look:
             self.count_look(judgement)
         return judgement
+
+    def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
+        """Decide on the newest bar by all models; the first call loads them.
+
+        Args:
+            bars: The newest bars of a symbol, the last one closed; the baseline's indicators need
+                2,500 of them.
+            symbol: The symbol; may be left out if the study has only one.
+
+        Raises:
+            BarsError: The bars are of another interval, too few, or have a gap in the lookback.
+            RunError: The study has several symbols, and this is none of them.
+            ConfigError: The extra `export` is not installed.
+        """
+        return self.decider.decide(bars, symbol)
+
+    @cached_property
+    def decider(self) -> Decider:
+        """The models, loaded for decisions."""
+        from gafcnn.app.decisions import Decider
+
+        return Decider(self)
 
     def count_look(self, judgement: Judgement) -> None:
         """Record a look at the test rows in the study's ledger, and say so in the judgement."""

@@ -18,6 +18,8 @@ from gafcnn.evaluation.costs import COSTS
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.settings import settings
 
+METHODS = ("mean", "weighted", "vote", "stacking")
+
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names or len(set(names)) < len(names):
@@ -54,7 +56,7 @@ class EnsembleOptions:
         methods: Names of ensembles.
     """
 
-    methods: Names = ("mean", "weighted", "vote", "stacking")
+    methods: Names = METHODS
 
 
 @settings("")

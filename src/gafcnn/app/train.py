@@ -32,7 +32,7 @@ from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# validation metrics of an epoch, and validation scores that a sweeper may optimise, the default first
+# metrics of an epoch, and scores that a sweeper may optimise, the default first
 _MONITORS = ("loss", "accuracy", "auc")
 _OBJECTIVES = ("auc", "accuracy", "log_loss", "brier")
 _CLASS_MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1")

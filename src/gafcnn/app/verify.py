@@ -1,141 +1,119 @@
-"""Whether what lies on disk is as it was written."""
+"""Check that the files on disk are as they were written."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
-
-from gafcnn.app.runs import (
+from gafcnn.app.run_folder import (
     BEST,
     CONFIG,
-    EVALUATION,
     EXPORT,
     LAST,
+    METADATA,
     METRICS,
     PREDICTIONS,
     damage,
     damaged_files,
 )
+from gafcnn.app.study_settings import StudyOptions
 from gafcnn.data.daily_cache import damaged_parts
 from gafcnn.data.exchange import RECORD
 from gafcnn.errors import DamageError, GafcnnError
-from gafcnn.images.store import METADATA, open_series, open_store
-from gafcnn.models.checkpoints import load_plain
+from gafcnn.images.store import MANIFEST, open_store
+from gafcnn.settings import create
 
-Finding = tuple[str, str | None]
-"""What was looked at, and what is wrong with it, if anything."""
+Finding = tuple[str, str | None]  # what was checked, and what is wrong with it, if anything
 
 log = logging.getLogger(__name__)
 
 
-def verify(cfg: DictConfig) -> dict[str, int]:
-    """Read all downloaded bars, stores, runs and evaluations and compare them with their checksums.
+def verify(options: Mapping[str, Any]) -> dict[str, int]:
+    """Read all downloaded bars, stores, runs, evaluations and exports, and compare checksums.
 
-    What is not finished is no damage: the command that began it goes on with it.
+    What is not complete is not damaged: the command that began it resumes.
 
     Args:
-        cfg: `conf/verify.yaml`, composed.
+        options: The options of `conf/verify.yaml`.
 
     Returns:
-        How many of each kind are as they were written.
+        The number of intact ones of each kind.
 
     Raises:
-        DamageError: Some are not; each was named, with what makes it whole again.
+        DamageError: Some are damaged; each is logged, with what repairs it.
     """
-    data, outputs = Path(cfg.paths.data), Path(cfg.paths.outputs)
-    whole: dict[str, int] = {}
+    paths = create(StudyOptions, "", options).paths
+    intact: dict[str, int] = {}
     damaged = 0
-    for kind, wrong in (
-        *_downloads(data),
-        *_stores(data),
-        *_runs(outputs),
-        *_exports(outputs),
-    ):
-        if wrong is None:
-            whole[kind] = whole.get(kind, 0) + 1
-        else:
-            damaged += 1
-            log.error("%s", wrong)
-    told = ", ".join(f"{kind} {count}" for kind, count in whole.items())
-    if whole or not damaged:
-        log.info("as they were written in %s and %s: %s", data, outputs, told or "nothing is there")
+    for findings in (_downloads(paths.data), _stores(paths.data), _outputs(paths.outputs)):
+        for kind, problem in findings:
+            if problem is None:
+                intact[kind] = intact.get(kind, 0) + 1
+            else:
+                damaged += 1
+                log.error("%s", problem)
+    if intact or not damaged:
+        counts = ", ".join(f"{count} {kind}" for kind, count in intact.items())
+        log.info("intact in %s and %s: %s", paths.data, paths.outputs, counts or "nothing there")
     if damaged:
         raise DamageError(
-            f"{damaged} of {damaged + sum(whole.values())} are not as they were written",
-            expected="none",
+            f"{damaged} of {damaged + sum(intact.values())} are damaged",
+            expected="all as they were written",
             instead="do what the lines above say",
         )
-    return whole
+    return intact
 
 
 def _downloads(data: Path) -> Iterator[Finding]:
     for record in sorted(data.rglob(RECORD)):
-        parts = damaged_parts(record.parent)
-        names = ", ".join(part.name for part in parts)
-        yield (
-            "downloads",
-            f"{record.parent} is damaged in {names}; train.py and prepare.py fetch that anew"
-            if parts
-            else None,
-        )
+        names = ", ".join(part.name for part in damaged_parts(record.parent))
+        problem = f"{record.parent}: {names} damaged; train.py and prepare.py download it again"
+        yield "downloads", problem if names else None
 
 
 def _stores(data: Path) -> Iterator[Finding]:
-    for kind, open_ in (("gaf", open_store), ("series", open_series)):
-        for metadata in sorted(data.glob(f"{kind}/*/{METADATA}")):
-            yield _looked_at("stores", partial(open_, metadata.parent))
+    for manifest in sorted(data.glob(f"gaf/*/{MANIFEST}")):
+        try:
+            open_store(manifest.parent, verify=True)
+        except GafcnnError as error:
+            yield "stores", str(error)
+        else:
+            yield "stores", None
 
 
-def _runs(outputs: Path) -> Iterator[Finding]:
+def _outputs(outputs: Path) -> Iterator[Finding]:
     for metrics in sorted(outputs.rglob(METRICS)):
-        kind = "runs" if (metrics.parent / CONFIG).is_file() else "evaluations"
-        yield kind, _damage(metrics.parent, damaged_files(metrics.parent), kind)
-    for config in sorted(outputs.rglob(CONFIG)):
-        folder = config.parent
-        if (folder / METRICS).is_file():
+        folder, names = metrics.parent, damaged_files(metrics.parent)
+        if not (folder / CONFIG).is_file():
+            problem = f"{folder}: {', '.join(names)} damaged; evaluate.py writes it again"
+            yield "evaluations", problem if names else None
             continue
-        for path in (folder / LAST, folder / BEST):
-            if path.is_file():
-                yield _looked_at(
-                    "checkpoints of unfinished runs", partial(load_plain, path, _AGAIN)
-                )
-    for predictions in sorted(outputs.rglob(f"{EVALUATION}/**/{PREDICTIONS}")):
-        if not (predictions.parent / METRICS).is_file():
-            yield "unfinished evaluations", None
-
-
-def _exports(outputs: Path) -> Iterator[Finding]:
+        problem = None
+        if names:
+            # the file that cannot be written again decides
+            worst = next((name for name in names if name not in (METRICS, PREDICTIONS)), names[0])
+            problem = f"{folder}: {', '.join(names)} damaged; {damage(folder, worst).instead}"
+        yield "runs", problem
     for metadata in sorted(outputs.glob(f"*/{EXPORT}/{METADATA}")):
-        wrong = damaged_files(metadata.parent, METADATA)
-        told = f"{metadata.parent} is damaged in {', '.join(wrong)}; export.py writes it anew"
-        yield "exports", told if wrong else None
+        names = damaged_files(metadata.parent, METADATA)
+        problem = f"{metadata.parent}: {', '.join(names)} damaged; export.py writes it again"
+        yield "exports", problem if names else None
+    for config in sorted(outputs.rglob(CONFIG)):
+        if not (config.parent / METRICS).is_file():
+            yield from _checkpoints(config.parent)
 
 
-def _looked_at(kind: str, look: Callable[[], object]) -> Finding:
-    """What comes of reading something that tells itself what is wrong with it."""
-    try:
-        look()
-    except GafcnnError as error:
-        return kind, str(error)
-    return kind, None
+def _checkpoints(folder: Path) -> Iterator[Finding]:
+    """Check the checkpoints of a training that is not complete."""
+    from gafcnn.models.checkpoints import load_plain
 
-
-def _damage(folder: Path, names: list[str], kind: str) -> str | None:
-    """What is wrong with a run or an evaluation, if anything, and what makes it whole again."""
-    if not names:
-        return None
-    told = f"{folder} is damaged in {', '.join(names)}"
-    if names == [METRICS]:
-        told += ", which would tell of the others"
-    if kind == "evaluations":
-        return f"{told}; evaluate.py makes it anew"
-    # what cannot be made again of a checkpoint decides
-    worst = next((name for name in names if name not in (METRICS, PREDICTIONS)), names[0])
-    return f"{told}; {damage(folder, worst).instead}"
-
-
-_AGAIN = "give the command that began the run again, which goes on from what is whole"
+    for path in (folder / LAST, folder / BEST):
+        if path.is_file():
+            problem: Any = None
+            try:
+                load_plain(path, "run the command that began the run again")
+            except GafcnnError as error:
+                problem = str(error)
+            yield "checkpoints of incomplete runs", problem

@@ -105,7 +105,8 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BarsError: They do not, so that their times may be open times.
     """
-    if isinstance(bars, pd.DataFrame) and bars.attrs.get("label") == "close":
+    marked = isinstance(bars, pd.DataFrame) and bars.attrs.get("label") == "close"
+    if marked and getattr(bars.index, "tz", None) is not None:  # reset_index keeps attrs
         return bars
     raise BarsError(
         f"a {type(bars).__name__} whose times may be open or close times",

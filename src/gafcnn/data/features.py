@@ -164,112 +164,46 @@ def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-@register_field("open")
-def _open(candles: Candles) -> Floats:
-    """First price."""
-    return candles.open
-
-
-@register_field("high")
-def _high(candles: Candles) -> Floats:
-    """Highest price."""
-    return candles.high
-
-
-@register_field("low")
-def _low(candles: Candles) -> Floats:
-    """Lowest price."""
-    return candles.low
-
-
-@register_field("close")
-def _close(candles: Candles) -> Floats:
-    """Last price."""
-    return candles.close
-
-
-@register_field("volume")
-def _volume(candles: Candles) -> Floats:
-    """Traded volume."""
-    return candles.volume
-
-
-@register_field("body")
-def _body(candles: Candles) -> Floats:
-    """The real body, signed: close - open."""
-    return candles.close - candles.open
-
-
-@register_field("upper_shadow")
-def _upper_shadow(candles: Candles) -> Floats:
-    """The shadow above the body: high - max(open, close)."""
-    return candles.high - candles.top
-
-
-@register_field("lower_shadow")
-def _lower_shadow(candles: Candles) -> Floats:
-    """The shadow below the body: min(open, close) - low."""
-    return candles.bottom - candles.low
-
-
-@register_field("range")
-def _range(candles: Candles) -> Floats:
-    """The whole candle: high - low."""
-    return candles.high - candles.low
-
-
-@register_field("gap", back=1)
 def _gap(candles: Candles) -> Floats:
-    """Open - close of the candle before."""
     return candles.open - candles.before(candles.close)
 
 
-@register_field("gap_sign", back=1)
-def _gap_sign(candles: Candles) -> Floats:
-    """-1, 0 or 1 as the open is below, at or above the close of the candle before."""
-    return np.sign(_gap(candles))
-
-
-@register_field("overlap", back=1)
 def _overlap(candles: Candles) -> Floats:
-    """Overlap with the body before, min(tops) - max(bottoms); negative if they are apart."""
     top = np.minimum(candles.top, candles.before(candles.top))
     return top - np.maximum(candles.bottom, candles.before(candles.bottom))
 
 
-@register_field("top_step", back=1)
-def _top_step(candles: Candles) -> Floats:
-    """Top of the body less the top of the body before."""
-    return candles.top - candles.before(candles.top)
+# each field: its function, how many earlier candles it reads, and its description
+_WITHOUT_RATIOS: dict[str, tuple[FieldFunction, int, str]] = {
+    "open": (lambda c: c.open, 0, "First price"),
+    "high": (lambda c: c.high, 0, "Highest price"),
+    "low": (lambda c: c.low, 0, "Lowest price"),
+    "close": (lambda c: c.close, 0, "Last price"),
+    "volume": (lambda c: c.volume, 0, "Traded volume"),
+    "gap_sign": (lambda c: np.sign(_gap(c)), 1, "Sign of the gap: -1, 0 or 1"),
+}
 
-
-@register_field("bottom_step", back=1)
-def _bottom_step(candles: Candles) -> Floats:
-    """Bottom of the body less the bottom of the body before."""
-    return candles.bottom - candles.before(candles.bottom)
-
-
-_RATIOS: dict[str, FieldFunction] = {
-    "body": _body,
-    "upper_shadow": _upper_shadow,
-    "lower_shadow": _lower_shadow,
-    "range": _range,
-    "gap": _gap,
-    "overlap": _overlap,
-    "top_step": _top_step,
-    "bottom_step": _bottom_step,
+_WITH_RATIOS: dict[str, tuple[FieldFunction, int, str]] = {
+    "body": (lambda c: c.close - c.open, 0, "Real body, signed: close - open"),
+    "upper_shadow": (lambda c: c.high - c.top, 0, "Shadow above: high - max(open, close)"),
+    "lower_shadow": (lambda c: c.bottom - c.low, 0, "Shadow below: min(open, close) - low"),
+    "range": (lambda c: c.high - c.low, 0, "Whole candle: high - low"),
+    "gap": (_gap, 1, "Open - close of the candle before"),
+    "overlap": (_overlap, 1, "Overlap with the body before; negative if they are apart"),
+    "top_step": (lambda c: c.top - c.before(c.top), 1, "Change of the top of the body"),
+    "bottom_step": (lambda c: c.bottom - c.before(c.bottom), 1, "Change of the bottom of the body"),
 }
 
 DENOMINATORS: dict[str, FieldFunction] = {
-    "body": lambda candles: candles.mean_before(np.abs(_body(candles))),
-    "range": lambda candles: candles.mean_before(_range(candles)),
+    "body": lambda c: c.mean_before(np.abs(c.close - c.open)),
+    "range": lambda c: c.mean_before(c.high - c.low),
 }
 """The denominators of ratios, by name."""
 
 
 def _ratio(numerator: str, denominator: str) -> FieldFunction:
     def ratio(candles: Candles) -> Floats:
-        value, unit = _RATIOS[numerator](candles), DENOMINATORS[denominator](candles)
+        value, unit = _WITH_RATIOS[numerator][0](candles), DENOMINATORS[denominator](candles)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where((value == 0) & (unit == 0), 0.0, value / unit)
         return np.clip(ratios, -LARGEST_RATIO, LARGEST_RATIO)
@@ -278,8 +212,10 @@ def _ratio(numerator: str, denominator: str) -> FieldFunction:
     return ratio
 
 
+for _name, (_function, _back, _description) in (_WITHOUT_RATIOS | _WITH_RATIOS).items():
+    FIELDS.register(_name)(Field(_name, _description, "candle", _back, _function))
 for _denominator in DENOMINATORS:
-    for _numerator in _RATIOS:
+    for _numerator in _WITH_RATIOS:
         register_field(f"{_numerator}_to_mean_{_denominator}", back=MEAN_CANDLES)(
             _ratio(_numerator, _denominator)
         )

@@ -91,8 +91,8 @@ class Samples:
             LeakError: A label of a part is known, plus the embargo, only after a later part begins.
             SamplesError: A part is empty.
         """
-        parts = (np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS)
-        return replace(self, split=Split(*parts, split.fold))._labelled()
+        parts = {name: np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS}
+        return replace(self, split=Split(**parts, fold=split.fold))._labelled()
 
     def symbol_of(self, positions: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the symbol of each of these samples: shape (n,)."""
@@ -177,7 +177,6 @@ def make_samples(
     rows = [decision_rows(frame, length) for frame in frames]
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
     found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
-    _check_common(tuple(by_symbol), times, found)
     outcomes, decided = Outcomes.concatenate(found), np.concatenate(times)
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
     embargo = length if splitter.embargo is None else splitter.embargo
@@ -194,52 +193,20 @@ def task_of(classes: Sequence[str]) -> Literal["direction", "classification"]:
     return "direction" if tuple(classes) == DIRECTIONS else "classification"
 
 
-def _check_common(
-    symbols: Sequence[str], times: Sequence[NDArray[np.datetime64]], outcomes: Sequence[Outcomes]
-) -> None:
-    """Check that there is a time at which all of several symbols have samples.
-
-    Raises:
-        SamplesError: Two of them have none in common, or one has none with a known outcome.
-    """
-    if len(symbols) == 1:
-        return
-    periods = {}
-    for symbol, decided, found in zip(symbols, times, outcomes, strict=True):
-        known = decided[~np.isnat(found.known_at)]
-        if not len(known):
-            raise SamplesError(
-                f"none of {len(decided)} samples of {symbol} has a known outcome",
-                expected="bars that reach further than label.horizon after some of them",
-                instead="use more bars of it, or remove it from market.symbols",
-            )
-        periods[symbol] = known[0], known[-1]
-    latest = max(periods, key=lambda symbol: periods[symbol][0])
-    earliest = min(periods, key=lambda symbol: periods[symbol][1])
-    if periods[latest][0] > periods[earliest][1]:
-        parts = [
-            f"{symbol} has samples from {format_moment(first)} to {format_moment(last)} UTC"
-            for symbol, (first, last) in ((one, periods[one]) for one in (earliest, latest))
-        ]
-        raise SamplesError(
-            " and ".join(parts),
-            expected="a period in which all symbols have samples, to be tested at the same moments",
-            instead="remove one of them from market.symbols, or use bars of the same period",
-        )
-
-
 def _check_parts(each: Sequence[Samples]) -> None:
     """Check that each of several symbols has samples in every part.
 
     Raises:
-        SamplesError: One has not.
+        SamplesError: One does not.
     """
     for one in each if len(each) > 1 else ():
         if not all(len(one.part(name)) for name in PARTS):
             counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
+            first, last = (format_moment(one.times[at]) for at in (0, -1))
             raise SamplesError(
-                f"the split leaves {counts} samples of {one.symbols[0]}",
-                expected="at least one sample of every symbol in each part",
-                instead="remove it from market.symbols, use more bars of it, or other shares of "
-                "the split",
+                f"the split leaves {counts} samples of {one.symbols[0]}, whose samples are from "
+                f"{first} to {last} UTC",
+                expected="samples of every symbol in each part; all symbols have the same borders",
+                instead="remove it from the symbols, use bars of the same period for all, or other "
+                "shares of the split",
             )

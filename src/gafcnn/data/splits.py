@@ -184,7 +184,14 @@ def check_purged(
     """
     times, known_at = _moments(times), _moments(known_at)
     parts = {"train": split.train, "val": split.val, "test": split.test}
-    _check_filled(parts, int((~np.isnat(known_at)).sum()))
+    if not all(len(part) for part in parts.values()):
+        counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
+        known = int((~np.isnat(known_at)).sum())
+        raise SamplesError(
+            f"of {known} samples with a known outcome the split leaves {counts}",
+            expected="at least one in each part",
+            instead="use more bars, other shares of the split, or a shorter split.embargo",
+        )
     for name, part in parts.items():
         if not (known_at[part] >= times[part]).all():
             raise LeakError(
@@ -207,16 +214,6 @@ def check_purged(
                 expected=f"a time before {later} begins at {format_moment(begins)} UTC",
                 instead="use Chronological or WalkForward, which purge",
             )
-
-
-def _check_filled(parts: dict[str, NDArray[np.int64]], known: int) -> None:
-    if not all(len(part) for part in parts.values()):
-        counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
-        raise SamplesError(
-            f"of {known} samples with a known outcome the split leaves {counts}",
-            expected="at least one in each part",
-            instead="use more bars, other shares of the split, or a shorter split.embargo",
-        )
 
 
 def _split(
@@ -259,7 +256,10 @@ def _known_before(
 def _period(
     times: ArrayLike, known_at: ArrayLike, starts: Sequence[int]
 ) -> tuple[np.datetime64, np.datetime64]:
-    """The first decision time with a known outcome of any symbol, and the last that all have."""
+    """The first decision time with a known outcome of any symbol, and the last that all have.
+
+    Symbols without a known outcome do not count.
+    """
     times, known_at = _moments(times), _moments(known_at)
     periods = []
     for symbol, known in zip(
@@ -272,13 +272,14 @@ def _period(
                 instead="sort the times of each symbol, and pass in starts where each one begins",
             )
         decided = symbol[~np.isnat(known)]
-        if not len(decided):
-            raise SamplesError(
-                f"none of {len(symbol)} samples has a known outcome",
-                expected="bars that reach further than label.horizon after some of them",
-                instead="use more bars or a shorter label.horizon",
-            )
-        periods.append((decided[0], decided[-1]))
+        if len(decided):
+            periods.append((decided[0], decided[-1]))
+    if not periods:
+        raise SamplesError(
+            f"none of {len(times)} samples has a known outcome",
+            expected="bars that reach further than label.horizon after some of them",
+            instead="use more bars or a shorter label.horizon",
+        )
     first, last = zip(*periods, strict=True)
     return min(first), min(last)
 

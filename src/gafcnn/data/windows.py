@@ -112,21 +112,15 @@ class Window:
         """Check that the window has enough points over bars of this interval for an image.
 
         Raises:
-            ConfigError: It has fewer than `LEAST_POINTS`, or see `check`; names windows that fit.
+            ConfigError: It has fewer than `LEAST_POINTS` (names windows that fit), or see `check`.
         """
-        fitting = [name for name, one in WINDOWS.items() if one.fits(interval)]
-        advice = f"use one of {', '.join(fitting)}" if fitting else "use finer bars"
-        try:
-            points = self.count_points(interval)
-        except ConfigError as error:
-            raise ConfigError(
-                error.found, expected=error.expected, instead=f"{error.instead}, or {advice}"
-            ) from None
+        points = self.count_points(interval)
         if points < LEAST_POINTS:
+            fitting = ", ".join(name for name, one in WINDOWS.items() if one.fits(interval))
             raise ConfigError(
                 f"window {self.name} has {points} points over bars of {format_duration(interval)}",
                 expected=f"{LEAST_POINTS} or more",
-                instead=advice,
+                instead=f"use one of {fitting}" if fitting else "use finer bars",
             )
 
     def fits(self, interval: pd.Timedelta) -> bool:
@@ -170,13 +164,9 @@ def _short(length: pd.Timedelta) -> str:
 WINDOWS = {
     window.name: window
     for window in (
-        Window("15min"),
-        Window("30min"),
-        Window("60min"),
+        *(Window(span) for span in ("15min", "30min", "60min")),
         Window(points=10, step="15min", lookback="6h"),
-        Window(points=64, step="15min", lookback="64h"),
-        Window(points=64, step="30min", lookback="64h"),
-        Window(points=64, step="60min", lookback="64h"),
+        *(Window(points=64, step=step, lookback="64h") for step in ("15min", "30min", "60min")),
     )
 }
 """Windows by name, as in conf/window."""

@@ -9,21 +9,28 @@ that differences between models are paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from operator import methodcaller
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
-from gafcnn.errors import ConfigError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, MeanRatio, Ratio, value_of
-from gafcnn.evaluation.resampling import BinPaths, BinSums, RankedRows, Resamples, SumTable
+from gafcnn.durations import format_duration
+from gafcnn.errors import PredictionsError
+from gafcnn.evaluation.figures import Auc, Drawdown, Figure
+from gafcnn.evaluation.resampling import Compute, Resamples, prepare_auc, prepare_drawdown
 from gafcnn.evaluation.statistics import Floats
+from gafcnn.settings import settings
 
 K = TypeVar("K")
+
+LEVEL = 0.95
+"""Confidence level of the intervals."""
 
 LEAST_BINS = 10
 """Bins that a figure needs for an interval: with two trades won, every resample says 100 %."""
@@ -53,6 +60,7 @@ class Estimate:
         return asdict(self)
 
 
+@settings("judging")
 class Bootstrap:
     """Draws timelines of bins of bars, always the same ones, and computes figures on them.
 
@@ -62,118 +70,125 @@ class Bootstrap:
         block: Mean length of a block, in bins (see `block_length`).
         resamples: Number of timelines; with 0 there are no intervals.
         seed: Seed of the draws.
-        level: Confidence level of the intervals (see `estimate`).
 
     Raises:
         ConfigError: A number is out of its range.
     """
 
-    def __init__(
-        self,
-        bin: int,  # noqa: A002  the statistical term
-        n: int,
-        block: float,
-        resamples: int = 2000,
-        seed: int = 0,
-        level: float = 0.95,
-    ) -> None:
-        least = {"bin": (bin, 1), "n": (n, 1), "block": (block, 1), "resamples": (resamples, 0)}
-        for key, (value, lowest) in least.items():
-            if not value >= lowest:
-                raise ConfigError(
-                    f"the bootstrap's {key} is {value}",
-                    expected=f"{lowest} or more",
-                    instead=f"set judging.{key} to {lowest} or more",
-                )
-        self.bin, self.n, self.block = bin, n, float(block)
-        self.resamples, self.seed, self.level = resamples, seed, level
+    bin: Annotated[int, Field(ge=1)]
+    n: Annotated[int, Field(ge=1)]
+    block: Annotated[float, Field(ge=1)]
+    resamples: Annotated[int, Field(ge=0)] = 2000
+    seed: int = 0
 
-    def distributions(
-        self, figures: Mapping[K, Figure], advance: Callable[[int], None] | None = None
-    ) -> dict[K, Floats]:
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """First bar of each bin, shape (bins,)."""
+        return np.arange(0, self.n, self.bin)
+
+    def distributions(self, figures: Mapping[K, Figure]) -> dict[K, Floats]:
         """Compute each figure on each timeline: arrays of shape (resamples,), NaN if undefined.
 
         Only sums over bins of a figure's series are kept in memory.
 
         Args:
             figures: Figures of `n` bars each.
-            advance: Called with the number of timelines that were finished.
 
         Raises:
             PredictionsError: A figure has another number of bars.
         """
         if not self.resamples:
             return {key: np.empty(0) for key in figures}
-        starts = np.arange(0, self.n, self.bin)
-        table = SumTable(starts, self.n)
-        binned = {key: _binned(figure, table) for key, figure in figures.items()}
-        sums = table.matrix()
-        values = {key: np.empty(self.resamples) for key in binned}
+        columns: dict[bytes, tuple[int, Floats]] = {}
+        compute = {key: self._prepare(figure, columns) for key, figure in figures.items()}
+        sums = np.reshape([one for _, one in columns.values()], (-1, len(self.starts))).T
+        values = {key: np.empty(self.resamples) for key in figures}
         with ThreadPoolExecutor() as pool:
-            for part, picks in self._batches(len(starts)):
-                on_resamples = methodcaller("on", Resamples(picks, sums))
-                found = pool.map(on_resamples, binned.values())
-                for key, drawn in zip(binned, found, strict=True):
-                    values[key][part] = drawn
-                if advance:
-                    advance(len(picks))
+            for part, picks in self._batches():
+                drawn = Resamples(picks, sums)
+                found = [pool.submit(one, drawn) for one in compute.values()]
+                for key, one in zip(compute, found, strict=True):
+                    values[key][part] = one.result()
         return values
 
-    def trusted(
-        self, figures: Mapping[K, Figure], advance: Callable[[int], None] | None = None
-    ) -> dict[K, Floats]:
+    def trusted(self, figures: Mapping[K, Figure]) -> dict[K, Floats]:
         """As `distributions`, but NaN for figures that rest on fewer than `LEAST_BINS` bins."""
+        drawn = self.distributions(figures)
+        for key, figure in figures.items():
+            if np.count_nonzero(np.add.reduceat(figure.rests, self.starts)) < LEAST_BINS:
+                drawn[key] = drawn[key] * np.nan
+        return drawn
+
+    def describe(self, interval: pd.Timedelta) -> dict[str, Any]:
+        """Return how intervals were computed, ready for JSON; `interval` is that of the bars."""
         return {
-            key: draws if bins_of_figure(figures[key], self.bin) >= LEAST_BINS else draws * np.nan
-            for key, draws in self.distributions(figures, advance).items()
+            "resamples": self.resamples,
+            "block": self.block,
+            "bin": format_duration(self.bin * interval),
+            "level": LEVEL,
+            "seed": self.seed,
         }
 
-    def _batches(self, bins: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    def _prepare(self, figure: Figure, columns: dict[bytes, tuple[int, Floats]]) -> Compute:
+        """Add the sums that a figure needs to the columns, and return what computes it.
+
+        Equal series share a column. This also keeps equal figures exactly equal, which a matrix
+        product of two columns does not guarantee.
+        """
+        n = figure.n if isinstance(figure, Auc) else len(figure.rests)
+        if n != self.n:
+            raise PredictionsError(
+                f"a figure has {n:,} bars",
+                expected=f"the {self.n:,} bars of the bootstrap",
+                instead="place every figure on one timeline",
+            )
+        if isinstance(figure, Auc):
+            return prepare_auc(figure, self.starts)
+        if isinstance(figure, Drawdown):
+            return prepare_drawdown(figure, self.starts)
+        numbers = []
+        for series in figure.series:
+            sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
+            key = hashlib.sha256(sums.tobytes()).digest()
+            numbers.append(columns.setdefault(key, (len(columns), sums))[0])
+        return lambda drawn: figure.of(*(drawn.totals[:, number] for number in numbers))
+
+    def _batches(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:
         """Yield positions of resamples, and the bins drawn for each: shape (batch, bins)."""
         # arch imports statsmodels, which takes seconds
         from arch.bootstrap import StationaryBootstrap
 
         # the mean length may be fractional, despite the annotation
         length: Any = self.block
-        draws = StationaryBootstrap(length, np.arange(bins), seed=self.seed).bootstrap(
-            self.resamples
-        )
+        bootstrap = StationaryBootstrap(length, np.arange(len(self.starts)), seed=self.seed)
+        draws = bootstrap.bootstrap(self.resamples)
         for start in range(0, self.resamples, _BATCH):
             part = slice(start, min(start + _BATCH, self.resamples))
             yield part, np.stack([next(draws)[0][0] for _ in range(part.stop - start)])
 
 
-def bins_of_figure(figure: Figure, bin: int) -> int:  # noqa: A002
-    """Return how many bins a figure rests on: those with a row, a trade or a return."""
-    match figure:
-        case Auc(counted=counted):
-            rests = np.any(counted.reshape(len(counted), -1), axis=1)
-        case Ratio(denominator=denominator):
-            rests = denominator != 0
-        case MeanRatio(denominators=denominators):
-            rests = np.any([one != 0 for one in denominators], axis=0)
-        case _:
-            rests = figure.returns != 0
-    return int(np.count_nonzero(np.add.reduceat(rests, np.arange(0, len(rests), bin))))
-
-
-def estimate(figure: Figure, distribution: Floats, n: int, level: float = 0.95) -> Estimate:
+def estimate(figure: Figure, distribution: Floats, n: int) -> Estimate:
     """Return the figure with its percentile interval.
 
     Args:
         figure: The figure.
         distribution: The figure on each timeline (see `Bootstrap.distributions`).
         n: Rows or trades that it is computed from.
-        level: Share of the timelines between the two ends.
 
     Returns:
         An estimate; without an interval if the figure, or more than half of the timelines' values,
         are undefined.
     """
-    return _estimate(value_of(figure), distribution, n, level)
+    return _estimate(figure.value, distribution, n)
 
 
-def exact(share: Estimate, level: float = 0.95) -> Estimate:
+def difference(a: Figure, b: Figure, dist_a: Floats, dist_b: Floats, n: int) -> Estimate:
+    """Return `a - b` with its percentile interval, paired on the same timelines."""
+    value = None if a.value is None or b.value is None else a.value - b.value
+    return _estimate(value, dist_a - dist_b, n)
+
+
+def exact(share: Estimate) -> Estimate:
     """Return a share with the interval of Clopper and Pearson, Biometrika, 1934.
 
     If all rows agree, every resample does, and a percentile interval would be a point. This one
@@ -183,17 +198,8 @@ def exact(share: Estimate, level: float = 0.95) -> Estimate:
 
     if share.value is None or not share.n:
         return share
-    found = binomtest(round(share.value * share.n), share.n).proportion_ci(level, method="exact")
+    found = binomtest(round(share.value * share.n), share.n).proportion_ci(LEVEL, method="exact")
     return replace(share, low=float(found.low), high=float(found.high))
-
-
-def difference(
-    a: Figure, b: Figure, dist_a: Floats, dist_b: Floats, n: int, level: float = 0.95
-) -> Estimate:
-    """Return `a - b` with its percentile interval, paired on the same timelines."""
-    value_a, value_b = value_of(a), value_of(b)
-    value = None if value_a is None or value_b is None else value_a - value_b
-    return _estimate(value, dist_a - dist_b, n, level)
 
 
 def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A002
@@ -211,33 +217,22 @@ def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A0
         At least 1 (independent bins), at most a quarter of the bins.
     """
     from arch.bootstrap import optimal_block_length  # see _batches
-    from threadpoolctl import threadpool_limits
 
     longest = 1.0
     for one in series:
         sums = np.add.reduceat(np.asarray(one, np.float64), np.arange(0, len(one), bin))
         if len(sums) < _FEWEST or np.ptp(sums) == 0:
             continue
-        # hundreds of short products: threads of BLAS would only wait for each other
-        with threadpool_limits(1), np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             length = float(optimal_block_length(sums)["stationary"].iloc[0])
         if np.isfinite(length):
             longest = max(longest, min(length, len(sums) / 4))
     return longest
 
 
-def _binned(figure: Figure, table: SumTable) -> BinSums | BinPaths | RankedRows:
-    table.check(figure)
-    if isinstance(figure, Auc):
-        return RankedRows(figure, table.bin_of_bars())
-    if isinstance(figure, Drawdown):
-        return BinPaths(figure, table.starts)
-    return BinSums(figure, table)
-
-
-def _estimate(value: float | None, distribution: Floats, n: int, level: float) -> Estimate:
+def _estimate(value: float | None, distribution: Floats, n: int) -> Estimate:
     finite = distribution[np.isfinite(distribution)]
     if value is None or not len(finite) or 2 * len(finite) < len(distribution):
         return Estimate(value, None, None, n)
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(low), float(high), n)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 
@@ -26,25 +25,7 @@ def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
     return np.unique(ranks * bins // len(p), return_inverse=True)[1].astype(np.int64)
 
 
-def reliability(p_up: ArrayLike, went_up: ArrayLike, bins: int = 10) -> pd.DataFrame:
-    """Return the reliability table of a model.
-
-    Args:
-        p_up: P(up), shape (n,).
-        went_up: Whether the price went up, shape (n,).
-        bins: Bins of equal count (see `bins_of`).
-
-    Returns:
-        A row per bin, lowest first: `forecast` (mean P(up)), `observed` (share that went up), `n`.
-    """
-    p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
-    which = bins_of(p, bins)
-    n = np.bincount(which)
-    forecast, observed = (np.bincount(which, weights=one) / n for one in (p, up))
-    return pd.DataFrame({"forecast": forecast, "observed": observed, "n": n})
-
-
-def expected_calibration_error(table: pd.DataFrame) -> float | None:
+def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 10) -> float | None:
     """Return the mean distance between forecast and observed frequency; None without rows.
 
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
@@ -52,9 +33,12 @@ def expected_calibration_error(table: pd.DataFrame) -> float | None:
     near 1/2.
 
     Args:
-        table: A reliability table (see `reliability`).
+        p_up: P(up), shape (n,).
+        went_up: Whether the price went up, shape (n,).
+        bins: Bins of equal count (see `bins_of`).
     """
-    if table.empty:
+    p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
+    if not len(p):
         return None
-    distance = (table["forecast"] - table["observed"]).abs()
-    return float(np.average(distance, weights=table["n"]))
+    # n |mean forecast - observed frequency| of each bin
+    return float(np.abs(np.bincount(bins_of(p, bins), weights=p - up)).sum() / len(p))

@@ -1,37 +1,29 @@
-"""Judge models of several classes: nothing is traded.
+"""Judge models of several classes on labelled test rows: nothing is traded.
 
-All models are judged on the same labelled test rows and resampled alike, so that differences are
-paired. Figures of rare classes rest on few rows; their count is given.
+All models are resampled alike, so that differences are paired. Figures of rare classes rest on few
+rows; their count is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import interval_of
-from gafcnn.durations import format_duration
+from gafcnn.data.candlestick import PATTERNS
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.bootstrap import (
-    Bootstrap,
-    Estimate,
-    block_length,
-    difference,
-    estimate,
-    exact,
-)
-from gafcnn.evaluation.breakdowns import Row
-from gafcnn.evaluation.comparisons import Pair, finding
-from gafcnn.evaluation.figures import Figure, MeanRatio, Ratio
+from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, exact
+from gafcnn.evaluation.breakdowns import Row, plain
+from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows
+from gafcnn.evaluation.figures import Counted, mean_ratio, ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, confusion, log_losses, score_classes
-from gafcnn.evaluation.test_set import folds_of, split_rows
+from gafcnn.evaluation.targets import pattern_target
+from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
 
 CLASS_FIGURES = {
     "accuracy": "accuracy",
@@ -44,115 +36,60 @@ CLASS_FIGURES = {
 }
 """The figures of a model and their names in sentences; see `statistics.score_classes`."""
 
-OF_CLASS = ("precision", "recall", "f1")
-
 MOST_BINS = 20_000
 """Bins of a timeline at most; longer timelines have bins of several bars."""
 
-Name: TypeAlias = str | tuple[int, str]
 
+class LabelledRows:
+    """Labelled test rows of all symbols, on one timeline of their bars.
 
-@dataclass(frozen=True)
-class ClassStudy:
-    """What is judged.
+    Args:
+        study: What is judged.
+        classes: Names of the classes, in the order of their numbers.
 
     Attributes:
-        bars: Bars of each symbol, indexed by close time.
-        joined: Predictions of several classes, models side by side (see `join`).
-        classes: Names of the classes, in the order of their numbers.
-        models: All models, in the order of the tables.
-        baseline: The model that the others are compared with; None for none.
-        headline: The model that the verdict is about.
-        horizon: Horizon of the label.
+        all: Number of test rows, those without a label included.
+        rows: Labelled test rows.
+        label: Class of each, shape (n,).
+        counts: Rows of each class, shape (classes,).
+        times: Close times of the bars from the first row to the last, shape (bars,).
+
+    Raises:
+        PredictionsError: There are no labelled test rows.
     """
 
-    bars: Mapping[str, pd.DataFrame]
-    joined: pd.DataFrame
-    classes: tuple[str, ...]
-    models: Sequence[str]
-    baseline: str | None
-    headline: str
-    horizon: pd.Timedelta
-
-    @cached_property
-    def test(self) -> pd.DataFrame:
-        """Test rows of all symbols, including those without a label."""
-        of_symbols = [split_rows(rows)[1] for _, rows in self.joined.groupby("symbol", sort=False)]
-        return pd.concat(of_symbols, ignore_index=True)
-
-    @cached_property
-    def labelled(self) -> pd.DataFrame:
-        """Test rows with a label.
-
-        Raises:
-            PredictionsError: There are none.
-        """
-        labelled = self.test.dropna(subset=["label"]).reset_index(drop=True)
-        if labelled.empty:
+    def __init__(self, study: Study, classes: Sequence[str]) -> None:
+        symbols = study.joined.groupby("symbol", sort=False)
+        test = pd.concat([split_rows(rows)[1] for _, rows in symbols], ignore_index=True)
+        self.all, self.rows = len(test), test.dropna(subset=["label"]).reset_index(drop=True)
+        if self.rows.empty:
             raise PredictionsError(
-                f"none of {len(self.test):,} test rows has a label",
+                f"none of {len(test):,} test rows has a label",
                 expected="labelled test rows",
                 instead="use a larger split.test, or more bars",
             )
-        return labelled
-
-    @cached_property
-    def label(self) -> NDArray[np.int64]:
-        """The class of each labelled row, shape (n,)."""
-        return self.labelled["label"].to_numpy(np.int64)
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """Labelled rows of each class, shape (classes,)."""
-        return np.bincount(self.label, minlength=len(self.classes))
+        self.label = self.rows["label"].to_numpy(np.int64)
+        self.counts = np.bincount(self.label, minlength=len(classes))
+        decided = pd.DatetimeIndex(self.rows["time"])
+        times = union_of([frame.index for frame in study.bars.values()])
+        self.times = times[(times >= decided.min()) & (times <= decided.max())]
+        self._places, self._classes = self.times.get_indexer(decided), classes
 
     def p(self, model: str) -> Floats:
-        """Return a model's probabilities of the labelled rows, shape (n, classes)."""
-        return probabilities(self.labelled, model, self.classes)
+        """Return a model's probabilities: shape (n, classes)."""
+        return probabilities(self.rows, model, self._classes)
 
-    @cached_property
-    def interval(self) -> pd.Timedelta:
-        """Time between two bars."""
-        return interval_of(next(iter(self.bars.values())))
-
-    @cached_property
-    def _places(self) -> tuple[NDArray[np.int64], int]:
-        """The place of each labelled row on a timeline of the bars of all symbols; its length."""
-        times = pd.DatetimeIndex(self.labelled["time"])
-        first, last = times.min(), times.max()
-        timeline = pd.DatetimeIndex([])
-        for bars in self.bars.values():
-            inside = pd.DatetimeIndex(bars.loc[first:last].index)
-            timeline = inside if timeline.empty else timeline.union(inside)
-        return timeline.get_indexer(times).astype(np.int64), len(timeline)
-
-    @property
-    def n_bars(self) -> int:
-        """Bars from the first labelled row to the last."""
-        return self._places[1]
-
-    @property
-    def bin(self) -> int:
-        """Bars that are resampled together: those of the horizon, more on long timelines."""
-        return max(-(-self.n_bars // MOST_BINS), self.horizon // self.interval)
-
-    def on_bars(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the sums of values of the labelled rows at their bars: shape (n_bars,)."""
-        placed = np.zeros(self.n_bars)
-        np.add.at(placed, self._places[0], rows)
-        return placed
+    def on_bars(self, values: NDArray[Any]) -> Floats:
+        """Return the sums of values of the rows at their bars: shape (bars,)."""
+        return np.bincount(self._places, values, len(self.times)).astype(np.float64)
 
 
-def judge_classes(
-    study: ClassStudy, resamples: int, seed: int, advance: Callable[[int], None] | None = None
-) -> dict[str, Any]:
+def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     """Judge all models of a study on its labelled test rows.
 
     Args:
         study: What to judge.
-        resamples: Of the stationary bootstrap; 0 for no intervals.
-        seed: Seed of the resamples.
-        advance: Called with the number of resamples that were finished.
+        classes: Names of the classes, in the order of their numbers.
 
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.
@@ -160,146 +97,104 @@ def judge_classes(
     Raises:
         PredictionsError: There are no labelled test rows.
     """
-    predicted = {name: study.p(name).argmax(axis=1) for name in study.models}
-    hits = (study.on_bars((one == study.label) - 0.5) for one in predicted.values())
-    block = block_length(hits, study.bin)
-    bootstrap = Bootstrap(study.bin, study.n_bars, block, resamples, seed)
-    figures = {
-        (name, figure): made
-        for name in study.models
-        for figure, made in _figures(study, name, predicted[name]).items()
-    }
-    drawn = bootstrap.trusted(figures, advance)
-    found = {
-        key: estimate(figure, drawn[key], _count(study, predicted[key[0]], key[1]))
-        for key, figure in figures.items()
-    }
-    if resamples:
-        for key, one in found.items():
-            if isinstance(key[1], tuple):
-                found[key] = _exact_if_unanimous(key[1], one)
-    no_skill = score_classes(
-        np.tile(study.counts / study.counts.sum(), (len(study.label), 1)), study.label
-    )
-    n = len(study.label)
-    return {
-        "rows": {"all": len(study.test), "labelled": n, "several": len(study.test) - n},
-        "classes": dict(zip(study.classes, study.counts.tolist(), strict=True)),
-        "bootstrap": {
-            "resamples": resamples,
-            "block": block,
-            "bin": format_duration(study.bin * study.interval),
-            "level": bootstrap.level,
-            "seed": seed,
-        },
+    rows = LabelledRows(study, classes)
+    n = len(rows.label)
+    # bins are as long as the horizon, longer on long timelines
+    length = max(-(-len(rows.times) // MOST_BINS), study.horizon // study.interval)
+    predicted = {name: rows.p(name).argmax(axis=1) for name in study.models}
+    hits = (rows.on_bars((one == rows.label) - 0.5) for one in predicted.values())
+    block = block_length(hits, length)
+    bootstrap = Bootstrap(length, len(rows.times), block, study.resamples, study.seed)
+    judged = {}
+    for name, called in predicted.items():
+        judged[name] = Judged.by(bootstrap, _figures(rows, rows.p(name), called), CLASS_FIGURES)
+        study.advance(1)
+    no_skill = score_classes(np.tile(rows.counts / rows.counts.sum(), (n, 1)), rows.label)
+    others = [name for name in study.models if study.baseline not in (None, name)]
+    metrics: dict[str, Any] = {
+        "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
+        "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),
+        "bootstrap": bootstrap.describe(study.interval),
         "models": {
-            name: {figure: found[name, figure].as_dict() for figure in CLASS_FIGURES}
-            for name in study.models
+            name: {key: one.estimates[key].as_dict() for key in CLASS_FIGURES}
+            for name, one in judged.items()
         },
-        "no_skill": {
-            figure: Estimate(no_skill[figure], None, None, n).as_dict() for figure in CLASS_FIGURES
-        },
+        "no_skill": {key: plain(no_skill[key], n) for key in CLASS_FIGURES},
         "per_class": [
             {
                 "model": name,
-                "class": study.classes[k],
-                "n": int(study.counts[k]),
+                "class": name_of_class,
+                "n": int(rows.counts[k]),
                 "called": int((predicted[name] == k).sum()),
-                **{figure: found[name, (k, figure)].as_dict() for figure in OF_CLASS},
+                "precision": _share(one.estimates[k, "precision"], study.resamples),
+                "recall": _share(one.estimates[k, "recall"], study.resamples),
+                "f1": _without_point(one.estimates[k, "f1"]),
             }
-            for name in study.models
-            for k in range(len(study.classes))
+            for name, one in judged.items()
+            for k, name_of_class in enumerate(classes)
         ],
         "confusion": {
-            name: confusion(one, study.label, len(study.classes)).tolist()
+            name: confusion(one, rows.label, len(classes)).tolist()
             for name, one in predicted.items()
         },
-        "pairs": _pair_rows(study, figures, drawn),
-        "folds": [row for name in study.models for row in _fold_rows(study, name)],
+        "pairs": pair_rows(
+            [Pair(name, str(study.baseline)) for name in others], judged, CLASS_FIGURES
+        ),
+        "folds": [row for name in study.models for row in _fold_rows(rows, name)],
     }
+    metrics["targets"] = []
+    if classes == PATTERNS:
+        balanced = metrics["models"][study.headline]["balanced_accuracy"]
+        occurring = int(np.count_nonzero(rows.counts))
+        metrics["targets"] = [pattern_target(study.headline, balanced, occurring)]
+    return metrics
 
 
-def _figures(study: ClassStudy, model: str, predicted: NDArray[np.int64]) -> dict[Name, Figure]:
+def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[Any, Counted]:
     """All figures of one model: of `CLASS_FIGURES`, and of each class by its number."""
-    numbers, every = range(len(study.classes)), study.on_bars(np.ones(len(study.label)))
-    of_class = [study.on_bars(study.label == k) for k in numbers]
-    called = [study.on_bars(predicted == k) for k in numbers]
-    hits = [study.on_bars((study.label == k) & (predicted == k)) for k in numbers]
-    both = [one + other for one, other in zip(of_class, called, strict=True)]
-    p = study.p(model)
+    numbers, label, counts = range(len(rows.counts)), rows.label, rows.counts.tolist()
+    of_class = [rows.on_bars(label == k) for k in numbers]
+    of_called = [rows.on_bars(called == k) for k in numbers]
+    hits = [rows.on_bars((label == k) & (called == k)) for k in numbers]
+    both = [one + other for one, other in zip(of_class, of_called, strict=True)]
     forced = p[:, 1:].argmax(axis=1) + 1
-    among = [study.on_bars((forced == k) & (study.label == k)) for k in numbers]
-    whole: dict[Name, Figure] = {
-        "accuracy": Ratio(study.on_bars(predicted == study.label), every),
-        "balanced_accuracy": MeanRatio(hits, of_class),
-        "balanced_accuracy_without_0": MeanRatio(hits[1:], of_class[1:]),
-        "balanced_accuracy_among_patterns": MeanRatio(among[1:], of_class[1:]),
-        "macro_f1": MeanRatio(hits, both, scale=2.0),
-        "macro_f1_without_0": MeanRatio(hits[1:], both[1:], scale=2.0),
-        "log_loss": Ratio(study.on_bars(log_losses(p, study.label)), every),
+    among = [rows.on_bars((forced == k) & (label == k)) for k in numbers]
+    every, n, without_0 = rows.on_bars(np.ones(len(label))), sum(counts), sum(counts[1:])
+    figures: dict[Any, Counted] = {
+        "accuracy": (ratio(rows.on_bars(called == label), every), n),
+        "balanced_accuracy": (mean_ratio(hits, of_class), n),
+        "balanced_accuracy_without_0": (mean_ratio(hits[1:], of_class[1:]), without_0),
+        "balanced_accuracy_among_patterns": (mean_ratio(among[1:], of_class[1:]), without_0),
+        "macro_f1": (mean_ratio(hits, both, scale=2.0), n),
+        "macro_f1_without_0": (mean_ratio(hits[1:], both[1:], scale=2.0), without_0),
+        "log_loss": (ratio(rows.on_bars(log_losses(p, label)), every), n),
     }
     for k in numbers:
-        whole[k, "precision"] = Ratio(hits[k], called[k])
-        whole[k, "recall"] = Ratio(hits[k], of_class[k])
-        whole[k, "f1"] = Ratio(hits[k], both[k], scale=2.0)
-    return whole
+        figures[k, "precision"] = ratio(hits[k], of_called[k]), int((called == k).sum())
+        figures[k, "recall"] = ratio(hits[k], of_class[k]), counts[k]
+        figures[k, "f1"] = ratio(hits[k], both[k], scale=2.0), counts[k]
+    return figures
 
 
-def _count(study: ClassStudy, predicted: NDArray[np.int64], figure: Name) -> int:
-    """How many rows a figure is computed from."""
-    if isinstance(figure, tuple):
-        number, name = figure
-        return int((predicted == number).sum() if name == "precision" else study.counts[number])
-    without_0 = figure.endswith(("_without_0", "_among_patterns"))
-    return int(study.counts[1:].sum() if without_0 else study.counts.sum())
+def _share(share: Estimate, resamples: int) -> Row:
+    """A share, with an exact interval if it has none or if all rows agree: these resample alike."""
+    needs_exact = resamples and (share.low is None or share.value in (0.0, 1.0))
+    return (exact(share) if needs_exact else share).as_dict()
 
 
-def _exact_if_unanimous(figure: tuple[int, str], one: Estimate) -> Estimate:
-    """An estimate of a class, with an exact interval if too few rows or only equal ones exist.
-
-    Rows that all agree resample to a point. An F1 of such rows has no interval.
-    """
-    unanimous = one.value in (0.0, 1.0)
-    if figure[1] == "f1":
-        return replace(one, low=None, high=None) if unanimous else one
-    return exact(one) if unanimous or one.low is None else one
+def _without_point(f1: Estimate) -> Row:
+    """An F1, without its interval if all rows agree."""
+    return (replace(f1, low=None, high=None) if f1.value in (0.0, 1.0) else f1).as_dict()
 
 
-def _pair_rows(
-    study: ClassStudy, figures: Mapping[Any, Figure], drawn: Mapping[Any, Floats]
-) -> list[Row]:
-    """Every other model less the baseline."""
-    rows = []
-    for name in study.models:
-        if study.baseline is None or name == study.baseline:
-            continue
-        pair = Pair(name, study.baseline)
-        for figure in CLASS_FIGURES:
-            a, b = (name, figure), (study.baseline, figure)
-            n = _count(study, study.label, figure)
-            by = difference(figures[a], figures[b], drawn[a], drawn[b], n)
-            found = finding(pair, figure, by, CLASS_FIGURES)
-            row = {"a": pair.a, "b": pair.b, "figure": figure, **by.as_dict()}
-            rows.append(row | {"expected": None, "finding": found})
-    return rows
-
-
-def _fold_rows(study: ClassStudy, model: str) -> list[Row]:
+def _fold_rows(rows: LabelledRows, model: str) -> list[Row]:
     """The scores of each test block of a walk-forward; nothing for a single split."""
     found = []
-    for fold, rows in folds_of(study.labelled).items():
-        if fold is None:
-            return []
-        scored = score_classes(study.p(model)[rows], study.label[rows])
-        times = study.labelled.loc[rows, "time"]
-        found.append(
-            {
-                "model": model,
-                "fold": fold,
-                "first": times.min().isoformat(),
-                "last": times.max().isoformat(),
-                "n": scored["n"],
-                **{name: scored[name] for name in CLASS_FIGURES},
-            }
-        )
+    for fold, inside in folds_of(rows.rows).items():
+        if fold is not None:
+            scored = score_classes(rows.p(model)[inside], rows.label[inside])
+            times = rows.rows.loc[inside, "time"]
+            row = {"model": model, "fold": fold}
+            row |= {"first": times.min().isoformat(), "last": times.max().isoformat()}
+            found.append(row | {name: scored[name] for name in ("n", *CLASS_FIGURES)})
     return found

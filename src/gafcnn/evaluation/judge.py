@@ -6,26 +6,25 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from gafcnn.data.bars import ensure_bars, interval_of
-from gafcnn.data.candlestick import PATTERNS
 from gafcnn.data.labels import Label
 from gafcnn.data.samples import Samples
 from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.bootstrap import Estimate
-from gafcnn.evaluation.classification import ClassStudy, judge_classes
-from gafcnn.evaluation.comparisons import ENSEMBLE
-from gafcnn.evaluation.directions import ORACLE, Study, judge_directions
+from gafcnn.evaluation.classification import judge_classes
+from gafcnn.evaluation.comparisons import ENSEMBLE, Study
+from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ensemble, mean_of_classes, two_stage
-from gafcnn.evaluation.joining import KEY, OUTCOME, TWO_STAGE, join, join_common, member_column
+from gafcnn.evaluation.joining import KEY, TWO_STAGE, join, join_common, member_column
 from gafcnn.evaluation.predictions import (
+    OUTCOME,
     P_UP,
     SHARED,
     classes_of,
@@ -33,16 +32,11 @@ from gafcnn.evaluation.predictions import (
     probability_column,
     read_table,
 )
-from gafcnn.evaluation.regimes import regimes
-from gafcnn.evaluation.targets import pattern_target
-from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.evaluation.verdict import sentences
 
 BASELINE = "xgboost"
 """The model that others are compared with, if there is one of this name."""
-
-_LOOKBACK_BARS = 60  # of regimes, if no samples are given
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +49,7 @@ class Judgement:
         metrics: Everything that was computed, as plain dicts, lists, strings and numbers.
         predictions: All models' predictions, ensembles included: one row per model, symbol, time
             and fold (see `check_predictions`).
-        by_symbol: With several symbols, the judgement of each.
+        by_symbol: For a direction of several symbols, the judgement of each.
     """
 
     metrics: dict[str, Any]
@@ -95,12 +89,11 @@ class Judgement:
         """Write the report as one HTML page that needs no other file.
 
         Args:
-            path: The file to write.
+            path: The file to write, which ends with ".html".
             samples: Sample pictures to show, see `gafcnn.report`.
         """
-        from gafcnn.report import write_page
-
-        return write_page(Path(path), self.metrics, samples)
+        report = import_module("gafcnn.report.page")  # a higher layer
+        return report.write_report(path, self.metrics, samples)
 
 
 def judge(
@@ -141,15 +134,16 @@ def judge(
         horizon: Longest duration of a trade; by default the label's, else that of the tables.
         samples: The samples of each fold, whose training rows determine volatility regimes; by
             default those are terciles of the bars before the test rows.
-        ensembles: Ensembles to add, such as "mean", "stacking" or "two_stage"; they are fitted on
-            validation rows.
-        baseline: Model that the others are compared with; "xgboost" if there is one.
+        ensembles: Ensembles of the models to add, such as "mean", "stacking" or "two_stage", which
+            adds the models to the baseline; they are fitted on validation rows.
+        baseline: Model that the others are compared with, and that "two_stage" is added to; by
+            default "xgboost" if there is one, without "two_stage".
         headline: Model that the verdict is about; by default two_stage, else mean, else the first.
         trials: Number of trainings that were tried; by default the number of models.
         oracle: The true P(up) of a simulated market by close time, shown beside the models.
         resamples: Resamples of the bootstrap; 0 for no confidence intervals.
         seed: Seed of the resamples.
-        advance: Called with the number of models (or resamples) that were finished.
+        advance: Called with the number of models that were finished.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
@@ -158,139 +152,83 @@ def judge(
     """
     rules = _rules(rules, cost_bps, threshold)
     tables, foreign, notes = _complete(models, bars, label, split)
-    joined, more = (join_common if foreign else _join)(tables)
+    joined, more = join_common(tables) if foreign else (join(tables), [])
     notes += more
-    for note in notes:
-        log.info("%s", note)
     classes = classes_of(next(iter(tables.values())))
-    baseline = baseline or (BASELINE if BASELINE in tables else None)
-    if baseline is not None and baseline not in tables:
-        raise ConfigError(
-            f"the baseline is {baseline!r}",
-            expected=f"one of {', '.join(tables)}",
-            instead="correct the name, or leave it out",
-        )
+    given, baseline = baseline, baseline or (BASELINE if BASELINE in tables else None)
+    if baseline is not None:
+        _check_name("baseline", baseline, tables)
+    if len(foreign) == len(tables):
+        foreign = []
     members = [name for name in tables if name != baseline and name not in foreign]
-    joined, names = _combine(joined, members, baseline, ensembles, classes)
-    names = [*names, *(name for name in foreign if name != baseline)]
+    joined, names = _combine(joined, members, baseline, ensembles, classes, adds_stage=bool(given))
+    names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
     if oracle is not None and not classes:
         joined[ORACLE] = _oracle(joined, oracle)
         names.append(ORACLE)
+    # by name and not by merit
+    first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
+    headline = headline or first
+    _check_name("headline", headline, names)
     length = _horizon(horizon, label, joined)
-    facts = {
+    facts: dict[str, Any] = {
         "task": "classification" if classes else "direction",
-        "symbol": ", ".join(by_symbol),
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),
         "horizon": format_duration(length),
         "windows": members,
         "baseline": baseline,
-        "headline": headline or _headline(names, members),
+        "headline": headline,
         "trials": trials or len(tables),
         "notes": notes,
-        # the command line knows more of these
-        "study": "",
-        "looks": 1,
-        "stride": 1,
-        "receipts": [],
-        "config": {},
-        "bars": "",
-    }
-    options = {"resamples": resamples, "seed": seed, "advance": advance}
-    if classes:
-        class_study = ClassStudy(
-            by_symbol, joined, classes, names, baseline, facts["headline"], length
-        )
-        return _judge_classes(class_study, facts, options)
-    of_folds = [samples] if isinstance(samples, Samples) else list(samples)
-    return _judge_directions(
-        joined, by_symbol, names, foreign, length, rules, of_folds, facts, options
-    )
-
-
-def _judge_directions(
-    joined: pd.DataFrame,
-    bars: Mapping[str, pd.DataFrame],
-    names: Sequence[str],
-    foreign: Sequence[str],
-    horizon: pd.Timedelta,
-    rules: TradingRules,
-    of_folds: Sequence[Samples],
-    facts: dict[str, Any],
-    options: Mapping[str, Any],
-) -> Judgement:
-    """Judge a direction: all symbols together and, if there are several, each by itself."""
-    test_sets = {
-        symbol: TestSet.of(joined.loc[joined["symbol"] == symbol], frame, horizon, rules)
-        for symbol, frame in bars.items()
     }
     study = Study(
-        test_sets,
-        facts["windows"],
-        names,
-        facts["baseline"],
-        foreign,
-        facts["headline"],
-        {symbol: _regimes(symbol, rows, of_folds) for symbol, rows in test_sets.items()},
-        facts["trials"],
-    )
-    known = {
-        "cost_bps": rules.cost_bps,
-        "costs": f"{rules.cost_bps:g} bps a side"
-        if rules.costs is None
-        else f"costs of {type(rules.costs).__name__}",
-        "threshold": rules.threshold,
-        "chosen": rules.threshold is None and all(len(rows.val) for rows in test_sets.values()),
-    }
-    if rules.threshold is None and not known["chosen"]:
-        facts["notes"].append(
-            "without validation rows, no threshold is chosen: every row is traded"
+        joined, by_symbol, length, members, names, baseline, foreign, headline,
+        facts["trials"], resamples, seed, advance or (lambda _: None),
+    )  # fmt: skip
+    if not classes:
+        val = joined.loc[joined["split"] == "val"]
+        unchosen = [name for name in names if val[name].isna().all()]
+        if unchosen and rules.threshold is None:
+            notes.append(
+                f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
+                "every row is traded; threshold= sets one"
+            )
+        facts["chosen"] = headline not in unchosen
+    for note in notes:
+        log.info("%s", note)
+    of_folds = [samples] if isinstance(samples, Samples) else [*samples]
+
+    def run(part: Study) -> Judgement:
+        times = part.joined.loc[part.joined["split"] == "test", "time"]
+        period = {"first": times.min().isoformat(), "last": times.max().isoformat()}
+        metrics = {**facts, "symbol": ", ".join(part.bars), **period}
+        metrics |= (
+            judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
+        )
+        return Judgement(
+            metrics | {"verdict": sentences(metrics)}, _long(part.joined, names, classes)
         )
 
-    def result(part: Study, advance: Callable[[int], None] | None) -> dict[str, Any]:
-        found = judge_directions(part, options["resamples"], options["seed"], advance)
-        rows = pd.concat([one.test for one in part.test_sets.values()])
-        return _metrics(facts | {"symbol": ", ".join(part.test_sets)}, rows, known | found)
-
-    singles = {}
-    if len(bars) > 1:
-        for symbol, rows in test_sets.items():
-            part = replace(study, test_sets={symbol: rows})
-            of_symbol = _long(joined.loc[joined["symbol"] == symbol], names)
-            singles[symbol] = Judgement(result(part, None), of_symbol)
-    metrics = result(study, options["advance"])
-    if singles:
-        metrics["symbols"] = {
-            symbol: {key: one.metrics[key] for key in ("rows", "classes", "models")}
-            for symbol, one in singles.items()
-        }
-    return Judgement(metrics, _long(joined, names), singles)
-
-
-def _judge_classes(
-    study: ClassStudy, facts: dict[str, Any], options: Mapping[str, Any]
-) -> Judgement:
-    found = judge_classes(study, **options)
-    if study.classes == PATTERNS:
-        balanced = Estimate(**found["models"][study.headline]["balanced_accuracy"])
-        occurring = int(np.count_nonzero(study.counts))
-        found["targets"] = [pattern_target(balanced, occurring, study.headline)]
-    else:
-        found["targets"] = []
-    metrics = _metrics(facts, study.test, found)
-    return Judgement(metrics, _long(study.joined, study.models, study.classes))
-
-
-def _metrics(
-    facts: Mapping[str, Any], test: pd.DataFrame, found: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Everything about a judgement, with its verdict."""
-    period = {"first": test["time"].min().isoformat(), "last": test["time"].max().isoformat()}
-    metrics = {**facts, **period, **found}
-    return metrics | {"verdict": sentences(metrics)}
-
-
-# --- preparation ----------------------------------------------------------------------------------
+    if classes or len(by_symbol) == 1:
+        return run(study)
+    singles = {
+        symbol: run(
+            replace(
+                study,
+                joined=joined.loc[joined["symbol"] == symbol],
+                bars={symbol: frame},
+                advance=lambda _: None,
+            )
+        )
+        for symbol, frame in by_symbol.items()
+    }
+    result = run(study)
+    result.metrics["symbols"] = {
+        symbol: {key: one.metrics[key] for key in ("rows", "classes", "models")}
+        for symbol, one in singles.items()
+    }
+    return replace(result, by_symbol=singles)
 
 
 def _rules(
@@ -320,19 +258,14 @@ def _complete(
         name: table if isinstance(table, pd.DataFrame) else read_table(table)
         for name, table in models.items()
     }
-    own = {name: table for name, table in tables.items() if set(SHARED) <= set(table.columns)}
-    like = next(iter(own.values()), None)
-    completed, notes = {}, []
-    for name, table in tables.items():
-        completed[name], more = complete_predictions(
-            table, bars, label, split, None if name in own else like, name=name
-        )
+    foreign = [name for name, table in tables.items() if not set(SHARED) <= set(table.columns)]
+    like, notes = next((tables[name] for name in tables if name not in foreign), None), []
+    for name in foreign:
+        tables[name], more = complete_predictions(tables[name], bars, label, split, like, name=name)
+        # a label that is fitted on the bars before the first row is the same for all tables
+        like = tables[name] if like is None and split is None else like
         notes += more
-    return completed, [name for name in tables if name not in own], notes
-
-
-def _join(tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
-    return join(tables), []
+    return tables, foreign, notes
 
 
 def _combine(
@@ -341,22 +274,25 @@ def _combine(
     baseline: str | None,
     ensembles: Sequence[str],
     classes: Sequence[str],
+    *,
+    adds_stage: bool,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Add the ensembles; the names of all models, in the order of the tables."""
-    names = [*members]
-    methods = [name for name in ensembles if name != TWO_STAGE]
-    if classes:
-        if len(members) > 1 and methods:
-            joined = mean_of_classes(joined, members, classes)
-            names.append(ENSEMBLE)
-    elif len(members) > 1 and methods:
-        joined = ensemble(joined, members, methods)
+    """Add ensembles, and `two_stage` where it can be fitted; return all names as in the tables."""
+    names, methods = [*members], [name for name in ensembles if name != TWO_STAGE]
+    if len(members) > 1 and methods:
+        if classes:  # other ensembles are defined for P(up)
+            joined, methods = mean_of_classes(joined, members, classes), [ENSEMBLE]
+        else:
+            joined = ensemble(joined, members, methods)
         names += methods
     if baseline is not None:
         names.append(baseline)
-        if TWO_STAGE in ensembles and members and not classes:
-            joined = two_stage(joined, baseline, members)
-            names.append(TWO_STAGE)
+        if members and not classes:
+            val = joined.loc[(joined["split"] == "val") & joined["label"].notna()]
+            can_fit = not val[[baseline, *members]].dropna().empty
+            if TWO_STAGE in ensembles or (adds_stage and can_fit):
+                joined = two_stage(joined, baseline, members)
+                names.append(TWO_STAGE)
     return joined.copy(), names
 
 
@@ -397,29 +333,17 @@ def _horizon(
         return parse_duration("horizon", horizon)
     if label is not None:
         return label.horizon
-    return pd.TimedeltaIndex(joined["known_at"] - joined["time"]).max()
+    ahead: Any = joined["known_at"] - joined["time"]
+    return ahead.max()
 
 
-def _headline(names: Sequence[str], members: Sequence[str]) -> str:
-    """The model that the verdict is about, by name and not by merit."""
-    return next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
-
-
-def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
-    """The regime of each test row, by the training samples of its fold."""
-    found = []
-    for fold, inside in rows.folds.items():
-        times = pd.DatetimeIndex(rows.test.loc[inside, "time"])
-        samples = next((one for one in of_folds if one.split.fold == fold), None)
-        if samples is None:
-            reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
-            lookback = _LOOKBACK_BARS * rows.interval
-        else:
-            part = samples.of(symbol if symbol in samples.symbols else samples.symbols[0])
-            reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
-            lookback = samples.lookback
-        found.append(regimes(rows.bars, times, reference, lookback))
-    return pd.concat(found)
+def _check_name(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        raise ConfigError(
+            f"{option} is {name!r}",
+            expected=f"one of {', '.join(known)}",
+            instead="correct the name, or leave it out",
+        )
 
 
 def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:

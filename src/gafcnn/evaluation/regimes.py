@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.durations import format_duration, multiple_of
@@ -52,40 +51,23 @@ def regimes(
             expected="at least three bars, which have two returns",
             instead=f"set the lookback to {format_duration(interval * 3)} or more",
         )
-    volatility, z = _volatility_and_trend(bars["close"].to_numpy(np.float64), length)
-    known, rows = _complete(bars, times, length)
-    complete, training = _complete(bars, reference, length)
+    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
+    volatility = log_close.diff().rolling(length - 1).std().to_numpy()
+    # constant prices have no trend
+    z = np.zeros(len(bars))
+    returns = log_close.diff(length - 1).to_numpy()
+    np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
+
+    span = bars.index.to_series().diff(length - 1).to_numpy()
+    complete = span == (interval * (length - 1)).to_timedelta64()
+    rows, training = bars.index.get_indexer(times), bars.index.get_indexer(reference)
+    known, training = (rows >= 0) & complete[rows], training[(training >= 0) & complete[training]]
     names = np.full((2, len(times)), None, dtype=object)
-    if complete.any():
-        edges = np.quantile(volatility[training[complete]], [1 / 3, 2 / 3])
+    if len(training):
+        edges = np.quantile(volatility[training], [1 / 3, 2 / 3])
         tercile = np.searchsorted(edges, volatility[rows[known]], side="left")
         trend = 1 + (z[rows[known]] > TREND).astype(int) - (z[rows[known]] < -TREND)
         names[0, known], names[1, known] = np.array(VOLATILITIES)[tercile], np.array(TRENDS)[trend]
     return pd.DataFrame(
         {"volatility": names[0], "trend": names[1], "month": times.strftime("%Y-%m")}, index=times
     )
-
-
-def _volatility_and_trend(
-    close: NDArray[np.float64], length: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Volatility of the `length` closes up to each bar and z of their return: shape (n_bars,)."""
-    log_close = pd.Series(np.log(close))
-    returns = log_close.diff(length - 1).to_numpy()
-    volatility = log_close.diff().rolling(length - 1).std().to_numpy()
-    z = np.zeros(len(close))
-    # constant prices have no trend
-    np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
-    return volatility, z
-
-
-def _complete(
-    bars: pd.DataFrame, times: pd.DatetimeIndex, length: int
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether `length` bars without a gap end at each time, and the row of that bar."""
-    rows = bars.index.get_indexer(times)
-    firsts = rows - length + 1
-    complete = (rows >= 0) & (firsts >= 0)
-    spans = bars.index[rows[complete]] - bars.index[firsts[complete]]
-    complete[complete] = spans == interval_of(bars) * (length - 1)
-    return complete, rows.astype(np.int64)

@@ -6,66 +6,16 @@ rows are sorted by score; a drawdown needs the order of the bins and four number
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, OfSums
+from gafcnn.evaluation.figures import Auc, Drawdown
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.kernels import compiled
 
 _LANES = 32  # timelines that the ranking kernel processes side by side
-
-
-class SumTable:
-    """Sums of series over bins; equal series share a column.
-
-    Sharing also keeps equal figures exactly equal, which a matrix product of two columns does not
-    guarantee.
-
-    Args:
-        starts: First bar of each bin, shape (bins,).
-        n: Bars of the timeline.
-    """
-
-    def __init__(self, starts: NDArray[np.int64], n: int) -> None:
-        self.starts, self._n = starts, n
-        self._columns: list[Floats] = []
-        self._known: dict[bytes, int] = {}
-
-    def column(self, series: NDArray[Any]) -> int:
-        """Return the number of the column that holds the sums of this series."""
-        sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
-        key = hashlib.sha256(sums.tobytes()).digest()
-        if key not in self._known:
-            self._known[key] = len(self._columns)
-            self._columns.append(sums)
-        return self._known[key]
-
-    def matrix(self) -> Floats:
-        """Return all sums, shape (bins, columns)."""
-        return np.stack(self._columns, axis=1) if self._columns else np.empty((len(self.starts), 0))
-
-    def bin_of_bars(self) -> NDArray[np.int64]:
-        """Return the bin of each bar, shape (n,)."""
-        return np.searchsorted(self.starts, np.arange(self._n), side="right") - 1
-
-    def check(self, figure: Figure) -> None:
-        """Check that a figure has as many bars as the timeline.
-
-        Raises:
-            PredictionsError: It has not.
-        """
-        if len(figure) != self._n:
-            raise PredictionsError(
-                f"a {type(figure).__name__} has {len(figure):,} bars",
-                expected=f"the {self._n:,} bars of the bootstrap",
-                instead="place every figure on one timeline",
-            )
 
 
 class Resamples:
@@ -73,76 +23,65 @@ class Resamples:
 
     Args:
         picks: The bins of each timeline, in order, shape (batch, bins).
-        sums: Sums over bins (see `SumTable`), shape (bins, columns).
+        sums: Sums of series over bins, shape (bins, columns).
+
+    Attributes:
+        totals: The sums of each timeline, shape (batch, columns).
+        lanes: How often each bin was drawn, timelines side by side: (batch / lanes, bins, lanes).
     """
 
     def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
-        bins = picks.shape[1]
+        batch, bins = picks.shape
+        counts = np.zeros((-(-batch // _LANES) * _LANES, bins), np.int32)
+        for row, drawn in enumerate(picks):
+            counts[row] = np.bincount(drawn, minlength=bins)
         self.picks = picks
-        self.counts = np.stack([np.bincount(row, minlength=bins) for row in picks])
-        self.totals: Floats = self.counts.astype(np.float64) @ sums
-
-    @cached_property
-    def lanes(self) -> NDArray[np.int32]:
-        """How often each bin was drawn, timelines side by side: (batch / lanes, bins, lanes)."""
-        batch, bins = self.counts.shape
-        padded = np.zeros((-(-batch // _LANES) * _LANES, bins), np.int32)
-        padded[:batch] = self.counts
-        return np.ascontiguousarray(padded.reshape(-1, _LANES, bins).transpose(0, 2, 1))
+        self.totals: Floats = counts[:batch].astype(np.float64) @ sums
+        self.lanes = np.ascontiguousarray(counts.reshape(-1, _LANES, bins).transpose(0, 2, 1))
 
 
-class BinSums:
-    """A figure of sums, by the columns of a `SumTable`."""
-
-    def __init__(self, figure: OfSums, table: SumTable) -> None:
-        self._of = figure.of
-        self._columns = [table.column(series) for series in figure.series()]
-
-    def on(self, drawn: Resamples) -> Floats:
-        """Return the figure on each timeline: shape (batch,)."""
-        return self._of(*(drawn.totals[:, column] for column in self._columns))
+Compute = Callable[[Resamples], Floats]
+"""Computes a figure on each timeline of a batch: shape (batch,), NaN where it is undefined."""
 
 
-class BinPaths:
-    """The drawdown, by what each bin does to an equity that enters it at 1."""
+def prepare_drawdown(figure: Drawdown, starts: NDArray[np.int64]) -> Compute:
+    """Prepare the drawdown for timelines of bins that begin at these bars."""
+    paths = np.empty((len(starts), 4))
+    _trace(np.asarray(figure.returns, np.float64), starts, paths)
 
-    def __init__(self, figure: Drawdown, starts: NDArray[np.int64]) -> None:
-        self._paths = np.empty((len(starts), 4))
-        _trace(np.asarray(figure.returns, np.float64), starts, self._paths)
-
-    def on(self, drawn: Resamples) -> Floats:
-        """Return the drawdown on each timeline: shape (batch,)."""
+    def compute(drawn: Resamples) -> Floats:
         values = np.empty(len(drawn.picks))
-        _deepest_falls(self._paths, drawn.picks, values)
+        _deepest_falls(paths, drawn.picks, values)
         return values
 
+    return compute
 
-class RankedRows:
-    """The area under the ROC curve, by its rows sorted by score.
+
+def prepare_auc(figure: Auc, starts: NDArray[np.int64]) -> Compute:
+    """Prepare the area under the ROC curve for timelines of bins that begin at these bars.
 
     Twice the number of correctly ordered pairs (up, down) is the sum, over rows that went up, of
     twice the downs with a lower score and once the downs with an equal score. A down with the score
     of an up is therefore visited twice, before and after its ups, and counts 1 each time; any other
     is visited once and counts 2.
     """
+    up = figure.up.astype(bool)
+    level = np.unique(figure.score, return_inverse=True)[1]
+    bins = np.searchsorted(starts, figure.places, side="right") - 1
+    among_ups = np.bincount(level, up)[level] > 0
+    twice = np.flatnonzero(among_ups & ~up)
+    phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
+    order = np.lexsort((phase, np.concatenate([level, level[twice]])))
+    step = np.where(up, 0, np.where(among_ups, 1, 2))
+    steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
+    sorted_bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
 
-    def __init__(self, figure: Auc, bin_of_bars: NDArray[np.int64]) -> None:
-        rows = np.nonzero(figure.counted)[0]
-        up = np.asarray(figure.up, bool)[figure.counted]
-        level = np.unique(figure.score[figure.counted], return_inverse=True)[1]
-        among_ups = np.bincount(level, up)[level] > 0
-        twice = np.flatnonzero(among_ups & ~up)
-        phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
-        order = np.lexsort((phase, np.concatenate([level, level[twice]])))
-        step = np.where(up, 0, np.where(among_ups, 1, 2))
-        self._steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
-        self._bins = bin_of_bars[np.concatenate([rows, rows[twice]])[order]].astype(np.int32)
-
-    def on(self, drawn: Resamples) -> Floats:
-        """Return the area on each timeline: shape (batch,), NaN with one class only."""
+    def compute(drawn: Resamples) -> Floats:
         values = np.empty(drawn.lanes.shape[::2])
-        _areas(self._bins, self._steps, drawn.lanes, values)
+        _areas(sorted_bins, steps, drawn.lanes, values)
         return values.reshape(-1)[: len(drawn.picks)]
+
+    return compute
 
 
 @compiled
@@ -174,7 +113,7 @@ def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> N
 def _areas(
     bins: NDArray[np.int32], steps: NDArray[np.int8], lanes: NDArray[np.int32], values: Floats
 ) -> None:
-    """Compute the area under the ROC curve on every lane; see `RankedRows` for steps."""
+    """Compute the area under the ROC curve on every lane; see `prepare_auc` for steps."""
     width = lanes.shape[2]
     for block in range(len(lanes)):
         counts = lanes[block]

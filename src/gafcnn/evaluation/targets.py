@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-from gafcnn.evaluation.bootstrap import Estimate
-
 Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]
+Row: TypeAlias = dict[str, Any]
+
+SURE = 0.95
+"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
 
 
 @dataclass(frozen=True)
@@ -21,49 +23,31 @@ class Target:
         figure: Name of the figure in the estimates.
         least: The least value that reaches it.
         luck: The value of the figure without skill.
-        pair: The pair of models whose difference is the figure, in words; None for a figure of the
-            headline model.
+        of_pair: Whether the figure is a difference between two models.
     """
 
     target: str
     goal: str
     figure: str
     least: float
-    luck: float
-    pair: str | None = None
+    luck: float = 0.0
+    of_pair: bool = False
 
 
-UNMEASURED = Estimate(None, None, None, 0)
-
-SURE = 0.95
-"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
-
-PATTERNS = "pattern recognition"
-ENSEMBLE_OVER_WINDOW = "ensemble over its best single window"
-TWO_STAGE_OVER_XGBOOST = "two-stage over XGBoost"
-
+PATTERNS = Target("pattern recognition", "> 90 % accuracy", "pattern_accuracy", 0.9, luck=0.5)
+ENSEMBLE_OVER_WINDOW = Target(
+    "ensemble over its best single window", "+2 to +5 % accuracy", "accuracy", 0.02, of_pair=True
+)
+TWO_STAGE_OVER_XGBOOST = Target(
+    "two-stage over XGBoost", "+5 to +10 % win rate", "win_rate_gross", 0.05, of_pair=True
+)
 TARGETS = (
-    Target("win rate", "65 to 70 %", "win_rate_gross", least=0.65, luck=0.5),
-    # not measured in a study of directions; see `pattern_target`
-    Target(PATTERNS, "> 90 % accuracy", "pattern_accuracy", least=0.9, luck=0.5),
-    Target("Sharpe ratio", "2.0 to 2.5", "sharpe", least=2.0, luck=0.0),
-    Target("Sortino ratio", "3.0 to 3.5", "sortino", least=3.0, luck=0.0),
-    Target(
-        ENSEMBLE_OVER_WINDOW,
-        "+2 to +5 % accuracy",
-        "accuracy",
-        least=0.02,
-        luck=0.0,
-        pair=ENSEMBLE_OVER_WINDOW,
-    ),
-    Target(
-        TWO_STAGE_OVER_XGBOOST,
-        "+5 to +10 % win rate",
-        "win_rate_gross",
-        least=0.05,
-        luck=0.0,
-        pair=TWO_STAGE_OVER_XGBOOST,
-    ),
+    Target("win rate", "65 to 70 %", "win_rate_gross", 0.65, luck=0.5),
+    PATTERNS,  # not measured in a study of directions
+    Target("Sharpe ratio", "2.0 to 2.5", "sharpe", 2.0),
+    Target("Sortino ratio", "3.0 to 3.5", "sortino", 3.0),
+    ENSEMBLE_OVER_WINDOW,
+    TWO_STAGE_OVER_XGBOOST,
 )
 
 
@@ -72,17 +56,9 @@ def verdict(
 ) -> Verdict:
     """Return whether a target is met, as far as its interval shows.
 
-    Args:
-        value: The figure; None if it was not measured.
-        low: Lower end of its interval; None if there is none.
-        high: Upper end.
-        least: The least value that meets the target.
-        luck: The value of the figure without skill.
-
-    Returns:
-        "met" if the value is high enough and the whole interval above luck; "not met" if the whole
-        interval is too low; "not statistically significant" if the interval contains luck, or a
-        value that is high enough has no interval; otherwise "not met".
+    It is met if the value is at least `least` and the whole interval above `luck`, the value
+    without skill. It is not met if the whole interval is below `least`, and not significant if the
+    interval contains luck, or if a value that is high enough has no interval.
     """
     if value is None:
         return "not measured"
@@ -96,62 +72,52 @@ def verdict(
 
 
 def targets(
-    headline: Mapping[str, Estimate],
-    pairs: Mapping[str, tuple[str, Estimate]],
-    model: str = "headline",
-    deflated: float | None = None,
-) -> list[dict[str, Any]]:
-    """Return the table of targets.
+    headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
+) -> list[Row]:
+    """Return a row per target of a direction: figure, estimate and verdict.
 
     Args:
-        headline: Estimates of the headline model, by figure.
-        pairs: Differences by `Target.pair`, each with its models, such as "mean less 30m"; pairs
-            that are missing were not measured.
-        model: Name of the headline model.
-        deflated: Its deflated Sharpe ratio; the Sharpe ratio is not met if this is below `SURE`.
-
-    Returns:
-        A row per target of `TARGETS`, ready for JSON: target, goal, model, figure, least, value,
-        low, high, n, verdict.
+        headline: Name of the headline model.
+        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
+            below `SURE`.
+        pairs: Differences between models; `expected` of a row is the goal of a target.
     """
-    rows = [_row(target, headline, pairs, model) for target in TARGETS]
+    by_goal = {row["expected"]: row for row in pairs if row["expected"]}
+    rows = []
+    for target in TARGETS:
+        if not target.of_pair:
+            rows.append(target_row(target, headline, figures.get(target.figure)))
+        elif found := by_goal.get(target.goal):
+            rows.append(target_row(target, f"{found['a']} less {found['b']}", found))
+        else:
+            rows.append(target_row(target, target.target, None))
+    deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
     for row in rows:
-        if row["figure"] == "sharpe" and row["verdict"] == "met" and (deflated or 0.0) < SURE:
+        if row["figure"] == "sharpe" and row["verdict"] == "met" and deflated < SURE:
             row["verdict"] = "not statistically significant"
     return rows
 
 
-def pattern_target(balanced: Estimate, classes: int, model: str) -> dict[str, Any]:
-    """Return the target of pattern recognition as a row like those of `targets`.
+def pattern_target(headline: str, balanced: Mapping[str, Any], classes: int) -> Row:
+    """Return the target of pattern recognition, which refers to the balanced accuracy.
 
-    The accuracies it refers to are of equally many samples of each class (Chen and Tsai, Financial
-    Innovation, 2020), which corresponds to the balanced accuracy.
-
-    Args:
-        balanced: Balanced accuracy of the headline model.
-        classes: Number of classes that occur; guessing is right in one of these.
-        model: Name of the headline model.
+    The accuracies that it stems from are of equally many samples of each class (Chen and Tsai,
+    Financial Innovation, 2020); guessing is right in one of `classes`.
     """
-    target = next(target for target in TARGETS if target.target == PATTERNS)
-    measured = replace(target, figure="balanced_accuracy", luck=1 / classes)
-    return _row(measured, {"balanced_accuracy": balanced}, {}, model)
+    target = replace(PATTERNS, figure="balanced_accuracy", luck=1 / classes)
+    return target_row(target, headline, balanced)
 
 
-def _row(
-    target: Target,
-    headline: Mapping[str, Estimate],
-    pairs: Mapping[str, tuple[str, Estimate]],
-    model: str,
-) -> dict[str, Any]:
-    found = headline.get(target.figure, UNMEASURED)
-    if target.pair is not None:
-        model, found = pairs.get(target.pair, (target.pair, UNMEASURED))
+def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> Row:
+    """Return the row of a target; `found` is the estimate of its figure, None if not measured."""
+    found = found or {"value": None, "low": None, "high": None, "n": 0}
+    value, low, high = (found[key] for key in ("value", "low", "high"))
     return {
         "target": target.target,
         "goal": target.goal,
         "model": model,
         "figure": target.figure,
         "least": target.least,
-        **found.as_dict(),
-        "verdict": verdict(found.value, found.low, found.high, target.least, target.luck),
+        **{key: found[key] for key in ("value", "low", "high", "n")},
+        "verdict": verdict(value, low, high, target.least, target.luck),
     }

@@ -1,10 +1,10 @@
-"""The rows that all models are judged on, at their places among the bars."""
+"""The rows that all models are judged on, at their places among the bars, and their trades."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import YEAR, Backtest, backtest, trade
+from gafcnn.evaluation.backtest import YEAR, Backtest, trade
 from gafcnn.evaluation.fills import Fills, compute_fills
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
 from gafcnn.evaluation.statistics import Floats
@@ -27,7 +27,7 @@ class TestSet:
     """Test rows of one symbol, and the bars on which they are traded.
 
     The period is the bars from the first after the first test decision to the bar that closes a
-    horizon after the last. A row is placed at the bar that a trade on it would enter.
+    horizon after the last.
 
     Attributes:
         bars: Bars, indexed by close time.
@@ -37,7 +37,7 @@ class TestSet:
         rules: Trading rules.
     """
 
-    __test__ = False  # no test class of pytest's
+    __test__ = False  # not a test class of pytest
 
     bars: pd.DataFrame
     val: pd.DataFrame
@@ -62,30 +62,12 @@ class TestSet:
         return compute_fills(self.bars, self.test["time"], self.horizon, self.rules)
 
     @cached_property
-    def n_bars(self) -> int:
-        """Bars of the period."""
-        return int(self.fills.decided[-1] - self.fills.decided[0]) + self.fills.ahead
-
-    @cached_property
     def period(self) -> pd.DatetimeIndex:
-        """Close times of the bars of the period: shape (n_bars,)."""
-        first = int(self.fills.decided[0]) + 1
-        return pd.DatetimeIndex(self.bars.index[first : first + self.n_bars])
-
-    @property
-    def bin(self) -> int:
-        """Bars of the horizon, within which outcomes overlap."""
-        return self.fills.ahead
-
-    @cached_property
-    def interval(self) -> pd.Timedelta:
-        """Time between two bars."""
-        return interval_of(self.bars)
-
-    @property
-    def periods(self) -> float:
-        """Bars of a year of 365 days."""
-        return YEAR / self.interval
+        """Close times of the bars of the period."""
+        decided = self.fills.decided
+        return pd.DatetimeIndex(
+            self.bars.index[decided[0] + 1 : decided[-1] + self.fills.ahead + 1]
+        )
 
     @cached_property
     def folds(self) -> dict[int | None, NDArray[np.bool_]]:
@@ -108,41 +90,27 @@ class TestSet:
             self.bars, val["time"], val[model].to_numpy(), self.horizon, self.rules
         )
 
-    @cached_property
-    def up(self) -> NDArray[np.bool_]:
-        """Whether the price rose over the horizon; an unchanged price did not."""
-        return self.test["forward_return"].to_numpy() > 0
+    def trade(self, model: str) -> Traded:
+        """Trade a column of P(up), fold by fold at the threshold chosen on validation."""
+        p = self.test[model].to_numpy()
+        choices, position = {}, np.zeros(len(p), dtype=np.int8)
+        for fold, inside in self.folds.items():
+            choices[fold] = self.choice(fold, model)
+            position[inside] = positions(p[inside], choices[fold].threshold, self.rules.sides)
+        return Traded(choices, position, trade(self.bars, self.fills, position, self.rules))
 
-    @cached_property
-    def moved(self) -> NDArray[np.bool_]:
-        """Whether the price changed over the horizon."""
-        return self.test["forward_return"].to_numpy() != 0
-
-    @cached_property
-    def labelled(self) -> NDArray[np.bool_]:
-        """Whether the row has a label: up or down, not neutral."""
-        return self.test["label"].notna().to_numpy()
-
-    @cached_property
-    def label_up(self) -> NDArray[np.bool_]:
-        """Whether the label is up; False without a label."""
-        return self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
-
-    def on_bars(self, rows: ArrayLike) -> Floats:
-        """Return values of the test rows at their bars of the period: shape (n_bars,), else 0."""
-        placed = np.zeros(self.n_bars)
-        placed[self.fills.decided - self.fills.decided[0]] = rows
-        return placed
-
-    def hits(self, model: str) -> Floats:
-        """Return whether a model predicted each row's move, 1/2 or -1/2, as `on_bars`."""
-        predicted = self.test[model].to_numpy() > 0.5
-        return self.on_bars((predicted == self.up) - 0.5)
+    def of_fold(self, fold: int | None, traded: Traded) -> tuple[TestSet, Traded]:
+        """Return the test rows of one fold and their trades, as if there were no others."""
+        inside = self.folds[fold]
+        rows = TestSet(self.bars, self.val, self.test.loc[inside], self.horizon, self.rules)
+        position = traded.position[inside]
+        backtest = trade(self.bars, rows.fills, position, self.rules)
+        return rows, Traded({fold: traded.choices[fold]}, position, backtest)
 
 
 @dataclass(frozen=True)
 class Traded:
-    """The trades of one model.
+    """The trades of one model on the test rows of one symbol.
 
     Attributes:
         choices: The threshold of each fold, chosen on its validation rows.
@@ -154,20 +122,108 @@ class Traded:
     position: NDArray[np.int8]
     backtest: Backtest
 
-    @classmethod
-    def by(cls, rows: TestSet, model: str) -> Traded:
-        """Trade a column of P(up), fold by fold at the threshold chosen on validation."""
-        p = rows.test[model].to_numpy()
-        choices, position = {}, np.zeros(len(p), dtype=np.int8)
-        for fold, inside in rows.folds.items():
-            choices[fold] = rows.choice(fold, model)
-            position[inside] = positions(p[inside], choices[fold].threshold, rows.rules.sides)
-        return cls(choices, position, trade(rows.bars, rows.fills, position, rows.rules))
 
-    def of_fold(self, rows: TestSet, inside: NDArray[np.bool_]) -> Backtest:
-        """Trade some of the test rows, as if there were no others."""
-        times = rows.test.loc[inside, "time"]
-        return backtest(rows.bars, times, self.position[inside], rows.horizon, rows.rules)
+class Panel:
+    """The test rows of one or more symbols on one timeline, symbol after symbol.
+
+    A row is placed at the bar that a trade on it would enter. Arrays have shape (n,), a value per
+    row, unless stated otherwise.
+
+    Args:
+        sets: The test set of each symbol; all with the same interval, horizon and rules.
+
+    Attributes:
+        test: Test rows.
+        times: Close times of the bars of any symbol's period, shape (bars,).
+        places: Bar of each row.
+        up: Whether the price rose over the horizon; an unchanged price did not.
+        moved: Whether the price changed over the horizon.
+        labelled: Whether the row has a label: up or down, not neutral.
+        label_up: Whether the label is up; False without a label.
+    """
+
+    def __init__(self, sets: Sequence[TestSet]) -> None:
+        self.sets = sets
+        self.test = pd.concat([one.test for one in sets], ignore_index=True)
+        periods = [one.period for one in sets]
+        self.times = union_of(periods)
+        self._bars = [self.times.get_indexer(period) for period in periods]
+        entered = [one.bars.index[one.fills.decided + 1] for one in sets]
+        self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
+        forward_return = self.test["forward_return"].to_numpy()
+        self.up, self.moved = forward_return > 0, forward_return != 0
+        self.labelled = self.test["label"].notna().to_numpy()
+        self.label_up = self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
+
+    @property
+    def first(self) -> TestSet:
+        """The test set of the first symbol."""
+        return self.sets[0]
+
+    @cached_property
+    def interval(self) -> pd.Timedelta:
+        """Time between two bars."""
+        return interval_of(self.first.bars)
+
+    @property
+    def periods(self) -> float:
+        """Bars of a year of 365 days."""
+        return YEAR / self.interval
+
+    def on_bars(self, rows: ArrayLike) -> Floats:
+        """Return the sums of values of the rows at their bars: shape (bars,)."""
+        sums = np.bincount(self.places, np.asarray(rows, np.float64), len(self.times))
+        return sums.astype(np.float64)
+
+    def add(self, series: Iterable[NDArray[Any]]) -> Floats:
+        """Return the sum of series over the bars of each symbol's period: shape (bars,)."""
+        total = np.zeros(len(self.times))
+        for bars, values in zip(self._bars, series, strict=True):
+            total[bars] += values
+        return total
+
+    def mean_return(self, backtests: Iterable[Backtest]) -> Floats:
+        """Return the return of equal shares of all symbols: shape (bars,)."""
+        return self.add(one.returns.to_numpy() for one in backtests) / len(self.sets)
+
+
+class Candidate:
+    """One model on a panel: its forecasts and its trades, of all symbols.
+
+    Args:
+        panel: Test rows.
+        name: Column of P(up).
+        traded: Its trades of each symbol.
+
+    Attributes:
+        p: P(up) of each row, shape (n,).
+        position: Position of each row: 1, -1 or 0, shape (n,).
+        threshold: The threshold that it is traded at; None if folds or symbols have different ones.
+        trades: Number of trades.
+        returns: Return of equal shares of all symbols, shape (bars,).
+    """
+
+    def __init__(self, panel: Panel, name: str, traded: Sequence[Traded]) -> None:
+        self.panel, self.name, self.traded = panel, name, traded
+        self.p = panel.test[name].to_numpy(np.float64)
+        self.position = np.concatenate([one.position for one in traded])
+        choices = [choice for one in traded for choice in one.choices.values()]
+        self.threshold = choices[0].threshold if len(choices) == 1 else None
+        self.trades = sum(len(one.backtest.trades) for one in traded)
+        self.returns = panel.mean_return(one.backtest for one in traded)
+
+    @cached_property
+    def row_returns(self) -> tuple[Floats, Floats]:
+        """Gross and net return of each row as a trade of its own, shape (n,) each."""
+        starts = np.cumsum([len(rows.test) for rows in self.panel.sets])[:-1]
+        sides = np.split(positions(self.p, 0.0), starts)
+        each = [rows.fills.trips(side) for rows, side in zip(self.panel.sets, sides, strict=True)]
+        return np.concatenate([t.gross for t in each]), np.concatenate([t.net for t in each])
+
+    @property
+    def hits(self) -> Floats:
+        """Whether each row's move was predicted, 1/2 or -1/2, at its bar: shape (bars,)."""
+        return self.panel.on_bars(((self.p > 0.5) == self.panel.up) - 0.5)
 
 
 def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -195,6 +251,11 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             instead="train all folds with the same split.folds and split.first",
         )
     return val, test
+
+
+def union_of(indexes: Iterable[pd.Index]) -> pd.DatetimeIndex:
+    """Return the times of any of the indexes, sorted."""
+    return pd.DatetimeIndex(reduce(lambda one, other: one.union(other), indexes))
 
 
 def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:

@@ -39,7 +39,7 @@ def _classification(
     counts, rows = metrics["classes"], metrics["rows"]
     occurring = [name for name, n in counts.items() if n]
     balanced = figures["balanced_accuracy"]
-    left_out = f" ({rows['several']:,} without a single class left out)" if rows["several"] else ""
+    left_out = f" ({rows['several']:,} without a label left out)" if rows["several"] else ""
     chance = _against(balanced, 1 / len(occurring), "better than chance", "worse than chance")
     most = max(counts, key=lambda name: counts[name])
     yield (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES, ImageKind
+from gafcnn.images.kinds import GADF, GASF, IMAGE_KINDS, OUTER_PRODUCTS, RANGES, ImageKind
 from gafcnn.images.spec import UNITS, ImageSpec
 
 # gafcnn.images.gaf imports numba, so functions here import it when they draw
@@ -91,9 +91,10 @@ def draw(series: ArrayLike, spec: ImageSpec, out: NDArray[Any] | None = None) ->
 
     def draw_part(part: slice) -> None:
         x = scaled(values[part], knots, spec.range, spec.scaling)
-        draw_gaf(x, centres, math.sqrt(unit), kinds, drawn[part])
+        draw_gaf(x, centres, math.sqrt(unit), *places, drawn[part])
 
-    if set(kinds) & set(OUTER_PRODUCTS):
+    places = [kinds.index(kind) if kind in kinds else -1 for kind in (GASF, GADF)]
+    if max(places) >= 0:
         _in_threads(draw_part, n)
     for place, kind in enumerate(kinds):
         if kind not in OUTER_PRODUCTS:

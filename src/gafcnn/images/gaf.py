@@ -10,36 +10,13 @@ Classification Using Tiled Convolutional Neural Networks", AAAI workshop, 2015):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.images.kinds import GADF, GASF, RANGES
+from gafcnn.images.kinds import RANGES
 from gafcnn.kernels import compiled
-
-_ABSENT = -1
-
-
-def draw_gaf(
-    x: NDArray[np.float64],
-    centres: NDArray[np.float64],
-    scale: float,
-    kinds: Sequence[str],
-    images: NDArray[Any],
-) -> None:
-    """Draw the Gramian Angular Fields among `kinds`.
-
-    Args:
-        x: Scaled series, shape (n, fields, knots).
-        centres: The centres of the pixels, counted in knots: shape (size,).
-        scale: The square root of what 1 is drawn as; values are rounded unless it is 1.
-        kinds: The kinds that the images hold, in order.
-        images: The array to draw into: shape (n, fields, kinds, size, size), int8 or float32.
-    """
-    places = [kinds.index(kind) if kind in kinds else _ABSENT for kind in (GASF, GADF)]
-    _draw(x, centres, scale, *places, images)
 
 
 @compiled
@@ -100,7 +77,7 @@ def _outer(
 
 
 @compiled
-def _draw(
+def draw_gaf(
     x: NDArray[np.float64],
     centres: NDArray[np.float64],
     scale: float,
@@ -108,6 +85,16 @@ def _draw(
     at_gadf: int,
     images: NDArray[Any],
 ) -> None:
+    """Draw the Gramian Angular Fields of series.
+
+    Args:
+        x: Scaled series, shape (n, fields, knots).
+        centres: The centres of the pixels, counted in knots: shape (size,).
+        scale: The square root of what 1 is drawn as; values are rounded unless it is 1.
+        at_gasf: The place of the GASF among the kinds; -1 for none.
+        at_gadf: The place of the GADF.
+        images: The array to draw into: shape (n, fields, kinds, size, size), int8 or float32.
+    """
     rounded = scale != 1.0
     n, fields, _ = x.shape
     size = len(centres)

@@ -20,7 +20,6 @@ import xgboost
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.augmentation import Drawn
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
@@ -75,7 +74,7 @@ class BoostedTrees(Estimator):
             trees up to it.
         classes_: Names of the classes.
         metrics_: Scores on the labelled validation samples, the share of the larger class included.
-        facts_: What is known of the training: rounds, best_round, features, gains.
+        facts_: Facts of the training: rounds, best_round, features, gains.
     """
 
     booster_: xgboost.Booster
@@ -122,8 +121,15 @@ class BoostedTrees(Estimator):
         self.features_ = self._choose_features(samples)
         self._lookback = samples.lookback
         drawn, weights = self._draw(samples)
-        train = self._matrix(samples, samples.labelled("train"), weights, drawn)
-        val = self._matrix(samples, samples.labelled("val"), weights)
+        table, parts = self._samples_table(samples), []
+        for part, extra in ((samples.labelled("train"), drawn), (samples.labelled("val"), [])):
+            tables = [self._bars_table(one.bars, one.rows) for one in extra]
+            features = pd.concat([table.iloc[part], *tables], ignore_index=True)
+            label = np.concatenate([samples.label[part], *(one.label for one in extra)])
+            weight = None if weights is None else np.array(weights)[label]
+            matrix = xgboost.DMatrix(features.rename(columns=_inner), label, weight=weight)
+            parts.append(matrix)
+        train, val = parts
         classes = {"num_class": len(samples.classes)}
         objective = _DIRECTION if samples.task == "direction" else _CLASSES | classes
         trees = DEFAULT_TREES if self.trees is None else dict(self.trees)
@@ -153,7 +159,7 @@ class BoostedTrees(Estimator):
             "features": train.num_col(),
             "gains": {name: float(gain) for name, gain in self.gains().items()},
         }
-        self._score(samples, self.predict_samples(samples, samples.labelled("val")), "rounds")
+        self._score(samples, self._predict(table.iloc[samples.labelled("val")]), "rounds")
         return self
 
     @classmethod
@@ -195,7 +201,7 @@ class BoostedTrees(Estimator):
     def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
         self._check_fitted(samples.classes)
-        return self._predict(self._samples_table(samples, rows))
+        return self._predict(self._samples_table(samples).iloc[rows])
 
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
@@ -211,7 +217,7 @@ class BoostedTrees(Estimator):
 
     @property
     def lookback(self) -> pd.Timedelta:
-        """The bars without a gap that a prediction needs, as a length of time."""
+        """The gap-free stretch of bars that a prediction needs."""
         return self._lookback
 
     def _choose_features(self, samples: Samples) -> str:
@@ -219,32 +225,21 @@ class BoostedTrees(Estimator):
         if chosen is None:
             looks_ahead = samples.definition.horizon > pd.Timedelta(0)
             chosen = "indicators" if looks_ahead else "window"
-        if chosen not in ("indicators", "window"):
+        if chosen != "indicators" and (chosen != "window" or self.window is None):
             raise ConfigError(
-                f"model.features={chosen!r}",
-                expected="indicators, window or null",
-                instead="set model.features=indicators",
-            )
-        if chosen == "window" and self.window is None:
-            raise ConfigError(
-                "features='window' without a window",
-                expected="a window whose values are the features",
-                instead="pass window='30m'",
+                f"model.features={chosen} with window={self.window}",
+                expected="indicators, or window and the window whose values are features",
+                instead="set features='indicators', or pass window='30m'",
             )
         return chosen
 
-    def _samples_table(self, samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
-        """Return the features of samples, symbol after symbol and so in the order of `rows`."""
-        numbers = np.searchsorted(samples.starts, rows, side="right") - 1
-        tables, order = [], []
-        for number, symbol in enumerate(samples.symbols):
-            here = np.flatnonzero(numbers == number)
-            at = samples.bar_rows(symbol)[rows[here] - samples.starts[number]]
-            if len(at):
-                tables.append(self._bars_table(samples.bars[symbol], at))
-                order.append(here)
-        table = pd.concat(tables, ignore_index=True)
-        return table.iloc[np.argsort(np.concatenate(order))].reset_index(drop=True)
+    def _samples_table(self, samples: Samples) -> pd.DataFrame:
+        """Return the features of all samples."""
+        tables = [
+            self._bars_table(samples.bars[symbol], samples.bar_rows(symbol))
+            for symbol in samples.symbols
+        ]
+        return pd.concat(tables, ignore_index=True)
 
     def _bars_table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
         """Return the features at rows of bars.
@@ -259,20 +254,6 @@ class BoostedTrees(Estimator):
         columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
         flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
         return pd.DataFrame(flat, bars.index[rows], columns)
-
-    def _matrix(
-        self,
-        samples: Samples,
-        positions: NDArray[np.int64],
-        weights: list[float] | None,
-        drawn: Sequence[Drawn] = (),
-    ) -> xgboost.DMatrix:
-        tables = [self._samples_table(samples, positions)]
-        tables += [self._bars_table(part.bars, part.rows) for part in drawn]
-        table = pd.concat(tables, ignore_index=True)
-        label = np.concatenate([samples.label[positions], *(part.label for part in drawn)])
-        weight = None if weights is None else np.array(weights)[label]
-        return xgboost.DMatrix(table.rename(columns=_inner), label, weight=weight)
 
     def _predict(self, table: pd.DataFrame) -> NDArray[np.float64]:
         # an array: XGBoost inspects every column of a frame, which takes longer than one prediction

@@ -32,7 +32,7 @@ def create_loggers(
     Args:
         loggers: Options of each logger by its name: `csv`, `tensorboard`, `mlflow`, `wandb`. The
             options are those of Lightning's class; an entry of None is skipped.
-        folder: The folder of the run, where `csv` and `tensorboard` write.
+        folder: The folder of the run, where all but `mlflow` write.
 
     Raises:
         ConfigError: A logger is unknown or not installed, or does not accept its options.
@@ -53,6 +53,8 @@ def create_loggers(
             )
         if name in ("csv", "tensorboard"):
             options = {"name": name, "save_dir": folder} | dict(options)
+        elif name == "wandb" and folder is not None:
+            options = {"save_dir": folder} | dict(options)
         try:
             created.append(getattr(lightning.pytorch.loggers, kind)(**options))
         except (TypeError, ValueError) as error:

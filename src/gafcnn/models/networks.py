@@ -66,7 +66,7 @@ def build_network(kind: str, **options: Any) -> nn.Module:
     builder = NETWORKS[kind]
     try:
         return builder(**options)
-    except (TypeError, RuntimeError) as error:  # torch raises RuntimeError when memory is short
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         raise LearningError(
             f"the network {kind} does not accept its options ({' '.join(str(error).split())})",
             expected="arguments of its constructor",

@@ -15,7 +15,6 @@ from gafcnn.errors import LearningError
 from gafcnn.models.checkpoints import load_plain
 
 RGB = 3
-STAGES = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
 
 
 class GafResNet18(ResNet):
@@ -28,10 +27,12 @@ class GafResNet18(ResNet):
         channels: Channels of an image; 2 for GASF and GADF of one field.
         outputs: Logits per image; 1 for a direction.
         size: Pixels per side, at least 32.
-        freeze: Stages that keep their parameters *and* their BatchNorm statistics.
+        freeze: Stages among conv1, bn1, layer1, layer2, layer3 and layer4 that keep their
+            parameters *and* their BatchNorm statistics.
 
     Raises:
-        LearningError: ResNet18 has no such stage, or the image is too small.
+        LearningError: The image is too small.
+        AttributeError: ResNet18 has no such stage.
     """
 
     def __init__(
@@ -41,12 +42,6 @@ class GafResNet18(ResNet):
         size: int = 64,
         freeze: Sequence[str] = ("layer1", "layer2"),
     ) -> None:
-        if unknown := sorted(set(freeze) - set(STAGES)):
-            raise LearningError(
-                f"model.network.freeze names {unknown[0]!r}",
-                expected=f"stages among {', '.join(STAGES)}",
-                instead="correct the name, or set model.network.freeze=[]",
-            )
         if size < 32:
             raise LearningError(
                 f"images.size={size} is too small for ResNet18, which halves it five times",
@@ -98,8 +93,10 @@ class GafResNet18(ResNet):
         Raises:
             LearningError: The weights are not available or do not fit.
         """
-        state = _imagenet() if weights == "imagenet" else _read_state(Path(weights))
-        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+        remedy = "set model.weights to such a file, or to imagenet or null"
+        found = _imagenet() if weights == "imagenet" else load_plain(Path(weights), remedy)
+        found = found if isinstance(found, Mapping) else {}
+        state = {name: value for name, value in found.items() if not name.startswith("fc.")}
         if (first := state.get("conv1.weight")) is not None and first.ndim == 4:
             state["conv1.weight"] = _for_channels(first, self.conv1.in_channels, weights)
         wanted = {n: v for n, v in self.state_dict().items() if not n.startswith("fc.")}
@@ -138,8 +135,3 @@ def _imagenet() -> dict[str, Tensor]:
             expected=f"{Path(enum.url).name} in {torch.hub.get_dir()}/checkpoints, or a network",
             instead="set model.weights=<path of that file>, or =null for random weights",
         ) from error
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    state = load_plain(path, "set model.weights to such a file, or to imagenet or null")
-    return dict(state) if isinstance(state, Mapping) else {}

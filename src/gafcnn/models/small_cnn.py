@@ -32,8 +32,8 @@ class SmallCNN(nn.Module):
         dropout: Share of the flattened features that is dropped in training.
 
     Raises:
-        LearningError: The two lists differ in length, a number is not a positive integer, or the
-            image is too small.
+        LearningError: The image is too small.
+        ValueError: The lists differ in length.
     """
 
     def __init__(
@@ -49,14 +49,13 @@ class SmallCNN(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        _check_layers(multiples, strides, kernel)
         filters = [channels, *(width * multiple for multiple in multiples)]
         remaining = _remaining_size(size, strides, kernel)
         features = filters[-1] * remaining * remaining
         self.features = nn.Sequential(
             *(
                 _convolution(before, after, kernel, stride)
-                for before, after, stride in zip(filters, filters[1:], strides, strict=False)
+                for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
             )
         )
         between = [nn.Linear(features, hidden), nn.ReLU(inplace=True)] if hidden else []
@@ -85,17 +84,6 @@ def _convolution(channels: int, filters: int, kernel: int, stride: int) -> nn.Se
 
 def _padding(kernel: int) -> int:
     return kernel // 2 if kernel % 2 else 0
-
-
-def _check_layers(multiples: Sequence[int], strides: Sequence[int], kernel: int) -> None:
-    positive = all(type(number) is int and number > 0 for number in (*multiples, *strides, kernel))
-    if not positive or not len(multiples) == len(strides) > 0:
-        raise LearningError(
-            f"model.network has multiples={list(multiples)}, strides={list(strides)} and "
-            f"kernel={kernel}",
-            expected="two lists of the same length of integers of 1 or more, and such a kernel",
-            instead="set model.network.multiples=[1,2,2] and model.network.strides=[2,2,2]",
-        )
 
 
 def _remaining_size(size: int, strides: Sequence[int], kernel: int) -> int:

@@ -88,6 +88,9 @@ def fit(
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
         _run(trainer, module, data, start)
+    for logger in trainer.loggers:
+        # a run of Weights & Biases ends here; otherwise the next training would continue it
+        getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
     processes = trainer.world_size
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

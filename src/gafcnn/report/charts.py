@@ -1,216 +1,163 @@
-"""The curves of a report as plain data, whatever draws them: a page in a browser, or a PNG."""
+"""Charts of a judgement: equity, win rate by coverage and by month, calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
-from gafcnn.report.formatters import Form, count, percent, signed
-from gafcnn.report.palette import HOLDING
+from gafcnn.report.drawing import MUTED, RC, new_figure
+from gafcnn.report.palette import BUY_AND_HOLD, GREY, Style, model_label, model_styles
 
-Row: TypeAlias = Mapping[str, Any]
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
+
+Rows = Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One model's line.
+def build_charts(metrics: Mapping[str, Any]) -> dict[str, tuple[str, Figure]]:
+    """Return the title and the figure of every chart that metrics.json has data for, by name."""
+    months = {row["month"] for row in metrics.get("regimes") or ()} - {None}
+    charts = {
+        "equity": ("Equity and drawdown, net of costs", equity_chart, metrics.get("equity")),
+        "coverage": ("Win rate and return by coverage", coverage_chart, metrics.get("coverage")),
+        "calibration": ("Calibration", calibration_chart, metrics.get("calibration")),
+        "months": ("Win rate and return by month", months_chart, len(months) > 1),
+    }
+    return {name: (title, draw(metrics)) for name, (title, draw, found) in charts.items() if found}
 
-    Attributes:
-        model: Whose it is; it gives the line its colour.
-        x: Where its points are: numbers, texts, or moments (UTC) as pandas timestamps.
-        y: The points; None leaves a gap.
-        intervals: The low and high end of each point's interval, where points have one.
-        notes: What is told of each point beside x and y, where there is more to tell.
-        chosen: Points off the line that are marked: x, y and their note.
+
+@mpl.rc_context(RC)
+def equity_chart(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the equity of each model and of buy and hold, and how far each is below its maximum."""
+    figure, (top, below) = _panels("equity, start = 1", "drawdown")
+    styles = model_styles(metrics["models"])
+    for name in (*metrics["models"], BUY_AND_HOLD):
+        if name not in metrics["equity"]:
+            continue
+        line = pd.DataFrame(metrics["equity"][name])
+        line["time"] = pd.to_datetime(line["time"], utc=True)
+        line["drawdown"] = line["value"] / line["value"].cummax() - 1
+        rows, rank = line.to_dict("records"), int(name == metrics["headline"])
+        _draw_line(top, name, rows, ("time", "value"), styles[name], rank)
+        _draw_line(below, name, rows, ("time", "drawdown"), styles[name], rank)
+    top.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
+    below.yaxis.set_major_formatter(PercentFormatter(1))
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    below.xaxis.set_major_locator(locator)
+    below.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    below.set_xlabel("time, UTC")
+    return _with_legend(figure, top)
+
+
+@mpl.rc_context(RC)
+def coverage_chart(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the win rate and the net return per trade against the share of rows traded."""
+    rows = [row for row in metrics["coverage"] if row["realised"]]
+    figure, panel = _win_rates(metrics, sorted(rows, key=lambda row: row["realised"]), "realised")
+    panel.set_xscale("log")
+    panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
+    panel.minorticks_off()
+    panel.set_xlabel("share of test rows traded, most confident first")
+    return figure
+
+
+@mpl.rc_context(RC)
+def months_chart(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the win rate and the net return per trade by month."""
+    rows = sorted((row for row in metrics["regimes"] if row["month"]), key=lambda row: row["month"])
+    months = sorted({row["month"] for row in rows})
+    rows = [{**row, "x": months.index(row["month"])} for row in rows]
+    figure, panel = _win_rates(metrics, rows, "x")
+    step = -(-len(months) // 7)
+    panel.set_xticks(range(0, len(months), step), months[::step])
+    panel.set_xlabel("month")
+    return figure
+
+
+@mpl.rc_context(RC)
+def calibration_chart(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the observed share of rises against the forecast probability."""
+    figure, (panel,) = _panels("observed share of rises")
+    figure.set_figheight(3.6)
+    for name, rows, style, rank in _by_model(metrics, metrics["calibration"]):
+        if rank < 0:  # an ensemble by vote forecasts 0 and 1: leave the headline the space
+            panel.set(xlim=panel.get_xlim(), ylim=panel.get_ylim())
+        _draw_line(panel, name, rows, ("forecast", "observed"), style, rank)
+    panel.axline((0.5, 0.5), slope=1, color=GREY, linewidth=0.8, linestyle=":")
+    panel.xaxis.set_major_formatter(PercentFormatter(1))
+    panel.yaxis.set_major_formatter(PercentFormatter(1))
+    panel.set_xlabel("forecast P(up)")
+    return _with_legend(figure, panel)
+
+
+def _win_rates(metrics: Mapping[str, Any], rows: Rows, x: str) -> tuple[Figure, Axes]:
+    """Draw the gross win rate and the net return against a value; also return the lower panel."""
+    figure, panels = _panels("gross win rate", "net bps per trade")
+    for axes, y, level in zip(panels, ("win_rate", "net_bps"), (0.5, 0), strict=True):
+        for name, found, style, rank in _by_model(metrics, rows):
+            line = [row for row in found if not row.get("chosen")]
+            _draw_line(axes, name, line, (x, y), style, rank)
+            chosen = [row for row in found if row.get("chosen") and row[y] is not None]
+            for row in chosen if rank >= 0 else ():
+                axes.plot(
+                    *(row[x], row[y]), "D", color=style.colour, fillstyle="none", markersize=8,
+                    zorder=4,
+                )  # fmt: skip
+        axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1))
+    return _with_legend(figure, panels[0]), panels[1]
+
+
+def _panels(*labels: str) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its panels, one above the other on the same axis of x."""
+    figure = new_figure(WIDTH, 0.9 + PANEL_HEIGHT * len(labels))
+    panels = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, label in zip(panels, labels, strict=True):
+        axes.set_ylabel(label)
+        axes.grid(axis="y")
+    return figure, list(panels)
+
+
+def _by_model(metrics: Mapping[str, Any], rows: Rows) -> Iterator[tuple[str, Rows, Style, int]]:
+    """Yield each model, its rows, its style and its rank.
+
+    The rank is 1 for the headline, which comes first, and -1 for the others, which are drawn faded
+    behind it; 0 for all models if the headline has no rows.
     """
-
-    model: str
-    x: Sequence[Any]
-    y: Sequence[float | None]
-    intervals: Sequence[tuple[float, float] | None] = ()
-    notes: Sequence[str] = ()
-    chosen: Sequence[tuple[float, float, str]] = ()
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Curves on one scale.
-
-    Attributes:
-        label: What the scale measures.
-        curves: A line for each model.
-        form: How a value is written.
-        tick: How the axis writes it, as a format that Python and d3 both read.
-        level: What a line across marks, such as a coin's 0.5; "diagonal" is y = x.
-    """
-
-    label: str
-    curves: Sequence[Curve]
-    form: Form
-    tick: str
-    level: float | Literal["diagonal"]
+    found = {name: [row for row in rows if row["model"] == name] for name in metrics["models"]}
+    headline, styles = metrics["headline"], model_styles(metrics["models"])
+    others = -1 if found.get(headline) else 0
+    for name in sorted(found, key=lambda name: name != headline):
+        if found[name]:
+            yield name, found[name], styles[name], 1 if name == headline else others
 
 
-@dataclass(frozen=True)
-class Chart:
-    """Panels one above the other, on one axis of x.
-
-    Attributes:
-        name: The name of its files.
-        title: What is seen, in a line.
-        x_label: What the axis measures.
-        x: Its kind: moments, shares on a logarithmic scale, probabilities, or texts in order.
-        panels: From above.
-        headline: The model that is drawn before all others.
-        alone: Whether the others are there only for whom asks for them.
-    """
-
-    name: str
-    title: str
-    x_label: str
-    x: Literal["time", "log_share", "probability", "text"]
-    panels: Sequence[Panel]
-    headline: str
-    alone: bool
-
-    def stands_back(self, model: str) -> bool:
-        """Whether a model's curve waits to be asked for, beside the headline's."""
-        drawn = {curve.model for curve in self.panels[0].curves}
-        return self.alone and model != self.headline and self.headline in drawn
+def _draw_line(
+    axes: Axes, name: str, rows: Rows, keys: tuple[str, str], style: Style, rank: int
+) -> None:
+    """Draw a model's rows as a line, with the intervals of shares if it is not faded."""
+    x, y = ([row[key] for row in rows] for key in keys)
+    axes.plot(
+        x, np.array(y, dtype=np.float64), color=style.colour, linestyle=style.line,
+        linewidth=1.8 if rank > 0 else 0.9, alpha=0.5 if rank < 0 else 1.0,
+        marker=None if keys[0] == "time" else "o", markersize=3.5 if rank > 0 else 2,
+        label=model_label(name), zorder=3 if rank > 0 else 2,
+    )  # fmt: skip
+    for row in rows if rank >= 0 and keys[1] != "net_bps" else ():
+        if row.get("low") is not None:
+            axes.vlines(row[keys[0]], row["low"], row["high"], color=style.colour, linewidth=0.9)
 
 
-def charts(judgement: Mapping[str, Any]) -> list[Chart]:
-    """Every chart that the judgement has the numbers of, in the order of the page."""
-    made = (equity, drawdown, coverage, calibration, months)
-    return [chart for chart in (make(judgement) for make in made) if _has_points(chart)]
-
-
-def equity(judgement: Mapping[str, Any]) -> Chart:
-    """What one unit of money became, model by model, and by buying and holding."""
-    curves = [Curve(name, _times(line), line["value"]) for name, line in _equity(judgement)]
-    panels = [Panel("equity, starting at 1", curves, _times_over, ".2f", 1.0)]
-    return Chart("equity", "Equity over the test rows", "time, UTC", "time", panels,
-                 judgement["headline"], alone=False)  # fmt: skip
-
-
-def drawdown(judgement: Mapping[str, Any]) -> Chart:
-    """How far below its own highest point each equity stood."""
-    curves = [
-        Curve(name, _times(line), _below_peak(line["value"])) for name, line in _equity(judgement)
-    ]
-    panels = [Panel("below the highest yet", curves, percent, ".1%", 0.0)]
-    return Chart("drawdown", "Drawdown over the test rows", "time, UTC", "time", panels,
-                 judgement["headline"], alone=False)  # fmt: skip
-
-
-def coverage(judgement: Mapping[str, Any]) -> Chart:
-    """Win rate, and net basis points a trade, against the share of rows traded."""
-    rows = [row | {"x": _realised(row)} for row in judgement["coverage"]]
-    placed = sorted((row for row in rows if row["x"]), key=lambda row: row["x"])
-    panels = _win_rate_panels(judgement, placed, "x")
-    return Chart("coverage", "Win rate and earnings against the share of rows traded",
-                 "share of test rows traded", "log_share", panels,
-                 judgement["headline"], alone=True)  # fmt: skip
-
-
-def calibration(judgement: Mapping[str, Any]) -> Chart:
-    """How often it went up, against how probable that was said to be."""
-    curves = [
-        Curve(
-            model,
-            [row["forecast"] for row in rows],
-            [row["observed"] for row in rows],
-            [_interval(row) for row in rows],
-            [f"{count(row['n'])} rows" for row in rows],
-        )
-        for model, rows in _by_model(judgement, judgement["calibration"])
-    ]
-    panels = [Panel("share that went up", curves, percent, ".0%", "diagonal")]
-    return Chart("calibration", "Calibration", "P(up) forecast", "probability", panels,
-                 judgement["headline"], alone=True)  # fmt: skip
-
-
-def months(judgement: Mapping[str, Any]) -> Chart:
-    """Win rate, and net basis points a trade, month by month."""
-    rows = sorted(
-        (row for row in judgement["regimes"] if row["month"] is not None),
-        key=lambda row: row["month"],
-    )
-    panels = _win_rate_panels(judgement, rows, "month")
-    return Chart("months", "Win rate and earnings by month", "month", "text", panels,
-                 judgement["headline"], alone=True)  # fmt: skip
-
-
-def _win_rate_panels(judgement: Mapping[str, Any], rows: Sequence[Row], x: str) -> list[Panel]:
-    by_model = list(_by_model(judgement, rows))
-    rates = [_curve(model, x, "win_rate", found) for model, found in by_model]
-    earned = [_curve(model, x, "net_bps", found) for model, found in by_model]
-    return [
-        Panel("gross win rate", rates, percent, ".0%", 0.5),
-        Panel("net bps a trade", earned, signed, "+.1f", 0.0),
-    ]
-
-
-def _curve(model: str, x: str, figure: str, rows: Sequence[Row]) -> Curve:
-    line = [row for row in rows if not row.get("chosen")]
-    chosen = [row for row in rows if row.get("chosen") and row[figure] is not None]
-    return Curve(
-        model,
-        [row[x] for row in line],
-        [row[figure] for row in line],
-        [_interval(row) for row in line] if figure == "win_rate" else (),
-        [_counted(row) for row in line],
-        [(row[x], row[figure], f"chosen on validation, {_counted(row)}") for row in chosen],
-    )
-
-
-def _counted(row: Row) -> str:
-    return f"{count(row['trades'])} trades" if "trades" in row else f"{count(row['n'])} rows"
-
-
-def _realised(row: Row) -> float | None:
-    """The share of test rows that was traded; the share asked for, where that is all one knows."""
-    realised = row.get("realised")
-    return row["share"] if realised is None else realised
-
-
-def _interval(row: Row) -> tuple[float, float] | None:
-    low, high = row.get("low"), row.get("high")
-    return None if low is None or high is None else (low, high)
-
-
-def _by_model(judgement: Mapping[str, Any], rows: Iterable[Row]) -> Iterable[tuple[str, list[Row]]]:
-    """Rows of each model in turn, models in the judgement's order, rows in their own."""
-    order = {name: place for place, name in enumerate(judgement["models"])}
-    placed = sorted(rows, key=lambda row: order[row["model"]])
-    for model, found in groupby(placed, lambda row: row["model"]):
-        yield model, list(found)
-
-
-def _equity(judgement: Mapping[str, Any]) -> list[tuple[str, Row]]:
-    """Equities in the order of the models, buying and holding last."""
-    found = judgement["equity"]
-    return [(name, found[name]) for name in (*judgement["models"], HOLDING) if name in found]
-
-
-def _times(line: Row) -> list[pd.Timestamp]:
-    return list(pd.to_datetime(line["time"], utc=True).tz_localize(None))
-
-
-def _below_peak(values: Sequence[float]) -> list[float]:
-    equity = np.asarray(values, dtype=np.float64)
-    return (equity / np.maximum.accumulate(equity) - 1).tolist()
-
-
-def _times_over(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _has_points(chart: Chart) -> bool:
-    curves = [curve for panel in chart.panels for curve in panel.curves]
-    return any(value is not None for curve in curves for value in curve.y)
+def _with_legend(figure: Figure, axes: Axes) -> Figure:
+    """Add a legend below all panels, models in the order in which they were drawn."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, labelcolor=MUTED)
+    return figure

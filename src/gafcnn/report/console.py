@@ -1,125 +1,171 @@
-"""The judgement on the console: a table of all models, and the verdict in sentences."""
+"""Judgements and live decisions on the console.
+
+Decisions are mappings as `gafcnn.app.predict` prints them as JSON.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+from collections.abc import Mapping
 from typing import IO, Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gafcnn.evaluation.ensembles import ENSEMBLES
-from gafcnn.report.formatters import count, fine, form_of, form_of_target, percent
-from gafcnn.report.palette import ORACLE
+from gafcnn.report.formatters import count, format_of, four_digits, percent
+from gafcnn.report.palette import model_groups
+from gafcnn.report.tables import NO_SKILL, TOGETHER, by_symbol, majority_share
 
+POSITIONS = {1: "long", -1: "short", 0: "flat"}
 WIDTH = 110
+MOST_SYMBOLS = 10  # with more, only the lines of all symbols together are shown
+
 COLUMNS = {
-    "accuracy": "all rows\naccuracy",
+    "accuracy": "\naccuracy",
+    "balanced_accuracy": "balanced\naccuracy",
+    "balanced_accuracy_without_0": "without\nclass 0",
+    "balanced_accuracy_among_patterns": "class 0\nexcluded",
+    "macro_f1": "macro\nF1",
+    "macro_f1_without_0": "without\nclass 0",
     "auc": "\nAUC",
     "log_loss": "\nlog loss",
     "accuracy_labelled": "labelled\naccuracy",
-    "auc_labelled": "\nAUC",
+    "auc_labelled": "labelled\nAUC",
     "trades": "\ntrades",
     "win_rate_gross": "gross\nwin rate",
     "net_bps": "net\nbps",
     "sharpe": "\nSharpe",
 }
+"""Headings of the figures; a table has those that any model has."""
 
 
-def table(judgement: Mapping[str, Any], title: str | None = None) -> Table:
-    """Make one line per model: its scores on all rows and on labelled ones, and what it traded.
+def summary_table(metrics: Mapping[str, Any]) -> Table:
+    """Return one line per model, or per model and symbol, with its scores and its trades.
 
-    Models stand in the order of the judgement, a rule between single models, ensembles and the
-    oracle. The last line, `no skill`, is what the best constant forecast scores on these rows:
-    always the larger class, at its own share as the probability. An accuracy below it is worth
-    nothing.
-
-    Args:
-        judgement: What metrics.json holds; `models` and `classes` are read.
-        title: A line above.
+    Models are in the order of the metrics, with a line between single models, ensembles and the
+    oracle. The last line, "no skill", is the best constant forecast: it always predicts the most
+    frequent class, and its share as the probability. An accuracy below it is worth nothing.
     """
-    lines = Table(
-        title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left",
-        collapse_padding=True,
-    )  # fmt: skip
-    lines.add_column("\nmodel", no_wrap=True)
-    lines.add_column("\nrows", justify="right", no_wrap=True)
-    for heading in COLUMNS.values():
-        lines.add_column(heading, justify="right", no_wrap=True)
-    models, classes = judgement["models"], judgement["classes"]
-    for names in groups(models):
+    symbols = metrics.get("symbols") or {}
+    columns = {
+        name: text
+        for name, text in COLUMNS.items()
+        if any(name in found for found in metrics["models"].values())
+        and not (symbols and name.endswith("_labelled"))
+    }
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
+    for heading in ("\nmodel", "\nsymbol") if symbols else ("\nmodel",):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("\nrows", *columns.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
+
+    few = 0 < len(symbols) <= MOST_SYMBOLS
+    ends = {names[-1] for names in model_groups(metrics["models"])}
+    for model, symbol, part in by_symbol(metrics):
+        if symbol != TOGETHER and not few:
+            continue
+        last = symbol == TOGETHER and (few or model in ends)
+        names = [model, symbol] if symbols else [model]
+        table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
+    if metrics["models"]:
+        names = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL]
+        table.add_row(*names, *_cells(_no_skill(metrics), columns), style="dim")
+        table.caption = _caption(metrics)
+    return table
+
+
+_SHOWN = ("p_up", "confidence", "threshold")
+
+
+def decision_line(decision: Mapping[str, Any]) -> str:
+    """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, closed 5 s ago at 645; horizon 15min`."""
+    time, age = pd.Timestamp(decision["time"]), format_age(decision["age_seconds"])
+    text = f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+    return (
+        f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}; "
+        f"horizon {decision['horizon']}"
+    )
+
+
+def decision_table(decision: Mapping[str, Any]) -> Table:
+    """Return one line per model: P(up), its confidence, the threshold and the position.
+
+    For other classes than down and up: the probability of each, and the most probable one. The
+    headline model of the evaluation has a star. The text "rules" is shown below.
+    """
+    models = decision["models"]
+    classes = [*next(iter(models.values())).get("probabilities", ())]
+    table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
+    rules = "" if classes else f"\n{decision['rules']}"
+    table.caption = f"* headline model of the evaluation{rules}"
+    table.add_column("model", no_wrap=True)
+    headings = [*classes, "predicted"] if classes else ["P(up)", *_SHOWN[1:], "position"]
+    for heading in headings:
+        table.add_column(heading.replace("_", " "), justify="right", no_wrap=not classes)
+    for names in model_groups(models):
         for name in names:
-            lines.add_row(name, *_cells(models[name]))
-        lines.add_section()
-    if models:
-        lines.add_row("no skill", *_no_skill(classes), style="dim")
-        lines.caption = "\n".join(_shares(rows, classes[rows]) for rows in ("labelled", "all"))
-    return lines
+            found, leads = models[name], name == decision["headline"]
+            if classes:
+                cells = [four_digits(found["probabilities"][key]) for key in classes]
+                cells.append(found["predicted"].replace("_", " "))
+            else:
+                cells = [four_digits(found[key]) for key in _SHOWN]
+                cells.append(POSITIONS[found["position"]])
+            first = f"{name} *" if leads else name
+            table.add_row(first, *cells, style="bold" if leads else None)
+        table.add_section()
+    return table
 
 
-def groups(models: Iterable[str]) -> list[list[str]]:
-    """Cut models, in their order, where single models, ensembles and the oracle meet."""
-    return [
-        list(names)
-        for _, names in groupby(models, lambda name: (name in ENSEMBLES, name == ORACLE))
-    ]
+def format_age(seconds: float) -> str:
+    """Format a duration in its two largest units: `4 s`, `2 min 5 s`, `3 h 0 min`, `12 d 4 h`."""
+    rest, parts = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count or parts or unit == "s":
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
 
 
-def verdict_lines(judgement: Mapping[str, Any]) -> list[str]:
-    """The verdict's sentences, then what came of each target, a line each."""
-    return [
-        *judgement["verdict"],
-        *(_target(row, judgement["models"]) for row in judgement["targets"]),
-    ]
-
-
-def show(lines: Table, file: IO[str] | None = None) -> None:
-    """Print a table to a file, standard output by default; piped, it is plain and 110 wide."""
+def show(table: Table, file: IO[str] | None = None) -> None:
+    """Print a table to a file, standard output by default; pipes get 110 columns of plain text."""
     console = Console(file=file, highlight=False)
     if not console.is_terminal:
         console = Console(file=file, highlight=False, width=WIDTH)
-    console.print(lines)
+    console.print(table)
 
 
-def _cells(estimates: Mapping[str, Any]) -> list[str]:
-    rows = count(estimates["accuracy"]["n"])
-    return [rows, *(form_of(figure)(estimates[figure]["value"]) for figure in COLUMNS)]
+def _cells(estimates: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
+    cells = [
+        format_of(name)(estimates[name]["value"]) if name in estimates else "" for name in columns
+    ]
+    return [count(estimates["accuracy"]["n"]), *cells]
 
 
-def _no_skill(classes: Mapping[str, Any]) -> list[str]:
-    """The constant forecast that knows the share of the larger class; it trades nothing."""
-    up, up_labelled = classes["all"]["up"], classes["labelled"]["up"]
-    entropy = None if up is None else _entropy(up)
-    accuracies = [percent(_majority(share)) for share in (up, up_labelled)]
-    aucs = [fine(_no_skill_auc(share)) for share in (up, up_labelled)]
-    rows = count(classes["all"]["n"])
-    return [rows, accuracies[0], aucs[0], fine(entropy), accuracies[1], aucs[1]]
+def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the estimates of the best constant forecast."""
+    if metrics["task"] == "classification":
+        return metrics["no_skill"]
+    estimates = {}
+    for rows, suffix in (("all", ""), ("labelled", "_labelled")):
+        up, n = metrics["classes"][rows]["up"], metrics["classes"][rows]["n"]
+        values = {"accuracy": majority_share(metrics, rows), "auc": None, "log_loss": None}
+        if up is not None:
+            entropy = -sum(share * math.log(share) for share in (up, 1 - up) if share)
+            values |= {"auc": 0.5 if 0 < up < 1 else None, "log_loss": entropy}
+        estimates |= {name + suffix: {"value": value, "n": n} for name, value in values.items()}
+    return estimates
 
 
-def _majority(up: float | None) -> float | None:
-    return None if up is None else max(up, 1 - up)
-
-
-def _no_skill_auc(up: float | None) -> float | None:
-    """0.5, and none where all rows are of one class."""
-    return None if up in (None, 0, 1) else 0.5
-
-
-def _entropy(share: float) -> float:
-    return sum(part * math.log(1 / part) for part in (share, 1 - share) if part)
-
-
-def _shares(rows: str, counted: Mapping[str, Any]) -> str:
-    if not counted["n"]:
-        return f"{rows} rows: none"
-    up = counted["up"]
-    return f"{rows} rows: {up:.2%} went up, {1 - up:.2%} did not, of {counted['n']:,}"
-
-
-def _target(row: Mapping[str, Any], models: Mapping[str, Any]) -> str:
-    form = form_of_target(row, models)
-    value, low, high = (form(row[key]) for key in ("value", "low", "high"))
-    return f"{row['target']}, {row['goal']}: {value} [{low}, {high}], {row['verdict']}"
+def _caption(metrics: Mapping[str, Any]) -> str:
+    classes = metrics["classes"]
+    if metrics["task"] == "classification":
+        found = ", ".join(f"{name} {count(n)}" for name, n in classes.items())
+        without = metrics["rows"]["all"] - metrics["rows"]["labelled"]
+        return f"test rows by class: {found}; {count(without)} without a label"
+    return "\n".join(
+        f"{rows} rows: {count(classes[rows]['n'])}, {percent(classes[rows]['up'])} of them up"
+        for rows in ("labelled", "all")
+    )

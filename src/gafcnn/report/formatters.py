@@ -1,98 +1,113 @@
-"""How a figure is written: one form for each, on the console, on the page and in hover texts.
+"""Headings, number formats and templates, shared by the page, the console and the model card.
 
-What cannot be computed is None, and is written "n/a": never 0, never an empty place.
+A value that cannot be computed is None and is written "n/a".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-NONE = "n/a"
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-Form: TypeAlias = Callable[[Any], str]
+MISSING = "n/a"
 
-
-def percent(value: float | None) -> str:
-    """A share, as 52.34%."""
-    return NONE if value is None else f"{value:.2%}"
+Format: TypeAlias = Callable[[Any], str]
 
 
-def points(value: float | None) -> str:
-    """A difference of two shares, in percentage points, as +1.20 pp."""
-    return NONE if value is None else f"{100 * value:+.2f} pp"
+def _number(template: str, factor: float = 1) -> Format:
+    def write(value: float | None) -> str:
+        return MISSING if value is None else template.format(value * factor)
+
+    return write
 
 
-def signed_percent(value: float | None) -> str:
-    """A return, as +1.20%."""
-    return NONE if value is None else f"{value:+.2%}"
+percent = _number("{:.2%}")
+points = _number("{:+.2f} pp", 100)
+signed_percent = _number("{:+.2%}")
+signed = _number("{:+.2f}")
+four_digits = _number("{:.4f}")
+signed_four_digits = _number("{:+.4f}")
+two_digits = _number("{:.2f}")
+count = _number("{:,.0f}")
 
 
-def signed(value: float | None) -> str:
-    """Basis points and differences, as +1.20."""
-    return NONE if value is None else f"{value:+.2f}"
-
-
-def fine(value: float | None) -> str:
-    """A number whose third and fourth digits tell something, as 0.5123."""
-    return NONE if value is None else f"{value:.4f}"
-
-
-def signed_fine(value: float | None) -> str:
-    """A difference of such numbers, as +0.0123."""
-    return NONE if value is None else f"{value:+.4f}"
-
-
-def plain(value: float | None) -> str:
-    """A ratio or an amount, as 1.23."""
-    return NONE if value is None else f"{value:.2f}"
-
-
-def count(value: float | None) -> str:
-    """A number of things, as 1,234."""
-    return NONE if value is None else f"{value:,.0f}"
-
-
-def words(value: object) -> str:
-    """A text as it stands; where there is none, nothing."""
+def as_text(value: object) -> str:
+    """Return a text unchanged; None becomes an empty string."""
     return "" if value is None else str(value)
 
 
-def moment(value: str) -> str:
-    """A time in ISO format as it would be said, to the minute, as 2025-06-20 10:14."""
+def time_text(value: str) -> str:
+    """Shorten an ISO time to minutes, such as `2025-06-20 10:14`."""
     return value[:16].replace("T", " ")
 
 
-FIGURES: Mapping[str, Form] = {
-    **dict.fromkeys(
-        ("accuracy", "win_rate_gross", "win_rate_net", "win_rate", "majority"), percent
-    ),
-    **dict.fromkeys(("balanced_accuracy_without_0", "balanced_accuracy_among_patterns"), percent),
-    **dict.fromkeys(("macro_f1", "macro_f1_without_0"), percent),
-    **dict.fromkeys(("precision", "recall", "f1"), percent),
-    **dict.fromkeys(("coverage", "exposure", "calibration_error", "deflated_sharpe"), percent),
-    **dict.fromkeys(("auc", "log_loss", "brier", "threshold", "p_value"), fine),
-    **dict.fromkeys(("net_bps", "gross_bps", "break_even_bps"), signed),
-    **dict.fromkeys(("max_drawdown", "annual_return", "total_return"), signed_percent),
-    "trades": count,
+FIGURES: dict[str, tuple[str, Format]] = {
+    "accuracy": ("accuracy", percent),
+    "balanced_accuracy": ("balanced accuracy", percent),
+    "balanced_accuracy_without_0": ("balanced accuracy without class 0", percent),
+    "balanced_accuracy_among_patterns": ("balanced accuracy, class 0 excluded", percent),
+    "macro_f1": ("macro F1", percent),
+    "macro_f1_without_0": ("macro F1 without class 0", percent),
+    "precision": ("precision", percent),
+    "recall": ("recall", percent),
+    "f1": ("F1", percent),
+    "auc": ("AUC", four_digits),
+    "log_loss": ("log loss", four_digits),
+    "brier": ("Brier score", four_digits),
+    "calibration_error": ("calibration error", percent),
+    "trades": ("trades", count),
+    "coverage": ("rows traded", percent),
+    "win_rate_gross": ("gross win rate", percent),
+    "win_rate_net": ("net win rate", percent),
+    "gross_bps": ("gross bps per trade", signed),
+    "net_bps": ("net bps per trade", signed),
+    "break_even_bps": ("break-even cost, bps per side", signed),
+    "profit_factor": ("profit factor", two_digits),
+    "threshold": ("threshold", four_digits),
+    "sharpe": ("Sharpe ratio", two_digits),
+    "deflated_sharpe": ("deflated Sharpe ratio", percent),
+    "sortino": ("Sortino ratio", two_digits),
+    "max_drawdown": ("maximum drawdown", signed_percent),
+    "total_return": ("total return", signed_percent),
+    "annual_return": ("annual return", signed_percent),
+    "calmar": ("Calmar ratio", two_digits),
+    "turnover": ("turnover per day", two_digits),
+    "exposure": ("time in the market", percent),
 }
-_OF_DIFFERENCES: Mapping[Form, Form] = {percent: points, signed_percent: points, fine: signed_fine}
+"""Heading and format of each figure of a model."""
+
+_DIFFERENCES = {percent: points, signed_percent: points, four_digits: signed_four_digits}
 
 
-def form_of(figure: str) -> Form:
-    """The form of a figure by its name: on labelled rows as on all, `plain` for one unheard of."""
+def header(figure: str) -> str:
+    """Return the heading of a figure; an unknown name is shown as it is."""
     name = figure.removesuffix("_labelled")
-    if name not in FIGURES and name.endswith("accuracy"):
-        return percent
-    return FIGURES.get(name, plain)
+    text = FIGURES[name][0] if name in FIGURES else name.replace("_", " ")
+    return text if name == figure else f"{text}, labelled rows"
 
 
-def form_of_difference(figure: str) -> Form:
-    """The form of a difference between two models in a figure: with its sign, shares in points."""
-    return _OF_DIFFERENCES.get(form_of(figure), signed)
+def format_of(figure: str) -> Format:
+    """Return the format of a figure; unknown accuracies are percentages, others have two digits."""
+    name = figure.removesuffix("_labelled")
+    if name in FIGURES:
+        return FIGURES[name][1]
+    return percent if name.endswith("accuracy") else two_digits
 
 
-def form_of_target(target: Mapping[str, Any], models: Container[str]) -> Form:
-    """The form of a target's figure: of one of the models, or else of a difference between two."""
-    of = form_of if target["model"] in models else form_of_difference
-    return of(target["figure"])
+def difference_format(figure: str) -> Format:
+    """Return the format of a difference in a figure: signed, shares in percentage points."""
+    return _DIFFERENCES.get(format_of(figure), signed)
+
+
+def load_template(name: str, **filters: Callable[..., Any]) -> Template:
+    """Return a template of the report; HTML is escaped, and undefined names are errors."""
+    environment = Environment(
+        loader=PackageLoader("gafcnn.report"),
+        autoescape=name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "time": time_text, **filters}
+    return environment.get_template(name)

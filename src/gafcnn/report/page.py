@@ -1,90 +1,103 @@
-"""The report: one page that holds all it shows, and its tables and figures beside it."""
+"""The report: one HTML page that contains all it shows, and its tables and figures as files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from gafcnn.report.charts import Chart, charts
-from gafcnn.report.contents import sheets
-from gafcnn.report.interactive import interactive, script
-from gafcnn.report.matrices import confusion_matrices, regime_matrices
-from gafcnn.report.palette import Style, styles
-from gafcnn.report.publishing import Picture, published, rendered
-from gafcnn.report.sample_pictures import Sample, sample_pictures
-from gafcnn.report.still_charts import drawn
-from gafcnn.report.tables import Sheet
+from gafcnn.atomic_io import write_bytes
+from gafcnn.report.charts import build_charts
+from gafcnn.report.drawing import Picture
+from gafcnn.report.formatters import load_template
+from gafcnn.report.matrices import class_confusion, confusion_matrices, regime_matrices
+from gafcnn.report.palette import model_styles
+from gafcnn.report.sample_pictures import Sample
+from gafcnn.report.tables import build_tables
 
-BADGES = {
-    **dict.fromkeys(("met", "passed"), "good"),
-    **dict.fromkeys(("not met", "failed"), "bad"),
-}
+PAGE = "report.html"
 
 
 def write_report(
-    folder: Path, judgement: Mapping[str, Any], samples: Sequence[Sample] = ()
+    folder: Path | str, metrics: Mapping[str, Any], samples: Sequence[Sample] = ()
 ) -> Path:
-    """Write report.html, which needs no network and no other file, and what it is made of.
+    """Write the report of a judgement: report.html, `tables/*.csv` and `figures/*.png`.
 
-    Beside the page, `tables/*.csv` holds every table of it and `figures/*.png` every figure. Each
-    file is written whole or not at all, the page last; tables and figures of an earlier report that
-    this one does not have are removed then. The same judgement gives the same bytes.
+    The page needs no other file and no network. Every file is written completely or not at all,
+    the page last; tables and figures of an earlier report that this one does not have are removed.
 
     Args:
-        folder: Where to write; made if need be.
-        judgement: What metrics.json holds.
-        samples: To be shown, in their order.
+        folder: The folder to write to. A path that ends with `.html` is the page itself, which is
+            then written without tables and figures.
+        metrics: The content of metrics.json, or `Judgement.metrics`; breakdowns may be absent.
+        samples: Samples to show, in this order.
 
     Returns:
         The path of the page.
     """
-    look = styles(judgement["models"])
-    tables, curves = sheets(judgement), charts(judgement)
-    stills = {
-        chart.name: Picture.of(chart.name, chart.title, drawn(chart, look)) for chart in curves
-    }
-    matrices = {picture.name: picture for picture in _matrices(judgement)}
-    shown = sample_pictures(samples)
-    page = _render(judgement, look, tables, curves, stills | matrices, shown)
-    return published(folder, page, tables, (*stills.values(), *matrices.values(), *shown))
-
-
-def _matrices(judgement: Mapping[str, Any]) -> list[Picture]:
-    made = []
-    if judgement["confusion"]:
-        made = [
-            Picture.of("confusion_all", "Confusion matrices, all rows",
-                     confusion_matrices(judgement, "all")),
-            Picture.of("confusion_labelled", "Confusion matrices, labelled rows",
-                     confusion_matrices(judgement, "labelled")),
-        ]  # fmt: skip
-    if any(row["month"] is None for row in judgement["regimes"]):
-        title = "Gross win rate by volatility and trend"
-        made.append(Picture.of("regimes", title, regime_matrices(judgement)))
-    return made
-
-
-def _render(
-    judgement: Mapping[str, Any],
-    look: Mapping[str, Style],
-    tables: Mapping[str, Sheet],
-    curves: Sequence[Chart],
-    pictures: Mapping[str, Picture],
-    shown: Sequence[Picture],
-) -> str:
-    return rendered(
-        "page.html.j2",
-        judgement=judgement,
+    folder = Path(folder)
+    tables = build_tables(metrics)
+    pictures = {picture.name: picture for picture in _pictures(metrics)}
+    shown = [
+        sample.picture(_file_name(f"sample_{number}_{sample.window}"))
+        for number, sample in enumerate(samples, start=1)
+    ]
+    page = load_template("page.html.j2", headings=_headings).render(
+        metrics=metrics,
         tables=tables,
-        charts={chart.name: Markup(interactive(chart, look)) for chart in curves},  # noqa: S704  plotly escapes its JSON, and the names were escaped for it
         pictures=pictures,
+        confusion=[picture for name, picture in pictures.items() if "confusion" in name],
         samples=shown,
-        styles=look,
-        badges=BADGES,
-        config=json.dumps(judgement["config"], indent=2, ensure_ascii=False),
-        plotly=Markup(script()) if curves else "",  # noqa: S704  the library itself
+        symbol_pages=sorted(path.parent.name for path in folder.glob(f"symbols/*/{PAGE}")),
+        styles=model_styles(metrics["models"]),
+        config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False, default=str),
     )
+    if folder.suffix == ".html":
+        write_bytes(folder, page.encode())
+        return folder
+    files = {
+        **{folder / "tables" / f"{name}.csv": table.csv().encode()
+           for name, table in tables.items()},
+        **{folder / "figures" / f"{picture.name}.png": picture.png
+           for picture in (*pictures.values(), *shown)},
+        folder / PAGE: page.encode(),
+    }  # fmt: skip
+    for path, content in files.items():
+        write_bytes(path, content)
+    for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.png")):
+        if path not in files:
+            path.unlink()
+    return folder / PAGE
+
+
+def _pictures(metrics: Mapping[str, Any]) -> Iterator[Picture]:
+    for name, (title, figure) in build_charts(metrics).items():
+        yield Picture.draw(name, title, figure)
+    found = metrics.get("confusion") or {}
+    if metrics["task"] == "classification":
+        for number, (model, counts) in enumerate(found.items(), start=1):
+            figure = class_confusion(model, counts, list(metrics["classes"]))
+            name = _file_name(f"confusion_{number}_{model}")
+            yield Picture.draw(name, f"Confusion matrix of {model}", figure)
+    elif found:
+        for rows in ("all", "labelled"):
+            title = f"Confusion matrices, {rows} rows"
+            yield Picture.draw(f"confusion_{rows}", title, confusion_matrices(metrics, rows))
+    if any(row["month"] is None for row in metrics.get("regimes") or ()):
+        title = "Gross win rate by volatility and trend"
+        yield Picture.draw("regimes", title, regime_matrices(metrics))
+
+
+def _headings(body: str) -> list[tuple[str, Markup]]:
+    """Return the id and the heading of every section; both are texts of the template."""
+    found = re.findall(r'<section id="(\w+)">\s*<h2>(.*?)</h2>', body)
+    return [(name, Markup(heading)) for name, heading in found]  # noqa: S704
+
+
+def _file_name(text: str) -> str:
+    """Replace characters that are not safe in a file name."""
+    return re.sub(r"[^\w.=-]+", "_", text)[:80]

@@ -1,52 +1,54 @@
-"""What a model looks like: one colour and one dash, the same in every figure of a report."""
+"""Colours and line styles of models, the same in every chart and table."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, groupby
 from typing import Literal
 
 from gafcnn.evaluation.ensembles import ENSEMBLES
 
-ORACLE, HOLDING = "oracle", "buy_and_hold"
+ORACLE, BUY_AND_HOLD = "oracle", "buy_and_hold"
 
-# Okabe and Ito (2008) without its yellow and black, then Tol's (2021) where they can be told from
-# it: apart for the colour-blind, and to be seen on white and on near black
+# Okabe and Ito (2008) without yellow and black, then Tol (2021): distinct for colour-blind readers
+# and visible on white and on near black
 COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
     *("#d55e00", "#999933", "#aa4499", "#8c6d5a", "#6478d6"),
 )
-GREY = "#8a929c"
+BLUE, VERMILION, GREY = COLOURS[0], COLOURS[5], "#8a929c"
 
 
 @dataclass(frozen=True)
 class Style:
-    """A line's colour, as #rrggbb, and its dash, in plotly's words."""
+    """The colour of a model's line, as #rrggbb, and its line style."""
 
     colour: str
-    dash: Literal["solid", "dash", "dot"]
+    line: Literal["solid", "dashed", "dotted"]
 
 
-def styles(models: Iterable[str]) -> dict[str, Style]:
-    """A style for each model, by its place among them, and a grey one for buying and holding.
+def model_styles(models: Iterable[str]) -> dict[str, Style]:
+    """Return the style of each model by its position, and a grey one for buy and hold.
 
-    Single models are drawn solid, ensembles dashed, the oracle dotted, so that colour is never the
-    only difference between the kinds.
+    Single models are solid, ensembles dashed and the oracle dotted, so that kinds of models differ
+    in more than colour.
     """
-    found = {
-        name: Style(colour, _dash(name))
-        for name, colour in zip(models, cycle(COLOURS), strict=False)
-    }
-    return {**found, HOLDING: Style(GREY, "solid")}
+    styles = {BUY_AND_HOLD: Style(GREY, "solid")}
+    for name, colour in zip(models, cycle(COLOURS), strict=False):
+        line = "dotted" if name == ORACLE else "dashed" if name in ENSEMBLES else "solid"
+        styles[name] = Style(colour, line)
+    return styles
 
 
-def spoken(model: str) -> str:
-    """A model's name as a reader would say it."""
-    return "buy and hold" if model == HOLDING else model
+def model_label(model: str) -> str:
+    """Return the name of a model as readers see it."""
+    return "buy and hold" if model == BUY_AND_HOLD else model
 
 
-def _dash(model: str) -> Literal["solid", "dash", "dot"]:
-    if model == ORACLE:
-        return "dot"
-    return "dash" if model in ENSEMBLES else "solid"
+def model_groups(models: Iterable[str]) -> list[list[str]]:
+    """Split models, in their order, into runs of single models, ensembles and the oracle."""
+    return [
+        list(names)
+        for _, names in groupby(models, lambda name: (name in ENSEMBLES, name == ORACLE))
+    ]

@@ -1,56 +1,207 @@
-"""Single samples on a page: what a network saw, what it rested on, and what came of it."""
+"""Pictures of single samples: the series, the image of the network, and what a forecast used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from gafcnn.report.explained_images import Attributions, explained_image
-from gafcnn.report.plotting import sample_image
-from gafcnn.report.publishing import Picture
+from gafcnn.errors import ImagesError
+from gafcnn.report.drawing import INK, MUTED, RC, Picture, new_figure
+from gafcnn.report.palette import BLUE, VERMILION
+
+LARGEST = 3  # points that a description names
+LONGEST_IN_MINUTES = 300.0  # longer windows are shown in hours
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """The contribution of each point to a forecast, in log-odds of the predicted class.
+
+    Attributes:
+        folded: Attributions of pixels, summed by point of the window: shape (points,).
+        occluded: The loss of log-odds when a point is hidden: shape (points,).
+        cam: Grad-CAM, shape (height, width), not negative; None if there is none.
+    """
+
+    folded: Floats
+    occluded: Floats
+    cam: Floats | None = None
+
+    def describe(self, times: pd.DatetimeIndex) -> str:
+        """Name the points with the largest shares, given the times of all points."""
+        before, unit = _time_before_last(times)
+        share = np.abs(shares(self.folded))
+        largest = np.argsort(-share, kind="stable")[:LARGEST]
+        named = ", ".join(f"{abs(before[point]):g}" for point in np.sort(largest))
+        return f"{share[largest].sum():.0%} of the attribution is at {named} {unit} before t"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample to be shown, and what came of it.
+    """A sample to show, with its forecast and its outcome.
 
     Attributes:
-        window: The window whose image it is.
-        series: What the image was made of, the closes or another field, by UTC time, the last at
-            `t`; its name is the field's.
-        channels: What of the image to show, by name: ndarrays of shape (size, size) in [-1, 1].
-        told: What was called, and what came or was there, in words.
-        right: Whether it was called right.
-        attributions: What the call rested on; None where that is not known.
+        window: The name of the window.
+        series: The values that the image is made of, by UTC time, the last at `t`; its name is
+            that of the field.
+        channels: Channels of the image by name: ndarrays of shape (size, size) in [-1, 1].
+        description: The forecast and the outcome in words.
+        correct: Whether the forecast was correct.
+        attributions: The contributions of the points; None if unknown.
     """
 
     window: str
     series: pd.Series
     channels: Mapping[str, NDArray[Any]]
-    told: str
-    right: bool
+    description: str
+    correct: bool
     attributions: Attributions | None = None
 
     @property
     def title(self) -> str:
-        """All of it in a line."""
+        """Window, time, forecast and outcome in one line."""
         t = f"{self.series.index[-1]:%Y-%m-%d %H:%M}"
-        return f"{self.window}, t = {t} UTC: {self.told}, {'right' if self.right else 'wrong'}"
+        result = "correct" if self.correct else "wrong"
+        return f"{self.window}, t = {t} UTC: {self.description}, {result}"
 
-    def picture(self, number: int) -> Picture:
-        """The sample drawn; where it is explained, its line tells of that, too."""
-        name, told = f"sample_{number}_{self.window}", self.title
-        if self.attributions is None:
-            return Picture.of(name, told, sample_image(self.series, self.channels, told))
-        figure = explained_image(self.series, self.channels, self.attributions, told)
-        largest = self.attributions.told(pd.DatetimeIndex(self.series.index))
-        return Picture.of(name, f"{told}; {largest}", figure)
+    def picture(self, name: str) -> Picture:
+        """Draw the sample; the description includes the largest attributions."""
+        title, attributions = self.title, self.attributions
+        if attributions is not None:
+            title += f"; {attributions.describe(pd.DatetimeIndex(self.series.index))}"
+        figure = sample_image(self.series, self.channels, self.title, attributions)
+        return Picture.draw(name, title, figure)
 
 
-def sample_pictures(samples: Iterable[Sample]) -> list[Picture]:
-    """A picture of each sample, numbered in their order."""
-    return [sample.picture(number) for number, sample in enumerate(samples, start=1)]
+def shares(attributed: Floats) -> Floats:
+    """Divide attributions by the sum of their magnitudes; zeros stay zeros."""
+    total = np.abs(attributed).sum()
+    return attributed / total if total else np.zeros(len(attributed))
+
+
+@mpl.rc_context(RC)
+def sample_image(
+    series: pd.Series,
+    channels: Mapping[str, NDArray[Any]],
+    title: str = "",
+    attributions: Attributions | None = None,
+) -> Figure:
+    """Draw one sample: its series, and beside it the channels that the network sees.
+
+    With attributions, the panel below the series shows the share of each point: bars are
+    attributions of pixels summed by point, rings the effect of hiding a point. Blue supports the
+    predicted class, red opposes it. The last panel is Grad-CAM.
+
+    Args:
+        series: The values that the image is made of, by UTC time, the last at `t`.
+        channels: Channels of the image by name: ndarrays of shape (size, size) in [-1, 1].
+        title: The title; the decision time by default.
+        attributions: The contributions of the points.
+
+    Raises:
+        ImagesError: The channels are not squares in [-1, 1].
+    """
+    _check(series, channels)
+    times = pd.DatetimeIndex(series.index)
+    before, unit = _time_before_last(times)
+    cam = None if attributions is None else attributions.cam
+    names = [*channels, *([] if cam is None else ["Grad-CAM"])]
+    figure = new_figure(3.4 + 2.3 * len(names), 3.1)
+    widths = (1.5, *[1.0] * len(names))
+    grid = figure.add_gridspec(2, len(widths), width_ratios=widths, height_ratios=(1.7, 1))
+    line = below = figure.add_subplot(grid[:, 0] if attributions is None else grid[0, 0])
+    line.plot(before, series, color=BLUE, linewidth=1.2, marker="o", markersize=2.2)
+    line.plot(before[-1], series.iloc[-1], color=BLUE, marker="o", markersize=5.5)
+    line.set(xlim=_edges(before), title=str(series.name or "price"))
+    line.ticklabel_format(axis="y", useOffset=False)
+    line.grid(axis="y")
+    if attributions is not None:
+        below = figure.add_subplot(grid[1, 0])
+        _draw_attributions(line, below, before, attributions)
+    squares = [figure.add_subplot(grid[:, 1 + place]) for place in range(len(names))]
+    extent = (*_edges(before), *_edges(before))
+    images = [
+        panel.imshow(channel, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=extent)
+        for panel, channel in zip(squares, channels.values(), strict=False)
+    ]
+    if cam is not None:
+        squares[-1].imshow(
+            cam, cmap="YlGnBu", vmin=0, vmax=cam.max() or 1, origin="lower", extent=extent
+        )
+    for panel, name in zip(squares, names, strict=True):
+        panel.set_title(name)
+    for axis in (below.xaxis, *(axis for panel in squares for axis in (panel.xaxis, panel.yaxis))):
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 3, 5, 10]))
+        axis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+        axis.set_label_text(f"{unit} before t")
+    scale = figure.colorbar(
+        images[0], ax=squares[: len(channels)], ticks=[-1, -0.5, 0, 0.5, 1], pad=0.02, aspect=25
+    )
+    scale.outline.set_visible(False)
+    figure.suptitle(title or f"t = {times[-1]:%Y-%m-%d %H:%M} UTC")
+    return figure
+
+
+def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attributions) -> None:
+    """Draw the shares of points as bars, and behind the series as stripes."""
+    folded, occluded = shares(found.folded), shares(found.occluded)
+    bounds = np.linspace(*_edges(before), len(before) + 1)
+    opacities = 0.5 * np.abs(folded) / (np.abs(folded).max() or 1)
+    for left, right, share, alpha in zip(bounds, bounds[1:], folded, opacities, strict=False):
+        colour = BLUE if share > 0 else VERMILION
+        above.axvspan(left, right, color=colour, alpha=alpha, linewidth=0)
+    above.set_xticks([])
+    width = 0.8 * (before[1] - before[0])
+    below.bar(before, np.maximum(folded, 0), width, color=BLUE, label="supports")
+    below.bar(before, np.minimum(folded, 0), width, color=VERMILION, label="opposes")
+    below.plot(before, occluded, "o", color=INK, fillstyle="none", markersize=3.5, label="hidden")
+    below.axhline(0, color=MUTED, linewidth=0.6)
+    below.set(xlim=_edges(before), title="share")
+    below.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    below.legend(
+        fontsize=7, ncols=3, loc="lower right", bbox_to_anchor=(1.02, 0.95),
+        handlelength=1.2, handletextpad=0.4, columnspacing=1.0,
+    )  # fmt: skip
+    below.grid(axis="y")
+
+
+def _edges(before: Floats) -> tuple[float, float]:
+    """Return the start of the first point's cell and the end of the last one's."""
+    half = (before[-1] - before[0]) / (len(before) - 1) / 2
+    return float(before[0] - half), float(before[-1] + half)
+
+
+def _time_before_last(times: pd.DatetimeIndex) -> tuple[Floats, str]:
+    """Return times relative to the last one in minutes, or in hours for long windows."""
+    minutes = np.asarray((times - times[-1]) / pd.Timedelta("1min"), dtype=np.float64)
+    long = minutes[0] < -LONGEST_IN_MINUTES
+    return (minutes / 60, "hours") if long else (minutes, "minutes")
+
+
+def _check(series: pd.Series, channels: Mapping[str, NDArray[Any]]) -> None:
+    shapes = [channel.shape for channel in channels.values()]
+    if not shapes or len(series) < 2 or any(len({*s}) != 1 or len(s) != 2 for s in shapes):
+        raise ImagesError(
+            f"channels of shapes {shapes} and a series of {len(series)}",
+            expected="channels of shape (size, size) and at least 2 values by time",
+            instead="pass one sample: the channels of `encode(series)[0]`, and its series",
+        )
+    largest = max(float(np.abs(channel).max()) for channel in channels.values())
+    if not largest <= 1 + 1e-6:  # a float32 cosine may exceed 1 by its last bit
+        raise ImagesError(
+            f"channels with values up to {largest}",
+            expected="values from -1 to 1",
+            instead="multiply stored images by the `scale` of their spec",
+        )

@@ -1,110 +1,265 @@
-"""A table that stands on the page and beside it as CSV, made of the same rows."""
+"""The tables of a judgement: a DataFrame each, and how its columns are shown."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from gafcnn.report.formatters import NONE, Form, count, fine, percent, words
+import pandas as pd
+
+from gafcnn.report import formatters as fmt
+from gafcnn.report.palette import BUY_AND_HOLD, model_groups, model_label
+
+TOGETHER = "all symbols"
+NO_SKILL = "no skill"
+RESULTS = {True: "passed", False: "failed", None: "not run"}
 
 Row: TypeAlias = Mapping[str, Any]
+Metrics: TypeAlias = Mapping[str, Any]
 
-INTERVAL = ("low", "high")
+
+class Column(NamedTuple):
+    """How a column is shown.
+
+    Attributes:
+        header: The heading on the page.
+        format: The format of its values; None if each row has its own, in the column "format".
+        interval: The columns with the ends of the interval, if values have one.
+        kind: Numbers are aligned to the right; a badge is a result that should be seen first.
+    """
+
+    header: str
+    format: fmt.Format | None = fmt.as_text
+    interval: tuple[str, ...] = ()
+    kind: Literal["number", "text", "badge"] = "text"
+
+
+def _number(heading: str, write: fmt.Format | None, *interval: str) -> Column:
+    return Column(heading, write, interval, "number")
+
+
+ENDS = ("low", "high")
+_NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
+COLUMNS = {
+    **{key: Column(key) for key in _NAMES.split()},
+    "a": Column("model"),
+    "b": Column("minus"),
+    "of": Column("among"),
+    "choice": Column("rows traded"),
+    "receipt": Column("check"),
+    "found": Column("finding"),
+    **{key: Column("result", kind="badge") for key in ("verdict", "result")},
+    **{key: Column(key, fmt.time_text) for key in ("first", "last")},
+    "figure": Column("figure", fmt.header),
+    "fold": _number("fold", fmt.count),
+    "n": _number("rows", fmt.count),
+    "n_both": _number("rows or trades", fmt.count),
+    "called": _number("predicted", fmt.count),
+    "difference": _number("difference", None, *ENDS),
+    "value": _number("value", None, *ENDS),
+    "least": _number("required", None),
+    "lowest": _number("lowest", None),
+    "highest": _number("highest", None),
+    "majority": _number("majority class", fmt.percent),
+    "win_rate": _number("gross win rate", fmt.percent, *ENDS),
+    "forecast": _number("mean forecast P(up)", fmt.percent),
+    "observed": _number("observed share", fmt.percent, *ENDS),
+    "realised": _number("share of rows", fmt.percent),
+    "random_rate": _number("random sides", fmt.percent, "random_rate_low", "random_rate_high"),
+    "random_bps": _number("random sides", fmt.signed, "random_bps_low", "random_bps_high"),
+    "p_value": _number("p-value", fmt.four_digits),
+    "validation_coverage": _number("coverage on validation", fmt.percent),
+}
+"""How columns are shown that are not figures of a model."""
+
+SCORES = "n majority accuracy auc log_loss brier calibration_error"
+PART = "n win_rate net_bps accuracy majority auc"
+KEYS = {
+    "symbols": "model symbol n majority accuracy balanced_accuracy macro_f1 auc log_loss trades "
+    "win_rate_gross net_bps sharpe",
+    "targets": "target goal verdict value least model figure n_both",
+    "scores": f"model n {' '.join(fmt.FIGURES)}",
+    "scores_all": f"model {SCORES}",
+    "scores_labelled": "model n majority accuracy_labelled auc_labelled log_loss_labelled "
+    "brier_labelled",
+    "seeds": "model seeds figure lowest highest",
+    "classes": "model class n called precision recall f1",
+    "trades": "model trades coverage win_rate_gross win_rate_net gross_bps net_bps break_even_bps "
+    "profit_factor threshold",
+    "returns": "model sharpe deflated_sharpe sortino max_drawdown total_return annual_return "
+    "calmar turnover exposure",
+    "coin": "model win_rate_gross random_rate net_bps random_bps p_value",
+    "pairs": "a b figure difference expected finding n_both",
+    "coverage": "model choice realised threshold trades win_rate gross_bps net_bps",
+    "calibration": "model forecast observed n",
+    "sides": "model side of n win_rate win_rate_net gross_bps net_bps",
+    "regimes": f"model volatility trend {PART}",
+    "months": f"model month {PART}",
+    "folds": "model fold first last n majority accuracy balanced_accuracy macro_f1 auc log_loss "
+    "trades win_rate_gross net_bps sharpe threshold validation_coverage",
+    "receipts": "receipt result found",
+}
+"""The columns of each table; those that no row has are left out."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """What a table tells of each of its rows.
+class Table:
+    """A table of the report.
 
     Attributes:
-        key: Its name in the rows and in the CSV.
-        head: Its heading on the page.
-        form: How a value is written; None where each row brings its own, under "form".
-        interval: The keys of the low and the high end, where values have an interval.
-        kind: Numbers stand to the right; a badge is a verdict, to be seen from afar.
+        frame: The values; a missing one is None.
+        columns: The columns to show by name, from the left; the first one names the row.
     """
 
-    key: str
-    head: str
-    form: Form | None
-    interval: tuple[str, str] | None = None
-    kind: Literal["number", "words", "badge"] = "number"
-
-    def names(self) -> tuple[str, ...]:
-        """Its columns in the CSV."""
-        return (self.key, *(self.interval or ()))
-
-    def text(self, row: Row) -> str:
-        """The value as the page writes it."""
-        return self._form(row)(row[self.key])
-
-    def interval_text(self, row: Row) -> str:
-        """The interval as the page writes it; empty where the column, or the value, has none."""
-        if self.interval is None:
-            return ""
-        low, high = (self._form(row)(row[end]) for end in self.interval)
-        return "" if NONE in (low, high) else f"[{low}, {high}]"
-
-    def _form(self, row: Row) -> Form:
-        return row["form"] if self.form is None else self.form
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table.
-
-    Attributes:
-        name: The name of its CSV.
-        columns: From the left; the first names the row.
-        rows: From above, each a mapping that holds the columns' keys.
-        groups: What each row belongs to; a rule is drawn where it changes.
-    """
-
-    name: str
-    columns: Sequence[Column]
-    rows: Sequence[Row]
-    groups: Sequence[Any] = ()
-
-    def begins(self) -> list[bool]:
-        """Whether a group begins at each row but the first."""
-        groups = self.groups or [None] * len(self.rows)
-        return [False, *(one != other for one, other in pairwise(groups))]
+    frame: pd.DataFrame
+    columns: Mapping[str, Column]
 
     def csv(self) -> str:
-        """The table as CSV: every number in full, nothing where there is none."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        keys = [key for column in self.columns for key in column.names()]
-        writer.writerow(keys)
-        writer.writerows([row[key] for key in keys] for row in self.rows)
-        return file.getvalue()
+        """Return the columns and their intervals as CSV, all digits of a number included."""
+        keys = [key for name, column in self.columns.items() for key in (name, *column.interval)]
+        return self.frame[keys].to_csv(index=False, lineterminator="\n")
+
+    def rows(self) -> Iterator[tuple[bool, dict[str, Any]]]:
+        """Yield for each row whether it begins a new group, and its values.
+
+        Groups are the rows of a model, or models of one kind if each model has one row.
+        """
+        names = self.frame.iloc[:, 0].tolist()
+        if len(set(names)) == len(names):
+            names = [place for place, group in enumerate(model_groups(names)) for _ in group]
+        begins = [False, *(a != b for a, b in pairwise(names))]
+        yield from zip(begins, self.frame.to_dict("records"), strict=True)
 
 
-def estimated(figure: str, head: str, form: Form) -> Column:
-    """A column of estimates, flattened by `flat`."""
-    return Column(figure, head, form, (f"{figure}_low", f"{figure}_high"))
+def build_tables(metrics: Metrics) -> dict[str, Table]:
+    """Return every table of metrics.json that has rows, by name."""
+    models, direction = metrics["models"], metrics["task"] == "direction"
+    benchmarks = metrics.get("benchmarks") or {}
+    added: dict[str, tuple[str, Callable[[Row], Row]]] = {
+        "targets": ("targets", lambda row: _with_format(row, models)),
+        "pairs": ("pairs", lambda row: _with_format(row, models)),
+        "classes": ("per_class", _flat),
+        "coverage": (
+            "coverage",
+            lambda row: {"choice": f"top {row['share']:.0%}" if row["share"] else "by validation"},
+        ),
+        "calibration": ("calibration", dict),
+        "sides": ("sides", dict),
+        "folds": ("folds", lambda row: {"validation_coverage": row.get("coverage")}),
+        "receipts": ("receipts", lambda row: {"result": RESULTS[row["passed"]]}),
+    }
+    rows: dict[str, Iterable[Row]] = {
+        name: [{**row, **add(row)} for row in metrics.get(key) or ()]
+        for name, (key, add) in added.items()
+    }
+    regimes = metrics.get("regimes") or []
+    rows["regimes"] = [row for row in regimes if row["month"] is None]
+    rows["months"] = [row for row in regimes if row["month"] is not None]
+    rows["symbols"], rows["seeds"] = _symbols(metrics), _seeds(metrics)
+    if direction:
+        for kind in ("all", "labelled"):
+            shared = {"n": metrics["classes"][kind]["n"], "majority": majority_share(metrics, kind)}
+            rows[f"scores_{kind}"] = _estimates(models, shared)
+        held = {key: benchmarks[key] for key in (BUY_AND_HOLD,) if key in benchmarks}
+        rows |= {"trades": _estimates(models), "returns": _estimates({**models, **held})}
+        rows["coin"] = _coin(models, benchmarks.get("coin") or {})
+    else:
+        shared = {"n": metrics["rows"]["labelled"]}
+        rows["scores"] = _estimates({**models, NO_SKILL: metrics["no_skill"]}, shared)
+    tables = {name: _table(KEYS[name].split(), list(found)) for name, found in rows.items()}
+    return {name: table for name, table in tables.items() if len(table.frame)}
 
 
-def flat(estimates: Mapping[str, Row], figures: Sequence[str]) -> dict[str, Any]:
-    """Estimates by figure as one row: `sharpe`, `sharpe_low`, `sharpe_high`; None where absent."""
+def majority_share(metrics: Metrics, rows: str = "all") -> float | None:
+    """Return the share of the most frequent class, for directions among "all" or "labelled" rows.
+
+    None if there are no rows.
+    """
+    classes = metrics["classes"]
+    if "all" in classes:
+        up = classes[rows]["up"]
+        return None if up is None else max(up, 1 - up)
+    return max(classes.values()) / sum(classes.values()) if any(classes.values()) else None
+
+
+def by_symbol(metrics: Metrics) -> Iterator[tuple[str, str, Metrics]]:
+    """Yield for each model each symbol with its metrics, then all symbols together."""
+    for model in metrics["models"]:
+        for symbol, part in {**(metrics.get("symbols") or {}), TOGETHER: metrics}.items():
+            if model in part["models"]:
+                yield model, symbol, part
+
+
+def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
+    """Build a table of the columns that any row has; figures of a model have intervals."""
+    columns = {
+        key: COLUMNS[key] if key in COLUMNS else _figure(key, rows)
+        for key in keys
+        if any(row.get(key) is not None or (key in row and key != "expected") for row in rows)
+    }
+    names = [name for key, column in columns.items() for name in (key, *column.interval)]
+    values = [{name: row.get(name) for name in (*names, "format")} for row in rows]
+    return Table(pd.DataFrame(values, columns=[*names, "format"], dtype=object), columns)
+
+
+def _figure(key: str, rows: Sequence[Row]) -> Column:
+    ends = (f"{key}_low", f"{key}_high")
+    interval = ends if any(ends[0] in row for row in rows) else ()
+    return _number(fmt.header(key.removesuffix("_labelled")), fmt.format_of(key), *interval)
+
+
+def _flat(estimates: Row) -> dict[str, Any]:
+    """Return estimates as one row with the keys `sharpe`, `sharpe_low`, `sharpe_high` and so on."""
     return {
-        key: estimates.get(figure, {}).get(end)
-        for figure in figures
-        for key, end in ((figure, "value"), (f"{figure}_low", "low"), (f"{figure}_high", "high"))
+        name + suffix: estimate[end]
+        for name, estimate in estimates.items()
+        if isinstance(estimate, Mapping)
+        for suffix, end in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
 
 
-def text(key: str, head: str, form: Form = words) -> Column:
-    """A column of words."""
-    return Column(key, head, form, kind="words")
+def _estimates(models: Mapping[str, Row], shared: Row | None = None) -> list[Row]:
+    return [
+        {"model": model_label(name), **(shared or {}), **_flat(found)}
+        for name, found in models.items()
+    ]
 
 
-MODEL = text("model", "model")
-ROWS = Column("n", "rows", count)
-ACCURACY = Column("accuracy", "accuracy", percent)
-MAJORITY = Column("majority", "majority class", percent)
-AUC = Column("auc", "AUC", fine)
+def _with_format(row: Row, models: Mapping[str, Any]) -> Row:
+    """Return the format of a row by its figure: of a model, or of a difference between models."""
+    write = fmt.format_of if row.get("model", "") in models else fmt.difference_format
+    return {"format": write(row["figure"]), "difference": row["value"], "n_both": row["n"]}
+
+
+def _symbols(metrics: Metrics) -> Iterator[Row]:
+    for model, symbol, part in by_symbol(metrics) if metrics.get("symbols") else ():
+        found = part["models"][model]
+        yield {
+            "model": model, "symbol": symbol, "n": found["accuracy"]["n"],
+            "majority": majority_share(part), **_flat(found),
+        }  # fmt: skip
+
+
+def _seeds(metrics: Metrics) -> Iterator[Row]:
+    """Yield the range of each figure over the seeds of a model."""
+    for model, found in (metrics.get("seeds") or {}).items():
+        seeds = ", ".join(map(str, found["seeds"]))
+        for figure, (low, high) in found["figures"].items():
+            yield {
+                "model": model, "seeds": seeds, "figure": figure,
+                "lowest": low, "highest": high, "format": fmt.format_of(figure),
+            }  # fmt: skip
+
+
+def _coin(models: Mapping[str, Row], coin: Mapping[str, Row]) -> Iterator[Row]:
+    """Yield the trades of each model beside trades at the same times on random sides."""
+    for model, found in coin.items():
+        rate, bps = "win_rate_gross", "net_bps"
+        yield {
+            "model": model,
+            **{name: models[model][name]["value"] for name in (rate, bps)},
+            **_flat({"random_rate": found[rate], "random_bps": found[bps]}),
+            "p_value": found["p_value"],
+        }

@@ -1,0 +1,264 @@
+"""Intervals: equal to a bootstrap written out bar by bar, and honest for dependent bars."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from arch.bootstrap import StationaryBootstrap
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.evaluation import statistics
+from gafcnn.evaluation.bootstrap import (
+    Bootstrap,
+    Estimate,
+    block_length,
+    difference,
+    estimate,
+    exact,
+)
+from gafcnn.evaluation.figures import Auc, Drawdown, Figure, ratio, sharpe, sortino
+
+PERIODS = 1000.0
+
+
+def some_figures(n: int, seed: int = 0) -> dict[str, Figure]:
+    """Figures of every kind over n bars, with few trades and few distinct scores."""
+    rng = np.random.default_rng(seed)
+    returns = rng.normal(0, 0.01, n) * (rng.random(n) < 0.4)
+    trades, labelled = returns != 0, np.flatnonzero(rng.random(n) < 0.7)
+    score, up, every = rng.integers(0, 6, n) / 5, rng.random(n) < 0.5, np.arange(n)
+    twice = np.concatenate([every, labelled])  # rows of two symbols
+    return {
+        "win_rate": ratio(returns > 0, trades),
+        "bps": ratio(returns, trades, 1e4),
+        "profit_factor": ratio(np.maximum(returns, 0), np.maximum(-returns, 0)),
+        "sharpe": sharpe(returns, PERIODS),
+        "sortino": sortino(returns, PERIODS),
+        "drawdown": Drawdown(returns),
+        "auc": Auc(score, up, every, n),
+        "auc_labelled": Auc(rng.random(len(labelled)), up[labelled], labelled, n),
+        "auc_of_two": Auc(rng.random(len(twice)), rng.random(len(twice)) < 0.5, twice, n),
+        "auc_of_nothing": Auc(score[:0], up[:0], every[:0], n),
+    }
+
+
+def bars_drawn(width: int, n: int, block: float, resamples: int, seed: int) -> list[np.ndarray]:
+    """The bars of each timeline, by the indices of arch."""
+    bars_of_bin = [np.arange(start, min(start + width, n)) for start in range(0, n, width)]
+    draws = StationaryBootstrap(block, np.arange(len(bars_of_bin)), seed=seed)
+    return [
+        np.concatenate([bars_of_bin[one] for one in picks[0][0]])
+        for picks in draws.bootstrap(resamples)
+    ]
+
+
+def of_bars(figure: Figure, bars: np.ndarray) -> float:
+    """The figure of these bars by its definition; NaN if it is undefined."""
+    if isinstance(figure, Auc):
+        rows = np.concatenate([np.flatnonzero(figure.places == bar) for bar in bars])
+        if len(set(figure.up[rows])) < 2:
+            return np.nan
+        return float(roc_auc_score(figure.up[rows], figure.score[rows]))
+    if isinstance(figure, Drawdown):
+        return statistics.max_drawdown(figure.returns[bars]) or 0.0
+    series = [one[bars] for one in figure.series]
+    if len(series) == 2:
+        bottom = series[1].sum()
+        scale = figure.of(np.ones(1), np.ones(1))[0]
+        return scale * series[0].sum() / bottom if bottom else np.nan
+    is_sortino = isinstance(figure.of, partial) and figure.of.func is statistics.sortino_from_sums
+    found = (statistics.sortino if is_sortino else statistics.sharpe)(series[1], PERIODS)
+    return np.nan if found is None else found
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    width=st.integers(1, 7), n=st.integers(8, 60), block=st.floats(1, 6), seed=st.integers(0, 99)
+)
+def test_every_figure_is_that_of_the_bars_drawn(
+    width: int, n: int, block: float, seed: int
+) -> None:
+    figures = some_figures(n, seed)
+    found = Bootstrap(width, n, block, 20, seed).distributions(figures)
+    drawn = bars_drawn(width, n, block, 20, seed)
+    for name, figure in figures.items():
+        expected = [of_bars(figure, bars) for bars in drawn]
+        np.testing.assert_allclose(found[name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_batches_of_timelines_continue_each_other() -> None:
+    figures = some_figures(50)
+    found = Bootstrap(4, 50, 2, 300, 3).distributions(figures)
+    drawn = bars_drawn(4, 50, 2, 300, 3)
+    for name in ("bps", "drawdown", "auc"):
+        expected = [of_bars(figures[name], bars) for bars in drawn]
+        np.testing.assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
+
+
+def test_a_seed_gives_the_same_timelines_to_all_figures() -> None:
+    figures = some_figures(60)
+    whole = Bootstrap(5, 60, 2, 40, seed=7).distributions(figures)
+    again = Bootstrap(5, 60, 2, 40, seed=7)
+    for name, figure in figures.items():
+        alone = again.distributions({name: figure})[name]
+        np.testing.assert_allclose(alone, whole[name], rtol=1e-12)
+    other = Bootstrap(5, 60, 2, 40, seed=8).distributions(figures)
+    assert not np.array_equal(other["bps"], whole["bps"])
+
+
+# --- intervals -------------------------------------------------------------------------------
+
+
+def ends(found: Estimate) -> tuple[float, float]:
+    assert found.low is not None
+    assert found.high is not None
+    return found.low, found.high
+
+
+def autoregressive(n: int, seed: int, memory: float = 0.5) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 1, n)
+    for bar in range(1, n):
+        noise[bar] += memory * noise[bar - 1]
+    return noise
+
+
+def test_coverage_of_intervals_is_about_nominal() -> None:
+    """Of 60 autocorrelated series, 95 % intervals of the mean should contain 0 some 57 times.
+
+    Intervals that assume independent bars contain it far less often.
+    """
+    holds = {"blocks": 0, "bars": 0}
+    for seed in range(60):
+        mean = ratio(autoregressive(400, seed), np.ones(400))
+        for kind in holds:
+            block = block_length([mean.series[0]], 1) if kind == "blocks" else 1.0
+            drawn = Bootstrap(1, 400, block, 200, seed).distributions({0: mean})[0]
+            low, high = ends(estimate(mean, drawn, 400))
+            holds[kind] += low <= 0 <= high
+    assert holds["blocks"] >= 0.85 * 60
+    assert holds["bars"] <= 0.8 * 60
+
+
+def test_an_interval_is_made_of_percentiles() -> None:
+    mean = ratio(np.array([1.0, 3.0]), np.ones(2))
+    distribution = np.arange(101.0)
+    assert ends(estimate(mean, distribution, 2)) == pytest.approx((2.5, 97.5))
+
+
+def test_an_interval_needs_a_value_and_half_of_the_timelines() -> None:
+    mean, undefined = ratio(np.ones(2), np.ones(2)), ratio(np.ones(2), np.zeros(2))
+    half = np.array([1.0, np.nan])
+    assert estimate(mean, half, 2) == Estimate(1.0, 1.0, 1.0, 2)
+    assert estimate(mean, np.append(half, np.nan), 2) == Estimate(1.0, None, None, 2)
+    assert estimate(undefined, np.ones(9), 0) == Estimate(None, None, None, 0)
+
+
+# --- differences -----------------------------------------------------------------------------
+
+
+def test_a_model_does_not_differ_from_itself() -> None:
+    # the mean of one window is that window under another name
+    one = some_figures(500)
+    rng = np.random.default_rng(1)
+    others = {k: ratio(rng.random(500), rng.random(500)) for k in range(7)}
+    twin = {f"{name} again": figure for name, figure in some_figures(500).items()}
+    drawn = Bootstrap(5, 500, 3, 300).distributions({**one, **others, **twin})
+    for name in one.keys() - {"auc_of_nothing"}:
+        again = f"{name} again"
+        found = difference(one[name], twin[again], drawn[name], drawn[again], 500)
+        assert found == Estimate(0.0, 0.0, 0.0, 500), name
+
+
+def test_a_difference_is_paired() -> None:
+    """Two models that share their luck differ by less than the interval of either."""
+    rng = np.random.default_rng(5)
+    luck, n = rng.normal(0, 1, 1000), np.ones(1000)
+    a, b = ratio(luck + 0.02, n), ratio(luck + rng.normal(0, 0.05, 1000), n)
+    drawn = Bootstrap(1, 1000, 1, 500).distributions({"a": a, "b": b})
+    low, high = ends(estimate(a, drawn["a"], 1000))
+    low_apart, high_apart = ends(difference(a, b, drawn["a"], drawn["b"], 1000))
+    assert low < 0 < low_apart
+    assert high_apart - low_apart < 0.1 * (high - low)
+
+
+def test_a_difference_with_an_undefined_figure_is_undefined() -> None:
+    mean, undefined = ratio(np.ones(2), np.ones(2)), ratio(np.ones(2), np.zeros(2))
+    nothing = np.full(3, np.nan)
+    assert difference(mean, undefined, np.ones(3), nothing, 2) == Estimate(None, None, None, 2)
+
+
+# --- blocks ----------------------------------------------------------------------------------
+
+
+def test_overlapping_outcomes_need_longer_blocks() -> None:
+    noise = np.random.default_rng(0).normal(0, 1, 3015)
+    overlapping = np.convolve(noise, np.ones(15), "valid")
+    assert block_length([noise], 1) < 3
+    assert block_length([overlapping], 1) > 15
+    # bins as long as the overlap leave little of it
+    assert block_length([overlapping], 15) < 5
+
+
+def test_the_most_dependent_series_decides() -> None:
+    calm, memory = autoregressive(2000, 0, 0.0), autoregressive(2000, 1, 0.9)
+    assert block_length([calm, memory], 1) == block_length([memory], 1) > block_length([calm], 1)
+
+
+@pytest.mark.parametrize("n", [1, 5, 11, 12, 40])
+def test_a_block_is_at_least_a_bin_and_at_most_a_quarter_of_them(n: int) -> None:
+    trend = np.arange(float(n))
+    assert 1 <= block_length([trend], 1) <= max(1, n / 4)
+
+
+def test_constant_series_are_ignored() -> None:
+    one_trade = np.zeros(100)
+    one_trade[:2] = 1, -1
+    assert block_length([np.zeros(100), one_trade], 1) >= 1
+    assert block_length([np.zeros(100), np.full(100, 0.1)], 3) == 1
+    assert block_length([], 1) == 1
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "facts"),
+    [
+        ({"bin": 0}, ["bin", "0"]),
+        ({"n": 0}, ["judging.n", "0"]),
+        ({"block": 0.5}, ["block", "0.5"]),
+        ({"block": np.nan}, ["block", "nan"]),
+        ({"resamples": -1}, ["judging.resamples", "-1"]),
+    ],
+)
+def test_invalid_numbers_are_errors(given: dict[str, Any], facts: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        Bootstrap(**{"bin": 1, "n": 10, "block": 1.0, **given})
+    assert all(fact in str(error.value) for fact in facts)
+
+
+def test_a_figure_of_another_timeline_is_an_error() -> None:
+    with pytest.raises(PredictionsError, match=r"9 bars.*10 bars"):
+        Bootstrap(1, 10, 1).distributions({"drawdown": Drawdown(np.zeros(9))})
+
+
+def test_figures_that_rest_on_few_bins_have_no_distribution() -> None:
+    some, many = np.zeros(100), np.ones(100)
+    some[:9] = 1.0
+    figures = {"some": ratio(some, some), "many": ratio(some, many)}
+    trusted = Bootstrap(1, 100, 1, resamples=50).trusted(figures)
+    assert np.isnan(trusted["some"]).all()
+    assert np.isfinite(trusted["many"]).all()
+
+
+def test_a_share_of_equal_rows_has_an_exact_interval() -> None:
+    """Three hits of three leave 0.025 ** (1 / 3) possible."""
+    found = exact(Estimate(1.0, 1.0, 1.0, 3))
+    assert ends(found) == pytest.approx((0.025 ** (1 / 3), 1.0))
+    assert exact(Estimate(None, None, None, 0)) == Estimate(None, None, None, 0)

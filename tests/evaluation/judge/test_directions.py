@@ -1,0 +1,352 @@
+"""The judgement of a direction: complete, strict JSON, reproducible, equal to plain formulas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gafcnn.data.samples import Samples
+from gafcnn.evaluation.breakdowns import POINTS, equity
+from gafcnn.evaluation.comparisons import COMPARED
+from gafcnn.evaluation.directions import deflated_ratios
+from gafcnn.evaluation.judge import Judgement
+from gafcnn.evaluation.statistics import deflated_sharpe, score_rows
+from gafcnn.evaluation.test_set import Candidate, TestSet
+from gafcnn.evaluation.trading_rules import TradingRules
+
+Judge = Callable[..., Judgement]
+Tables = dict[str, pd.DataFrame]
+Row = dict[str, Any]
+
+TABLES = ("coverage", "sides", "regimes", "calibration")
+TRADING = (
+    "win_rate_gross", "win_rate_net", "net_bps", "gross_bps", "break_even_bps", "profit_factor",
+    "sharpe", "sortino", "calmar", "deflated_sharpe",
+)  # fmt: skip
+
+
+def select(rows: list[Row], **wanted: Any) -> list[Row]:
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def ends(part: Any) -> Iterator[Any]:
+    """All values named low or high, at any depth."""
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key in ("low", "high"))
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from ends(one)
+
+
+# --- form ------------------------------------------------------------------------------------
+
+
+def test_metrics_are_strict_json(judgement: Judgement, judgement_of_folds: Judgement) -> None:
+    for one in (judgement, judgement_of_folds):
+        assert json.loads(json.dumps(one.metrics, allow_nan=False)) == one.metrics
+
+
+def test_a_judgement_is_reproducible_and_depends_on_the_seed_alone(
+    judge_tables: Judge, tables: Tables
+) -> None:
+    one = {"30m": tables["30m"]}
+    first = judge_tables(one, resamples=20).metrics
+    assert judge_tables(one, resamples=20).metrics == first
+    shuffled = {"30m": tables["30m"].sample(frac=1, random_state=0)}
+    assert judge_tables(shuffled, resamples=20).metrics == first
+    assert judge_tables(one, resamples=20, seed=1).metrics["models"] != first["models"]
+
+
+def test_without_resamples_figures_are_the_same_and_have_no_intervals(
+    judge_tables: Judge, single: tuple[Samples, Tables], judgement: Judgement
+) -> None:
+    samples, tables = single
+    plain = judge_tables(
+        tables, ensembles=["mean", "vote"], baseline="xgboost", samples=samples
+    ).metrics
+    plain.pop("benchmarks")  # the coin has draws of its own
+    assert set(ends(plain)) == {None}
+    for model, figures in plain["models"].items():
+        expected = judgement.metrics["models"][model]
+        assert {name: one["value"] for name, one in figures.items()} == {
+            name: one["value"] for name, one in expected.items() if name != "deflated_sharpe"
+        } | {"deflated_sharpe": figures["deflated_sharpe"]["value"]}
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["30m", "60m", "mean", "two_stage"])
+def test_figures_by_pandas(
+    test_set_of: Callable[..., TestSet], joined: pd.DataFrame, judgement: Judgement, model: str
+) -> None:
+    test = joined[joined["split"] == "test"]
+    p, up = test[model].to_numpy(), (test["forward_return"] > 0).to_numpy()
+    ranks, n_up, n_down = pd.Series(p).rank(), up.sum(), (~up).sum()
+    backtest = test_set_of(joined).trade(model).backtest
+    trades, figures = backtest.trades, judgement.metrics["models"][model]
+    assert {name: figures[name]["value"] for name in ("accuracy", "auc", "trades")} == (
+        pytest.approx(
+            {
+                "accuracy": ((p > 0.5) == up).mean(),
+                "auc": (ranks[up].sum() - n_up * (n_up + 1) / 2) / (n_up * n_down),
+                "trades": len(trades),
+            }
+        )
+    )
+    assert figures["win_rate_gross"]["value"] == pytest.approx((trades["gross"] > 0).mean())
+    assert figures["net_bps"]["value"] == pytest.approx(trades["net"].mean() * 1e4)
+    assert figures["total_return"]["value"] == pytest.approx(backtest.equity.iloc[-1] - 1)
+    # fifteen hours are too short for an annual return
+    assert (figures["annual_return"]["value"], figures["calmar"]["value"]) == (None, None)
+    assert figures["accuracy"]["n"] == len(test)
+    assert figures["auc_labelled"]["n"] == test["label"].notna().sum()
+    assert figures["net_bps"]["n"] == len(trades)
+    scores = score_rows(test, model)
+    assert judgement.metrics["confusion"][model] == {
+        rows: scores[rows]["confusion"] for rows in ("all", "labelled")
+    }
+
+
+def test_classes_are_shares_of_their_own_rows(
+    joined: pd.DataFrame, judgement: Judgement, judge_tables: Judge, tables: Tables
+) -> None:
+    test = joined[joined["split"] == "test"]
+    moved, labelled = test.query("forward_return != 0"), test["label"].dropna()
+    assert judgement.metrics["classes"] == {
+        "all": {"up": pytest.approx((test["forward_return"] > 0).mean()), "n": len(test)},
+        "moved": {"up": pytest.approx((moved["forward_return"] > 0).mean()), "n": len(moved)},
+        "labelled": {"up": pytest.approx(labelled.mean()), "n": len(labelled)},
+    }
+    neutral = {"30m": tables["30m"].assign(label=pd.array([None] * len(joined), dtype="Int8"))}
+    found = judge_tables(neutral).metrics
+    assert found["classes"]["labelled"] == {"up": None, "n": 0}
+    assert found["confusion"]["30m"]["labelled"] == [[0, 0], [0, 0]]
+
+
+def test_intervals_contain_their_figures_and_show_skill(judgement: Judgement) -> None:
+    models = judgement.metrics["models"]
+    for figures in models.values():
+        for name in ("accuracy", "auc", "net_bps", "sharpe", "brier"):
+            assert figures[name]["low"] < figures[name]["value"] < figures[name]["high"]
+    assert models["oracle"]["auc"]["low"] > 0.5
+    assert models["60m"]["auc"]["low"] < 0.5 < models["60m"]["auc"]["high"]
+    assert max(models, key=lambda name: models[name]["auc"]["value"]) == "oracle"
+
+
+def test_parts_of_the_rows_have_their_counts(
+    judgement: Judgement, judgement_of_folds: Judgement
+) -> None:
+    for one in (judgement.metrics, judgement_of_folds.metrics):
+        n = one["rows"]["all"]
+        for model in one["models"]:
+            for row in select(one["coverage"], model=model, chosen=False):
+                assert row["n"] >= row["share"] * n
+                assert row["realised"] == row["n"] / n
+            [every] = select(one["coverage"], model=model, share=1.0)
+            assert every["n"] == n
+            assert len(select(one["coverage"], model=model, chosen=True)) == 1
+            regimes = select(one["regimes"], model=model)
+            assert sum(row["n"] for row in regimes if row["month"] is None) == n
+            assert sum(row["n"] for row in regimes if row["month"] is not None) == n
+            assert sum(row["n"] for row in select(one["calibration"], model=model)) == n
+            sides = select(one["sides"], model=model, of="all rows")
+            assert sum(row["n"] for row in sides) == every["trades"]
+
+
+def test_a_part_is_scored_on_its_own_rows(joined: pd.DataFrame, judgement: Judgement) -> None:
+    test = joined[joined["split"] == "test"]
+    long = test[test["30m"] > 0.5]
+    [row] = select(judgement.metrics["sides"], model="30m", side="long", of="all rows")
+    share = (long["forward_return"] > 0).mean()
+    assert row["n"] == row["trades"] == len(long)
+    assert row["accuracy"] == pytest.approx(share)
+    assert row["majority"] == pytest.approx(max(share, 1 - share))
+    assert row["low"] < row["win_rate"] < row["high"]
+
+
+def test_regimes_are_relative_to_the_training_samples(
+    judgement: Judgement, judge_tables: Judge, single: tuple[Samples, Tables]
+) -> None:
+    """Without samples, to the bars before the test; a cell without rows has no figures."""
+    samples, tables = single
+    given = select(judgement.metrics["regimes"], model="30m")
+    other = judge_tables({"30m": tables["30m"]}, samples=()).metrics["regimes"]
+    assert [row["n"] for row in given] != [row["n"] for row in other]
+    again = judge_tables({"30m": tables["30m"]}, samples=[samples]).metrics["regimes"]
+    assert [row["n"] for row in given] == [row["n"] for row in again]
+    for row in [row for row in given if row["n"] == 0]:
+        names = ("model", "volatility", "trend", "month")
+        assert {row[key] for key in row.keys() - set(names)} == {None, 0}
+
+
+def test_folds_are_judged_separately(
+    walked: pd.DataFrame,
+    judgement: Judgement,
+    judgement_of_folds: Judgement,
+    test_set_of: Callable[..., TestSet],
+) -> None:
+    assert judgement.metrics["folds"] == []
+    metrics = judgement_of_folds.metrics
+    test = walked[walked["split"] == "test"]
+    for model in metrics["models"]:
+        rows = select(metrics["folds"], model=model)
+        assert [row["fold"] for row in rows] == [0, 1]
+        assert sum(row["n"] for row in rows) == metrics["rows"]["all"]
+        assert metrics["models"][model]["threshold"]["value"] is None
+        for row in rows:
+            of_fold = test[test["fold"] == row["fold"]]
+            right = (of_fold[model] > 0.5) == (of_fold["forward_return"] > 0)
+            assert row["accuracy"] == pytest.approx(right.mean())
+            assert row["first"] == of_fold["time"].min().isoformat()
+            assert row["last"] == of_fold["time"].max().isoformat()
+    for fold, row in enumerate(select(metrics["folds"], model="30m")):
+        alone = test_set_of(walked[walked["fold"] == fold].reset_index(drop=True)).trade("30m")
+        figures = alone.backtest.summary()
+        for name in ("trades", "win_rate_gross", "net_bps", "sharpe"):
+            assert row[name] == pytest.approx(figures[name])
+        assert row["threshold"] == alone.choices[fold].threshold
+        assert row["coverage"] == alone.choices[fold].coverage
+
+
+# --- benchmarks ------------------------------------------------------------------------------
+
+
+def test_holding_lasts_from_the_first_decision_to_the_last_horizon(
+    judgement: Judgement, bars: pd.DataFrame, joined: pd.DataFrame
+) -> None:
+    times = joined["time"][joined["split"] == "test"]
+    bought = bars["open"].shift(-1)[times.iloc[0]]
+    sold = bars["close"].shift(-15)[times.iloc[-1]]
+    held = judgement.metrics["benchmarks"]["buy_and_hold"]
+    net = sold / bought - 1 - 1e-4 * (1 + sold / bought)
+    assert held["total_return"]["value"] == pytest.approx(net)
+    assert held["trades"]["value"] == 1
+
+
+def test_a_coin_trades_as_often_as_its_model(judgement: Judgement, judge_tables: Judge) -> None:
+    coin = judgement.metrics["benchmarks"]["coin"]["30m"]
+    trades = judgement.metrics["models"]["30m"]["trades"]["value"]
+    assert coin["net_bps"]["n"] == trades
+    assert coin["net_bps"]["low"] < coin["net_bps"]["value"] < coin["net_bps"]["high"]
+    assert coin["p_value"] < 0.05
+
+
+def test_equity_is_thinned_and_ends_at_its_last_value(
+    judgement_of_folds: Judgement, candidate_of: Callable[..., Candidate], walked: pd.DataFrame
+) -> None:
+    whole = candidate_of(walked, "30m").traded[0].backtest.equity
+    curve = judgement_of_folds.metrics["equity"]["30m"]
+    assert len(whole) > POINTS == len(curve["time"]) == len(curve["value"])
+    shown = pd.Series(curve["value"], pd.DatetimeIndex(curve["time"]))
+    assert shown.index[-1] == whole.index[-1]
+    np.testing.assert_allclose(shown, whole.loc[shown.index], rtol=1e-12)
+    assert equity(np.array([0.1, -0.5]), whole.index[:2])["value"] == pytest.approx([1.1, 0.55])
+
+
+# --- no trade, no difference, no luck --------------------------------------------------------
+
+
+def test_without_trades_there_are_no_figures_of_trades(judge_tables: Judge, tables: Tables) -> None:
+    found = judge_tables({"30m": tables["30m"]}, rules=TradingRules(threshold=0.5), resamples=20)
+    metrics = found.metrics
+    figures = metrics["models"]["30m"]
+    assert figures["trades"]["value"] == 0
+    for name in TRADING:
+        assert [figures[name][key] for key in ("value", "low", "high")] == [None] * 3, name
+    nothing = {"value": None, "low": None, "high": None, "n": 0}
+    coin = metrics["benchmarks"]["coin"]["30m"]
+    assert coin == dict.fromkeys(("net_bps", "win_rate_gross", "win_rate_net"), nothing) | {
+        "p_value": None
+    }
+    [chosen] = select(metrics["coverage"], chosen=True)
+    assert (chosen["n"], chosen["win_rate"], chosen["net_bps"]) == (0, None, None)
+    assert figures["accuracy"]["low"] is not None
+    assert "no trades" in found.verdict[-1]
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_a_model_does_not_differ_from_itself(judge_tables: Judge, tables: Tables) -> None:
+    same = {"30m": tables["30m"], "xgboost": tables["30m"].assign(window="xgboost")}
+    rows = judge_tables(same, resamples=20).metrics["pairs"]
+    assert [row["figure"] for row in rows] == list(COMPARED)
+    for row in rows:
+        assert (row["value"], row["low"], row["high"]) == (0.0, 0.0, 0.0)
+        assert "not statistically significant" in row["finding"]
+
+
+def test_differences_are_paired(judgement: Judgement) -> None:
+    """Two models of one signal differ by less than the interval of either."""
+    metrics = judgement.metrics
+    models = metrics["models"]
+    [row] = select(metrics["pairs"], a="two_stage", b="xgboost", figure="auc")
+    difference = models["two_stage"]["auc"]["value"] - models["xgboost"]["auc"]["value"]
+    assert row["value"] == pytest.approx(difference)
+    alone = models["xgboost"]["auc"]
+    assert row["high"] - row["low"] < (alone["high"] - alone["low"]) / 2
+    [row] = select(metrics["pairs"], a="two_stage", b="xgboost", figure="net_bps")
+    trades = [models[name]["trades"]["value"] for name in ("two_stage", "xgboost")]
+    assert trades[0] != trades[1]
+    assert row["n"] == min(trades)
+
+
+def test_the_best_window_is_the_same_whatever_the_test_rows(
+    judge_tables: Judge, tables: Tables
+) -> None:
+    changed = {name: table.copy() for name, table in tables.items()}
+    for name, p in (("30m", 0.0), ("60m", 1.0)):
+        test = changed[name]["split"] == "test"
+        up = changed[name].loc[test, "forward_return"] > 0
+        changed[name].loc[test, "p_up"] = np.where(up, p, 1 - p)
+    before, after = (
+        judge_tables(one, ensembles=["mean"], baseline="xgboost").metrics
+        for one in (tables, changed)
+    )
+    named = [[(row["a"], row["b"]) for row in one["pairs"]] for one in (before, after)]
+    assert named[0] == named[1]
+    assert ("mean", "30m") in named[0]
+    assert after["models"]["60m"]["auc"]["value"] > after["models"]["30m"]["auc"]["value"]
+
+
+def test_targets_are_about_the_headline_and_pairs(judgement: Judgement) -> None:
+    metrics = judgement.metrics
+    rows = {row["target"]: row for row in metrics["targets"]}
+    headline = metrics["models"]["two_stage"]
+    assert metrics["headline"] == "two_stage"
+    assert rows["Sharpe ratio"]["value"] == headline["sharpe"]["value"]
+    assert rows["win rate"]["n"] == headline["trades"]["value"]
+    [pair] = select(metrics["pairs"], a="mean", b="30m", figure="accuracy")
+    assert rows["ensemble over its best single window"]["value"] == pair["value"]
+    assert rows["pattern recognition"]["verdict"] == "not measured"
+
+
+def test_the_deflated_sharpe_ratio_falls_with_trials(judge_tables: Judge, tables: Tables) -> None:
+    two = {name: tables[name] for name in ("60m", "30m")}
+    found = [
+        judge_tables(two, trials=trials).metrics["models"]["60m"]["deflated_sharpe"]["value"]
+        for trials in (1, 5, 50)
+    ]
+    assert found[0] > found[1] > found[2] > 0
+
+
+def test_the_variance_of_trials_is_that_of_the_models_without_the_oracle() -> None:
+    rng = np.random.default_rng(0)
+    returns = {name: rng.normal(0.001 * k, 0.01, 500) for k, name in enumerate("abc")}
+    ratios = [one.mean() / one.std(ddof=1) for one in returns.values()]
+    variance = float(np.var(ratios, ddof=1))
+    found = deflated_ratios({**returns, "oracle": rng.normal(1, 0.01, 500)}, 10)
+    for name, one in returns.items():
+        assert found[name] == pytest.approx(deflated_sharpe(one, 10, variance))
+
+
+def test_models_that_resemble_each_other_do_not_lower_the_hurdle() -> None:
+    """The variance of identical models is 0; without skill it would be 1 / n."""
+    returns = np.random.default_rng(0).normal(0, 0.01, 500)
+    found = deflated_ratios(dict.fromkeys("abc", returns), 10)
+    assert set(found.values()) == {deflated_sharpe(returns, 10, 1 / 500)}

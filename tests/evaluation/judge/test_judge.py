@@ -1,0 +1,237 @@
+"""The function `judge`: tables of any origin, names, costs, notes, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gafcnn.data.labels import NULL, Direction, Outcomes
+from gafcnn.data.samples import Samples
+from gafcnn.data.splits import Chronological
+from gafcnn.errors import BarsError, ConfigError, PredictionsError
+from gafcnn.evaluation.judge import Judgement, judge
+from gafcnn.evaluation.predictions import check_predictions, write_predictions
+from gafcnn.evaluation.trading_rules import TradingRules
+
+Judge = Callable[..., Judgement]
+Tables = dict[str, pd.DataFrame]
+LABEL = Direction("15min")
+
+
+def foreign(table: pd.DataFrame, part: str = "test") -> pd.DataFrame:
+    """Times and P(up) only, as somebody else's table has them."""
+    return table[table["split"] == part][["time", "p_up"]].reset_index(drop=True)
+
+
+# --- tables from elsewhere -------------------------------------------------------------------
+
+
+def test_outcomes_of_a_foreign_table_come_from_the_other_tables(
+    judge_tables: Judge, tables: Tables
+) -> None:
+    own = judge_tables({"30m": tables["30m"], "60m": tables["60m"]}).metrics
+    found = judge_tables({"30m": tables["30m"], "mine": foreign(tables["60m"])})
+    for figure in ("auc", "auc_labelled", "log_loss"):
+        assert found.metrics["models"]["mine"][figure] == own["models"]["60m"][figure]
+    assert found.metrics["windows"] == ["30m"]
+    assert ("mine", "30m") in {(row["a"], row["b"]) for row in found.metrics["pairs"]}
+
+
+@pytest.mark.parametrize("split", [None, Chronological(test=0.3, val=0.3)])
+def test_outcomes_of_foreign_tables_come_from_label_and_bars(
+    judge_tables: Judge, tables: Tables, split: Any
+) -> None:
+    mine = {"mine": foreign(tables["30m"]), "other": foreign(tables["60m"])}
+    found = judge_tables(mine, label=LABEL, split=split, ensembles=["mean"])
+    own = judge_tables({"30m": tables["30m"]}).metrics["models"]["30m"]
+    assert found.metrics["models"]["mine"]["auc"] == own["auc"]
+    assert list(found.metrics["models"]) == ["mine", "other", "mean"]
+    assert found.metrics["horizon"] == "15min"
+
+
+def test_foreign_tables_of_different_lengths_are_judged_on_common_rows(
+    judge_tables: Judge, tables: Tables
+) -> None:
+    """Their label is fitted once, on the bars before the first row."""
+    mine = {"long": foreign(tables["30m"]), "short": foreign(tables["60m"])[100:]}
+    found = judge_tables(mine, label=LABEL)
+    assert found.metrics["rows"]["all"] == len(mine["short"])
+    assert any("short" in note and "100" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("threshold", "traded"), [(None, "every row"), (0.2, None)])
+def test_without_validation_rows_every_row_is_traded_unless_a_threshold_is_given(
+    judge_tables: Judge, tables: Tables, threshold: float | None, traded: str | None
+) -> None:
+    found = judge_tables({"mine": foreign(tables["30m"])}, label=LABEL, threshold=threshold)
+    figures = found.metrics["models"]["mine"]
+    assert (figures["coverage"]["value"] == 1.0) == (traded is not None)
+    assert any("every row is traded" in note for note in found.notes) == (traded is not None)
+    assert not any("chosen on validation" in sentence for sentence in found.verdict)
+
+
+def test_rows_that_cannot_be_used_are_counted(judge_tables: Judge, tables: Tables) -> None:
+    mine = foreign(tables["30m"])
+    mine.loc[0, "p_up"] = np.nan
+    mine.loc[1, "time"] += pd.Timedelta("1s")
+    found = judge_tables({"mine": mine}, label=LABEL)
+    assert found.metrics["rows"]["all"] == len(mine) - 2
+    assert sum("mine" in note and "1 of" in note for note in found.notes) == 2
+
+
+def test_a_path_is_read(judge_tables: Judge, tables: Tables, tmp_path: Path) -> None:
+    write_predictions(tmp_path / "30m.parquet", tables["30m"])
+    foreign(tables["60m"]).to_parquet(tmp_path / "mine.parquet")
+    paths = {"30m": tmp_path / "30m.parquet", "mine": str(tmp_path / "mine.parquet")}
+    frames = {"30m": tables["30m"], "mine": foreign(tables["60m"])}
+    assert judge_tables(paths).metrics == judge_tables(frames).metrics
+
+
+class Terciles:
+    """Three classes that are not candlestick patterns."""
+
+    classes = ("fall", "flat", "rise")
+    horizon = pd.Timedelta("15min")
+
+    def outcomes(self, bars: pd.DataFrame, rows: np.ndarray) -> Outcomes:
+        return LABEL.outcomes(bars, rows)
+
+    def assign(self, outcomes: Outcomes, train: np.ndarray) -> np.ndarray:
+        returns = outcomes.forward_return
+        edges = np.nanquantile(returns[train], [1 / 3, 2 / 3])
+        return np.where(np.isnan(returns), NULL, np.searchsorted(edges, returns)).astype(np.int8)
+
+
+def test_three_classes_of_returns_are_a_classification(judge_tables: Judge, tables: Tables) -> None:
+    mine = foreign(tables["30m"])
+    p = mine.pop("p_up")
+    mine = mine.assign(p_fall=0.7 * (1 - p), p_flat=0.3, p_rise=0.7 * p)
+    found = judge_tables({"mine": mine}, label=Terciles(), resamples=50)
+    assert found.task == "classification"
+    assert list(found.metrics["classes"]) == ["fall", "flat", "rise"]
+    assert found.metrics["bootstrap"]["bin"] == "15min"
+    assert found.metrics["targets"] == []
+    assert found.metrics["models"]["mine"]["balanced_accuracy"]["value"] > 1 / 3
+    assert not any("pattern" in sentence for sentence in found.verdict)
+
+
+# --- roles -----------------------------------------------------------------------------------
+
+
+def test_two_stage_needs_a_baseline_by_name(judge_tables: Judge, tables: Tables) -> None:
+    two = {"30m": tables["30m"], "xgboost": tables["xgboost"]}
+    found = judge_tables(two).metrics
+    assert (found["baseline"], list(found["models"])) == ("xgboost", ["30m", "xgboost"])
+    for asked in ({"baseline": "xgboost"}, {"ensembles": ["two_stage"]}):
+        found = judge_tables(two, **asked).metrics
+        assert list(found["models"]) == ["30m", "xgboost", "two_stage"]
+        assert found["headline"] == "two_stage"
+    mine = {"30m": tables["30m"], "mine": foreign(tables["60m"])}  # cannot be stacked
+    assert list(judge_tables(mine, baseline="mine").metrics["models"]) == ["30m", "mine"]
+
+
+def test_the_headline_is_named_and_not_chosen_by_merit(judge_tables: Judge, tables: Tables) -> None:
+    windows = {name: tables[name] for name in ("60m", "30m")}
+    assert judge_tables(windows).metrics["headline"] == "60m"
+    found = judge_tables(windows, headline="30m")
+    assert found.metrics["headline"] == "30m"
+    assert found.verdict[0].startswith("30m")
+
+
+@pytest.mark.parametrize("option", ["baseline", "headline"])
+def test_unknown_names_are_errors(judge_tables: Judge, tables: Tables, option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{option}.*'nobody'.*30m"):
+        judge_tables({"30m": tables["30m"]}, **{option: "nobody"})
+
+
+def test_models_are_needed(bars: pd.DataFrame) -> None:
+    with pytest.raises(ConfigError, match="no models"):
+        judge({}, bars)
+
+
+# --- bars, horizon and costs -----------------------------------------------------------------
+
+
+def test_bars_must_be_bars_of_the_symbols(bars: pd.DataFrame, tables: Tables) -> None:
+    one = {"30m": tables["30m"]}
+    with pytest.raises(BarsError, match="as_bars"):
+        judge(one, pd.DataFrame(bars.to_numpy(), bars.index, bars.columns), resamples=0)
+    with pytest.raises(PredictionsError, match="SIM"):
+        judge(one, {"OTHER": bars}, resamples=0)
+    two = {"30m": pd.concat([tables["30m"], tables["30m"].assign(symbol="B")])}
+    with pytest.raises(PredictionsError, match="2 symbols"):
+        judge(two, bars, resamples=0)
+
+
+def test_the_horizon_is_that_of_the_tables_unless_it_is_given(
+    judge_tables: Judge, tables: Tables
+) -> None:
+    one = {"30m": tables["30m"]}
+    assert judge_tables(one).metrics["horizon"] == "15min"
+    shorter = judge_tables(one, horizon="5min", threshold=0.0).metrics
+    assert shorter["horizon"] == shorter["bootstrap"]["bin"] == "5min"
+    longer = judge_tables(one, threshold=0.0).metrics
+    trades = [found["models"]["30m"]["trades"]["value"] for found in (shorter, longer)]
+    assert trades[0] > 2 * trades[1]
+
+
+def test_cost_and_threshold_replace_those_of_the_rules(judge_tables: Judge, tables: Tables) -> None:
+    found = judge_tables({"30m": tables["30m"]}, cost_bps=7, threshold=0.1).metrics
+    assert (found["cost_bps"], found["costs"], found["threshold"]) == (7, "7 bps a side", 0.1)
+    gross, net = (found["models"]["30m"][name]["value"] for name in ("gross_bps", "net_bps"))
+    assert gross - net == pytest.approx(14, abs=0.2)
+
+
+class RisingCosts:
+    """Costs that rise from bar to bar."""
+
+    def per_side(self, bars: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+        return rows / len(bars)
+
+
+def test_costs_that_vary_are_given_on_average(
+    judge_tables: Judge, tables: Tables, bars: pd.DataFrame
+) -> None:
+    rules = TradingRules(costs=RisingCosts(), threshold=0.0)
+    found = judge_tables({"30m": tables["30m"]}, rules=rules).metrics
+    times = tables["30m"]["time"][tables["30m"]["split"] == "test"]
+    expected = (bars.index.get_indexer(pd.DatetimeIndex(times)) + 1).mean() / len(bars)
+    assert found["cost_bps"] == pytest.approx(expected)
+    assert "on average" in found["costs"]
+    replaced = judge_tables({"30m": tables["30m"]}, rules=rules, cost_bps=3).metrics
+    assert replaced["cost_bps"] == 3
+
+
+# --- the result ------------------------------------------------------------------------------
+
+
+def test_the_summary_holds_all_figures(judgement: Judgement) -> None:
+    summary, models = judgement.summary, judgement.metrics["models"]
+    assert list(summary.index) == list(models)
+    for name, figures in models.items():
+        for figure, one in figures.items():
+            row = summary.loc[name, figure].replace({np.nan: None})
+            assert row.to_dict() == pytest.approx(one)
+    assert list(summary["auc"].columns) == ["value", "low", "high", "n"]
+
+
+def test_predictions_hold_all_models(judgement: Judgement, joined: pd.DataFrame) -> None:
+    table = check_predictions(judgement.predictions, "judgement")
+    assert set(table["window"]) == set(judgement.metrics["models"])
+    mean = table[table["window"] == "mean"]
+    np.testing.assert_array_equal(mean["p_up"], joined["mean"])
+    np.testing.assert_array_equal(mean["time"], joined["time"])
+
+
+def test_the_period_is_that_of_the_test_rows(
+    judgement: Judgement, single: tuple[Samples, Tables]
+) -> None:
+    times = single[0].times[single[0].split.test]
+    first, last = (pd.Timestamp(time, tz="UTC").isoformat() for time in (times[0], times[-1]))
+    assert (judgement.metrics["first"], judgement.metrics["last"]) == (first, last)
+    assert (judgement.metrics["interval"], judgement.metrics["symbol"]) == ("1min", "SIM")

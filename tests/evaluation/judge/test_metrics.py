@@ -1,0 +1,131 @@
+"""The figures of a model, against plain computations on its rows and trades."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from gafcnn.evaluation.metrics import SHARES, part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation.regimes import regimes
+from gafcnn.evaluation.test_set import Candidate
+from gafcnn.evaluation.trading_rules import TradingRules
+
+Make = Callable[..., Candidate]
+COST = 1e-4
+
+
+@pytest.fixture(scope="module")
+def tested(joined: pd.DataFrame) -> pd.DataFrame:
+    return joined.query("split == 'test'")
+
+
+@pytest.fixture(scope="module")
+def model(candidate_of: Make, joined: pd.DataFrame) -> Candidate:
+    return candidate_of(joined, "30m")
+
+
+@pytest.fixture(scope="module")
+def by_regime(model: Candidate, bars: pd.DataFrame) -> pd.DataFrame:
+    times = pd.DatetimeIndex(model.panel.test["time"])
+    return regimes(bars, times, bars.index[60:1000], pd.Timedelta("60min"))
+
+
+@pytest.fixture(scope="module")
+def plain(tested: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
+    """Each test row as a trade of the model 30m, computed with pandas."""
+    entry = bars["open"].shift(-1).loc[tested["time"]].to_numpy()
+    leave = bars["close"].shift(-15).loc[tested["time"]].to_numpy()
+    side = np.where(tested["30m"] > 0.5, 1, -1)
+    gross = side * (leave / entry - 1)
+    net = gross - COST * (1 + leave / entry)
+    return pd.DataFrame({"p": tested["30m"].to_numpy(), "side": side, "gross": gross, "net": net})
+
+
+@pytest.mark.parametrize("name", ["30m", "vote"])
+def test_scores_agree_with_scikit_learn(
+    candidate_of: Make, joined: pd.DataFrame, tested: pd.DataFrame, name: str
+) -> None:
+    model = candidate_of(joined, name)
+    found = {key: one.value for key, (one, _) in score_figures(model.panel, model.p).items()}
+    moved, labelled = tested["forward_return"] != 0, tested["label"].notna()
+    rises = tested["forward_return"] > 0
+    for suffix, up, p in (
+        ("", rises, tested[name]),
+        ("_moved", rises[moved], tested[name][moved]),
+        ("_labelled", tested["label"][labelled] == 1, tested[name][labelled]),
+    ):
+        clipped = p.clip(1e-7, 1 - 1e-7)
+        assert found[f"accuracy{suffix}"] == pytest.approx(((p > 0.5) == up).mean())
+        assert found[f"auc{suffix}"] == pytest.approx(metrics.roc_auc_score(up, p))
+        assert found[f"brier{suffix}"] == pytest.approx(((p - up) ** 2).mean())
+        assert found[f"log_loss{suffix}"] == pytest.approx(metrics.log_loss(up, clipped))
+
+
+def test_scores_without_labels_are_none(candidate_of: Make, joined: pd.DataFrame) -> None:
+    model = candidate_of(joined.assign(label=pd.array([None] * len(joined), dtype="Int8")), "30m")
+    figures = score_figures(model.panel, model.p)
+    undefined = {name for name, (one, _) in figures.items() if one.value is None}
+    assert undefined == {name for name in figures if name.endswith("_labelled")}
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_trades_are_summarised_as_by_the_backtest(
+    candidate_of: Make, joined: pd.DataFrame, overlapping: bool
+) -> None:
+    rules = TradingRules(cost_bps=1.0, least_trades=5, overlapping=overlapping)
+    model = candidate_of(joined, "30m", rules=rules)
+    found = {name: one.value for name, (one, _) in trade_figures(model.panel, model).items()}
+    assert found.pop("coverage") == pytest.approx((model.position != 0).mean())
+    whole = model.traded[0].backtest.summary()
+    assert found == pytest.approx({name: whole[name] for name in found})
+
+
+def test_rows_as_trades_by_pandas(model: Candidate, plain: pd.DataFrame) -> None:
+    for inside in (np.ones(len(plain), bool), plain["p"].to_numpy() > 0.6, plain.index < 100):
+        figures = part_figures(model.panel, model, "coverage", inside)
+        some = plain[inside]
+        assert {name: one.value for name, one in figures.items()} == pytest.approx(
+            {
+                "win_rate": (some["gross"] > 0).mean(),
+                "win_rate_net": (some["net"] > 0).mean(),
+                "gross_bps": some["gross"].mean() * 1e4,
+                "net_bps": some["net"].mean() * 1e4,
+            }
+        )
+
+
+@pytest.mark.parametrize("kind", ["coverage", "calibration"])
+def test_figures_of_no_rows_are_none(model: Candidate, kind: str) -> None:
+    figures = part_figures(model.panel, model, kind, np.zeros(len(model.p), dtype=bool))
+    assert {one.value for one in figures.values()} == {None}
+
+
+def test_the_most_confident_rows(
+    model: Candidate, by_regime: pd.DataFrame, plain: pd.DataFrame
+) -> None:
+    confidence = (plain["p"] - 0.5).abs()
+    by_rank = confidence.sort_values(ascending=False).index
+    *shares, (chosen, traded) = parts(model.panel, model, by_regime)["coverage"]
+    assert [names["share"] for names, _ in shares] == list(SHARES)
+    for names, rows in shares:
+        expected = by_rank[: int(np.ceil(names["share"] * len(plain)))]
+        assert set(np.flatnonzero(rows)) == set(expected)
+        assert names["threshold"] == pytest.approx(confidence[rows].min(), abs=1e-12)
+    assert chosen == {"share": None, "threshold": model.traded[0].choices[None].threshold}
+    np.testing.assert_array_equal(traded, confidence >= chosen["threshold"])
+
+
+def test_the_most_confident_rows_are_ranked_within_their_fold(
+    candidate_of: Make, walked: pd.DataFrame, by_regime: pd.DataFrame
+) -> None:
+    model = candidate_of(walked, "30m")
+    months = by_regime[:1].reindex(range(len(model.p))).assign(month="2024-01")
+    *shares, _ = parts(model.panel, model, months)["coverage"]
+    for names, rows in shares:
+        assert names["threshold"] is None
+        for inside in model.panel.first.folds.values():
+            assert rows[inside].sum() == np.ceil(names["share"] * inside.sum())

@@ -1,0 +1,141 @@
+"""The console has one line per model and plain text; numbers have one format everywhere."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+from typing import Any
+
+import pytest
+
+from gafcnn.report import decision_line, decision_table, show, summary_table
+from gafcnn.report.console import format_age
+from gafcnn.report.formatters import FIGURES, as_text, difference_format, format_of, time_text
+
+Metrics = dict[str, Any]
+
+
+def printed(table: Any) -> list[list[str]]:
+    file = io.StringIO()
+    show(table, file)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 110
+    assert not {"\x1b", "…"} & set(file.getvalue())
+    return [line.split() for line in lines if line.strip(" ─")]
+
+
+def test_each_model_has_a_line_in_order(metrics: Metrics) -> None:
+    lines = printed(summary_table(metrics))
+    names = [*metrics["models"], "no"]
+    assert [line[0] for line in lines if line[0] in names] == names
+    found = {name: estimate["value"] for name, estimate in metrics["models"]["30m"].items()}
+    assert next(line for line in lines if line[0] == "30m") == [
+        *("30m", "1,700", f"{found['accuracy']:.2%}", f"{found['auc']:.4f}"),
+        *(f"{found['log_loss']:.4f}", f"{found['accuracy_labelled']:.2%}"),
+        *(f"{found['auc_labelled']:.4f}", f"{found['trades']:,}"),
+        *(f"{found['win_rate_gross']:.2%}", f"{found['net_bps']:+.2f}", f"{found['sharpe']:.2f}"),
+    ]
+
+
+def test_no_skill_is_the_best_constant_forecast(metrics: Metrics) -> None:
+    classes = {"all": {"up": 0.4, "n": 1200}, "labelled": {"up": 0.75, "n": 900}}
+    lines = printed(summary_table({**metrics, "classes": classes}))
+    entropy = -0.4 * math.log(0.4) - 0.6 * math.log(0.6)
+    assert next(line for line in lines if line[0] == "no") == [
+        *("no", "skill", "1,200", "60.00%", "0.5000", f"{entropy:.4f}", "75.00%", "0.5000"),
+    ]
+    assert ["labelled", "rows:", "900,", "75.00%", "of", "them", "up"] in lines
+
+
+def test_missing_figures_are_no_zeros(metrics: Metrics) -> None:
+    empty = copy.deepcopy(metrics)
+    for estimate in empty["models"]["15m"].values():
+        estimate.update(value=None, n=0)
+    nothing = {"up": None, "n": 0}
+    lines = printed(summary_table({**empty, "classes": {"all": nothing, "labelled": nothing}}))
+    assert next(line for line in lines if line[0] == "15m") == ["15m", "0", *["n/a"] * 9]
+    assert next(line for line in lines if line[0] == "no") == ["no", "skill", "0", *["n/a"] * 5]
+
+
+def test_symbols_have_lines_and_many_are_summed_up(pooled: Metrics) -> None:
+    lines = printed(summary_table(pooled))
+    assert [line[:3] for line in lines if line[0] == "15m"] == [
+        ["15m", "A", "1,700"], ["15m", "B", "1,700"], ["15m", "all", "symbols"],
+    ]  # fmt: skip
+    many = {f"S{k}": pooled["symbols"]["A"] for k in range(11)}
+    lines = printed(summary_table({**pooled, "symbols": many}))
+    assert [line[:3] for line in lines if line[0] == "15m"] == [["15m", "all", "symbols"]]
+
+
+def test_classes_have_their_own_figures(class_metrics: Metrics) -> None:
+    lines = printed(summary_table(class_metrics))
+    found = class_metrics["models"]["15m"]["balanced_accuracy"]["value"]
+    assert f"{found:.2%}" in next(line for line in lines if line[0] == "15m")
+    assert "bull_one" in lines[-1]
+
+
+FOUND = {"p_up": 0.61234, "confidence": 0.11234, "threshold": 0.1, "position": 1}
+DECISION = {
+    "symbol": "BNBUSDT",
+    "time": "2025-06-24T12:30:00+00:00",
+    "age_seconds": 65.2,
+    "close": 645.31,
+    "horizon": "15min",
+    "headline": "two_stage",
+    "models": {
+        "15m": FOUND,
+        "mean": FOUND | {"position": 0},
+        "two_stage": FOUND | {"p_up": 0.3, "position": -1},
+    },
+}
+
+
+def test_decision_has_a_line_per_model() -> None:
+    assert decision_line(DECISION) == (
+        "BNBUSDT at 2025-06-24 12:30 UTC, closed 1 min 5 s ago at 645.31: up in 15min?"
+    )
+    lines = printed(decision_table({**DECISION, "rules": "cost 5 bps per side"}))
+    assert lines[:4] == [
+        ["model", "P(up)", "confidence", "threshold", "position"],
+        ["15m", "0.6123", "0.1123", "0.1000", "long"],
+        ["mean", "0.6123", "0.1123", "0.1000", "flat"],
+        ["two_stage", "*", "0.3000", "0.1123", "0.1000", "short"],
+    ]
+    assert lines[-1] == ["cost", "5", "bps", "per", "side"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"), (59, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"), (90_000, "1 d 1 h"), (86_400 * 400, "400 d 0 h"),
+    ],
+)  # fmt: skip
+def test_ages_have_two_units(seconds: float, text: str) -> None:
+    assert format_age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "text", "difference"),
+    [
+        ("accuracy", 0.52341, "52.34%", "+52.34 pp"),
+        ("accuracy_labelled", 0.5, "50.00%", "+50.00 pp"),
+        ("pattern_accuracy", 0.9, "90.00%", "+90.00 pp"),
+        ("auc_labelled", 0.51234, "0.5123", "+0.5123"),
+        ("net_bps", -20.0, "-20.00", "-20.00"),
+        ("max_drawdown", -0.3, "-30.00%", "-30.00 pp"),
+        ("trades", 1234.0, "1,234", "+1234.00"),
+        ("unknown", 1.0, "1.00", "+1.00"),
+    ],
+)
+def test_figures_have_a_format(figure: str, value: float, text: str, difference: str) -> None:
+    assert format_of(figure)(value) == text
+    assert difference_format(figure)(value) == difference
+
+
+def test_missing_values_have_a_text() -> None:
+    assert {format_of(name)(None) for name in FIGURES} == {"n/a"}
+    assert {difference_format(name)(None) for name in FIGURES} == {"n/a"}
+    assert as_text(None) == ""
+    assert time_text("2025-06-20T10:14:00+00:00") == "2025-06-20 10:14"
