@@ -23,8 +23,7 @@ from gafcnn.atomic_io import (
 )
 from gafcnn.data.bars import check_bars
 from gafcnn.data.daily_cache import DAY, Held, held, keep, utc_time
-from gafcnn.data.klines import Klines
-from gafcnn.data.newest import NewestBars
+from gafcnn.data.klines import Klines, NewestBars
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError

@@ -99,7 +99,7 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     targets = []
     if classes == PATTERNS:
         balanced = judged[study.headline].estimates["balanced_accuracy"].as_dict()
-        targets.append(pattern_target(study.headline, balanced, np.count_nonzero(rows.counts)))
+        targets.append(pattern_target(study.headline, balanced, int(np.count_nonzero(rows.counts))))
     return {
         "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
         "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),

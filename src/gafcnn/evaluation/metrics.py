@@ -251,7 +251,7 @@ def fold_rows(panel: Panel, model: Candidate) -> Iterator[Row]:
 
 def hold(rows: TestSet) -> Backtest:
     """Return buy-and-hold over the period."""
-    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], rows.period[-1], rows.rules)
+    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], rows.period.max(), rows.rules)
 
 
 def hold_figures(panel: Panel, backtests: Sequence[Backtest]) -> dict[str, Row]:
@@ -272,13 +272,11 @@ def hold_figures(panel: Panel, backtests: Sequence[Backtest]) -> dict[str, Row]:
 def coin_row(rows: TestSet, model: Candidate, seed: int) -> Row:
     """Return the results of a coin that trades when a model does, on one symbol."""
     tossed = coin(model.traded[0].backtest, rows.bars, rows.rules, seed=seed)
-    return {
-        "p_value": tossed.p_value,
-        **{
-            name: Estimate(*(getattr(tossed, name) or (None, None, None)), model.trades).as_dict()
-            for name in ("net_bps", "win_rate_gross", "win_rate_net")
-        },
-    }
+    row: Row = {"p_value": tossed.p_value}
+    for name in ("net_bps", "win_rate_gross", "win_rate_net"):
+        mean, low, high = getattr(tossed, name) or (None, None, None)
+        row[name] = Estimate(mean, low, high, model.trades).as_dict()
+    return row
 
 
 def equity(returns: Floats, times: pd.DatetimeIndex) -> Row:

@@ -1,4 +1,4 @@
-"""The cells of a notebook, one after another, as Jupyter runs them: `python notebook.py PATH`."""
+"""Run the cells of a notebook in order, as Jupyter does: `python notebook.py PATH`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from IPython.core.interactiveshell import InteractiveShell
 
 
 class Shell(InteractiveShell):
-    """One without a window; what is shown is drawn all the same."""
+    """A shell that renders figures without a window."""
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """There is none to be enabled."""
+        """Do nothing: there is no event loop."""
 
 
 if __name__ == "__main__":
     notebook = Path(sys.argv[1])
     shell = Shell.instance()
-    shown = shell.display_formatter
-    assert shown is not None
-    shown.active_types = shown.format_types
+    formatter = shell.display_formatter
+    assert formatter is not None
+    formatter.active_types = formatter.format_types
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "code":
-            shell.run_cell("".join(cell["source"])).raise_error()
+            shell.run_cell("".join(cell["source"]), store_history=True).raise_error()
