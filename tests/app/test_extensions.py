@@ -18,8 +18,8 @@ from gafcnn.data.features import FIELDS
 from gafcnn.data.labels import LABELS
 from gafcnn.data.sources import SOURCES
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.costs import COSTS
 from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.evaluation.trading_rules import COSTS
 from gafcnn.images.kinds import IMAGE_KINDS
 from gafcnn.models.networks import NETWORKS
 
