@@ -125,7 +125,7 @@ def _from_csv(path: Path, content: bytes) -> tuple[pa.Table, Origin]:
     if head is None:
         raise _unreadable(path, "it is empty")
     names = next(csv.reader([head[1].decode()]))
-    has_header = pd.isna(pd.to_numeric(names[min(1, len(names) - 1)], errors="coerce"))
+    has_header = not _is_number(names[min(1, len(names) - 1)])
     if not has_header:
         names = [*_KLINE, *[""] * (len(names) - len(_KLINE))][: len(names)]
     columns = select_columns(path, names)
@@ -197,3 +197,11 @@ def _unreadable(path: Path, why: object) -> BarsError:
         expected="a complete file of bars",
         instead="check its permissions and format, or download it again",
     )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
