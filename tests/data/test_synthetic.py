@@ -118,9 +118,8 @@ def test_any_level_of_prices(price: float) -> None:
         same = (other["open"].to_numpy()[1:] == other["close"].to_numpy()[:-1]).mean()
         assert 0.4 < same < 0.65
         bodies = np.sort((other["close"] - other["open"]).to_numpy())
-        assert_allclose(
-            bodies, np.sort((bars["close"] - bars["open"]).to_numpy()), atol=price * 1e-12
-        )
+        expected = np.sort((bars["close"] - bars["open"]).to_numpy())
+        assert_allclose(bodies, expected, atol=price * 1e-12)
 
 
 def test_walks_end_before_2100() -> None:

@@ -26,18 +26,13 @@ FIELDS = ("open", "high", "low", "close", "volume")
 
 @pytest.mark.parametrize(
     ("options", "facts"),
-    [
-        ({"span": "16min", "step": "3min"}, r"window\.span is 16min.* 15min or 18min\."),
-        ({"span": "15min", "step": "90s"}, r"window\.step is 90s.* 1min or 2min\."),
-        ({"span": "15min", "step": "30s"}, r"window\.step is 30s.* to 1min\."),
-        ({"span": "90min", "lookback": "1h"}, r"window\.span is 90min.* 1h.* 90min or more"),
-        (
-            {"span": "15min", "lookback": "1200s500ms"},
-            r"window\.lookback is 1200500ms.* 20min or 21min\.",
-        ),
-        ({"span": "0min"}, r"window\.span is 0D.* to 1min\."),
-    ],
-)
+    [({"span": "16min", "step": "3min"}, r"span is 16min.* 15min or 18min\."),
+     ({"span": "15min", "step": "90s"}, r"step is 90s.* 1min or 2min\."),
+     ({"span": "15min", "step": "30s"}, r"step is 30s.* to 1min\."),
+     ({"span": "90min", "lookback": "1h"}, r"span is 90min.* 1h.* 90min or more"),
+     ({"span": "15min", "lookback": "90s"}, r"lookback is 90s.* 1min or 2min\."),
+     ({"span": "0min"}, r"span is 0D.* to 1min\.")],
+)  # fmt: skip
 def test_window_that_the_bars_cannot_fill(options: dict[str, Any], facts: str) -> None:
     window = Window(**options)
     for check in (window.count_points, window.check, window.check_image):
@@ -67,16 +62,11 @@ def test_windows_are_values() -> None:
 
 @pytest.mark.parametrize(
     ("window", "name", "lookback"),
-    [
-        (Window("30min"), "30m", "60min"),
-        (Window("90min"), "90m", "90min"),
-        (Window("2h"), "120m", "2h"),
-        (Window(points=64, step="15min"), "64x15m", "16h"),
-        (Window("16h", "15min"), "64x15m", "16h"),
-        (Window(points=20, step="1D"), "20x1d", "20D"),
-        (Window("30min", lookback="2h", name="mine"), "mine", "2h"),
-    ],
-)
+    [(Window("30min"), "30m", "60min"), (Window("90min"), "90m", "90min"),
+     (Window("2h"), "120m", "2h"), (Window(points=64, step="15min"), "64x15m", "16h"),
+     (Window("16h", "15min"), "64x15m", "16h"), (Window(points=20, step="1D"), "20x1d", "20D"),
+     (Window("30min", lookback="2h", name="mine"), "mine", "2h")],
+)  # fmt: skip
 def test_names_and_lookbacks(window: Window, name: str, lookback: str) -> None:
     assert (window.name, window.lookback) == (name, pd.Timedelta(lookback))
 

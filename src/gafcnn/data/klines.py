@@ -9,7 +9,6 @@ import difflib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,7 +50,6 @@ class Klines:
         pair: Base and quote, such as BNB/USDT.
         interval: Time between two bars.
         url: Base address of a mirror of the exchange's API.
-        folder: Where the bars are stored, for error messages; None if they are not.
 
     Raises:
         DownloadError: The exchange, pair or interval does not exist, or ccxt is not installed.
@@ -63,9 +61,8 @@ class Klines:
         pair: str,
         interval: pd.Timedelta,
         url: str | None = None,
-        folder: Path | None = None,
     ) -> None:
-        self.pair, self.interval, self.folder = pair, interval, folder
+        self.pair, self.interval = pair, interval
         self._answered = False
         self._client = _client(exchange, url)
         self._timeframe = _timeframe(self._client, interval)
@@ -162,12 +159,11 @@ class Klines:
         return bars
 
     def _error(self, found: str) -> DownloadError:
-        resumes = "" if self.folder is None else f" (the download in {self.folder} resumes)"
         return DownloadError(
             found,
             expected="an exchange that can be reached and a pair that it trades",
-            instead="check market.exchange, market.pair and the network and run the command again"
-            f"{resumes}, or use market=file market.path=... or market=simulated",
+            instead="check market.exchange, market.pair and the network and run the command again, "
+            "which resumes a download; or use market=file market.path=... or market=simulated",
         )
 
 

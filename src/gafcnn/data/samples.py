@@ -69,18 +69,17 @@ class Samples:
         """Return the samples of one symbol."""
         number = self.symbols.index(symbol)
         where = slice(self.starts[number], [*self.starts, len(self.times)][number + 1])
-        train, val, test = (
-            part[np.searchsorted(part, where.start) : np.searchsorted(part, where.stop)]
-            - where.start
-            for part in (self.split.train, self.split.val, self.split.test)
-        )
+        parts = {}
+        for name in PARTS:
+            first, last = np.searchsorted(self.part(name), (where.start, where.stop))
+            parts[name] = self.part(name)[first:last] - where.start
         return replace(
             self,
             bars={symbol: self.bars[symbol]},
             times=self.times[where],
             outcomes=self.outcomes[where],
             label=self.label[where],
-            split=Split(train, val, test, self.split.fold),
+            split=Split(**parts, fold=self.split.fold),
             starts=(0,),
         )
 
