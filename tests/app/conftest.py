@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from filelock import FileLock
 
+import gafcnn as gc
 from gafcnn.app.command import main
 
 Run = Callable[..., str]
@@ -101,3 +104,37 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
             printed = run_command(folder, "evaluate", "study=pool", "judging.resamples=100")
             (folder / "evaluate.txt").write_text(printed)
     return folder
+
+
+@pytest.fixture(scope="session")
+def bars() -> pd.DataFrame:
+    """The bars of study `tiny`."""
+    return gc.simulate(3 * 1440)[0]
+
+
+@pytest.fixture(scope="session")
+def live(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder of `study`, with stored images, evaluated at 5 bps, and exported."""
+    folder = shared_folder(tmp_path_factory, "live")
+    with FileLock(folder / ".lock"):
+        if not (folder / "outputs" / "tiny" / "export" / "metadata.json").is_file():
+            for name in (
+                "outputs/tiny",
+                "data/bars",
+                "data/gaf/SIMULATED_15m",
+                "data/gaf/SIMULATED_30m",
+            ):
+                shutil.copytree(study / name, folder / name, dirs_exist_ok=True)
+            words = ["study=tiny", "judging.resamples=0", "trading.cost_bps=5"]
+            run_command(folder, "evaluate", *words)
+            run_command(folder, "export", "study=tiny")
+    return folder
+
+
+@pytest.fixture
+def harmed(live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the folder of `live`, to be changed; the test runs in it."""
+    for name in ("outputs", "data"):
+        shutil.copytree(live / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

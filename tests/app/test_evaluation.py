@@ -63,9 +63,7 @@ def change_predictions(run: Path, change: Callable[[pd.DataFrame], pd.DataFrame]
     seal(path.parent)
 
 
-def test_a_study_without_a_baseline_gets_one_on_the_same_samples(
-    study: Path, folder: Path
-) -> None:
+def test_a_study_without_a_baseline_gets_one_on_the_same_samples(study: Path, folder: Path) -> None:
     assert "study tiny has no baseline: training it" in (study / "evaluate.txt").read_text()
     run, window = gc.load_run(folder / "xgboost"), gc.load_run(folder / "15m")
     assert isinstance(run.model(), gc.BoostedTrees)
@@ -249,7 +247,10 @@ def test_runs_of_one_model_that_differ_in_more_than_the_seed_are_refused(
     ("change", "fact"),
     [
         (lambda frame: frame.assign(p_up=frame["p_up"].where(frame.index != 7)), "p_up"),
-        (lambda frame: frame.assign(known_at=frame["known_at"] + pd.Timedelta("29min")), "known_at"),
+        (
+            lambda frame: frame.assign(known_at=frame["known_at"] + pd.Timedelta("29min")),
+            "known_at",
+        ),
         (lambda frame: frame[frame["split"] == "val"], "test"),
     ],
 )

@@ -115,6 +115,7 @@ class Decider:
         names: The models, in the order in which they are shown.
 
     Raises:
+        RunError: The baseline has no run of the newest fold.
         PredictionsError: The models have no samples in common, or no ensemble can be fitted.
         ConfigError: The extra `export` is not installed.
     """
@@ -126,6 +127,13 @@ class Decider:
             for name, runs in study.runs.items()
         }
         self._study, baseline = study, study.baseline
+        for name, runs in self._runs.items():
+            if not runs:
+                raise RunError(
+                    f"{name} has no run of fold {self.fold}, the newest",
+                    expected="that fold for every model",
+                    instead=f"evaluate.py study={study.folder.name} trains it",
+                )
         self._warned = set[str | None]()
         self.interval = interval_of(next(iter(study.bars.values())))
         lookback = max(run.settings.window.lookback for [run, *_] in self._runs.values())
@@ -215,7 +223,10 @@ class Decider:
         from gafcnn.models.onnx_export import OnnxPredictor, to_onnx
 
         exported = self._exported(run)
-        return OnnxPredictor(exported or to_onnx(run.model())).predict_at
+        if exported is None:
+            network: Any = run.model()
+            exported = to_onnx(network)
+        return OnnxPredictor(exported).predict_at
 
     def _exported(self, run: Run) -> bytes | None:
         """Return the network as `export` wrote it, if that was this one; it loads without torch."""

@@ -31,6 +31,7 @@ ROWS = 100  # rows of each run and images of each store that are computed again
 EARLIER = 15  # decision times before an altered future that are looked at
 SHOWN = 3  # faults that are listed
 TOLERANCE = 1e-5  # of a probability: another processor sums in another order
+HALF = ("16-true", "bf16-true")
 ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of float32's digits
 STEPS = {"int8": 1.01 / 127, "float16": 1e-3, "float32": TOLERANCE}  # of a pixel in [-1, 1]
 
@@ -152,7 +153,7 @@ def predicted_again(study: Study, seed: int = 0) -> Receipt:
         table, model = run.predictions, run.model()
         some = table.iloc[np.sort(rng.permutation(len(table))[:ROWS])]
         on_gpu = run.metrics.get("device", "").startswith(("CUDA", "MPS"))
-        rough = on_gpu or str(run.metrics.get("precision", "")).endswith("-true")
+        rough = on_gpu or run.metrics.get("precision") in HALF
         for symbol, bars in study.bars.items():
             rows = some[some["symbol"] == symbol]
             written = rows[[*probability_columns(table)]].to_numpy()

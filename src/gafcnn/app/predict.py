@@ -29,6 +29,7 @@ from gafcnn.settings import as_plain, create, settings
 
 LATE = 400  # further bars that are requested: an exchange may lack some
 NEVER_NEW = ("simulated", "tick_walk")  # sources in which no further bar closes
+REFUSED = (BarsError, SamplesError, ImagesError)  # with watch=true, the next bars may be accepted
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +89,14 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     if settings.watch:
         with _stopped_quietly():
             for _ in closes(decider.interval, settings.settle):
-                latest.update(readers())
+                latest.update(readers)
     else:
-        latest.update(readers())
+        latest.update(readers)
     return list(latest.decisions.values())
 
 
 def _readers(
-    source: Source, decider: Decider, settings: PredictOptions
+    source: Any, decider: Decider, settings: PredictOptions
 ) -> Callable[[], dict[str, Reader]]:
     """Return a function that returns, for each symbol, a function that reads its newest bars."""
     if not isinstance(source, ExchangeSource):
@@ -121,18 +122,26 @@ class _Latest:
         self._options, self._study, self._decider = options, study, study.decider
         self.decisions: dict[str, dict[str, Any]] = {}
 
-    def update(self, readers: Mapping[str, Reader]) -> None:
+    def update(self, find_readers: Callable[[], Mapping[str, Reader]]) -> None:
         """Decide on the newest bar of each symbol, and print what is new.
 
+        Args:
+            find_readers: Function that returns the reader of each symbol.
+
         Raises:
-            BarsError, SamplesError, ImagesError: A symbol's bars are refused; with `watch` they are
-                logged instead.
+            BarsError, SamplesError, ImagesError: A symbol's bars are refused, or a file cannot be
+                read; with `watch` they are logged instead.
         """
         refused: list[GafcnnError] = []
+        readers: Mapping[str, Reader] = {}
+        try:
+            readers = find_readers()
+        except REFUSED as error:
+            refused.append(error)
         for symbol, read in readers.items():
             try:
                 facts = self._decide(symbol, read())
-            except (BarsError, SamplesError, ImagesError) as error:
+            except REFUSED as error:
                 refused.append(error)
                 continue
             before = self.decisions.get(symbol)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -197,10 +198,12 @@ def _trainer(
     # not Slurm, whose tasks Lightning would take for processes of this training
     launched = TorchElasticEnvironment.detect()
     environment = TorchElasticEnvironment() if launched else LightningEnvironment()
+    # as many processes as torchrun started on this machine
+    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else model.devices
     try:
         return lightning.Trainer(
             accelerator=device.kind,
-            devices=model.devices,
+            devices=devices,
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,

@@ -1,0 +1,291 @@
+"""Commands that are killed at any moment, or whose disk fills up: run again, they resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import gafcnn as gc
+from gafcnn.app.run_folder import damaged_files
+from gafcnn.models.checkpoints import load_plain
+
+Run = Callable[..., str]
+Words = tuple[str, ...]
+Disk = Callable[[int], Path]
+
+MORE = ("window=15m", "trainer.max_epochs=6", "trainer.patience=2")
+LAST = Path("outputs/tiny/15m/seed=0/checkpoints/last.ckpt")
+NEEDS = r"(/\S+/)?{} needs [\d,]+ bytes"
+
+
+@pytest.fixture
+def start(root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(folder: Path, script: str, *words: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(root / script), *words],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "PYTHONPATH": str(root / "src")},
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and one.numpy().tobytes() == other.numpy().tobytes()
+    return one == other
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    for name in ("best", "last"):
+        states = [load_plain(run / f"checkpoints/{name}.ckpt", "") for run in (one, other)]
+        for key in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+            assert same(states[0][key], states[1][key]), (name, key)
+    name = "predictions.parquet"
+    assert (one / name).read_bytes() == (other / name).read_bytes()
+    metrics = [gc.load_run(run).metrics for run in (one, other)]
+    for key in ("val", "epochs", "best_epoch", "steps"):
+        assert metrics[0][key] == metrics[1][key]
+    assert damaged_files(one) == []
+    assert not list(one.rglob("*.partial"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_in: Run, tiny: Words) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run_in(folder, "train", *tiny, *MORE)
+    return (folder / LAST).parents[1]
+
+
+def test_a_training_that_is_stopped_and_killed_ends_as_an_undisturbed_one(
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    typed: Run,
+    tiny: Words,
+    undisturbed: Path,
+) -> None:
+    last = tmp_path / LAST
+    stopped = start(tmp_path, "train.py", *tiny, *MORE)
+    wait_for(last.is_file, stopped)
+    at = time.monotonic()
+    stopped.terminate()
+    printed = stopped.communicate(timeout=60)[0]
+    if stopped.returncode:  # else it was faster
+        assert stopped.returncode == 128 + signal.SIGTERM
+        assert time.monotonic() - at < 5
+        assert "the same command resumes" in printed
+        assert "Traceback" not in printed
+    before = last.stat().st_mtime_ns
+    killed = start(tmp_path, "train.py", *tiny, *MORE)
+    wait_for(lambda: last.stat().st_mtime_ns != before, killed)
+    killed.kill()
+    killed.communicate()
+    typed("train", *tiny, *MORE)
+    assert_same_run(last.parents[1], undisturbed)
+    ledger = (tmp_path / "outputs" / "tiny" / "ledger.jsonl").read_text().splitlines()
+    assert {json.loads(line)["config"] for line in ledger} == {json.loads(ledger[0])["config"]}
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+    run_in: Run,
+    tiny: Words,
+    undisturbed: Path,
+) -> None:
+    for number, seconds in enumerate(np.random.default_rng(0).uniform(2, 12, 15)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        killed = start(folder, "train.py", *tiny, *MORE)
+        time.sleep(seconds)
+        killed.kill()
+        killed.communicate()
+        run_in(folder, "train", *tiny, *MORE)
+        assert_same_run((folder / LAST).parents[1], undisturbed)
+
+
+@pytest.mark.slow
+def test_an_evaluation_killed_at_any_moment_gives_the_same_numbers(
+    start: Callable[..., subprocess.Popen[str]], study: Path, tmp_path: Path, run_in: Run
+) -> None:
+    words = ("study=tiny", "judging.resamples=100")
+    whole = json.loads((study / "outputs/tiny/evaluation/metrics.json").read_text())
+    for number, seconds in enumerate(np.random.default_rng(0).uniform(1, 12, 8)):
+        folder = shutil.copytree(study, tmp_path / str(number))
+        for name in ("evaluation", "xgboost", "ledger.jsonl"):
+            place = folder / "outputs" / "tiny" / name
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
+        killed = start(folder, "evaluate.py", *words)
+        time.sleep(seconds)
+        killed.kill()
+        killed.communicate()
+        run_in(folder, "evaluate", *words)
+        evaluation = folder / "outputs" / "tiny" / "evaluation"
+        found = json.loads((evaluation / "metrics.json").read_text())
+        assert found["models"] == whole["models"]
+        assert damaged_files(evaluation) == []
+        assert not list(evaluation.rglob("*.partial"))
+
+
+# --- a full disk ----------------------------------------------------------------------------------
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte free."""
+    with (disk / "filler").open("wb", buffering=0) as file:
+        for size in (2**16, 1):  # the last write that fits is a part of a page
+            try:
+                while file.write(bytes(size)) == size:
+                    pass
+            except OSError:
+                pass
+
+
+@pytest.fixture
+def fill_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], None]:
+    """Fill the disk once a file of that name was written."""
+
+    def arm(disk: Path, name: str) -> None:
+        replace, seen = os.replace, count(1)
+
+        def filling(source: Path, target: Path) -> None:
+            replace(source, target)
+            if Path(target).name == name and next(seen) == 1:
+                monkeypatch.setattr(os, "replace", replace)
+                fill(disk)
+
+        monkeypatch.setattr(os, "replace", filling)
+
+    return arm
+
+
+@pytest.mark.parametrize(
+    ("full", "refused_at"),
+    [
+        ("config.yaml", "ledger.jsonl"),
+        ("best.ckpt", r"\S*last.ckpt"),
+        ("last.ckpt", r"\S+"),
+        ("predictions.parquet", r"\S*metrics.json"),
+    ],
+)
+def test_a_disk_that_fills_during_a_training_is_named_and_the_training_resumes(
+    full: str,
+    refused_at: str,
+    small_disk: Disk,
+    fill_after: Callable[[Path, str], None],
+    refused: Run,
+    typed: Run,
+    tiny: Words,
+) -> None:
+    disk = small_disk(2_000_000)
+    words = ["window=15m", *tiny, f"paths.outputs={disk}"]
+    fill_after(disk, full)
+    message = refused("train", *words)
+    assert re.match(NEEDS.format(rf"{disk.name}/tiny/{refused_at}"), message), message
+    (disk / "filler").unlink()
+    typed("train", *words)
+    run = gc.load_run(disk / "tiny" / "15m")
+    assert damaged_files(run.folder) == []
+    assert run.metrics["epochs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("full", "refused_at"),
+    [("predictions.parquet", "evaluation/"), ("report.html", "evaluation/metrics.json")],
+)
+def test_a_disk_that_fills_during_an_evaluation_is_named(
+    full: str,
+    refused_at: str,
+    small_disk: Disk,
+    fill_after: Callable[[Path, str], None],
+    study: Path,
+    refused: Run,
+    typed: Run,
+) -> None:
+    disk = small_disk(30_000_000)
+    shutil.copytree(study / "outputs" / "tiny", disk / "tiny")
+    shutil.rmtree(disk / "tiny" / "evaluation")
+    words = ["study=tiny", "judging.resamples=0", f"paths.outputs={disk}"]
+    fill_after(disk, full)
+    message = refused("evaluate", *words)
+    assert re.match(NEEDS.format(rf"{disk.name}/tiny/{refused_at}\S*"), message), message
+    assert not (disk / "tiny" / "evaluation" / "metrics.json").exists()
+    (disk / "filler").unlink()
+    typed("evaluate", *words)
+    assert damaged_files(disk / "tiny" / "evaluation") == []
+
+
+# --- where a command may not write ----------------------------------------------------------------
+
+NOT_ABOVE_RIGHTS = [
+    "setpriv",
+    *(f"--{caps}=-dac_override,-dac_read_search,-fowner" for caps in ("bounding-set", "inh-caps")),
+]
+
+
+@pytest.mark.slow
+def test_a_complete_run_can_be_read_only_and_a_new_one_is_refused(
+    study: Path, root: Path, tmp_path: Path, tiny: Words
+) -> None:
+    """In a folder with a space and an umlaut in its name, without a home."""
+    bound = NOT_ABOVE_RIGHTS if os.geteuid() == 0 else []
+    if bound and shutil.which("setpriv") is None:
+        pytest.skip("root may write everywhere, and there is no setpriv to give that up")
+    folder = shutil.copytree(study, tmp_path / "mein Ordner ü")
+    closed = [path for path in (folder, *folder.rglob("*")) if path.is_dir()]
+    for path in closed:
+        path.chmod(0o555)
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root / "src")}
+        line = [*bound, sys.executable, str(root / "train.py"), *tiny, *words]
+        return subprocess.run(
+            line, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    try:
+        done = run("window=15m")
+        assert done.returncode == 0, done.stderr
+        assert "is complete: nothing to do" in done.stdout
+        done = run("window=15m", "study=other")
+        assert done.returncode == 1
+        assert re.match(r"error: outputs\S* cannot be written", done.stderr)
+    finally:
+        for path in closed:
+            path.chmod(0o755)

@@ -1,0 +1,65 @@
+"""The command verify finds every file that has changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gafcnn.app.verify import verify
+from gafcnn.errors import DamageError
+
+RUN = "outputs/tiny/15m/seed=0"
+
+
+def check(folder: Path) -> dict[str, int]:
+    return verify({"paths": {"data": folder / "data", "outputs": folder / "outputs"}})
+
+
+def flip(path: Path) -> None:
+    """Flip bits in the middle of a file: more of them than a zip has padding."""
+    content = bytearray(path.read_bytes())
+    for place in range(len(content) // 3, 2 * len(content) // 3):
+        content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_intact_files_are_counted(live: Path, tmp_path: Path) -> None:
+    assert check(live) == {"stores": 2, "runs": 3, "evaluations": 1, "exports": 1}
+    assert check(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("damaged", "remedy"),
+    [
+        ("data/gaf/SIMULATED_30m/images.npy", ""),
+        ("data/gaf/SIMULATED_30m/times.npy", ""),
+        (f"{RUN}/predictions.parquet", "trained the run again"),
+        (f"{RUN}/config.yaml", "overwrite=true"),
+        (f"{RUN}/checkpoints/best.ckpt", "overwrite=true"),
+        (f"{RUN}/checkpoints/last.ckpt", "delete that file"),
+        ("outputs/tiny/xgboost/seed=0/checkpoints/trees.json", "evaluate.py"),
+        ("outputs/tiny/evaluation/metrics.json", "evaluate.py"),
+        ("outputs/tiny/evaluation/tables/coverage.csv", "evaluate.py"),
+        ("outputs/tiny/export/15m.onnx", "export.py"),
+        ("outputs/tiny/export/metadata.json", "export.py"),
+    ],
+)
+def test_a_changed_file_is_named_with_its_remedy(
+    harmed: Path, damaged: str, remedy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    flip(harmed / damaged)
+    with pytest.raises(DamageError):
+        check(harmed)
+    [problem] = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert Path(damaged).name in problem
+    assert remedy in problem
+
+
+def test_checkpoints_of_an_incomplete_run_are_read(harmed: Path) -> None:
+    (harmed / RUN / "metrics.json").unlink()
+    found = check(harmed)
+    assert (found["runs"], found["checkpoints of incomplete runs"]) == (2, 2)
+    flip(harmed / RUN / "checkpoints" / "last.ckpt")
+    with pytest.raises(DamageError):
+        check(harmed)
