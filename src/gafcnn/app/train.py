@@ -92,7 +92,9 @@ def train_run(settings: TrainSettings) -> Run:
             bars, label=settings.label, split=settings.split, lookback=settings.window.lookback
         )
         model = settings.estimator(folder)
-        if not settings.is_baseline:
+        from gafcnn.models.classifier import GafClassifier  # imports scikit-learn
+
+        if isinstance(model, GafClassifier):
             model.check(samples)
         if int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))) > 0:
             # one of the other processes of a shared training, which end with it
