@@ -83,6 +83,10 @@ def train_run(settings: TrainSettings) -> Run:
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     folder, overwrite = settings.folder, settings.overwrite
+    # torchrun numbers all processes of a shared training, Lightning those of this machine
+    helps = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+    if helps:
+        logging.getLogger("gafcnn").setLevel(logging.WARNING)
     bars = load_for(settings)
     config = as_plain(settings) | {BARS: fingerprints(bars)}
     # before the folder is locked: a folder that is read-only can be complete
@@ -94,10 +98,8 @@ def train_run(settings: TrainSettings) -> Run:
         model = settings.estimator(folder)
         if not settings.is_baseline:
             model.check(samples)
-        if int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))) > 0:
-            # one of the other processes of a shared training, which end with it
-            logging.getLogger("gafcnn").setLevel(logging.WARNING)
-            model.fit(samples)
+        if helps:
+            model.fit(samples)  # and end there: the first process writes the run
         with hold(folder):
             done = not overwrite and is_complete(folder, config)
             if not done:

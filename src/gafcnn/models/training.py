@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -197,10 +198,13 @@ def _trainer(
     # not Slurm, whose tasks Lightning would take for processes of this training
     launched = TorchElasticEnvironment.detect()
     environment = TorchElasticEnvironment() if launched else LightningEnvironment()
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else model.devices
+    nodes = int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]) if launched else 1
     try:
         return lightning.Trainer(
             accelerator=device.kind,
-            devices=model.devices,
+            devices=here,
+            num_nodes=nodes,
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,
