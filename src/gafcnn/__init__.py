@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from gafcnn.data.splits import Chronological, Split, WalkForward
     from gafcnn.data.windows import Window
     from gafcnn.evaluation.backtest import backtest
-    from gafcnn.evaluation.costs import register_costs
     from gafcnn.evaluation.ensembles import ensemble, register_ensemble
     from gafcnn.evaluation.judge import Judgement, judge
-    from gafcnn.evaluation.trading_rules import TradingRules
+    from gafcnn.evaluation.trading_rules import TradingRules, register_costs
     from gafcnn.images.encoding import encode
     from gafcnn.images.kinds import register_image
     from gafcnn.images.spec import ImageSpec
@@ -51,10 +50,9 @@ _MODULES = {
     "data.splits": ("Chronological", "Split", "WalkForward"),
     "data.windows": ("Window",),
     "evaluation.backtest": ("backtest",),
-    "evaluation.costs": ("register_costs",),
     "evaluation.ensembles": ("ensemble", "register_ensemble"),
     "evaluation.judge": ("Judgement", "judge"),
-    "evaluation.trading_rules": ("TradingRules",),
+    "evaluation.trading_rules": ("TradingRules", "register_costs"),
     "images.encoding": ("encode",),
     "images.kinds": ("register_image",),
     "images.spec": ("ImageSpec",),

@@ -6,7 +6,7 @@
     ├── DamageError            a file that is not as it was written
     ├── BarsError              invalid bars: file, row, value, remedy
     │   └── DownloadError      an exchange that does not answer, or not with bars
-    ├── SamplesError           bars that cannot fill the windows, labels or splits
+    ├── SamplesError           bars that are too few for the windows, labels or splits
     │   └── LeakError          a label that is known only after a later part has begun
     ├── ImagesError            a series that cannot be encoded, or an array of the wrong shape
     │   └── StoreError         an image store that is incomplete, damaged or of other images
@@ -33,7 +33,8 @@ class GafcnnError(Exception):
 
     def __init__(self, found: str, *, expected: str, instead: str) -> None:
         self.found, self.expected, self.instead = found, expected, instead
-        super().__init__(f"{found}; expected {expected}; {instead}.")
+        end = "" if instead.endswith("?") else "."
+        super().__init__(f"{found}; expected {expected}; {instead}{end}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # worker processes of a sweep return errors by pickle, which does not pass keyword arguments

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from filelock import FileLock
 
+import gafcnn as gc
 from gafcnn.app.command import main
 
 Run = Callable[..., str]
@@ -102,6 +104,12 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
             printed = run_command(folder, "evaluate", "study=pool", "judging.resamples=100")
             (folder / "evaluate.txt").write_text(printed)
     return folder
+
+
+@pytest.fixture(scope="session")
+def bars() -> pd.DataFrame:
+    """The bars of study `tiny`."""
+    return gc.simulate(3 * 1440)[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One file per extension: the examples in train and evaluate, and in the API."""
+"""One file per extension: the examples in train, evaluate, predict and export."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gafcnn.data.features import FIELDS
 from gafcnn.data.labels import LABELS
 from gafcnn.data.sources import SOURCES
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.costs import COSTS
 from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.evaluation.trading_rules import COSTS
 from gafcnn.images.kinds import IMAGE_KINDS
 from gafcnn.models.networks import NETWORKS
 
@@ -53,6 +53,18 @@ def own(root: Path) -> Run:
     return lambda *names: f"imports=[{','.join(f'{root}/examples/{name}.py' for name in names)}]"
 
 
+def decide_and_export(typed: Run, folder: Path, imports: str, study: str = "own") -> dict[str, Any]:
+    """Run predict and export; return the decision on the first symbol."""
+    printed = typed("predict", imports, f"study={study}", "json=true")
+    decisions = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    typed("export", imports, f"study={study}")
+    exported = json.loads((folder / f"outputs/{study}/export/metadata.json").read_text())
+    found = {name.split("_seed")[0] for name in (*exported["models"], *exported["trees"])}
+    assert found <= set(decisions[0]["models"])
+    assert found
+    return decisions[0]
+
+
 def metrics_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "outputs/own/evaluation/metrics.json").read_text())
 
@@ -80,6 +92,9 @@ def test_a_label_costs_and_an_ensemble(own: Run, typed: Run, refused: Run, tmp_p
     assert list(metrics["models"])[:3] == ["15m", "30m", "median"]
     assert metrics["config"]["evaluate"]["costs"]["fee_bps"] == 30
     assert metrics["models"]["median"]["net_bps"]["value"] < -30
+    decision = decide_and_export(typed, tmp_path, files)
+    p = [decision["models"][name]["p_up"] for name in ("15m", "30m")]
+    assert decision["models"]["median"]["p_up"] == pytest.approx(np.median(p))
 
 
 def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
@@ -92,6 +107,10 @@ def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
     metrics = metrics_of(tmp_path)
     assert metrics["task"] == "classification"
     assert len(metrics["confusion"]["15m"]) == 3
+    decision = decide_and_export(typed, tmp_path, words[0])
+    forecast = decision["models"]["15m"]
+    assert list(forecast["probabilities"]) == ["down", "flat", "up"]
+    assert forecast["predicted"] in forecast["probabilities"]
 
 
 def test_a_network_a_field_and_an_image_kind(own: Run, typed: Run, tmp_path: Path) -> None:
@@ -105,6 +124,7 @@ def test_a_network_a_field_and_an_image_kind(own: Run, typed: Run, tmp_path: Pat
     assert model.get_params()["network"] == {"kind": "two_layers", "hidden": 8}
     typed("evaluate", files, "study=own", "judging.resamples=0")
     assert "15m" in metrics_of(tmp_path)["models"]
+    decide_and_export(typed, tmp_path, files)
 
 
 def test_a_source_of_bars(own: Run, typed: Run, tmp_path: Path) -> None:
@@ -113,6 +133,9 @@ def test_a_source_of_bars(own: Run, typed: Run, tmp_path: Path) -> None:
     run = gc.load_run(tmp_path / "outputs/two_coins/xgboost")  # the study has the market's name
     assert list(run.config["bars"]) == ["ONE", "TWO"]
     assert list(gc.load_study(tmp_path / "outputs/two_coins").bars) == ["ONE", "TWO"]
+    typed("evaluate", words[0], "study=two_coins", "judging.resamples=0")
+    decision = decide_and_export(typed, tmp_path, words[0], "two_coins")
+    assert decision["symbol"] == "ONE"
 
 
 def test_own_parts_are_options_with_their_defaults(root: Path) -> None:

@@ -152,3 +152,20 @@ def test_two_processes_share_a_training_and_leave_one_run(
     refused = start(*words, "model.lr=0.1", launcher=launcher)
     assert refused.returncode == 1
     assert "model.lr: 0.001 -> 0.1" in refused.stderr
+
+
+@pytest.mark.slow
+def test_every_logger_keeps_the_metrics_of_an_epoch(
+    start: Start, tmp_path: Path, tiny: Words
+) -> None:
+    for package in ("mlflow", "wandb", "tensorboard"):
+        pytest.importorskip(package, reason="the extras tracking and tensorboard are needed")
+    done = start(*tiny, "window=15m", "logger=[csv,tensorboard,mlflow,wandb]")
+    assert done.returncode == 0, done.stderr
+    run = gc.load_run(tmp_path / "outputs/tiny/15m")
+    (csv,) = run.folder.glob("csv/**/metrics.csv")
+    auc = pd.read_csv(csv)["val/auc"].dropna().max()
+    assert auc == pytest.approx(run.metrics["val"]["labelled"]["auc"], abs=0.05)
+    assert [*run.folder.glob("tensorboard/**/events.out.*")]
+    assert b"val/loss" in next(tmp_path.rglob("offline-run-*/run-*.wandb")).read_bytes()
+    assert (tmp_path / "outputs" / "mlflow.db").is_file()

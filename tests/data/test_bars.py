@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import (
     COLUMNS,
@@ -27,6 +28,7 @@ from gafcnn.data.bars import (
     stretches,
 )
 from gafcnn.data.reading import read_bars
+from gafcnn.data.simulated import simulate
 from gafcnn.errors import BarsError, ConfigError
 
 MINUTE = pd.to_timedelta("1min")
@@ -34,22 +36,9 @@ MINUTE = pd.to_timedelta("1min")
 
 # Any: type checkers do not know whether a slice of a frame is a frame or a column
 def _frame(n: int, *, interval: str = "1min", missing: Iterable[int] = ()) -> Any:
-    """Return a random walk from 2025-01-01 UTC on, without the rows in `missing`."""
-    rng = np.random.default_rng(n)
-    walk = 100 * np.exp(np.cumsum(rng.normal(0, 0.01, n + 1)))
-    begin, end = walk[:-1], walk[1:]
-    length = pd.to_timedelta(interval)
-    first = pd.Timestamp("2025-01-01", tz="UTC") + length
-    frame = pd.DataFrame(
-        {
-            "open": begin,
-            "high": np.maximum(begin, end) * 1.001,
-            "low": np.minimum(begin, end) * 0.999,
-            "close": end,
-            "volume": rng.uniform(0, 10, n),
-        },
-        index=pd.date_range(first, periods=n, freq=length, name="close_time"),
-    )
+    """Return a random walk from 2024-01-01 UTC on, without the rows in `missing`."""
+    frame: Any = simulate(n, interval, seed=n)[0]
+    frame.attrs = {}
     return frame.drop(index=frame.index[sorted(missing)])
 
 
@@ -78,7 +67,7 @@ def _refused(frame: Any, *facts: str, interval: Any = None) -> None:
 
 def test_frame_with_open_times_becomes_bars_by_close_time() -> None:
     bars = as_bars(_exchange(), time="Date", timezone="UTC")
-    pd.testing.assert_frame_equal(bars, _bars(20), check_freq=False)
+    assert_frame_equal(bars, _bars(20), check_freq=False)
     assert bars.attrs == {"interval": MINUTE, "label": "close"}
     assert as_bars(bars) is ensure_bars(bars) is bars
     ensure_bars(resample(bars, "5min")[1:3])
@@ -92,15 +81,15 @@ def test_times_of_a_frame_in_any_notation(zone: str) -> None:
     epochs = frame["Date"].astype("datetime64[ms]").astype("int64")
     for times in (naive, naive.astype(str), local, local.map(str), epochs):
         bars = as_bars(frame.assign(Date=times), time="Date", timezone=zone)
-        pd.testing.assert_frame_equal(bars, expected, check_freq=False)
+        assert_frame_equal(bars, expected, check_freq=False)
     bars = as_bars(frame.set_index("Date").set_axis(pd.DatetimeIndex(naive)), timezone=zone)
-    pd.testing.assert_frame_equal(bars, expected, check_freq=False)
+    assert_frame_equal(bars, expected, check_freq=False)
 
 
 def test_frame_with_close_times_or_without_volume() -> None:
     frame = _frame(20).drop(columns="volume")
     bars = as_bars(frame, label="close", interval="1min")
-    pd.testing.assert_frame_equal(bars, _bars(20).assign(volume=np.nan), check_freq=False)
+    assert_frame_equal(bars, _bars(20).assign(volume=np.nan), check_freq=False)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +104,7 @@ def test_frame_with_close_times_or_without_volume() -> None:
         (_exchange()[:1], {"time": "Date"}, "1 bar"),
         (_exchange().assign(Close="x"), {"time": "Date", "timezone": "UTC"}, "row 0: close is"),
         (_exchange(), {"time": "Date", "timezone": "UTC", "interval": "2min"}, "2min"),
-        (_frame(20).set_axis(_frame(20).index + pd.to_timedelta("27392D 23:39:30")), {}, "row 19"),
+        (_frame(20).set_axis(_frame(20).index + pd.to_timedelta("27758D 23:39:30")), {}, "row 19"),
     ],
 )  # fmt: skip
 def test_frame_that_is_not_bars(frame: Any, options: dict[str, Any], fact: str) -> None:
@@ -159,45 +148,28 @@ def test_bars_are_float64_by_close_time_in_ns_utc() -> None:
     assert (bars.index.name, str(bars.index.dtype)) == ("close_time", "datetime64[ns, UTC]")
     assert (bars.index == frame.index).all()
     bars *= 2
-    pd.testing.assert_frame_equal(frame, before)
+    assert_frame_equal(frame, before)
 
 
 @pytest.mark.parametrize(
     ("row", "column", "value"),
-    [
-        (3, "close", np.nan),
-        (0, "open", np.inf),
-        (7, "low", 0.0),
-        (9, "high", -1.0),
-        (2, "volume", -0.5),
-        (2, "volume", np.nan),
-        (2, "volume", np.inf),
-    ],
-)
+    [(3, "close", np.nan), (0, "open", np.inf), (7, "low", 0.0), (9, "high", -1.0),
+     (2, "volume", -0.5), (2, "volume", np.nan), (2, "volume", np.inf)],
+)  # fmt: skip
 def test_impossible_value_is_named(row: int, column: str, value: float) -> None:
     frame = _frame(20)
     frame.iloc[row, frame.columns.get_loc(column)] = value
     _refused(frame, f"row {row}: {column} is {value}", str(frame.index[row]))
 
 
-@pytest.mark.parametrize(
-    ("bar", "extreme"),
-    [
-        ((10, 9, 11, 10), "highest"),  # high below low
-        ((10, 10, 9, 11), "highest"),  # high below close
-        ((12, 11, 9, 10), "highest"),  # high below open
-        ((10, 12, 11, 12), "lowest"),  # low above open
-        ((12, 12, 11, 10), "lowest"),  # low above close
-    ],
-)
-def test_high_and_low_enclose_the_bar(bar: tuple[float, ...], extreme: str) -> None:
-    frame = _frame(20)
-    frame.iloc[5, :4] = bar
-    _refused(frame, "row 5", extreme, f"close is {float(bar[3])}")
-
-
-def test_missing_columns_are_named() -> None:
-    _refused(_frame(20).drop(columns=["low", "volume"]), "low or volume")
+def test_high_and_low_enclose_the_bar() -> None:
+    highest = [(10, 9, 11, 10), (10, 10, 9, 11), (12, 11, 9, 10)]  # high below low, close, open
+    lowest = [(10, 12, 11, 12), (12, 12, 11, 10)]  # low above open, close
+    for bar in (*highest, *lowest):
+        frame = _frame(20)
+        frame.iloc[5, :4] = bar
+        extreme = "highest" if bar in highest else "lowest"
+        _refused(frame, "row 5", extreme, f"close is {float(bar[3])}")
 
 
 def test_bar_without_trades_and_market_without_volume() -> None:
@@ -216,11 +188,6 @@ def test_times_increase() -> None:
     _refused(frame[::-1], "row 1", "00:19:00")
 
 
-@pytest.mark.parametrize("index", [pd.RangeIndex(20), _frame(20).index.tz_localize(None)])
-def test_times_have_a_timezone(index: pd.Index) -> None:
-    _refused(_frame(20).set_axis(index), "row 0", "timezone")
-
-
 @pytest.mark.parametrize("time", ["NaT", "1969-12-31T23:59:00Z", "9999-01-01T00:00:00Z"])
 def test_times_are_from_1970_to_2100(time: str) -> None:
     index = _frame(20).index.as_unit("s").to_series()
@@ -228,15 +195,9 @@ def test_times_are_from_1970_to_2100(time: str) -> None:
     _refused(_frame(20).set_axis(pd.DatetimeIndex(index)), "row 19", time[:10])
 
 
-@pytest.mark.parametrize("n", [0, 1])
-@pytest.mark.parametrize("interval", [None, "1min"])
-def test_at_least_two_bars(n: int, interval: str | None) -> None:
-    _refused(_frame(20)[:n], "bar", interval=interval)
-
-
 def test_bars_of_two_intervals() -> None:
     minutes = _frame(60)
-    quarters = _frame(40, interval="15min").loc["2025-01-01 01:15":]
+    quarters = _frame(40, interval="15min").loc["2024-01-01 01:15":]
     _refused(pd.concat([minutes, quarters]), "row 60", "15min", "1min")
     _refused(pd.concat([minutes[:16], quarters]), "row 1", "1min", "15min")
 
@@ -250,11 +211,6 @@ def test_step_that_is_not_a_multiple() -> None:
 def test_ten_equal_gaps_in_a_row_are_another_interval() -> None:
     assert len(gaps(_bars(200, missing=range(20, 38, 2)))) == 9
     _refused(_frame(200, missing=range(20, 40, 2)), "row 20", "2min")
-
-
-@pytest.mark.parametrize("asked", ["30s", "5min", "7min"])
-def test_interval_that_contradicts_the_bars(asked: str) -> None:
-    _refused(_frame(20), "1min", asked, interval=asked)
 
 
 def test_interval_is_given_where_gaps_outnumber_bars() -> None:
@@ -283,12 +239,12 @@ def test_gaps_are_reported() -> None:
     assert len(bars) == 17
     expected = pd.DataFrame(
         {
-            "after": pd.to_datetime(["2025-01-01T00:03Z", "2025-01-01T00:10Z"]).as_unit("ns"),
-            "before": pd.to_datetime(["2025-01-01T00:05Z", "2025-01-01T00:13Z"]).as_unit("ns"),
+            "after": pd.to_datetime(["2024-01-01T00:03Z", "2024-01-01T00:10Z"]).as_unit("ns"),
+            "before": pd.to_datetime(["2024-01-01T00:05Z", "2024-01-01T00:13Z"]).as_unit("ns"),
             "missing": [1, 2],
         }
     )
-    pd.testing.assert_frame_equal(gaps(bars), expected)
+    assert_frame_equal(gaps(bars), expected)
     assert gaps(_bars(20)).empty
 
 
@@ -302,7 +258,7 @@ def test_stretches_are_split_at_the_gaps() -> None:
     bars = _bars(40, missing=[10, 11, 30])
     parts = [*stretches(bars)]
     assert [len(part) for part in parts] == [10, 18, 9]
-    pd.testing.assert_frame_equal(pd.concat(parts), bars)
+    assert_frame_equal(pd.concat(parts), bars)
     assert all(gaps(part).empty for part in parts)
     assert [len(part) for part in stretches(_bars(7))] == [7]
 
@@ -331,7 +287,7 @@ def test_coarse_bars_equal_those_of_pandas(interval: str) -> None:
     how = dict(zip(COLUMNS, ("first", "max", "min", "last", "sum"), strict=True))
     peer = bars.resample(interval, closed="right", label="right").agg(how)
     whole = 3000 // (pd.to_timedelta(interval) // MINUTE)
-    pd.testing.assert_frame_equal(resample(bars, interval), peer[:whole], check_freq=False)
+    assert_frame_equal(resample(bars, interval), peer[:whole], check_freq=False)
 
 
 def test_incomplete_coarse_bar_is_a_gap() -> None:
@@ -345,19 +301,8 @@ def test_incomplete_coarse_bar_is_a_gap() -> None:
 def test_coarse_bars_do_not_depend_on_the_first_bar(begin: int, missing: set[int]) -> None:
     whole: Any = resample(_bars(240, missing=missing), "10min")
     later: Any = resample(_bars(240, missing=missing)[begin:], "10min")
-    pd.testing.assert_frame_equal(later, whole[whole.index.isin(later.index)])
+    assert_frame_equal(later, whole[whole.index.isin(later.index)])
     assert set(whole.index) - set(later.index) == set(whole.index[whole.index < later.index[0]])
-
-
-def test_long_gap_costs_no_memory() -> None:
-    frame = _frame(20, interval="1s")
-    far = frame.set_axis(frame.index + pd.to_timedelta("20000D"))
-    assert len(resample(check_bars(pd.concat([frame, far]), "a walk"), "2s")) == 20
-
-
-def test_same_interval_changes_nothing() -> None:
-    bars = _bars(20, missing=[4])
-    pd.testing.assert_frame_equal(resample(bars, "60s"), bars)
 
 
 @pytest.mark.parametrize("interval", ["30s", "90s", "100s", "0s", "often"])
@@ -389,14 +334,6 @@ def test_fingerprint_changes_with_any_time() -> None:
     assert fingerprint(bars[1:]) != fingerprint(bars)
 
 
-def test_fingerprint_ignores_other_columns() -> None:
-    bars = _bars(20)
-    other = bars[list(COLUMNS[::-1])].assign(trades=3).tz_convert("Asia/Tokyo")
-    other.attrs = {"anything": 1}
-    assert fingerprint(other) == fingerprint(bars)
-    assert len(fingerprint(bars)) == 64
-
-
 # --- real bars ---------------------------------------------------------------
 
 
@@ -420,3 +357,12 @@ def test_real_bars_are_read(
     assert (bars.index == pd.DatetimeIndex(raw["date"]) + interval_of(bars)).all()
     assert (bars.to_numpy() == raw[list(COLUMNS)].to_numpy()).all()
     assert len(gaps(bars)) == n_gaps
+
+
+def test_a_frame_whose_times_left_the_index_is_converted_again() -> None:
+    bars, _ = simulate(100)
+    frame = bars.rename_axis("date").reset_index()
+    with pytest.raises(BarsError):
+        ensure_bars(frame)
+    again = as_bars(frame, time="date", label="close")
+    assert_frame_equal(again, bars, check_names=False)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import talib
+from numpy.testing import assert_array_equal
 
 from gafcnn.data.candlestick import PATTERNS, Candlestick, pattern_lookback, patterns
 from gafcnn.data.labels import NULL
@@ -81,7 +82,7 @@ def test_a_pattern_drawn_by_hand_is_found_where_it_ends(make_bars: Make, name: s
 
 def test_labels_equal_talib_and_every_class_occurs(bars: pd.DataFrame) -> None:
     found = patterns(bars)
-    np.testing.assert_array_equal(found, by_loop(bars))
+    assert_array_equal(found, by_loop(bars))
     assert set(found) == {NULL, *range(len(PATTERNS))}
     assert found.dtype == np.int8
 
@@ -92,19 +93,19 @@ def test_a_bar_with_too_few_bars_before_it_has_no_label(bars: pd.DataFrame) -> N
         found = patterns(bars.iloc[:n])
         assert len(found) == n
         assert (found[:LOOKBACK] == NULL).all()
-    np.testing.assert_array_equal(found[LOOKBACK:], patterns(bars)[LOOKBACK : LOOKBACK + 40])
+    assert_array_equal(found[LOOKBACK:], patterns(bars)[LOOKBACK : LOOKBACK + 40])
 
 
 def test_no_pattern_spans_a_gap(tick_bars: Make) -> None:
     gapped = tick_bars(900, missing=range(400, 405))
     before, after = gapped.iloc[:400], gapped.iloc[400:]
     found = patterns(gapped)
-    np.testing.assert_array_equal(found[:400], patterns(before))
-    np.testing.assert_array_equal(found[400:], patterns(after))
+    assert_array_equal(found[:400], patterns(before))
+    assert_array_equal(found[400:], patterns(after))
     assert (found[400 : 400 + LOOKBACK] == NULL).all()
     outcomes = Candlestick().outcomes(gapped, np.arange(len(gapped)))
     unknown = np.flatnonzero(np.isnat(outcomes.known_at))
-    np.testing.assert_array_equal(unknown, [*range(LOOKBACK), *range(400, 400 + LOOKBACK)])
+    assert_array_equal(unknown, [*range(LOOKBACK), *range(400, 400 + LOOKBACK)])
 
 
 def test_a_bar_with_two_patterns_has_no_label_but_is_a_sample(make_bars: Make) -> None:
@@ -125,8 +126,8 @@ def test_labels_are_known_at_the_decision_time(bars: pd.DataFrame) -> None:
     for splitter in (Chronological(), WalkForward(1)):
         samples = make_samples(bars, label=label, split=splitter)
         assert (samples.classes, samples.task) == (PATTERNS, "classification")
-        np.testing.assert_array_equal(samples.outcomes.known_at, samples.times)
+        assert_array_equal(samples.outcomes.known_at, samples.times)
         assert np.isnan(samples.outcomes.forward_return).all()
-        np.testing.assert_array_equal(samples.label, patterns(bars)[samples.bar_rows("")])
+        assert_array_equal(samples.label, patterns(bars)[samples.bar_rows("")])
         train, val = (samples.times[samples.part(name)] for name in ("train", "val"))
         assert val[0] - train[-1] == np.timedelta64(61, "m")

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from pandas.testing import assert_frame_equal
 
 from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.candlestick import Candlestick
@@ -24,6 +27,7 @@ from gafcnn.data.windows import Window, WindowReader, close_times, decision_rows
 
 Bars = Callable[..., pd.DataFrame]
 BySymbol = dict[str, pd.DataFrame]
+Load = Callable[["Options"], BySymbol]
 N_BARS = 700
 MOST_BACK = max(field.back for field in FIELDS.values())
 
@@ -48,17 +52,6 @@ class Options:
     label: Label
     splitter: Chronological | WalkForward
 
-    def bars(self, random_bars: Bars, tick_bars: Bars) -> BySymbol:
-        # patterns need opens that differ from the previous close, quantiles need distinct returns
-        make = tick_bars if isinstance(self.label, Candlestick) else random_bars
-        found = {}
-        for number, symbol in enumerate(self.symbols):
-            missing = {first + k for first, length in symbol.outages for k in range(length)}
-            inside = [row for row in missing if row < symbol.n_bars]
-            bars = make(symbol.n_bars, interval=self.interval, missing=inside, seed=symbol.seed)
-            found[f"S{number}"] = bars.set_axis(bars.index + self.interval * symbol.begins)
-        return found
-
     def samples(self, bars: BySymbol) -> Samples:
         return make_samples(
             bars, label=self.label, split=self.splitter, lookback=self.window.lookback
@@ -68,6 +61,24 @@ class Options:
     def embargo(self) -> np.timedelta64:
         own = self.splitter.embargo
         return (self.window.lookback if own is None else own).to_timedelta64()
+
+
+@pytest.fixture(scope="session")
+def load(random_bars: Bars, tick_bars: Bars) -> Load:
+    """Return a function that makes the bars of a combination of options."""
+
+    def bars_of(chosen: Options) -> BySymbol:
+        # patterns need opens that differ from the previous close, quantiles need distinct returns
+        make = tick_bars if isinstance(chosen.label, Candlestick) else random_bars
+        found = {}
+        for number, symbol in enumerate(chosen.symbols):
+            missing = {first + k for first, length in symbol.outages for k in range(length)}
+            inside = [row for row in missing if row < symbol.n_bars]
+            bars = make(symbol.n_bars, interval=chosen.interval, missing=inside, seed=symbol.seed)
+            found[f"S{number}"] = bars.set_axis(bars.index + chosen.interval * symbol.begins)
+        return found
+
+    return bars_of
 
 
 @st.composite
@@ -111,10 +122,9 @@ def options(draw: st.DrawFn) -> Options:
 
 @settings(max_examples=30)
 @given(chosen=options())
-def test_labels_are_known_before_a_later_part_of_any_symbol(
-    random_bars: Bars, tick_bars: Bars, chosen: Options
-) -> None:
-    samples = chosen.samples(chosen.bars(random_bars, tick_bars))
+def test_labels_are_known_before_a_later_part_of_any_symbol(load: Load, chosen: Options) -> None:
+    bars = load(chosen)
+    samples = chosen.samples(bars)
     assert samples.embargo.to_timedelta64() == chosen.embargo
     each = [samples.of(symbol) for symbol in samples.symbols]
     for earlier, later in combinations(PARTS, 2):
@@ -130,16 +140,9 @@ def test_labels_are_known_before_a_later_part_of_any_symbol(
     assert len(np.unique(np.concatenate(parts))) == sum(len(part) for part in parts)
     for one in each:
         inside = (one.times >= test[0]) & (one.times <= test[1]) & ~np.isnat(one.outcomes.known_at)
-        np.testing.assert_array_equal(np.flatnonzero(inside), one.split.test)
+        assert_array_equal(np.flatnonzero(inside), one.split.test)
 
-
-@settings(max_examples=30)
-@given(chosen=options())
-def test_only_purged_strided_and_unknown_samples_are_left_out(
-    random_bars: Bars, tick_bars: Bars, chosen: Options
-) -> None:
-    """Otherwise an empty split would pass the other tests."""
-    bars = chosen.bars(random_bars, tick_bars)
+    # nothing but purged, strided and unknown samples is left out, so that no part is empty
     dense = replace(chosen, splitter=replace(chosen.splitter, stride=1)).samples(bars)
     times, known_at, split = dense.times, dense.outcomes.known_at, dense.split
     left_out = ~np.isnat(known_at)
@@ -150,20 +153,17 @@ def test_only_purged_strided_and_unknown_samples_are_left_out(
         purged |= (times < begins) & (known_at + chosen.embargo >= begins)
     assert purged[left_out & (times < times[split.test].max())].all()
 
-    strided = chosen.samples(bars)
-    for whole, some in ((dense.of(symbol), strided.of(symbol)) for symbol in dense.symbols):
+    for whole, some in ((dense.of(symbol), samples.of(symbol)) for symbol in dense.symbols):
         every = np.flatnonzero(~np.isnat(whole.outcomes.known_at))[:: chosen.splitter.stride]
-        np.testing.assert_array_equal(some.split.train, np.intersect1d(every, whole.split.train))
-        np.testing.assert_array_equal(some.split.val, whole.split.val)
-        np.testing.assert_array_equal(some.split.test, whole.split.test)
+        assert_array_equal(some.split.train, np.intersect1d(every, whole.split.train))
+        assert_array_equal(some.split.val, whole.split.val)
+        assert_array_equal(some.split.test, whole.split.test)
 
 
 @settings(max_examples=25)
 @given(chosen=options())
-def test_no_sample_or_outcome_spans_a_gap(
-    random_bars: Bars, tick_bars: Bars, chosen: Options
-) -> None:
-    bars = chosen.bars(random_bars, tick_bars)
+def test_no_sample_or_outcome_spans_a_gap(load: Load, chosen: Options) -> None:
+    bars = load(chosen)
     samples = chosen.samples(bars)
     back = (chosen.window.lookback - chosen.interval).to_timedelta64()
     for symbol, frame in bars.items():
@@ -172,9 +172,7 @@ def test_no_sample_or_outcome_spans_a_gap(
         ahead = one.outcomes.known_at[used] - one.times[used]
         first = close_times(frame).searchsorted(one.times[used] - back)
         last = close_times(frame).searchsorted(one.outcomes.known_at[used])
-        np.testing.assert_array_equal(
-            (last - first) * np.timedelta64(chosen.interval), ahead + back
-        )
+        assert_array_equal((last - first) * np.timedelta64(chosen.interval), ahead + back)
         assert (ahead <= chosen.label.horizon.to_timedelta64()).all()
         assert ((ahead > np.timedelta64(0)) == bool(chosen.label.horizon)).all()
 
@@ -184,10 +182,8 @@ def test_no_sample_or_outcome_spans_a_gap(
 
 @settings(max_examples=30)
 @given(chosen=options(), data=st.data())
-def test_later_bars_do_not_change_samples(
-    random_bars: Bars, tick_bars: Bars, chosen: Options, data: st.DataObject
-) -> None:
-    bars = chosen.bars(random_bars, tick_bars)
+def test_later_bars_do_not_change_samples(load: Load, chosen: Options, data: st.DataObject) -> None:
+    bars = load(chosen)
     samples = chosen.samples(bars)
     # from the end of training on, so that the fitted thresholds must not change
     known_at, bar = samples.outcomes.known_at, np.timedelta64(chosen.interval)
@@ -199,7 +195,7 @@ def test_later_bars_do_not_change_samples(
     assert any((other[symbol] != frame).any(axis=None) for symbol, frame in bars.items())
     again = chosen.samples(other)
 
-    np.testing.assert_array_equal(again.times, samples.times)
+    assert_array_equal(again.times, samples.times)
     known = known_at <= t
     assert known[samples.split.train].all()
     for before, after in (
@@ -207,11 +203,11 @@ def test_later_bars_do_not_change_samples(
         (samples.outcomes.forward_return, again.outcomes.forward_return),
         (samples.label, again.label),
     ):
-        np.testing.assert_array_equal(after[known], before[known])
+        assert_array_equal(after[known], before[known])
     assert (samples.label[samples.split.train] != NULL).any()
     for name in PARTS:
         part, part_again = samples.part(name), again.part(name)
-        np.testing.assert_array_equal(part_again[known[part_again]], part[known[part]])
+        assert_array_equal(part_again[known[part_again]], part[known[part]])
     for symbol in samples.symbols:
         assert _thresholds(again.of(symbol)) == _thresholds(samples.of(symbol))
 
@@ -219,9 +215,9 @@ def test_later_bars_do_not_change_samples(
 @settings(max_examples=20)
 @given(chosen=options(), data=st.data())
 def test_later_bars_do_not_change_fields_and_indicators(
-    random_bars: Bars, tick_bars: Bars, chosen: Options, data: st.DataObject
+    load: Load, chosen: Options, data: st.DataObject
 ) -> None:
-    bars = chosen.bars(random_bars, tick_bars)["S0"]
+    bars = load(chosen)["S0"]
     span, step = chosen.window.span, chosen.window.step
     window = Window(span=span, step=step, lookback=span + MOST_BACK * step)
     rows = decision_rows(bars, window.lookback)
@@ -235,7 +231,7 @@ def test_later_bars_do_not_change_fields_and_indicators(
 
     past = rows[rows <= row]
     before, after = (WindowReader(frame, window, FIELDS)(past) for frame in (bars, other))
-    np.testing.assert_array_equal(after, before)
+    assert_array_equal(after, before)
     assert not np.isnan(before).any()
     before, after = (indicators(frame).to_numpy()[: row + 1] for frame in (bars, other))
     assert after.tobytes() == before.tobytes()
@@ -243,27 +239,23 @@ def test_later_bars_do_not_change_fields_and_indicators(
 
 @settings(max_examples=8)
 @given(chosen=options().filter(lambda chosen: isinstance(chosen.label, Candlestick)))
-def test_augmentation_uses_training_bars_only(
-    random_bars: Bars, tick_bars: Bars, chosen: Options
-) -> None:
-    bars = chosen.bars(random_bars, tick_bars)["S0"]
+def test_augmentation_uses_training_bars_only(load: Load, chosen: Options) -> None:
+    bars = load(chosen)["S0"]
     samples = chosen.samples({"S0": bars})
     last = samples.times[samples.split.train[-1]]
     later = altered(bars, last, np.random.default_rng(0))
     for one, other in zip(_draw(chosen, bars), _draw(chosen, later), strict=True):
-        pd.testing.assert_frame_equal(one.bars, other.bars)
-        np.testing.assert_array_equal(one.rows, other.rows)
-        np.testing.assert_array_equal(one.label, other.label)
+        assert_frame_equal(one.bars, other.bars)
+        assert_array_equal(one.rows, other.rows)
+        assert_array_equal(one.label, other.label)
         assert one.bars.index[-1] <= pd.Timestamp(last, tz="UTC")
 
 
 @settings(max_examples=25)
 @given(chosen=options().filter(lambda chosen: isinstance(chosen.label, Direction)))
-def test_the_neutral_share_of_training_samples_has_no_label(
-    random_bars: Bars, tick_bars: Bars, chosen: Options
-) -> None:
+def test_the_neutral_share_of_training_samples_has_no_label(load: Load, chosen: Options) -> None:
     assert isinstance(chosen.label, Direction)
-    samples = chosen.samples(chosen.bars(random_bars, tick_bars))
+    samples = chosen.samples(load(chosen))
     for one in map(samples.of, samples.symbols):
         train = one.label[one.split.train]
         # each quantile may fall between two samples

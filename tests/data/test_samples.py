@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from gafcnn.data.candlestick import Candlestick
 from gafcnn.data.labels import LABELS, Direction, Label, Outcomes, TripleBarrier, register_label
-from gafcnn.data.reading import read_bars
 from gafcnn.data.samples import PARTS, Samples, make_samples
-from gafcnn.data.splits import Chronological, Split, WalkForward, check_purged
+from gafcnn.data.splits import Chronological, Split, WalkForward
 from gafcnn.data.windows import decision_rows
 from gafcnn.durations import NO_TIME
 from gafcnn.errors import BarsError, ConfigError, LeakError, SamplesError
@@ -45,7 +44,7 @@ def test_defaults(random_bars: Bars) -> None:
     assert (samples.symbols, samples.classes, samples.task) == (("",), ("down", "up"), "direction")
     assert len(samples) == 1500 - 59
     assert samples.bars[""] is bars
-    np.testing.assert_array_equal(samples.bar_rows(""), decision_rows(bars, "60min"))
+    assert_array_equal(samples.bar_rows(""), decision_rows(bars, "60min"))
 
 
 def test_the_embargo_is_the_lookback_unless_the_split_has_its_own(random_bars: Bars) -> None:
@@ -86,11 +85,6 @@ def test_bars_must_come_from_gafcnn(random_bars: Bars) -> None:
         make_samples(bars)
     with pytest.raises(BarsError, match="as_bars"):
         make_samples({"A": random_bars(600), "B": bars})
-
-
-def test_lookback_must_be_a_length_of_time(random_bars: Bars) -> None:
-    with pytest.raises(ConfigError, match="lookback is 60"):
-        make_samples(random_bars(600), lookback=60)  # pyright: ignore[reportArgumentType]
 
 
 # --- labels of the user's own ---------------------------------------------------------------------
@@ -139,7 +133,7 @@ def test_own_label_of_three_classes(random_bars: Bars) -> None:
     samples = make_samples(random_bars(2000), label=label)
     assert (samples.task, samples.classes) == ("classification", ("small", "medium", "large"))
     share = samples.counts("train") / len(samples.part("train"))
-    np.testing.assert_allclose(share, [0.5, 0.4, 0.1], atol=0.01)
+    assert_allclose(share, [0.5, 0.4, 0.1], atol=0.01)
     with pytest.raises(ConfigError, match="label: .*'larg'"):
         LABELS.create({"kind": "size", "larg": 1}, "label")
 
@@ -153,9 +147,7 @@ def test_own_label_that_extends_a_settings_class(random_bars: Bars) -> None:
     samples = make_samples(random_bars(2000), label=label)
     assert samples.task == "direction"
     known = ~np.isnan(samples.outcomes.forward_return)
-    np.testing.assert_array_equal(
-        samples.label[known], samples.outcomes.forward_return[known] > 0.001
-    )
+    assert_array_equal(samples.label[known], samples.outcomes.forward_return[known] > 0.001)
     with pytest.raises(ConfigError, match=r"label\.limit"):
         Rising(limit="high")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="direction"):
@@ -196,8 +188,8 @@ def test_with_split_fits_the_label_again(random_bars: Bars) -> None:
     shuffled = Split(np.random.default_rng(0).permutation(other.train), other.val, other.test, 1)
     again = samples.with_split(shuffled)
     expected = make_samples(bars, label=SHORT, split=WalkForward(1, first=0.6))
-    np.testing.assert_array_equal(again.label, expected.label)
-    np.testing.assert_array_equal(again.split.train, expected.split.train)
+    assert_array_equal(again.label, expected.label)
+    assert_array_equal(again.split.train, expected.split.train)
     assert again.split.fold == 1
     assert (again.label != samples.label).any()
     with pytest.raises(LeakError, match="labels of train are known at"):
@@ -237,26 +229,16 @@ def test_stride_counts_in_each_symbol() -> None:
     assert len(split.val) == 40
 
 
-def test_check_is_over_all_symbols_together(random_bars: Bars) -> None:
-    bars = {"A": random_bars(400), "B": random_bars(400, seed=1)}
-    samples = make_samples(bars, label=SHORT, split=Chronological(0.2, 0.2, "5min"))
-    samples.check()
-    late = samples.times.copy()
-    late[samples.split.train[0]] = samples.times[samples.of("B").split.val[0]]
-    with pytest.raises(LeakError, match="labels of train are known at"):
-        check_purged(late, late, samples.split, NO_TIME)
-
-
 # --- samples of several symbols -------------------------------------------------------------------
 
 
 def _assert_equal(one: Samples, other: Samples) -> None:
-    np.testing.assert_array_equal(one.times, other.times)
-    np.testing.assert_array_equal(one.label, other.label)
-    np.testing.assert_array_equal(one.outcomes.forward_return, other.outcomes.forward_return)
+    assert_array_equal(one.times, other.times)
+    assert_array_equal(one.label, other.label)
+    assert_array_equal(one.outcomes.forward_return, other.outcomes.forward_return)
     assert one.split.fold == other.split.fold
     for part in PARTS:
-        np.testing.assert_array_equal(one.part(part), other.part(part))
+        assert_array_equal(one.part(part), other.part(part))
 
 
 def test_one_named_symbol_equals_unnamed_bars(random_bars: Bars) -> None:
@@ -284,24 +266,7 @@ def test_each_symbol_is_labelled_separately(tick_bars: Bars, label: Label) -> No
         one = pooled.of(symbol)
         _assert_equal(one, make_samples(frame, label=label, split=splitter))
         _assert_equal(one.of(symbol), one)
-        np.testing.assert_array_equal(pooled.bar_rows(symbol), decision_rows(frame, "60min"))
-
-
-def test_real_symbols_are_split_at_the_same_moments(real_bars_folder: Path) -> None:
-    found = {
-        path.name.partition("-")[0]: read_bars(path)
-        for path in sorted(real_bars_folder.glob("*-perp-1m-*"))
-    }
-    assert [*found] == ["bnbusdt", "btcusdt", "ethusdt"]
-    for fold in range(4):
-        samples = make_samples(found, split=WalkForward(fold, first=0.6))
-        bnb, btc, eth = (samples.of(symbol) for symbol in found)
-        # three weeks of BNB alone, then all at the same minutes
-        assert len(bnb.split.train) > len(btc.split.train) + 20 * 1440 > 20 * 1440
-        for part in ("val", "test"):
-            np.testing.assert_array_equal(bnb.times[bnb.part(part)], btc.times[btc.part(part)])
-            np.testing.assert_array_equal(bnb.times[bnb.part(part)], eth.times[eth.part(part)])
-        assert samples.times.max() > samples.times[samples.split.test].max()
+        assert_array_equal(pooled.bar_rows(symbol), decision_rows(frame, "60min"))
 
 
 @pytest.mark.parametrize("order", ["MAB", "BAM", "ABM"])

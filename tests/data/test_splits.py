@@ -51,13 +51,6 @@ def test_shares_are_of_time_not_of_samples() -> None:
     assert times[split.train[-1]] == _minutes(9.5)
 
 
-def test_stride_thins_the_training_part_only() -> None:
-    split = Chronological(0.2, 0.25, stride=4).split(TIMES, KNOWN, (0,), MINUTES[3])
-    assert split.train.tolist() == _list(0, 51, 4)
-    assert split.val.tolist() == _list(60, 71)
-    assert split.test.tolist() == _list(80, 99)
-
-
 def test_samples_without_a_known_outcome_are_in_no_part() -> None:
     known = KNOWN.copy()
     unknown = [0, 10, 65, 90, 98, 99]
@@ -82,14 +75,6 @@ def test_the_last_sample_is_tested() -> None:
     times = START + np.arange(0, 400, 3) * np.timedelta64(1, "D") + np.timedelta64(1, "ns")
     for splitter in (Chronological(), WalkForward(fold=3), WalkForward(2, folds=3, first=0.3)):
         assert splitter.split(times, times).test[-1] == len(times) - 1
-
-
-def test_pandas_times_are_converted_to_utc() -> None:
-    times = pd.DatetimeIndex(TIMES).tz_localize("UTC").tz_convert("Asia/Tokyo")
-    known = pd.DatetimeIndex(KNOWN).tz_localize("UTC")
-    split, peer = Chronological().split(times, known), Chronological().split(TIMES, KNOWN)
-    np.testing.assert_array_equal(split.train, peer.train)
-    np.testing.assert_array_equal(split.test, peer.test)
 
 
 # --- walk-forward ---------------------------------------------------------------------------------
@@ -122,25 +107,19 @@ def test_every_sample_after_the_first_share_is_tested_once(folds: int) -> None:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-SHARES = [(Chronological, "test"), (Chronological, "val"), (WalkForward, "val")]
-SHARES += [(WalkForward, "first")]
-CASES = [(kind, {key: value}) for kind, key in SHARES for value in (0, 1, float("nan"), "all")]
-CASES += [(WalkForward, {key: 0}) for key in ("folds", "stride")]
-CASES += [(WalkForward, {"fold": value}) for value in (4, -1, 0.5)]
-CASES += [(Chronological, {"embargo": 60})]
-
-
-@pytest.mark.parametrize(("kind", "options"), CASES)
-def test_option_out_of_range(
-    kind: type[Chronological | WalkForward], options: dict[str, Any]
-) -> None:
-    every = ({"fold": 0} if kind is WalkForward else {}) | options
-    for make in (
-        lambda: kind(**every),
-        lambda: SPLITS.create({"kind": kind.kind, **every}, "split"),  # pyright: ignore[reportAttributeAccessIssue]
-    ):
-        with pytest.raises(ConfigError, match=rf"split\.{next(iter(options))} is "):
-            make()
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [(Chronological, name, value) for name in ("test", "val") for value in (0, 1, float("nan"))]
+    + [(WalkForward, name, 1) for name in ("val", "first")]
+    + [(WalkForward, name, 0) for name in ("folds", "stride")]
+    + [(WalkForward, "fold", value) for value in (4, -1, 0.5)]
+    + [(Chronological, "embargo", 60)],
+)
+def test_option_out_of_range(kind: Any, option: str, value: Any) -> None:
+    options = ({"fold": 0} if kind is WalkForward else {}) | {option: value}
+    for make in (kind, lambda **one: SPLITS.create({"kind": kind.kind, **one}, "split")):
+        with pytest.raises(ConfigError, match=rf"split\.{option} is "):
+            make(**options)
 
 
 def test_empty_part() -> None:
@@ -204,8 +183,3 @@ def test_label_never_known_or_known_too_early(
     known[position] = moment
     with pytest.raises(LeakError, match=f"^{part} has a sample whose label is never known"):
         check_purged(TIMES, known, SOUND, MINUTES[0])
-
-
-def test_check_of_an_empty_part() -> None:
-    with pytest.raises(SamplesError, match="50 train, 0 val, 20 test"):
-        check_purged(TIMES, KNOWN, _split(range(50), [], range(80, 100)), MINUTES[0])

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import COLUMNS, check_bars
 from gafcnn.data.synthetic import TickWalkSource, mirrored, most_bars, shuffled, tick_walk
@@ -61,11 +63,11 @@ def test_shuffled_blocks_have_the_same_candles(seed: int, block: int) -> None:
         .to_numpy()
         for frame in (bars, other)
     )
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert_allclose(ours, theirs, atol=1e-6)
     # the same moves lead to the same close at the end of a block
     ends = np.arange(block - 1, whole, block)
     moved = other["close"].to_numpy()[ends] - bars["close"].to_numpy()[ends]
-    np.testing.assert_allclose(moved, moved[0], atol=1e-6)
+    assert_allclose(moved, moved[0], atol=1e-6)
 
 
 def test_equal_prices_stay_equal_to_the_last_bit() -> None:
@@ -75,7 +77,7 @@ def test_equal_prices_stay_equal_to_the_last_bit() -> None:
         same = (other["open"].to_numpy()[1:] == other["close"].to_numpy()[:-1]).mean()
         assert same == pytest.approx(without_gap, abs=0.02)
         ticks = other["close"].to_numpy() * 100
-        np.testing.assert_allclose(ticks, np.rint(ticks), atol=1e-6)
+        assert_allclose(ticks, np.rint(ticks), atol=1e-6)
 
 
 def test_price_jump_over_a_gap_in_time_is_dropped() -> None:
@@ -97,12 +99,12 @@ def test_shuffled_prices_stay_positive() -> None:
 
 def test_tick_walk() -> None:
     bars = tick_walk(20_000, seed=4)
-    pd.testing.assert_frame_equal(bars, tick_walk(20_000, seed=4))
+    assert_frame_equal(bars, tick_walk(20_000, seed=4))
     assert not bars.equals(tick_walk(20_000, seed=5))
     at_the_close = bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]
     assert 0.45 < at_the_close.mean() < 0.6
     ticks = bars[list(COLUMNS[:4])].to_numpy() * 100
-    np.testing.assert_allclose(ticks, np.rint(ticks), atol=1e-6)
+    assert_allclose(ticks, np.rint(ticks), atol=1e-6)
 
 
 @pytest.mark.parametrize("price", [3e-9, 4e-3, 1.0, 9.5e4, 2e11])
@@ -116,9 +118,8 @@ def test_any_level_of_prices(price: float) -> None:
         same = (other["open"].to_numpy()[1:] == other["close"].to_numpy()[:-1]).mean()
         assert 0.4 < same < 0.65
         bodies = np.sort((other["close"] - other["open"]).to_numpy())
-        np.testing.assert_allclose(
-            bodies, np.sort((bars["close"] - bars["open"]).to_numpy()), atol=price * 1e-12
-        )
+        expected = np.sort((bars["close"] - bars["open"]).to_numpy())
+        assert_allclose(bodies, expected, atol=price * 1e-12)
 
 
 def test_walks_end_before_2100() -> None:
@@ -137,4 +138,4 @@ def test_invalid_arguments() -> None:
 
 def test_source_of_walks() -> None:
     bars = TickWalkSource(symbols=("ONE", "TWO"), days=1, seed=3).load()
-    pd.testing.assert_frame_equal(bars["TWO"], tick_walk(96, seed=4))
+    assert_frame_equal(bars["TWO"], tick_walk(96, seed=4))

@@ -223,7 +223,10 @@ class Decider:
         from gafcnn.models.onnx_export import OnnxPredictor, to_onnx
 
         exported = self._exported(run)
-        return OnnxPredictor(exported or to_onnx(run.model())).predict_at
+        if exported is None:
+            network: Any = run.model()
+            exported = to_onnx(network)
+        return OnnxPredictor(exported).predict_at
 
     def _exported(self, run: Run) -> bytes | None:
         """Return the network as `export` wrote it, if that was this one; it loads without torch."""

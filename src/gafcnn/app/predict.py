@@ -96,7 +96,7 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _readers(
-    source: Source, decider: Decider, settings: PredictOptions
+    source: Any, decider: Decider, settings: PredictOptions
 ) -> Callable[[], dict[str, Reader]]:
     """Return a function that returns, for each symbol, a function that reads its newest bars."""
     if not isinstance(source, ExchangeSource):

@@ -14,8 +14,7 @@ from gafcnn.data.labels import LABELS
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.costs import COSTS
-from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.evaluation.trading_rules import COSTS, TradingRules
 from gafcnn.settings import settings
 
 METHODS = ("mean", "weighted", "vote", "stacking")

@@ -292,7 +292,7 @@ def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         The group, the name of the option, the section that it fills, and its keys with defaults;
         "???" where there is none.
     """
-    from gafcnn.evaluation.costs import COSTS
+    from gafcnn.evaluation.trading_rules import COSTS
     from gafcnn.models.networks import NETWORKS
 
     for group, registry in (("label", LABELS), ("split", SPLITS), ("costs", COSTS)):

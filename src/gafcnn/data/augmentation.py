@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.data.bars import interval_of
-from gafcnn.data.labels import Label
 from gafcnn.data.samples import Samples
 from gafcnn.data.synthetic import mirrored, most_bars, shuffled, tick_walk
 from gafcnn.data.windows import close_times, decision_rows
@@ -106,10 +105,21 @@ class Augmentation:
         have = samples.counts("train")
         rng = np.random.default_rng(self.seed)
         known = close_times(bars) <= samples.times[samples.labelled("train")[-1]]
-        sources = self._sources(bars.loc[known])
-        for left in range(self.n_sources, 0, -1):
-            label = samples.definition
-            drawn = self._draw(next(sources), have, left, samples.lookback, label, rng)
+        label = samples.definition
+        for left, source in zip(
+            range(self.n_sources, 0, -1), self._sources(bars.loc[known]), strict=True
+        ):
+            rows = decision_rows(source, samples.lookback)
+            classes = label.assign(label.outcomes(source, rows), np.arange(len(rows)))
+            chosen = []
+            for number in range(1, len(have)):
+                lacking = math.ceil(max(self.per_class - have[number], 0) / left)
+                available = np.flatnonzero(classes == number)
+                chosen.append(rng.permutation(available)[:lacking])
+            others = sum(len(part) for part in chosen)
+            chosen.append(rng.permutation(np.flatnonzero(classes == 0))[:others])
+            places = np.sort(np.concatenate(chosen))
+            drawn = Drawn(source, rows[places], classes[places])
             have += class_counts([drawn], len(have))
             yield drawn
 
@@ -129,24 +139,3 @@ class Augmentation:
         for number in range(self.walks):
             n_bars = min(BARS_PER_WALK, most_bars(interval_of(bars)))
             yield tick_walk(n_bars, interval_of(bars), seed=self.seed + number)
-
-    def _draw(
-        self,
-        bars: pd.DataFrame,
-        have: NDArray[np.int64],
-        left: int,
-        lookback: pd.Timedelta,
-        label: Label,
-        rng: np.random.Generator,
-    ) -> Drawn:
-        rows = decision_rows(bars, lookback)
-        classes = label.assign(label.outcomes(bars, rows), np.arange(len(rows)))
-        chosen = []
-        for number in range(1, len(have)):
-            lacking = math.ceil(max(self.per_class - have[number], 0) / left)
-            available = np.flatnonzero(classes == number)
-            chosen.append(rng.permutation(available)[:lacking])
-        others = sum(len(part) for part in chosen)
-        chosen.append(rng.permutation(np.flatnonzero(classes == 0))[:others])
-        places = np.sort(np.concatenate(chosen))
-        return Drawn(bars, rows[places], classes[places])

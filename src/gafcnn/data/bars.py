@@ -9,7 +9,8 @@ every frame that was checked. Gaps are allowed. A market without volume has NaN 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -24,6 +25,9 @@ from gafcnn.errors import BarsError, ConfigError
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
 
+TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
+"""Names that exchanges and tools give to the time of a bar; all but the last are open times."""
+
 REPAIR = "repair the row, or remove it: gaps are allowed"
 
 # limits that keep sums and differences of two times within int64 nanoseconds
@@ -32,6 +36,13 @@ _LATEST = pd.Timestamp("2100-01-01", tz="UTC")
 
 # this many equal steps in a row, other than the interval, are bars of another interval, not gaps
 _MIXED_RUN = 10
+
+# the size of an epoch determines its unit: seconds from 1973 to 2100 are not milliseconds
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
+_EPOCHS = (1e8, 4.1e9)
+
+# the end of a time with an offset; a date alone ends in a hyphen and digits as well
+_OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 
 @dataclass(frozen=True)
@@ -79,12 +90,10 @@ def as_bars(
         BarsError: The frame has no valid bars; names row, value and remedy.
         ConfigError: `label`, `timezone` or `interval` is invalid.
     """
-    if frame.attrs.get("label") == "close":
+    if time is None and is_marked(frame):
         return frame
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
-    from gafcnn.data.columns import convert, select_columns
-
     if time is None and not isinstance(frame.index, pd.DatetimeIndex):
         raise BarsError(
             f"the index of the DataFrame holds {frame.index.dtype}, not times",
@@ -99,14 +108,19 @@ def as_bars(
     return convert(table, moments, origin, timezone=timezone, label=label, interval=interval)
 
 
+def is_marked(frame: pd.DataFrame) -> bool:
+    """Return whether a frame is known to be bars, whose index holds close times."""
+    # reset_index keeps attrs
+    return frame.attrs.get("label") == "close" and getattr(frame.index, "tz", None) is not None
+
+
 def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     """Return bars unchanged if they come from `read_bars`, `as_bars` or another gafcnn function.
 
     Raises:
         BarsError: They do not, so that their times may be open times.
     """
-    marked = isinstance(bars, pd.DataFrame) and bars.attrs.get("label") == "close"
-    if marked and getattr(bars.index, "tz", None) is not None:  # reset_index keeps attrs
+    if isinstance(bars, pd.DataFrame) and is_marked(bars):
         return bars
     raise BarsError(
         f"a {type(bars).__name__} whose times may be open or close times",
@@ -130,24 +144,82 @@ def check_bars(
         BarsError: The bars are invalid; names source, row, value and remedy.
     """
     origin = source if isinstance(source, Origin) else Origin(source)
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise BarsError(
-            f"{origin.source} has no column {' or '.join(missing)}",
-            expected=", ".join(COLUMNS),
-            instead="add it, or rename the column that holds it",
-        )
-    check_count(len(frame), origin)
+    _check_count(len(frame), origin)
     # pandas copies on write, so a frame that is correct already is not copied here
     values = frame.reindex(columns=list(COLUMNS)).astype("float64")
     aware = isinstance(frame.index, pd.DatetimeIndex) and frame.index.tz is not None
-    check_timezone([aware], frame.index, origin)
-    check_calendar(pd.DatetimeIndex(frame.index), origin)
+    _check_timezone([aware], frame.index, origin)
+    _check_calendar(pd.DatetimeIndex(frame.index), origin)
     bars = values.set_axis(_from_nanoseconds(_nanoseconds(frame)))
-    _check_values(bars, origin)
+    check_values(bars, origin)
     length = _check_interval(_steps(bars), origin, interval)
     bars.attrs = {"interval": length, "label": "close"}
     return bars
+
+
+def select_columns(source: object, names: Sequence[str], time: str | None = None) -> dict[str, str]:
+    """Return the columns of a table to use, and the standard name of each.
+
+    Args:
+        source: The file or other origin, for error messages.
+        names: The table's column names; case, spaces and underscores do not matter.
+        time: The column of times, which is returned as "time"; "" for none of the columns; None
+            for the first of `TIMES` that the table has.
+
+    Raises:
+        BarsError: A column is missing or occurs twice.
+    """
+    plain = [name.strip().lower().replace(" ", "_") for name in names]
+    if time:
+        plain = [
+            "time" if name == time else other for name, other in zip(names, plain, strict=True)
+        ]
+        times = ["time"]
+    else:
+        times = [next((name for name in TIMES if name in plain), TIMES[0])] * (time is None)
+    # a volume of another name is an error, so that it is not ignored unnoticed
+    has_volume = any("vol" in name for name in plain)
+    wanted = (*times, *(COLUMNS if has_volume else PRICES))
+    missing = [time if time and name == "time" else name for name in wanted if name not in plain]
+    if missing:
+        raise BarsError(
+            f"{source} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
+            expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}",
+            instead="rename the columns (volume may be absent)",
+        )
+    twice = [name for name in wanted if plain.count(name) > 1]
+    if twice:
+        raise BarsError(
+            f"{source} has the column {twice[0]} twice",
+            expected="each column once",
+            instead="remove or rename one",
+        )
+    return {names[plain.index(name)]: name for name in wanted}
+
+
+def convert(
+    table: pd.DataFrame,
+    times: pd.Series,
+    origin: Origin,
+    *,
+    timezone: str | None,
+    label: str,
+    interval: DurationLike | None,
+) -> pd.DataFrame:
+    """Return checked bars from a table of prices and volume, and their open or close times.
+
+    Raises:
+        BarsError: See `check_bars`.
+    """
+    _check_count(len(table), origin)
+    frame = pd.DataFrame({name: _to_numbers(column, origin) for name, column in table.items()})
+    frame = frame.reindex(columns=list(COLUMNS)).set_axis(_to_times(times, origin, timezone))
+    bars = check_bars(frame, origin, interval)
+    if label == "close":
+        return bars
+    closes = pd.DatetimeIndex(bars.index + interval_of(bars))
+    _check_calendar(closes, origin)
+    return bars.set_axis(closes)
 
 
 def bar_interval(value: DurationLike) -> pd.Timedelta:
@@ -160,8 +232,8 @@ def bar_interval(value: DurationLike) -> pd.Timedelta:
     if interval == pd.Timedelta(0):
         raise ConfigError(
             f"market.interval is {value}",
-            expected="the time between two bars, more than 0",
-            instead="write market.interval=1min, for example",
+            expected="more than 0",
+            instead="set market.interval=1min",
         )
     return interval
 
@@ -170,7 +242,7 @@ def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
     """Return the time between two bars: `attrs["interval"]`, or else the most common step."""
     if "interval" in bars.attrs:
         return bars.attrs["interval"]
-    check_count(len(bars), Origin("the frame"))
+    _check_count(len(bars), Origin("the frame"))
     return _most_common(_steps(bars))
 
 
@@ -267,16 +339,14 @@ def _most_common(steps: NDArray[np.int64]) -> pd.Timedelta:
     return pd.to_timedelta(values[counts.argmax()], unit="ns")
 
 
-def check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
-    """Check that all times are from 1970 to 2100."""
+def _check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
     times = index.to_numpy(f"datetime64[{index.unit}]")  # formats years above 9999 as well
     expected = f"a time from {_EARLIEST.year} to {_LATEST.year}"
     valid = (index >= _EARLIEST) & (index < _LATEST)
     origin.require(valid, lambda row: f"the time is {times[row]}", expected)
 
 
-def check_timezone(aware: Any, times: Any, origin: Origin) -> None:
-    """Check that all times are aware, shape (n,), that is, have a timezone."""
+def _check_timezone(aware: Any, times: Any, origin: Origin) -> None:
     origin.require(
         aware,
         lambda row: f"the time {times[row]} has no timezone",
@@ -285,8 +355,7 @@ def check_timezone(aware: Any, times: Any, origin: Origin) -> None:
     )
 
 
-def check_count(count: int, origin: Origin) -> None:
-    """Check that there are at least two bars."""
+def _check_count(count: int, origin: Origin) -> None:
     if count < 2:
         raise BarsError(
             f"{origin.source} holds {count or 'no'} bar{'s' * (count != 1)}",
@@ -295,7 +364,8 @@ def check_count(count: int, origin: Origin) -> None:
         )
 
 
-def _check_values(bars: pd.DataFrame, origin: Origin) -> None:
+def check_values(bars: pd.DataFrame, origin: Origin) -> None:
+    """Check that times increase, and that prices and volumes are possible."""
     origin.require(
         np.r_[True, _steps(bars) > 0],
         lambda row: f"the time {bars.index[row]} is not after that of the previous row",
@@ -344,3 +414,77 @@ def _check_interval(
         "split the bars by their interval",
     )
     return interval
+
+
+def _to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
+    numbers = _as_numbers(column).to_numpy("float64")
+    # NaN in a numeric column is left to check_bars
+    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
+    origin.require(valid, lambda row: f"{column.name} is {_shown(column.iloc[row])}", "a number")
+    return numbers
+
+
+def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.DatetimeIndex:
+    """Return timestamps, epochs or ISO texts as times with a timezone, shape (n,)."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return pd.DatetimeIndex(column)
+    if column.dtype.kind == "M":
+        times, aware = pd.DatetimeIndex(column), np.zeros(len(column), bool)
+    elif _as_numbers(column.head(1)).notna().all():  # the first row determines the format of all
+        return _from_epochs(column, origin)
+    else:
+        column = _texts(column).str.strip()
+        parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
+        origin.require(
+            parsed.notna(),
+            lambda row: f"the time is {_shown(column.iloc[row])}",
+            "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
+        )
+        times = pd.DatetimeIndex(parsed).tz_localize(None)
+        aware = column.str.contains(_OFFSET).to_numpy(dtype=bool)
+    if timezone is None or aware.any():
+        _check_timezone(aware, column.to_numpy(), origin)
+        return times.tz_localize("UTC")
+    try:
+        return times.tz_localize(timezone)
+    except Exception as error:  # an unknown zone, or an hour that occurs twice or never
+        raise BarsError(
+            f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
+            expected='a zone such as "UTC" or "America/New_York" where each time occurs once',
+            instead="convert the times to UTC",
+        ) from error
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """Return numbers unchanged and texts as the numbers they hold, NaN for other texts."""
+    if column.dtype.kind in "iuf":
+        return column
+    return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
+
+
+def _shown(cell: object) -> str:
+    text = str(cell)
+    return reprlib.repr(text) if text.strip() else "empty"
+
+
+def _texts(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.StringDtype):
+        return column
+    return pd.Series([str(cell) for cell in column], dtype="str")
+
+
+def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    epochs = _as_numbers(column)
+    values = epochs.to_numpy("float64")
+    # per value, since Binance's klines change from ms to us with the year 2025
+    scale = np.zeros(len(values), np.int64)
+    for length in _UNITS.values():
+        earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
+        scale[(values >= earliest) & (values < latest)] = length
+    origin.require(
+        (scale > 0) & (values == np.trunc(values)),
+        lambda row: f"the time is {_shown(column.iloc[row])}",
+        f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
+    )
+    times = epochs.to_numpy("int64") * scale
+    return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC")

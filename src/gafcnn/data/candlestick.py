@@ -19,33 +19,20 @@ from gafcnn.data.windows import close_times
 from gafcnn.durations import NO_TIME
 from gafcnn.settings import settings
 
-PATTERNS = (
-    "none",
-    "morning_star",
-    "evening_star",
-    "bullish_engulfing",
-    "bearish_engulfing",
-    "shooting_star",
-    "inverted_hammer",
-    "bullish_harami",
-    "bearish_harami",
-)
-"""The classes, in the order of their numbers."""
-
 # TA-Lib returns a positive number for a bullish pattern and a negative one for a bearish pattern
-_BULLISH = {
-    "CDLMORNINGSTAR": "morning_star",
-    "CDLENGULFING": "bullish_engulfing",
-    "CDLINVERTEDHAMMER": "inverted_hammer",
-    "CDLHARAMI": "bullish_harami",
+_TALIB = {
+    "morning_star": ("CDLMORNINGSTAR", 1),
+    "evening_star": ("CDLEVENINGSTAR", -1),
+    "bullish_engulfing": ("CDLENGULFING", 1),
+    "bearish_engulfing": ("CDLENGULFING", -1),
+    "shooting_star": ("CDLSHOOTINGSTAR", -1),
+    "inverted_hammer": ("CDLINVERTEDHAMMER", 1),
+    "bullish_harami": ("CDLHARAMI", 1),
+    "bearish_harami": ("CDLHARAMI", -1),
 }
-_BEARISH = {
-    "CDLEVENINGSTAR": "evening_star",
-    "CDLENGULFING": "bearish_engulfing",
-    "CDLSHOOTINGSTAR": "shooting_star",
-    "CDLHARAMI": "bearish_harami",
-}
-_FUNCTIONS = tuple(dict.fromkeys((*_BULLISH, *_BEARISH)))
+
+PATTERNS = ("none", *_TALIB)
+"""The classes, in the order of their numbers."""
 
 
 @cache
@@ -54,7 +41,7 @@ def pattern_lookback() -> int:
     from talib.abstract import Function  # pyright: ignore[reportAttributeAccessIssue]
 
     # TA-Lib returns 0 for a bar with too few bars before it, as for a bar without a pattern
-    return max(Function(name).lookback for name in _FUNCTIONS)
+    return max(Function(name).lookback for name, _ in _TALIB.values())
 
 
 def patterns(bars: pd.DataFrame) -> NDArray[np.int8]:
@@ -107,24 +94,15 @@ class Candlestick:
 
 def _find(bars: pd.DataFrame) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
     """The pattern of each bar, and whether enough bars are before it: shape (n_bars,) each."""
-    found = []
-    for stretch in stretches(bars):
-        present = _present(stretch)
-        judged = np.arange(len(stretch)) >= pattern_lookback()
-        single = judged & (np.count_nonzero(present, axis=1) <= 1)
-        found.append((np.where(single, present.argmax(axis=1), NULL).astype(np.int8), judged))
-    return np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found])
-
-
-def _present(bars: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which patterns each bar ends: shape (n_bars, classes); column 0 is all False."""
     import talib
 
-    prices = [bars[name].to_numpy(np.float64, copy=True) for name in PRICES]
-    present = np.zeros((len(bars), len(PATTERNS)), dtype=bool)
-    for name in _FUNCTIONS:
-        sign = getattr(talib, name)(*prices)
-        for names, of_sign in ((_BULLISH, sign > 0), (_BEARISH, sign < 0)):
-            if name in names:
-                present[:, PATTERNS.index(names[name])] = of_sign
-    return present
+    found, judged = [], []
+    for stretch in stretches(bars):
+        prices = [stretch[name].to_numpy(np.float64, copy=True) for name in PRICES]
+        present = np.zeros((len(stretch), len(PATTERNS)), dtype=bool)
+        for number, (function, sign) in enumerate(_TALIB.values(), 1):
+            present[:, number] = np.sign(getattr(talib, function)(*prices)) == sign
+        judged.append(np.arange(len(stretch)) >= pattern_lookback())
+        single = judged[-1] & (np.count_nonzero(present, axis=1) <= 1)
+        found.append(np.where(single, present.argmax(axis=1), NULL).astype(np.int8))
+    return np.concatenate(found), np.concatenate(judged)

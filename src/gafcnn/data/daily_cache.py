@@ -21,7 +21,6 @@ import pyarrow.parquet as pq
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import COLUMNS, fingerprint
-from gafcnn.errors import BarsError
 
 DAY = timedelta(days=1)
 
@@ -73,18 +72,11 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
     """Write an answer for [since, until) to the files of its days.
 
     Raises:
-        BarsError: The earlier bars of the first day are no longer there.
         DiskError: The disk is full or cannot be written.
     """
     for day in _days(since, until):
         before, _ = _find_part(place, day)
         begun = None if before is None else _read(before)
-        if begun is None and since > day:
-            raise BarsError(
-                f"the bars of {day:%Y-%m-%d} in {place} were removed or damaged meanwhile",
-                expected="the bars that were there before",
-                instead="run the command again; the day is downloaded again",
-            )
         end = min(day + DAY, until)
         new = bars.loc[(bars.index > day) & (bars.index <= end)]
         part = _part(place, day, end)

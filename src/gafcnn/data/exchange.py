@@ -23,8 +23,7 @@ from gafcnn.atomic_io import (
 )
 from gafcnn.data.bars import check_bars
 from gafcnn.data.daily_cache import DAY, Held, held, keep, utc_time
-from gafcnn.data.klines import Klines
-from gafcnn.data.newest import NewestBars
+from gafcnn.data.klines import Klines, NewestBars
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError
@@ -179,18 +178,18 @@ class ExchangeSource:
         kept = held(place, since, until)
         for part in kept.damaged:
             log.warning("%s is damaged and is downloaded again", part)
-        if kept.missing:
-            total = sum((end - begin) // self.interval for begin, end in kept.missing)
-            klines = Klines(self.exchange, pair, self.interval, self.url, place)
-            with closing(klines), counting(f"bars {pair}", total, "bars") as advance:
-                for bars, begin, end in klines.pages(kept.missing):
-                    # written after the first answer, so that a wrong pair is not recorded
-                    _write_record(place, record)
-                    keep(place, bars, begin, end)
-                    advance((end - begin) // self.interval)
-            kept = held(place, since, until)
-        _write_record(place, record)
-        return kept
+        if not kept.missing:
+            write_json(place / RECORD, seal(record))
+            return kept
+        total = sum((end - begin) // self.interval for begin, end in kept.missing)
+        klines = Klines(self.exchange, pair, self.interval, self.url)
+        with closing(klines), counting(f"bars {pair}", total, "bars") as advance:
+            for bars, begin, end in klines.pages(kept.missing):
+                # written after the first answer, so that a wrong pair is not recorded
+                write_json(place / RECORD, seal(record))
+                keep(place, bars, begin, end)
+                advance((end - begin) // self.interval)
+        return held(place, since, until)
 
 
 def pair_of(symbol: str) -> str:
@@ -232,8 +231,3 @@ def _read_record(place: Path, exchange: str, pair: str) -> dict[str, Any] | None
             instead="set another market.symbol or market.folder",
         )
     return record
-
-
-def _write_record(place: Path, record: dict[str, Any]) -> None:
-    if _read_record(place, record["exchange"], record["pair"]) != record:
-        write_json(place / RECORD, seal(record))

@@ -168,9 +168,8 @@ def _gap(candles: Candles) -> Floats:
     return candles.open - candles.before(candles.close)
 
 
-def _overlap(candles: Candles) -> Floats:
-    top = np.minimum(candles.top, candles.before(candles.top))
-    return top - np.maximum(candles.bottom, candles.before(candles.bottom))
+def _overlap(c: Candles) -> Floats:
+    return np.minimum(c.top, c.before(c.top)) - np.maximum(c.bottom, c.before(c.bottom))
 
 
 # each field: its function, how many earlier candles it reads, and its description

@@ -9,7 +9,6 @@ indicator spans a gap; it is NaN where a stretch has too few earlier bars.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -32,7 +31,6 @@ The slowest to forget is Wilder's average over 56 bars: what is n bars old has a
 DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 
 
-@dataclass(frozen=True)
 class Stretch:
     """Bars without a gap, as arrays of shape (n,), and the units of the indicators.
 
@@ -44,15 +42,14 @@ class Stretch:
         sigma: Standard deviation of the last 60 returns.
     """
 
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    times: NDArray[np.datetime64]
-    atr: Floats
-    returns: Floats
-    sigma: Floats
+    def __init__(self, bars: pd.DataFrame) -> None:
+        self.open, self.high, self.low, self.close, self.volume = (
+            bars[name].to_numpy(np.float64, copy=True) for name in COLUMNS
+        )
+        self.times = bars.index.to_numpy("datetime64[ns]")
+        self.atr: Floats = talib.ATR(self.high, self.low, self.close, ATR)
+        self.returns = _lagged_difference(np.log(self.close), 1)
+        self.sigma = _deviation(self.returns, SIGMA)
 
 
 def indicators(bars: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +70,7 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
     columns: Columns = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         for part in stretches(ensure_bars(bars)):
-            stretch = _stretch(part)
+            stretch = Stretch(part)
             columns = {
                 name: values for group in GROUPS.values() for name, values in group(stretch).items()
             }
@@ -186,8 +183,9 @@ def candle(bars: Stretch) -> Columns:
 
 def calendar(bars: Stretch) -> Columns:
     """Time of day and time of week of the close (UTC), each as a point on a circle."""
+    since = bars.times - np.datetime64(0, "ns")  # a Thursday
     return {
-        f"{wave}_{name}": function(2 * np.pi * _phase(bars.times, period))
+        f"{wave}_{name}": function(2 * np.pi * (since % period / period))
         for name, period in (("day", DAY), ("week", WEEK))
         for wave, function in (("sin", np.sin), ("cos", np.cos))
     }
@@ -202,18 +200,6 @@ GROUPS: dict[str, Callable[[Stretch], Columns]] = {
     "calendar": calendar,
 }
 """Groups of indicators, and the functions that compute them."""
-
-
-def _stretch(bars: pd.DataFrame) -> Stretch:
-    values = {name: bars[name].to_numpy(np.float64, copy=True) for name in COLUMNS}
-    returns = _lagged_difference(np.log(values["close"]), 1)
-    return Stretch(
-        **values,
-        times=bars.index.to_numpy("datetime64[ns]"),
-        atr=talib.ATR(values["high"], values["low"], values["close"], ATR),
-        returns=returns,
-        sigma=_deviation(returns, SIGMA),
-    )
 
 
 def _within(value: Floats, low: Floats, high: Floats) -> Floats:
@@ -235,9 +221,3 @@ def _mean(values: Floats, length: int) -> Floats:
 
 def _deviation(values: Floats, length: int) -> Floats:
     return np.asarray(pd.Series(values).rolling(length).std(), np.float64)
-
-
-def _phase(times: NDArray[np.datetime64], period: np.timedelta64) -> Floats:
-    """Elapsed share of the period: 0 at midnight (day), or when a Thursday begins (week)."""
-    since = times - np.datetime64(0, "ns")
-    return since % period / period

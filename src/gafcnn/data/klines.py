@@ -1,21 +1,23 @@
-"""An exchange's klines, requested page by page with retries, and checked before they are used."""
+"""An exchange's klines, requested page by page with retries, and checked before they are used.
+
+The newest closed bars, for live decisions, are held in memory only.
+"""
 
 from __future__ import annotations
 
 import difflib
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, other_interval
+from gafcnn.data.bars import COLUMNS, Origin, check_bars, check_values, gaps, other_interval
 from gafcnn.durations import format_duration
-from gafcnn.errors import DownloadError
+from gafcnn.errors import BarsError, DownloadError
 
 _PAGE = 1000  # bars
 _FIRST_ATTEMPTS = 3  # before the first answer: there may be no network
@@ -23,9 +25,6 @@ _ATTEMPTS = 6  # afterwards
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
 _SILENCE = 10.0  # seconds without data after which a request fails
 _MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the address
-
-# raised by ccxt when an answer has an unexpected shape
-_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
 
@@ -36,6 +35,13 @@ class _AnswerError(Exception):
     """An answer without the bars that were requested."""
 
 
+# raised when an answer has an unexpected shape, by ccxt as well
+_INVALID = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    *(_AnswerError, BarsError),
+)
+
+
 class Klines:
     """The klines of a pair at an exchange.
 
@@ -44,7 +50,6 @@ class Klines:
         pair: Base and quote, such as BNB/USDT.
         interval: Time between two bars.
         url: Base address of a mirror of the exchange's API.
-        folder: Where the bars are stored, for error messages; None if they are not.
 
     Raises:
         DownloadError: The exchange, pair or interval does not exist, or ccxt is not installed.
@@ -56,9 +61,8 @@ class Klines:
         pair: str,
         interval: pd.Timedelta,
         url: str | None = None,
-        folder: Path | None = None,
     ) -> None:
-        self.pair, self.interval, self.folder = pair, interval, folder
+        self.pair, self.interval = pair, interval
         self._answered = False
         self._client = _client(exchange, url)
         self._timeframe = _timeframe(self._client, interval)
@@ -106,7 +110,7 @@ class Klines:
         import ccxt
         import tenacity
 
-        temporary = (ccxt.OperationFailed, _AnswerError, *_MALFORMED)
+        temporary = (ccxt.OperationFailed, *_INVALID)
         most = _ATTEMPTS if self._answered else _FIRST_ATTEMPTS
         retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(temporary),
@@ -118,7 +122,7 @@ class Klines:
         try:
             self._client.last_response_headers = self._client.last_json_response = None
             answer = retry(request, *args)
-        except (ccxt.BaseError, _AnswerError, *_MALFORMED) as error:
+        except (ccxt.BaseError, *_INVALID) as error:
             text = " ".join(str(error).split())
             reason = f"{type(error).__name__}: {text}".removeprefix("_AnswerError: ")
             if (pause := self._retry_after()) > _MAX_PAUSE:
@@ -141,19 +145,82 @@ class Klines:
         )
         if not rows and not _has_empty_list(self._client.last_json_response):
             raise _AnswerError("the answer is empty, incomplete or of another shape")
-        table = _checked(rows, range(first, end, step))
+        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
+        table = table[table[:, 0].argsort(kind="stable")]
+        if not np.isfinite(table).all() or not np.isin(table[:, 0], range(first, end, step)).all():
+            raise _AnswerError("the answer has missing numbers, or bars of other times")
+        steps = np.diff(table[:, 0]).astype("int64")
+        if len(steps) and len(other_interval(steps, step)):
+            raise _AnswerError("the answer has bars of another interval")
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
         index = closed.as_unit("ns").rename("close_time")
-        return pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
+        bars = pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
+        check_values(bars, Origin("the answer"))
+        return bars
 
     def _error(self, found: str) -> DownloadError:
-        resumes = "" if self.folder is None else f" (the download in {self.folder} resumes)"
         return DownloadError(
             found,
             expected="an exchange that can be reached and a pair that it trades",
-            instead="check market.exchange, market.pair and the network and run the command again"
-            f"{resumes}, or use market=file market.path=... or market=simulated",
+            instead="check market.exchange, market.pair and the network and run the command again, "
+            "which resumes a download; or use market=file market.path=... or market=simulated",
         )
+
+
+@dataclass(eq=False)
+class NewestBars:
+    """The newest bars of a pair. Each call of `read` requests those that closed since the last.
+
+    Args:
+        exchange: An exchange that ccxt supports.
+        pair: Base and quote, such as BNB/USDT.
+        interval: Time between two bars.
+        count: Number of bars.
+        settle: How long after its close a bar is requested.
+        url: Base address of a mirror of the exchange's API; by default the exchange's own.
+    """
+
+    exchange: str
+    pair: str
+    interval: pd.Timedelta
+    count: int
+    settle: pd.Timedelta
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        self._held: pd.DataFrame | None = None
+        self._klines: Klines | None = None
+
+    def read(self, now: pd.Timestamp) -> pd.DataFrame:
+        """Return the bars up to the newest one that closed `settle` before `now`.
+
+        Bars that are missing are requested again with the next call, since they may be late.
+
+        Raises:
+            DownloadError: The exchange cannot be reached or does not answer with bars.
+            BarsError: The bars are invalid.
+        """
+        until: Any = (now - self.settle).floor(self.interval)
+        since = until - self.count * self.interval
+        found = []
+        if self._held is not None:
+            missing = gaps(self._held)
+            last = missing["after"].iloc[0] if len(missing) else self._held.index[-1]
+            found = [self._held.loc[since + self.interval : last]]
+            since = max(since, last)
+        if self._klines is None:
+            self._klines = Klines(self.exchange, self.pair, self.interval, self.url)
+        found = [*found, *(bars for bars, _, _ in self._klines.pages([(since, until)]))]
+        if not any(map(len, found)):
+            raise DownloadError(
+                f"{self.exchange} has no {self.pair} bars of {format_duration(self.interval)} from "
+                f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}",
+                expected="at least two",
+                instead="check market.pair",
+            )
+        bars = pd.concat([bars for bars in found if len(bars)])
+        self._held = check_bars(bars, f"{self.exchange} {self.pair}", self.interval)
+        return self._held
 
 
 def _client(name: str, url: str | None) -> Any:
@@ -209,24 +276,3 @@ def _has_empty_list(answer: Any) -> bool:
     if isinstance(answer, dict):
         return any(map(_has_empty_list, answer.values()))
     return isinstance(answer, list) and (not answer or any(map(_has_empty_list, answer)))
-
-
-def _checked(rows: Any, opens: range) -> NDArray[np.float64]:
-    """Return valid rows of time (ms), open, high, low, close and volume, sorted by time."""
-    try:
-        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
-    except (TypeError, ValueError) as error:
-        raise _AnswerError("the answer is not a table of bars") from error
-    table = table[table[:, 0].argsort(kind="stable")]
-    prices, volume = table[:, 1:5], table[:, 5]
-    if not np.isin(table[:, 0], opens).all():
-        raise _AnswerError("the answer has bars of other times")
-    steps = np.diff(table[:, 0]).astype("int64")
-    if (steps == 0).any() or len(other_interval(steps, opens.step) if len(steps) else ()):
-        raise _AnswerError("the answer has duplicate bars, or bars of another interval")
-    ordered = (prices[:, 1] == prices.max(axis=1)) & (prices[:, 2] == prices.min(axis=1))
-    if not (
-        np.isfinite(table).all(axis=1) & (prices.min(axis=1) > 0) & (volume >= 0) & ordered
-    ).all():
-        raise _AnswerError("the answer has impossible prices or volumes")
-    return table

@@ -7,8 +7,8 @@ of the bars; a label may also need thresholds, which are fitted on training samp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, Self
 
 import numpy as np
@@ -51,21 +51,18 @@ class Outcomes:
 
     def __getitem__(self, where: slice) -> Self:
         """Return the outcomes of some of the samples."""
-        return self._map(lambda arrays: arrays[0][where], self)
+        value = None if self.value is None else self.value[where]
+        return type(self)(self.forward_return[where], self.known_at[where], value)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Return the outcomes of several parts, one after another; all of one label."""
-        return cls._map(np.concatenate, *parts)
-
-    @classmethod
-    def _map(cls, function: Callable[[list[Any]], Any], *parts: Self) -> Self:
-        arrays = {one.name: [getattr(part, one.name) for part in parts] for one in fields(cls)}
-        mapped: dict[str, Any] = {
-            name: None if of_parts[0] is None else function(of_parts)
-            for name, of_parts in arrays.items()
-        }
-        return cls(**mapped)
+        values = [part.value for part in parts if part.value is not None]
+        return cls(
+            np.concatenate([part.forward_return for part in parts]),
+            np.concatenate([part.known_at for part in parts]),
+            np.concatenate(values) if values else None,
+        )
 
 
 class Label(Protocol):

@@ -8,17 +8,18 @@ import gzip
 import re
 import reprlib
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.feather as pa_feather
 import pyarrow.ipc as pa_ipc
 import pyarrow.parquet as pq
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import COLUMNS, REPAIR, Origin, ensure_bars
-from gafcnn.data.columns import convert, select_columns
+from gafcnn.data.bars import COLUMNS, REPAIR, Origin, convert, ensure_bars, select_columns
 from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError
 
@@ -67,10 +68,14 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
-    """Write bars as parquet, atomically; `read_bars` returns them unchanged."""
-    frame = bars.reset_index()
+    """Write bars as parquet, or Feather by the ending; `read_bars` returns them unchanged."""
+    frame, content = bars.reset_index(), BytesIO()
     frame.attrs = {}  # a Timedelta cannot be written
-    write_bytes(Path(path), frame.to_parquet(None, index=False))
+    if str(path).endswith(".feather"):
+        frame.to_feather(content)
+    else:
+        frame.to_parquet(content, index=False)
+    write_bytes(Path(path), content.getvalue())
 
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, Origin]:
@@ -177,18 +182,11 @@ def _from_parquet(path: Path) -> pa.Table:
 
 def _from_feather(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as source:
-        schema = pa_ipc.open_file(source).schema
-        columns = select_columns(path, schema.names)
-        fields = [schema.get_field_index(name) for name in columns]
-        reader = pa_ipc.open_file(source, options=pa_ipc.IpcReadOptions(included_fields=fields))
+        reader = pa_ipc.open_file(source)
+        columns = select_columns(path, reader.schema.names)
         _check_size(path, 8 * reader.count_rows() * len(columns))
-        batches, size = [], 0
-        for number in range(reader.num_record_batches):
-            batches.append(reader.get_batch(number))
-            size += batches[-1].nbytes
-            _check_size(path, size)
-        table = pa.Table.from_batches(batches, reader.schema)
-    return table.select(list(columns)).rename_columns(list(columns.values()))
+        table = pa_feather.read_table(source, columns=list(columns))
+    return table.rename_columns(list(columns.values()))
 
 
 def _check_size(path: Path, size: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -63,24 +63,23 @@ class Samples:
     @property
     def task(self) -> Literal["direction", "classification"]:
         """What the label asks: the classes "down" and "up" are a direction, others are not."""
-        return task_of(self.classes)
+        return "direction" if self.classes == DIRECTIONS else "classification"
 
     def of(self, symbol: str) -> Self:
         """Return the samples of one symbol."""
         number = self.symbols.index(symbol)
         where = slice(self.starts[number], [*self.starts, len(self.times)][number + 1])
-        train, val, test = (
-            part[np.searchsorted(part, where.start) : np.searchsorted(part, where.stop)]
-            - where.start
-            for part in (self.split.train, self.split.val, self.split.test)
-        )
+        parts = {}
+        for name in PARTS:
+            first, last = np.searchsorted(self.part(name), (where.start, where.stop))
+            parts[name] = self.part(name)[first:last] - where.start
         return replace(
             self,
             bars={symbol: self.bars[symbol]},
             times=self.times[where],
             outcomes=self.outcomes[where],
             label=self.label[where],
-            split=Split(train, val, test, self.split.fold),
+            split=Split(**parts, fold=self.split.fold),
             starts=(0,),
         )
 
@@ -128,7 +127,17 @@ class Samples:
         """Return the samples with labels fitted on the training samples of each symbol."""
         self.check()
         each = [self.of(symbol) for symbol in self.symbols]
-        _check_parts(each)
+        for one in each if len(each) > 1 else ():
+            if not all(len(one.part(name)) for name in PARTS):
+                counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
+                first, last = (format_moment(one.times[at]) for at in (0, -1))
+                raise SamplesError(
+                    f"the split leaves {counts} samples of {one.symbols[0]}, whose samples are "
+                    f"from {first} to {last} UTC",
+                    expected="samples of every symbol in each part; all have the same borders",
+                    instead="remove it from the symbols, use bars of the same period for all, or "
+                    "other shares of the split",
+                )
         label = np.concatenate(
             [self.definition.assign(one.outcomes, one.split.train) for one in each]
         )
@@ -186,27 +195,3 @@ def make_samples(
         by_symbol, length, definition, decided, outcomes, unlabelled, parts, embargo, starts
     )
     return samples._labelled()
-
-
-def task_of(classes: Sequence[str]) -> Literal["direction", "classification"]:
-    """Return what a label with these classes asks."""
-    return "direction" if tuple(classes) == DIRECTIONS else "classification"
-
-
-def _check_parts(each: Sequence[Samples]) -> None:
-    """Check that each of several symbols has samples in every part.
-
-    Raises:
-        SamplesError: One does not.
-    """
-    for one in each if len(each) > 1 else ():
-        if not all(len(one.part(name)) for name in PARTS):
-            counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
-            first, last = (format_moment(one.times[at]) for at in (0, -1))
-            raise SamplesError(
-                f"the split leaves {counts} samples of {one.symbols[0]}, whose samples are from "
-                f"{first} to {last} UTC",
-                expected="samples of every symbol in each part; all symbols have the same borders",
-                instead="remove it from the symbols, use bars of the same period for all, or other "
-                "shares of the split",
-            )

@@ -63,7 +63,8 @@ def simulate(
     Raises:
         ConfigError: `strength` is outside [0, 1), `n_bars` is below 2, or a time is invalid.
     """
-    from scipy.special import ndtr  # scipy takes time to import, and only simulations need it
+    from scipy.signal import lfilter  # scipy takes time to import, and only simulations need it
+    from scipy.special import ndtr
 
     interval = bar_interval(interval)
     ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
@@ -80,14 +81,15 @@ def simulate(
 
     shocks = sigma * moves.standard_normal(WARM_UP + n_bars)
     momentum = np.r_[1.0, np.full(MEMORY, -strength / MEMORY)]
-    past = _filtered(np.ones(1), momentum, shocks)
+    past = np.asarray(lfilter(np.ones(1), momentum, shocks))
     returns = past[WARM_UP:]
 
     first = START + interval  # the first bar opens at START
     index = pd.date_range(first, periods=n_bars, freq=interval, name="close_time", unit="ns")
     bars = _bars(returns, sigma, paths, volumes).set_index(index)
-    mean, deviation = _forecast(past, strength, ahead, sigma)
-    oracle = pd.Series(ndtr(mean[WARM_UP:] / deviation), index=index, name="p_up")
+    weights, deviation = _forecast(strength, ahead, sigma)
+    mean = np.asarray(lfilter(weights, np.ones(1), past))[WARM_UP:]
+    oracle = pd.Series(ndtr(mean / deviation), index=index, name="p_up")
     return check_bars(bars, "the simulation", interval), oracle
 
 
@@ -173,10 +175,8 @@ def _bars(
     )
 
 
-def _forecast(
-    returns: NDArray[np.float64], strength: float, ahead: int, sigma: float
-) -> tuple[NDArray[np.float64], float]:
-    """Return mean and standard deviation of the log return over the next `ahead` bars."""
+def _forecast(strength: float, ahead: int, sigma: float) -> tuple[NDArray[np.float64], float]:
+    """Return the log return over the next `ahead` bars: weights of past returns, and its sd."""
     transition = np.eye(MEMORY, k=-1)  # the state: the last m returns, newest first
     transition[0] = strength / MEMORY
     power, summed = np.eye(MEMORY), np.zeros(MEMORY)
@@ -185,14 +185,4 @@ def _forecast(
         response[step] = power[0, 0]
         power = transition @ power
         summed += power[0]  # weight of each past return, `step + 1` bars ahead
-    mean = _filtered(summed, np.ones(1), returns)
-    return mean, sigma * float(np.sqrt((response.cumsum() ** 2).sum()))
-
-
-def _filtered(
-    past: NDArray[np.float64], own: NDArray[np.float64], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return a linear filter of values, with weights of the inputs and of the outputs."""
-    from scipy.signal import lfilter  # takes 70 MB
-
-    return np.asarray(lfilter(past, own, values))
+    return summed, sigma * float(np.sqrt((response.cumsum() ** 2).sum()))

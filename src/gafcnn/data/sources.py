@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeAlias
@@ -85,28 +84,6 @@ def load_bars(source: Source) -> dict[str, pd.DataFrame]:
                 expected=str(error).removeprefix("expected "),
                 instead="set market.symbol=BNBUSDT, for example",
             ) from None
-    check_together(bars)
-    return bars
-
-
-def load_oracles(source: Source) -> dict[str, pd.Series]:
-    """Return the true P(up) of each symbol by close time; empty if the source does not know it."""
-    oracles = getattr(source, "oracles", None)
-    return {} if oracles is None else oracles()
-
-
-def at_rest(source: Source) -> Source:
-    """Return a source of the same bars that neither downloads new ones nor writes."""
-    rest = getattr(source, "at_rest", None)
-    return source if rest is None else rest()
-
-
-def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
-    """Check that bars of several symbols have the same interval and close at the same times.
-
-    Raises:
-        ConfigError: They do not.
-    """
     (first, reference), *others = bars.items()
     interval = interval_of(reference)
     for other, frame in others:
@@ -124,6 +101,19 @@ def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
                 expected=f"close times that are multiples of {format_duration(interval)} apart",
                 instead="remove one of the symbols from market.symbols",
             )
+    return bars
+
+
+def load_oracles(source: Source) -> dict[str, pd.Series]:
+    """Return the true P(up) of each symbol by close time; empty if the source does not know it."""
+    oracles = getattr(source, "oracles", None)
+    return {} if oracles is None else oracles()
+
+
+def at_rest(source: Source) -> Source:
+    """Return a source of the same bars that neither downloads new ones nor writes."""
+    rest = getattr(source, "at_rest", None)
+    return source if rest is None else rest()
 
 
 def count_bars(days: float, interval: pd.Timedelta) -> int:
@@ -142,8 +132,7 @@ def count_bars(days: float, interval: pd.Timedelta) -> int:
     return count
 
 
-def _listed(path: Any) -> Any:
-    return path if isinstance(path, list | tuple) else [path]
+_ONE_OR_MORE = BeforeValidator(lambda path: path if isinstance(path, list | tuple) else [path])
 
 
 @register_source("file")
@@ -158,7 +147,7 @@ class FileSource:
         interval: Resample to this time between two bars; by default the file's own.
     """
 
-    path: Annotated[tuple[Path, ...], BeforeValidator(_listed)]
+    path: Annotated[tuple[Path, ...], _ONE_OR_MORE]
     symbol: Symbol | None = None
     symbols: Symbols | None = None
     interval: Interval | None = None

@@ -75,9 +75,46 @@ class Splitter(Protocol):
         ...
 
 
+class _ByTime:
+    """The method that both kinds of splits share."""
+
+    embargo: Any
+    stride: int
+
+    def split(
+        self,
+        times: ArrayLike,
+        known_at: ArrayLike,
+        starts: Sequence[int] = (0,),
+        embargo: pd.Timedelta = NO_TIME,
+    ) -> Split:
+        """Split n samples, see `Splitter.split`.
+
+        Raises:
+            SamplesError: The times are not increasing, or a part of the split is empty.
+        """
+        times, known_at = _moments(times), _moments(known_at)
+        borders = np.array(self._borders(*_period(times, known_at, starts)))
+        part = np.searchsorted(borders, times, side="right")
+        part[np.isnat(known_at)] = -1
+        train, val, test = (np.flatnonzero(part == number) for number in range(3))
+        of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
+        train = np.concatenate([of_symbol[:: self.stride] for of_symbol in of_symbols])
+        # against the later part before it is purged itself, so that the borders do not move
+        train = _known_before(times[val], train, known_at, embargo)
+        val = _known_before(times[test], val, known_at, embargo)
+        split = Split(train, val, test, getattr(self, "fold", None))
+        check_purged(times, known_at, split, embargo)
+        return split
+
+    def _borders(self, start: np.datetime64, end: np.datetime64) -> tuple[np.datetime64, ...]:
+        """Return the start of val, the start of test, and the end of test, which is excluded."""
+        raise NotImplementedError
+
+
 @SPLITS.register("chronological")
 @settings("split")
-class Chronological:
+class Chronological(_ByTime):
     """Split off the last part of the time as test, and the last part before it as validation.
 
     Args:
@@ -93,28 +130,14 @@ class Chronological:
     embargo: OptionalDuration = None
     stride: Count = 1
 
-    def split(
-        self,
-        times: ArrayLike,
-        known_at: ArrayLike,
-        starts: Sequence[int] = (0,),
-        embargo: pd.Timedelta = NO_TIME,
-    ) -> Split:
-        """Split n samples, see `Splitter.split`.
-
-        Raises:
-            SamplesError: The times are not increasing, or a part of the split is empty.
-        """
-        start, end = _period(times, known_at, starts)
+    def _borders(self, start: np.datetime64, end: np.datetime64) -> tuple[np.datetime64, ...]:
         test_start = _between(start, end, 1 - self.test)
-        val_start = _between(start, test_start, 1 - self.val)
-        borders = (val_start, test_start, end + _TICK)
-        return _split(times, known_at, starts, borders, embargo, self.stride)
+        return _between(start, test_start, 1 - self.val), test_start, end + _TICK
 
 
 @SPLITS.register("walk_forward")
 @settings("split")
-class WalkForward:
+class WalkForward(_ByTime):
     """Consecutive test blocks, each predicted from everything before it.
 
     After the share `first` of the time, the rest is divided into `folds` blocks of equal length.
@@ -144,26 +167,13 @@ class WalkForward:
                 instead="choose another split.fold, or a larger split.folds",
             )
 
-    def split(
-        self,
-        times: ArrayLike,
-        known_at: ArrayLike,
-        starts: Sequence[int] = (0,),
-        embargo: pd.Timedelta = NO_TIME,
-    ) -> Split:
-        """Split n samples, see `Splitter.split`.
-
-        Raises:
-            SamplesError: The times are not increasing, or a part of the split is empty.
-        """
-        start, end = _period(times, known_at, starts)
+    def _borders(self, start: np.datetime64, end: np.datetime64) -> tuple[np.datetime64, ...]:
         blocks = _between(start, end, self.first)
         test_start = _between(blocks, end, self.fold / self.folds)
         next_block = _between(blocks, end, (self.fold + 1) / self.folds)
-        val_start = _between(start, test_start, 1 - self.val)
         last = self.fold == self.folds - 1
-        borders = (val_start, test_start, end + _TICK if last else next_block)
-        return _split(times, known_at, starts, borders, embargo, self.stride, self.fold)
+        test_stop = end + _TICK if last else next_block
+        return _between(start, test_start, 1 - self.val), test_start, test_stop
 
 
 def check_purged(
@@ -216,31 +226,6 @@ def check_purged(
             )
 
 
-def _split(
-    times: ArrayLike,
-    known_at: ArrayLike,
-    starts: Sequence[int],
-    borders: tuple[np.datetime64, np.datetime64, np.datetime64],
-    embargo: pd.Timedelta,
-    stride: int,
-    fold: int | None = None,
-) -> Split:
-    """The parts [.., val start), [val start, test start), [test start, test stop), purged."""
-    times, known_at = _moments(times), _moments(known_at)
-    part = np.searchsorted(np.array(borders), times, side="right")
-    part[np.isnat(known_at)] = -1
-    train, val, test = (np.flatnonzero(part == number) for number in range(3))
-
-    of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
-    train = np.concatenate([of_symbol[::stride] for of_symbol in of_symbols])
-    # against the later part before it is purged itself, so that the borders do not move
-    train = _known_before(times[val], train, known_at, embargo)
-    val = _known_before(times[test], val, known_at, embargo)
-    split = Split(train, val, test, fold)
-    check_purged(times, known_at, split, embargo)
-    return split
-
-
 def _known_before(
     later: NDArray[np.datetime64],
     part: NDArray[np.int64],
@@ -254,13 +239,12 @@ def _known_before(
 
 
 def _period(
-    times: ArrayLike, known_at: ArrayLike, starts: Sequence[int]
+    times: NDArray[np.datetime64], known_at: NDArray[np.datetime64], starts: Sequence[int]
 ) -> tuple[np.datetime64, np.datetime64]:
     """The first decision time with a known outcome of any symbol, and the last that all have.
 
     Symbols without a known outcome do not count.
     """
-    times, known_at = _moments(times), _moments(known_at)
     periods = []
     for symbol, known in zip(
         np.split(times, starts[1:]), np.split(known_at, starts[1:]), strict=True

@@ -23,6 +23,7 @@ from gafcnn.data.bars import has_volume, interval_of
 from gafcnn.data.features import FIELDS, Candles, known_fields
 from gafcnn.durations import (
     NO_TIME,
+    Duration,
     DurationLike,
     OptionalDuration,
     format_duration,
@@ -58,24 +59,19 @@ class Window:
     """
 
     span: OptionalDuration = None
-    step: OptionalDuration = None
+    step: Annotated[Duration, Field(gt=NO_TIME)] | None = None
     points: Annotated[int, Field(ge=2)] | None = None
     lookback: OptionalDuration = None
     name: str = ""
 
     def __post_init__(self) -> None:
         span, step, points = self.span, self.step, self.points
-        if step == NO_TIME:
-            raise ConfigError(
-                "window.step is 0",
-                expected="more than 0",
-                instead="set window.step=15min, for example, or omit it",
-            )
         if points is not None and step is not None and span in (None, points * step):
             span = points * step
         elif points is not None or span is None:
+            lengths = ["null" if one is None else format_duration(one) for one in (span, step)]
             raise ConfigError(
-                f"window.span={_text(span)}, window.points={points}, window.step={_text(step)}",
+                f"window.span={lengths[0]}, window.points={points}, window.step={lengths[1]}",
                 expected="a span, or points and their step",
                 instead='write Window(span="30min"), or Window(points=64, step="15min")',
             )
@@ -147,10 +143,6 @@ class Window:
         """
         points = self.count_points(interval)
         return np.arange(1 - points, 1, dtype=np.int64) * (self.step_of(interval) // interval)
-
-
-def _text(length: pd.Timedelta | None) -> str:
-    return "null" if length is None else format_duration(length)
 
 
 def _short(length: pd.Timedelta) -> str:
@@ -267,12 +259,29 @@ class WindowReader:
         self.fields = known_fields(fields)
         self.offsets = window.offsets(interval)
         step = window.step_of(interval) // interval
-        reach = _reach(self.fields, window, step * interval)
+        farthest = max(self.fields, key=lambda field: FIELDS[field].back)
+        reach = FIELDS[farthest].back
+        needed = window.span + reach * step * interval
+        if needed > window.lookback:
+            raise ConfigError(
+                f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of "
+                f"{format_duration(step * interval)} before the window of "
+                f"{format_duration(window.span)}",
+                expected=f"all of them within the lookback, {format_duration(window.lookback)}",
+                instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
+                f"{format_duration(needed)} or more",
+            )
         self._needed = (points + reach) * step
         self._starts = stretch_starts(bars)
         candles = Candles(bars, step)
         self._series = [FIELDS[field].compute(candles) for field in self.fields]
-        self._check_volume(bars)
+        for name, series in zip(self.fields, self._series, strict=True):
+            if len(bars) and not has_volume(bars) and np.isnan(series).all():
+                raise SamplesError(
+                    f"the field {name!r} needs volume, and the {len(bars):,} bars have none",
+                    expected="bars with a volume column, or fields made from prices",
+                    instead="set images.fields=[close], for example",
+                )
 
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the window's series at these rows: shape (n, fields, points), oldest first.
@@ -282,7 +291,15 @@ class WindowReader:
                 a field reads, has a gap.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        self._check_gaps(rows)
+        firsts = rows - self._needed + 1
+        readable = (firsts >= 0) & (rows < len(self._starts))
+        readable[readable] = self._starts[rows[readable]] <= firsts[readable]
+        if not readable.all():
+            raise SamplesError(
+                f"row {rows[~readable][0]} does not end {self._needed} bars without a gap",
+                expected=f"rows among the {len(self._starts)} bars that do",
+                instead="use the rows that decision_rows(bars, window.lookback) returns",
+            )
         where = rows[:, None] + self.offsets
         return np.stack([series[where] for series in self._series], axis=1)
 
@@ -293,46 +310,3 @@ class WindowReader:
         The series of the window at row `i` is `bar_values[i + offsets]`, transposed.
         """
         return np.stack(self._series, axis=1)
-
-    def _check_gaps(self, rows: NDArray[np.int64]) -> None:
-        firsts = rows - self._needed + 1
-        inside = (firsts >= 0) & (rows < len(self._starts))
-        readable = inside.copy()
-        readable[inside] = self._starts[rows[inside]] <= firsts[inside]
-        if not readable.all():
-            raise SamplesError(
-                f"row {rows[~readable][0]} does not end {self._needed} bars without a gap",
-                expected=f"rows among the {len(self._starts)} bars that do",
-                instead="use the rows that decision_rows(bars, window.lookback) returns",
-            )
-
-    def _check_volume(self, bars: pd.DataFrame) -> None:
-        if has_volume(bars):
-            return
-        for name, series in zip(self.fields, self._series, strict=True):
-            if len(bars) and np.isnan(series).all():
-                raise SamplesError(
-                    f"the field {name!r} needs volume, and the {len(bars):,} bars have none",
-                    expected="bars with a volume column, or fields made from prices",
-                    instead="set images.fields=[close], for example",
-                )
-
-
-def _reach(fields: tuple[str, ...], window: Window, step: pd.Timedelta) -> int:
-    """How many candles before the window's first one the fields read.
-
-    Raises:
-        ConfigError: The lookback is too short for them.
-    """
-    farthest = max(fields, key=lambda field: FIELDS[field].back)
-    reach = FIELDS[farthest].back
-    needed = window.span + reach * step
-    if needed > window.lookback:
-        raise ConfigError(
-            f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of "
-            f"{format_duration(step)} before the window of {format_duration(window.span)}",
-            expected=f"all of them within the lookback, {format_duration(window.lookback)}",
-            instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
-            f"{format_duration(needed)} or more",
-        )
-    return reach

@@ -1,24 +1,197 @@
-"""Trades, the equity they make bar by bar, and their statistics."""
+"""Fills, trades, the equity that they make bar by bar, and benchmarks of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gafcnn.data.bars import interval_of
-from gafcnn.durations import DurationLike
+from gafcnn.data.bars import ensure_bars, interval_of
+from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics
-from gafcnn.evaluation.fills import Fills, Floats, Ints, RoundTrips, Sides, compute_fills
-from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.evaluation.statistics import Floats
+from gafcnn.evaluation.trading_rules import TradingRules, cost_per_side
 
 DAY = pd.Timedelta(days=1)
 YEAR = pd.Timedelta(days=365)
+
+Ints = NDArray[np.int64]
+Sides = NDArray[np.int8]
+
+LONG, SHORT = 1, -1
+
+
+@dataclass(frozen=True)
+class RoundTrips:
+    """n trades, as arrays of shape (n,), in the order of their decisions."""
+
+    decided: Ints  # position of the bar that closes at `t`; the trade begins with the next one
+    side: Sides  # 1 long, -1 short
+    entry: Floats  # open of the next bar
+    entry_cost: Floats  # cost of the entry, in basis points
+    exit_bar: Ints  # position of the bar in which the trade ends
+    exit: Floats  # price of the exit
+    exit_cost: Floats  # cost of the exit, in basis points
+
+    @classmethod
+    def at(
+        cls,
+        bars: pd.DataFrame,
+        decided: Ints,
+        side: int,
+        exits: tuple[Ints, Floats],
+        rules: TradingRules,
+    ) -> Self:
+        """Return trades of one side, entered after `decided`, from the bars and prices of exits."""
+        entry_cost, exit_cost = (
+            cost_per_side(rules.cost_model, bars, rows) for rows in (decided + 1, exits[0])
+        )
+        entry = bars["open"].to_numpy(np.float64)[decided + 1]
+        sides = np.full(len(decided), side, dtype=np.int8)
+        return cls(decided, sides, entry, entry_cost, *exits, exit_cost)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Self:
+        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @property
+    def ratio(self) -> Floats:
+        """Price at exit over price at entry, x."""
+        return self.exit / self.entry
+
+    @property
+    def gross(self) -> Floats:
+        """Returns before costs, s (x - 1), relative to the equity at entry."""
+        return self.side * (self.ratio - 1)
+
+    @property
+    def net(self) -> Floats:
+        """Returns after costs, s (x - 1) - c_entry - c_exit x: each side costs a share of it."""
+        return self.gross - (self.entry_cost + self.exit_cost * self.ratio) / 1e4
+
+
+@dataclass(frozen=True)
+class Fills:
+    """The trades that n rows could make."""
+
+    long: RoundTrips  # purchases
+    short: RoundTrips  # short sales
+    ahead: int  # horizon in bars
+    horizon: pd.Timedelta  # horizon
+
+    @property
+    def decided(self) -> Ints:
+        """Position of the bar that closes at `t`, shape (n,)."""
+        return self.long.decided
+
+    def trips(self, side: Sides) -> RoundTrips:
+        """Return the trades of the given sides, shape (n,)."""
+        ends = {
+            name: np.where(side == SHORT, getattr(self.short, name), getattr(self.long, name))
+            for name in ("exit_bar", "exit", "exit_cost")
+        }
+        return replace(self.long, side=side, **ends)
+
+
+def compute_fills(
+    bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: TradingRules
+) -> Fills:
+    """Return what a trade of either side would be filled at, for every row.
+
+    Orders fill completely, at the prices of the bars. A barrier is reached by the first bar, from
+    the entry on, whose high or low touches it, and fills at the barrier, or at the bar's open if it
+    opens beyond. A bar that reaches both barriers counts as a stop, as the order is unknown.
+
+    Args:
+        bars: Bars, indexed by close time.
+        times: Decision times (UTC), increasing, n of them.
+        horizon: Multiple of the bars' interval.
+        rules: Barriers and costs.
+
+    Raises:
+        PredictionsError: Times do not increase or are not among the bars, or a bar up to the
+            horizon is missing.
+        ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
+    """
+    horizon = parse_duration("label.horizon", horizon)
+    ahead = multiple_of("label.horizon", horizon, interval_of(ensure_bars(bars)))
+    decided = find_rows(bars, times)
+    end = np.minimum(decided + ahead, len(bars) - 1)
+    missing = np.flatnonzero(bars.index[end] - bars.index[decided] != horizon)
+    if len(missing):
+        raise PredictionsError(
+            f"bars are missing after {len(missing):,} of {len(decided):,} decision times, first "
+            f"after {bars.index[decided[missing[0]]]}",
+            expected=f"every bar up to the horizon, {format_duration(horizon)}",
+            instead="drop the rows that are followed by a gap or by the end of the bars",
+        )
+    if rules.take_profit_bps is None and rules.stop_loss_bps is None:
+        ends = end, bars["close"].to_numpy(np.float64)[end]
+        long = RoundTrips.at(bars, decided, LONG, ends, rules)
+        return Fills(long, replace(long, side=-long.side), ahead, horizon)
+    long, short = (
+        RoundTrips.at(bars, decided, side, _exits(bars, decided, side, ahead, rules), rules)
+        for side in (LONG, SHORT)
+    )
+    return Fills(long, short, ahead, horizon)
+
+
+def find_rows(bars: pd.DataFrame, times: Any) -> Ints:
+    """Return the positions of the bars that close at the given times: shape (n,), increasing.
+
+    Raises:
+        PredictionsError: There are no times, they do not increase, or one is not among the bars.
+    """
+    wanted = pd.DatetimeIndex(pd.to_datetime(times, utc=True))
+    if not len(wanted):
+        raise PredictionsError(
+            "there are no decision times",
+            expected="at least one prediction to trade on",
+            instead="pass a part of the predictions that has rows",
+        )
+    back = np.flatnonzero(~(wanted[1:] > wanted[:-1]))
+    if len(back):
+        raise PredictionsError(
+            f"decision time {back[0] + 1} is {wanted[back[0] + 1]}, after {wanted[back[0]]}",
+            expected="times that increase from row to row",
+            instead="sort by time, and trade one symbol and one fold at a time",
+        )
+    rows = bars.index.get_indexer(wanted).astype(np.int64)
+    absent = np.flatnonzero(rows < 0)
+    if len(absent):
+        raise PredictionsError(
+            f"{len(absent):,} of {len(wanted):,} decision times are not among the bars, "
+            f"first {wanted[absent[0]]}",
+            expected="close times of bars",
+            instead="pass the bars that the predictions were made from",
+        )
+    return rows
+
+
+def _exits(
+    bars: pd.DataFrame, decided: Ints, side: int, ahead: int, rules: TradingRules
+) -> tuple[Ints, Floats]:
+    """Return bar and price of the exits at the first barrier or the horizon."""
+    # prices are multiplied by the side, so that up is a gain
+    names = ("open", "high", "low", "close")
+    opens, highs, lows, closes = (side * bars[name].to_numpy(np.float64) for name in names)
+    best, worst = (highs, lows) if side == LONG else (lows, highs)
+    entry = opens[decided + 1]
+    take = entry * (1 + side * (rules.take_profit_bps or np.inf) / 1e4)
+    stop = entry * (1 - side * (rules.stop_loss_bps or np.inf) / 1e4)
+    bar = decided + ahead
+    price = closes[bar]
+    for step in range(ahead, 0, -1):  # backwards, so that the earliest bar is written last
+        at = decided + step
+        for reached, fill in (
+            (best[at] >= take, np.maximum(take, opens[at])),
+            (worst[at] <= stop, np.minimum(stop, opens[at])),
+        ):
+            bar[reached], price[reached] = at[reached], fill[reached]
+    return bar, side * price
 
 
 @dataclass(frozen=True)
@@ -63,12 +236,7 @@ class Backtest:
         """
         returns, periods = self.returns.to_numpy(), YEAR / self.interval
         gross, net = (self.trades[name].to_numpy() for name in ("gross", "net"))
-        annualised: dict[str, Callable[[Floats, float], float | None]] = {
-            "sharpe": statistics.sharpe,
-            "sortino": statistics.sortino,
-            "calmar": statistics.calmar,
-            "annual_return": statistics.annual_return,
-        }
+
         return {
             "trades": len(net),
             "win_rate_gross": statistics.win_rate(gross),
@@ -77,7 +245,10 @@ class Backtest:
             "gross_bps": statistics.mean_bps(gross),
             "break_even_bps": statistics.break_even_bps(gross, self._traded()),
             "profit_factor": statistics.profit_factor(net),
-            **{name: ratio(returns, periods) for name, ratio in annualised.items()},
+            "sharpe": statistics.sharpe(returns, periods),
+            "sortino": statistics.sortino(returns, periods),
+            "calmar": statistics.calmar(returns, periods),
+            "annual_return": statistics.annual_return(returns, periods),
             "max_drawdown": statistics.max_drawdown(returns),
             "total_return": statistics.total_return(returns),
             "turnover": self.turnover / len(returns) * (DAY / self.interval),
@@ -175,6 +346,8 @@ def account_for(
     for number in range(slices):
         equity += _account(trips[account == number], close, period.start)
     equity /= slices
+    before = np.r_[1.0, equity[:-1]]
+    returns = np.divide(equity, before, out=np.ones(len(equity)), where=before > 0) - 1
     index, interval = bars.index[period], interval_of(bars)
     trades = {
         "decided": bars.index[trips.decided],
@@ -188,7 +361,7 @@ def account_for(
     }
     return Backtest(
         trades=pd.DataFrame(trades),
-        returns=pd.Series(_returns(equity), index, name="return"),
+        returns=pd.Series(returns, index, name="return"),
         equity=pd.Series(equity, index, name="equity"),
         exposure=pd.Series(_open_trades(trips, period) / slices, index, name="exposure"),
         turnover=float((1 + trips.ratio).sum() / slices),
@@ -242,14 +415,99 @@ def _account(trips: RoundTrips, close: Floats, first: int) -> Floats:
     return equity * np.logical_and.accumulate(equity > 0)
 
 
-def _returns(equity: Floats) -> Floats:
-    before = np.r_[1.0, equity[:-1]]
-    return np.divide(equity, before, out=np.ones(len(equity)), where=before > 0) - 1
-
-
 def _open_trades(trips: RoundTrips, period: slice) -> Ints:
     """Return the number of trades that are open during every bar of the period."""
     n_bars = period.stop - period.start
     begun = np.bincount(trips.decided + 1 - period.start, minlength=n_bars + 1)
     over = np.bincount(trips.exit_bar + 1 - period.start, minlength=n_bars + 1)
     return np.cumsum(begun - over)[:n_bars]
+
+
+class Spread(NamedTuple):
+    """Mean, 2.5 % and 97.5 % quantile of a statistic over all draws of a coin."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Coin(NamedTuple):
+    """The same trades with random sides. All None without trades.
+
+    Attributes:
+        net_bps: Mean net return of a trade, in basis points.
+        win_rate_net: Share of trades with a gain after costs.
+        win_rate_gross: Share of trades with a gain before costs.
+        p_value: Share of draws that earn at least as much as the backtest, which is counted as one
+            of the draws, so that the share is never 0.
+    """
+
+    net_bps: Spread | None
+    win_rate_net: Spread | None
+    win_rate_gross: Spread | None
+    p_value: float | None
+
+
+def buy_and_hold(
+    bars: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp, rules: TradingRules
+) -> Backtest:
+    """Buy once, at the open after `first`, and sell at the close at `last`, with costs.
+
+    The position is held through gaps; barriers and sides do not apply. To compare with a backtest,
+    hold from its first decision time to `backtest.returns.index[-1]`.
+
+    Args:
+        bars: Bars, indexed by close time.
+        first: Close time (UTC) of the last bar before the purchase.
+        last: Close time (UTC) of the bar of the sale.
+        rules: Costs.
+
+    Raises:
+        PredictionsError: A time is not that of a bar, or they do not increase.
+    """
+    rows = find_rows(ensure_bars(bars), [first, last])
+    bought, sold = rows[:1], rows[1:]
+    ends = sold, bars["close"].to_numpy(np.float64)[sold]
+    trips = RoundTrips.at(bars, bought, LONG, ends, rules)
+    return account_for(bars, trips, slice(bought[0] + 1, sold[0] + 1), 1, last - first)
+
+
+def coin(
+    backtest: Backtest, bars: pd.DataFrame, rules: TradingRules, draws: int = 1000, seed: int = 0
+) -> Coin:
+    """Repeat the trades of a backtest many times, with sides drawn by a fair coin.
+
+    Times, costs and horizon stay the same; with barriers, a trade ends where its drawn side would
+    have ended. Both sides are drawn whatever `rules.sides` is. This is a randomisation test of the
+    sides: `p_value` = (1 + draws that earn as much) / (1 + draws) (Phipson and Smyth, 2010).
+
+    Args:
+        backtest: Trades.
+        bars: Bars of the backtest.
+        rules: Rules of the backtest.
+        draws: Number of draws.
+        seed: Seed of the random numbers.
+    """
+    side = backtest.trades["side"].to_numpy()
+    if not len(side):
+        return Coin(None, None, None, None)
+    fills = compute_fills(bars, backtest.trades["decided"], backtest.horizon, rules)
+    short = _results(fills.short)
+    gain = _results(fills.long) - short
+    rng = np.random.default_rng(seed)
+    tosses = (rng.integers(0, 2, len(side), dtype=np.bool_) for _ in range(draws))
+    sums = short.sum(axis=1) + np.array([gain @ is_long for is_long in tosses])
+    observed = short.sum(axis=1) + gain @ (side == LONG)
+    as_good = int((sums[:, 0] >= observed[0]).sum())
+    net, wins_net, wins_gross = (_spread(column) for column in sums.T / len(side))
+    return Coin(net, wins_net, wins_gross, (1 + as_good) / (1 + draws))
+
+
+def _results(trips: RoundTrips) -> Floats:
+    """Return net return in bps, and whether it and the gross return are gains, as (3, n)."""
+    return np.stack([trips.net * 1e4, trips.net > 0, trips.gross > 0], dtype=np.float64)
+
+
+def _spread(values: Floats) -> Spread:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Spread(float(values.mean()), float(low), float(high))

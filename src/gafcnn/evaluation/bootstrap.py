@@ -22,8 +22,7 @@ from pydantic import Field
 
 from gafcnn.durations import format_duration
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure
-from gafcnn.evaluation.resampling import Compute, Resamples, prepare_auc, prepare_drawdown
+from gafcnn.evaluation.figures import Compute, Figure, OfSums, Resamples
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.settings import settings
 
@@ -135,17 +134,14 @@ class Bootstrap:
         Equal series share a column. This also keeps equal figures exactly equal, which a matrix
         product of two columns does not guarantee.
         """
-        n = figure.n if isinstance(figure, Auc) else len(figure.rests)
-        if n != self.n:
+        if len(figure.rests) != self.n:
             raise PredictionsError(
-                f"a figure has {n:,} bars",
+                f"a figure has {len(figure.rests):,} bars",
                 expected=f"the {self.n:,} bars of the bootstrap",
                 instead="place every figure on one timeline",
             )
-        if isinstance(figure, Auc):
-            return prepare_auc(figure, self.starts)
-        if isinstance(figure, Drawdown):
-            return prepare_drawdown(figure, self.starts)
+        if not isinstance(figure, OfSums):
+            return figure.prepare(self.starts)
         numbers = []
         for series in figure.series:
             sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)

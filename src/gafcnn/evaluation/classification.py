@@ -7,7 +7,6 @@ rows; their count is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 from gafcnn.data.candlestick import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, exact
-from gafcnn.evaluation.breakdowns import Row, plain
-from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows
+from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows, pattern_target
 from gafcnn.evaluation.figures import Counted, mean_ratio, ratio
 from gafcnn.evaluation.joining import probabilities
+from gafcnn.evaluation.metrics import Row, plain
 from gafcnn.evaluation.statistics import Floats, confusion, log_losses, score_classes
-from gafcnn.evaluation.targets import pattern_target
 from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
 
 CLASS_FIGURES = {
@@ -41,22 +39,7 @@ MOST_BINS = 20_000
 
 
 class LabelledRows:
-    """Labelled test rows of all symbols, on one timeline of their bars.
-
-    Args:
-        study: What is judged.
-        classes: Names of the classes, in the order of their numbers.
-
-    Attributes:
-        all: Number of test rows, those without a label included.
-        rows: Labelled test rows.
-        label: Class of each, shape (n,).
-        counts: Rows of each class, shape (classes,).
-        times: Close times of the bars from the first row to the last, shape (bars,).
-
-    Raises:
-        PredictionsError: There are no labelled test rows.
-    """
+    """Labelled test rows of all symbols, on one timeline of their bars; see `judge_classes`."""
 
     def __init__(self, study: Study, classes: Sequence[str]) -> None:
         symbols = study.joined.groupby("symbol", sort=False)
@@ -68,10 +51,12 @@ class LabelledRows:
                 expected="labelled test rows",
                 instead="use a larger split.test, or more bars",
             )
+        # class of each row, shape (n,), and rows of each class, shape (classes,)
         self.label = self.rows["label"].to_numpy(np.int64)
         self.counts = np.bincount(self.label, minlength=len(classes))
         decided = pd.DatetimeIndex(self.rows["time"])
         times = union_of([frame.index for frame in study.bars.values()])
+        # close times of the bars from the first row to the last, shape (bars,)
         self.times = times[(times >= decided.min()) & (times <= decided.max())]
         self._places, self._classes = self.times.get_indexer(decided), classes
 
@@ -111,7 +96,11 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         study.advance(1)
     no_skill = score_classes(np.tile(rows.counts / rows.counts.sum(), (n, 1)), rows.label)
     others = [name for name in study.models if study.baseline not in (None, name)]
-    metrics: dict[str, Any] = {
+    targets = []
+    if classes == PATTERNS:
+        balanced = judged[study.headline].estimates["balanced_accuracy"].as_dict()
+        targets.append(pattern_target(study.headline, balanced, int(np.count_nonzero(rows.counts))))
+    return {
         "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
         "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),
         "bootstrap": bootstrap.describe(study.interval),
@@ -128,7 +117,7 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
                 "called": int((predicted[name] == k).sum()),
                 "precision": _share(one.estimates[k, "precision"], study.resamples),
                 "recall": _share(one.estimates[k, "recall"], study.resamples),
-                "f1": _without_point(one.estimates[k, "f1"]),
+                "f1": _f1(one.estimates[k, "f1"]),
             }
             for name, one in judged.items()
             for k, name_of_class in enumerate(classes)
@@ -141,13 +130,8 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
             [Pair(name, str(study.baseline)) for name in others], judged, CLASS_FIGURES
         ),
         "folds": [row for name in study.models for row in _fold_rows(rows, name)],
+        "targets": targets,
     }
-    metrics["targets"] = []
-    if classes == PATTERNS:
-        balanced = metrics["models"][study.headline]["balanced_accuracy"]
-        occurring = int(np.count_nonzero(rows.counts))
-        metrics["targets"] = [pattern_target(study.headline, balanced, occurring)]
-    return metrics
 
 
 def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[Any, Counted]:
@@ -177,14 +161,14 @@ def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[A
 
 
 def _share(share: Estimate, resamples: int) -> Row:
-    """A share, with an exact interval if it has none or if all rows agree: these resample alike."""
+    """Add an exact interval if there is none or if all rows agree, which all resample alike."""
     needs_exact = resamples and (share.low is None or share.value in (0.0, 1.0))
     return (exact(share) if needs_exact else share).as_dict()
 
 
-def _without_point(f1: Estimate) -> Row:
-    """An F1, without its interval if all rows agree."""
-    return (replace(f1, low=None, high=None) if f1.value in (0.0, 1.0) else f1).as_dict()
+def _f1(found: Estimate) -> Row:
+    """Leave out the interval if all rows agree."""
+    return plain(found.value, found.n) if found.value in (0.0, 1.0) else found.as_dict()
 
 
 def _fold_rows(rows: LabelledRows, model: str) -> list[Row]:

@@ -1,10 +1,13 @@
-"""Which models are compared with which, and what the comparison shows."""
+"""Which models are compared, what the comparison shows, and whether targets are met.
+
+The targets are those of the system that this library grew from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
 
 import pandas as pd
 
@@ -14,7 +17,6 @@ from gafcnn.evaluation.ensembles import ENSEMBLES
 from gafcnn.evaluation.figures import Counted, Figure
 from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.statistics import Floats, score_rows
-from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST, Target
 
 ENSEMBLE = "mean"
 """The ensemble that targets and verdict refer to; nothing in it is fitted."""
@@ -33,35 +35,20 @@ COMPARED = {
 
 @dataclass(frozen=True)
 class Study:
-    """What is judged.
+    """What is judged."""
 
-    Attributes:
-        joined: Predictions, models side by side (see `join`).
-        bars: Bars of each symbol.
-        horizon: Horizon of the label, and the longest duration of a trade.
-        members: Models that are neither the baseline nor foreign: the windows.
-        models: All models, in the order of the tables.
-        baseline: Model that the others are compared with; None if there is none.
-        foreign: Models whose tables had no outcomes.
-        headline: Model that the verdict is about.
-        trials: Number of trainings that were tried.
-        resamples: Resamples of the bootstrap; 0 for no intervals.
-        seed: Seed of the resamples, and of the coin.
-        advance: Called with the number of models that were finished.
-    """
-
-    joined: pd.DataFrame
-    bars: Mapping[str, pd.DataFrame]
-    horizon: pd.Timedelta
-    members: Sequence[str]
-    models: Sequence[str]
-    baseline: str | None
-    foreign: Sequence[str]
-    headline: str
-    trials: int
-    resamples: int
-    seed: int
-    advance: Callable[[int], None]
+    joined: pd.DataFrame  # predictions, models side by side (see `join`)
+    bars: Mapping[str, pd.DataFrame]  # bars of each symbol
+    horizon: pd.Timedelta  # horizon of the label, and the longest duration of a trade
+    members: Sequence[str]  # models that are neither the baseline nor foreign: the windows
+    models: Sequence[str]  # all models, in the order of the tables
+    baseline: str | None  # model that the others are compared with; None if there is none
+    foreign: Sequence[str]  # models whose tables had no outcomes
+    headline: str  # model that the verdict is about
+    trials: int  # number of trainings that were tried
+    resamples: int  # resamples of the bootstrap; 0 for no intervals
+    seed: int  # seed of the resamples, and of the coin
+    advance: Callable[[int], None]  # called with the number of models that were finished
 
     @property
     def interval(self) -> pd.Timedelta:
@@ -71,17 +58,11 @@ class Study:
 
 @dataclass(frozen=True)
 class Judged:
-    """The resampled figures of one model.
+    """The resampled figures of one model."""
 
-    Attributes:
-        figures: Those that are compared, by name.
-        drawn: Their values on the resampled timelines.
-        estimates: All figures with their intervals.
-    """
-
-    figures: Mapping[Any, Figure]
-    drawn: Mapping[Any, Floats]
-    estimates: Mapping[Any, Estimate]
+    figures: Mapping[Any, Figure]  # those that are compared, by name
+    drawn: Mapping[Any, Floats]  # their values on the resampled timelines
+    estimates: Mapping[Any, Estimate]  # all figures with their intervals
 
     @classmethod
     def by(
@@ -112,7 +93,12 @@ def pairs(study: Study) -> Iterator[Pair]:
     """
     members, models, baseline = study.members, study.models, study.baseline
     val = study.joined.loc[study.joined["split"] == "val"]
-    best = max(members, key=lambda name: _validation_auc(val, name)) if members else None
+
+    def validation_auc(name: str) -> float:
+        found = score_rows(val.loc[val[name].notna()], name)["labelled"]["auc"]
+        return 0.5 if found is None else found
+
+    best = max(members, key=validation_auc) if members else None
     if best is not None and len(members) > 1:
         for name in ENSEMBLES:
             if name in models:
@@ -172,6 +158,109 @@ def finding(pair: Pair, name: str, by: Estimate) -> str:
     return f"the difference in {name} of {pair.a} and {pair.b} is not statistically significant"
 
 
-def _validation_auc(val: pd.DataFrame, name: str) -> float:
-    found = score_rows(val.loc[val[name].notna()], name)["labelled"]["auc"]
-    return 0.5 if found is None else found
+Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]
+Row: TypeAlias = dict[str, Any]
+
+SURE = 0.95
+"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target."""
+
+    target: str  # what it is about
+    goal: str  # what was to be reached, in words
+    figure: str  # name of the figure in the estimates
+    least: float  # the least value that reaches it
+    luck: float = 0.0  # the value of the figure without skill
+    of_pair: bool = False  # whether the figure is a difference between two models
+
+
+PATTERNS = Target("pattern recognition", "> 90 % accuracy", "pattern_accuracy", 0.9, luck=0.5)
+ENSEMBLE_OVER_WINDOW = Target(
+    "ensemble over its best single window", "+2 to +5 % accuracy", "accuracy", 0.02, of_pair=True
+)
+TWO_STAGE_OVER_XGBOOST = Target(
+    "two-stage over XGBoost", "+5 to +10 % win rate", "win_rate_gross", 0.05, of_pair=True
+)
+TARGETS = (
+    Target("win rate", "65 to 70 %", "win_rate_gross", 0.65, luck=0.5),
+    PATTERNS,  # not measured in a study of directions
+    Target("Sharpe ratio", "2.0 to 2.5", "sharpe", 2.0),
+    Target("Sortino ratio", "3.0 to 3.5", "sortino", 3.0),
+    ENSEMBLE_OVER_WINDOW,
+    TWO_STAGE_OVER_XGBOOST,
+)
+
+
+def verdict(
+    value: float | None, low: float | None, high: float | None, least: float, luck: float
+) -> Verdict:
+    """Return whether a target is met, as far as its interval shows.
+
+    It is met if the value is at least `least` and the whole interval above `luck`, the value
+    without skill. It is not met if the whole interval is below `least`, and not significant if the
+    interval contains luck, or if a value that is high enough has no interval.
+    """
+    if value is None:
+        return "not measured"
+    if high is not None and high < least:
+        return "not met"
+    if low is None or high is None:
+        return "not statistically significant" if value >= least else "not met"
+    if low <= luck:
+        return "not statistically significant"
+    return "met" if value >= least else "not met"
+
+
+def targets(
+    headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
+) -> list[Row]:
+    """Return a row per target of a direction: figure, estimate and verdict.
+
+    Args:
+        headline: Name of the headline model.
+        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
+            below `SURE`.
+        pairs: Differences between models; `expected` of a row is the goal of a target.
+    """
+    by_goal = {row["expected"]: row for row in pairs if row["expected"]}
+    rows = []
+    for target in TARGETS:
+        if not target.of_pair:
+            rows.append(target_row(target, headline, figures.get(target.figure)))
+        elif found := by_goal.get(target.goal):
+            rows.append(target_row(target, f"{found['a']} less {found['b']}", found))
+        else:
+            rows.append(target_row(target, target.target, None))
+    deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
+    for row in rows:
+        if row["figure"] == "sharpe" and row["verdict"] == "met" and deflated < SURE:
+            row["verdict"] = "not statistically significant"
+    return rows
+
+
+def pattern_target(headline: str, balanced: Mapping[str, Any], classes: int) -> Row:
+    """Return the target of pattern recognition, which refers to the balanced accuracy.
+
+    The accuracies that it stems from are of equally many samples of each class (Chen and Tsai,
+    Financial Innovation, 2020); guessing is right in one of `classes`.
+    """
+    target = replace(PATTERNS, figure="balanced_accuracy", luck=1 / classes)
+    return target_row(target, headline, balanced)
+
+
+def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> Row:
+    """Return the row of a target; `found` is the estimate of its figure, None if not measured."""
+    found = found or {"value": None, "low": None, "high": None, "n": 0}
+    value, low, high = (found[key] for key in ("value", "low", "high"))
+    return {
+        "target": target.target,
+        "goal": target.goal,
+        "model": model,
+        "figure": target.figure,
+        "least": target.least,
+        **{key: found[key] for key in ("value", "low", "high", "n")},
+        "verdict": verdict(value, low, high, target.least, target.luck),
+    }

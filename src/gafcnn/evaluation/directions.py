@@ -14,15 +14,13 @@ import pandas as pd
 
 from gafcnn.data.bars import interval_of
 from gafcnn.data.samples import Samples
-from gafcnn.evaluation import breakdowns
-from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length
-from gafcnn.evaluation.breakdowns import HOLD, Row, plain
-from gafcnn.evaluation.calibration import expected_calibration_error
-from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs
-from gafcnn.evaluation.metrics import part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation import metrics
+from gafcnn.evaluation.bootstrap import Bootstrap, block_length
+from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs, targets
+from gafcnn.evaluation.figures import Counted
+from gafcnn.evaluation.metrics import HOLD, Row, plain
 from gafcnn.evaluation.regimes import regimes
-from gafcnn.evaluation.statistics import Floats, deflated_sharpe
-from gafcnn.evaluation.targets import targets
+from gafcnn.evaluation.statistics import Floats, deflated_sharpe, expected_calibration_error
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -56,90 +54,84 @@ def judge_directions(
     models = {
         name: Candidate(panel, name, [rows.trade(name) for rows in sets]) for name in study.models
     }
-    length = panel.first.fills.ahead
+    length = panel.sets[0].fills.ahead
     dependent = [series for one in models.values() for series in (one.hits, one.returns)]
     block = block_length(dependent, length)
     bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
     by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
+    returns = {name: model.returns for name, model in models.items()}
+    deflated = deflated_ratios(returns, study.trials)
     judged: dict[str, Judged] = {}
+    estimates: dict[str, Row] = {}
     tables: dict[str, list[Row]] = {}
     for name, model in models.items():
         judged[name], found = _judge(bootstrap, panel, model, by_row)
         for kind, rows in found.items():
             tables.setdefault(kind, []).extend(rows)
+        estimates[name] = _estimates(panel, model, judged[name], deflated[name])
         study.advance(1)
-    estimates = _estimates(study, panel, models, judged)
     differences = pair_rows(pairs(study), judged, COMPARED)
-    classes = breakdowns.class_shares(panel)
-    held = [breakdowns.hold(rows) for rows in sets]
-    returns = {name: model.returns for name, model in models.items()}
+    classes = metrics.class_shares(panel)
+    held = [metrics.hold(rows) for rows in sets]
     returns[HOLD] = panel.mean_return(held)
-    metrics: dict[str, Any] = {
+    benchmarks: Row = {HOLD: metrics.hold_figures(panel, held)}
+    if len(sets) == 1:
+        benchmarks["coin"] = {
+            name: metrics.coin_row(sets[0], model, study.seed) for name, model in models.items()
+        }
+    return {
         **_costs(sets),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
         "bootstrap": bootstrap.describe(panel.interval),
         "models": estimates,
-        "benchmarks": {HOLD: breakdowns.hold_figures(panel, held)},
-        "confusion": {name: breakdowns.confusion(panel, model.p) for name, model in models.items()},
+        "benchmarks": benchmarks,
+        "confusion": {name: metrics.confusion(panel, model.p) for name, model in models.items()},
         "pairs": differences,
         **tables,
-        "folds": [row for model in models.values() for row in breakdowns.fold_rows(panel, model)],
+        "folds": [row for model in models.values() for row in metrics.fold_rows(panel, model)],
         "targets": targets(study.headline, estimates[study.headline], differences),
-        "equity": {name: breakdowns.equity(one, panel.times) for name, one in returns.items()},
+        "equity": {name: metrics.equity(one, panel.times) for name, one in returns.items()},
     }
-    if len(sets) == 1:
-        metrics["benchmarks"]["coin"] = {
-            name: breakdowns.coin_row(sets[0], model, study.seed) for name, model in models.items()
-        }
-    return metrics
 
 
 def _judge(
     bootstrap: Bootstrap, panel: Panel, model: Candidate, by_row: pd.DataFrame
 ) -> tuple[Judged, dict[str, list[Row]]]:
-    """The figures of one model, and its rows in the tables of parts of the test rows."""
-    by_kind = parts(panel, model, by_row)
-    of_parts = {
+    """Return the figures of one model, and its rows in the tables of parts of the test rows."""
+    by_kind = metrics.parts(panel, model, by_row)
+    counted: dict[Any, Counted] = {
         (kind, number, name): (figure, 0)
         for kind, of_kind in by_kind.items()
         for number, (_, inside) in enumerate(of_kind)
-        for name, figure in part_figures(panel, model, kind, inside).items()
+        for name, figure in metrics.part_figures(panel, model, kind, inside).items()
     }
-    whole = score_figures(panel, model.p) | trade_figures(panel, model)
-    judged = Judged.by(bootstrap, {**whole, **of_parts}, COMPARED)
-    estimates: dict[tuple[str, int], dict[str, Estimate]] = {}
-    for kind, number, name in of_parts:
-        found = judged.estimates[kind, number, name]
-        estimates.setdefault((kind, number), {})[name] = found
+    counted |= metrics.score_figures(panel, model.p) | metrics.trade_figures(panel, model)
+    judged = Judged.by(bootstrap, counted, COMPARED)
+
+    def row(kind: str, number: int, part: metrics.Part) -> Row:
+        found = {k[2]: one for k, one in judged.estimates.items() if k[:2] == (kind, number)}
+        return metrics.part_row(kind, panel, model, part, found)
+
     return judged, {
-        kind: [
-            breakdowns.part_row(kind, panel, model, part, estimates[kind, number])
-            for number, part in enumerate(of_kind)
-        ]
+        kind: [row(kind, number, part) for number, part in enumerate(of_kind)]
         for kind, of_kind in by_kind.items()
     }
 
 
-def _estimates(
-    study: Study, panel: Panel, models: Mapping[str, Candidate], judged: Mapping[str, Judged]
-) -> dict[str, Row]:
-    """The figures of each model, ready for JSON, those without an interval included."""
-    deflated = deflated_ratios({name: one.returns for name, one in models.items()}, study.trials)
-    found = {}
-    for name, model in models.items():
-        resampled = {k: one for k, one in judged[name].estimates.items() if isinstance(k, str)}
-        growth = {"trades": model.trades, **breakdowns.growth(model.returns, panel)}
-        error = expected_calibration_error(model.p, panel.up)
-        found[name] = {
-            **{key: one.as_dict() for key, one in resampled.items()},
-            **{key: plain(value, model.trades) for key, value in growth.items()},
-            "threshold": plain(model.threshold, len(model.p)),
-            "calibration_error": plain(error, len(model.p)),
-            "deflated_sharpe": plain(deflated[name], len(panel.times)),
-        }
-    return found
+def _estimates(panel: Panel, model: Candidate, judged: Judged, deflated: float | None) -> Row:
+    """Return the figures of a model, ready for JSON, including those without an interval."""
+    growth = metrics.growth(model.returns, panel)
+    error = expected_calibration_error(model.p, panel.up)
+    return {
+        **{key: one.as_dict() for key, one in judged.estimates.items() if isinstance(key, str)},
+        "trades": plain(model.trades, model.trades),
+        **{key: plain(value, model.trades) for key, value in growth.items()},
+        "threshold": plain(model.threshold, len(model.p)),
+        "calibration_error": plain(error, len(model.p)),
+        "deflated_sharpe": plain(deflated, len(panel.times)),
+    }
 
 
 def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, float | None]:
@@ -164,7 +156,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
 
 
 def _costs(sets: Sequence[TestSet]) -> dict[str, Any]:
-    """The cost per side, on average if it varies, and how sentences state it."""
+    """Return the cost per side, on average if it varies, and how sentences state it."""
     costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
     varies = np.ptp(costs) > 0
     bps = float(costs.mean() if varies else costs[0])
@@ -172,7 +164,7 @@ def _costs(sets: Sequence[TestSet]) -> dict[str, Any]:
 
 
 def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
-    """The regime of each test row, by the training samples of its fold."""
+    """Return the regime of each test row, by the training samples of its fold."""
     found = []
     for fold, inside in rows.folds.items():
         times = pd.DatetimeIndex(rows.test.loc[inside, "time"])

@@ -47,17 +47,11 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class FittedEnsemble:
-    """An ensemble that is ready to combine: called with P(up) of shape (n, members).
+    """An ensemble that is ready to combine: called with P(up) of shape (n, members)."""
 
-    Attributes:
-        combine: Function of P(up) and the parameters, if any.
-        parameters: Result of the fit; None for an ensemble that fits nothing.
-        name: Name of the ensemble.
-    """
-
-    combine: F
-    parameters: Any
-    name: str
+    combine: F  # function of P(up) and the parameters, if any
+    parameters: Any  # result of the fit; None for an ensemble that fits nothing
+    name: str  # name of the ensemble
 
     def __call__(self, p: Floats) -> Floats:
         """Return P(up) of shape (n,).

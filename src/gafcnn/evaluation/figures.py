@@ -1,8 +1,9 @@
 """Figures that are given with a confidence interval, as functions of what happened bar by bar.
 
-A figure holds series over the n bars of a timeline, so that the bars can be resampled. Ratios,
-means of ratios, Sharpe and Sortino ratios are functions of sums over the bars; the area under the
-ROC curve is a function of ranks, and the drawdown of the order of the bars.
+A figure holds series over the n bars of a timeline, so that the bars can be resampled in bins.
+Ratios, means of ratios, Sharpe and Sortino ratios are functions of sums over the bars: they need
+only how often each bin was drawn. So does the area under the ROC curve, a function of ranks, once
+the rows are sorted by score. A drawdown needs the order of the bins and four numbers for each.
 
 All raise PredictionsError if a value is not finite, or if the lengths of the series differ.
 """
@@ -20,26 +21,48 @@ from numpy.typing import NDArray
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics
 from gafcnn.evaluation.statistics import Floats, divide
+from gafcnn.kernels import compiled
 
 Series: TypeAlias = NDArray[Any]
 """One number per bar, shape (n,); booleans count as 0 and 1."""
 
 
-@dataclass(frozen=True, eq=False)
-class OfSums:
-    """A figure that is a function of sums over the bars.
+_LANES = 32  # timelines that the ranking kernel processes side by side
 
-    Attributes:
-        series: Series to sum.
-        of: The figure from the sums, of any shape; NaN if undefined.
-        rests: At which bars there is anything that the figure is computed from, shape (n,).
-        value: The figure on the observed bars; None if undefined.
+
+class Resamples:
+    """A batch of resampled timelines.
+
+    Args:
+        picks: The bins of each timeline, in order, shape (batch, bins).
+        sums: Sums of series over bins, shape (bins, columns).
     """
 
-    series: tuple[Series, ...]
-    of: Callable[..., Floats]
+    def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
+        batch, bins = picks.shape
+        counts = np.zeros((-(-batch // _LANES) * _LANES, bins), np.int32)
+        for row, drawn in enumerate(picks):
+            counts[row] = np.bincount(drawn, minlength=bins)
+        self.picks = picks
+        # the sums of each timeline, shape (batch, columns)
+        self.totals: Floats = counts[:batch].astype(np.float64) @ sums
+        # how often each bin was drawn, timelines side by side: (batch / lanes, bins, lanes)
+        self.lanes = np.ascontiguousarray(counts.reshape(-1, _LANES, bins).transpose(0, 2, 1))
+
+
+Compute = Callable[[Resamples], Floats]
+"""Computes a figure on each timeline of a batch: shape (batch,), NaN where it is undefined."""
+
+
+@dataclass(frozen=True, eq=False)
+class OfSums:
+    """A figure that is a function of sums over the bars."""
+
+    series: tuple[Series, ...]  # series to sum
+    of: Callable[..., Floats]  # the figure from the sums, of any shape; NaN if undefined
+    # at which bars there is anything that the figure is computed from, shape (n,)
     rests: NDArray[np.bool_]
-    value: float | None
+    value: float | None  # the figure on the observed bars; None if undefined
 
     def __post_init__(self) -> None:
         _check(*self.series)
@@ -112,6 +135,18 @@ class Drawdown:
         """The drawdown on the observed bars; None without bars."""
         return statistics.max_drawdown(self.returns)
 
+    def prepare(self, starts: NDArray[np.int64]) -> Compute:
+        """Return what computes the drawdown on timelines of bins that begin at these bars."""
+        paths = np.empty((len(starts), 4))
+        _trace(np.asarray(self.returns, np.float64), starts, paths)
+
+        def compute(drawn: Resamples) -> Floats:
+            values = np.empty(len(drawn.picks))
+            _deepest_falls(paths, drawn.picks, values)
+            return values
+
+        return compute
+
 
 @dataclass(frozen=True, eq=False)
 class Auc:
@@ -142,6 +177,32 @@ class Auc:
         """The area on the observed bars; None with one class only."""
         return statistics.auc(self.score, self.up)
 
+    def prepare(self, starts: NDArray[np.int64]) -> Compute:
+        """Return what computes the area on timelines of bins that begin at these bars.
+
+        Twice the number of correctly ordered pairs (up, down) is the sum, over rows that went up,
+        of twice the downs with a lower score and once the downs with an equal score. A down with
+        the score of an up is therefore visited twice, before and after its ups, and counts 1 each
+        time; any other is visited once and counts 2.
+        """
+        up = self.up.astype(bool)
+        level = np.unique(self.score, return_inverse=True)[1]
+        bins = np.searchsorted(starts, self.places, side="right") - 1
+        among_ups = np.bincount(level, up)[level] > 0
+        twice = np.flatnonzero(among_ups & ~up)
+        phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
+        order = np.lexsort((phase, np.concatenate([level, level[twice]])))
+        step = np.where(up, 0, np.where(among_ups, 1, 2))
+        steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
+        sorted_bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
+
+        def compute(drawn: Resamples) -> Floats:
+            values = np.empty(drawn.lanes.shape[::2])
+            _areas(sorted_bins, steps, drawn.lanes, values)
+            return values.reshape(-1)[: len(drawn.picks)]
+
+        return compute
+
 
 Figure: TypeAlias = OfSums | Drawdown | Auc
 Counted: TypeAlias = tuple[Figure, int]
@@ -168,3 +229,51 @@ def _check(*series: Series) -> None:
                 expected="finite numbers",
                 instead="put 0 where nothing happened",
             )
+
+
+@compiled
+def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
+    """Compute growth over each bin, its highest and lowest point, and the largest fall in it."""
+    for b in range(len(starts)):
+        growth, highest, lowest, fall = 1.0, 1.0, 1.0, 1.0
+        end = starts[b + 1] if b + 1 < len(starts) else len(returns)
+        for bar in range(starts[b], end):
+            growth *= 1 + returns[bar]
+            highest, lowest = max(highest, growth), min(lowest, growth)
+            fall = min(fall, growth / highest)
+        paths[b, 0], paths[b, 1], paths[b, 2], paths[b, 3] = growth, highest, lowest, fall
+
+
+@compiled
+def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> None:
+    """Compute the drawdown of consecutive bins; equity is relative to its peak."""
+    for r in range(len(picks)):
+        equity, deepest = 1.0, 1.0
+        for b in picks[r]:
+            growth, highest, lowest, fall = paths[b]
+            deepest = min(deepest, min(fall, equity * lowest))
+            equity = equity * growth / max(1.0, equity * highest)
+        values[r] = deepest - 1
+
+
+@compiled
+def _areas(
+    bins: NDArray[np.int32], steps: NDArray[np.int8], lanes: NDArray[np.int32], values: Floats
+) -> None:
+    """Compute the area under the ROC curve on every lane; see `Auc.prepare` for steps."""
+    width = lanes.shape[2]
+    for block in range(len(lanes)):
+        counts = lanes[block]
+        pairs, ups, downs = np.zeros(width), np.zeros(width), np.zeros(width)
+        for k in range(len(bins)):
+            count, step = counts[bins[k]], steps[k]
+            if step:
+                for lane in range(width):
+                    downs[lane] += step * count[lane]
+            else:
+                for lane in range(width):
+                    ups[lane] += count[lane]
+                    pairs[lane] += downs[lane] * count[lane]
+        for lane in range(width):
+            both = ups[lane] * downs[lane]
+            values[block, lane] = pairs[lane] / both if both else np.nan

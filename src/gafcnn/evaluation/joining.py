@@ -82,7 +82,7 @@ def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list
                     + ("; they are left out for all models" if part == "test" else "")
                 )
     if not np.any(common):
-        raise _disagreement("the models have no test row in common", "test rows that all predict")
+        raise _disagreement("the models have no test row in common")
     return joined.loc[common | ~is_test].reset_index(drop=True), notes
 
 
@@ -160,46 +160,34 @@ Member = tuple[str, pd.DataFrame]
 def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
     """Raise an error if two members are about different things; check causes before effects."""
     (a, ours), (b, theirs) = left, right
-    if probability_columns(ours) != probability_columns(theirs):
-        columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
-        raise _disagreement(
-            f"{a} and {b} have different classes, {columns[0]} and {columns[1]}",
-            "one label for all members",
-        )
+    columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
+    if columns[0] != columns[1]:
+        raise _disagreement(f"{a} and {b} have different classes, {columns[0]} and {columns[1]}")
     both = ours[[*KEY, *OUTCOME]].merge(
         theirs[[*KEY, *OUTCOME]], on=[*KEY], how="outer", suffixes=("", "_b"), indicator="side"
     )
-    _check_outcome("known_at", both, a, b)
-    _check_outcome("forward_return", both, a, b)
-    alone = (both["side"] != "both").to_numpy()
-    if complete and alone.any():
-        counts = both["side"].value_counts()
-        raise _disagreement(
-            f"{b} lacks {counts['left_only']:,} of the {len(ours):,} decision times of {a}, and "
-            f"{a} lacks {counts['right_only']:,} of the {len(theirs):,} of {b}, "
-            f"first {place(first_row(both, alone))}",
-            "the same decision times, folds and splits in all members",
-        )
-    _check_outcome("label", both, a, b)
-
-
-def _check_outcome(column: str, both: pd.DataFrame, a: str, b: str) -> None:
-    shared, ours, theirs = (both["side"] == "both").to_numpy(), both[column], both[f"{column}_b"]
-    if column == "forward_return":
-        # the last bit of a quotient differs between processors
-        same = np.isclose(ours, theirs, rtol=1e-9, atol=1e-12, equal_nan=True)
-    else:
-        equal = ours.eq(theirs).fillna(value=False) | (ours.isna() & theirs.isna())
-        same = equal.to_numpy(dtype=bool)
-    differ = shared & ~same
-    if differ.any():
-        row = first_row(both, differ)
-        values = [_format(row[name], row["time"]) for name in (column, f"{column}_b")]
-        raise _disagreement(
-            f"{a} and {b} disagree on {column} for {differ.sum():,} of {shared.sum():,} shared "
-            f"rows, first {place(row)} ({values[0]} and {values[1]})",
-            f"one {'horizon' if column == 'known_at' else column} for all members",
-        )
+    shared = (both["side"] == "both").to_numpy()
+    for column in ("known_at", "forward_return", "label"):
+        if column == "label" and complete and not shared.all():
+            counts = both["side"].value_counts()
+            raise _disagreement(
+                f"{b} lacks {counts['left_only']:,} of the {len(ours):,} decision times of {a}, "
+                f"and {a} lacks {counts['right_only']:,} of the {len(theirs):,} of {b}, "
+                f"first {place(first_row(both, ~shared))}"
+            )
+        x, y = both[column], both[f"{column}_b"]
+        if column == "forward_return":
+            # the last bit of a quotient differs between processors
+            same = np.isclose(x, y, rtol=1e-9, atol=1e-12, equal_nan=True)
+        else:
+            same = (x.eq(y).fillna(value=False) | (x.isna() & y.isna())).to_numpy(dtype=bool)
+        if (differ := shared & ~same).any():
+            row = first_row(both, differ)
+            values = [_format(row[name], row["time"]) for name in (column, f"{column}_b")]
+            raise _disagreement(
+                f"{a} and {b} disagree on {column} for {differ.sum():,} of {shared.sum():,} shared "
+                f"rows, first {place(row)} ({values[0]} and {values[1]})"
+            )
 
 
 def _format(value: Any, time: pd.Timestamp) -> str:
@@ -208,9 +196,9 @@ def _format(value: Any, time: pd.Timestamp) -> str:
     return "null" if pd.isna(value) else f"{value:.6g}"
 
 
-def _disagreement(found: str, expected: str) -> PredictionsError:
+def _disagreement(found: str) -> PredictionsError:
     return PredictionsError(
         found,
-        expected=expected,
+        expected="the same decision times, folds, splits and labels in all members",
         instead="train and predict all of them with the same bars, label and split",
     )

@@ -75,14 +75,10 @@ class Judgement:
     def summary(self) -> pd.DataFrame:
         """All figures: index model, columns (figure, value | low | high | n)."""
         rows = {
-            model: {
-                (name, key): value
-                for name, estimate in figures.items()
-                for key, value in estimate.items()
-            }
-            for model, figures in self.metrics["models"].items()
+            name: pd.DataFrame(figures, dtype="float64").unstack()  # noqa: PD010
+            for name, figures in self.metrics["models"].items()
         }
-        frame = pd.DataFrame.from_dict(rows, orient="index").astype("float64")
+        frame = pd.DataFrame(rows).T
         return frame.rename_axis("model").rename_axis(["figure", None], axis="columns")
 
     def to_html(self, path: str | Path, samples: Sequence[Any] = ()) -> Path:
@@ -150,7 +146,11 @@ def judge(
         PredictionsError: A table has no usable rows, or the models have no test row in common.
         ConfigError: A name is unknown, or an option is out of its range.
     """
-    rules = _rules(rules, cost_bps, threshold)
+    rules = rules or TradingRules()
+    if cost_bps is not None:
+        rules = replace(rules, cost_bps=cost_bps, costs=None)
+    if threshold is not None:
+        rules = replace(rules, threshold=threshold)
     tables, foreign, notes = _complete(models, bars, label, split)
     joined, more = join_common(tables) if foreign else (join(tables), [])
     notes += more
@@ -171,7 +171,11 @@ def judge(
     first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
     headline = headline or first
     _check_name("headline", headline, names)
-    length = _horizon(horizon, label, joined)
+    if horizon is not None:
+        length = parse_duration("horizon", horizon)
+    else:
+        ahead: Any = joined["known_at"] - joined["time"]
+        length = ahead.max() if label is None else label.horizon
     facts: dict[str, Any] = {
         "task": "classification" if classes else "direction",
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),
@@ -231,23 +235,13 @@ def judge(
     return replace(result, by_symbol=singles)
 
 
-def _rules(
-    rules: TradingRules | None, cost_bps: float | None, threshold: float | None
-) -> TradingRules:
-    given: dict[str, Any] = {"cost_bps": cost_bps, "threshold": threshold}
-    given = {key: value for key, value in given.items() if value is not None}
-    if cost_bps is not None:
-        given["costs"] = None
-    return replace(TradingRules() if rules is None else rules, **given)
-
-
 def _complete(
     models: Mapping[str, pd.DataFrame | str | Path],
     bars: pd.DataFrame | Mapping[str, pd.DataFrame],
     label: Label | None,
     split: Splitter | None,
 ) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
-    """The tables with outcomes and split, the names of those that had none, and notes."""
+    """Return tables with outcomes and split, the names of those that had none, and notes."""
     if not models:
         raise ConfigError(
             "there are no models",
@@ -299,19 +293,14 @@ def _combine(
 def _by_symbol(
     joined: pd.DataFrame, bars: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
-    """The bars of each symbol of the predictions, in the order of the bars."""
+    """Return the bars of each symbol of the predictions, in the order of the bars."""
     symbols = set(joined["symbol"])
-    if not isinstance(bars, Mapping):
-        if len(symbols) > 1:
-            raise PredictionsError(
-                f"there are predictions of {len(symbols)} symbols, and bars of one",
-                expected="bars of every symbol",
-                instead='pass them by name: {"BNB": bnb, "BTC": btc}',
-            )
-        return {symbols.pop(): ensure_bars(bars)}
+    if isinstance(bars, pd.DataFrame):
+        # bars of one symbol need no name
+        bars = dict.fromkeys(symbols, bars) if len(symbols) == 1 else {}
     if missing := sorted(symbols - set(bars)):
         raise PredictionsError(
-            f"there are no bars of {', '.join(missing)}",
+            f"there are predictions of {len(symbols)} symbols, and no bars of {', '.join(missing)}",
             expected="bars of every symbol of the predictions",
             instead=f'pass them by name: {{"{missing[0]}": bars}}',
         )
@@ -323,18 +312,6 @@ def _oracle(joined: pd.DataFrame, oracle: pd.Series | Mapping[str, pd.Series]) -
     if isinstance(oracle, Mapping):
         return pd.concat(dict(oracle)).reindex(rows).to_numpy()
     return oracle.reindex(pd.DatetimeIndex(joined["time"])).to_numpy()
-
-
-def _horizon(
-    horizon: DurationLike | None, label: Label | None, joined: pd.DataFrame
-) -> pd.Timedelta:
-    """The longest duration of a trade."""
-    if horizon is not None:
-        return parse_duration("horizon", horizon)
-    if label is not None:
-        return label.horizon
-    ahead: Any = joined["known_at"] - joined["time"]
-    return ahead.max()
 
 
 def _check_name(option: str, name: str, known: Iterable[str]) -> None:

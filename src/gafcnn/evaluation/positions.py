@@ -12,12 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.durations import DurationLike
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.backtest import trade
-from gafcnn.evaluation.fills import LONG, SHORT, compute_fills
-from gafcnn.evaluation.statistics import check_probabilities, mean_bps
+from gafcnn.evaluation.backtest import LONG, SHORT, compute_fills, trade
+from gafcnn.evaluation.statistics import Floats, check_probabilities, mean_bps
 from gafcnn.evaluation.trading_rules import TradingRules
-
-Floats = NDArray[np.float64]
 
 _UNWANTED = {"both": 0, "long": SHORT, "short": LONG}
 
@@ -47,7 +44,7 @@ def confidence(p: ArrayLike) -> Floats:
     Raises:
         PredictionsError: A probability is outside [0, 1].
     """
-    return np.abs(_probabilities(p) - 0.5).round(12)
+    return np.abs(check_probabilities(p) - 0.5).round(12)
 
 
 def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np.int8]:
@@ -70,7 +67,7 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
             expected=f"one of {', '.join(_UNWANTED)}",
             instead='write sides="both"',
         )
-    direction = np.sign(_probabilities(p) - 0.5).astype(np.int8)
+    direction = np.sign(check_probabilities(p) - 0.5).astype(np.int8)
     direction[confidence(p) < threshold] = 0
     direction[direction == _UNWANTED[sides]] = 0
     return direction
@@ -114,7 +111,7 @@ def choose_threshold(
         ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
     """
     fills = compute_fills(bars, times, horizon, rules)
-    p = _probabilities(p)
+    p = check_probabilities(p)
     if rules.threshold is None:
         # the largest first, as max() returns the first of equals
         coverages = sorted(rules.coverages, reverse=True)
@@ -123,13 +120,9 @@ def choose_threshold(
         coverages, thresholds = [None], [rules.threshold]
     tried = [trade(bars, fills, positions(p, each, rules.sides), rules) for each in thresholds]
     enough = [i for i, each in enumerate(tried) if len(each.trades) >= rules.least_trades]
-    if enough:
-        best = max(enough, key=lambda i: tried[i].equity.iloc[-1])
-    else:
-        best = max(range(len(tried)), key=lambda i: len(tried[i].trades))
+    best = max(
+        enough or range(len(tried)),
+        key=lambda i: tried[i].equity.iloc[-1] if enough else len(tried[i].trades),
+    )
     net = tried[best].trades["net"].to_numpy()
     return Choice(float(thresholds[best]), coverages[best], len(net), mean_bps(net))
-
-
-def _probabilities(p: ArrayLike) -> Floats:
-    return check_probabilities(np.asarray(p, dtype=np.float64))

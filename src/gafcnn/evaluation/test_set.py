@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import YEAR, Backtest, trade
-from gafcnn.evaluation.fills import Fills, compute_fills
+from gafcnn.evaluation.backtest import YEAR, Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -28,22 +27,15 @@ class TestSet:
 
     The period is the bars from the first after the first test decision to the bar that closes a
     horizon after the last.
-
-    Attributes:
-        bars: Bars, indexed by close time.
-        val: Validation rows, models side by side (see `join`); may be empty.
-        test: Test rows, by time.
-        horizon: Horizon of the label, and the longest duration of a trade.
-        rules: Trading rules.
     """
 
     __test__ = False  # not a test class of pytest
 
-    bars: pd.DataFrame
-    val: pd.DataFrame
-    test: pd.DataFrame
-    horizon: pd.Timedelta
-    rules: TradingRules
+    bars: pd.DataFrame  # bars, indexed by close time
+    val: pd.DataFrame  # validation rows, models side by side (see `join`); may be empty
+    test: pd.DataFrame  # test rows, by time
+    horizon: pd.Timedelta  # horizon of the label, and the longest duration of a trade
+    rules: TradingRules  # trading rules
 
     @classmethod
     def of(
@@ -64,10 +56,8 @@ class TestSet:
     @cached_property
     def period(self) -> pd.DatetimeIndex:
         """Close times of the bars of the period."""
-        decided = self.fills.decided
-        return pd.DatetimeIndex(
-            self.bars.index[decided[0] + 1 : decided[-1] + self.fills.ahead + 1]
-        )
+        first, last = self.fills.decided[[0, -1]]
+        return pd.DatetimeIndex(self.bars.index[first + 1 : last + self.fills.ahead + 1])
 
     @cached_property
     def folds(self) -> dict[int | None, NDArray[np.bool_]]:
@@ -110,17 +100,12 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Traded:
-    """The trades of one model on the test rows of one symbol.
+    """The trades of one model on the test rows of one symbol."""
 
-    Attributes:
-        choices: The threshold of each fold, chosen on its validation rows.
-        position: Position of each test row: 1, -1 or 0, shape (n,).
-        backtest: The trades that were made.
-    """
-
+    # the threshold of each fold, chosen on its validation rows
     choices: Mapping[int | None, Choice]
-    position: NDArray[np.int8]
-    backtest: Backtest
+    position: NDArray[np.int8]  # position of each test row: 1, -1 or 0, shape (n,)
+    backtest: Backtest  # the trades that were made
 
 
 class Panel:
@@ -131,39 +116,28 @@ class Panel:
 
     Args:
         sets: The test set of each symbol; all with the same interval, horizon and rules.
-
-    Attributes:
-        test: Test rows.
-        times: Close times of the bars of any symbol's period, shape (bars,).
-        places: Bar of each row.
-        up: Whether the price rose over the horizon; an unchanged price did not.
-        moved: Whether the price changed over the horizon.
-        labelled: Whether the row has a label: up or down, not neutral.
-        label_up: Whether the label is up; False without a label.
     """
 
     def __init__(self, sets: Sequence[TestSet]) -> None:
         self.sets = sets
         self.test = pd.concat([one.test for one in sets], ignore_index=True)
         periods = [one.period for one in sets]
+        # close times of the bars of any symbol's period, shape (bars,), and the bar of each row
         self.times = union_of(periods)
         self._bars = [self.times.get_indexer(period) for period in periods]
         entered = [one.bars.index[one.fills.decided + 1] for one in sets]
         self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
+        # whether the price rose over the horizon (an unchanged price did not) or changed
         forward_return = self.test["forward_return"].to_numpy()
         self.up, self.moved = forward_return > 0, forward_return != 0
+        # whether the row has a label, up or down and not neutral, and whether it is up
         self.labelled = self.test["label"].notna().to_numpy()
         self.label_up = self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
-
-    @property
-    def first(self) -> TestSet:
-        """The test set of the first symbol."""
-        return self.sets[0]
 
     @cached_property
     def interval(self) -> pd.Timedelta:
         """Time between two bars."""
-        return interval_of(self.first.bars)
+        return interval_of(self.sets[0].bars)
 
     @property
     def periods(self) -> float:
@@ -194,22 +168,18 @@ class Candidate:
         panel: Test rows.
         name: Column of P(up).
         traded: Its trades of each symbol.
-
-    Attributes:
-        p: P(up) of each row, shape (n,).
-        position: Position of each row: 1, -1 or 0, shape (n,).
-        threshold: The threshold that it is traded at; None if folds or symbols have different ones.
-        trades: Number of trades.
-        returns: Return of equal shares of all symbols, shape (bars,).
     """
 
     def __init__(self, panel: Panel, name: str, traded: Sequence[Traded]) -> None:
         self.panel, self.name, self.traded = panel, name, traded
-        self.p = panel.test[name].to_numpy(np.float64)
+        self.p = panel.test[name].to_numpy(np.float64)  # P(up) of each row, shape (n,)
+        # position of each row: 1, -1 or 0, shape (n,)
         self.position = np.concatenate([one.position for one in traded])
         choices = [choice for one in traded for choice in one.choices.values()]
+        # the threshold it is traded at; None if folds or symbols have different ones
         self.threshold = choices[0].threshold if len(choices) == 1 else None
         self.trades = sum(len(one.backtest.trades) for one in traded)
+        # return of equal shares of all symbols, shape (bars,)
         self.returns = panel.mean_return(one.backtest for one in traded)
 
     @cached_property

@@ -29,7 +29,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     return [
         *_skill(headline, figures, metrics),
         *_money(figures, metrics),
-        *_against_baseline(metrics["pairs"]),
+        *_compared(metrics["pairs"], TWO_STAGE, "auc", "+.3f"),
     ]
 
 
@@ -72,10 +72,11 @@ def _classification(
             f"No row of {', '.join(complete)} was missed, so no resample misses one: the intervals "
             "of means over classes are too narrow."
         )
-    for pair in metrics["pairs"]:
-        if (pair["a"], pair["figure"]) == (headline, "balanced_accuracy"):
-            points = {end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}
-            yield f"{_capital(pair['finding'])} ({_format(points, '+.1f')} percentage points)."
+    points = [
+        {**pair, **{end: pair[end] and 100 * pair[end] for end in ("value", "low", "high")}}
+        for pair in metrics["pairs"]
+    ]
+    yield from _compared(points, headline, "balanced_accuracy", "+.1f", " percentage points")
 
 
 def _skill(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -120,14 +121,12 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
         )
 
 
-def _against_baseline(pairs: list[Mapping[str, Any]]) -> Iterator[str]:
+def _compared(pairs: Any, model: str, figure: str, style: str, unit: str = "") -> Iterator[str]:
     for pair in pairs:
-        if pair["a"] == TWO_STAGE and pair["figure"] == "auc":
-            yield f"{_capital(pair['finding'])} ({_format(pair, '+.3f')})."
-
-
-def _capital(text: str) -> str:
-    return "T" + text[1:] if text.startswith("the ") else text
+        if (pair["a"], pair["figure"]) == (model, figure):
+            finding = pair["finding"]
+            capital = "T" + finding[1:] if finding.startswith("the ") else finding
+            yield f"{capital} ({_format(pair, style)}{unit})."
 
 
 def _against(estimate: Mapping[str, Any], luck: float, better: str, worse: str) -> str:

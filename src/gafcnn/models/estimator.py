@@ -158,12 +158,12 @@ class Estimator(BaseEstimator):
             scores = cast("dict[str, Any]", score_classes(p, label))
             scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
             name, text = "balanced_accuracy", "balanced accuracy"
-        self.metrics_ = scores
+        self.metrics_, count = scores, self.facts_[unit]
         log.info(
             "%s: %d %s, validation %s %.4f, accuracy %.4f where the largest class has a share of "
             "%.4f, on %s labelled samples",
-            self.model_name, self.facts_[unit], unit, text, scores[name], scores["accuracy"],
-            scores["majority"], f"{scores['n']:,}",
+            self.model_name, count, unit if count > 1 else unit[:-1], text, scores[name],
+            scores["accuracy"], scores["majority"], f"{scores['n']:,}",
         )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.calibration import calibration_curve
 
-from gafcnn.evaluation.calibration import bins_of, expected_calibration_error
+from gafcnn.evaluation.statistics import bins_of, expected_calibration_error
 
 probabilities = arrays(np.float64, st.integers(1, 80), elements=st.floats(0, 1))
 

@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gafcnn.evaluation.bootstrap import Estimate
-from gafcnn.evaluation.comparisons import Pair, Study, finding, pairs
+from gafcnn.evaluation.comparisons import (
+    ENSEMBLE_OVER_WINDOW,
+    TWO_STAGE_OVER_XGBOOST,
+    Pair,
+    Study,
+    finding,
+    pairs,
+)
 from gafcnn.evaluation.statistics import score_rows
-from gafcnn.evaluation.targets import ENSEMBLE_OVER_WINDOW, TWO_STAGE_OVER_XGBOOST
 
 WINDOWS = ["15m", "30m", "60m"]
 MODELS = [*WINDOWS, "mean", "vote", "xgboost", "two_stage"]

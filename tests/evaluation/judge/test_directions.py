@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from gafcnn.data.samples import Samples
-from gafcnn.evaluation.breakdowns import POINTS, equity
 from gafcnn.evaluation.comparisons import COMPARED
 from gafcnn.evaluation.directions import deflated_ratios
 from gafcnn.evaluation.judge import Judgement
+from gafcnn.evaluation.metrics import POINTS, equity
 from gafcnn.evaluation.statistics import deflated_sharpe, score_rows
 from gafcnn.evaluation.test_set import Candidate, TestSet
 from gafcnn.evaluation.trading_rules import TradingRules

@@ -127,5 +127,5 @@ def test_the_most_confident_rows_are_ranked_within_their_fold(
     *shares, _ = parts(model.panel, model, months)["coverage"]
     for names, rows in shares:
         assert names["threshold"] is None
-        for inside in model.panel.first.folds.values():
+        for inside in model.panel.sets[0].folds.values():
             assert rows[inside].sum() == np.ceil(names["share"] * inside.sum())

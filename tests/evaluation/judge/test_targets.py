@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gafcnn.evaluation.targets import (
+from gafcnn.evaluation.comparisons import (
     ENSEMBLE_OVER_WINDOW,
     TARGETS,
     TWO_STAGE_OVER_XGBOOST,

@@ -8,9 +8,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import backtest
-from gafcnn.evaluation.benchmarks import Coin, buy_and_hold, coin
-from gafcnn.evaluation.fills import compute_fills
+from gafcnn.evaluation.backtest import Coin, backtest, buy_and_hold, coin, compute_fills
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.fills import RoundTrips, compute_fills
+from gafcnn.evaluation.backtest import RoundTrips, compute_fills
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.backtest import backtest
-from gafcnn.evaluation.benchmarks import buy_and_hold, coin
-from gafcnn.evaluation.costs import COSTS, FixedCosts, cost_per_side, register_costs
+from gafcnn.evaluation.backtest import backtest, buy_and_hold, coin
 from gafcnn.evaluation.positions import choose_threshold
+from gafcnn.evaluation.trading_rules import COSTS, FixedCosts, cost_per_side, register_costs
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 from gafcnn.settings import as_plain, create
 

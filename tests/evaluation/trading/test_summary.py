@@ -12,8 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gafcnn.evaluation import statistics
-from gafcnn.evaluation.backtest import backtest
-from gafcnn.evaluation.benchmarks import Spread, coin
+from gafcnn.evaluation.backtest import Spread, backtest, coin
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]
