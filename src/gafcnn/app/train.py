@@ -100,7 +100,9 @@ def train_run(settings: TrainSettings) -> Run:
             bars, label=settings.label, split=settings.split, lookback=settings.window.lookback
         )
         model = settings.estimator(folder)
-        if not settings.is_baseline:
+        from gafcnn.models.classifier import GafClassifier  # imports scikit-learn
+
+        if isinstance(model, GafClassifier):
             model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run
