@@ -82,23 +82,6 @@ def test_threshold_of_validation_is_a_mark_off_the_curve(metrics: Metrics) -> No
         assert (*mark.get_xdata(), *mark.get_ydata()) == (chosen["realised"], chosen[key])
 
 
-def test_only_the_headline_is_strong_and_has_intervals(metrics: Metrics) -> None:
-    axes = calibration_chart(metrics).axes[0]
-    rows = [row for row in metrics["calibration"] if row["model"] == metrics["headline"]]
-    strokes = [
-        np.asarray(path.vertices)[:, 1] for one in axes.collections for path in one.get_paths()
-    ]
-    np.testing.assert_allclose(strokes, [[row["low"], row["high"]] for row in rows])
-    found = {line.get_label(): line for line in axes.lines}
-    assert found["two_stage"].get_alpha() == 1 > found["15m"].get_alpha()
-    assert found["two_stage"].get_linewidth() > found["15m"].get_linewidth()
-
-
-def test_without_the_headline_all_models_are_strong(metrics: Metrics) -> None:
-    axes = calibration_chart({**metrics, "headline": "other"}).axes[0]
-    assert {line.get_alpha() for line in axes.lines if line.get_marker() == "o"} == {1}
-
-
 def test_extreme_forecasts_leave_the_headline_its_space(metrics: Metrics) -> None:
     rows = [
         {**row, "forecast": 1.0, "observed": 1.0} if row["model"] == "mean" else row
@@ -146,13 +129,6 @@ def test_confusion_cells_are_counts_and_shares_of_the_row(metrics: Metrics, rows
     assert texts(found["15m"])[0, 0] == f"{down:,}\n{down / (down + wrong):.1%}"
     n = sum(map(sum, counts))
     assert f"{(down + up) / n:.2%} of {n:,} correct" in found["15m"].get_title(loc="left")
-
-
-def test_no_rows_are_drawn_as_such() -> None:
-    nothing = {"confusion": {"15m": {"all": [[0, 0], [0, 0]]}}}
-    [panel] = confusion_matrices(nothing, "all").axes
-    assert set(texts(panel).values()) == {"0\n0.0%"}
-    assert "n/a of 0 correct" in panel.get_title(loc="left")
 
 
 def test_classes_are_shaded_by_recall() -> None:
@@ -203,14 +179,6 @@ def test_sample_shows_its_series_and_channels(prices: pd.Series, channels: Chann
     assert series.get_title(loc="left") == "close"
 
 
-def test_long_windows_are_in_hours(channels: Channels) -> None:
-    times = pd.date_range("2025-06-20", periods=64, freq="1h", tz="UTC")
-    figure = sample_image(pd.Series(np.arange(64.0), times), channels, "BNB")
-    assert figure.axes[1].get_xlabel() == "hours before t"
-    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), np.arange(-63.0, 1.0))
-    assert figure.get_suptitle() == "BNB"
-
-
 def test_attributions_are_bars_stripes_and_rings(
     prices: pd.Series, channels: Channels, attributions: Attributions
 ) -> None:
@@ -252,12 +220,6 @@ def test_invalid_channels_are_refused(
     with pytest.raises(ImagesError) as error:
         sample_image(prices, {"GASF": change(channels["GASF"])})
     assert found in str(error.value)
-
-
-def test_a_sample_needs_channels_and_two_values(prices: pd.Series, channels: Channels) -> None:
-    for series, shown in ((prices, {}), (prices.tail(1), channels)):
-        with pytest.raises(ImagesError):
-            sample_image(series, shown)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,12 +62,6 @@ def test_ensembles_are_compared_with_the_best_window_and_all_with_the_baseline(
     }
 
 
-def test_without_ensembles_baseline_or_windows_less_is_compared(joined: pd.DataFrame) -> None:
-    assert names(compare(joined, ["60m"], ["60m", "xgboost"])) == [("60m", "xgboost")]
-    assert names(compare(joined, baseline=None)) == [("mean", "30m"), ("vote", "30m")]
-    assert compare(joined, []) == []
-
-
 def test_the_best_window_has_the_highest_auc_on_labelled_validation_rows(
     joined: pd.DataFrame,
 ) -> None:
@@ -94,16 +87,3 @@ def test_a_finding_claims_no_more_than_its_interval(
     assert ("higher" in found) == (value - below > 0)
     assert ("lower" in found) == (value + above < 0)
     assert ("not statistically significant" in found) == (value - below <= 0 <= value + above)
-
-
-@pytest.mark.parametrize(
-    ("by", "words"),
-    [
-        (Estimate(None, None, None, 0), "undefined"),
-        (Estimate(0.1, None, None, 9), "no confidence interval"),
-    ],
-)
-def test_without_an_interval_nothing_is_claimed(by: Estimate, words: str) -> None:
-    found = finding(Pair("a", "b"), "Sharpe ratio", by)
-    assert words in found
-    assert not any(claim in found for claim in ("higher", "lower", "significant"))

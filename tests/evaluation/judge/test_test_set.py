@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.positions import Choice, positions, threshold_of
+from gafcnn.evaluation.positions import Choice, positions
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -46,12 +46,6 @@ def test_rows_are_placed_at_the_bars_that_a_trade_would_enter() -> None:
     assert panel.times.minute.tolist() == [5, 6, 7, 8, 9, 10, 11]
     assert panel.on_bars([5, 6, 7]).tolist() == [5, 6, 0, 0, 7, 0, 0]
     assert panel.periods == 365 * 24 * 60
-
-
-def test_rows_are_sorted_by_time() -> None:
-    rows = by_hand()
-    assert rows.test["model"].tolist() == [0.9, 0.5, 0.2]
-    assert rows.val["label"].tolist() == [1, 0]
 
 
 def test_unchanged_prices_did_not_rise_and_neutral_rows_have_no_label() -> None:
@@ -170,14 +164,6 @@ def test_thresholds_are_chosen_on_validation_rows_of_the_same_fold(
     before, after = choices(test_set_of(walked)), choices(test_set_of(changed))
     assert before[0] == after[0]
     assert after[1].threshold == pytest.approx(before[1].threshold / 10)
-
-
-def test_the_threshold_is_that_of_the_chosen_coverage(
-    test_set_of: Make, joined: pd.DataFrame
-) -> None:
-    rows = test_set_of(joined)
-    choice = choices(rows)[None]
-    assert choice.threshold == threshold_of(rows.val["30m"], choice.coverage or 0.0)
 
 
 @pytest.mark.parametrize(("given", "expected"), [(0.1, 0.1), (None, 0.0)])

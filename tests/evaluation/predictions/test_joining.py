@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.ensembles import ensemble
 from gafcnn.evaluation.joining import average_seeds, join, probabilities
 from gafcnn.evaluation.predictions import check_predictions, classes_of
@@ -75,12 +75,6 @@ def test_ensembles_are_joined_by_time_never_by_row(predictions: Make) -> None:
     assert score_rows(by_time, "mean")["all"]["accuracy"] > max(alone)
 
 
-def test_members_with_different_horizons(predictions: Make) -> None:
-    found = error_of({"30m": predictions(window="30m"), "15m": predictions(horizon="30min")})
-    for fact in ("30m and 15m", "known_at", "40 of 40", "BNBUSDT 2025-06-20 00:00", "+30 min"):
-        assert fact in found
-
-
 @pytest.mark.parametrize(
     ("ours", "theirs", "same"),
     [
@@ -128,14 +122,6 @@ def test_every_member_is_checked(members: Members) -> None:
     broken = members["30m"].assign(p_up=np.nan)
     assert error_of({**members, "30m": broken}).startswith("30m: p_up")
     assert "15m, 30m, 60m" in error_of({"all": pd.concat(members.values())})
-
-
-@pytest.mark.parametrize("name", ["label", "time"])
-def test_invalid_names(predictions: Make, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"named {name}"):
-        join({name: predictions()})
-    with pytest.raises(ConfigError, match="no members"):
-        join({})
 
 
 def test_classes(class_predictions: Make, predictions: Make) -> None:

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import backtest
 from gafcnn.evaluation.positions import (
-    Choice,
     choose_threshold,
     confidence,
     positions,
@@ -63,11 +62,6 @@ def test_invalid_probabilities(bad: float) -> None:
     for make in (confidence, lambda p: positions(p, 0.1), lambda p: threshold_of(p, 0.5)):
         with pytest.raises(PredictionsError, match="1 of 3 probabilities"):
             make([0.5, bad, 0.4])
-
-
-def test_invalid_sides() -> None:
-    with pytest.raises(ConfigError, match="sides is 'up'"):
-        positions([0.5], 0.1, "up")
 
 
 # --- choosing the threshold -------------------------------------------------------------------
@@ -135,31 +129,6 @@ def test_ties_go_to_the_larger_coverage(walk: Bars) -> None:
     assert choose_threshold(bars, bars.index[:150], p, "5min", rules).coverage == 0.5
 
 
-def test_a_given_threshold_is_kept(walk: Bars) -> None:
-    bars = walk(200, 0)
-    p = _forecasts(bars, 150)
-    choice = choose_threshold(bars, bars.index[:150], p, "5min", Rules(threshold=0.3))
-    assert (choice.threshold, choice.coverage) == (0.3, None)
-    assert choice.trades > 0
-    assert choose_threshold(bars, bars.index[:150], p, "5min", Rules(threshold=0.5)) == Choice(
-        0.5, None, 0, None
-    )
-
-
-def test_choice_follows_sides_and_slices(walk: Bars) -> None:
-    bars, p = walk(200, 0), np.full(150, 0.9)
-    times = bars.index[:150]
-    assert choose_threshold(bars, times, p, "5min", Rules(sides="short")).trades == 0
-    assert choose_threshold(bars, times, p, "5min", Rules()).trades == 30
-    assert choose_threshold(bars, times, p, "5min", Rules(overlapping=True)).trades == 150
-
-
-def test_predictions_that_never_trade(walk: Bars) -> None:
-    bars = walk(100, 0)
-    choice = choose_threshold(bars, bars.index[:50], np.full(50, 0.5), "5min", Rules())
-    assert choice == Choice(0.0, 1.0, 0, None)
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
@@ -178,9 +147,3 @@ def test_later_bars_do_not_matter(
     altered.iloc[n + 5 :, :4] *= factor
     assert choose_threshold(altered, times, p, "5min", rules) == choice
     assert choose_threshold(bars.iloc[: n + 5], times, p, "5min", rules) == choice
-
-
-def test_one_probability_per_time(walk: Bars) -> None:
-    bars = walk(100, 0)
-    with pytest.raises(PredictionsError, match="40 positions and 50 decision times"):
-        choose_threshold(bars, bars.index[:50], np.full(40, 0.6), "5min", Rules())

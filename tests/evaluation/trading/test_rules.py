@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.backtest import backtest, buy_and_hold, coin
 from gafcnn.evaluation.positions import choose_threshold
-from gafcnn.evaluation.trading_rules import COSTS, FixedCosts, cost_per_side, register_costs
+from gafcnn.evaluation.trading_rules import FixedCosts, cost_per_side, register_costs
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 from gafcnn.settings import as_plain, create
 
@@ -28,18 +28,6 @@ class RangeCosts:
 
     def per_side(self, bars: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
         return 1e4 * self.share * ((bars["high"] - bars["low"]) / bars["close"]).to_numpy()[rows]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("cost_bps", 0), ("cost_bps", np.float64(7.5)), ("threshold", 0), ("threshold", 0.5),
-        ("coverages", (1,)), ("least_trades", 1), ("take_profit_bps", 0.5), ("overlapping", True),
-        ("stop_loss_bps", 50.0), ("sides", "short"), ("costs", FixedCosts(3)),
-    ],
-)  # fmt: skip
-def test_valid_rules(key: str, value: Any) -> None:
-    assert getattr(replace(Rules(), **{key: value}), key) == value
 
 
 @pytest.mark.parametrize(
@@ -65,12 +53,6 @@ def test_rules_are_hashable_and_survive_storage() -> None:
     assert hash(rules) == hash(create(Rules, "trading", plain))
     with pytest.raises(ConfigError, match="unknown_kind"):
         Rules(costs={"kind": "unknown_kind"})
-
-
-def test_fixed_costs_are_the_default() -> None:
-    assert Rules(cost_bps=7).cost_model == FixedCosts(7)
-    assert Rules(cost_bps=7, costs=FixedCosts(2)).cost_model == FixedCosts(2)
-    assert COSTS["fixed"] is FixedCosts
 
 
 def test_a_registered_cost_model_is_created_by_name() -> None:

@@ -78,12 +78,6 @@ def test_total_loss() -> None:
     assert statistics.calmar(returns, 365) == -1
 
 
-def test_sharpe_of_two_returns() -> None:
-    assert statistics.sharpe(np.array([0.01, 0.03]), 4) == pytest.approx(
-        2 * 0.02 / 0.01 / np.sqrt(2)
-    )
-
-
 def test_trades_by_hand() -> None:
     net = np.array([0.03, -0.01, 0.01, -0.01])
     assert statistics.win_rate(net) == 0.5
