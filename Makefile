@@ -71,8 +71,6 @@ bench: setup
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/on_the_fly.py
-	$(BIN)/python benchmarks/predicting.py
 	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/live.py
 

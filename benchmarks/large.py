@@ -1,11 +1,10 @@
-"""Memory, time and disk of one study of millions of samples, made on the fly.
+"""Memory, time and disk of one study of millions of samples, with images on the fly.
 
-python benchmarks/large.py [--samples 3000000]
+    python benchmarks/large.py [--samples 3000000]
 
-A market of that many simulated minutes; a small network of one window for one epoch, its
-evaluation with the baseline, and what lies on disk afterwards. Each command is a process of its own
-and tells its peak memory, of which pages of mapped files, that are given back where others need
-them, are a part.
+Simulates that many minutes, trains a small network of one window for one epoch and the baseline,
+and evaluates them. Each command runs in its own process. Peak memory includes pages of mapped
+files, which the system takes back when others need them.
 """
 
 from __future__ import annotations
@@ -24,57 +23,45 @@ ROOT = Path(__file__).parents[1]
 DAY = 24 * 60  # minutes
 
 
-def measured(folder: Path, script: str, *words: str) -> tuple[float, int]:
-    """Give a command in a folder; its seconds, and its peak memory in bytes."""
-    begun = time.perf_counter()
+def main() -> None:
+    """Run the commands and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=3_000_000)
+    days = parser.parse_args().samples // DAY + 1
+    study = ["study=large", "window=15m", "market=simulated", "images=on_the_fly", "images.size=16"]
+    study += [f"market.days={days}"]
+    network = ["model=small_cnn", "model.network.width=4", "model.batch_size=1024"]
+    network += ["trainer.max_epochs=1", "trainer.progress=false"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = {
+            "prepare.py": measure(folder, "prepare.py", *study),
+            "train.py, small_cnn": measure(folder, "train.py", *study, *network),
+            "train.py, xgboost": measure(folder, "train.py", *study, "model=xgboost"),
+            "evaluate.py": measure(folder, "evaluate.py", "study=large", "judging.resamples=200"),
+        }
+        disk = {name: folder_size(folder / name) for name in ("data", "outputs")}
+    print(f"{days * DAY:,} bars; {machine()}\n")
+    print("| command | seconds | peak memory | bytes per bar |\n|---|---:|---:|---:|")
+    for command, (seconds, peak) in rows.items():
+        print(f"| {command} | {seconds:.0f} | {peak / 1e6:,.0f} MB | {peak / days / DAY:,.0f} |")
+    print("\non disk:", ", ".join(f"{name} {used / 1e6:,.0f} MB" for name, used in disk.items()))
+
+
+def measure(folder: Path, script: str, *words: str) -> tuple[float, int]:
+    """Run a command in a folder; return its seconds, and its peak memory in bytes."""
+    start = time.perf_counter()
     child = subprocess.Popen([sys.executable, str(ROOT / script), *words], cwd=folder)  # noqa: S603
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        sys.exit(f"{script} ended with {child.returncode}")
-    return time.perf_counter() - begun, used.ru_maxrss * 1024
+        sys.exit(f"{script} ended with exit code {child.returncode}")
+    return time.perf_counter() - start, used.ru_maxrss * 1024
 
 
-def size(folder: Path) -> int:
-    """The bytes of the files in a folder."""
+def folder_size(folder: Path) -> int:
+    """Return the bytes of the files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=3_000_000)
-    samples = parser.parse_args().samples
-    days = samples // DAY + 1
-    study = [
-        "study=large",
-        "window=15m",
-        "market=simulated",
-        f"market.days={days}",
-        "images=on_the_fly",
-        "images.size=16",
-    ]
-    network = [
-        "model=small_cnn",
-        "model.network.width=4",
-        "model.batch_size=1024",
-        "trainer.max_epochs=1",
-        "callbacks.progress=null",
-    ]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = {
-            "prepare.py": measured(folder, "prepare.py", *study),
-            "train.py, small_cnn": measured(folder, "train.py", *study, *network),
-            "train.py, xgboost": measured(folder, "train.py", *study, "model=xgboost"),
-            "evaluate.py": measured(folder, "evaluate.py", "study=large", "judging.resamples=200"),
-        }
-        disk = {name: size(folder / name) for name in ("data", "outputs")}
-    print(f"{days * DAY:,} bars; {machine()}\n")
-    print("| command | seconds | peak memory | bytes a bar |\n|---|---:|---:|---:|")
-    for command, (seconds, peak) in rows.items():
-        print(f"| {command} | {seconds:.0f} | {peak / 1e6:,.0f} MB | {peak / days / DAY:,.0f} |")
-    print("\non disk:", ", ".join(f"{name} {used / 1e6:,.0f} MB" for name, used in disk.items()))
 
 
 if __name__ == "__main__":

@@ -180,7 +180,8 @@ def test_several_symbols_are_judged_together_and_each_alone(pool: Path) -> None:
 def mine(folder: Path, tmp_path: Path) -> pd.DataFrame:
     """A table of time and P(up), and the bars that it is about."""
     write_bars(tmp_path / "bars.parquet", gc.simulate(3 * 1440)[0])
-    table = gc.load_run(folder / "30m").predictions.query("split == 'test'")[["time", "p_up"]]
+    table = gc.load_run(folder / "30m").predictions.query("split == 'test'")
+    table = table.loc[:, ["time", "p_up"]]
     table.to_parquet(tmp_path / "mine.parquet", index=False)
     return table
 

@@ -357,3 +357,12 @@ def test_real_bars_are_read(
     assert (bars.index == pd.DatetimeIndex(raw["date"]) + interval_of(bars)).all()
     assert (bars.to_numpy() == raw[list(COLUMNS)].to_numpy()).all()
     assert len(gaps(bars)) == n_gaps
+
+
+def test_a_frame_whose_times_left_the_index_is_converted_again() -> None:
+    bars, _ = simulate(100)
+    frame = bars.rename_axis("date").reset_index()
+    with pytest.raises(BarsError):
+        ensure_bars(frame)
+    again = as_bars(frame, time="date", label="close")
+    assert_frame_equal(again, bars, check_names=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gafcnn.app.ledger import LOOK, record, recorded
 from gafcnn.app.loading import fingerprints, load
-from gafcnn.app.run_folder import EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
+from gafcnn.app.run_folder import CONFIG, EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
 from gafcnn.app.studies import Study
 from gafcnn.app.study_settings import EvaluateOptions
 from gafcnn.errors import ConfigError
@@ -99,6 +99,12 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
             instead="add market=file market.path=bars.parquet, or study=... for those of a study",
         )
     folder = settings.paths.outputs / next(iter(settings.tables))
+    if next(folder.rglob(CONFIG), None) is not None:
+        raise ConfigError(
+            f"{folder} is a study with runs, and the evaluation of the table would replace its own",
+            expected="a table whose name is not that of a study",
+            instead=f"rename the file, or add study={folder.name} to judge it beside the study",
+        )
     bars = load(settings.market)
     with hold(folder / EVALUATION):
         with counting("judging", len(settings.tables), "models") as advance:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,9 @@ from gafcnn.models.onnx_export import (
 from gafcnn.progress import counting
 from gafcnn.report.card import model_card
 from gafcnn.settings import as_plain, create
+
+if TYPE_CHECKING:
+    from gafcnn.models.classifier import GafClassifier
 
 CARD, ENSEMBLES = "model_card.md", "ensembles.json"
 COMPARED = 64  # images of each kind that an exported network is compared on
@@ -121,7 +124,7 @@ def export(options: Mapping[str, Any]) -> Path:
 
 def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str, Any]:
     """Write a run's network; return its part of metadata.json."""
-    settings, model = run.settings, run.model()
+    settings, model = run.settings, cast("GafClassifier", run.model())
     text = {
         "run": name,
         "gafcnn": version("gafcnn"),

@@ -43,11 +43,11 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
     """
     symbol = next(iter(study.bars))
     table = judgement.predictions
-    of_symbol = table[(table["symbol"] == symbol) & (table["split"] == "test")]
+    of_symbol = table.loc[(table["symbol"] == symbol) & (table["split"] == "test")]
     shown = []
     for name in study.windows:
         gallery = _Gallery(name, study.runs[name], study.bars[symbol])
-        rows = of_symbol[of_symbol["window"] == name]
+        rows = of_symbol.loc[of_symbol["window"] == name]
         if study.label.classes == DIRECTIONS:
             calls = _directions(rows)
         else:

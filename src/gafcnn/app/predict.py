@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
@@ -49,7 +49,7 @@ class PredictOptions(StudyOptions):
         watch: Whether to decide at each bar's close.
     """
 
-    market: registered(SOURCES, "market") = None
+    market: Annotated[Any, registered(SOURCES, "market")] = None
     max_age: OptionalDuration = None
     settle: Duration = pd.Timedelta("5s")
     json: bool = False

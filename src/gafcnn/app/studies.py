@@ -328,7 +328,7 @@ class Study:
 
 def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
     """Return the scores of the test rows of a predictions table."""
-    test = table[table["split"] == "test"]
+    test = table.loc[table["split"] == "test"]
     if not classes_of(test):
         scores = score_rows(test, P_UP)
         labelled = {f"{name}_labelled": value for name, value in scores["labelled"].items()}

@@ -106,17 +106,17 @@ class EvaluateOptions(StudyOptions):
         split: Test rows for `predictions` alone.
     """
 
-    baseline: registered(MODELS, "baseline") = None
-    pattern_baseline: registered(MODELS, "pattern_baseline") = None
+    baseline: Annotated[Any, registered(MODELS, "baseline")] = None
+    pattern_baseline: Annotated[Any, registered(MODELS, "pattern_baseline")] = None
     trading: TradingRules = Field(default_factory=TradingRules)
-    costs: registered(COSTS, "costs") = None
+    costs: Annotated[Any, registered(COSTS, "costs")] = None
     ensemble: EnsembleOptions = Field(default_factory=EnsembleOptions)
     judging: Judging = Field(default_factory=Judging)
     receipts: bool = False
     predictions: Files = ()
-    market: registered(SOURCES, "market") = None
-    label: registered(LABELS, "label") = None
-    split: registered(SPLITS, "split") = None
+    market: Annotated[Any, registered(SOURCES, "market")] = None
+    label: Annotated[Any, registered(LABELS, "label")] = None
+    split: Annotated[Any, registered(SPLITS, "split")] = None
 
     @property
     def rules(self) -> TradingRules:

@@ -36,24 +36,24 @@ Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 ClassWeights: TypeAlias = Literal["balanced"] | tuple[float, ...] | None
 
 
-def registered(registry: Registry[Any], section: str) -> Any:
-    """Return the type of a field that holds an object of a registry, created from its options."""
+def registered(registry: Registry[Any], section: str) -> BeforeValidator:
+    """Return the validator of a field that holds an object of a registry, created from options."""
 
     def build(value: Any) -> Any:
         return registry.create(value, section) if isinstance(value, Mapping) else value
 
-    return Annotated[Any, BeforeValidator(build)]
+    return BeforeValidator(build)
 
 
-def or_none(kind: type[Any], section: str) -> Any:
-    """Return the type of a field that holds settings, or None for no options at all."""
+def or_none(kind: type[Any], section: str) -> BeforeValidator:
+    """Return the validator of a field that holds settings, or None for no options at all."""
 
     def build(value: Any) -> Any:
         return (
             create(kind, section, value) if value and isinstance(value, Mapping) else value or None
         )
 
-    return Annotated[kind | None, BeforeValidator(build)]
+    return BeforeValidator(build)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -169,14 +169,16 @@ class TrainSettings:
         overwrite: Whether to delete another or a complete run of the same name.
     """
 
-    label: registered(LABELS, "label")  # before the market, which may refer to its horizon
-    market: registered(SOURCES, "market")
+    label: Annotated[
+        Any, registered(LABELS, "label")
+    ]  # before the market, which may refer to its horizon
+    market: Annotated[Any, registered(SOURCES, "market")]
     window: Annotated[Window, BeforeValidator(_without_nulls)]
-    split: registered(SPLITS, "split")
-    model: registered(MODELS, "model")
+    split: Annotated[Any, registered(SPLITS, "split")]
+    model: Annotated[Any, registered(MODELS, "model")]
     images: Images = Field(default_factory=Images)
     trainer: Trainer = Field(default_factory=Trainer)
-    augmentation: or_none(Augmentation, "augmentation") = None
+    augmentation: Annotated[Augmentation | None, or_none(Augmentation, "augmentation")] = None
     logger: Mapping[str, Any] = Field(default_factory=dict)
     study: Name = "study"
     seed: Seed = 0

@@ -90,7 +90,7 @@ def as_bars(
         BarsError: The frame has no valid bars; names row, value and remedy.
         ConfigError: `label`, `timezone` or `interval` is invalid.
     """
-    if frame.attrs.get("label") == "close":
+    if time is None and is_marked(frame):
         return frame
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
@@ -108,14 +108,19 @@ def as_bars(
     return convert(table, moments, origin, timezone=timezone, label=label, interval=interval)
 
 
+def is_marked(frame: pd.DataFrame) -> bool:
+    """Return whether a frame is known to be bars, whose index holds close times."""
+    # reset_index keeps attrs
+    return frame.attrs.get("label") == "close" and getattr(frame.index, "tz", None) is not None
+
+
 def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     """Return bars unchanged if they come from `read_bars`, `as_bars` or another gafcnn function.
 
     Raises:
         BarsError: They do not, so that their times may be open times.
     """
-    marked = isinstance(bars, pd.DataFrame) and bars.attrs.get("label") == "close"
-    if marked and getattr(bars.index, "tz", None) is not None:  # reset_index keeps attrs
+    if isinstance(bars, pd.DataFrame) and is_marked(bars):
         return bars
     raise BarsError(
         f"a {type(bars).__name__} whose times may be open or close times",

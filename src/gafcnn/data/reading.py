@@ -8,6 +8,7 @@ import gzip
 import re
 import reprlib
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
@@ -67,10 +68,14 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
-    """Write bars as parquet, atomically; `read_bars` returns them unchanged."""
-    frame = bars.reset_index()
+    """Write bars as parquet, or Feather by the ending; `read_bars` returns them unchanged."""
+    frame, content = bars.reset_index(), BytesIO()
     frame.attrs = {}  # a Timedelta cannot be written
-    write_bytes(Path(path), frame.to_parquet(None, index=False))
+    if str(path).endswith(".feather"):
+        frame.to_feather(content)
+    else:
+        frame.to_parquet(content, index=False)
+    write_bytes(Path(path), content.getvalue())
 
 
 def _read_table(path: Path) -> tuple[pd.DataFrame, Origin]:

@@ -251,7 +251,8 @@ def fold_rows(panel: Panel, model: Candidate) -> Iterator[Row]:
 
 def hold(rows: TestSet) -> Backtest:
     """Return buy-and-hold over the period."""
-    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], rows.period.max(), rows.rules)
+    last: Any = rows.period[-1]
+    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], last, rows.rules)
 
 
 def hold_figures(panel: Panel, backtests: Sequence[Backtest]) -> dict[str, Row]:

@@ -232,6 +232,7 @@ class GafClassifier(Estimator):
 
         module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
         model = cls(**{**module.description["parameters"], **params})
+        model.set_params(window=model._window, image_spec=model._spec)
         model.module_, model.classes_ = module, tuple(module.description["classes"])
         return model
 

@@ -24,7 +24,7 @@ LABEL = Direction("15min")
 
 def foreign(table: pd.DataFrame, part: str = "test") -> pd.DataFrame:
     """Times and P(up) only, as somebody else's table has them."""
-    return table[table["split"] == part][["time", "p_up"]].reset_index(drop=True)
+    return table.loc[table["split"] == part, ["time", "p_up"]].reset_index(drop=True)
 
 
 # --- tables from elsewhere -------------------------------------------------------------------
