@@ -77,7 +77,7 @@ def of_bars(figure: Figure, bars: np.ndarray) -> float:
     return np.nan if found is None else found
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     width=st.integers(1, 7), n=st.integers(8, 60), block=st.floats(1, 6), seed=st.integers(0, 99)
 )
@@ -184,11 +184,6 @@ def test_a_difference_is_paired() -> None:
 # --- blocks ----------------------------------------------------------------------------------
 
 
-def test_the_most_dependent_series_decides() -> None:
-    calm, memory = autoregressive(2000, 0, 0.0), autoregressive(2000, 1, 0.9)
-    assert block_length([calm, memory], 1) == block_length([memory], 1) > block_length([calm], 1)
-
-
 @pytest.mark.parametrize("n", [1, 5, 11, 12, 40])
 def test_a_block_is_at_least_a_bin_and_at_most_a_quarter_of_them(n: int) -> None:
     trend = np.arange(float(n))
@@ -202,8 +197,6 @@ def test_a_block_is_at_least_a_bin_and_at_most_a_quarter_of_them(n: int) -> None
     ("given", "facts"),
     [
         ({"bin": 0}, ["bin", "0"]),
-        ({"n": 0}, ["judging.n", "0"]),
-        ({"block": 0.5}, ["block", "0.5"]),
         ({"block": np.nan}, ["block", "nan"]),
         ({"resamples": -1}, ["judging.resamples", "-1"]),
     ],

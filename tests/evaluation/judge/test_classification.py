@@ -159,14 +159,6 @@ def test_no_skill_predicts_the_frequencies(judgement: Judgement) -> None:
     assert no_skill["log_loss"] == pytest.approx(-(shares * np.log(shares)).sum())
 
 
-def test_folds_are_judged_separately_and_together() -> None:
-    tables, bars = make(folds=2)
-    metrics = judge(tables, bars, resamples=0).metrics
-    rows = [row for row in metrics["folds"] if row["model"] == "15m"]
-    assert [row["fold"] for row in rows] == [0, 1]
-    assert sum(row["n"] for row in rows) == metrics["models"]["15m"]["accuracy"]["n"]
-
-
 def test_several_symbols_are_judged_together() -> None:
     tables, bars = make()
     both = {

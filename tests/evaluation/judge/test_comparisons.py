@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,13 +68,6 @@ def test_the_best_window_has_the_highest_auc_on_labelled_validation_rows(
     auc = {name: score_rows(val, name)["labelled"]["auc"] for name in WINDOWS}
     assert max(auc, key=lambda name: auc[name] or 0) == "30m"
     assert compare(joined.rename(columns={"30m": "60m", "60m": "30m"}))[0].b == "60m"
-
-
-def test_windows_that_cannot_be_ranked_are_compared(joined: pd.DataFrame) -> None:
-    one_class = joined.assign(label=pd.array([1] * len(joined), dtype="Int8"))
-    assert compare(one_class)[0].b == "15m"
-    assert compare(joined.assign(**{"15m": np.nan}))[0].b == "30m"
-    assert compare(joined[joined["split"] == "test"])[0].b == "15m"
 
 
 @given(value=st.floats(-1, 1), below=st.floats(0, 1), above=st.floats(0, 1))

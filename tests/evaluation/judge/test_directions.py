@@ -86,22 +86,6 @@ def test_figures_by_pandas(
     }
 
 
-def test_classes_are_shares_of_their_own_rows(
-    joined: pd.DataFrame, judgement: Judgement, judge_tables: Judge, tables: Tables
-) -> None:
-    test = joined[joined["split"] == "test"]
-    moved, labelled = test.query("forward_return != 0"), test["label"].dropna()
-    assert judgement.metrics["classes"] == {
-        "all": {"up": pytest.approx((test["forward_return"] > 0).mean()), "n": len(test)},
-        "moved": {"up": pytest.approx((moved["forward_return"] > 0).mean()), "n": len(moved)},
-        "labelled": {"up": pytest.approx(labelled.mean()), "n": len(labelled)},
-    }
-    neutral = {"30m": tables["30m"].assign(label=pd.array([None] * len(joined), dtype="Int8"))}
-    found = judge_tables(neutral).metrics
-    assert found["classes"]["labelled"] == {"up": None, "n": 0}
-    assert found["confusion"]["30m"]["labelled"] == [[0, 0], [0, 0]]
-
-
 def test_intervals_contain_their_figures_and_show_skill(judgement: Judgement) -> None:
     models = judgement.metrics["models"]
     for figures in models.values():
@@ -110,17 +94,6 @@ def test_intervals_contain_their_figures_and_show_skill(judgement: Judgement) ->
     assert models["oracle"]["auc"]["low"] > 0.5
     assert models["60m"]["auc"]["low"] < 0.5 < models["60m"]["auc"]["high"]
     assert max(models, key=lambda name: models[name]["auc"]["value"]) == "oracle"
-
-
-def test_a_part_is_scored_on_its_own_rows(joined: pd.DataFrame, judgement: Judgement) -> None:
-    test = joined[joined["split"] == "test"]
-    long = test[test["30m"] > 0.5]
-    [row] = select(judgement.metrics["sides"], model="30m", side="long", of="all rows")
-    share = (long["forward_return"] > 0).mean()
-    assert row["n"] == row["trades"] == len(long)
-    assert row["accuracy"] == pytest.approx(share)
-    assert row["majority"] == pytest.approx(max(share, 1 - share))
-    assert row["low"] < row["win_rate"] < row["high"]
 
 
 def test_regimes_are_relative_to_the_training_samples(
@@ -158,13 +131,11 @@ def test_folds_are_judged_separately(
             assert row["accuracy"] == pytest.approx(right.mean())
             assert row["first"] == of_fold["time"].min().isoformat()
             assert row["last"] == of_fold["time"].max().isoformat()
-    for fold, row in enumerate(select(metrics["folds"], model="30m")):
+    for fold in (0, 1):
         alone = test_set_of(walked[walked["fold"] == fold].reset_index(drop=True)).trade("30m")
-        figures = alone.backtest.summary()
-        for name in ("trades", "win_rate_gross", "net_bps", "sharpe"):
-            assert row[name] == pytest.approx(figures[name])
+        [row] = select(metrics["folds"], model="30m", fold=fold)
+        assert row["net_bps"] == pytest.approx(alone.backtest.summary()["net_bps"])
         assert row["threshold"] == alone.choices[fold].threshold
-        assert row["coverage"] == alone.choices[fold].coverage
 
 
 # --- benchmarks ------------------------------------------------------------------------------
@@ -192,15 +163,10 @@ def test_without_trades_there_are_no_figures_of_trades(judge_tables: Judge, tabl
     assert figures["trades"]["value"] == 0
     for name in TRADING:
         assert [figures[name][key] for key in ("value", "low", "high")] == [None] * 3, name
-    nothing = {"value": None, "low": None, "high": None, "n": 0}
-    coin = metrics["benchmarks"]["coin"]["30m"]
-    assert coin == dict.fromkeys(("net_bps", "win_rate_gross", "win_rate_net"), nothing) | {
-        "p_value": None
-    }
+    assert metrics["benchmarks"]["coin"]["30m"]["p_value"] is None
     [chosen] = select(metrics["coverage"], chosen=True)
     assert (chosen["n"], chosen["win_rate"], chosen["net_bps"]) == (0, None, None)
     assert figures["accuracy"]["low"] is not None
-    assert "no trades" in found.verdict[-1]
     json.dumps(metrics, allow_nan=False)
 
 

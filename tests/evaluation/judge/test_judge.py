@@ -15,7 +15,6 @@ from gafcnn.data.splits import Chronological
 from gafcnn.errors import BarsError, ConfigError, PredictionsError
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import write_predictions
-from gafcnn.evaluation.trading_rules import TradingRules
 
 Judge = Callable[..., Judgement]
 Tables = dict[str, pd.DataFrame]
@@ -160,26 +159,6 @@ def test_cost_and_threshold_replace_those_of_the_rules(judge_tables: Judge, tabl
     assert (found["cost_bps"], found["costs"], found["threshold"]) == (7, "7 bps a side", 0.1)
     gross, net = (found["models"]["30m"][name]["value"] for name in ("gross_bps", "net_bps"))
     assert gross - net == pytest.approx(14, abs=0.2)
-
-
-class RisingCosts:
-    """Costs that rise from bar to bar."""
-
-    def per_side(self, bars: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-        return rows / len(bars)
-
-
-def test_costs_that_vary_are_given_on_average(
-    judge_tables: Judge, tables: Tables, bars: pd.DataFrame
-) -> None:
-    rules = TradingRules(costs=RisingCosts(), threshold=0.0)
-    found = judge_tables({"30m": tables["30m"]}, rules=rules).metrics
-    times = tables["30m"]["time"][tables["30m"]["split"] == "test"]
-    expected = (bars.index.get_indexer(pd.DatetimeIndex(times)) + 1).mean() / len(bars)
-    assert found["cost_bps"] == pytest.approx(expected)
-    assert "on average" in found["costs"]
-    replaced = judge_tables({"30m": tables["30m"]}, rules=rules, cost_bps=3).metrics
-    assert replaced["cost_bps"] == 3
 
 
 # --- the result ------------------------------------------------------------------------------

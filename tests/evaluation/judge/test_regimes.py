@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.errors import ConfigError
 from gafcnn.evaluation.regimes import regimes
 
 LOOKBACK = pd.Timedelta("10min")
@@ -89,10 +88,3 @@ def test_a_lookback_with_a_gap_has_no_regime_but_a_month() -> None:
     assert np.flatnonzero(undefined).tolist() == list(range(5, 14))
     assert found["trend"].isna().tolist() == undefined.tolist()
     assert set(found["month"]) == {"2025-06"}
-
-
-@pytest.mark.parametrize(("lookback", "fact"), [("2min", "2min"), ("90s", "90s")])
-def test_lookbacks_need_three_whole_bars(lookback: str, fact: str) -> None:
-    bars = market()
-    with pytest.raises(ConfigError, match=fact):
-        regimes(bars, bars.index[20:], bars.index[20:], pd.Timedelta(lookback))

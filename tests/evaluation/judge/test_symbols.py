@@ -104,16 +104,3 @@ def test_each_symbol_is_judged_as_if_it_were_alone(
     for name, figures in pooled.metrics["symbols"]["SIM"]["models"].items():
         for figure, one in figures.items():
             assert one == pytest.approx(alone["models"][name][figure], nan_ok=True), figure
-
-
-def test_identical_symbols_have_intervals_as_wide_as_one(
-    tables: Tables, bars: pd.DataFrame
-) -> None:
-    one = {"30m": tables["30m"]}
-    both = pd.concat([tables["30m"], tables["30m"].assign(symbol="B")], ignore_index=True)
-    alone = judge(one, bars, resamples=100).metrics["models"]["30m"]
-    twice = judge({"30m": both}, {"SIM": bars, "B": bars}, resamples=100).metrics["models"]["30m"]
-    for figure in ("auc", "accuracy", "log_loss", "sharpe", "max_drawdown"):
-        for end in ("value", "low", "high"):
-            assert twice[figure][end] == pytest.approx(alone[figure][end]), figure
-    assert twice["auc"]["n"] == 2 * alone["auc"]["n"]

@@ -66,14 +66,6 @@ def test_every_row_is_a_trade_of_its_own() -> None:
     np.testing.assert_allclose(net[[0, 2]], expected[[0, 2]])
 
 
-def test_rows_of_several_symbols_add_up() -> None:
-    rows = by_hand()
-    panel = Panel([rows, rows])
-    assert len(panel.times) == 7
-    assert panel.on_bars(range(6)).tolist() == [3, 5, 0, 0, 7, 0, 0]
-    assert panel.add([np.arange(7.0), np.ones(7)]).tolist() == [1, 2, 3, 4, 5, 6, 7]
-
-
 def test_test_rows_are_needed(test_set_of: Make, joined: pd.DataFrame) -> None:
     with pytest.raises(PredictionsError, match=r"split\.test"):
         test_set_of(joined[joined["split"] != "test"])

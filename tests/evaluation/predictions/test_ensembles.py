@@ -25,7 +25,7 @@ from gafcnn.evaluation.ensembles import (
     vote,
     weighted,
 )
-from gafcnn.evaluation.joining import TWO_STAGE, join
+from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
 
 Make = Callable[..., pd.DataFrame]
 Members = dict[str, pd.DataFrame]
@@ -133,6 +133,42 @@ def altered(joined: pd.DataFrame, rows: Any, columns: list[str]) -> pd.DataFrame
     return changed
 
 
+def combined(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
+    """All ensembles of a study's runs; the last model is its baseline."""
+    joined = join({model: average_seeds(frames) for model, frames in runs.items()})
+    return two_stage(ensemble(joined, WINDOWS), [*runs][-1], WINDOWS)
+
+
+def test_test_rows_do_not_contaminate_others(predictions: Make) -> None:
+    """Changing some test rows changes nothing elsewhere: means, ensembles and two stages."""
+    runs = {
+        model: [
+            predictions(40, window=model, seed=seed, fold=fold, skill=skill, symbol=f"S{number}")
+            for seed in (0, 1)
+            for fold in (0, 1)
+            for number in (0, 1)
+        ]
+        for model, skill in MODELS.items()
+    }
+    before = combined(runs)
+    some = np.random.default_rng(0).random(len(before)) < 0.5
+    some &= before["split"] == "test"
+    key = ["symbol", "fold", "time"]
+    rows = pd.MultiIndex.from_frame(before.loc[some, key])
+    after = combined(
+        {
+            model: [
+                altered(frame, pd.MultiIndex.from_frame(frame[key]).isin(rows), ["p_up"])
+                for frame in frames
+            ]
+            for model, frames in runs.items()
+        }
+    )
+    pd.testing.assert_frame_equal(after[~some], before[~some], check_exact=True)
+    for name in (*BUILT_IN, TWO_STAGE):
+        assert not np.allclose(after.loc[some, name], before.loc[some, name])
+
+
 @pytest.mark.parametrize("method", [*BUILT_IN, TWO_STAGE])
 def test_only_labelled_validation_rows_of_the_fold_are_fitted(
     predictions: Make, method: str
@@ -182,20 +218,6 @@ def test_members_without_validation_rows_are_not_combined_there(members: Members
     pd.testing.assert_frame_equal(combined[rows], ensemble(joined[rows], WINDOWS))
 
 
-def test_unknown_names(members: Members) -> None:
-    joined = join(members)
-    with pytest.raises(ConfigError, match="'medan'"):
-        ensemble(joined, WINDOWS, ["mean", "medan"])
-    with pytest.raises(ConfigError, match="5m.*15m, 30m, 60m"):
-        ensemble(joined, ["15m", "5m"])
-    with pytest.raises(ConfigError, match="no members"):
-        ensemble(joined, [])
-    with pytest.raises(ConfigError, match="mean"):
-        ensemble({"mean": members["15m"]}, methods=["mean"])
-    with pytest.raises(ConfigError, match=TWO_STAGE):
-        two_stage(joined.assign(two_stage=0.5), "15m", ["30m"])
-
-
 # --- two stages ------------------------------------------------------------------------------
 
 
@@ -220,3 +242,17 @@ def test_two_stages_are_logistic_regression_on_log_odds(predictions: Make) -> No
     fitted_on = ((joined["split"] == "val") & joined["label"].notna()).to_numpy()
     peer = LogisticRegression().fit(odds[fitted_on], joined["label"][fitted_on].astype(int))
     np.testing.assert_allclose(added[TWO_STAGE], peer.predict_proba(odds)[:, 1], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "fact"),
+    [
+        (lambda joined: ensemble(joined, WINDOWS, ["mean", "medan"]), "'medan'"),
+        (lambda joined: ensemble(joined, ["15m", "5m"]), "5m.*15m, 30m, 60m"),
+        (lambda joined: ensemble(joined, []), "no members"),
+        (lambda joined: two_stage(joined.assign(two_stage=0.5), "15m", ["30m"]), TWO_STAGE),
+    ],
+)
+def test_unusable_names(members: Members, call: Callable[..., Any], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        call(join(members))

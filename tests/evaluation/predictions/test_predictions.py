@@ -77,9 +77,6 @@ def test_wrong_dtype(predictions: Make, column: str, dtype: str) -> None:
         check_predictions(wrong, "15m")
     assert error.value.found == f"15m: column {column} is {dtype}"
     assert f'frame["{column}"].astype(' in error.value.instead
-    naive = predictions()["time"].dt.tz_localize(None)
-    with pytest.raises(PredictionsError, match=r"column time is datetime64\[ns\]"):
-        check_predictions(predictions().assign(time=naive), "15m")
 
 
 @pytest.mark.parametrize(
@@ -87,11 +84,8 @@ def test_wrong_dtype(predictions: Make, column: str, dtype: str) -> None:
     [
         ("symbol", None, "symbol is missing"),
         ("time", pd.NaT, "time is missing"),
-        ("split", None, "split is missing"),
-        ("known_at", pd.NaT, "known_at is missing"),
         ("split", "train", "split is unknown"),
         ("label", 2, "label is out of range"),
-        ("label", -1, "label is out of range"),
         ("forward_return", np.nan, "forward_return is not finite"),
         ("p_up", np.nan, "p_up is not a probability"),
         ("p_up", 1.0000001, "p_up is not a probability"),

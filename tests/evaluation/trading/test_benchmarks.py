@@ -70,17 +70,6 @@ def test_four_trades_drawn_in_sixteen_ways(bars_of: Bars) -> None:
         assert (tossed.win_rate_net.low, tossed.win_rate_net.high) == (0, 1)
 
 
-def test_with_barriers_each_side_has_its_own_exit(bars_of: Bars) -> None:
-    """Long is stopped at -1 %; short takes the whole fall of 10 %."""
-    bars = bars_of([(100, 100, 100, 100), (100, 100, 90, 90)])
-    rules = Rules(cost_bps=0, stop_loss_bps=100)
-    made = backtest(bars, bars.index[:1], [1], "1min", rules)
-    tossed = coin(made, bars, rules)
-    assert tossed.net_bps is not None
-    assert (tossed.net_bps.low, tossed.net_bps.high) == pytest.approx((-100, 1000))
-    assert tossed.p_value == 1.0
-
-
 def test_draws_do_not_depend_on_the_sides_traded(walk: Bars) -> None:
     bars, rng = walk(500, 2), np.random.default_rng(0)
     for rules in (Rules(), Rules(overlapping=True), Rules(take_profit_bps=9)):

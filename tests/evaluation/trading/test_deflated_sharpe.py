@@ -77,9 +77,3 @@ def test_moments_of_the_returns() -> None:
 )
 def test_undefined_is_none(returns: list[float], trials: int, variance: float | None) -> None:
     assert deflated_sharpe(returns, trials, variance) is None
-
-
-def test_psr_undefined() -> None:
-    assert psr(0.1, 0.0, 1) is None
-    assert psr(1.0, 0.0, 100, skewness=5, kurtosis=1) is None
-    assert psr(math.nan, 0.0, 100) is None

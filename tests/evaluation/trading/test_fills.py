@@ -79,31 +79,22 @@ def test_types_of_times(walk: Bars) -> None:
         assert compute_fills(bars, times, "5min", Rules()).decided.tolist() == list(range(3, 9))
 
 
-def test_missing_bars(walk: Bars) -> None:
+@pytest.mark.parametrize(
+    ("rows", "shift", "facts"),
+    [
+        ([3, 4, 5, 6, 7], "0s", ["3 of 5", "2025-06-20 00:06", "5min"]),  # a bar is missing
+        ([15], "0s", ["1 of 1 decision times"]),  # the bars end
+        ([1, 2, 4], "1s", ["3 of 3 decision times are not among the bars", "00:02:01"]),
+        ([], "0s", ["there are no decision times"]),
+        ([2, 1], "0s", ["decision time 1 is 2025-06-20 00:02"]),
+        ([1, 1], "0s", ["decision time 1 is 2025-06-20 00:02"]),
+    ],
+)
+def test_times_that_cannot_be_traded(
+    walk: Bars, rows: list[int], shift: str, facts: list[str]
+) -> None:
     bars = walk(20, 0, missing=[10])
     assert len(compute_fills(bars, bars.index[:5], "5min", Rules()).decided) == 5
     with pytest.raises(PredictionsError) as error:
-        compute_fills(bars, bars.index[3:8], "5min", Rules())
-    assert all(fact in str(error.value) for fact in ("3 of 5", "2025-06-20 00:06", "5min"))
-    with pytest.raises(PredictionsError, match="1 of 1 decision times"):
-        compute_fills(bars, bars.index[-5:-4], "5min", Rules())
-
-
-def test_times_that_are_not_among_the_bars(walk: Bars) -> None:
-    bars = walk(20, 0)
-    with pytest.raises(
-        PredictionsError, match="2 of 3 decision times are not among the bars.* 00:03:01"
-    ):
-        compute_fills(
-            bars, bars.index[[1, 2, 4]] + pd.to_timedelta(["0s", "1s", "1h"]), "5min", Rules()
-        )
-    with pytest.raises(PredictionsError, match="there are no decision times"):
-        compute_fills(bars, bars.index[:0], "5min", Rules())
-
-
-@pytest.mark.parametrize("rows", [[2, 1], [1, 1]])
-def test_times_that_do_not_increase(walk: Bars, rows: list[int]) -> None:
-    bars = walk(20, 0)
-    with pytest.raises(PredictionsError) as error:
-        compute_fills(bars, bars.index[rows], "5min", Rules())
-    assert "decision time 1 is 2025-06-20 00:02" in error.value.found
+        compute_fills(bars, bars.index[rows] + pd.Timedelta(shift), "5min", Rules())
+    assert all(fact in str(error.value) for fact in facts)

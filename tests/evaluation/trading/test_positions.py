@@ -102,17 +102,6 @@ def test_without_enough_trades_the_most_trades_are_chosen(walk: Bars) -> None:
     )
 
 
-def test_least_trades_is_inclusive(bars_of: Bars) -> None:
-    """Of 30 purchases, the ten most confident gain and the others lose."""
-    price = 100 + np.concatenate([np.arange(51), 50 - np.arange(105) / 10])
-    bars = bars_of([(one, one, one, one) for one in price])
-    times, p = bars.index[:150], np.where(np.arange(150) < 50, 0.99, 0.9)
-    for least, coverage, trades in ((10, 0.3, 10), (11, 1.0, 30)):
-        rules = Rules(coverages=(1.0, 0.3), least_trades=least, cost_bps=0)
-        choice = choose_threshold(bars, times, p, "5min", rules)
-        assert (choice.coverage, choice.trades) == (coverage, trades)
-
-
 def test_the_last_bar_counts(bars_of: Bars) -> None:
     """Both coverages are equal until the last bar, in which the less confident trade loses."""
     flat = (100, 100, 100, 100)
