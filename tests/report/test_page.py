@@ -51,13 +51,6 @@ def test_page_is_small_and_requests_nothing(page: Any) -> None:
     assert not re.search(r"https?:|@import|url\((?!#)", page.source)
 
 
-def test_facts_of_the_study_are_shown(page: Any) -> None:
-    for fact in ("BNB direction over 15min on 1min bars", "1,700, 1,275 of them labelled",
-                 "10 bps", "two_stage", "60min", "9f" * 32, "mine: 12 rows have no bar",
-                 '"span": "30min"'):  # fmt: skip
-        assert fact in page.text
-
-
 def test_interval_is_below_its_figure(page: Any, metrics: Metrics) -> None:
     auc = metrics["models"]["30m"]["auc"]
     texts = page.tables["scores_all"]

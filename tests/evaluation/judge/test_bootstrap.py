@@ -169,18 +169,6 @@ def test_a_model_does_not_differ_from_itself() -> None:
         assert found == Estimate(0.0, 0.0, 0.0, 500), name
 
 
-def test_a_difference_is_paired() -> None:
-    """Two models that share their luck differ by less than the interval of either."""
-    rng = np.random.default_rng(5)
-    luck, n = rng.normal(0, 1, 1000), np.ones(1000)
-    a, b = ratio(luck + 0.02, n), ratio(luck + rng.normal(0, 0.05, 1000), n)
-    drawn = Bootstrap(1, 1000, 1, 500).distributions({"a": a, "b": b})
-    low, high = ends(estimate(a, drawn["a"], 1000))
-    low_apart, high_apart = ends(difference(a, b, drawn["a"], drawn["b"], 1000))
-    assert low < 0 < low_apart
-    assert high_apart - low_apart < 0.1 * (high - low)
-
-
 # --- blocks ----------------------------------------------------------------------------------
 
 

@@ -35,11 +35,6 @@ def test_a_drawdown_begins_at_the_equity_before_the_first_bar() -> None:
     assert Drawdown(np.array([0.1, 0.0])).value == 0.0
 
 
-def test_an_auc_counts_ties_half() -> None:
-    score, up = np.array([0.9, 0.5, 0.5]), np.array([True, True, False])
-    assert Auc(score, up, PLACES, 3).value == 0.75
-
-
 @given(arrays(np.float64, st.integers(3, 60), elements=st.integers(-50, 50).map(lambda x: x / 1e3)))
 def test_agreement_with_empyrical(returns: np.ndarray) -> None:
     assert Drawdown(returns).value == pytest.approx(empyrical.max_drawdown(returns), abs=1e-12)

