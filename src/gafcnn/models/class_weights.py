@@ -44,7 +44,7 @@ def class_weights(
     if weights == "balanced":
         if not counts.all():
             raise LearningError(
-                f"class {classes[counts.argmin()]} has 0 of {counts.sum():,} training samples",
+                f"class {classes[int(counts.argmin())]} has 0 of {counts.sum():,} training samples",
                 expected="at least one labelled sample of each class for balanced weights",
                 instead="use more bars, or set model.class_weights to a list or null",
             )

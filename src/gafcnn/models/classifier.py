@@ -150,7 +150,8 @@ class GafClassifier(Estimator):
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
         """
-        self._check_window(samples)
+        for bars in samples.bars.values():
+            self._check_window(samples, interval_of(bars))
         n, batch_size = len(samples.labelled("train")), self._setting("batch_size")
         if not 2 <= batch_size <= n:
             raise ConfigError(
@@ -237,7 +238,8 @@ class GafClassifier(Estimator):
     def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
         self._check_fitted(samples.classes)
-        self._check_window(samples)
+        for bars in samples.bars.values():
+            self._check_window(samples, interval_of(bars))
         return self._predict(self._source(samples), rows)
 
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -288,9 +290,9 @@ class GafClassifier(Estimator):
             "size": self._spec.size,
         }
 
-    def _check_window(self, samples: Samples) -> None:
-        """Check that the window suits the bars, the lookback and the label of samples."""
-        window, interval = self._window, interval_of(next(iter(samples.bars.values())))
+    def _check_window(self, samples: Samples, interval: pd.Timedelta) -> None:
+        """Check that the window suits bars of this interval, the lookback and the label."""
+        window = self._window
         window.check_image(interval)
         if window.span > samples.lookback:
             span = format_duration(window.span)

@@ -124,8 +124,8 @@ class Estimator(BaseEstimator):
             counts = samples.counts(part)
             if (present := np.count_nonzero(counts)) < 2:
                 raise LearningError(
-                    f"{part} has {counts.sum():,} labelled samples of {present} class(es)",
-                    expected=f"samples of at least two of {', '.join(samples.classes)}",
+                    f"{part} has samples of {present} of {len(counts)} classes",
+                    expected=f"labelled samples of at least two of {', '.join(samples.classes)}",
                     instead="use more bars, or larger shares in split",
                 )
         drawn: list[Drawn] = []
