@@ -1,29 +1,85 @@
-"""Sample pictures: the test rows that each window was most certain about."""
+"""The report shows samples as the networks saw them, with explanations."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import gafcnn as gc
-from gafcnn.app.pictures import sample_pictures
+from gafcnn.app.pictures import channel_names, sample_pictures
+from gafcnn.evaluation.judge import Judgement
 
 
-def test_each_window_shows_its_most_certain_rows(study: Path) -> None:
-    pytest.importorskip("captum", reason="the extra explain is not installed")
-    tiny = gc.load_study(study / "outputs/tiny", windows=["15m"])
-    judgement = tiny.judge(resamples=0, count_look=False)
-    samples = sample_pictures(tiny, judgement)
-    assert [sample.correct for sample in samples] == [True, False]
-    rows = judgement.predictions.query("window == '15m' and split == 'test'")
-    for sample in samples:
-        row = rows[rows["time"] == sample.series.index[-1]].iloc[0]
-        right = (rows["p_up"] > 0.5) == (rows["forward_return"] > 0)
-        of_kind = rows[right == sample.correct]
-        assert abs(row["p_up"] - 0.5) == np.abs(of_kind["p_up"] - 0.5).max()
-        bars = tiny.bars["SIMULATED"]["close"]
-        np.testing.assert_array_equal(sample.series, bars.loc[sample.series.index])
-        assert {image.shape for image in sample.channels.values()} == {(16, 16)}
-        assert sample.attributions is not None
+@pytest.fixture
+def judged(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[gc.Study, Judgement]:
+    shutil.copytree(study, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    loaded = gc.load_study("outputs/tiny")
+    return loaded, loaded.judge(resamples=0, count_look=False)
+
+
+def test_the_most_certain_rows_are_shown(judged: tuple[gc.Study, Judgement]) -> None:
+    study, judgement = judged
+    samples = sample_pictures(study, judgement)
+    assert [(s.window, s.correct) for s in samples] == [
+        (name, correct) for name in ("15m", "30m") for correct in (True, False)
+    ]
+    table = judgement.predictions
+    test = table[(table["window"] == "30m") & (table["split"] == "test")]
+    right = test[(test["p_up"] > 0.5) == (test["forward_return"] > 0)]
+    row = right.loc[(right["p_up"] - 0.5).abs().idxmax()]
+    shown = samples[2]
+    assert shown.series.index[-1] == row["time"]
+    assert f"{row['p_up']:.1%}" in shown.description
+    bars = study.bars["SIMULATED"]
+    at = bars.index.get_loc(row["time"])
+    np.testing.assert_array_equal(shown.series, bars["close"].iloc[at - 29 : at + 1])
+    assert [image.shape for image in shown.channels.values()] == [(16, 16), (16, 16)]
+    assert shown.attributions is not None
+    assert shown.attributions.folded.shape == (30,)
+
+
+def test_without_its_checkpoint_a_window_is_shown_without_explanation(
+    judged: tuple[gc.Study, Judgement], caplog: pytest.LogCaptureFixture
+) -> None:
+    study, judgement = judged
+    study.runs["30m"][0].checkpoint.unlink()
+    samples = sample_pictures(study, judgement)
+    assert [s.attributions is None for s in samples] == [False, False, True, True]
+    assert "best.ckpt is missing" in caplog.text
+
+
+def test_the_pictures_belong_to_the_evaluation(study: Path) -> None:
+    metrics = json.loads((study / "outputs/tiny/evaluation/metrics.json").read_text())
+    assert sum("figures/sample_" in name for name in metrics["checksums"]) == 4
+
+
+def test_channels_of_another_field_than_the_first_name_it() -> None:
+    spec = gc.ImageSpec(fields=("close", "body"), kinds=("gasf",))
+    assert channel_names(spec) == ["GASF", "GASF of body"]
+
+
+@pytest.mark.slow
+def test_memory_files_and_threads_do_not_grow(
+    tmp_path: Path, run_in: Callable[..., str], tiny: tuple[str, ...]
+) -> None:
+    """Study after study in one process."""
+    held = []
+    for number in range(12):
+        words = ["window=15m", *tiny, f"study=soak{number}", f"market.seed={number}"]
+        run_in(tmp_path, "train", *words)
+        run_in(tmp_path, "evaluate", f"study=soak{number}", "judging.resamples=100")
+        status = Path("/proc/self/status").read_text()
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        held.append((int(status.split("RssAnon:")[1].split()[0]) / 1024, files))
+    memory, files = pd.DataFrame(held[4:]).T.to_numpy()  # by then, all is imported and compiled
+    assert np.polyfit(np.arange(len(memory)), memory, 1)[0] < 5
+    assert files.max() - files.min() <= 1

@@ -1,107 +1,170 @@
-"""Trainings in several processes: parallel sweeps, a training shared by two, loggers."""
+"""Jobs that are processes of their own: sweeps here and on a cluster, and a shared training."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from submitit.slurm.slurm import SlurmExecutor, _make_sbatch_string
 
-from gafcnn import load_run
+import gafcnn as gc
 from gafcnn.app.runs import find_runs
 
+Run = Callable[..., str]
 Words = tuple[str, ...]
-Command = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.CompletedProcess[str]]
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture
-def command(root: Path, tmp_path: Path) -> Command:
-    """Run train.py in a process, in an empty folder."""
+def start(root: Path, tmp_path: Path) -> Start:
+    """Run train.py in a process of its own, in an empty folder."""
 
-    def run(*words: str, python: Words = ()) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, *python, str(root / "train.py"), *words]
-        env = {**os.environ, "PYTHONPATH": str(root / "src")}
+    def run(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            line, cwd=tmp_path, capture_output=True, text=True, timeout=400, env=env
-        )
+            [sys.executable, *launcher, str(root / "train.py"), *words],
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root / "src")},
+            capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
 
     return run
 
 
+def test_a_sweep_over_any_option_has_a_folder_for_each_job(typed: Run, tmp_path: Path) -> None:
+    words = ["-m", "model=xgboost", "market=simulated", "market.days=2", "study=swept"]
+    words += ["model.rounds=4,8"]
+    typed("train", *words)
+    found = sorted(path.name for path in (tmp_path / "outputs/swept/xgboost").iterdir())
+    assert found == ["model.rounds=4", "model.rounds=8"]
+    assert typed("train", *words).count("is complete: nothing to do") == 2
+
+
+def test_the_other_jobs_of_a_sweep_go_on(refused: Run, tmp_path: Path) -> None:
+    words = ["-m", "model=xgboost", "market=simulated", "market.days=2", "study=swept"]
+    assert "model.rounds" in refused("train", *words, "model.rounds=0,8")
+    assert gc.load_run(tmp_path / "outputs/swept").metrics["rounds"] == 8
+
+
+def test_a_shared_training_is_no_job_of_a_sweep(refused: Run, tiny: Words, tmp_path: Path) -> None:
+    assert "trainer=ddp" in refused("train", "-m", *tiny, "window=15m,30m", "trainer=ddp")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.path.exists("/usr/bin/srun"), reason="there is a Slurm")  # noqa: PTH110
+def test_a_sweep_for_slurm_is_refused_without_slurm(refused: Run) -> None:
+    assert "srun" in refused("train", "-m", "hydra/launcher=slurm", "window=15m,30m")
+
+
+def test_what_slurm_is_asked_for(root: Path, tmp_path: Path) -> None:
+    """By submitit, from conf/; a machine with Slurm is not needed for it."""
+    with hydra.initialize_config_dir(str(root / "conf"), version_base="1.3"):
+        words = ["hydra/launcher=slurm", "hydra.launcher.partition=gpu"]
+        composed = hydra.compose("train", words, return_hydra_config=True)
+    options = {**composed.hydra.launcher, "submitit_folder": "x", "name": "y"}
+    launcher = hydra.utils.instantiate(options)
+    params = {key: value for key, value in launcher.params.items() if value is not None}
+    assert params.pop("max_num_timeout") == 10
+    params.pop("submitit_folder")
+    # not by its constructor, which looks for Slurm
+    params = SlurmExecutor.__new__(SlurmExecutor)._convert_parameters(params)
+    script = _make_sbatch_string("job", tmp_path, **params, map_count=100).splitlines()
+    for line in (
+        "#SBATCH --partition=gpu",
+        "#SBATCH --gpus-per-node=1",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --mem=16GB",
+        "#SBATCH --time=240",
+        "#SBATCH --signal=USR2@120",
+        "#SBATCH --array=0-99%64",
+    ):
+        assert line in script
+
+
 @pytest.mark.slow
-def test_parallel_jobs_are_runs_of_one_study(
-    study: Path, tmp_path: Path, command: Command, tiny: Words
+def test_parallel_jobs_share_a_study_and_the_cores(
+    start: Start, study: Path, tmp_path: Path, tiny: Words
 ) -> None:
     words = ["-m", "hydra/launcher=parallel", "window=15m,30m", *tiny]
-    swept = command(*words)
+    swept = start(*words)
     assert swept.returncode == 0, swept.stderr
-    assert list(find_runs(tmp_path / "outputs/tiny")) == ["15m", "30m"]
+    assert "Warning" not in swept.stderr
     for window in ("15m", "30m"):
-        found, alone = (load_run(at / f"outputs/tiny/{window}") for at in (tmp_path, study))
-        pd.testing.assert_frame_equal(found.predictions, alone.predictions, rtol=1e-2)
-    times = [path.stat().st_mtime_ns for path in tmp_path.rglob("best.ckpt")]
-    assert command(*words).returncode == 0
-    assert [path.stat().st_mtime_ns for path in tmp_path.rglob("best.ckpt")] == times
+        run = gc.load_run(tmp_path / "outputs/tiny" / window)
+        alone = gc.load_run(study / "outputs/tiny" / window)
+        pd.testing.assert_frame_equal(run.predictions, alone.predictions, rtol=1e-4)
+        assert run.metrics["threads"] <= max(joblib.cpu_count() // 2, 1)
+    assert start(*words).stdout.count("is complete: nothing to do") == 2
+    assert list(find_runs(tmp_path / "outputs/tiny")) == ["15m", "30m"]
 
 
 @pytest.mark.slow
-def test_a_refused_job_ends_in_one_sentence(command: Command, tiny: Words) -> None:
-    swept = command(
-        "-m", "hydra/launcher=parallel", "window=15m,30m", *tiny, "model.batch_size=100000"
-    )
-    assert swept.returncode == 1
-    assert "model.batch_size" in swept.stderr.splitlines()[-1]
-    assert "Traceback" not in swept.stderr + swept.stdout
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("python", "words"),
-    [
-        ((), ("trainer.devices=2",)),
-        (("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), ()),
-    ],
-    ids=["lightning", "torchrun"],
-)
-def test_two_processes_train_one_run(
-    python: Words, words: Words, tmp_path: Path, command: Command, tiny: Words
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+def test_a_job_at_its_time_limit_is_started_again_and_resumes(
+    root: Path, tmp_path: Path, tiny: Words
 ) -> None:
-    words = (*tiny, "window=15m", "trainer=ddp", *words)
-    done = command(*words, python=python)
+    words = ["-m", "hydra/launcher=submitit_local", "window=15m", *tiny]
+    words += ["trainer.max_epochs=40", "trainer.patience=40"]
+    line = [sys.executable, str(root / "train.py"), *words]
+    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
+    sweep = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    last = tmp_path / "outputs/tiny/15m/seed=0/checkpoints/last.ckpt"
+    deadline = time.monotonic() + 120
+    while not last.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    jobs = tmp_path / "outputs" / ".submitit"
+    pid = next(path.name for path in jobs.iterdir() if path.name.isdigit())
+    job = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(int(job[0]), signal.SIGUSR2)  # as Slurm does before the time limit
+    sweep.communicate(timeout=240)
+    assert sweep.returncode == 0
+    log = next(jobs.glob(f"{pid}/*_log.out")).read_text()
+    assert "Requeued job" in log
+    assert "resuming 15m" in log
+    assert gc.load_run(last.parents[1]).metrics["epochs"] == 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [(), TORCHRUN])
+def test_two_processes_share_a_training_and_leave_one_run(
+    start: Start, tmp_path: Path, tiny: Words, launcher: tuple[str, ...]
+) -> None:
+    words = ["window=15m", *tiny, "trainer=ddp", *(() if launcher else ("trainer.devices=2",))]
+    done = start(*words, launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("training 15m on") == 1
-    run = load_run(tmp_path / "outputs/tiny/15m")
+    assert done.stdout.count("SIMULATED: 4,320 bars") == 1
+    run = gc.load_run(tmp_path / "outputs/tiny/15m")
     assert run.metrics["processes"] == 2
     assert np.isfinite(run.predictions["p_up"]).all()
     assert len((tmp_path / "outputs/tiny/ledger.jsonl").read_text().splitlines()) == 1
-    again = command(*words, python=python)
-    assert again.returncode == 0, again.stderr
-    assert len((tmp_path / "outputs/tiny/ledger.jsonl").read_text().splitlines()) == 1
+    assert "is complete: nothing to do" in start("window=15m", *tiny).stdout
+    refused = start(*words, "model.lr=0.1", launcher=launcher)
+    assert refused.returncode == 1
+    assert "model.lr: 0.001 -> 0.1" in refused.stderr
 
 
 @pytest.mark.slow
-def test_every_logger_keeps_the_figures_of_an_epoch(
-    tmp_path: Path, command: Command, tiny: Words
+def test_every_logger_keeps_the_metrics_of_an_epoch(
+    start: Start, tmp_path: Path, tiny: Words
 ) -> None:
-    pytest.importorskip("mlflow", reason="the extra tracking is not installed")
-    pytest.importorskip("wandb", reason="the extra tracking is not installed")
-    done = command(*tiny, "window=15m", "logger=[default,tensorboard,mlflow,wandb]")
+    for package in ("mlflow", "wandb", "tensorboard"):
+        pytest.importorskip(package, reason="the extras tracking and tensorboard are needed")
+    done = start(*tiny, "window=15m", "logger=[csv,tensorboard,mlflow,wandb]")
     assert done.returncode == 0, done.stderr
-    run = load_run(tmp_path / "outputs/tiny/15m")
-    [figures] = run.folder.glob("csv/**/metrics.csv")
-    assert "val/auc" in pd.read_csv(figures)
+    run = gc.load_run(tmp_path / "outputs/tiny/15m")
+    (csv,) = run.folder.glob("csv/**/metrics.csv")
+    assert "val/auc" in pd.read_csv(csv)
     assert [*run.folder.glob("tensorboard/**/events.out.*")]
-    assert [*run.folder.rglob("*wandb*")]
-    assert [*tmp_path.rglob("*mlflow*")]
-
-
-@pytest.mark.parametrize("launcher", ["parallel", "slurm"])
-def test_launchers_are_those_of_hydra(root: Path, launcher: str) -> None:
-    options = yaml.safe_load((root / f"conf/hydra/launcher/{launcher}.yaml").read_text())
-    assert options["defaults"][0] in ("joblib", "submitit_slurm")
+    assert b"val/loss" in next(tmp_path.rglob("offline-run-*/run-*.wandb")).read_bytes()
+    assert (tmp_path / "outputs" / "mlflow.db").is_file()

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gafcnn.app.ledger import TRAINING, record
 from gafcnn.app.loading import fingerprints, load_for
 from gafcnn.app.run_folder import (
@@ -28,6 +30,8 @@ from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
+from gafcnn.evaluation.predictions import P_UP, probability_columns, write_predictions
+from gafcnn.evaluation.statistics import score_classes, score_rows
 from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
@@ -83,6 +87,10 @@ def train_run(settings: TrainSettings) -> Run:
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     folder, overwrite = settings.folder, settings.overwrite
+    # torchrun numbers all processes of a shared training, Lightning those of this machine
+    helps = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
+    if helps:
+        logging.getLogger("gafcnn").setLevel(logging.WARNING)
     bars = load_for(settings)
     config = as_plain(settings) | {BARS: fingerprints(bars)}
     # before the folder is locked: a folder that is read-only can be complete
@@ -96,10 +104,8 @@ def train_run(settings: TrainSettings) -> Run:
 
         if isinstance(model, GafClassifier):
             model.check(samples)
-        if int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))) > 0:
-            # one of the other processes of a shared training, which end with it
-            logging.getLogger("gafcnn").setLevel(logging.WARNING)
-            model.fit(samples)
+        if helps:
+            model.fit(samples)  # and end there: the first process writes the run
         with hold(folder):
             done = not overwrite and is_complete(folder, config)
             if not done:
@@ -117,14 +123,11 @@ def _fit(
     _log_samples(settings, folder, samples, resumed=resumed)
     study = settings.paths.outputs / settings.study
     record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
-    # seconds to import, so only now
-    from gafcnn.evaluation.predictions import write_predictions
-
     model.fit(samples)
     predictions = model.predict(samples)
     write_predictions(folder / PREDICTIONS, predictions)
     metrics = {
-        "val": _scores(predictions, model.metrics_, samples),
+        "val": _scores(predictions, samples.classes),
         **model.facts_,
         "embargo": format_duration(samples.embargo),
         "samples": _counts(samples),
@@ -132,7 +135,7 @@ def _fit(
     if len(samples.symbols) > 1:
         metrics["symbols"] = {
             symbol: {
-                "val": _scores(predictions[predictions["symbol"] == symbol], None, samples),
+                "val": _scores(predictions[predictions["symbol"] == symbol], samples.classes),
                 "samples": _counts(samples.of(symbol)),
             }
             for symbol in samples.symbols
@@ -159,22 +162,14 @@ def _log_samples(settings: TrainSettings, folder: Path, samples: Samples, *, res
         log.info("split.stride=%d thins training only: validation and test keep all", stride)
 
 
-def _scores(predictions: Any, labelled: Any, samples: Samples) -> dict[str, Any]:
+def _scores(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Return the validation scores of the labelled rows; for directions, those of all rows too."""
-    from gafcnn.evaluation.statistics import score_rows
-
     val = predictions[predictions["split"] == "val"]
-    if samples.classes == DIRECTIONS:
-        scores = dict(score_rows(val, "p_up"))
-        return scores | ({} if labelled is None else {"labelled": labelled})
-    if labelled is None:
-        from gafcnn.evaluation.predictions import probability_columns
-        from gafcnn.evaluation.statistics import score_classes
-
-        rows = val.dropna(subset=["label"])
-        labelled = score_classes(rows[[*probability_columns(rows)]], rows["label"])
-        labelled = {**labelled, "classes": dict(zip(samples.classes, labelled["classes"]))}  # noqa: B905
-    return {"labelled": labelled}
+    if tuple(classes) == DIRECTIONS:
+        return dict(score_rows(val, P_UP))
+    labelled = val.dropna(subset=["label"])
+    scores = score_classes(labelled[[*probability_columns(labelled)]], labelled["label"])
+    return {"labelled": {**scores, "classes": dict(zip(classes, scores["classes"], strict=True))}}
 
 
 def _counts(samples: Samples) -> dict[str, Any]:

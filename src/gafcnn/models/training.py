@@ -191,12 +191,13 @@ def _trainer(
     # not Slurm, whose tasks Lightning would take for processes of this training
     launched = TorchElasticEnvironment.detect()
     environment = TorchElasticEnvironment() if launched else LightningEnvironment()
-    # as many processes as torchrun started on this machine
-    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else model.devices
+    here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else model.devices
+    nodes = int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]) if launched else 1
     try:
         return lightning.Trainer(
             accelerator=device.kind,
-            devices=devices,
+            devices=here,
+            num_nodes=nodes,
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,
