@@ -18,6 +18,7 @@ from gafcnn.evaluation.ensembles import (
     fit_ensembles,
     log_odds,
     mean,
+    mean_of_classes,
     register_ensemble,
     stacked,
     stacking_coefficients,
@@ -25,7 +26,7 @@ from gafcnn.evaluation.ensembles import (
     vote,
     weighted,
 )
-from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join, probabilities
 
 Make = Callable[..., pd.DataFrame]
 Members = dict[str, pd.DataFrame]
@@ -90,6 +91,14 @@ def test_each_ensemble_is_a_column(members: Members) -> None:
     np.testing.assert_allclose(combined["mean"], joined[WINDOWS].mean(axis=1), atol=1e-15)
     some = ensemble(joined, WINDOWS[:2], ["vote"])
     assert list(some.columns) == [*joined.columns, "vote"]
+
+
+def test_mean_of_classes(class_predictions: Make) -> None:
+    classes = ("none", "star", "hammer")
+    joined = join({name: class_predictions(name) for name in WINDOWS})
+    combined = mean_of_classes(joined, WINDOWS[:2], classes)
+    expected = sum(probabilities(joined, name, classes) for name in WINDOWS[:2]) / 2
+    np.testing.assert_allclose(probabilities(combined, "mean", classes), expected)
 
 
 def test_an_own_ensemble(members: Members, own: str) -> None:
