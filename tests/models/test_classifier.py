@@ -73,11 +73,8 @@ def test_every_epoch_logs_a_line(
     assert len(lines) == 2
     for number, line in enumerate(lines, start=1):
         row = model.history_.loc[number]
-        assert f"epoch {number} of 2" in line
-        assert f"{row['train/loss']:.4f}" in line
-        assert f"{row['val/loss']:.4f}" in line
-        assert f"{row['val/auc']:.4f}" in line
-        assert "samples/s" in line
+        figures = [f"{row[name]:.4f}" for name in ("train/loss", "val/loss", "val/auc")]
+        assert all(text in line for text in (f"epoch {number} of 2", *figures, "samples/s"))
 
 
 def test_it_is_a_scikit_learn_estimator(trained: GafClassifier, samples: Samples) -> None:

@@ -18,12 +18,7 @@ from safetensors.torch import load
 from gafcnn.data.samples import Samples
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.models.classifier import GafClassifier
-from gafcnn.models.onnx_export import (
-    OnnxPredictor,
-    largest_difference,
-    to_onnx,
-    to_safetensors,
-)
+from gafcnn.models.onnx_export import OnnxPredictor, largest_difference, to_onnx, to_safetensors
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +89,13 @@ def test_a_missing_extra_is_named(
 ) -> None:
     for name in ("onnx", "onnxruntime", "safetensors.torch"):
         monkeypatch.setitem(sys.modules, name, None)
-    for call in (
-        lambda: to_onnx(trained),
-        lambda: to_safetensors(trained),
-        lambda: OnnxPredictor(exported),
+    for function, model in (
+        (to_onnx, trained),
+        (to_safetensors, trained),
+        (OnnxPredictor, exported),
     ):
         with pytest.raises(ConfigError, match=r"gafcnn\[export\]"):
-            call()
+            function(model)
 
 
 def test_safetensors_hold_the_state_dict(trained: GafClassifier, tmp_path: Path) -> None:

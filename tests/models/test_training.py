@@ -90,10 +90,8 @@ def test_a_finished_training_trains_no_more(
     content = (tmp_path / LAST).read_bytes()
     again = GafClassifier(**options).fit(samples)
     assert equal(first, again)
-    assert (again.facts_["steps"], again.facts_["epochs"]) == (
-        first.facts_["steps"],
-        first.facts_["epochs"],
-    )
+    for fact in ("steps", "epochs"):
+        assert again.facts_[fact] == first.facts_[fact]
     assert (tmp_path / LAST).read_bytes() == content
 
 

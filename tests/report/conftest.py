@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import gafcnn as gc
+from gafcnn.report import write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 
 Metrics = dict[str, Any]
@@ -131,6 +133,17 @@ def attributions() -> Attributions:
     """Of fifteen points, mostly of three; the last one opposes the class."""
     folded = np.array([0.1] * 11 + [1.0, 0.1, 1.0, -1.6])
     return Attributions(folded, folded[::-1].copy(), np.arange(16.0).reshape(4, 4))
+
+
+@pytest.fixture(scope="session")
+def folder(
+    metrics: Metrics, sample: Sample, attributions: Attributions, tmp_path_factory: Any
+) -> Path:
+    """A report of the direction with two samples."""
+    folder = tmp_path_factory.mktemp("report")
+    samples = [sample, replace(sample, window="30m", attributions=attributions)]
+    assert write_report(folder, metrics, samples) == folder / "report.html"
+    return folder
 
 
 class Parsed(HTMLParser):

@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from gafcnn.report import write_report
-from gafcnn.report.sample_pictures import Sample
-
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
@@ -50,12 +47,7 @@ CONTRASTS = """() => {
 
 
 @pytest.fixture(scope="module")
-def path(metrics: dict[str, Any], sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(tmp_path_factory.mktemp("page"), metrics, [sample])
-
-
-@pytest.fixture(scope="module")
-def opened(path: Path) -> Iterator[tuple[Page, list[str]]]:
+def opened(folder: Path) -> Iterator[tuple[Page, list[str]]]:
     """The page, loaded once, and its messages and requests."""
     messages: list[str] = []
     with sync_playwright() as playwright:
@@ -65,15 +57,16 @@ def opened(path: Path) -> Iterator[tuple[Page, list[str]]]:
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
         page.on("request", lambda request: messages.append(request.url))
-        page.goto(path.as_uri())
+        page.goto((folder / "report.html").as_uri())
         yield page, messages
         browser.close()
 
 
 def test_page_requests_nothing_and_has_no_errors(
-    opened: tuple[Page, list[str]], path: Path
+    opened: tuple[Page, list[str]], folder: Path
 ) -> None:
-    assert [one for one in opened[1] if not one.startswith("data:image/png")] == [path.as_uri()]
+    requests = [one for one in opened[1] if not one.startswith("data:image/png")]
+    assert requests == [(folder / "report.html").as_uri()]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

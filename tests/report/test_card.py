@@ -62,12 +62,6 @@ def test_card_has_the_facts() -> None:
     assert "trees" not in card
 
 
-def test_card_without_an_evaluation_says_so() -> None:
-    card = model_card({**FACTS, "evaluation": None, "kind": "patterns"})
-    assert "not been evaluated" in card
-    assert "P(up) refers" not in card
-
-
 def test_card_lists_trees_and_ensembles() -> None:
     tree = {"file": "xgboost.json", "seed": 1, "fold": 2, "features": ["a", "b", "c"]}
     card = model_card({**FACTS, "trees": {"xgboost": tree}, "ensembles": {"mean": "all windows"}})

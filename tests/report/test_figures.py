@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,14 +18,13 @@ from gafcnn.errors import ImagesError
 from gafcnn.report import confusion_matrices, sample_image
 from gafcnn.report.charts import (
     build_charts,
-    calibration_chart,
     coverage_chart,
     equity_chart,
     months_chart,
 )
 from gafcnn.report.drawing import THEME, Picture
 from gafcnn.report.matrices import class_confusion, regime_matrices
-from gafcnn.report.palette import BLUE, COLOURS, VERMILION, model_groups, model_styles
+from gafcnn.report.palette import BLUE, VERMILION
 from gafcnn.report.sample_pictures import Attributions, shares
 
 Metrics = dict[str, Any]
@@ -82,33 +79,6 @@ def test_threshold_of_validation_is_a_mark_off_the_curve(metrics: Metrics) -> No
         assert (*mark.get_xdata(), *mark.get_ydata()) == (chosen["realised"], chosen[key])
 
 
-def test_only_the_headline_is_strong_and_has_intervals(metrics: Metrics) -> None:
-    axes = calibration_chart(metrics).axes[0]
-    rows = [row for row in metrics["calibration"] if row["model"] == metrics["headline"]]
-    strokes = [
-        np.asarray(path.vertices)[:, 1] for one in axes.collections for path in one.get_paths()
-    ]
-    np.testing.assert_allclose(strokes, [[row["low"], row["high"]] for row in rows])
-    found = {line.get_label(): line for line in axes.lines}
-    assert found["two_stage"].get_alpha() == 1 > found["15m"].get_alpha()
-    assert found["two_stage"].get_linewidth() > found["15m"].get_linewidth()
-
-
-def test_without_the_headline_all_models_are_strong(metrics: Metrics) -> None:
-    axes = calibration_chart({**metrics, "headline": "other"}).axes[0]
-    assert {line.get_alpha() for line in axes.lines if line.get_marker() == "o"} == {1}
-
-
-def test_extreme_forecasts_leave_the_headline_its_space(metrics: Metrics) -> None:
-    rows = [
-        {**row, "forecast": 1.0, "observed": 1.0} if row["model"] == "mean" else row
-        for row in metrics["calibration"]
-    ]
-    axes = calibration_chart({**metrics, "calibration": rows}).axes[0]
-    highest = max(row["forecast"] for row in rows if row["model"] == "two_stage")
-    assert axes.get_xlim()[1] < highest + 0.05
-
-
 def test_months_are_in_order(metrics: Metrics) -> None:
     row = next(row for row in metrics["regimes"] if row["month"])
     rows = [
@@ -124,17 +94,6 @@ def test_months_are_in_order(metrics: Metrics) -> None:
     ]
 
 
-def test_kinds_of_models_differ_in_colour_and_line() -> None:
-    names = ["15m", "30m", "mean", "xgboost", "oracle"]
-    styles = model_styles(names)
-    assert [styles[name].line for name in names] == [
-        *("solid", "solid", "dashed", "solid", "dotted")
-    ]
-    assert len({style.colour for style in styles.values()}) == 6
-    assert len(set(COLOURS)) == 10
-    assert model_groups(names) == [["15m", "30m"], ["mean"], ["xgboost"], ["oracle"]]
-
-
 # --- matrices -------------------------------------------------------------------------------------
 
 
@@ -146,13 +105,6 @@ def test_confusion_cells_are_counts_and_shares_of_the_row(metrics: Metrics, rows
     assert texts(found["15m"])[0, 0] == f"{down:,}\n{down / (down + wrong):.1%}"
     n = sum(map(sum, counts))
     assert f"{(down + up) / n:.2%} of {n:,} correct" in found["15m"].get_title(loc="left")
-
-
-def test_no_rows_are_drawn_as_such() -> None:
-    nothing = {"confusion": {"15m": {"all": [[0, 0], [0, 0]]}}}
-    [panel] = confusion_matrices(nothing, "all").axes
-    assert set(texts(panel).values()) == {"0\n0.0%"}
-    assert "n/a of 0 correct" in panel.get_title(loc="left")
 
 
 def test_classes_are_shaded_by_recall() -> None:
@@ -175,18 +127,6 @@ def test_regimes_show_win_rates_and_rows(metrics: Metrics) -> None:
             assert texts(found["mean"])[cell] == f"{row['win_rate']:.1%}\n{row['n']:,}"
 
 
-def test_regimes_without_rows_have_no_rate_and_colours_show_the_side() -> None:
-    row = {"model": "15m", "month": None, "volatility": "high"}
-    rows = [{**row, "trend": "down", "win_rate": 0.6, "n": 9},
-            {**row, "trend": "up", "win_rate": 0.4, "n": 9}]  # fmt: skip
-    [panel] = regime_matrices({"regimes": rows}).axes
-    assert texts(panel)[1, 0] == "n/a\n0"
-    shade = np.asarray(panel.images[0].get_array())
-    assert tuple(shade[0, 0, :3]) == to_rgb(BLUE)
-    assert tuple(shade[0, 2, :3]) == to_rgb(VERMILION)
-    assert shade[0, 1, 3] == 0
-
-
 # --- samples --------------------------------------------------------------------------------------
 
 
@@ -201,14 +141,6 @@ def test_sample_shows_its_series_and_channels(prices: pd.Series, channels: Chann
         assert panel.images[0].origin == "lower"
         assert panel.get_xlim() == panel.get_ylim() == series.get_xlim() == (-14.5, 0.5)
     assert series.get_title(loc="left") == "close"
-
-
-def test_long_windows_are_in_hours(channels: Channels) -> None:
-    times = pd.date_range("2025-06-20", periods=64, freq="1h", tz="UTC")
-    figure = sample_image(pd.Series(np.arange(64.0), times), channels, "BNB")
-    assert figure.axes[1].get_xlabel() == "hours before t"
-    np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), np.arange(-63.0, 1.0))
-    assert figure.get_suptitle() == "BNB"
 
 
 def test_attributions_are_bars_stripes_and_rings(
@@ -233,16 +165,13 @@ def test_attributions_are_bars_stripes_and_rings(
 def test_shares_sum_to_one_or_are_zero(prices: pd.Series, attributions: Attributions) -> None:
     np.testing.assert_allclose(shares(np.array([1.0, -2.0, 1.0])), [0.25, -0.5, 0.25])
     np.testing.assert_array_equal(shares(np.zeros(3)), np.zeros(3))
-    hours = pd.date_range("2025-06-20", periods=15, freq="1h", tz="UTC")
-    assert attributions.describe(hours).startswith("75% ")
-    assert attributions.describe(hours).endswith("3, 1, 0 hours before t")
+    assert "3, 1, 0 minutes" in attributions.describe(pd.DatetimeIndex(prices.index))
 
 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
         (lambda one: one[0], "(16,)"),
-        (lambda one: one * 127, "127.0"),
         (lambda one: one * np.nan, "nan"),
     ],
 )
@@ -252,12 +181,6 @@ def test_invalid_channels_are_refused(
     with pytest.raises(ImagesError) as error:
         sample_image(prices, {"GASF": change(channels["GASF"])})
     assert found in str(error.value)
-
-
-def test_a_sample_needs_channels_and_two_values(prices: pd.Series, channels: Channels) -> None:
-    for series, shown in ((prices, {}), (prices.tail(1), channels)):
-        with pytest.raises(ImagesError):
-            sample_image(series, shown)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -273,10 +196,3 @@ def test_svg_follows_the_page_and_names_are_text(prices: pd.Series, channels: Ch
     assert not re.search(r"xmlns|<metadata|<style|http", picture.svg)
     assert picture.png.startswith(b"\x89PNG")
     assert b"Software" not in picture.png
-
-
-def test_figures_leave_the_settings_of_matplotlib(metrics: Metrics) -> None:
-    before, pyplot = dict(mpl.rcParams), sys.modules.get("matplotlib.pyplot")
-    Picture.draw("one", "title", confusion_matrices(metrics))
-    assert dict(mpl.rcParams) == before
-    assert sys.modules.get("matplotlib.pyplot") is pyplot

@@ -147,11 +147,8 @@ def point_weights(points: int, size: int) -> Floats:
 
     knots = min(points, size)
     centres = _centres(knots, size)
-    left = centres.astype(np.int64)
-    nearness = centres - left
-    of_knots, pixels = np.zeros((size, knots)), np.arange(size)
-    of_knots[pixels, left] = 1 - nearness
-    of_knots[pixels, np.minimum(left + 1, knots - 1)] += nearness
+    # linear interpolation between the knots
+    of_knots = np.maximum(1 - np.abs(centres[:, None] - np.arange(knots)), 0)
     lengths = np.diff(segments(points, knots))
     of_points = np.repeat(np.eye(knots), lengths, axis=1)
     return of_knots @ (of_points / lengths[:, None])

@@ -208,11 +208,7 @@ class _Plan:
         }
 
     def open(self) -> Store:
-        """Return the store if it is there, complete and undamaged.
-
-        Raises:
-            StoreError: It is not.
-        """
+        """Return the store if it is there, complete and undamaged; else raise a StoreError."""
         store = open_store(self.folder, verify=False)
         if (held := store.manifest["content"]) != self.content:
             changed = [key for key, value in self.content.items() if held.get(key) != value]
@@ -286,9 +282,9 @@ def _resume(plan: _Plan) -> list[int | None] | None:
     """Return the checksums of the chunks that a killed writer left; None if there are none."""
     folder, array = plan.folder, plan.folder / IMAGES
     journal = read_sealed(folder / _JOURNAL)
-    if journal is None or (folder / MANIFEST).exists():
+    if journal is None or journal != plan.manifest(journal["checksums"]):
         return None
-    if journal != plan.manifest(journal["checksums"]):
+    if (folder / MANIFEST).exists():
         return None
     if not plan.partial.exists() and array.exists():
         array.rename(plan.partial)  # the writer was killed while it finished

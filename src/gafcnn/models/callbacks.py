@@ -144,12 +144,7 @@ class EpochLog(Callback):
         self._waited += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add a batch, without waiting for the device."""
         self._end = time.perf_counter()
@@ -163,23 +158,20 @@ class EpochLog(Callback):
             self.totals += seen, seconds, self._waited
         self._cold, epoch = False, trainer.current_epoch + 1
         row = {"epoch": epoch, "train/loss": float(self._loss) / max(self._samples, 1)}
-        row |= {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/")
-        }
+        metrics = trainer.callback_metrics.items()
+        row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
-        name, text = ("val/auc", "AUC") if "val/auc" in row else _BALANCED
+        name = "val/auc" if "val/auc" in row else "val/balanced_accuracy"
         epochs = trainer.max_epochs or epoch
         left = (time.perf_counter() - self._start) * (epochs - epoch)
         log.info(
             "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
             "at most %s left",
-            epoch, epochs, row["train/loss"], row["val/loss"], text, row[name],
+            epoch, epochs, row["train/loss"], row["val/loss"], _TITLES[name], row[name],
             f"{seen / seconds:,.0f}", f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
         )  # fmt: skip
 
 
-_BALANCED = "val/balanced_accuracy", "balanced accuracy"
+_TITLES = {"val/auc": "AUC", "val/balanced_accuracy": "balanced accuracy"}

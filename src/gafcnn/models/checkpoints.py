@@ -71,9 +71,7 @@ def load_plain(path: Path, remedy: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds of error for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if isinstance(
-            error, pickle.UnpicklingError
-        ):  # torch's message explains how to run the code
+        if isinstance(error, pickle.UnpicklingError):  # torch explains how to run the code
             reason = "it holds code, or is damaged"
         raise LearningError(
             f"{path} cannot be read ({reason.rstrip('. ')})",

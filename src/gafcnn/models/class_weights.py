@@ -14,8 +14,6 @@ from gafcnn.errors import LearningError
 ClassWeights: TypeAlias = str | Sequence[float] | None
 """None, "balanced", or a positive number for each class."""
 
-BALANCED = "balanced"
-
 
 def class_weights(
     weights: ClassWeights, classes: Sequence[str], counts: NDArray[np.int64]
@@ -43,20 +41,19 @@ def class_weights(
             expected="null, because label.neutral balances up and down",
             instead="set model.class_weights=null, or label=candlestick",
         )
-    if weights == BALANCED and counts.all():
+    if weights == "balanced":
+        if not counts.all():
+            raise LearningError(
+                f"class {classes[int(counts.argmin())]} has 0 of {counts.sum():,} training samples",
+                expected="at least one labelled sample of each class for balanced weights",
+                instead="use more bars, or set model.class_weights to a list or null",
+            )
         return (counts.sum() / (len(counts) * counts.astype(np.float64))).tolist()
-    if weights == BALANCED:
-        raise LearningError(
-            f"class {classes[int(counts.argmin())]} has 0 of {counts.sum():,} labelled "
-            "training samples",
-            expected=f"at least one of each class for model.class_weights={BALANCED}",
-            instead="use more bars, or set model.class_weights to a list or null",
-        )
     numbers = np.array([] if isinstance(weights, str) else weights, dtype=np.float64)
     if numbers.shape != (len(classes),) or not (np.isfinite(numbers) & (numbers > 0)).all():
         raise LearningError(
             f"model.class_weights={weights}",
-            expected=f"null, {BALANCED}, or {len(classes)} positive numbers, one for each class",
-            instead=f"set model.class_weights={BALANCED}",
+            expected=f"null, balanced, or {len(classes)} positive numbers, one for each class",
+            instead="set model.class_weights=balanced",
         )
     return numbers.tolist()

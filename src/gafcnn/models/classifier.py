@@ -150,9 +150,8 @@ class GafClassifier(Estimator):
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
         """
-        window, _ = self._window, self._spec
         for bars in samples.bars.values():
-            check_window(window, samples, interval_of(bars))
+            self._check_window(samples, interval_of(bars))
         n, batch_size = len(samples.labelled("train")), self._setting("batch_size")
         if not 2 <= batch_size <= n:
             raise ConfigError(
@@ -240,7 +239,7 @@ class GafClassifier(Estimator):
         """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
         self._check_fitted(samples.classes)
         for bars in samples.bars.values():
-            check_window(self._window, samples, interval_of(bars))
+            self._check_window(samples, interval_of(bars))
         return self._predict(self._source(samples), rows)
 
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -291,6 +290,28 @@ class GafClassifier(Estimator):
             "size": self._spec.size,
         }
 
+    def _check_window(self, samples: Samples, interval: pd.Timedelta) -> None:
+        """Check that the window suits bars of this interval, the lookback and the label."""
+        window = self._window
+        window.check_image(interval)
+        if window.span > samples.lookback:
+            span = format_duration(window.span)
+            raise ConfigError(
+                f"window {window.name} shows {span}, and the samples' lookback is "
+                f"{format_duration(samples.lookback)}",
+                expected="a lookback that is as long as the window",
+                instead=f"call make_samples(..., lookback={span!r})",
+            )
+        candle = window.step_of(interval)
+        if candle != interval and isinstance(samples.definition, Candlestick):
+            step, bar = format_duration(candle), format_duration(interval)
+            raise ConfigError(
+                f"window {window.name} shows candles of {step}, and the label is the pattern of "
+                f"bars of {bar}",
+                expected="candles that are the bars",
+                instead=f"set market.interval={step}, or window.step={bar}",
+            )
+
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
         from gafcnn.models.image_sources import image_source
 
@@ -316,30 +337,3 @@ class GafClassifier(Estimator):
             "classes": list(samples.classes),
             "identity": {**values, "samples": fingerprint},
         }
-
-
-def check_window(window: Window, samples: Samples, interval: pd.Timedelta) -> None:
-    """Check that a window suits bars of this interval, and the lookback of the samples.
-
-    Raises:
-        ConfigError: It has too few points, is longer than the lookback, or shows other candles
-            than those whose patterns are the label.
-    """
-    window.check_image(interval)
-    if window.span > samples.lookback:
-        span = format_duration(window.span)
-        raise ConfigError(
-            f"window {window.name} shows {span}, and the samples' lookback is "
-            f"{format_duration(samples.lookback)}",
-            expected="a lookback that is as long as the window",
-            instead=f"call make_samples(..., lookback={span!r})",
-        )
-    candle = window.step_of(interval)
-    if candle != interval and isinstance(samples.definition, Candlestick):
-        raise ConfigError(
-            f"window {window.name} shows candles of {format_duration(candle)}, and the label is "
-            f"the pattern of bars of {format_duration(interval)}",
-            expected="candles that are the bars",
-            instead=f"set market.interval={format_duration(candle)}, or "
-            f"window.step={format_duration(interval)}",
-        )

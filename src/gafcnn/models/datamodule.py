@@ -11,7 +11,6 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gafcnn.errors import LearningError
 from gafcnn.models.image_sources import ImageSource
 
 Batch = tuple[Tensor, Tensor]
@@ -50,16 +49,6 @@ class GafDataModule(LightningDataModule):
         self.batch_size, self.seed, self.read_at = batch_size, seed, 0.0
         self.additional = len(labels) if additional is None else additional
 
-    def setup(self, stage: str) -> None:
-        """Check that processes can share a batch in equal parts."""
-        count = self.trainer.world_size if self.trainer else 1
-        if self.batch_size % count:
-            raise LearningError(
-                f"model.batch_size={self.batch_size} for {count} processes",
-                expected=f"a multiple of {count}",
-                instead=f"set model.batch_size={self.batch_size // count * count or count}",
-            )
-
     def train_dataloader(self) -> Batches:
         """Return labelled training samples, in another order each epoch."""
         return Batches(self, self.train, shuffle=True)
@@ -93,7 +82,7 @@ class Batches:
 
     A shuffled epoch drops its last, smaller batch, because BatchNorm cannot learn from a batch of
     one. Of several processes each reads every `world_size`-th sample of a batch; as in torch's
-    `DistributedSampler`, samples of a last batch repeat to give all equal parts.
+    `DistributedSampler`, samples of a batch repeat to give all equal parts.
 
     Args:
         data: The data module.

@@ -97,7 +97,7 @@ def choose_precision(precision: str | int | None, device: Device, network: str) 
         LearningError: float16 on a CPU, where Lightning would use bfloat16.
     """
     if precision == AUTO:
-        faster = device.kind == "cuda" or (device.kind == "cpu" and network in FASTER_IN_BF16)
+        faster = device.kind == "cuda" or network in FASTER_IN_BF16
         return BFLOAT if device.bf16 and faster else FULL
     if device.kind == "cpu" and str(precision) in ("16", "16-mixed"):
         raise LearningError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,15 +118,16 @@ class Estimator(BaseEstimator):
             )
 
     def _draw(self, samples: Samples) -> tuple[list[Drawn], list[float] | None]:
-        """Draw additional training samples; return them, and the weights of the classes.
-
-        Raises:
-            ConfigError: Samples cannot be drawn for such a label.
-            LearningError: The class weights do not fit, or a part has fewer than two classes.
-        """
+        """Draw additional training samples; return them, and the weights of the classes."""
         samples.check()
         for part in ("train", "val"):
-            _check_classes(samples, part)
+            counts = samples.counts(part)
+            if (present := np.count_nonzero(counts)) < 2:
+                raise LearningError(
+                    f"{part} has samples of {present} of {len(counts)} classes",
+                    expected=f"labelled samples of at least two of {', '.join(samples.classes)}",
+                    instead="use more bars, or larger shares in split",
+                )
         drawn: list[Drawn] = []
         if self.augmentation is not None:
             source = self.augmentation
@@ -152,10 +153,10 @@ class Estimator(BaseEstimator):
         """Score the labelled validation samples, given their probabilities; log the result."""
         label = samples.label[samples.labelled("val")]
         if p.ndim == 1:
-            scores = cast("dict[str, Any]", score(p, label == 1))
+            scores: dict[str, Any] = {**score(p, label == 1)}
             name, text = "auc", "AUC"
         else:
-            scores = cast("dict[str, Any]", score_classes(p, label))
+            scores = {**score_classes(p, label)}
             scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
             name, text = "balanced_accuracy", "balanced accuracy"
         self.metrics_, count = scores, self.facts_[unit]
@@ -175,13 +176,3 @@ def plain(value: Any) -> Any:
 def window_from(value: Window | str | dict[str, Any]) -> Window:
     """Return a window from its name, its options, or itself."""
     return create(Window, "window", value) if isinstance(value, dict) else as_window(value)
-
-
-def _check_classes(samples: Samples, part: Literal["train", "val"]) -> None:
-    counts = samples.counts(part)
-    if (present := int((counts > 0).sum())) < 2:
-        raise LearningError(
-            f"{part} has {counts.sum():,} labelled samples and {present} of {len(counts)} classes",
-            expected=f"samples of at least two of {', '.join(samples.classes)}",
-            instead="use more bars, or larger shares in split",
-        )

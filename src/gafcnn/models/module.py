@@ -133,15 +133,11 @@ class GafModule(LightningModule):
         schedule of epochs, so a resumed training would be one epoch behind.
         """
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True
-        )
+        options: Any = {"lr": self.lr, "weight_decay": self.weight_decay}
+        optimizer = torch.optim.AdamW(parameters, **options, fused=True)
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _step(self, batch: Batch, part: str, metrics: MetricCollection) -> Tensor:
         images, labels = batch

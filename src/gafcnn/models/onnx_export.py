@@ -187,11 +187,7 @@ def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np
 
 
 def _import(name: str) -> Any:
-    """Import a package of the extra.
-
-    Raises:
-        ConfigError: It is not installed.
-    """
+    """Import a package of the extra."""
     try:
         return import_module(name)
     except ImportError as error:

@@ -99,10 +99,8 @@ class GafResNet18(ResNet):
         state = {name: value for name, value in found.items() if not name.startswith("fc.")}
         if (first := state.get("conv1.weight")) is not None and first.ndim == 4:
             state["conv1.weight"] = _for_channels(first, self.conv1.in_channels, weights)
-        wanted = {n: v for n, v in self.state_dict().items() if not n.startswith("fc.")}
-        wrong = sorted(set(wanted) ^ set(state)) or [
-            name for name, value in wanted.items() if value.shape != state[name].shape
-        ]
+        own = {n: v.shape for n, v in self.state_dict().items() if not n.startswith("fc.")}
+        wrong = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n] != state[n].shape]
         if wrong:
             raise LearningError(
                 f"the weights {weights} do not fit at {wrong[0]} ({len(wrong)} tensors in all)",

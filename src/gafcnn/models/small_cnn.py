@@ -50,11 +50,25 @@ class SmallCNN(nn.Module):
     ) -> None:
         super().__init__()
         filters = [channels, *(width * multiple for multiple in multiples)]
-        remaining = _remaining_size(size, strides, kernel)
+        padding = kernel // 2 if kernel % 2 else 0
+        remaining = size
+        for stride in strides:
+            remaining = (remaining + 2 * padding - kernel) // stride + 1
+        if remaining < 1 or size < math.prod(strides):
+            raise LearningError(
+                f"images.size={size} is too small for strides of {list(strides)} with a kernel of "
+                f"{kernel}",
+                expected=f"more pixels per side than the {math.prod(strides)} that they merge",
+                instead="set a larger images.size, or smaller model.network.strides",
+            )
         features = filters[-1] * remaining * remaining
         self.features = nn.Sequential(
             *(
-                _convolution(before, after, kernel, stride)
+                nn.Sequential(
+                    nn.Conv2d(before, after, kernel, stride, padding, bias=False),
+                    nn.BatchNorm2d(after),
+                    nn.ReLU(inplace=True),
+                )
                 for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
             )
         )
@@ -71,35 +85,3 @@ class SmallCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape (n, outputs) for images of shape (n, channels, size, size)."""
         return self.head(self.features(images))
-
-
-def _convolution(channels: int, filters: int, kernel: int, stride: int) -> nn.Sequential:
-    """Return a convolution, BatchNorm and ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, filters, kernel, stride, padding=_padding(kernel), bias=False),
-        nn.BatchNorm2d(filters),
-        nn.ReLU(inplace=True),
-    )
-
-
-def _padding(kernel: int) -> int:
-    return kernel // 2 if kernel % 2 else 0
-
-
-def _remaining_size(size: int, strides: Sequence[int], kernel: int) -> int:
-    """Return the pixels per side after all convolutions.
-
-    Raises:
-        LearningError: The image is too small for the layers.
-    """
-    remaining = size
-    for stride in strides:
-        remaining = (remaining + 2 * _padding(kernel) - kernel) // stride + 1
-    if remaining < 1 or size < math.prod(strides):
-        raise LearningError(
-            f"images.size={size} is too small for strides of {list(strides)} with a kernel of "
-            f"{kernel}",
-            expected=f"more pixels per side than the {math.prod(strides)} that they merge",
-            instead="set a larger images.size, or smaller model.network.strides",
-        )
-    return remaining

@@ -61,8 +61,7 @@ def fit(
         Losses and metrics of each epoch; and the facts of the training, as plain data.
 
     Raises:
-        LearningError: No epoch had a finite metric, a checkpoint does not fit, or another process
-            ended.
+        LearningError: No epoch had a finite metric, or a checkpoint does not fit.
         ConfigError: Lightning does not accept an option.
         DiskError: The disk is full.
     """
@@ -92,7 +91,6 @@ def fit(
     for logger in trainer.loggers:
         # a run of Weights & Biases ends here; otherwise the next training would continue it
         getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
-    processes = trainer.world_size
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
         if trainer.global_rank > 0:
@@ -104,7 +102,7 @@ def fit(
         **epochs.throughput,
         "device": device.name,
         "threads": torch.get_num_threads(),
-        "processes": processes,
+        "processes": trainer.world_size,
         "precision": precision,
     }
     return epochs.rows, facts
@@ -136,11 +134,7 @@ def predict(
 
 
 def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
-    """Return the newest intact checkpoint of this training and its precision; None for none.
-
-    Raises:
-        LearningError: The checkpoint is of a training with other parameters or samples.
-    """
+    """Return the newest intact checkpoint of this training and its precision; None for none."""
     # the best checkpoint is as complete as the last one
     for path in () if folder is None else (folder / LAST, folder / BEST):
         if not path.is_file():
@@ -170,10 +164,9 @@ def _trainer(
     precision: Any,
     callbacks: list[Callback],
 ) -> lightning.Trainer:
-    console = Console()
     monitored: dict[str, Any] = {"monitor": model.monitor, "mode": model.monitor_mode}
-    bar = model.progress
-    bar = console.is_terminal or console.is_jupyter if bar is None else bar
+    if (bar := model.progress) is None:
+        bar = Console().is_terminal or Console().is_jupyter
     # early stopping after validation, but before the checkpoint that stores its counter
     stopping = EarlyStopping(
         **monitored, patience=model.patience, check_on_train_epoch_end=False, verbose=False
@@ -245,23 +238,10 @@ def _run(
         if not is_full(error):
             raise
         raise disk_error(Path(error.filename or "."), 0, error) from error
-    except RuntimeError as error:
-        lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
-        if trainer.world_size == 1 or not lost:
-            raise
-        raise LearningError(
-            "another process that shares the training has ended",
-            expected="all of them until the last step",
-            instead="give the same command again, which resumes from the last epoch",
-        ) from error
 
 
 def _load_best(module: GafModule, best: BestWeights, folder: Path | None) -> int:
-    """Load the weights of the best epoch; return its number from 1.
-
-    Raises:
-        LearningError: There is none.
-    """
+    """Load the weights of the best epoch; return its number from 1."""
     epoch, state = best.epoch, best.state
     if folder is not None and (folder / BEST).is_file():
         checkpoint = load_plain(folder / BEST, REMEDY)  # an epoch before a resume may be better

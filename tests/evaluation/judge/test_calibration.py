@@ -44,18 +44,3 @@ def test_bins_are_ordered_and_hold_equal_forecasts_together(p: np.ndarray, bins:
     assert which.max() < bins
     assert (np.diff(which[np.argsort(p)]) >= 0).all()
     assert all(len(set(which[p == one])) == 1 for one in p)
-
-
-@given(bins=st.integers(1, 12), n=st.integers(1, 80))
-def test_distinct_forecasts_make_bins_of_equal_count(bins: int, n: int) -> None:
-    counts = np.bincount(bins_of(np.linspace(0, 1, n), bins))
-    assert len(counts) == min(bins, n)
-    assert np.ptp(counts) <= 1
-
-
-@given(p=probabilities, data=st.data())
-def test_the_order_of_rows_does_not_matter(p: np.ndarray, data: st.DataObject) -> None:
-    up = data.draw(arrays(np.bool_, len(p)))
-    order = data.draw(st.permutations(range(len(p))))
-    shuffled = expected_calibration_error(p[order], up[order])
-    assert shuffled == pytest.approx(expected_calibration_error(p, up), abs=1e-12)

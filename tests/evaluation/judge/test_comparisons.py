@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,12 +61,6 @@ def test_ensembles_are_compared_with_the_best_window_and_all_with_the_baseline(
     }
 
 
-def test_without_ensembles_baseline_or_windows_less_is_compared(joined: pd.DataFrame) -> None:
-    assert names(compare(joined, ["60m"], ["60m", "xgboost"])) == [("60m", "xgboost")]
-    assert names(compare(joined, baseline=None)) == [("mean", "30m"), ("vote", "30m")]
-    assert compare(joined, []) == []
-
-
 def test_the_best_window_has_the_highest_auc_on_labelled_validation_rows(
     joined: pd.DataFrame,
 ) -> None:
@@ -76,13 +68,6 @@ def test_the_best_window_has_the_highest_auc_on_labelled_validation_rows(
     auc = {name: score_rows(val, name)["labelled"]["auc"] for name in WINDOWS}
     assert max(auc, key=lambda name: auc[name] or 0) == "30m"
     assert compare(joined.rename(columns={"30m": "60m", "60m": "30m"}))[0].b == "60m"
-
-
-def test_windows_that_cannot_be_ranked_are_compared(joined: pd.DataFrame) -> None:
-    one_class = joined.assign(label=pd.array([1] * len(joined), dtype="Int8"))
-    assert compare(one_class)[0].b == "15m"
-    assert compare(joined.assign(**{"15m": np.nan}))[0].b == "30m"
-    assert compare(joined[joined["split"] == "test"])[0].b == "15m"
 
 
 @given(value=st.floats(-1, 1), below=st.floats(0, 1), above=st.floats(0, 1))
@@ -94,16 +79,3 @@ def test_a_finding_claims_no_more_than_its_interval(
     assert ("higher" in found) == (value - below > 0)
     assert ("lower" in found) == (value + above < 0)
     assert ("not statistically significant" in found) == (value - below <= 0 <= value + above)
-
-
-@pytest.mark.parametrize(
-    ("by", "words"),
-    [
-        (Estimate(None, None, None, 0), "undefined"),
-        (Estimate(0.1, None, None, 9), "no confidence interval"),
-    ],
-)
-def test_without_an_interval_nothing_is_claimed(by: Estimate, words: str) -> None:
-    found = finding(Pair("a", "b"), "Sharpe ratio", by)
-    assert words in found
-    assert not any(claim in found for claim in ("higher", "lower", "significant"))

@@ -21,12 +21,6 @@ EVERY = np.ones(3, bool)
 PLACES = np.arange(3)
 
 
-def test_ratios_by_hand() -> None:
-    wins, trades = np.array([True, False, True]), np.array([1, 0, 2])
-    assert ratio(wins, trades).value == pytest.approx(2 / 3)
-    assert ratio(np.array([0.001, 0.0, -0.004]), trades, 1e4).value == pytest.approx(-10)
-
-
 def test_a_mean_of_ratios_leaves_out_classes_that_do_not_occur() -> None:
     hits = [np.array([1, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 0])]
     rows = [np.array([1, 1, 1]), np.array([0, 0, 0]), np.array([0, 1, 0])]
@@ -39,11 +33,6 @@ def test_a_drawdown_begins_at_the_equity_before_the_first_bar() -> None:
     assert Drawdown(np.array([-0.5, 1.0, 0.0])).value == pytest.approx(-0.5)
     assert Drawdown(np.array([1.0, -0.5, -0.5, 0.1])).value == pytest.approx(-0.75)
     assert Drawdown(np.array([0.1, 0.0])).value == 0.0
-
-
-def test_an_auc_counts_ties_half() -> None:
-    score, up = np.array([0.9, 0.5, 0.5]), np.array([True, True, False])
-    assert Auc(score, up, PLACES, 3).value == 0.75
 
 
 @given(arrays(np.float64, st.integers(3, 60), elements=st.integers(-50, 50).map(lambda x: x / 1e3)))
@@ -71,7 +60,6 @@ def test_agreement_with_scikit_learn(data: st.DataObject, n: int) -> None:
         ratio(np.ones(3), NOTHING),
         sharpe(NOTHING, 1.0),
         sharpe(np.full(3, 0.1), 1.0),
-        sharpe(np.array([0.1]), 1.0),
         sortino(np.array([0.1, 0.2, 0.0]), 1.0),
         Drawdown(np.array([])),
         Auc(np.ones(3), EVERY, PLACES, 3),
@@ -101,7 +89,6 @@ def test_a_figure_rests_on_the_bars_that_it_is_computed_from(
     ("make", "facts"),
     [
         (lambda: sharpe(np.array([0.0, 0.1, np.nan, np.nan]), 1.0), ["nan", "2", "4"]),
-        (lambda: Auc(np.array([0.1, np.inf, 0.2]), EVERY, PLACES, 3), ["inf", "1", "3"]),
         (lambda: ratio(np.ones(3), np.ones(2)), ["(3,)", "(2,)"]),
         (lambda: Drawdown(np.ones((3, 1))), ["(3, 1)"]),
     ],

@@ -11,12 +11,10 @@ import pandas as pd
 import pytest
 
 from gafcnn.data.labels import NULL, Direction, Outcomes
-from gafcnn.data.samples import Samples
 from gafcnn.data.splits import Chronological
 from gafcnn.errors import BarsError, ConfigError, PredictionsError
 from gafcnn.evaluation.judge import Judgement, judge
-from gafcnn.evaluation.predictions import check_predictions, write_predictions
-from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.evaluation.predictions import write_predictions
 
 Judge = Callable[..., Judgement]
 Tables = dict[str, pd.DataFrame]
@@ -54,16 +52,6 @@ def test_outcomes_of_foreign_tables_come_from_label_and_bars(
     assert found.metrics["horizon"] == "15min"
 
 
-def test_foreign_tables_of_different_lengths_are_judged_on_common_rows(
-    judge_tables: Judge, tables: Tables
-) -> None:
-    """Their label is fitted once, on the bars before the first row."""
-    mine = {"long": foreign(tables["30m"]), "short": foreign(tables["60m"])[100:]}
-    found = judge_tables(mine, label=LABEL)
-    assert found.metrics["rows"]["all"] == len(mine["short"])
-    assert any("short" in note and "100" in note for note in found.notes)
-
-
 @pytest.mark.parametrize(("threshold", "traded"), [(None, "every row"), (0.2, None)])
 def test_without_validation_rows_every_row_is_traded_unless_a_threshold_is_given(
     judge_tables: Judge, tables: Tables, threshold: float | None, traded: str | None
@@ -73,15 +61,6 @@ def test_without_validation_rows_every_row_is_traded_unless_a_threshold_is_given
     assert (figures["coverage"]["value"] == 1.0) == (traded is not None)
     assert any("every row is traded" in note for note in found.notes) == (traded is not None)
     assert not any("chosen on validation" in sentence for sentence in found.verdict)
-
-
-def test_rows_that_cannot_be_used_are_counted(judge_tables: Judge, tables: Tables) -> None:
-    mine = foreign(tables["30m"])
-    mine.loc[0, "p_up"] = np.nan
-    mine.loc[1, "time"] += pd.Timedelta("1s")
-    found = judge_tables({"mine": mine}, label=LABEL)
-    assert found.metrics["rows"]["all"] == len(mine) - 2
-    assert sum("mine" in note and "1 of" in note for note in found.notes) == 2
 
 
 def test_a_path_is_read(judge_tables: Judge, tables: Tables, tmp_path: Path) -> None:
@@ -149,11 +128,6 @@ def test_unknown_names_are_errors(judge_tables: Judge, tables: Tables, option: s
         judge_tables({"30m": tables["30m"]}, **{option: "nobody"})
 
 
-def test_models_are_needed(bars: pd.DataFrame) -> None:
-    with pytest.raises(ConfigError, match="no models"):
-        judge({}, bars)
-
-
 # --- bars, horizon and costs -----------------------------------------------------------------
 
 
@@ -187,26 +161,6 @@ def test_cost_and_threshold_replace_those_of_the_rules(judge_tables: Judge, tabl
     assert gross - net == pytest.approx(14, abs=0.2)
 
 
-class RisingCosts:
-    """Costs that rise from bar to bar."""
-
-    def per_side(self, bars: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-        return rows / len(bars)
-
-
-def test_costs_that_vary_are_given_on_average(
-    judge_tables: Judge, tables: Tables, bars: pd.DataFrame
-) -> None:
-    rules = TradingRules(costs=RisingCosts(), threshold=0.0)
-    found = judge_tables({"30m": tables["30m"]}, rules=rules).metrics
-    times = tables["30m"]["time"][tables["30m"]["split"] == "test"]
-    expected = (bars.index.get_indexer(pd.DatetimeIndex(times)) + 1).mean() / len(bars)
-    assert found["cost_bps"] == pytest.approx(expected)
-    assert "on average" in found["costs"]
-    replaced = judge_tables({"30m": tables["30m"]}, rules=rules, cost_bps=3).metrics
-    assert replaced["cost_bps"] == 3
-
-
 # --- the result ------------------------------------------------------------------------------
 
 
@@ -218,20 +172,3 @@ def test_the_summary_holds_all_figures(judgement: Judgement) -> None:
             row = summary.loc[name, figure].replace({np.nan: None})
             assert row.to_dict() == pytest.approx(one)
     assert list(summary["auc"].columns) == ["value", "low", "high", "n"]
-
-
-def test_predictions_hold_all_models(judgement: Judgement, joined: pd.DataFrame) -> None:
-    table = check_predictions(judgement.predictions, "judgement")
-    assert set(table["window"]) == set(judgement.metrics["models"])
-    mean = table[table["window"] == "mean"]
-    np.testing.assert_array_equal(mean["p_up"], joined["mean"])
-    np.testing.assert_array_equal(mean["time"], joined["time"])
-
-
-def test_the_period_is_that_of_the_test_rows(
-    judgement: Judgement, single: tuple[Samples, Tables]
-) -> None:
-    times = single[0].times[single[0].split.test]
-    first, last = (pd.Timestamp(time, tz="UTC").isoformat() for time in (times[0], times[-1]))
-    assert (judgement.metrics["first"], judgement.metrics["last"]) == (first, last)
-    assert (judgement.metrics["interval"], judgement.metrics["symbol"]) == ("1min", "SIM")

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn import metrics
 
-from gafcnn.evaluation.metrics import SHARES, part_figures, parts, score_figures, trade_figures
+from gafcnn.evaluation.metrics import SHARES, part_figures, parts, trade_figures
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.test_set import Candidate
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -45,33 +44,6 @@ def plain(tested: pd.DataFrame, bars: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"p": tested["30m"].to_numpy(), "side": side, "gross": gross, "net": net})
 
 
-@pytest.mark.parametrize("name", ["30m", "vote"])
-def test_scores_agree_with_scikit_learn(
-    candidate_of: Make, joined: pd.DataFrame, tested: pd.DataFrame, name: str
-) -> None:
-    model = candidate_of(joined, name)
-    found = {key: one.value for key, (one, _) in score_figures(model.panel, model.p).items()}
-    moved, labelled = tested["forward_return"] != 0, tested["label"].notna()
-    rises = tested["forward_return"] > 0
-    for suffix, up, p in (
-        ("", rises, tested[name]),
-        ("_moved", rises[moved], tested[name][moved]),
-        ("_labelled", tested["label"][labelled] == 1, tested[name][labelled]),
-    ):
-        clipped = p.clip(1e-7, 1 - 1e-7)
-        assert found[f"accuracy{suffix}"] == pytest.approx(((p > 0.5) == up).mean())
-        assert found[f"auc{suffix}"] == pytest.approx(metrics.roc_auc_score(up, p))
-        assert found[f"brier{suffix}"] == pytest.approx(((p - up) ** 2).mean())
-        assert found[f"log_loss{suffix}"] == pytest.approx(metrics.log_loss(up, clipped))
-
-
-def test_scores_without_labels_are_none(candidate_of: Make, joined: pd.DataFrame) -> None:
-    model = candidate_of(joined.assign(label=pd.array([None] * len(joined), dtype="Int8")), "30m")
-    figures = score_figures(model.panel, model.p)
-    undefined = {name for name, (one, _) in figures.items() if one.value is None}
-    assert undefined == {name for name in figures if name.endswith("_labelled")}
-
-
 @pytest.mark.parametrize("overlapping", [False, True])
 def test_trades_are_summarised_as_by_the_backtest(
     candidate_of: Make, joined: pd.DataFrame, overlapping: bool
@@ -96,12 +68,6 @@ def test_rows_as_trades_by_pandas(model: Candidate, plain: pd.DataFrame) -> None
                 "net_bps": some["net"].mean() * 1e4,
             }
         )
-
-
-@pytest.mark.parametrize("kind", ["coverage", "calibration"])
-def test_figures_of_no_rows_are_none(model: Candidate, kind: str) -> None:
-    figures = part_figures(model.panel, model, kind, np.zeros(len(model.p), dtype=bool))
-    assert {one.value for one in figures.values()} == {None}
 
 
 def test_the_most_confident_rows(

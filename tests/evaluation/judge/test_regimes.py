@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gafcnn.errors import ConfigError
 from gafcnn.evaluation.regimes import regimes
 
 LOOKBACK = pd.Timedelta("10min")
@@ -49,13 +48,6 @@ def test_half_a_standard_deviation_makes_a_trend(z: float, trend: str) -> None:
     assert found["trend"].tolist() == [trend]
 
 
-def test_a_random_walk_is_flat_38_percent_of_the_time() -> None:
-    bars = bars_of(np.random.default_rng(0).normal(0, 1e-3, 60_000))
-    times = bars.index[59::20]
-    trend = regimes(bars, times, times, pd.Timedelta("60min"))["trend"]
-    assert (trend == "flat").mean() == pytest.approx(0.383, abs=0.03)
-
-
 def test_volatility_by_hand_is_relative_to_reference_terciles() -> None:
     sizes = np.repeat([1e-3, 2e-3, 3e-3, 5e-3], 4)
     bars = bars_of(sizes * np.tile([1.0, -1.0], 8))
@@ -68,22 +60,7 @@ def test_volatility_by_hand_is_relative_to_reference_terciles() -> None:
     assert found.tolist() == ["low", "low", "low", "high"]
 
 
-def test_reference_times_fall_into_three_equal_parts() -> None:
-    bars = market()
-    train = bars.index[9:309]
-    counts = regimes(bars, train, train, LOOKBACK)["volatility"].value_counts()
-    assert counts.to_dict() == {"low": 100, "middle": 100, "high": 100}
-
-
-def test_months_are_in_utc() -> None:
-    bars = bars_of(np.tile([1e-3, -1e-3], 20), start="2025-06-30 23:45")
-    times = bars.index[[10, 15, 30]]
-    found = regimes(bars, times, times, LOOKBACK)
-    assert found["month"].tolist() == ["2025-06", "2025-07", "2025-07"]
-    pd.testing.assert_index_equal(found.index, times)
-
-
-@settings(deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(at=st.integers(9, 390), factor=st.floats(0.1, 10))
 def test_a_regime_is_known_at_its_time(at: int, factor: float) -> None:
     bars, train = market(), market().index[9:60]
@@ -102,12 +79,6 @@ def test_judged_rows_do_not_determine_the_terciles() -> None:
     pd.testing.assert_frame_equal(regimes(bars, bars.index[300:], train, LOOKBACK), whole[100:])
 
 
-def test_constant_prices_are_low_and_flat() -> None:
-    bars = bars_of([*np.zeros(20), *np.random.default_rng(0).normal(0, 1e-3, 60)])
-    found = regimes(bars, bars.index[12:13], bars.index[40:], LOOKBACK)
-    assert found.iloc[0].tolist() == ["low", "flat", "2025-06"]
-
-
 def test_a_lookback_with_a_gap_has_no_regime_but_a_month() -> None:
     whole = market()
     bars = whole.drop(whole.index[50])
@@ -117,16 +88,3 @@ def test_a_lookback_with_a_gap_has_no_regime_but_a_month() -> None:
     assert np.flatnonzero(undefined).tolist() == list(range(5, 14))
     assert found["trend"].isna().tolist() == undefined.tolist()
     assert set(found["month"]) == {"2025-06"}
-
-
-def test_without_reference_times_there_are_no_regimes() -> None:
-    bars = market()
-    found = regimes(bars, bars.index[20:30], bars.index[:5], LOOKBACK)
-    assert found[["volatility", "trend"]].isna().to_numpy().all()
-
-
-@pytest.mark.parametrize(("lookback", "fact"), [("2min", "2min"), ("90s", "90s")])
-def test_lookbacks_need_three_whole_bars(lookback: str, fact: str) -> None:
-    bars = market()
-    with pytest.raises(ConfigError, match=fact):
-        regimes(bars, bars.index[20:], bars.index[20:], pd.Timedelta(lookback))

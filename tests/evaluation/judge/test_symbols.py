@@ -7,12 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from arch.bootstrap import StationaryBootstrap
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.evaluation import statistics
-from gafcnn.evaluation.bootstrap import Bootstrap
-from gafcnn.evaluation.figures import Auc
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.test_set import TestSet, Traded
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -107,30 +104,3 @@ def test_each_symbol_is_judged_as_if_it_were_alone(
     for name, figures in pooled.metrics["symbols"]["SIM"]["models"].items():
         for figure, one in figures.items():
             assert one == pytest.approx(alone["models"][name][figure], nan_ok=True), figure
-
-
-def test_the_same_moments_of_all_symbols_are_resampled() -> None:
-    rng = np.random.default_rng(0)
-    n, width, symbols = 90, 6, 3
-    score, up = rng.integers(0, 9, (n, symbols)) / 8, rng.random((n, symbols)) < 0.5
-    counted = rng.random((n, symbols)) < 0.8
-    figure = Auc(score[counted], up[counted], np.nonzero(counted)[0], n)
-    drawn = Bootstrap(width, n, 2.0, 40, seed=5).distributions({"auc": figure})
-    draws = StationaryBootstrap(2.0, np.arange(n // width), seed=5).bootstrap(40)
-    for value, picks in zip(drawn["auc"], draws, strict=True):
-        bars = (picks[0][0][:, None] * width + np.arange(width)).ravel()
-        at = counted[bars]
-        assert value == pytest.approx(roc_auc_score(up[bars][at], score[bars][at]))
-
-
-def test_identical_symbols_have_intervals_as_wide_as_one(
-    tables: Tables, bars: pd.DataFrame
-) -> None:
-    one = {"30m": tables["30m"]}
-    both = pd.concat([tables["30m"], tables["30m"].assign(symbol="B")], ignore_index=True)
-    alone = judge(one, bars, resamples=100).metrics["models"]["30m"]
-    twice = judge({"30m": both}, {"SIM": bars, "B": bars}, resamples=100).metrics["models"]["30m"]
-    for figure in ("auc", "accuracy", "log_loss", "sharpe", "max_drawdown"):
-        for end in ("value", "low", "high"):
-            assert twice[figure][end] == pytest.approx(alone[figure][end]), figure
-    assert twice["auc"]["n"] == 2 * alone["auc"]["n"]

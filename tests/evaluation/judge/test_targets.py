@@ -62,12 +62,6 @@ def test_no_target_is_met_by_luck(target: Target) -> None:
     assert verdict(target.luck, target.luck, inf, target.least, target.luck) == LUCK
 
 
-def test_without_figures_nothing_is_measured() -> None:
-    rows = targets("mean", {}, [])
-    assert [row["verdict"] for row in rows] == ["not measured"] * len(TARGETS)
-    assert {row["n"] for row in rows} == {0}
-
-
 def test_figures_come_from_the_headline_and_differences_from_pairs() -> None:
     headline = {
         "win_rate_gross": estimate(0.52, 0.49, 0.55),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.positions import Choice, positions, threshold_of
+from gafcnn.evaluation.positions import Choice, positions
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -48,12 +48,6 @@ def test_rows_are_placed_at_the_bars_that_a_trade_would_enter() -> None:
     assert panel.periods == 365 * 24 * 60
 
 
-def test_rows_are_sorted_by_time() -> None:
-    rows = by_hand()
-    assert rows.test["model"].tolist() == [0.9, 0.5, 0.2]
-    assert rows.val["label"].tolist() == [1, 0]
-
-
 def test_unchanged_prices_did_not_rise_and_neutral_rows_have_no_label() -> None:
     panel = Panel([by_hand()])
     assert panel.up.tolist() == [True, False, False]
@@ -70,14 +64,6 @@ def test_every_row_is_a_trade_of_its_own() -> None:
     np.testing.assert_allclose(gross, [up - 1, 0, 1 - down])
     expected = gross - 1e-3 * np.array([1 + up, 0, 1 + down])
     np.testing.assert_allclose(net[[0, 2]], expected[[0, 2]])
-
-
-def test_rows_of_several_symbols_add_up() -> None:
-    rows = by_hand()
-    panel = Panel([rows, rows])
-    assert len(panel.times) == 7
-    assert panel.on_bars(range(6)).tolist() == [3, 5, 0, 0, 7, 0, 0]
-    assert panel.add([np.arange(7.0), np.ones(7)]).tolist() == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_test_rows_are_needed(test_set_of: Make, joined: pd.DataFrame) -> None:
@@ -170,14 +156,6 @@ def test_thresholds_are_chosen_on_validation_rows_of_the_same_fold(
     before, after = choices(test_set_of(walked)), choices(test_set_of(changed))
     assert before[0] == after[0]
     assert after[1].threshold == pytest.approx(before[1].threshold / 10)
-
-
-def test_the_threshold_is_that_of_the_chosen_coverage(
-    test_set_of: Make, joined: pd.DataFrame
-) -> None:
-    rows = test_set_of(joined)
-    choice = choices(rows)[None]
-    assert choice.threshold == threshold_of(rows.val["30m"], choice.coverage or 0.0)
 
 
 @pytest.mark.parametrize(("given", "expected"), [(0.1, 0.1), (None, 0.0)])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,12 +59,6 @@ def test_a_verdict_by_hand() -> None:
     ]
 
 
-def test_digits_show_that_an_interval_excludes_chance() -> None:
-    [skill, *_] = sentences(metrics(auc=estimate(0.53, 0.50004, 0.56)))
-    assert "0.53000 [0.50004, 0.56000]" in skill
-    assert "better than chance" in skill
-
-
 @given(value=st.floats(0, 1), below=st.floats(0, 1), above=st.floats(0, 1))
 def test_skill_is_claimed_only_if_the_interval_excludes_chance(
     value: float, below: float, above: float
@@ -93,32 +86,3 @@ def test_without_an_interval_nothing_is_claimed() -> None:
     for sentence in (found[0], found[2]):
         assert "no confidence interval" in sentence
         assert not re.search("better|a profit|a loss", sentence)
-
-
-def test_undefined_figures_are_not_numbers() -> None:
-    nothing = metrics(auc=estimate(None), sharpe=estimate(None), break_even_bps=estimate(None))
-    found = " ".join(sentences(nothing))
-    assert "n/a" in found
-    assert "None" not in found
-    assert "nan" not in found
-
-
-@pytest.mark.parametrize(
-    ("changed", "threshold"),
-    [
-        ({}, "the threshold chosen on validation"),
-        ({"threshold": 0.25}, "the threshold 0.25"),
-        ({"chosen": False}, "the threshold 0"),
-        ({"chosen": False, "threshold": 0.1}, "the threshold 0.1"),
-    ],
-)
-@pytest.mark.parametrize("trades", [0, 100])
-def test_the_threshold_is_named(changed: Row, threshold: str, trades: int) -> None:
-    found = sentences(metrics(trades=estimate(trades), **changed))
-    assert threshold in found[2]
-    assert any("Sharpe" in sentence for sentence in found) == bool(trades)
-
-
-@pytest.mark.parametrize(("up", "side", "share"), [(0.6, "up", "60.0%"), (0.5, "down", "50.0%")])
-def test_the_larger_class_is_named(up: float, side: str, share: str) -> None:
-    assert f"always predicting {side} is correct in {share}" in sentences(metrics(up=up))[1]

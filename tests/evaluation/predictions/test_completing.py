@@ -119,17 +119,16 @@ def test_rows_that_cannot_be_used_are_counted(bars: pd.DataFrame, own: pd.DataFr
 
 def test_tables_that_cannot_be_completed(bars: pd.DataFrame, own: pd.DataFrame) -> None:
     mine = own[["time", "p_up"]]
-    with pytest.raises(PredictionsError, match="label="):
-        complete_predictions(mine, bars)
-    with pytest.raises(PredictionsError, match="^mine: there is no column p_up") as error:
-        complete_predictions(mine.rename(columns={"p_up": "up"}), bars, LABEL, name="mine")
-    assert "frame.rename" in error.value.instead
-    with pytest.raises(PredictionsError, match="there is no column symbol"):
-        complete_predictions(mine, {"A": bars, "B": bars}, LABEL)
-    with pytest.raises(PredictionsError, match="cannot be converted"):
-        complete_predictions(mine.assign(p_up="high"), bars, LABEL)
-    with pytest.raises(PredictionsError, match="p_up is not a probability"):
-        complete_predictions(mine.assign(p_up=3.0), bars, LABEL)
+    two = {"A": bars, "B": bars}
+    for table, given, label, found in (
+        (mine, bars, None, "label="),
+        (mine.rename(columns={"p_up": "up"}), bars, LABEL, "^mine: there is no column p_up"),
+        (mine, two, LABEL, "there is no column symbol"),
+        (mine.assign(p_up="high"), bars, LABEL, "cannot be converted"),
+        (mine.assign(p_up=3.0), bars, LABEL, "p_up is not a probability"),
+    ):
+        with pytest.raises(PredictionsError, match=found):
+            complete_predictions(table, given, label, name="mine")
     with pytest.raises(BarsError, match="as_bars"):
         complete_predictions(mine, pd.DataFrame(bars.to_dict("series")), LABEL)
 

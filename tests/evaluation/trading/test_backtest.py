@@ -36,15 +36,6 @@ def test_one_purchase_with_its_costs(bars_of: Bars) -> None:
     assert made.turnover == pytest.approx(2.1)
 
 
-def test_one_short_sale_with_its_costs(bars_of: Bars) -> None:
-    bars = bars_of([(90, 90, 90, 90), (100, 105, 99, 104), (104, 104, 80, 80)])
-    made = backtest(bars, bars.index[:1], [-1], "2min", Rules(cost_bps=100))
-    assert made.trades["side"].tolist() == [-1]
-    assert made.trades["gross"].tolist() == pytest.approx([0.20])
-    assert made.trades["net"].tolist() == pytest.approx([0.20 - 0.01 - 0.008])
-    assert made.equity.tolist() == pytest.approx([0.95, 1.182])
-
-
 def test_next_trade_after_a_stop_is_decided_at_its_close(bars_of: Bars) -> None:
     flat = (100, 100, 100, 100)
     bars = bars_of([flat, (100, 100, 98, 98), flat, flat, flat, flat, flat])
@@ -55,14 +46,6 @@ def test_next_trade_after_a_stop_is_decided_at_its_close(bars_of: Bars) -> None:
     assert made.trades["exit"].tolist() == [99, 100]
     assert made.exposure.tolist() == [1, 1, 1, 1, 0, 0]
     assert made.equity.tolist() == pytest.approx([0.99] * 6)
-
-
-def test_one_trade_at_a_time(bars_of: Bars) -> None:
-    bars = bars_of([(100, 100, 100, 100)] * 10)
-    made = backtest(bars, bars.index[:8], [0, 1, -1, 1, -1, 0, 1, 1], "2min", FREE)
-    assert made.trades["decided"].tolist() == bars.index[[1, 3, 6]].tolist()
-    assert made.trades["side"].tolist() == [1, 1, 1]
-    assert made.exposure.tolist() == [0, 1, 1, 1, 1, 0, 1, 1, 0]
 
 
 def test_overlapping_slices_trade_every_row(bars_of: Bars) -> None:
@@ -87,34 +70,6 @@ def test_equity_stays_at_zero(bars_of: Bars) -> None:
     assert made.equity.tolist() == [1, 0, 0, 0, 0]
     assert made.returns.tolist() == [0, -1, 0, 0, 0]
     assert made.summary()["annual_return"] == -1
-
-
-def test_equity_stays_at_zero_within_a_trade(bars_of: Bars) -> None:
-    flat, doubled = (100, 100, 100, 100), (100, 200, 100, 200)
-    bars = bars_of([flat, flat, doubled, flat, flat])
-    made = backtest(bars, bars.index[:1], [-1], "3min", FREE)
-    assert made.trades["net"].tolist() == [0]
-    assert made.equity.tolist() == [1, 0, 0]
-
-
-def test_period(walk: Bars) -> None:
-    bars = walk(30, 0)
-    made = backtest(bars, bars.index[4:20], np.zeros(16), "5min", FREE)
-    assert made.returns.index.equals(bars.index[5:25])
-    assert [made.returns.name, made.equity.name, made.exposure.name] == [
-        "return", "equity", "exposure",
-    ]  # fmt: skip
-    for series in (made.equity, made.exposure):
-        assert series.index.equals(made.returns.index)
-
-
-def test_no_trades(walk: Bars) -> None:
-    bars = walk(30, 0)
-    idle = backtest(bars, bars.index[:20], np.zeros(20), "5min", Rules())
-    busy = backtest(bars, bars.index[:20], np.ones(20), "5min", Rules())
-    assert idle.trades.empty
-    assert idle.trades.dtypes.equals(busy.trades.dtypes)
-    assert (idle.returns == 0).all()
 
 
 # --- against a plain loop ---------------------------------------------------------------------
@@ -231,45 +186,7 @@ def test_past_results_do_not_depend_on_the_future(
     pd.testing.assert_series_equal(made.equity[:now], again.equity[:now])
 
 
-@settings(max_examples=25, deadline=None)
-@given(seed=seeds, rules=all_rules, row=st.integers(0, 30))
-def test_no_return_from_the_bar_of_the_decision(
-    walk: Bars, seed: int, rules: Rules, row: int
-) -> None:
-    bars = walk(40, seed)
-    altered = bars.copy()
-    altered.iloc[: row + 1, :4] *= 1.5
-    for side in (1, -1):
-        made, again = (
-            backtest(each, bars.index[[row]], [side], "5min", rules) for each in (bars, altered)
-        )
-        pd.testing.assert_frame_equal(made.trades, again.trades)
-        pd.testing.assert_series_equal(made.returns, again.returns)
-
-
-def test_costs_of_a_round_trip(walk: Bars) -> None:
-    bars = walk(60, 1)
-    dear, free = (
-        backtest(bars, bars.index[:50], np.ones(50), "5min", Rules(cost_bps=cost))
-        for cost in (10, 0)
-    )
-    paid = free.trades["net"] - dear.trades["net"]
-    assert paid.tolist() == pytest.approx(
-        (1e-3 * (1 + dear.trades["exit"] / dear.trades["entry"])).tolist()
-    )
-    assert dear.equity.iloc[-1] == pytest.approx(np.prod(1 + dear.trades["net"]))
-
-
 # --- the table, and errors --------------------------------------------------------------------
-
-
-def test_table_of_trades(walk: Bars) -> None:
-    bars = walk(30, 0, missing=[12])
-    trades = backtest(bars, bars.index[[1, 13]], [1, -1], "5min", Rules()).trades
-    assert trades["entered"].equals(trades["decided"])
-    assert (trades["left"] - trades["decided"] == pd.Timedelta("5min")).all()
-    assert trades["side"].dtype == np.int8
-    assert trades["decided"].dtype == "datetime64[ns, UTC]"
 
 
 def test_invalid_positions(walk: Bars) -> None:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import Coin, backtest, buy_and_hold, coin, compute_fills
+from gafcnn.evaluation.backtest import Coin, backtest, buy_and_hold, coin
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
 Bars = Callable[..., pd.DataFrame]
@@ -30,21 +29,6 @@ def test_holding_by_hand(bars_of: Bars) -> None:
     assert held.exposure.tolist() == [1, 1, 1]
     assert held.horizon == bars.index[-1] - bars.index[0]
     assert held.summary()["trades"] == 1
-
-
-def test_holding_covers_the_period_of_a_backtest(walk: Bars) -> None:
-    bars = walk(100, 0)
-    made = backtest(bars, bars.index[10:80], np.ones(70), "5min", Rules())
-    held = buy_and_hold(bars, bars.index[10], made.returns.index[-1], Rules())
-    assert held.returns.index.equals(made.returns.index)
-
-
-def test_holding_nothing(walk: Bars) -> None:
-    bars = walk(10, 0)
-    with pytest.raises(PredictionsError, match="decision time 1"):
-        buy_and_hold(bars, bars.index[3], bars.index[3], Rules())
-    with pytest.raises(PredictionsError, match="1 of 2 decision times"):
-        buy_and_hold(bars, bars.index[3], bars.index[-1] + pd.Timedelta("1h"), Rules())
 
 
 # --- a coin -----------------------------------------------------------------------------------
@@ -84,25 +68,6 @@ def test_four_trades_drawn_in_sixteen_ways(bars_of: Bars) -> None:
         assert tossed.win_rate_net is not None
         assert (tossed.net_bps.low, tossed.net_bps.high) == pytest.approx((-375, 375))
         assert (tossed.win_rate_net.low, tossed.win_rate_net.high) == (0, 1)
-
-
-def test_p_value_of_perfect_and_worst_sides(walk: Bars) -> None:
-    bars = walk(1000, 1)
-    fills = compute_fills(bars, bars.index[:900], "5min", Rules())
-    perfect = np.sign(fills.long.exit - fills.long.entry)
-    assert _trades(bars, perfect, Rules(), draws=99).p_value == 0.01
-    assert _trades(bars, -perfect, Rules(), draws=99).p_value == 1.0
-
-
-def test_with_barriers_each_side_has_its_own_exit(bars_of: Bars) -> None:
-    """Long is stopped at -1 %; short takes the whole fall of 10 %."""
-    bars = bars_of([(100, 100, 100, 100), (100, 100, 90, 90)])
-    rules = Rules(cost_bps=0, stop_loss_bps=100)
-    made = backtest(bars, bars.index[:1], [1], "1min", rules)
-    tossed = coin(made, bars, rules)
-    assert tossed.net_bps is not None
-    assert (tossed.net_bps.low, tossed.net_bps.high) == pytest.approx((-100, 1000))
-    assert tossed.p_value == 1.0
 
 
 def test_draws_do_not_depend_on_the_sides_traded(walk: Bars) -> None:

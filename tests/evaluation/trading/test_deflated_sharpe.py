@@ -53,12 +53,6 @@ def test_psr_by_hand() -> None:
     assert psr(0.2, 0.0, 100) == pytest.approx(stats.norm.cdf(0.2 / error))
 
 
-def test_skewness_and_kurtosis_lower_the_probability() -> None:
-    plain = psr(0.1, 0.0, 100)
-    assert psr(0.1, 0.0, 100, skewness=-2) < plain
-    assert psr(0.1, 0.0, 100, kurtosis=50) < plain
-
-
 def test_moments_of_the_returns() -> None:
     returns = np.random.default_rng(2).standard_t(5, 300) * 0.01 + 0.001
     sharpe = returns.mean() / returns.std(ddof=1)
@@ -83,9 +77,3 @@ def test_moments_of_the_returns() -> None:
 )
 def test_undefined_is_none(returns: list[float], trials: int, variance: float | None) -> None:
     assert deflated_sharpe(returns, trials, variance) is None
-
-
-def test_psr_undefined() -> None:
-    assert psr(0.1, 0.0, 1) is None
-    assert psr(1.0, 0.0, 100, skewness=5, kurtosis=1) is None
-    assert psr(math.nan, 0.0, 100) is None

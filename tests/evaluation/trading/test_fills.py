@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import RoundTrips, compute_fills
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 
@@ -57,31 +56,6 @@ def test_barriers(
     assert _only(fills.short) == pytest.approx(short, abs=1e-12)
 
 
-def test_the_first_bar_that_can_end_a_trade_is_that_of_its_entry(bars_of: Bars) -> None:
-    wild = (100, 120, 80, 100)
-    bars = bars_of([wild, QUIET, QUIET, wild])
-    assert compute_fills(bars, bars.index[:1], "2min", BARRIERS).long.exit_bar[0] == 2
-    bars = bars_of([QUIET, wild, QUIET, wild])
-    assert _only(compute_fills(bars, bars.index[:1], "2min", BARRIERS).long) == (1, 99.5)
-
-
-def test_the_first_of_several_bars_counts(bars_of: Bars) -> None:
-    up, down = (100, 101.5, 99.9, 100), (100, 100.1, 99, 100)
-    bars = bars_of([QUIET, up, down, QUIET, down])
-    assert _only(compute_fills(bars, bars.index[:1], "4min", BARRIERS).long) == (1, 101.0)
-    bars = bars_of([QUIET, QUIET, QUIET, up])
-    assert _only(compute_fills(bars, bars.index[:1], "2min", BARRIERS).long) == (2, 100.0)
-
-
-def test_a_single_barrier(bars_of: Bars) -> None:
-    bars = bars_of([QUIET, (100, 102, 98, 100), QUIET])
-    gain = compute_fills(bars, bars.index[:1], "2min", Rules(take_profit_bps=100))
-    loss = compute_fills(bars, bars.index[:1], "2min", Rules(stop_loss_bps=50))
-    assert (_only(gain.long), _only(gain.short)) == ((1, 101.0), (1, 99.0))
-    assert _only(loss.long) == pytest.approx((1, 99.5))
-    assert _only(loss.short) == pytest.approx((1, 100.5))
-
-
 @given(seed=st.integers(0, 10_000), row=st.integers(0, 24), barriers=st.booleans())
 def test_fills_depend_on_bars_from_entry_to_horizon_only(
     walk: Bars, seed: int, row: int, barriers: bool
@@ -98,22 +72,6 @@ def test_fills_depend_on_bars_from_entry_to_horizon_only(
     assert (_only(fills.long), _only(fills.short)) == (_only(again.long), _only(again.short))
 
 
-@given(seed=st.integers(0, 10_000), take=st.floats(1, 40), stop=st.floats(1, 40))
-def test_a_short_sale_is_a_purchase_in_a_mirrored_market(
-    walk: Bars, seed: int, take: float, stop: float
-) -> None:
-    bars = walk(40, seed)
-    turned = (200 - bars[["open", "low", "high", "close"]]).set_axis(bars.columns[:4], axis=1)
-    turned.attrs = bars.attrs
-    # barriers are fractions of the entry, which 200 - x preserves for an entry of 100
-    for each in (bars, turned):
-        each["open"] = 100.0
-    rules = Rules(take_profit_bps=take, stop_loss_bps=stop)
-    ours, theirs = (compute_fills(each, bars.index[:34], "5min", rules) for each in (bars, turned))
-    np.testing.assert_array_equal(ours.short.exit_bar, theirs.long.exit_bar)
-    np.testing.assert_allclose(ours.short.exit, 200 - theirs.long.exit, rtol=1e-12)
-
-
 def test_types_of_times(walk: Bars) -> None:
     bars = walk(20, 0)
     index = bars.index[3:9]
@@ -121,43 +79,22 @@ def test_types_of_times(walk: Bars) -> None:
         assert compute_fills(bars, times, "5min", Rules()).decided.tolist() == list(range(3, 9))
 
 
-def test_missing_bars(walk: Bars) -> None:
+@pytest.mark.parametrize(
+    ("rows", "shift", "facts"),
+    [
+        ([3, 4, 5, 6, 7], "0s", ["3 of 5", "2025-06-20 00:06", "5min"]),  # a bar is missing
+        ([15], "0s", ["1 of 1 decision times"]),  # the bars end
+        ([1, 2, 4], "1s", ["3 of 3 decision times are not among the bars", "00:02:01"]),
+        ([], "0s", ["there are no decision times"]),
+        ([2, 1], "0s", ["decision time 1 is 2025-06-20 00:02"]),
+        ([1, 1], "0s", ["decision time 1 is 2025-06-20 00:02"]),
+    ],
+)
+def test_times_that_cannot_be_traded(
+    walk: Bars, rows: list[int], shift: str, facts: list[str]
+) -> None:
     bars = walk(20, 0, missing=[10])
     assert len(compute_fills(bars, bars.index[:5], "5min", Rules()).decided) == 5
     with pytest.raises(PredictionsError) as error:
-        compute_fills(bars, bars.index[3:8], "5min", Rules())
-    assert all(fact in str(error.value) for fact in ("3 of 5", "2025-06-20 00:06", "5min"))
-    with pytest.raises(PredictionsError, match="1 of 1 decision times"):
-        compute_fills(bars, bars.index[-5:-4], "5min", Rules())
-
-
-def test_times_that_are_not_among_the_bars(walk: Bars) -> None:
-    bars = walk(20, 0)
-    with pytest.raises(
-        PredictionsError, match="2 of 3 decision times are not among the bars.* 00:03:01"
-    ):
-        compute_fills(
-            bars, bars.index[[1, 2, 4]] + pd.to_timedelta(["0s", "1s", "1h"]), "5min", Rules()
-        )
-    with pytest.raises(PredictionsError, match="there are no decision times"):
-        compute_fills(bars, bars.index[:0], "5min", Rules())
-
-
-@pytest.mark.parametrize("rows", [[2, 1], [1, 1]])
-def test_times_that_do_not_increase(walk: Bars, rows: list[int]) -> None:
-    bars = walk(20, 0)
-    with pytest.raises(PredictionsError) as error:
-        compute_fills(bars, bars.index[rows], "5min", Rules())
-    assert "decision time 1 is 2025-06-20 00:02" in error.value.found
-
-
-def test_missing_time(walk: Bars) -> None:
-    bars = walk(20, 0)
-    with pytest.raises(PredictionsError, match="decision time 1 is NaT"):
-        compute_fills(bars, pd.Series(bars.index[:3]).where([True, False, True]), "5min", Rules())
-
-
-def test_horizon_is_a_multiple_of_the_interval(walk: Bars) -> None:
-    bars = walk(20, 0)
-    with pytest.raises(ConfigError, match="label.horizon is 90s"):
-        compute_fills(bars, bars.index[:1], "90s", Rules())
+        compute_fills(bars, bars.index[rows] + pd.Timedelta(shift), "5min", Rules())
+    assert all(fact in str(error.value) for fact in facts)

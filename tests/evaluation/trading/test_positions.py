@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gafcnn.errors import ConfigError, PredictionsError
+from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import backtest
 from gafcnn.evaluation.positions import (
-    Choice,
     choose_threshold,
     confidence,
     positions,
@@ -65,11 +64,6 @@ def test_invalid_probabilities(bad: float) -> None:
             make([0.5, bad, 0.4])
 
 
-def test_invalid_sides() -> None:
-    with pytest.raises(ConfigError, match="sides is 'up'"):
-        positions([0.5], 0.1, "up")
-
-
 # --- choosing the threshold -------------------------------------------------------------------
 
 
@@ -108,17 +102,6 @@ def test_without_enough_trades_the_most_trades_are_chosen(walk: Bars) -> None:
     )
 
 
-def test_least_trades_is_inclusive(bars_of: Bars) -> None:
-    """Of 30 purchases, the ten most confident gain and the others lose."""
-    price = 100 + np.concatenate([np.arange(51), 50 - np.arange(105) / 10])
-    bars = bars_of([(one, one, one, one) for one in price])
-    times, p = bars.index[:150], np.where(np.arange(150) < 50, 0.99, 0.9)
-    for least, coverage, trades in ((10, 0.3, 10), (11, 1.0, 30)):
-        rules = Rules(coverages=(1.0, 0.3), least_trades=least, cost_bps=0)
-        choice = choose_threshold(bars, times, p, "5min", rules)
-        assert (choice.coverage, choice.trades) == (coverage, trades)
-
-
 def test_the_last_bar_counts(bars_of: Bars) -> None:
     """Both coverages are equal until the last bar, in which the less confident trade loses."""
     flat = (100, 100, 100, 100)
@@ -133,31 +116,6 @@ def test_ties_go_to_the_larger_coverage(walk: Bars) -> None:
     p = np.where(np.arange(150) % 2, 0.9, 0.1)  # equally confident, so every coverage is all rows
     rules = Rules(coverages=(0.1, 0.5, 0.2))
     assert choose_threshold(bars, bars.index[:150], p, "5min", rules).coverage == 0.5
-
-
-def test_a_given_threshold_is_kept(walk: Bars) -> None:
-    bars = walk(200, 0)
-    p = _forecasts(bars, 150)
-    choice = choose_threshold(bars, bars.index[:150], p, "5min", Rules(threshold=0.3))
-    assert (choice.threshold, choice.coverage) == (0.3, None)
-    assert choice.trades > 0
-    assert choose_threshold(bars, bars.index[:150], p, "5min", Rules(threshold=0.5)) == Choice(
-        0.5, None, 0, None
-    )
-
-
-def test_choice_follows_sides_and_slices(walk: Bars) -> None:
-    bars, p = walk(200, 0), np.full(150, 0.9)
-    times = bars.index[:150]
-    assert choose_threshold(bars, times, p, "5min", Rules(sides="short")).trades == 0
-    assert choose_threshold(bars, times, p, "5min", Rules()).trades == 30
-    assert choose_threshold(bars, times, p, "5min", Rules(overlapping=True)).trades == 150
-
-
-def test_predictions_that_never_trade(walk: Bars) -> None:
-    bars = walk(100, 0)
-    choice = choose_threshold(bars, bars.index[:50], np.full(50, 0.5), "5min", Rules())
-    assert choice == Choice(0.0, 1.0, 0, None)
 
 
 @settings(max_examples=25, deadline=None)
@@ -178,9 +136,3 @@ def test_later_bars_do_not_matter(
     altered.iloc[n + 5 :, :4] *= factor
     assert choose_threshold(altered, times, p, "5min", rules) == choice
     assert choose_threshold(bars.iloc[: n + 5], times, p, "5min", rules) == choice
-
-
-def test_one_probability_per_time(walk: Bars) -> None:
-    bars = walk(100, 0)
-    with pytest.raises(PredictionsError, match="40 positions and 50 decision times"):
-        choose_threshold(bars, bars.index[:50], np.full(40, 0.6), "5min", Rules())

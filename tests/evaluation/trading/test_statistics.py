@@ -62,26 +62,12 @@ def test_undefined_statistics_are_none() -> None:
     assert statistics.break_even_bps(none, none) is None
 
 
-def test_statistics_of_zeros() -> None:
-    flat = np.zeros(5)
-    assert statistics.max_drawdown(flat) == statistics.total_return(flat) == 0
-    assert statistics.annual_return(flat, 365) == 0
-    assert statistics.win_rate(flat) == statistics.mean_bps(flat) == 0
-    assert statistics.profit_factor(np.array([-0.1])) == 0
-
-
 def test_total_loss() -> None:
     returns = np.array([0.1, -1.0, 0.0])
     assert statistics.total_return(returns) == -1
     assert statistics.annual_return(returns, 365) == -1
     assert statistics.max_drawdown(returns) == -1
     assert statistics.calmar(returns, 365) == -1
-
-
-def test_sharpe_of_two_returns() -> None:
-    assert statistics.sharpe(np.array([0.01, 0.03]), 4) == pytest.approx(
-        2 * 0.02 / 0.01 / np.sqrt(2)
-    )
 
 
 def test_trades_by_hand() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -85,13 +84,6 @@ def test_a_year_is_365_days(walk: Bars) -> None:
     for name in ("sharpe", "sortino", "calmar", "annual_return"):
         assert figures[name] == getattr(statistics, name)(returns, minutes)
     assert figures["max_drawdown"] == statistics.max_drawdown(returns)
-
-
-@pytest.mark.parametrize("position", [0, 1])
-def test_the_summary_is_strict_json(walk: Bars, position: int) -> None:
-    bars = walk(30, 0)
-    figures = backtest(bars, bars.index[:20], np.full(20, position), "5min", Rules()).summary()
-    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 def test_no_trades(walk: Bars) -> None:

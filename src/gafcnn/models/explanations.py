@@ -1,5 +1,7 @@
 """Explanations of decisions: integrated gradients, occlusion of points, and Grad-CAM.
 
+Integrated gradients and Grad-CAM need captum: pip install 'gafcnn[explain]'.
+
 Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML
 2017) add up to the log-odds of an image less those of a reference; gradients, or gradients times
 the input, do not. The reference here is the image of the same series held constant. The usual black
@@ -17,30 +19,28 @@ sets negative sums, which oppose the class, to 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gafcnn.errors import ConfigError, ImagesError, LearningError
 from gafcnn.images.encoding import checked_series, point_weights
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.explanations.scoring import (
-    BATCH,
-    Classes,
-    Floats,
-    Images,
-    batches,
-    import_captum,
-    inference_mode,
-    log_odds,
-    predicted_classes,
-    score_function,
-)
 from gafcnn.models.module import GafModule
 
+BATCH = 256  # images per forward pass
 STEPS = 32  # at which gradients are taken between the reference and the image
+
+Images: TypeAlias = NDArray[np.float32]
+Classes: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ def pixel_attributions(
         LearningError: captum is not installed.
         ImagesError: The images do not have the network's shape.
     """
-    method, parts = import_captum().IntegratedGradients(score_function(module)), []
-    with inference_mode(module):
-        for some, baseline, target in batches(module, images, reference, classes):
+    method, parts = _import_captum().IntegratedGradients(_score_function(module)), []
+    with _inference_mode(module):
+        for some, baseline, target in _batches(module, images, reference, classes):
             found = method.attribute(
                 some.requires_grad_(),
                 baselines=baseline,
@@ -225,11 +225,7 @@ def occlusion(
 def _bridges(points: int, run: int) -> tuple[Floats, Floats]:
     """Return for each run of points the matrix that hides it, and which points it hides.
 
-    Returns:
-        Shapes (runs, points, points) and, of 0 and 1, (runs, points).
-
-    Raises:
-        ConfigError, ImagesError: See `occlusion`.
+    Shapes: (runs, points, points) and, of 0 and 1, (runs, points).
     """
     if points < 2:
         raise ImagesError(
@@ -278,9 +274,9 @@ def grad_cam(
             expected="a property cam_layer that returns a convolutional layer",
             instead="define it, or pass layer=...",
         )
-    method, parts = import_captum().LayerGradCam(score_function(module), layer), []
-    with inference_mode(module):
-        for some, target in batches(module, images, classes):
+    method, parts = _import_captum().LayerGradCam(_score_function(module), layer), []
+    with _inference_mode(module):
+        for some, target in _batches(module, images, classes):
             some.requires_grad_()  # else layers after frozen ones have no gradient
             maps = method.attribute(some, additional_forward_args=target, relu_attributions=True)
             assert isinstance(maps, Tensor)
@@ -291,3 +287,82 @@ def grad_cam(
 def cam_layer(module: GafModule) -> nn.Module | None:
     """Return the layer that a network names for Grad-CAM, if any."""
     return getattr(module.network, "cam_layer", None)
+
+
+def predicted_classes(module: GafModule, images: Images) -> Classes:
+    """Return the class that a network predicts for each image: 1 for up, or the class number.
+
+    Args:
+        module: The network.
+        images: In [-1, 1], as `ImageSpec.shown` returns them: shape (n, channels, size, size).
+
+    Raises:
+        ImagesError: The images do not have the network's shape.
+    """
+    return _apply(lambda some: module.task.called(module(some)), module, images)
+
+
+def log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
+    """Return ln(p / (1 - p)) of one class per image; for a direction, plus or minus the logit.
+
+    Args:
+        module: The network.
+        images: In [-1, 1]: shape (n, channels, size, size).
+        classes: The number of a class for each image: shape (n,).
+
+    Raises:
+        ImagesError: The images do not have the network's shape.
+    """
+    return _apply(_score_function(module), module, images, classes).astype(np.float64)
+
+
+def _score_function(module: GafModule) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the differentiable function of images and classes that gives log-odds (n,)."""
+    return lambda images, classes: module.task.log_odds(module(images), classes)
+
+
+@contextmanager
+def _inference_mode(module: GafModule) -> Iterator[None]:
+    """Switch off dropout and the updates of batch norm, for a while."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+def _batches(module: GafModule, images: Images, *more: NDArray[Any]) -> Iterator[Any]:
+    """Yield batches of images and of further arrays, on the device of the network."""
+    options = module.hparams["network"]
+    side = options.get("size", images.shape[-1])
+    shape = (options.get("channels", images.shape[1:2][0]), side, side)
+    if not len(images) or images.shape[1:] != shape:
+        raise ImagesError(
+            f"the images have shape {images.shape}",
+            expected=f"(n, {', '.join(map(str, shape))}), as in training",
+            instead="encode them with the image_spec of the model",
+        )
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        yield tuple(torch.tensor(array[part], device=module.device) for array in (images, *more))
+
+
+def _import_captum() -> Any:
+    """Import captum.attr, which takes half a second."""
+    try:
+        return import_module("captum.attr")
+    except ModuleNotFoundError as error:
+        raise LearningError(
+            f"{error.name} is not installed",
+            expected="the packages of the extra explain",
+            instead="run pip install 'gafcnn[explain]'",
+        ) from error
+
+
+def _apply(
+    function: Callable[..., Tensor], module: GafModule, images: Images, *more: NDArray[Any]
+) -> NDArray[Any]:
+    with _inference_mode(module), torch.no_grad():
+        parts = [function(*batch).cpu().numpy() for batch in _batches(module, images, *more)]
+    return np.concatenate(parts)
