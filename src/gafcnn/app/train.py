@@ -135,7 +135,7 @@ def _fit(
     if len(samples.symbols) > 1:
         metrics["symbols"] = {
             symbol: {
-                "val": _scores(predictions[predictions["symbol"] == symbol], samples.classes),
+                "val": _scores(predictions.query("symbol == @symbol"), samples.classes),
                 "samples": _counts(samples.of(symbol)),
             }
             for symbol in samples.symbols
@@ -164,7 +164,7 @@ def _log_samples(settings: TrainSettings, folder: Path, samples: Samples, *, res
 
 def _scores(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Return the validation scores of the labelled rows; for directions, those of all rows too."""
-    val = predictions.loc[predictions["split"] == "val"]
+    val = predictions.query("split == 'val'")
     if tuple(classes) == DIRECTIONS:
         return dict(score_rows(val, P_UP))
     labelled = val.dropna(subset=["label"])
