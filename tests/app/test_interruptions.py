@@ -106,7 +106,7 @@ def test_a_training_that_is_stopped_and_killed_ends_as_an_undisturbed_one(
     printed = stopped.communicate(timeout=60)[0]
     if stopped.returncode:  # else it was faster
         assert stopped.returncode == 128 + signal.SIGTERM
-        assert time.monotonic() - at < 5
+        assert time.monotonic() - at < 15  # one or two seconds on a core of its own
         assert "the same command resumes" in printed
         assert "Traceback" not in printed
     before = last.stat().st_mtime_ns
