@@ -160,9 +160,12 @@ class Decider:
                 both = [baseline, *windows]
                 [stacking] = fit_ensembles(joined, both, ["stacking"]).values()
                 self.ensembles[TWO_STAGE] = (both, stacking)
-        behind = [name for name in (baseline, TWO_STAGE) if name in (baseline, *self.ensembles)]
         combined = [name for name in self.ensembles if name != TWO_STAGE]
-        self.names = [*windows, *combined, *(name for name in behind if name)]
+        self.names = [*windows, *combined]
+        if baseline:
+            self.names.append(baseline)
+        if TWO_STAGE in self.ensembles:
+            self.names.append(TWO_STAGE)
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
         self.headline = next(name for name in preferred if name in self.names)
         self.thresholds = {
@@ -228,16 +231,19 @@ class Decider:
             exported = to_onnx(network)
         return OnnxPredictor(exported).predict_at
 
-    def _exported(self, run: Run) -> bytes | None:
-        """Return the network as `export` wrote it, if that was this one; it loads without torch."""
+    @cached_property
+    def _exports(self) -> dict[str, Any]:
+        """The networks of the study's export by their names, if its files are intact."""
         folder = self._study.folder / EXPORT
         facts = read_sealed(folder / METADATA)
-        if facts is None or damaged_files(folder, METADATA):
-            return None
-        found = facts["models"].get(export_name(self._study, run))
+        return {} if facts is None or damaged_files(folder, METADATA) else facts["models"]
+
+    def _exported(self, run: Run) -> bytes | None:
+        """Return the network as `export` wrote it, if that was this one; it loads without torch."""
+        found = self._exports.get(export_name(self._study, run))
         if found is None or found["checkpoint"] != run.metrics[CHECKSUMS][BEST]:
             return None
-        return (folder / found["onnx"]).read_bytes()
+        return (self._study.folder / EXPORT / found["onnx"]).read_bytes()
 
     def _known(self, symbol: str | None) -> str:
         """Return the symbol of the study whose thresholds apply."""
