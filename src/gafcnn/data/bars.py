@@ -238,6 +238,32 @@ def bar_interval(value: DurationLike) -> pd.Timedelta:
     return interval
 
 
+def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
+    """Return the standard deviation of the one-bar log returns in the lookback up to each bar.
+
+    Args:
+        bars: Bars; gaps are not treated specially.
+        key: Name of the lookback in error messages.
+        lookback: At least three bars.
+
+    Returns:
+        ndarray of shape (bars,), NaN before the first full lookback.
+
+    Raises:
+        ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
+    """
+    interval = interval_of(bars)
+    length = multiple_of(key, lookback, interval)
+    if length < 3:
+        raise ConfigError(
+            f"{key} is {format_duration(lookback)}",
+            expected="at least three bars, which have two returns",
+            instead=f"set {key} to {format_duration(interval * 3)} or more",
+        )
+    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
+    return log_close.diff().rolling(length - 1).std().to_numpy(np.float64)
+
+
 def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
     """Return the time between two bars: `attrs["interval"]`, or else the most common step."""
     if "interval" in bars.attrs:

@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gafcnn.data.bars import interval_of
+from gafcnn.data.bars import interval_of, rolling_volatility
 from gafcnn.data.windows import close_times, stretch_starts
-from gafcnn.durations import Duration, format_duration, multiple_of
-from gafcnn.errors import ConfigError, SamplesError
+from gafcnn.durations import Duration, multiple_of
+from gafcnn.errors import SamplesError
 from gafcnn.registry import Registry
 from gafcnn.settings import settings
 
@@ -223,16 +223,9 @@ class TripleBarrier:
 
     def _volatility(self, bars: pd.DataFrame) -> NDArray[np.float64]:
         """Standard deviation of one-bar log returns up to each row: (n_bars,), NaN across a gap."""
-        interval = interval_of(bars)
-        lookback = multiple_of("label.volatility_lookback", self.volatility_lookback, interval)
-        if lookback < 3:
-            raise ConfigError(
-                f"label.volatility_lookback is {format_duration(self.volatility_lookback)}",
-                expected="at least three bars, which have two returns",
-                instead=f"set label.volatility_lookback to {format_duration(interval * 3)} or more",
-            )
-        log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
-        sigma = log_close.diff().rolling(lookback - 1).std().to_numpy(np.float64)
+        key = "label.volatility_lookback"
+        sigma = rolling_volatility(bars, key, self.volatility_lookback)
+        lookback = multiple_of(key, self.volatility_lookback, interval_of(bars))
         gap_free = np.arange(len(bars)) - stretch_starts(bars) + 1 >= lookback
         return np.where(gap_free, sigma, np.nan)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from gafcnn.data.bars import interval_of
-from gafcnn.durations import format_duration, multiple_of
-from gafcnn.errors import ConfigError
+from gafcnn.data.bars import interval_of, rolling_volatility
+from gafcnn.durations import multiple_of
 
 VOLATILITIES = ("low", "middle", "high")
 TRENDS = ("down", "flat", "up")
@@ -43,18 +42,12 @@ def regimes(
     Raises:
         ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
     """
+    volatility = rolling_volatility(bars, "lookback", lookback)
     interval = interval_of(bars)
     length = multiple_of("lookback", lookback, interval)
-    if length < 3:
-        raise ConfigError(
-            f"the lookback of regimes is {format_duration(lookback)}",
-            expected="at least three bars, which have two returns",
-            instead=f"set the lookback to {format_duration(interval * 3)} or more",
-        )
-    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
-    volatility = log_close.diff().rolling(length - 1).std().to_numpy()
     # constant prices have no trend
     z = np.zeros(len(bars))
+    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
     returns = log_close.diff(length - 1).to_numpy()
     np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
 
