@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from gafcnn.data.augmentation import Augmentation, Drawn, class_counts
+from gafcnn.data.augmentation import Augmentation, Drawn, class_counts, mirrored, shuffled
 from gafcnn.data.candlestick import Candlestick, patterns
 from gafcnn.data.labels import Direction
 from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.simulated import tick_walk
 from gafcnn.data.splits import Chronological
-from gafcnn.data.synthetic import mirrored, shuffled, tick_walk
 from gafcnn.errors import ConfigError
 
 LOOKBACK = pd.Timedelta("6h")

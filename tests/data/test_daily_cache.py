@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import COLUMNS
-from gafcnn.data.daily_cache import DAY, held, keep, utc_time
+from gafcnn.data.exchange import DAY, damaged_parts, held, keep, utc_time
 
 MIDNIGHT = utc_time("2025-05-08")
 HOUR = timedelta(hours=1)
@@ -35,16 +34,16 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_day_is_read_unchanged(part: Path) -> None:
-    kept = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
-    assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
-    assert (kept.missing, kept.damaged) == ([], [])
+    bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
+    assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
+    assert missing == damaged_parts(part.parent) == []
 
 
 def test_outage_is_a_day_without_bars(tmp_path: Path) -> None:
     keep(tmp_path, _bars()[:0], MIDNIGHT, MIDNIGHT + DAY)
-    kept = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
-    assert kept.bars.empty
-    assert (kept.missing, kept.damaged) == ([], [])
+    bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
+    assert bars.empty
+    assert missing == damaged_parts(tmp_path) == []
 
 
 @given(place=st.floats(0, 1, exclude_max=True), flips=st.integers(1, 255))
@@ -54,31 +53,22 @@ def test_changed_byte_is_detected(part: Path, place: float, flips: int) -> None:
     changed[int(place * len(whole))] ^= flips
     try:
         part.write_bytes(changed)
-        kept = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
+        bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
+        damaged = damaged_parts(part.parent)
     finally:
         part.write_bytes(whole)
-    if not kept.damaged:
-        assert_frame_equal(kept.bars, _bars(), check_exact=True, check_freq=False)
+    if not damaged:
+        assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
     else:
-        assert kept.damaged == [part]
-        assert kept.missing == [(MIDNIGHT, MIDNIGHT + DAY)]
-        assert kept.bars.empty
+        assert (damaged, missing) == ([part], [(MIDNIGHT, MIDNIGHT + DAY)])
+        assert bars.empty
 
 
-def test_whole_period_of_a_damaged_file_is_missing(part: Path) -> None:
-    whole = part.read_bytes()
-    part.write_bytes(whole[:-1])
-    kept = held(part.parent, MIDNIGHT + 2 * HOUR, MIDNIGHT + 4 * HOUR)
-    part.write_bytes(whole)
-    assert kept.missing == [(MIDNIGHT, MIDNIGHT + DAY)]
-
-
-@pytest.mark.parametrize("name", ["2025-05-08.parquet", "2025-05-08.until-120000.parquet"])
-def test_damaged_file_is_replaced(tmp_path: Path, name: str) -> None:
-    write_bytes(tmp_path / name, b"no parquet")
+def test_parts_of_a_day_become_one_file(tmp_path: Path) -> None:
     morning, evening = MIDNIGHT + 10 * HOUR, MIDNIGHT + 20 * HOUR
     keep(tmp_path, _bars()[:10], MIDNIGHT, morning)
     keep(tmp_path, _bars()[10:20], morning, evening)
     assert [path.name for path in tmp_path.iterdir()] == ["2025-05-08.until-200000.parquet"]
-    kept = held(tmp_path, MIDNIGHT, evening)
-    assert_frame_equal(kept.bars, _bars()[:20], check_freq=False)
+    bars, missing = held(tmp_path, MIDNIGHT + 2 * HOUR, MIDNIGHT + DAY)
+    assert_frame_equal(bars, _bars()[2:20], check_freq=False)
+    assert missing == [(evening, MIDNIGHT + DAY)]

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.feather as pa_feather
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -215,25 +213,6 @@ def test_texts_decimals_and_categories_are_numbers(tmp_path: Path) -> None:
     )
     bars = read_bars(_put(tmp_path / "bars.parquet", frame))
     assert_frame_equal(bars, _expected())
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".feather"])
-def test_small_file_of_many_rows_is_refused(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"bars{ending}"
-    table = pa.table(dict.fromkeys(("open_time", *COLUMNS), np.ones(6_000_000, "int8")))
-    if ending == ".parquet":
-        pq.write_table(table, path, compression="zstd")
-    else:
-        pa_feather.write_feather(table, str(path), compression="zstd")
-    assert path.stat().st_size < 1_000_000
-    _refused(path, "200 times its size")
-
-
-@pytest.mark.parametrize("ending", [".parquet", ".feather"])
-def test_year_of_a_market_without_trades_is_read(tmp_path: Path, ending: str) -> None:
-    n = 500_000
-    frame = pd.DataFrame({"open_time": START + 60_000 * np.arange(n)} | dict.fromkeys(COLUMNS, 1.0))
-    assert len(read_bars(_put(tmp_path / f"bars{ending}", frame))) == n
 
 
 # --- invalid files --------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from gafcnn.data.bars import check_bars, interval_of
 from gafcnn.data.reading import read_bars
-from gafcnn.data.simulated import MEMORY, VOLATILITY, SimulatedSource, simulate
+from gafcnn.data.simulated import MEMORY, VOLATILITY, SimulatedSource, TickWalkSource, simulate
 from gafcnn.errors import ConfigError
 
 
@@ -94,3 +94,6 @@ def test_invalid_simulations() -> None:
             SimulatedSource(**arguments)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="1 bars"):
         simulate(1)
+    for source in (SimulatedSource, TickWalkSource):
+        with pytest.raises(ConfigError, match=r"market\.seed is -1"):
+            source(seed=-1)

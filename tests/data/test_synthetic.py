@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
+from gafcnn.data.augmentation import mirrored, shuffled
 from gafcnn.data.bars import COLUMNS, check_bars
-from gafcnn.data.synthetic import TickWalkSource, mirrored, most_bars, shuffled, tick_walk
+from gafcnn.data.simulated import TickWalkSource, most_bars, tick_walk
 from gafcnn.errors import ConfigError
 
 

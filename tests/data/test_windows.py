@@ -35,7 +35,7 @@ FIELDS = ("open", "high", "low", "close", "volume")
 )  # fmt: skip
 def test_window_that_the_bars_cannot_fill(options: dict[str, Any], facts: str) -> None:
     window = Window(**options)
-    for check in (window.count_points, window.check, window.check_image):
+    for check in (window.count_points, window.check_image):
         with pytest.raises(ConfigError, match=facts):
             check(MINUTE)
     assert not window.fits(MINUTE)

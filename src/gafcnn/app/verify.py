@@ -19,8 +19,7 @@ from gafcnn.app.run_folder import (
     damaged_files,
 )
 from gafcnn.app.study_settings import StudyOptions
-from gafcnn.data.daily_cache import damaged_parts
-from gafcnn.data.exchange import RECORD
+from gafcnn.data.exchange import RECORD, damaged_parts
 from gafcnn.errors import DamageError, GafcnnError
 from gafcnn.images.store import MANIFEST, open_store
 from gafcnn.settings import create

@@ -1,7 +1,8 @@
-"""More training samples of rare classes, from synthetic bars.
+"""More training samples of rare classes, from synthetic bars: mirrored, shuffled, or a random walk.
 
 A label that is known at `t` needs only bars up to `t`, so any bars can be labelled, real or not.
-Validation and test are not changed.
+Validation and test are not changed. All prices lie on a grid, as real prices do, so that equal
+prices are exactly equal. Rules that compare an open with the previous close see both cases.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gafcnn.data.bars import interval_of
+from gafcnn.data.bars import PRICES, check_bars, interval_of
 from gafcnn.data.samples import Samples
-from gafcnn.data.synthetic import mirrored, most_bars, shuffled, tick_walk
+from gafcnn.data.simulated import most_bars, tick_walk
 from gafcnn.data.windows import close_times, decision_rows
 from gafcnn.errors import ConfigError
 from gafcnn.settings import settings
 
 BARS_PER_WALK = 100_000
+DIGITS = 14  # significant digits of a price; integers of this size and their sums are exact
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,8 @@ class Drawn:
 
 def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
     """Return how many samples of each class were drawn: shape (classes,)."""
-    counts = np.zeros(classes, np.int64)
-    for part in drawn:
-        counts += np.bincount(part.label, minlength=classes)
-    return counts
+    labels = [part.label for part in drawn]
+    return np.bincount(np.concatenate(labels or [[]]).astype(np.int64), minlength=classes)
 
 
 @settings("augmentation")
@@ -114,11 +114,9 @@ class Augmentation:
             chosen = []
             for number in range(1, len(have)):
                 lacking = math.ceil(max(self.per_class - have[number], 0) / left)
-                available = np.flatnonzero(classes == number)
-                chosen.append(rng.permutation(available)[:lacking])
-            others = sum(len(part) for part in chosen)
-            chosen.append(rng.permutation(np.flatnonzero(classes == 0))[:others])
-            places = np.sort(np.concatenate(chosen))
+                chosen.extend(rng.permutation(np.flatnonzero(classes == number))[:lacking])
+            chosen.extend(rng.permutation(np.flatnonzero(classes == 0))[: len(chosen)])
+            places = np.sort(np.array(chosen, np.int64))
             drawn = Drawn(source, rows[places], classes[places])
             have += class_counts([drawn], len(have))
             yield drawn
@@ -139,3 +137,75 @@ class Augmentation:
         for number in range(self.walks):
             n_bars = min(BARS_PER_WALK, most_bars(interval_of(bars)))
             yield tick_walk(n_bars, interval_of(bars), seed=self.seed + number)
+
+
+def mirrored(bars: pd.DataFrame) -> pd.DataFrame:
+    """Return the bars upside down: each price p becomes K - p, with K large enough for p > 0.
+
+    A rise becomes a fall of the same size, an upper shadow a lower one. Times, gaps and volumes
+    stay the same.
+    """
+    (opened, high, low, close), scale = _on_grid(bars)
+    top = 2 * int(high.max())
+    return _with_prices(bars, [top - opened, top - low, top - high, top - close], scale)
+
+
+def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFrame:
+    """Return the bars' candles in random order within each block.
+
+    A candle consists of its gap from the previous close, its body and shadows (in units of price)
+    and its volume. Candles of a block have about the same time and volatility; a new order makes
+    new patterns. The incomplete block at the end is dropped. Gaps in time are closed, and the
+    candle after one opens at the previous close.
+
+    Args:
+        bars: Bars indexed by close time.
+        block: Number of candles per block.
+        seed: Seed of the order.
+
+    Returns:
+        Bars of the same interval and first time, without gaps.
+
+    Raises:
+        ConfigError: There are fewer bars than `block`, or `block` is below 2.
+    """
+    if not 1 < block <= len(bars):
+        raise ConfigError(
+            f"a block of {block} candles of {len(bars)} bars",
+            expected="at least two candles, and at most the number of bars",
+            instead=f"set augmentation.block to {max(2, len(bars) // 4)}, or use more bars",
+        )
+    (opened, high, low, close), scale = _on_grid(bars)
+    before = np.concatenate([opened[:1], close[:-1]])
+    whole = np.concatenate([[False], np.diff(bars.index) == interval_of(bars)])
+    gap = np.where(whole, opened - before, 0)
+    blocks = len(bars) // block
+    rng = np.random.default_rng(seed)
+    order = (
+        rng.random((blocks, block)).argsort(axis=1) + np.arange(blocks)[:, None] * block
+    ).ravel()
+
+    ends = int(before[0]) + np.cumsum((gap + close - opened)[order])
+    begins = ends - (close - opened)[order]
+    above = (high - np.maximum(opened, close))[order]
+    below = (np.minimum(opened, close) - low)[order]
+    lows = np.minimum(begins, ends) - below
+    lift = max(0, 1 - int(lows.min()))  # another order may lead below zero
+    index = pd.date_range(bars.index[0], periods=len(order), freq=interval_of(bars))
+    frame = bars.iloc[: len(order)].assign(volume=bars["volume"].to_numpy()[order])
+    highs = np.maximum(begins, ends) + above
+    prices = [ticks + lift for ticks in (begins, highs, lows, ends)]
+    return _with_prices(frame.set_axis(index), prices, scale)
+
+
+def _on_grid(bars: pd.DataFrame) -> tuple[list[NDArray[np.int64]], int]:
+    """Return open, high, low and close as integers, and the integer that a price of 1 becomes."""
+    scale = 10 ** max(0, DIGITS - 1 - int(np.log10(bars["high"].max())))
+    prices = [bars[name].to_numpy(np.float64) * scale for name in PRICES]
+    return [np.rint(price).astype(np.int64) for price in prices], scale
+
+
+def _with_prices(bars: pd.DataFrame, prices: list[NDArray[np.int64]], scale: int) -> pd.DataFrame:
+    # division gives the float nearest to the decimal number, as reading it from a text does
+    divided = {name: ticks / scale for name, ticks in zip(PRICES, prices, strict=True)}
+    return check_bars(bars.assign(**divided), "synthetic bars", interval_of(bars))

@@ -47,12 +47,7 @@ _OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows come from, for error messages.
-
-    Attributes:
-        source: The file or other origin.
-        line_of: Returns the line of a row in a text file; None if rows are counted from 0.
-    """
+    """Where rows come from, for error messages; rows are counted from 0, lines of a text from 1."""
 
     source: object
     line_of: Callable[[int], int] | None = None
@@ -101,11 +96,12 @@ def as_bars(
             instead='write as_bars(df, time="date"), for example',
         )
     origin = Origin("the DataFrame")
-    columns = select_columns(origin.source, [str(name) for name in frame.columns], time or "")
+    if time is None:
+        time = "the index"
+        frame = frame.rename_axis(time).reset_index()
+    columns = select_columns(origin.source, [str(name) for name in frame.columns], time)
     table = frame.set_axis(frame.columns.astype(str), axis=1).filter(columns)
-    table = table.set_axis(list(columns.values()), axis=1)
-    moments = frame.index.to_series() if time is None else table.pop("time")
-    return convert(table, moments, origin, timezone=timezone, label=label, interval=interval)
+    return convert(table.set_axis([*columns.values()], axis=1), origin, label, interval, timezone)
 
 
 def is_marked(frame: pd.DataFrame) -> bool:
@@ -144,51 +140,58 @@ def check_bars(
         BarsError: The bars are invalid; names source, row, value and remedy.
     """
     origin = source if isinstance(source, Origin) else Origin(source)
-    _check_count(len(frame), origin)
+    if len(frame) < 2:
+        raise BarsError(
+            f"{origin.source} holds {len(frame)} bar{'s' * (len(frame) != 1)}",
+            expected="at least two",
+            instead="choose a file, a period or an interval with more of them",
+        )
     # pandas copies on write, so a frame that is correct already is not copied here
-    values = frame.reindex(columns=list(COLUMNS)).astype("float64")
-    aware = isinstance(frame.index, pd.DatetimeIndex) and frame.index.tz is not None
-    _check_timezone([aware], frame.index, origin)
-    _check_calendar(pd.DatetimeIndex(frame.index), origin)
-    bars = values.set_axis(_from_nanoseconds(_nanoseconds(frame)))
+    bars = frame.reindex(columns=list(COLUMNS)).astype("float64")
+    index = pd.DatetimeIndex(frame.index)
+    moments = index.to_numpy(f"datetime64[{index.unit}]")  # formats years above 9999 as well
+    origin.require(
+        (index >= _EARLIEST) & (index < _LATEST),
+        lambda row: f"the time is {moments[row]}",
+        f"a time from {_EARLIEST.year} to {_LATEST.year}",
+    )
+    times = _nanoseconds(bars).view("datetime64[ns]")
+    bars = bars.set_axis(pd.DatetimeIndex(times, tz="UTC", name="close_time"))
     check_values(bars, origin)
-    length = _check_interval(_steps(bars), origin, interval)
-    bars.attrs = {"interval": length, "label": "close"}
+    bars.attrs = {"interval": _check_interval(_steps(bars), origin, interval), "label": "close"}
     return bars
 
 
 def select_columns(source: object, names: Sequence[str], time: str | None = None) -> dict[str, str]:
-    """Return the columns of a table to use, and the standard name of each.
+    """Return the columns of a table to use, and the standard name of each, the time first.
 
     Args:
         source: The file or other origin, for error messages.
         names: The table's column names; case, spaces and underscores do not matter.
-        time: The column of times, which is returned as "time"; "" for none of the columns; None
-            for the first of `TIMES` that the table has.
+        time: The column of times, which is returned as "time"; None for the first of `TIMES` that
+            the table has.
 
     Raises:
         BarsError: A column is missing or occurs twice.
     """
     plain = [name.strip().lower().replace(" ", "_") for name in names]
-    if time:
+    if time is None:
+        time = found = next((name for name in TIMES if name in plain), TIMES[0])
+    else:
+        found = "time"
         plain = [
             "time" if name == time else other for name, other in zip(names, plain, strict=True)
         ]
-        times = ["time"]
-    else:
-        times = [next((name for name in TIMES if name in plain), TIMES[0])] * (time is None)
     # a volume of another name is an error, so that it is not ignored unnoticed
-    has_volume = any("vol" in name for name in plain)
-    wanted = (*times, *(COLUMNS if has_volume else PRICES))
-    missing = [time if time and name == "time" else name for name in wanted if name not in plain]
+    wanted = (found, *(COLUMNS if any("vol" in name for name in plain) else PRICES))
+    missing = [time if name == found else name for name in wanted if name not in plain]
     if missing:
         raise BarsError(
             f"{source} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
             expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}",
             instead="rename the columns (volume may be absent)",
         )
-    twice = [name for name in wanted if plain.count(name) > 1]
-    if twice:
+    if twice := [name for name in wanted if plain.count(name) > 1]:
         raise BarsError(
             f"{source} has the column {twice[0]} twice",
             expected="each column once",
@@ -199,43 +202,22 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
 
 def convert(
     table: pd.DataFrame,
-    times: pd.Series,
     origin: Origin,
-    *,
-    timezone: str | None,
     label: str,
     interval: DurationLike | None,
+    timezone: str | None = None,
 ) -> pd.DataFrame:
-    """Return checked bars from a table of prices and volume, and their open or close times.
+    """Return checked bars from a table whose first column holds the open or close times.
 
     Raises:
         BarsError: See `check_bars`.
     """
-    _check_count(len(table), origin)
-    frame = pd.DataFrame({name: _to_numbers(column, origin) for name, column in table.items()})
-    frame = frame.reindex(columns=list(COLUMNS)).set_axis(_to_times(times, origin, timezone))
-    bars = check_bars(frame, origin, interval)
+    times = _to_times(table.iloc[:, 0], origin, timezone)
+    values = {name: _to_numbers(column, origin) for name, column in table.iloc[:, 1:].items()}
+    bars = check_bars(pd.DataFrame(values, times), origin, interval)
     if label == "close":
         return bars
-    closes = pd.DatetimeIndex(bars.index + interval_of(bars))
-    _check_calendar(closes, origin)
-    return bars.set_axis(closes)
-
-
-def bar_interval(value: DurationLike) -> pd.Timedelta:
-    """Return the option `market.interval` as a positive length of time.
-
-    Raises:
-        ConfigError: `value` is not one.
-    """
-    interval = parse_duration("market.interval", value)
-    if interval == pd.Timedelta(0):
-        raise ConfigError(
-            f"market.interval is {value}",
-            expected="more than 0",
-            instead="set market.interval=1min",
-        )
-    return interval
+    return bars.set_axis(bars.index + interval_of(bars))
 
 
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
@@ -265,18 +247,16 @@ def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> 
 
 
 def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
-    """Return the time between two bars: `attrs["interval"]`, or else the most common step."""
-    if "interval" in bars.attrs:
-        return bars.attrs["interval"]
-    _check_count(len(bars), Origin("the frame"))
-    return _most_common(_steps(bars))
+    """Return the time between two bars.
+
+    Raises:
+        BarsError: The frame did not come from `read_bars`, `as_bars` or another gafcnn function.
+    """
+    return ensure_bars(bars).attrs["interval"]
 
 
 def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Split bars at their gaps, in the order of time.
-
-    Anything that is computed per stretch never spans a gap.
-    """
+    """Split bars at their gaps, in the order of time."""
     cuts = np.flatnonzero(_steps(bars) != interval_of(bars).value) + 1
     edges = [0, *cuts, len(bars)]
     return (bars.iloc[start:stop] for start, stop in pairwise(edges))
@@ -290,9 +270,8 @@ def has_volume(bars: pd.DataFrame) -> bool:
 def gaps(bars: pd.DataFrame) -> pd.DataFrame:
     """Return a table of the gaps, one row each.
 
-    Returns:
-        Columns `after` and `before` (close times of the bars on both sides, UTC) and `missing`
-        (number of bars).
+    Its columns are `after` and `before`, the close times of the bars on both sides, and `missing`,
+    the number of bars.
     """
     steps, interval = _steps(bars), interval_of(bars).value
     at = np.flatnonzero(steps != interval)
@@ -310,29 +289,15 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
         ConfigError: `interval` is not a multiple of the bars' interval.
         BarsError: Fewer than two coarse bars are complete.
     """
-    coarse = bar_interval(interval)
+    coarse = parse_duration("market.interval", interval)
     count = multiple_of("market.interval", coarse, interval_of(bars))
     if count == 1:
         return bars
-    closes = -(-_nanoseconds(bars) // coarse.value) * coarse.value
-    groups = bars.groupby(_from_nanoseconds(closes))
-    coarser = pd.DataFrame(
-        {
-            "open": groups["open"].first(),
-            "high": groups["high"].max(),
-            "low": groups["low"].min(),
-            "close": groups["close"].last(),
-            "volume": groups["volume"].sum(min_count=1),  # NaN if no volume is known
-        }
-    ).loc[groups.size() == count]
-    if len(coarser) < 2:
-        raise BarsError(
-            f"{len(bars)} bars hold {len(coarser)} complete bars of {format_duration(coarse)}",
-            expected="at least two",
-            instead="choose a shorter market.interval, or use more bars",
-        )
-    coarser.attrs = {"interval": coarse, "label": "close"}
-    return coarser
+    groups = bars.groupby(pd.DatetimeIndex(bars.index).ceil(coarse))
+    coarser = groups.agg({"open": "first", "high": "max", "low": "min", "close": "last"})
+    coarser["volume"] = groups["volume"].sum(min_count=1)  # NaN if no volume is known
+    coarser = coarser.loc[groups.size() == count]
+    return check_bars(coarser, f"the bars of {format_duration(coarse)}", coarse)
 
 
 def fingerprint(bars: pd.DataFrame) -> str:
@@ -341,53 +306,12 @@ def fingerprint(bars: pd.DataFrame) -> str:
     return hashlib.sha256(_nanoseconds(bars).tobytes() + values).hexdigest()
 
 
-def other_interval(steps: NDArray[np.int64], interval: int) -> NDArray[np.intp]:
-    """Return the start of the first long run of equal steps that differ from the interval."""
-    starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
-    lengths = np.diff(np.r_[starts, len(steps)])
-    return starts[(lengths >= _MIXED_RUN) & (steps[starts] != interval)][:1]
-
-
 def _nanoseconds(bars: pd.DataFrame) -> NDArray[np.int64]:
     return bars.index.to_numpy("datetime64[ns]").astype(np.int64)
 
 
-def _from_nanoseconds(times: NDArray[np.int64]) -> pd.DatetimeIndex:
-    return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC", name="close_time")
-
-
 def _steps(bars: pd.DataFrame) -> NDArray[np.int64]:
     return np.diff(_nanoseconds(bars))
-
-
-def _most_common(steps: NDArray[np.int64]) -> pd.Timedelta:
-    values, counts = np.unique(steps, return_counts=True)
-    return pd.to_timedelta(values[counts.argmax()], unit="ns")
-
-
-def _check_calendar(index: pd.DatetimeIndex, origin: Origin) -> None:
-    times = index.to_numpy(f"datetime64[{index.unit}]")  # formats years above 9999 as well
-    expected = f"a time from {_EARLIEST.year} to {_LATEST.year}"
-    valid = (index >= _EARLIEST) & (index < _LATEST)
-    origin.require(valid, lambda row: f"the time is {times[row]}", expected)
-
-
-def _check_timezone(aware: Any, times: Any, origin: Origin) -> None:
-    origin.require(
-        aware,
-        lambda row: f"the time {times[row]} has no timezone",
-        "UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
-        'write the times with their offset, or use as_bars(df, timezone="UTC")',
-    )
-
-
-def _check_count(count: int, origin: Origin) -> None:
-    if count < 2:
-        raise BarsError(
-            f"{origin.source} holds {count or 'no'} bar{'s' * (count != 1)}",
-            expected="at least two",
-            instead="choose a file or a period with more of them",
-        )
 
 
 def check_values(bars: pd.DataFrame, origin: Origin) -> None:
@@ -420,8 +344,9 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
 def _check_interval(
     steps: NDArray[np.int64], origin: Origin, asked: DurationLike | None
 ) -> pd.Timedelta:
-    usual = _most_common(steps)
-    interval = usual if asked is None else bar_interval(asked)
+    values, counts = np.unique(steps, return_counts=True)
+    usual = pd.to_timedelta(values[counts.argmax()], unit="ns")
+    interval = usual if asked is None else parse_duration("market.interval", asked)
     if not (steps == interval.value).any():
         raise BarsError(
             f"{origin.source} holds bars of {format_duration(usual)}",
@@ -429,7 +354,9 @@ def _check_interval(
             instead="omit the interval, or resample the bars after reading",
         )
     valid = np.r_[True, steps % interval.value == 0]
-    valid[other_interval(steps, interval.value) + 1] = False
+    starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
+    lengths = np.diff(np.r_[starts, len(steps)])
+    valid[starts[(lengths >= _MIXED_RUN) & (steps[starts] != interval.value)] + 1] = False
     origin.require(
         valid,
         lambda row: (
@@ -446,7 +373,9 @@ def _to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
     numbers = _as_numbers(column).to_numpy("float64")
     # NaN in a numeric column is left to check_bars
     valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
-    origin.require(valid, lambda row: f"{column.name} is {_shown(column.iloc[row])}", "a number")
+    origin.require(
+        valid, lambda row: f"{column.name} is {reprlib.repr(str(column.iloc[row]))}", "a number"
+    )
     return numbers
 
 
@@ -463,13 +392,18 @@ def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.Dat
         parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
         origin.require(
             parsed.notna(),
-            lambda row: f"the time is {_shown(column.iloc[row])}",
+            lambda row: f"the time is {reprlib.repr(str(column.iloc[row]))}",
             "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
         )
         times = pd.DatetimeIndex(parsed).tz_localize(None)
         aware = column.str.contains(_OFFSET).to_numpy(dtype=bool)
     if timezone is None or aware.any():
-        _check_timezone(aware, column.to_numpy(), origin)
+        origin.require(
+            aware,
+            lambda row: f"the time {column.iloc[row]} has no timezone",
+            "UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
+            'write the times with their offset, or use as_bars(df, timezone="UTC")',
+        )
         return times.tz_localize("UTC")
     try:
         return times.tz_localize(timezone)
@@ -488,15 +422,8 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
 
 
-def _shown(cell: object) -> str:
-    text = str(cell)
-    return reprlib.repr(text) if text.strip() else "empty"
-
-
 def _texts(column: pd.Series) -> pd.Series:
-    if isinstance(column.dtype, pd.StringDtype):
-        return column
-    return pd.Series([str(cell) for cell in column], dtype="str")
+    return column if column.dtype == "str" else pd.Series(map(str, column), dtype="str")
 
 
 def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
@@ -509,7 +436,7 @@ def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
         scale[(values >= earliest) & (values < latest)] = length
     origin.require(
         (scale > 0) & (values == np.trunc(values)),
-        lambda row: f"the time is {_shown(column.iloc[row])}",
+        lambda row: f"the time is {reprlib.repr(str(column.iloc[row]))}",
         f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
     )
     times = epochs.to_numpy("int64") * scale

@@ -8,6 +8,7 @@ is asked what it is looking at.
 from __future__ import annotations
 
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from gafcnn.data.bars import PRICES, stretches
 from gafcnn.data.labels import NULL, Outcomes, register_label
-from gafcnn.data.windows import close_times
+from gafcnn.data.windows import close_times, stretch_starts
 from gafcnn.durations import NO_TIME
 from gafcnn.settings import settings
 
@@ -56,7 +57,18 @@ def patterns(bars: pd.DataFrame) -> NDArray[np.int8]:
         Position in `PATTERNS`, shape (n_bars,); `NULL` for a bar with several patterns, and for the
         first `pattern_lookback()` bars of a stretch.
     """
-    return _find(bars)[0]
+    import talib
+
+    found = []
+    for stretch in stretches(bars):
+        prices = [stretch[name].to_numpy(np.float64, copy=True) for name in PRICES]
+        present = np.zeros((len(stretch), len(PATTERNS)), dtype=bool)
+        for number, (function, sign) in enumerate(_TALIB.values(), 1):
+            present[:, number] = np.sign(getattr(talib, function)(*prices)) == sign
+        pattern = np.where(np.count_nonzero(present, axis=1) <= 1, present.argmax(axis=1), NULL)
+        pattern[: pattern_lookback()] = NULL
+        found.append(pattern.astype(np.int8))
+    return np.concatenate(found)
 
 
 @register_label("candlestick")
@@ -67,42 +79,19 @@ class Candlestick:
     A bar with several patterns has no label. It remains among the samples, so that it is counted.
     """
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """No pattern (0), then the patterns."""
-        return PATTERNS
-
-    @property
-    def horizon(self) -> pd.Timedelta:
-        """0: the label does not look ahead."""
-        return NO_TIME
+    classes: ClassVar = PATTERNS
+    horizon: ClassVar = NO_TIME
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the pattern at each row.
 
         The label depends on bars up to `t` only and is known at `t`, so there is nothing to purge.
         """
-        pattern, judged = _find(bars)
-        known_at = np.where(judged[rows], close_times(bars)[rows], np.datetime64("NaT", "ns"))
-        return Outcomes(np.full(len(rows), np.nan), known_at, pattern[rows])
+        judged = rows - stretch_starts(bars)[rows] >= pattern_lookback()
+        known_at = np.where(judged, close_times(bars)[rows], np.datetime64("NaT", "ns"))
+        return Outcomes(np.full(len(rows), np.nan), known_at, patterns(bars)[rows])
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return labels by the pattern: int8, shape (n,)."""
         assert outcomes.value is not None
         return outcomes.value.copy()
-
-
-def _find(bars: pd.DataFrame) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-    """The pattern of each bar, and whether enough bars are before it: shape (n_bars,) each."""
-    import talib
-
-    found, judged = [], []
-    for stretch in stretches(bars):
-        prices = [stretch[name].to_numpy(np.float64, copy=True) for name in PRICES]
-        present = np.zeros((len(stretch), len(PATTERNS)), dtype=bool)
-        for number, (function, sign) in enumerate(_TALIB.values(), 1):
-            present[:, number] = np.sign(getattr(talib, function)(*prices)) == sign
-        judged.append(np.arange(len(stretch)) >= pattern_lookback())
-        single = judged[-1] & (np.count_nonzero(present, axis=1) <= 1)
-        found.append(np.where(single, present.argmax(axis=1), NULL).astype(np.int8))
-    return np.concatenate(found), np.concatenate(judged)

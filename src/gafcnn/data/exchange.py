@@ -1,15 +1,26 @@
-"""Bars from an exchange, downloaded once and kept by the day, see `gafcnn.data.daily_cache`."""
+"""Bars from an exchange, downloaded once and kept in one file per day.
+
+<folder>/<symbol>_<interval>/
+    download.json                     exchange, pair, and the end of the first download
+    2025-05-04.parquet                the bars that opened on that day, UTC; possibly none
+    2025-05-05.until-133000.parquet   a day that was incomplete when it was requested
+A file's name tells which period was requested, whether or not the exchange had bars then, so that
+an outage is not requested twice. Each file holds the fingerprint of its bars, so that damage is
+detected. A file that is missing or damaged is downloaded again, and no other.
+"""
 
 from __future__ import annotations
 
 import logging
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import AfterValidator, PlainValidator
 
 from gafcnn.atomic_io import (
@@ -19,11 +30,11 @@ from gafcnn.atomic_io import (
     remove_partial_files,
     seal,
     wait_for_lock,
+    write_bytes,
     write_json,
 )
-from gafcnn.data.bars import check_bars
-from gafcnn.data.daily_cache import DAY, Held, held, keep, utc_time
-from gafcnn.data.klines import Klines, NewestBars
+from gafcnn.data.bars import COLUMNS, check_bars, fingerprint
+from gafcnn.data.klines import Klines, NewestBars, Period
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError
@@ -31,6 +42,7 @@ from gafcnn.progress import counting
 from gafcnn.settings import settings
 
 RECORD, LOCK = "download.json", ".lock"
+DAY = timedelta(days=1)
 
 SETTLE = pd.to_timedelta("10s")
 """How long after its close a bar is requested: clocks differ, and new bars may be late."""
@@ -42,7 +54,21 @@ QUOTES = (
 )
 """Quote currencies that are recognised at the end of a symbol."""
 
+_UNTIL = "%Y-%m-%d.until-%H%M%S"
+_SCHEMA = pa.schema(
+    [("close_time", pa.timestamp("ns", "UTC")), *((name, pa.float64()) for name in COLUMNS)]
+)
+_SEAL = b"fingerprint"
+
 log = logging.getLogger(__name__)
+
+
+def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
+    """Return a time from a text; UTC if it has no offset. Raises ValueError for other texts."""
+    time = pd.to_datetime(text, utc=True, format=notation)
+    if not isinstance(time, pd.Timestamp):
+        raise ValueError(text)
+    return time.as_unit("ns")
 
 
 def _divides_a_day(step: pd.Timedelta) -> pd.Timedelta:
@@ -132,35 +158,31 @@ class ExchangeSource:
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
         """Return readers of the newest `count` bars of each symbol; nothing is stored."""
         return {
-            symbol: NewestBars(self.exchange, pair, self.interval, count, settle, self.url)
+            symbol: NewestBars(partial(self._klines, pair), count, settle)
             for symbol, pair in self.pairs().items()
         }
 
+    def _klines(self, pair: str) -> Klines:
+        return Klines(self.exchange, pair, self.interval, self.url)
+
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
-        record = _read_record(place, self.exchange, pair)
-        kept = None
-        if record is not None and not self.refresh:
-            kept = held(place, *self._period(record))
-        if kept is None or kept.missing:
+        stored = _stored_end(place, self.exchange, pair)
+        bars, missing = held(place, *self._period(stored))
+        if stored is None or self.refresh or missing:
             with disk_errors(place, 0):
                 make_folder(place)
             with wait_for_lock(place / LOCK, f"downloading to {place}"):
                 remove_partial_files(place)
-                kept = self._download(place, pair)
-        if kept.bars.empty:
-            raise DownloadError(
-                f"{self.exchange} has no {pair} bars in the {self.days:g} days before market.end",
-                expected="at least two",
-                instead=f"choose another period, or remove {place} to ask again",
-            )
-        return check_bars(kept.bars, place, self.interval)
+                bars = self._download(place, pair)
+        return check_bars(bars, place, self.interval)
 
-    def _period(self, record: dict[str, Any] | None) -> tuple[pd.Timestamp, pd.Timestamp]:
+    def _period(self, stored: pd.Timestamp | None) -> Period:
+        """Return since, until: the period asked for, given the end of the first download."""
         closed: Any = (pd.Timestamp.now("UTC") - SETTLE).floor(self.interval)
         until: Any = closed if self.end is None else self.end.floor(self.interval)
-        if self.end is None and record is not None and not self.refresh:
-            until = utc_time(record["end"])
+        if self.end is None and stored is not None and not self.refresh:
+            until = stored
         if until > closed:
             raise ConfigError(
                 f"market.end is {until}",
@@ -169,27 +191,28 @@ class ExchangeSource:
             )
         return until - count_bars(self.days, self.interval) * self.interval, until
 
-    def _download(self, place: Path, pair: str) -> Held:
-        """Return the bars of the period, after a download of those that are not on disk."""
-        record = _read_record(place, self.exchange, pair)
-        since, until = self._period(record)
-        if record is None or self.refresh:
-            record = {"exchange": self.exchange, "pair": pair, "end": until.isoformat()}
-        kept = held(place, since, until)
-        for part in kept.damaged:
-            log.warning("%s is damaged and is downloaded again", part)
-        if not kept.missing:
-            write_json(place / RECORD, seal(record))
-            return kept
-        total = sum((end - begin) // self.interval for begin, end in kept.missing)
-        klines = Klines(self.exchange, pair, self.interval, self.url)
-        with closing(klines), counting(f"bars {pair}", total, "bars") as advance:
-            for bars, begin, end in klines.pages(kept.missing):
+    def _download(self, place: Path, pair: str) -> pd.DataFrame:
+        """Download the bars of the period that are not on disk, and return all of them."""
+        stored = _stored_end(place, self.exchange, pair)
+        since, until = self._period(stored)
+        end = until if stored is None or self.refresh else stored
+        record = seal({"exchange": self.exchange, "pair": pair, "end": end.isoformat()})
+        for part in damaged_parts(place):
+            log.warning("%s is damaged, and is downloaded again", part)
+            part.unlink()
+        bars, missing = held(place, since, until)
+        if not missing:
+            write_json(place / RECORD, record)
+            return bars
+        klines = self._klines(pair)
+        total = sum((end - begin) // self.interval for begin, end in missing)
+        with counting(f"bars {pair}", total, "bars") as advance:
+            for page, begin, end in klines.pages(missing):
                 # written after the first answer, so that a wrong pair is not recorded
-                write_json(place / RECORD, seal(record))
-                keep(place, bars, begin, end)
+                write_json(place / RECORD, record)
+                keep(place, page, begin, end)
                 advance((end - begin) // self.interval)
-        return held(place, since, until)
+        return held(place, since, until)[0]
 
 
 def pair_of(symbol: str) -> str:
@@ -211,8 +234,8 @@ def pair_of(symbol: str) -> str:
     return f"{base}/{quote}"
 
 
-def _read_record(place: Path, exchange: str, pair: str) -> dict[str, Any] | None:
-    """Return the content of download.json; None before the first answer of the exchange."""
+def _stored_end(place: Path, exchange: str, pair: str) -> pd.Timestamp | None:
+    """Return the end of the first download; None before the first answer of the exchange."""
     path = place / RECORD
     if not path.exists():
         return None
@@ -223,11 +246,99 @@ def _read_record(place: Path, exchange: str, pair: str) -> dict[str, Any] | None
             expected="the file as it was written",
             instead="remove it; the bars in its folder are kept, and market.end is fixed again",
         )
-    stored = record["exchange"], record["pair"]
-    if stored != (exchange, pair):
+    if (record["exchange"], record["pair"]) != (exchange, pair):
         raise DownloadError(
-            f"{place} holds {stored[1]} of {stored[0]}",
+            f"{place} holds {record['pair']} of {record['exchange']}",
             expected=f"{pair} of {exchange}",
             instead="set another market.symbol or market.folder",
         )
-    return record
+    return utc_time(record["end"])
+
+
+# --- one file per day -----------------------------------------------------------------------------
+
+
+def held(
+    place: Path, since: pd.Timestamp, until: pd.Timestamp
+) -> tuple[pd.DataFrame, list[Period]]:
+    """Return the bars on disk of the period [since, until), by close time, not yet checked.
+
+    Returns:
+        The bars, and the periods whose bars were never requested or are damaged. The first day is
+        held or missing from midnight on.
+    """
+    found = [_SCHEMA.empty_table().to_pandas().set_index("close_time")]
+    missing: list[Period] = []
+    for day in _days(since, until):
+        part, begin = _find_part(place, day)
+        bars = None if part is None else _read(part)
+        if bars is None:
+            begin = day
+        else:
+            found.append(bars)
+        end = min(day + DAY, until)
+        if begin < end:
+            if missing and missing[-1][1] == begin:
+                begin = missing.pop()[0]
+            missing.append((begin, end))
+    bars = pd.concat(found)
+    return bars.loc[(bars.index > since) & (bars.index <= until)], missing
+
+
+def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
+    """Write an answer for [since, until) to the files of its days.
+
+    Raises:
+        DiskError: The disk is full or cannot be written.
+    """
+    for day in _days(since, until):
+        before, _ = _find_part(place, day)
+        end = min(day + DAY, until)
+        new = bars.loc[(bars.index > day) & (bars.index <= end)]
+        begun = None if before is None else _read(before)
+        if begun is not None:
+            new = pd.concat([begun, new])
+        table = pa.Table.from_pandas(new.reset_index(), _SCHEMA, preserve_index=False)
+        packed = pa.BufferOutputStream()
+        pq.write_table(table.replace_schema_metadata({_SEAL: fingerprint(new)}), packed)
+        write_bytes(_part(place, day, end), memoryview(packed.getvalue()))
+        if before is not None:
+            before.unlink()
+
+
+def damaged_parts(place: Path) -> list[Path]:
+    """Return the damaged files, in the order of their days."""
+    return [part for part in sorted(place.glob("*.parquet")) if _read(part) is None]
+
+
+def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
+    return pd.date_range(since.normalize(), until, freq="D", inclusive="left")
+
+
+def _find_part(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
+    """Return the file of a day, and the end of the period that it holds."""
+    whole = _part(place, day, day + DAY)
+    if whole.exists():
+        return whole, day + DAY
+    begun = sorted(place.glob(f"{day:%Y-%m-%d}.until-{'[0-9]' * 6}.parquet"))
+    if not begun:
+        return None, day
+    return begun[-1], utc_time(begun[-1].stem, _UNTIL)
+
+
+def _part(place: Path, day: pd.Timestamp, until: pd.Timestamp) -> Path:
+    return place / f"{until.strftime(_UNTIL) if until < day + DAY else day.date()}.parquet"
+
+
+def _read(part: Path) -> pd.DataFrame | None:
+    """Return the bars of a file; None if it is damaged."""
+    try:
+        table = pq.ParquetFile(part).read()
+        bars = table.to_pandas(ignore_metadata=True).set_index("close_time")
+        seal = (table.schema.metadata or {}).get(_SEAL)
+        whole = table.schema.equals(_SCHEMA) and seal == fingerprint(bars).encode()
+    except PermissionError:
+        raise
+    except Exception:  # noqa: BLE001 - the parser raises many types for damaged files
+        return None
+    return bars if whole else None

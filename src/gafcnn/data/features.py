@@ -6,6 +6,14 @@ exactly: where two are equal, their difference is 0.
 
 Ratios use the denominators of TA-Lib's candle settings (https://ta-lib.org): the mean body
 (BodyLong, BodyShort) or the mean range (ShadowVeryShort) of the ten candles before.
+
+Fields that end in `_rule` restate the rules of TA-Lib's candlestick patterns as signs, 0 at a
+threshold. They measure what reading an image costs, and are not meant for forecasting. The rules
+are those of TA-Lib's C sources (ta_CDLMORNINGSTAR.c and its neighbours, with the default settings
+of ta_global.c): a body is long above the mean body of the ten candles before, and short below it; a
+shadow is long if it is longer than its own body, and very short below a tenth of the mean range; a
+star's body is apart from the body before; a morning star's close reaches 0.3 of the first body back
+into it.
 """
 
 from __future__ import annotations
@@ -13,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,6 +35,8 @@ Floats: TypeAlias = NDArray[np.float64]
 
 MEAN_CANDLES = 10  # candles before, over which the denominator of a ratio is averaged
 LARGEST_RATIO = 100.0  # ratios are clipped to this on both sides
+VERY_SHORT = 0.1  # of the mean range: ShadowVeryShort
+PENETRATION = 0.3  # of the first body: optInPenetration
 
 
 @dataclass(frozen=True, eq=False)  # DataFrames have no single answer to ==
@@ -79,6 +89,11 @@ class Candles:
         """The lower end of the real body."""
         return np.minimum(self.open, self.close)
 
+    @property
+    def body(self) -> Floats:
+        """The real body, signed: close - open."""
+        return self.close - self.open
+
     def before(self, values: Floats, candles: int = 1) -> Floats:
         """Return the values this many candles earlier."""
         back = candles * self.step
@@ -106,41 +121,31 @@ class Field:
     """A registered field.
 
     Attributes:
-        name: Its name in options.
-        description: What it is, in one line.
-        family: "candle" for what a trader would name, "rule" for the rule of a pattern.
-        back: How many earlier candles it reads.
         compute: Computes it for all candles: shape (n_bars,).
+        back: How many earlier candles it reads.
     """
 
-    name: str
-    description: str
-    family: Literal["candle", "rule"]
-    back: int
     compute: FieldFunction
+    back: int
 
 
-FIELDS: Registry[Field] = Registry("field", "images.fields", ("gafcnn.data.talib_rules",))
+FIELDS: Registry[Field] = Registry("field", "images.fields")
 """All fields by name."""
 
 
-def register_field(
-    name: str, *, back: int = 0, family: Literal["candle", "rule"] = "candle"
-) -> Callable[[FieldFunction], FieldFunction]:
-    """Register a function of candles as a field; its docstring is the description.
+def register_field(name: str, *, back: int = 0) -> Callable[[FieldFunction], FieldFunction]:
+    """Register a function of candles as a field.
 
     Args:
         name: Its name in options.
         back: How many earlier candles it reads.
-        family: See `Field`.
 
     Raises:
         ConfigError: Another module has registered the name.
     """
 
     def decorate(function: FieldFunction) -> FieldFunction:
-        description = (function.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-        FIELDS.register(name)(Field(name, description, family, back, function))
+        FIELDS.register(name)(Field(function, back))
         return function
 
     return decorate
@@ -164,57 +169,79 @@ def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def _gap(candles: Candles) -> Floats:
-    return candles.open - candles.before(candles.close)
-
-
 def _overlap(c: Candles) -> Floats:
     return np.minimum(c.top, c.before(c.top)) - np.maximum(c.bottom, c.before(c.bottom))
 
 
-# each field: its function, how many earlier candles it reads, and its description
-_WITHOUT_RATIOS: dict[str, tuple[FieldFunction, int, str]] = {
-    "open": (lambda c: c.open, 0, "First price"),
-    "high": (lambda c: c.high, 0, "Highest price"),
-    "low": (lambda c: c.low, 0, "Lowest price"),
-    "close": (lambda c: c.close, 0, "Last price"),
-    "volume": (lambda c: c.volume, 0, "Traded volume"),
-    "gap_sign": (lambda c: np.sign(_gap(c)), 1, "Sign of the gap: -1, 0 or 1"),
-}
-
-_WITH_RATIOS: dict[str, tuple[FieldFunction, int, str]] = {
-    "body": (lambda c: c.close - c.open, 0, "Real body, signed: close - open"),
-    "upper_shadow": (lambda c: c.high - c.top, 0, "Shadow above: high - max(open, close)"),
-    "lower_shadow": (lambda c: c.bottom - c.low, 0, "Shadow below: min(open, close) - low"),
-    "range": (lambda c: c.high - c.low, 0, "Whole candle: high - low"),
-    "gap": (_gap, 1, "Open - close of the candle before"),
-    "overlap": (_overlap, 1, "Overlap with the body before; negative if they are apart"),
-    "top_step": (lambda c: c.top - c.before(c.top), 1, "Change of the top of the body"),
-    "bottom_step": (lambda c: c.bottom - c.before(c.bottom), 1, "Change of the bottom of the body"),
-}
-
-DENOMINATORS: dict[str, FieldFunction] = {
-    "body": lambda c: c.mean_before(np.abs(c.close - c.open)),
-    "range": lambda c: c.mean_before(c.high - c.low),
-}
-"""The denominators of ratios, by name."""
+def _star(c: Candles) -> Floats:
+    top, bottom = c.before(c.top), c.before(c.bottom)
+    return np.where(np.isnan(top), np.nan, (c.bottom > top) * 1.0 - (c.top < bottom) * 1.0)
 
 
-def _ratio(numerator: str, denominator: str) -> FieldFunction:
+def _penetration(c: Candles) -> Floats:
+    first = c.before(c.body, 2)
+    reached = c.before(c.close, 2) - PENETRATION * first
+    return np.sign((c.close - reached) * -np.sign(first))
+
+
+def _mean_body(c: Candles) -> Floats:
+    return c.mean_before(np.abs(c.body))
+
+
+def _mean_range(c: Candles) -> Floats:
+    return c.mean_before(c.high - c.low)
+
+
+def _ratio(numerator: FieldFunction, denominator: FieldFunction) -> FieldFunction:
     def ratio(candles: Candles) -> Floats:
-        value, unit = _WITH_RATIOS[numerator][0](candles), DENOMINATORS[denominator](candles)
+        value, unit = numerator(candles), denominator(candles)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratios = np.where((value == 0) & (unit == 0), 0.0, value / unit)
         return np.clip(ratios, -LARGEST_RATIO, LARGEST_RATIO)
 
-    ratio.__doc__ = f"{numerator} / mean {denominator} of the {MEAN_CANDLES} candles before."
     return ratio
 
 
-for _name, (_function, _back, _description) in (_WITHOUT_RATIOS | _WITH_RATIOS).items():
-    FIELDS.register(_name)(Field(_name, _description, "candle", _back, _function))
-for _denominator in DENOMINATORS:
-    for _numerator in _WITH_RATIOS:
-        register_field(f"{_numerator}_to_mean_{_denominator}", back=MEAN_CANDLES)(
-            _ratio(_numerator, _denominator)
-        )
+# each field: how many earlier candles it reads, and its function
+_WITHOUT_RATIOS: dict[str, tuple[int, FieldFunction]] = {
+    "open": (0, lambda c: c.open),
+    "high": (0, lambda c: c.high),
+    "low": (0, lambda c: c.low),
+    "close": (0, lambda c: c.close),
+    "volume": (0, lambda c: c.volume),
+    "gap_sign": (1, lambda c: np.sign(c.open - c.before(c.close))),
+    # 1 for a long body, -1 for a short one
+    "body_rule": (MEAN_CANDLES, lambda c: np.sign(np.abs(c.body) - _mean_body(c))),
+    # 1 if the upper shadow is longer than the body
+    "upper_shadow_rule": (0, lambda c: np.sign(c.high - c.top - np.abs(c.body))),
+    # -1 for a very short lower shadow
+    "lower_shadow_rule": (
+        MEAN_CANDLES,
+        lambda c: np.sign(c.bottom - c.low - VERY_SHORT * _mean_range(c)),
+    ),
+    # 1 for a white candle, close >= open, -1 for a black one
+    "colour_rule": (0, lambda c: np.where(c.close >= c.open, 1.0, -1.0)),
+    # 1 if the body is entirely above the body before, -1 if below, 0 if they meet
+    "star_rule": (1, _star),
+    # 1 if the top (the bottom) of the body is higher than before, -1 if lower
+    "top_rule": (1, lambda c: np.sign(c.top - c.before(c.top))),
+    "bottom_rule": (1, lambda c: np.sign(c.bottom - c.before(c.bottom))),
+    # 1 if the close is beyond 0.3 of the body two candles before, back into it, else -1
+    "penetration_rule": (2, _penetration),
+}
+_WITH_RATIOS: dict[str, tuple[int, FieldFunction]] = {
+    "body": (0, lambda c: c.body),
+    "upper_shadow": (0, lambda c: c.high - c.top),
+    "lower_shadow": (0, lambda c: c.bottom - c.low),
+    "range": (0, lambda c: c.high - c.low),
+    "gap": (1, lambda c: c.open - c.before(c.close)),
+    "overlap": (1, _overlap),  # with the body before; negative if they are apart
+    "top_step": (1, lambda c: c.top - c.before(c.top)),
+    "bottom_step": (1, lambda c: c.bottom - c.before(c.bottom)),
+}
+
+for _name, (_back, _function) in (_WITHOUT_RATIOS | _WITH_RATIOS).items():
+    register_field(_name, back=_back)(_function)
+for _name, (_, _function) in _WITH_RATIOS.items():
+    register_field(f"{_name}_to_mean_body", back=MEAN_CANDLES)(_ratio(_function, _mean_body))
+    register_field(f"{_name}_to_mean_range", back=MEAN_CANDLES)(_ratio(_function, _mean_range))

@@ -8,8 +8,6 @@ indicator spans a gap; it is NaN where a stretch has too few earlier bars.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import talib
@@ -32,15 +30,7 @@ DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
 
 
 class Stretch:
-    """Bars without a gap, as arrays of shape (n,), and the units of the indicators.
-
-    Attributes:
-        open, high, low, close, volume: The bars.
-        times: Close times.
-        atr: Average true range.
-        returns: Log returns from close to close; NaN at the first bar.
-        sigma: Standard deviation of the last 60 returns.
-    """
+    """Bars without a gap, as arrays of shape (n,), and the units of the indicators."""
 
     def __init__(self, bars: pd.DataFrame) -> None:
         self.open, self.high, self.low, self.close, self.volume = (
@@ -48,7 +38,7 @@ class Stretch:
         )
         self.times = bars.index.to_numpy("datetime64[ns]")
         self.atr: Floats = talib.ATR(self.high, self.low, self.close, ATR)
-        self.returns = _lagged_difference(np.log(self.close), 1)
+        self.returns: Floats = _change(np.log(self.close), 1)
         self.sigma = _deviation(self.returns, SIGMA)
 
 
@@ -71,9 +61,7 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
     with np.errstate(divide="ignore", invalid="ignore"):
         for part in stretches(ensure_bars(bars)):
             stretch = Stretch(part)
-            columns = {
-                name: values for group in GROUPS.values() for name, values in group(stretch).items()
-            }
+            columns = {name: values for group in GROUPS for name, values in group(stretch).items()}
             # one array with a row per indicator, as a DataFrame stores it: building a DataFrame
             # from columns takes longer than computing them
             parts.append(np.stack([*columns.values()], dtype=np.float32, casting="unsafe"))
@@ -113,7 +101,7 @@ def momentum(bars: Stretch) -> Columns:
     fast_k, _ = talib.STOCHRSI(close)
     return {
         **{
-            f"return_{back}": _lagged_difference(path, back) / (bars.sigma * np.sqrt(back))
+            f"return_{back}": _change(path, back) / (bars.sigma * np.sqrt(back))
             for back in (1, 2, 4, 8, 16, 32, 48)
         },
         **{f"return_before_{back}": _before(bars.returns / bars.sigma, back) for back in (1, 2, 3)},
@@ -146,7 +134,7 @@ def volume(bars: Stretch) -> Columns:
     """Traded volume, and whether it went with rising or falling prices."""
     high, low, close, traded = bars.high, bars.low, bars.close, bars.volume
     average = _mean(traded, 20)
-    balance = _lagged_difference(talib.OBV(close, traded), 20) / (20 * average)
+    balance = _change(talib.OBV(close, traded), 20) / (20 * average)
     money = _mean((2 * _within(close, low, high) - 1) * traded, 20) / average
     paid = _mean((high + low + close) / 3 * traded, 20) / average
     return {
@@ -191,15 +179,8 @@ def calendar(bars: Stretch) -> Columns:
     }
 
 
-GROUPS: dict[str, Callable[[Stretch], Columns]] = {
-    "trend": trend,
-    "momentum": momentum,
-    "volatility": volatility,
-    "volume": volume,
-    "candle": candle,
-    "calendar": calendar,
-}
-"""Groups of indicators, and the functions that compute them."""
+GROUPS = (trend, momentum, volatility, volume, candle, calendar)
+"""Functions that compute groups of indicators."""
 
 
 def _within(value: Floats, low: Floats, high: Floats) -> Floats:
@@ -208,16 +189,16 @@ def _within(value: Floats, low: Floats, high: Floats) -> Floats:
 
 
 def _before(values: Floats, back: int) -> Floats:
-    return np.concatenate([np.full(min(back, len(values)), np.nan), values[:-back]])
+    return pd.Series(values).shift(back).to_numpy()
 
 
-def _lagged_difference(values: Floats, back: int) -> Floats:
-    return values - _before(values, back)
+def _change(values: Floats, back: int) -> Floats:
+    return pd.Series(values).diff(back).to_numpy()
 
 
 def _mean(values: Floats, length: int) -> Floats:
-    return np.asarray(pd.Series(values).rolling(length).mean(), np.float64)
+    return np.asarray(pd.Series(values).rolling(length).mean())
 
 
 def _deviation(values: Floats, length: int) -> Floats:
-    return np.asarray(pd.Series(values).rolling(length).std(), np.float64)
+    return np.asarray(pd.Series(values).rolling(length).std())

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 
-from gafcnn.data.bars import COLUMNS, Origin, check_bars, check_values, gaps, other_interval
+from gafcnn.data.bars import COLUMNS, Origin, check_bars, check_values, gaps
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, DownloadError
 
 _PAGE = 1000  # bars
-_FIRST_ATTEMPTS = 3  # before the first answer: there may be no network
-_ATTEMPTS = 6  # afterwards
+_ATTEMPTS = 5
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
 _SILENCE = 10.0  # seconds without data after which a request fails
 _MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the address
@@ -31,14 +29,10 @@ Period = tuple[pd.Timestamp, pd.Timestamp]
 log = logging.getLogger(__name__)
 
 
-class _AnswerError(Exception):
-    """An answer without the bars that were requested."""
-
-
 # raised when an answer has an unexpected shape, by ccxt as well
 _INVALID = (
     *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
-    *(_AnswerError, BarsError),
+    BarsError,
 )
 
 
@@ -56,23 +50,14 @@ class Klines:
     """
 
     def __init__(
-        self,
-        exchange: str,
-        pair: str,
-        interval: pd.Timedelta,
-        url: str | None = None,
+        self, exchange: str, pair: str, interval: pd.Timedelta, url: str | None = None
     ) -> None:
-        self.pair, self.interval = pair, interval
-        self._answered = False
+        self.exchange, self.pair, self.interval = exchange, pair, interval
         self._client = _client(exchange, url)
         self._timeframe = _timeframe(self._client, interval)
         limit = self._client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
         self._page = min(limit or _PAGE, _PAGE)
         self._load_pair()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
 
     def pages(self, periods: Sequence[Period]) -> Iterator[tuple[pd.DataFrame, *Period]]:
         """Request the bars that opened in each period [since, until), page by page.
@@ -93,7 +78,7 @@ class Klines:
                 since = reached
 
     def _load_pair(self) -> None:
-        if self._client.id in ("binance", "binanceus"):
+        if self.exchange in ("binance", "binanceus"):
             # ccxt would load the markets of three APIs, some of which are blocked in some countries
             base, _, quote = self.pair.partition("/")
             names = {"base": base, "quote": quote, "baseId": base, "quoteId": quote}
@@ -103,35 +88,34 @@ class Klines:
         self._client.has["fetchCurrencies"] = False
         self._retry(self._client.load_markets)
         if self.pair not in self._client.markets:
-            raise self._error(f"{self._client.id} has no pair {self.pair}")
+            raise self._error(f"{self.exchange} has no pair {self.pair}")
 
     def _retry(self, request: Any, *args: Any) -> Any:
         """Return the answer to a request; retry after errors that may be temporary."""
         import ccxt
         import tenacity
 
-        temporary = (ccxt.OperationFailed, *_INVALID)
-        most = _ATTEMPTS if self._answered else _FIRST_ATTEMPTS
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(temporary),
+            retry=tenacity.retry_if_exception_type((ccxt.OperationFailed, *_INVALID)),
             wait=lambda s: max(_FIRST_PAUSE * 2 ** (s.attempt_number - 1), self._retry_after()),
-            stop=lambda s: s.attempt_number >= most or self._retry_after() > _MAX_PAUSE,
-            before_sleep=tenacity.before_sleep_log(log, logging.INFO),
+            stop=lambda s: s.attempt_number >= _ATTEMPTS or self._retry_after() > _MAX_PAUSE,
+            before_sleep=self._log_retry,
             reraise=True,
         )
         try:
             self._client.last_response_headers = self._client.last_json_response = None
-            answer = retry(request, *args)
+            return retry(request, *args)
         except (ccxt.BaseError, *_INVALID) as error:
-            text = " ".join(str(error).split())
-            reason = f"{type(error).__name__}: {text}".removeprefix("_AnswerError: ")
+            reason = _reason(error)
             if (pause := self._retry_after()) > _MAX_PAUSE:
                 reason = f"it asks to wait {pause:,.0f} s; {reason}"
-            raise self._error(
-                f"no {self.pair} bars from {self._client.id} ({reason[:200]})"
-            ) from error
-        self._answered = True
-        return answer
+            raise self._error(f"no {self.pair} bars from {self.exchange} ({reason})") from error
+
+    def _log_retry(self, state: Any) -> None:
+        log.info(
+            "no %s bars from %s yet (%s); asking again in %.3g s",
+            *(self.pair, self.exchange, _reason(state.outcome.exception()), state.upcoming_sleep),
+        )
 
     def _retry_after(self) -> float:
         headers = self._client.last_response_headers or {}
@@ -144,14 +128,11 @@ class Klines:
             self.pair, self._timeframe, first, (end - first) // step, {"until": end - 1}
         )
         if not rows and not _has_empty_list(self._client.last_json_response):
-            raise _AnswerError("the answer is empty, incomplete or of another shape")
+            raise ValueError("the answer is empty, incomplete or of another shape")
         table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
         table = table[table[:, 0].argsort(kind="stable")]
         if not np.isfinite(table).all() or not np.isin(table[:, 0], range(first, end, step)).all():
-            raise _AnswerError("the answer has missing numbers, or bars of other times")
-        steps = np.diff(table[:, 0]).astype("int64")
-        if len(steps) and len(other_interval(steps, step)):
-            raise _AnswerError("the answer has bars of another interval")
+            raise ValueError("the answer has missing numbers, or bars of other times")
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
         index = closed.as_unit("ns").rename("close_time")
         bars = pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
@@ -167,29 +148,19 @@ class Klines:
         )
 
 
-@dataclass(eq=False)
 class NewestBars:
     """The newest bars of a pair. Each call of `read` requests those that closed since the last.
 
     Args:
-        exchange: An exchange that ccxt supports.
-        pair: Base and quote, such as BNB/USDT.
-        interval: Time between two bars.
+        connect: Returns the pair's klines; called by the first `read`.
         count: Number of bars.
         settle: How long after its close a bar is requested.
-        url: Base address of a mirror of the exchange's API; by default the exchange's own.
     """
 
-    exchange: str
-    pair: str
-    interval: pd.Timedelta
-    count: int
-    settle: pd.Timedelta
-    url: str | None = None
-
-    def __post_init__(self) -> None:
-        self._held: pd.DataFrame | None = None
+    def __init__(self, connect: Callable[[], Klines], count: int, settle: pd.Timedelta) -> None:
+        self._connect, self._count, self._settle = connect, count, settle
         self._klines: Klines | None = None
+        self._held: pd.DataFrame | None = None
 
     def read(self, now: pd.Timestamp) -> pd.DataFrame:
         """Return the bars up to the newest one that closed `settle` before `now`.
@@ -200,26 +171,18 @@ class NewestBars:
             DownloadError: The exchange cannot be reached or does not answer with bars.
             BarsError: The bars are invalid.
         """
-        until: Any = (now - self.settle).floor(self.interval)
-        since = until - self.count * self.interval
+        self._klines = klines = self._klines or self._connect()
+        until: Any = (now - self._settle).floor(klines.interval)
+        since = until - self._count * klines.interval
         found = []
         if self._held is not None:
             missing = gaps(self._held)
             last = missing["after"].iloc[0] if len(missing) else self._held.index[-1]
-            found = [self._held.loc[since + self.interval : last]]
+            found = [self._held.loc[since + klines.interval : last]]
             since = max(since, last)
-        if self._klines is None:
-            self._klines = Klines(self.exchange, self.pair, self.interval, self.url)
-        found = [*found, *(bars for bars, _, _ in self._klines.pages([(since, until)]))]
-        if not any(map(len, found)):
-            raise DownloadError(
-                f"{self.exchange} has no {self.pair} bars of {format_duration(self.interval)} from "
-                f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}",
-                expected="at least two",
-                instead="check market.pair",
-            )
-        bars = pd.concat([bars for bars in found if len(bars)])
-        self._held = check_bars(bars, f"{self.exchange} {self.pair}", self.interval)
+        found += [bars for bars, _, _ in klines.pages([(since, until)])]
+        bars = pd.concat(found)
+        self._held = check_bars(bars, f"{klines.exchange} {klines.pair}", klines.interval)
         return self._held
 
 
@@ -276,3 +239,8 @@ def _has_empty_list(answer: Any) -> bool:
     if isinstance(answer, dict):
         return any(map(_has_empty_list, answer.values()))
     return isinstance(answer, list) and (not answer or any(map(_has_empty_list, answer)))
+
+
+def _reason(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}".removeprefix("ValueError: ")
+    return " ".join(text.split())[:200]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -108,13 +108,10 @@ class Direction:
         ConfigError: An option is out of its range.
     """
 
+    classes: ClassVar = DIRECTIONS
+
     horizon: Duration = pd.Timedelta("15min")
     neutral: Annotated[float, Field(ge=0, lt=1)] = 0.2
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Down (0) and up (1)."""
-        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the return from each row's close to the close one horizon later.
@@ -146,16 +143,10 @@ class Direction:
         return float(lower), float(upper)
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return labels by the thresholds of the training samples: int8, shape (n,).
-
-        Raises:
-            SamplesError: No training sample has a known return.
-        """
+        """Return labels by the `thresholds` of the training samples: int8, shape (n,)."""
         lower, upper = self.thresholds(outcomes, train)
-        labels = np.full(len(outcomes.forward_return), NULL, dtype=np.int8)
-        labels[outcomes.forward_return > upper] = 1
-        labels[outcomes.forward_return < lower] = 0
-        return labels
+        returns = outcomes.forward_return
+        return np.select([returns > upper, returns < lower], [1, 0], NULL).astype(np.int8)
 
 
 @register_label("triple_barrier")
@@ -184,14 +175,11 @@ class TripleBarrier:
         ConfigError: An option is out of its range.
     """
 
+    classes: ClassVar = DIRECTIONS
+
     horizon: Duration = pd.Timedelta("15min")
     width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     volatility_lookback: Duration = pd.Timedelta("60min")
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Down (0) and up (1)."""
-        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return, for each row, the first barrier reached, the return there, and when it is known.
@@ -208,12 +196,10 @@ class TripleBarrier:
         last = now + np.minimum(np.minimum(above, below), ahead)
 
         close = bars["close"].to_numpy(np.float64)
-        first = np.where(above < below, 1, np.where(below < above, 0, NULL))
-        returns = np.select(
-            [first == 1, first == 0], [distance, -distance], close[last] / close[now] - 1
-        )
+        up, down = above < below, below < above
+        returns = np.select([up, down], [distance, -distance], close[last] / close[now] - 1)
         touched = np.full(len(rows), NULL, dtype=np.int8)
-        touched[known] = first
+        touched[known] = np.select([up, down], [1, 0], NULL)
         return _outcomes(bars, known, last, returns, touched)
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:

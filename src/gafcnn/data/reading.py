@@ -14,9 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.feather as pa_feather
-import pyarrow.ipc as pa_ipc
-import pyarrow.parquet as pq
+from pyarrow import dataset as pa_dataset
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import COLUMNS, REPAIR, Origin, convert, ensure_bars, select_columns
@@ -27,10 +25,6 @@ ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet", ".feather")
 
 # the columns of Binance's klines, which have no header
 _KLINE = ("open_time", *COLUMNS)
-
-# bars are compressed five- to tenfold; a table that grows far more is damaged or malicious
-_MAX_GROWTH = 200
-_ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost nothing
 
 
 def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.DataFrame:
@@ -61,10 +55,8 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
         raise
     except Exception as error:  # the parsers raise many types for damaged files
         raise _unreadable(path, error) from error
-    time = frame.columns[0]
-    label = "close" if time == "close_time" else "open"
-    times = frame.pop(time)
-    return convert(frame, times, origin, timezone=None, label=label, interval=interval)
+    label = "close" if frame.columns[0] == "close_time" else "open"
+    return convert(frame, origin, label, interval)
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
@@ -93,11 +85,11 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, Origin]:
             expected=", ".join(ENDINGS),
             instead="rename or convert the file",
         )
-    origin = Origin(path)
-    if ending == ".parquet":
-        table = _from_parquet(path)
-    elif ending == ".feather":
-        table = _from_feather(path)
+    if ending in (".parquet", ".feather"):
+        dataset = pa_dataset.dataset(path, format=ending[1:])
+        columns = select_columns(path, dataset.schema.names)
+        table = dataset.to_table(list(columns)).rename_columns(list(columns.values()))
+        origin = Origin(path)
     else:
         table, origin = _from_csv(path, _text(path, ending))
     if not table.num_rows:
@@ -168,31 +160,6 @@ def _from_csv(path: Path, content: bytes) -> tuple[pa.Table, Origin]:
 def _filled_lines(content: bytes) -> list[int]:
     """Return the numbers of the lines that are not blank, counted from 1."""
     return [number for number, line in enumerate(content.splitlines(), 1) if line.strip()]
-
-
-def _from_parquet(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        columns = select_columns(path, file.schema_arrow.names)
-        groups = [file.metadata.row_group(k) for k in range(file.metadata.num_row_groups)]
-        size = sum(group.total_byte_size for group in groups)
-        _check_size(path, max(size, 8 * file.metadata.num_rows * len(columns)))
-        table = file.read(columns=list(columns))
-    return table.select(list(columns)).rename_columns(list(columns.values()))
-
-
-def _from_feather(path: Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        reader = pa_ipc.open_file(source)
-        columns = select_columns(path, reader.schema.names)
-        _check_size(path, 8 * reader.count_rows() * len(columns))
-        table = pa_feather.read_table(source, columns=list(columns))
-    return table.rename_columns(list(columns.values()))
-
-
-def _check_size(path: Path, size: int) -> None:
-    """Check the size in bytes of a table before it is read: small files can unpack to gigabytes."""
-    if size > _MAX_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED:
-        raise _unreadable(path, f"it unpacks to more than {_MAX_GROWTH} times its size")
 
 
 def _unreadable(path: Path, why: object) -> BarsError:

@@ -132,21 +132,18 @@ class Samples:
                 counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
                 first, last = (format_moment(one.times[at]) for at in (0, -1))
                 raise SamplesError(
-                    f"the split leaves {counts} samples of {one.symbols[0]}, whose samples are "
+                    f"the split leaves {counts} samples of {one.symbols[0]}, which has samples "
                     f"from {first} to {last} UTC",
                     expected="samples of every symbol in each part; all have the same borders",
-                    instead="remove it from the symbols, use bars of the same period for all, or "
-                    "other shares of the split",
+                    instead="remove it, use bars of the same period for all, or change the split",
                 )
         label = np.concatenate(
             [self.definition.assign(one.outcomes, one.split.train) for one in each]
         )
         if len(label) != len(self) or not np.isin(label, range(NULL, len(self.classes))).all():
             raise SamplesError(
-                f"the label assigned {len(label)} numbers from {label.min()} to {label.max()} to "
-                f"{len(self)} samples",
-                expected=f"one number for each sample: {NULL} for no class, or 0 to "
-                f"{len(self.classes) - 1}",
+                f"the label assigned {len(label)} numbers from {label.min()} to {label.max()}",
+                expected=f"{len(self)} of {NULL} (no class) to {len(self.classes) - 1}",
                 instead="correct the label's assign or its classes",
             )
         return replace(self, label=label.astype(np.int8))

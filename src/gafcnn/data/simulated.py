@@ -1,4 +1,8 @@
-"""Simulated markets with a known signal, to compare what a model finds with what exists."""
+"""Simulated markets: with a known signal, and random walks on a grid of ticks.
+
+The first shows what a model finds of what exists. In the second nothing can be forecast, but every
+candlestick pattern occurs.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import bar_interval, check_bars
-from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
-from gafcnn.durations import Duration, DurationLike, format_duration, multiple_of, parse_duration
+from gafcnn.data.bars import check_bars
+from gafcnn.data.sources import Days, Interval, Seed, Symbol, Symbols, count_bars, register_source
+from gafcnn.durations import (
+    NO_TIME,
+    Duration,
+    DurationLike,
+    format_duration,
+    multiple_of,
+    parse_duration,
+)
 from gafcnn.errors import ConfigError
 from gafcnn.settings import settings
 
@@ -23,6 +34,11 @@ VOLATILITY = 6e-4  # standard deviation of the log return per minute, about 44 %
 START, PRICE = pd.Timestamp("2024-01-01", tz="UTC"), 600.0
 PATH_POINTS = 8  # moves inside a bar, which determine its high and low
 WARM_UP = 1000  # bars that are simulated before the first and dropped
+
+TICKS_PER_UNIT = 100  # the tick of a walk is 0.01, so that equal prices are exactly equal
+FIRST_TICKS = 10**7  # first price of a walk in ticks, so high that none reaches 0
+TICK_MOVES = 16  # moves inside a bar of a walk
+WALK_START, WALK_END = pd.Timestamp("1980-01-01", tz="UTC"), pd.Timestamp("2099-12-31", tz="UTC")
 
 
 def simulate(
@@ -66,14 +82,14 @@ def simulate(
     from scipy.signal import lfilter  # scipy takes time to import, and only simulations need it
     from scipy.special import ndtr
 
-    interval = bar_interval(interval)
-    ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
-    if n_bars < 2 or not 0 <= strength < 1:
+    interval = parse_duration("market.interval", interval)
+    if n_bars < 2 or not 0 <= strength < 1 or interval == NO_TIME:
         raise ConfigError(
-            f"{n_bars} bars of strength {strength}",
-            expected="at least 2 bars, and a strength from 0 to less than 1",
-            instead="call simulate(10_000, strength=0.5), for example",
+            f"{n_bars} bars of {format_duration(interval)} and strength {strength}",
+            expected="at least 2 bars, longer than 0, and a strength from 0 to less than 1",
+            instead='call simulate(10_000, "1min", strength=0.5), for example',
         )
+    ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
     moves, paths, volumes = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
     )
@@ -116,7 +132,7 @@ class SimulatedSource:
     interval: Interval = pd.to_timedelta("1min")
     strength: Annotated[float, Field(ge=0, lt=1)] = 0.5
     horizon: Duration = pd.to_timedelta("15min")
-    seed: int = 0
+    seed: Seed = 0
     folder: Path | None = None
 
     def __post_init__(self) -> None:
@@ -149,6 +165,80 @@ class SimulatedSource:
             symbol: simulate(n_bars, self.interval, self.strength, self.horizon, self.seed + number)
             for number, symbol in enumerate(self.symbols or (self.symbol,))
         }
+
+
+def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> pd.DataFrame:
+    """Return a random walk on a grid of ticks.
+
+    A bar consists of 16 Gaussian moves, rounded to ticks. Their size varies around 6 ticks (its
+    logarithm is autoregressive), so that quiet periods and single large bars occur. A bar opens at
+    the previous close with probability 0.5, otherwise some ticks away from it.
+
+    Args:
+        n_bars: Number of bars.
+        interval: Time between two bars.
+        seed: Seed of all randomness.
+
+    Raises:
+        ConfigError: `n_bars` is below 2 or above `most_bars`, or `interval` is invalid.
+    """
+    interval = parse_duration("market.interval", interval)
+    if not 2 <= n_bars <= most_bars(interval):
+        raise ConfigError(
+            f"{n_bars} bars of {format_duration(interval)} to simulate",
+            expected=f"from 2 to {most_bars(interval):,}",
+            instead="set market.days to 365, for example",
+        )
+    rng = np.random.default_rng(seed)
+    level = pd.Series(rng.normal(0, 0.3, n_bars)).ewm(halflife=20).mean().to_numpy() * 3
+    size = 6 * np.exp(level + rng.normal(0, 0.5, n_bars))
+    path = np.rint((rng.standard_normal((n_bars, TICK_MOVES)) * size[:, None]).cumsum(axis=1))
+    jump = rng.random(n_bars) < 0.5
+    gap = np.where(jump, np.rint(rng.normal(0, 1, n_bars) * size), 0).astype(np.int64)
+    path = path.astype(np.int64)
+    close = FIRST_TICKS + np.cumsum(gap + path[:, -1])
+    opened = close - path[:, -1]
+    high = opened + np.maximum(path.max(axis=1), 0)
+    low = opened + np.minimum(path.min(axis=1), 0)
+    index = pd.date_range(WALK_START + interval, periods=n_bars, freq=interval)
+    ticks = {"open": opened, "high": high, "low": low, "close": close}
+    # division gives the float nearest to the decimal number, as reading it from a text does
+    frame = pd.DataFrame({name: values / TICKS_PER_UNIT for name, values in ticks.items()}, index)
+    return check_bars(frame.assign(volume=rng.lognormal(3, 0.5, n_bars)), "the walk", interval)
+
+
+def most_bars(interval: pd.Timedelta) -> int:
+    """Return how many bars a walk may have to end before 2100."""
+    return int((WALK_END - WALK_START) / interval)
+
+
+@register_source("tick_walk")
+@settings("market")
+class TickWalkSource:
+    """Random walks on a grid of ticks, see `tick_walk`.
+
+    Attributes:
+        symbol: Name of the symbol.
+        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
+        days: Length of the period.
+        interval: Time between two bars.
+        seed: Seed of all randomness.
+    """
+
+    symbol: Symbol = "TICKS"
+    symbols: Symbols | None = None
+    days: Days = 365
+    interval: Interval = pd.to_timedelta("15min")
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        count_bars(self.days, self.interval)
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol."""
+        n_bars = count_bars(self.days, self.interval)
+        names = enumerate(self.symbols or (self.symbol,))
+        return {name: tick_walk(n_bars, self.interval, self.seed + k) for k, name in names}
 
 
 def _bars(

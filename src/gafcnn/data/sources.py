@@ -33,7 +33,7 @@ class Source(Protocol):
 SOURCES: Registry[Any] = Registry(
     "source of bars",
     "market.kind",
-    ("gafcnn.data.exchange", "gafcnn.data.simulated", "gafcnn.data.synthetic"),
+    ("gafcnn.data.exchange", "gafcnn.data.simulated"),
 )
 register_source = SOURCES.register
 """Register a `Source` under a name, which `market.kind` then accepts."""
@@ -42,7 +42,11 @@ register_source = SOURCES.register
 def _valid_symbol(symbol: str) -> str:
     # part of file names and tables
     if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", symbol):
-        raise ValueError("expected letters, digits, dots, dashes and underscores, no dot in front")
+        raise ConfigError(
+            f"the symbol is {symbol!r}",
+            expected="letters, digits, dots, dashes and underscores, no dot in front",
+            instead="correct market.symbol or market.symbols",
+        )
     return symbol
 
 
@@ -65,41 +69,30 @@ Interval: TypeAlias = Annotated[Duration, Field(gt=pd.Timedelta(0))]
 Days: TypeAlias = Annotated[float, Field(gt=0, le=10_000)]
 """A field that holds a number of days."""
 
+Seed: TypeAlias = Annotated[int, Field(ge=0)]
+"""A field that holds the seed of a random generator."""
+
 
 def load_bars(source: Source) -> dict[str, pd.DataFrame]:
     """Return the bars of each symbol of a source, checked to fit together.
 
     Raises:
-        ConfigError: A symbol's name is invalid; or intervals differ between symbols, or bars of one
-            symbol close between those of another.
+        ConfigError: A symbol's name is invalid, intervals differ between symbols, or bars of one
+            close between those of another.
         BarsError: The bars are invalid.
     """
-    bars = {symbol: ensure_bars(frame) for symbol, frame in source.load().items()}
-    for symbol in bars:
-        try:
-            _valid_symbol(symbol)
-        except ValueError as error:
-            raise ConfigError(
-                f"the symbol is {symbol!r}",
-                expected=str(error).removeprefix("expected "),
-                instead="set market.symbol=BNBUSDT, for example",
-            ) from None
+    bars = {_valid_symbol(symbol): ensure_bars(frame) for symbol, frame in source.load().items()}
     (first, reference), *others = bars.items()
     interval = interval_of(reference)
     for other, frame in others:
-        if interval_of(frame) != interval:
-            lengths = format_duration(interval), format_duration(interval_of(frame))
+        if interval_of(frame) != interval or (frame.index[0] - reference.index[0]) % interval:
+            longer = format_duration(max(interval, interval_of(frame)))
             raise ConfigError(
-                f"{first} has bars of {lengths[0]} and {other} of {lengths[1]}",
-                expected="the same interval for every symbol",
-                instead=f"set market.interval={format_duration(max(interval, interval_of(frame)))}",
-            )
-        if (frame.index[0] - reference.index[0]) % interval:
-            raise ConfigError(
-                f"a bar of {first} closes at {reference.index[0]} and one of {other} at "
+                f"{first} has bars of {format_duration(interval)}, one of which closes at "
+                f"{reference.index[0]}, and {other} of {format_duration(interval_of(frame))}, at "
                 f"{frame.index[0]}",
-                expected=f"close times that are multiples of {format_duration(interval)} apart",
-                instead="remove one of the symbols from market.symbols",
+                expected="one interval, and close times that are multiples of it apart",
+                instead=f"set market.interval={longer}, or remove {other} from market.symbols",
             )
     return bars
 

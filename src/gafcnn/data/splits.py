@@ -97,13 +97,16 @@ class _ByTime:
         borders = np.array(self._borders(*_period(times, known_at, starts)))
         part = np.searchsorted(borders, times, side="right")
         part[np.isnat(known_at)] = -1
-        train, val, test = (np.flatnonzero(part == number) for number in range(3))
+        train = np.flatnonzero(part == 0)
         of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
         train = np.concatenate([of_symbol[:: self.stride] for of_symbol in of_symbols])
-        # against the later part before it is purged itself, so that the borders do not move
-        train = _known_before(times[val], train, known_at, embargo)
-        val = _known_before(times[test], val, known_at, embargo)
-        split = Split(train, val, test, getattr(self, "fold", None))
+        for later in (1, 2):  # val is purged last, so that the border of train does not move
+            begins = times[part == later]
+            if len(begins):
+                known = known_at + embargo.to_timedelta64()
+                part[(part == later - 1) & (known >= begins.min())] = -1
+        val, test = np.flatnonzero(part == 1), np.flatnonzero(part == 2)
+        split = Split(train[part[train] == 0], val, test, getattr(self, "fold", None))
         check_purged(times, known_at, split, embargo)
         return split
 
@@ -189,8 +192,8 @@ def check_purged(
 
     Raises:
         SamplesError: A part is empty.
-        LeakError: A sample is in two parts or has no known label, or a label of an earlier part is
-            known, plus the embargo, only after a later part begins.
+        LeakError: A sample has no known label, or a label of an earlier part is known, plus the
+            embargo, only after a later part begins, as that of a sample in both parts is.
     """
     times, known_at = _moments(times), _moments(known_at)
     parts = {"train": split.train, "val": split.val, "test": split.test}
@@ -210,12 +213,6 @@ def check_purged(
                 instead="take known_at from the outcomes of the label",
             )
     for (earlier, before), (later, after) in combinations(parts.items(), 2):
-        if len(shared := np.intersect1d(before, after)):
-            raise LeakError(
-                f"sample {shared[0]} is both in {earlier} and in {later}",
-                expected="each sample in one part at most",
-                instead="use Chronological or WalkForward, which split by time",
-            )
         known, begins = known_at[before].max() + embargo.to_timedelta64(), times[after].min()
         if known >= begins:
             raise LeakError(
@@ -226,18 +223,6 @@ def check_purged(
             )
 
 
-def _known_before(
-    later: NDArray[np.datetime64],
-    part: NDArray[np.int64],
-    known_at: NDArray[np.datetime64],
-    embargo: pd.Timedelta,
-) -> NDArray[np.int64]:
-    """Those of a part whose labels are known, embargo included, before the later times."""
-    if not len(later):
-        return part
-    return part[known_at[part] + embargo.to_timedelta64() < later.min()]
-
-
 def _period(
     times: NDArray[np.datetime64], known_at: NDArray[np.datetime64], starts: Sequence[int]
 ) -> tuple[np.datetime64, np.datetime64]:
@@ -245,27 +230,22 @@ def _period(
 
     Symbols without a known outcome do not count.
     """
-    periods = []
-    for symbol, known in zip(
-        np.split(times, starts[1:]), np.split(known_at, starts[1:]), strict=True
-    ):
-        if not (np.diff(symbol) > np.timedelta64(0)).all():
-            raise SamplesError(
-                "the decision times are not strictly increasing",
-                expected="the samples of one symbol after another, each in order of time",
-                instead="sort the times of each symbol, and pass in starts where each one begins",
-            )
-        decided = symbol[~np.isnat(known)]
-        if len(decided):
-            periods.append((decided[0], decided[-1]))
-    if not periods:
+    symbols, known = np.split(times, starts[1:]), np.split(known_at, starts[1:])
+    if not all((np.diff(one) > np.timedelta64(0)).all() for one in symbols):
+        raise SamplesError(
+            "the decision times are not strictly increasing",
+            expected="the samples of one symbol after another, each in order of time",
+            instead="sort the times of each symbol, and pass in starts where each one begins",
+        )
+    decided = [one[~np.isnat(at)] for one, at in zip(symbols, known, strict=True)]
+    ends = [(one[0], one[-1]) for one in decided if len(one)]
+    if not ends:
         raise SamplesError(
             f"none of {len(times)} samples has a known outcome",
             expected="bars that reach further than label.horizon after some of them",
             instead="use more bars or a shorter label.horizon",
         )
-    first, last = zip(*periods, strict=True)
-    return min(first), min(last)
+    return min(first for first, _ in ends), min(last for _, last in ends)
 
 
 def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.datetime64:

@@ -86,8 +86,8 @@ class Window:
         """Return the time between two points over bars of this interval."""
         return interval if self.step is None else self.step
 
-    def check(self, interval: pd.Timedelta) -> None:
-        """Check that bars of this interval can fill the window.
+    def count_points(self, interval: pd.Timedelta) -> int:
+        """Return the number of points over bars of this interval: span / step.
 
         Raises:
             ConfigError: The step is not a multiple of the interval, the span not of the step, the
@@ -95,7 +95,6 @@ class Window:
         """
         step = self.step_of(interval)
         multiple_of("window.step", step, interval)
-        multiple_of("window.span", self.span, step, "window.step")
         multiple_of("window.lookback", self.lookback, interval)
         if self.span > self.lookback:
             raise ConfigError(
@@ -103,12 +102,14 @@ class Window:
                 expected=f"at most the lookback, {format_duration(self.lookback)}",
                 instead=f"set the lookback to {format_duration(self.span)} or more",
             )
+        return multiple_of("window.span", self.span, step, "window.step")
 
     def check_image(self, interval: pd.Timedelta) -> None:
         """Check that the window has enough points over bars of this interval for an image.
 
         Raises:
-            ConfigError: It has fewer than `LEAST_POINTS` (names windows that fit), or see `check`.
+            ConfigError: It has fewer than `LEAST_POINTS` (names windows that fit), or see
+                `count_points`.
         """
         points = self.count_points(interval)
         if points < LEAST_POINTS:
@@ -125,24 +126,6 @@ class Window:
             return self.count_points(interval) >= LEAST_POINTS
         except ConfigError:
             return False
-
-    def count_points(self, interval: pd.Timedelta) -> int:
-        """Return the number of points over bars of this interval: span / step.
-
-        Raises:
-            ConfigError: See `check`.
-        """
-        self.check(interval)
-        return self.span // self.step_of(interval)
-
-    def offsets(self, interval: pd.Timedelta) -> NDArray[np.int64]:
-        """Return how many bars each point is before the decision, 0 or less: shape (points,).
-
-        Raises:
-            ConfigError: See `check`.
-        """
-        points = self.count_points(interval)
-        return np.arange(1 - points, 1, dtype=np.int64) * (self.step_of(interval) // interval)
 
 
 def _short(length: pd.Timedelta) -> str:
@@ -196,9 +179,8 @@ def stretch_starts(bars: pd.DataFrame) -> NDArray[np.int64]:
     The bars from row `i` to row `j` have no gap exactly when `stretch_starts(bars)[j] <= i`.
     """
     rows = np.arange(len(bars), dtype=np.int64)
-    after_gap = np.zeros(len(bars), dtype=bool)
-    after_gap[1:] = np.diff(close_times(bars)) != interval_of(bars).to_timedelta64()
-    return np.maximum.accumulate(np.where(after_gap, rows, 0))
+    after_gap = np.diff(close_times(bars)) != interval_of(bars).to_timedelta64()
+    return np.maximum.accumulate(np.where(np.r_[False, after_gap][: len(bars)], rows, 0))
 
 
 def decision_rows(bars: pd.DataFrame, lookback: DurationLike) -> NDArray[np.int64]:
@@ -246,8 +228,8 @@ class WindowReader:
         offsets: How many bars each point is before the decision, 0 or less: shape (points,).
 
     Raises:
-        ConfigError: Bars of this interval cannot fill the window, see `Window.check`; a field is
-            unknown, or reads candles before the lookback.
+        ConfigError: Bars of this interval cannot fill the window; a field is unknown, or reads
+            candles before the lookback.
         SamplesError: A field needs volume, and the bars have none.
     """
 
@@ -257,15 +239,15 @@ class WindowReader:
         interval = interval_of(bars)
         points = window.count_points(interval)
         self.fields = known_fields(fields)
-        self.offsets = window.offsets(interval)
         step = window.step_of(interval) // interval
+        self.offsets = np.arange(1 - points, 1, dtype=np.int64) * step
         farthest = max(self.fields, key=lambda field: FIELDS[field].back)
         reach = FIELDS[farthest].back
         needed = window.span + reach * step * interval
         if needed > window.lookback:
             raise ConfigError(
-                f"the field {farthest!r} reads {reach} candle{'s' * (reach > 1)} of "
-                f"{format_duration(step * interval)} before the window of "
+                f"the field {farthest!r} reads {reach} earlier candles of "
+                f"{format_duration(step * interval)} than the window of "
                 f"{format_duration(window.span)}",
                 expected=f"all of them within the lookback, {format_duration(window.lookback)}",
                 instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
@@ -287,8 +269,7 @@ class WindowReader:
         """Return the window's series at these rows: shape (n, fields, points), oldest first.
 
         Raises:
-            SamplesError: A row is not among the bars, or its window, with the earlier candles that
-                a field reads, has a gap.
+            SamplesError: A row is not among the bars, or the bars that it needs have a gap.
         """
         rows = np.asarray(rows, dtype=np.int64)
         firsts = rows - self._needed + 1
