@@ -1,37 +1,71 @@
-"""Charts of a judgement: equity, win rate by coverage and by month, calibration."""
+"""Figures of a judgement: equity, coverage, months, calibration, confusion and regimes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
-from gafcnn.report.drawing import MUTED, RC, new_figure
-from gafcnn.report.palette import BUY_AND_HOLD, GREY, Style, model_label, model_styles
+from gafcnn.report.drawing import (
+    BLUE,
+    GREY,
+    MUTED,
+    RC,
+    VERMILION,
+    Style,
+    model_styles,
+    new_figure,
+)
+from gafcnn.report.formatters import BUY_AND_HOLD, MISSING, model_label
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
+PANELS_PER_LINE = 4
+STRONGEST = 0.65  # opacity of the strongest shade, on which text is still legible
+LONGEST_NAME = 30  # characters of a class on the axes
+CLASSES = ("down", "up")
+VOLATILITIES, TRENDS = ("high", "middle", "low"), ("down", "flat", "up")
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def build_charts(metrics: Mapping[str, Any]) -> dict[str, tuple[str, Figure]]:
-    """Return the title and the figure of every chart that metrics.json has data for, by name."""
-    months = {row["month"] for row in metrics.get("regimes") or ()} - {None}
-    charts = {
-        "equity": ("Equity and drawdown, net of costs", equity_chart, metrics.get("equity")),
-        "coverage": ("Win rate and return by coverage", coverage_chart, metrics.get("coverage")),
-        "calibration": ("Calibration", calibration_chart, metrics.get("calibration")),
-        "months": ("Win rate and return by month", months_chart, len(months) > 1),
-    }
-    return {name: (title, draw(metrics)) for name, (title, draw, found) in charts.items() if found}
+def build_figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the name, the title and the figure of all that metrics.json has data for."""
+    regimes = metrics.get("regimes") or ()
+    if metrics.get("equity"):
+        yield "equity", "Equity and drawdown, net of costs", equity_chart(metrics)
+    if metrics.get("coverage"):
+        yield "coverage", "Win rate and return by coverage", coverage_chart(metrics)
+    if metrics.get("calibration"):
+        yield "calibration", "Calibration", calibration_chart(metrics)
+    if len({row["month"] for row in regimes} - {None}) > 1:
+        yield "months", "Win rate and return by month", months_chart(metrics)
+    found = metrics.get("confusion") or {}
+    if metrics["task"] == "classification":
+        for number, (model, counts) in enumerate(found.items(), start=1):
+            figure = class_confusion(model, counts, list(metrics["classes"]))
+            yield file_name(f"confusion_{number}_{model}"), f"Confusion matrix of {model}", figure
+    elif found:
+        for rows in ("all", "labelled"):
+            title = f"Confusion matrices, {rows} rows"
+            yield f"confusion_{rows}", title, confusion_matrices(metrics, rows)
+    if any(row["month"] is None for row in regimes):
+        yield "regimes", "Gross win rate by volatility and trend", regime_matrices(metrics)
+
+
+def file_name(text: str) -> str:
+    """Replace characters that are not safe in a file name."""
+    return re.sub(r"[^\w.=-]+", "_", text)[:80]
 
 
 @mpl.rc_context(RC)
@@ -161,3 +195,120 @@ def _with_legend(figure: Figure, axes: Axes) -> Figure:
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, labelcolor=MUTED)
     return figure
+
+
+# --- matrices -------------------------------------------------------------------------------------
+
+
+@mpl.rc_context(RC)
+def confusion_matrices(
+    metrics: Mapping[str, Any], rows: Literal["labelled", "all"] = "labelled"
+) -> Figure:
+    """Draw the confusion matrix of each model: the outcome (down, up) against the forecast.
+
+    Cells show counts and their share of the row, so that rows sum to 100 %. Blue cells have more
+    than 50 %, red cells less; the strongest shades are at 80 % and 20 %.
+    """
+    figure, panels = _panel_grid(metrics["confusion"], "forecast", "outcome")
+    for name, panel in panels.items():
+        _draw_confusion(panel, name, metrics["confusion"][name][rows], CLASSES, neutral=0.5)
+    figure.suptitle(f"Outcome against forecast, {rows} rows (shares by row)")
+    return figure
+
+
+@mpl.rc_context(RC)
+def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw the confusion matrix of one model of several classes.
+
+    Cells show counts and their share of the row, which is also the shade.
+
+    Args:
+        model: The name of the model.
+        counts: One row per true class, one count per predicted class.
+        classes: The names of the classes, in the order of their numbers.
+    """
+    figure = new_figure(0.85 * len(classes) + 1.4, 0.55 * len(classes) + 1.3)
+    panel = figure.subplots()
+    names = [name.replace("_", "\n")[:LONGEST_NAME] for name in classes]
+    _draw_confusion(panel, model, counts, names)
+    panel.set_aspect("auto")
+    panel.tick_params(axis="y", labelrotation=0)
+    panel.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+@mpl.rc_context(RC)
+def regime_matrices(metrics: Mapping[str, Any]) -> Figure:
+    """Draw the gross win rate of each model by volatility (rows) and trend (columns).
+
+    Cells show the win rate and the number of rows. Blue cells are above 50 %, red cells below; the
+    strongest shades are at 60 % and 40 %.
+    """
+    found = {
+        (row["model"], row["volatility"], row["trend"]): row
+        for row in metrics["regimes"]
+        if row["month"] is None
+    }
+    figure, panels = _panel_grid(dict.fromkeys(model for model, *_ in found), "trend", "volatility")
+    for name, panel in panels.items():
+        cells = [found.get((name, v, trend), {}) for v in VOLATILITIES for trend in TRENDS]
+        rates = np.array([cell.get("win_rate") for cell in cells], dtype=np.float64)
+        counts = [cell.get("n", 0) for cell in cells]
+        texts = [
+            f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,}"
+            for rate, n in zip(rates, counts, strict=True)
+        ]
+        _draw_cells(panel, (rates.reshape(3, 3) - 0.5) / 0.1, texts, TRENDS, VOLATILITIES)
+        panel.set_title(name)
+    figure.suptitle("Gross win rate and number of rows by volatility and trend")
+    return figure
+
+
+def _panel_grid(
+    models: Iterable[str], x_label: str, y_label: str
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with one panel per model."""
+    names = list(models)
+    lines, columns = -(-len(names) // PANELS_PER_LINE), min(len(names), PANELS_PER_LINE)
+    figure = new_figure(max(2.0 * columns + 0.4, 4.4), 2.4 * lines + 0.4)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for panel in grid.flat:
+        panel.set_xlabel(x_label)
+    for panel in grid[:, 0]:
+        panel.set_ylabel(y_label)
+    for panel in grid.flat[len(names) :]:
+        panel.remove()
+    return figure, dict(zip(names, grid.flat, strict=False))
+
+
+def _draw_confusion(
+    panel: Axes, name: str, counts: Any, classes: Sequence[str], neutral: float = 0
+) -> None:
+    """Write counts and their shares of the row, shaded by how far these are from a neutral one."""
+    cells = np.array(counts)
+    n, shares = int(cells.sum()), cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    texts = [f"{n:,}\n{s:.1%}" if n else "0" for n, s in zip(cells.flat, shares.flat, strict=True)]
+    _draw_cells(panel, (shares - neutral) / (0.3 if neutral else 1), texts, classes, classes)
+    correct = f"{np.trace(cells) / n:.2%}" if n else MISSING
+    panel.set_title(f"{name}\n{correct} of {n:,} correct")
+
+
+def _draw_cells(
+    panel: Axes,
+    strengths: NDArray[np.float64],
+    texts: Sequence[str],
+    across: Sequence[str],
+    down: Sequence[str],
+) -> None:
+    """Shade cells by strengths from -1 (red) to 1 (blue), NaN unshaded, and write texts in them."""
+    strengths = np.nan_to_num(np.clip(strengths, -1, 1))
+    shades = np.empty((*strengths.shape, 4))
+    shades[..., :3] = np.where(strengths[..., None] > 0, to_rgb(BLUE), to_rgb(VERMILION))
+    shades[..., 3] = STRONGEST * np.abs(strengths)
+    panel.imshow(shades)
+    size = 9 if len(strengths) == 2 else 7.5
+    for (row, column), text in zip(np.ndindex(strengths.shape), texts, strict=True):
+        panel.text(column, row, text, size=size, ha="center", va="center", linespacing=1.4)
+    panel.set_xticks(range(len(across)), across)
+    panel.set_yticks(range(len(down)), down, rotation=90, va="center")
+    panel.spines[:].set_visible(True)

@@ -1,11 +1,13 @@
-"""Figures as SVG for the page and as PNG files, by matplotlib without pyplot."""
+"""Figures as SVG for the page and as PNG files, by matplotlib without pyplot; styles of models."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import cycle
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -13,8 +15,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.report.formatters import BUY_AND_HOLD, ORACLE
+
 DPI = 200
 INK, MUTED, RULE = "#1f2933", "#5b6773", "#d9dfe5"
+
+# Okabe and Ito (2008) without yellow and black, then Tol (2021): distinct for colour-blind readers
+# and visible on white and on near black
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
+    *("#d55e00", "#999933", "#aa4499", "#8c6d5a", "#6478d6"),
+)
+BLUE, VERMILION, GREY = COLOURS[0], COLOURS[5], "#8a929c"
 
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
 """Colours of a figure that follow the colour scheme of the page."""
@@ -44,6 +57,26 @@ RC: Any = {
     "svg.fonttype": "none",
 }
 """matplotlib settings that apply while a figure is built and while it is written."""
+
+
+class Style(NamedTuple):
+    """The colour of a model's line, as #rrggbb, and its line style."""
+
+    colour: str
+    line: Literal["solid", "dashed", "dotted"]
+
+
+def model_styles(models: Iterable[str]) -> dict[str, Style]:
+    """Return the style of each model by its position, and a grey one for buy and hold.
+
+    Single models are solid, ensembles dashed and the oracle dotted, so that kinds of models differ
+    in more than colour.
+    """
+    styles = {BUY_AND_HOLD: Style(GREY, "solid")}
+    for name, colour in zip(models, cycle(COLOURS), strict=False):
+        line = "dotted" if name == ORACLE else "dashed" if name in ENSEMBLES else "solid"
+        styles[name] = Style(colour, line)
+    return styles
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report.drawing import INK, MUTED, RC, Picture, new_figure
-from gafcnn.report.palette import BLUE, VERMILION
+from gafcnn.report.drawing import BLUE, INK, MUTED, RC, VERMILION, Picture, new_figure
 
 LARGEST = 3  # points that a description names
 LONGEST_IN_MINUTES = 300.0  # longer windows are shown in hours
@@ -112,7 +111,15 @@ def sample_image(
     Raises:
         ImagesError: The channels are not squares in [-1, 1].
     """
-    _check(series, channels)
+    for name, channel in channels.items():
+        square = channel.ndim == 2 and channel.shape[0] == channel.shape[1]
+        # a float32 cosine may exceed 1 by its last bit
+        if not square or not np.abs(channel).max() <= 1 + 1e-6:
+            raise ImagesError(
+                f"the channel {name} has shape {channel.shape}, values up to {channel.max():g}",
+                expected="shape (size, size), values from -1 to 1",
+                instead="pass the channels of one sample, as ImageSpec.shown(series)[0] returns",
+            )
     times = pd.DatetimeIndex(series.index)
     before, unit = _time_before_last(times)
     cam = None if attributions is None else attributions.cam
@@ -188,20 +195,3 @@ def _time_before_last(times: pd.DatetimeIndex) -> tuple[Floats, str]:
     minutes = np.asarray((times - times[-1]) / pd.Timedelta("1min"), dtype=np.float64)
     long = minutes[0] < -LONGEST_IN_MINUTES
     return (minutes / 60, "hours") if long else (minutes, "minutes")
-
-
-def _check(series: pd.Series, channels: Mapping[str, NDArray[Any]]) -> None:
-    shapes = [channel.shape for channel in channels.values()]
-    if not shapes or len(series) < 2 or any(len({*s}) != 1 or len(s) != 2 for s in shapes):
-        raise ImagesError(
-            f"channels of shapes {shapes} and a series of {len(series)}",
-            expected="channels of shape (size, size) and at least 2 values by time",
-            instead="pass one sample: the channels of `encode(series)[0]`, and its series",
-        )
-    largest = max(float(np.abs(channel).max()) for channel in channels.values())
-    if not largest <= 1 + 1e-6:  # a float32 cosine may exceed 1 by its last bit
-        raise ImagesError(
-            f"channels with values up to {largest}",
-            expected="values from -1 to 1",
-            instead="multiply stored images by the `scale` of their spec",
-        )
