@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -22,7 +22,6 @@ from gafcnn.report.drawing import (
     MUTED,
     RC,
     VERMILION,
-    Style,
     model_styles,
     new_figure,
 )
@@ -36,10 +35,10 @@ LONGEST_NAME = 30  # characters of a class on the axes
 CLASSES = ("down", "up")
 VOLATILITIES, TRENDS = ("high", "middle", "low"), ("down", "flat", "up")
 
-Rows = Sequence[Mapping[str, Any]]
+Metrics: TypeAlias = Mapping[str, Any]
 
 
-def build_figures(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Figure]]:
+def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name, the title and the figure of all that metrics.json has data for."""
     regimes = metrics.get("regimes") or ()
     if metrics.get("equity"):
@@ -69,19 +68,15 @@ def file_name(text: str) -> str:
 
 
 @mpl.rc_context(RC)
-def equity_chart(metrics: Mapping[str, Any]) -> Figure:
+def equity_chart(metrics: Metrics) -> Figure:
     """Draw the equity of each model and of buy and hold, and how far each is below its maximum."""
     figure, (top, below) = _panels("equity, start = 1", "drawdown")
-    styles = model_styles(metrics["models"])
     for name in (*metrics["models"], BUY_AND_HOLD):
-        if name not in metrics["equity"]:
-            continue
-        line = pd.DataFrame(metrics["equity"][name])
-        line["time"] = pd.to_datetime(line["time"], utc=True)
-        line["drawdown"] = line["value"] / line["value"].cummax() - 1
-        rows, rank = line.to_dict("records"), int(name == metrics["headline"])
-        _draw_line(top, name, rows, ("time", "value"), styles[name], rank)
-        _draw_line(below, name, rows, ("time", "drawdown"), styles[name], rank)
+        if name in metrics["equity"]:
+            line = pd.DataFrame(metrics["equity"][name])
+            times, look = pd.to_datetime(line["time"], utc=True), _look(metrics, name)
+            top.plot(times, line["value"], **look)
+            below.plot(times, line["value"] / line["value"].cummax() - 1, **look)
     top.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     below.yaxis.set_major_formatter(PercentFormatter(1))
     locator = AutoDateLocator(minticks=3, maxticks=7)
@@ -92,10 +87,11 @@ def equity_chart(metrics: Mapping[str, Any]) -> Figure:
 
 
 @mpl.rc_context(RC)
-def coverage_chart(metrics: Mapping[str, Any]) -> Figure:
+def coverage_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade against the share of rows traded."""
-    rows = [row for row in metrics["coverage"] if row["realised"]]
-    figure, panel = _win_rates(metrics, sorted(rows, key=lambda row: row["realised"]), "realised")
+    rows = pd.DataFrame(metrics["coverage"])
+    rows = rows.loc[rows["realised"] > 0].sort_values("realised", kind="stable")
+    figure, panel = _win_rates(metrics, rows, "realised")
     panel.set_xscale("log")
     panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
     panel.minorticks_off()
@@ -104,12 +100,11 @@ def coverage_chart(metrics: Mapping[str, Any]) -> Figure:
 
 
 @mpl.rc_context(RC)
-def months_chart(metrics: Mapping[str, Any]) -> Figure:
+def months_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade by month."""
-    rows = sorted((row for row in metrics["regimes"] if row["month"]), key=lambda row: row["month"])
-    months = sorted({row["month"] for row in rows})
-    rows = [{**row, "x": months.index(row["month"])} for row in rows]
-    figure, panel = _win_rates(metrics, rows, "x")
+    rows = pd.DataFrame(metrics["regimes"]).dropna(subset=["month"]).sort_values("month")
+    numbers, months = pd.factorize(rows["month"])
+    figure, panel = _win_rates(metrics, rows.assign(chosen=False, number=numbers), "number")
     step = -(-len(months) // 7)
     panel.set_xticks(range(0, len(months), step), months[::step])
     panel.set_xlabel("month")
@@ -117,14 +112,14 @@ def months_chart(metrics: Mapping[str, Any]) -> Figure:
 
 
 @mpl.rc_context(RC)
-def calibration_chart(metrics: Mapping[str, Any]) -> Figure:
+def calibration_chart(metrics: Metrics) -> Figure:
     """Draw the observed share of rises against the forecast probability."""
     figure, (panel,) = _panels("observed share of rises")
     figure.set_figheight(3.6)
-    for name, rows, style, rank in _by_model(metrics, metrics["calibration"]):
-        if rank < 0:  # an ensemble by vote forecasts 0 and 1: leave the headline the space
+    for rows, look in _by_model(metrics, pd.DataFrame(metrics["calibration"])):
+        if look["alpha"] < 1:  # an ensemble by vote forecasts 0 and 1: leave the headline the space
             panel.set(xlim=panel.get_xlim(), ylim=panel.get_ylim())
-        _draw_line(panel, name, rows, ("forecast", "observed"), style, rank)
+        _draw_line(panel, rows, "forecast", "observed", look)
     panel.axline((0.5, 0.5), slope=1, color=GREY, linewidth=0.8, linestyle=":")
     panel.xaxis.set_major_formatter(PercentFormatter(1))
     panel.yaxis.set_major_formatter(PercentFormatter(1))
@@ -132,19 +127,17 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Figure:
     return _with_legend(figure, panel)
 
 
-def _win_rates(metrics: Mapping[str, Any], rows: Rows, x: str) -> tuple[Figure, Axes]:
+def _win_rates(metrics: Metrics, rows: pd.DataFrame, x: str) -> tuple[Figure, Axes]:
     """Draw the gross win rate and the net return against a value; also return the lower panel."""
     figure, panels = _panels("gross win rate", "net bps per trade")
     for axes, y, level in zip(panels, ("win_rate", "net_bps"), (0.5, 0), strict=True):
-        for name, found, style, rank in _by_model(metrics, rows):
-            line = [row for row in found if not row.get("chosen")]
-            _draw_line(axes, name, line, (x, y), style, rank)
-            chosen = [row for row in found if row.get("chosen") and row[y] is not None]
-            for row in chosen if rank >= 0 else ():
-                axes.plot(
-                    *(row[x], row[y]), "D", color=style.colour, fillstyle="none", markersize=8,
-                    zorder=4,
-                )  # fmt: skip
+        for found, look in _by_model(metrics, rows):
+            chosen = found["chosen"].astype(bool)
+            _draw_line(axes, found.loc[~chosen], x, y, look)
+            marks = found.loc[chosen].dropna(subset=[y])
+            if look["alpha"] == 1 and len(marks):
+                mark = {"marker": "D", "fillstyle": "none", "markersize": 8, "zorder": 4}
+                axes.plot(marks[x], marks[y], color=look["color"], linestyle="none", **mark)
         axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1))
     return _with_legend(figure, panels[0]), panels[1]
@@ -160,34 +153,34 @@ def _panels(*labels: str) -> tuple[Figure, list[Axes]]:
     return figure, list(panels)
 
 
-def _by_model(metrics: Mapping[str, Any], rows: Rows) -> Iterator[tuple[str, Rows, Style, int]]:
-    """Yield each model, its rows, its style and its rank.
-
-    The rank is 1 for the headline, which comes first, and -1 for the others, which are drawn faded
-    behind it; 0 for all models if the headline has no rows.
-    """
-    found = {name: [row for row in rows if row["model"] == name] for name in metrics["models"]}
-    headline, styles = metrics["headline"], model_styles(metrics["models"])
-    others = -1 if found.get(headline) else 0
-    for name in sorted(found, key=lambda name: name != headline):
-        if found[name]:
-            yield name, found[name], styles[name], 1 if name == headline else others
+def _by_model(metrics: Metrics, rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, dict]]:
+    """Yield the rows and the look of each model: the headline first, the others faded behind it."""
+    names = [name for name in metrics["models"] if (rows["model"] == name).any()]
+    faded = metrics["headline"] in names
+    for name in sorted(names, key=lambda name: name != metrics["headline"]):
+        yield rows.loc[rows["model"] == name], _look(metrics, name, faded=faded)
 
 
-def _draw_line(
-    axes: Axes, name: str, rows: Rows, keys: tuple[str, str], style: Style, rank: int
-) -> None:
+def _look(metrics: Metrics, name: str, *, faded: bool = False) -> dict[str, Any]:
+    """Return how a model is drawn; the headline is thick and never faded."""
+    style, headline = model_styles(metrics["models"])[name], name == metrics["headline"]
+    return {
+        "color": style.colour,
+        "linestyle": style.line,
+        "linewidth": 1.8 if headline else 0.9,
+        "markersize": 3.5 if headline else 2,
+        "alpha": 0.5 if faded and not headline else 1.0,
+        "zorder": 3 if headline else 2,
+        "label": model_label(name),
+    }
+
+
+def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
     """Draw a model's rows as a line, with the intervals of shares if it is not faded."""
-    x, y = ([row[key] for row in rows] for key in keys)
-    axes.plot(
-        x, np.array(y, dtype=np.float64), color=style.colour, linestyle=style.line,
-        linewidth=1.8 if rank > 0 else 0.9, alpha=0.5 if rank < 0 else 1.0,
-        marker=None if keys[0] == "time" else "o", markersize=3.5 if rank > 0 else 2,
-        label=model_label(name), zorder=3 if rank > 0 else 2,
-    )  # fmt: skip
-    for row in rows if rank >= 0 and keys[1] != "net_bps" else ():
-        if row.get("low") is not None:
-            axes.vlines(row[keys[0]], row["low"], row["high"], color=style.colour, linewidth=0.9)
+    axes.plot(rows[x], rows[y].astype(float), marker="o", **look)
+    if look["alpha"] == 1 and y != "net_bps":
+        ends = rows.dropna(subset=["low"])
+        axes.vlines(ends[x], ends["low"], ends["high"], color=look["color"], linewidth=0.9)
 
 
 def _with_legend(figure: Figure, axes: Axes) -> Figure:
@@ -201,9 +194,7 @@ def _with_legend(figure: Figure, axes: Axes) -> Figure:
 
 
 @mpl.rc_context(RC)
-def confusion_matrices(
-    metrics: Mapping[str, Any], rows: Literal["labelled", "all"] = "labelled"
-) -> Figure:
+def confusion_matrices(metrics: Metrics, rows: Literal["labelled", "all"] = "labelled") -> Figure:
     """Draw the confusion matrix of each model: the outcome (down, up) against the forecast.
 
     Cells show counts and their share of the row, so that rows sum to 100 %. Blue cells have more
@@ -238,24 +229,20 @@ def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Sequen
 
 
 @mpl.rc_context(RC)
-def regime_matrices(metrics: Mapping[str, Any]) -> Figure:
+def regime_matrices(metrics: Metrics) -> Figure:
     """Draw the gross win rate of each model by volatility (rows) and trend (columns).
 
     Cells show the win rate and the number of rows. Blue cells are above 50 %, red cells below; the
     strongest shades are at 60 % and 40 %.
     """
-    found = {
-        (row["model"], row["volatility"], row["trend"]): row
-        for row in metrics["regimes"]
-        if row["month"] is None
-    }
-    figure, panels = _panel_grid(dict.fromkeys(model for model, *_ in found), "trend", "volatility")
+    frame = pd.DataFrame([row for row in metrics["regimes"] if row["month"] is None])
+    figure, panels = _panel_grid(frame["model"].unique(), "trend", "volatility")
     for name, panel in panels.items():
-        cells = [found.get((name, v, trend), {}) for v in VOLATILITIES for trend in TRENDS]
-        rates = np.array([cell.get("win_rate") for cell in cells], dtype=np.float64)
-        counts = [cell.get("n", 0) for cell in cells]
+        cells = frame[frame["model"] == name].set_index(["volatility", "trend"])
+        cells = cells.reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
+        rates, counts = cells["win_rate"].to_numpy(np.float64), cells["n"].fillna(0)
         texts = [
-            f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,}"
+            f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,.0f}"
             for rate, n in zip(rates, counts, strict=True)
         ]
         _draw_cells(panel, (rates.reshape(3, 3) - 0.5) / 0.1, texts, TRENDS, VOLATILITIES)

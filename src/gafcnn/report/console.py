@@ -63,11 +63,11 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     few = 0 < len(symbols) <= MOST_SYMBOLS
     ends = {names[-1] for names in model_groups(metrics["models"])}
     for model, symbol, part in by_symbol(metrics):
-        if symbol != TOGETHER and not few:
-            continue
-        last = symbol == TOGETHER and (few or model in ends)
-        names = [model, symbol] if symbols else [model]
-        table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
+        together = symbol == TOGETHER
+        if together or few:
+            names = [model, symbol] if symbols else [model]
+            last = together and (few or model in ends)
+            table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
     if metrics["models"]:
         names = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL]
         table.add_row(*names, *_cells(_no_skill(metrics), columns), style="dim")
@@ -137,10 +137,8 @@ def show(table: Table, file: IO[str] | None = None) -> None:
 
 
 def _cells(estimates: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
-    cells = [
-        format_of(name)(estimates[name]["value"]) if name in estimates else "" for name in columns
-    ]
-    return [count(estimates["accuracy"]["n"]), *cells]
+    shown = {name: format_of(name)(found["value"]) for name, found in estimates.items()}
+    return [count(estimates["accuracy"]["n"]), *(shown.get(name, "") for name in columns)]
 
 
 def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:

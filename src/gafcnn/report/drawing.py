@@ -97,11 +97,25 @@ class Picture:
 
     @classmethod
     def draw(cls, name: str, title: str, figure: Figure) -> Picture:
-        """Write a figure in both formats, which changes the figure; the layout is computed once."""
+        """Write a figure in both formats, which changes the figure; the layout is computed once.
+
+        The text and the grid of the `<svg>` element take their colours from the page.
+        """
+        png, svg = io.BytesIO(), io.StringIO()
         with mpl.rc_context({**RC, "svg.hashsalt": name}):
-            png = _to_png(figure)
+            # savefig would draw twice; metadata would hold the version of matplotlib
+            FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
             figure.set_layout_engine("none")  # keep the layout that drawing computed
-            return cls(name, title, _to_svg(figure, title), png)
+            figure.patch.set_visible(False)
+            FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+        text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg.getvalue(), flags=re.S)
+        body = re.sub(r"<[^>]+>", _clean_tag, text[text.index(">", text.index("<svg")) + 1 :])
+        width, height = (round(72 * inches) for inches in figure.get_size_inches())
+        element = Markup(  # noqa: S704  matplotlib escapes all texts of a figure
+            f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
+            f'style="--width: {width}">{body}'
+        )
+        return cls(name, title, element, png.getvalue())
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -109,27 +123,6 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     return figure
-
-
-def _to_png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    # savefig would draw twice; metadata would hold the version of matplotlib
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
-    return file.getvalue()
-
-
-def _to_svg(figure: Figure, title: str) -> Markup:
-    """Return an `<svg>` element whose text and grid take their colours from the page."""
-    file = io.StringIO()
-    figure.patch.set_visible(False)
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", file.getvalue(), flags=re.S)
-    body = re.sub(r"<[^>]+>", _clean_tag, text[text.index(">", text.index("<svg")) + 1 :])
-    width, height = (round(72 * inches) for inches in figure.get_size_inches())
-    return Markup(  # noqa: S704  matplotlib escapes all texts of a figure
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
-        f'style="--width: {width}">{body}'
-    )
 
 
 def _clean_tag(match: re.Match[str]) -> str:

@@ -122,32 +122,30 @@ def sample_image(
             )
     times = pd.DatetimeIndex(series.index)
     before, unit = _time_before_last(times)
-    cam = None if attributions is None else attributions.cam
-    names = [*channels, *([] if cam is None else ["Grad-CAM"])]
-    figure = new_figure(3.4 + 2.3 * len(names), 3.1)
-    widths = (1.5, *[1.0] * len(names))
+    half = (before[-1] - before[0]) / (len(before) - 1) / 2
+    edges = (before[0] - half, before[-1] + half)  # of the cells of the first and the last point
+    shown = [(name, channel, "RdBu_r", -1.0, 1.0) for name, channel in channels.items()]
+    if attributions is not None and attributions.cam is not None:
+        cam = attributions.cam
+        shown.append(("Grad-CAM", cam, "YlGnBu", 0.0, cam.max() or 1.0))
+    figure = new_figure(3.4 + 2.3 * len(shown), 3.1)
+    widths = (1.5, *[1.0] * len(shown))
     grid = figure.add_gridspec(2, len(widths), width_ratios=widths, height_ratios=(1.7, 1))
     line = below = figure.add_subplot(grid[:, 0] if attributions is None else grid[0, 0])
     line.plot(before, series, color=BLUE, linewidth=1.2, marker="o", markersize=2.2)
     line.plot(before[-1], series.iloc[-1], color=BLUE, marker="o", markersize=5.5)
-    line.set(xlim=_edges(before), title=str(series.name or "price"))
+    line.set(xlim=edges, title=str(series.name or "price"))
     line.ticklabel_format(axis="y", useOffset=False)
     line.grid(axis="y")
     if attributions is not None:
         below = figure.add_subplot(grid[1, 0])
         _draw_attributions(line, below, before, attributions)
-    squares = [figure.add_subplot(grid[:, 1 + place]) for place in range(len(names))]
-    extent = (*_edges(before), *_edges(before))
-    images = [
-        panel.imshow(channel, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=extent)
-        for panel, channel in zip(squares, channels.values(), strict=False)
-    ]
-    if cam is not None:
-        squares[-1].imshow(
-            cam, cmap="YlGnBu", vmin=0, vmax=cam.max() or 1, origin="lower", extent=extent
-        )
-    for panel, name in zip(squares, names, strict=True):
-        panel.set_title(name)
+    images = []
+    for place, (name, image, colours, low, high) in enumerate(shown, start=1):
+        panel = figure.add_subplot(grid[:, place], title=name)
+        look: Any = {"cmap": colours, "vmin": low, "vmax": high, "origin": "lower"}
+        images.append(panel.imshow(image, extent=edges * 2, **look))
+    squares = [image.axes for image in images]
     for axis in (below.xaxis, *(axis for panel in squares for axis in (panel.xaxis, panel.yaxis))):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 3, 5, 10]))
         axis.set_major_formatter(lambda value, _: f"{abs(value):g}")
@@ -163,7 +161,7 @@ def sample_image(
 def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attributions) -> None:
     """Draw the shares of points as bars, and behind the series as stripes."""
     folded, occluded = shares(found.folded), shares(found.occluded)
-    bounds = np.linspace(*_edges(before), len(before) + 1)
+    bounds = np.linspace(*above.get_xlim(), len(before) + 1)
     opacities = 0.5 * np.abs(folded) / (np.abs(folded).max() or 1)
     for left, right, share, alpha in zip(bounds, bounds[1:], folded, opacities, strict=False):
         colour = BLUE if share > 0 else VERMILION
@@ -174,7 +172,7 @@ def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attribut
     below.bar(before, np.minimum(folded, 0), width, color=VERMILION, label="opposes")
     below.plot(before, occluded, "o", color=INK, fillstyle="none", markersize=3.5, label="hidden")
     below.axhline(0, color=MUTED, linewidth=0.6)
-    below.set(xlim=_edges(before), title="share")
+    below.set(xlim=above.get_xlim(), title="share")
     below.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     below.legend(
@@ -182,12 +180,6 @@ def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attribut
         handlelength=1.2, handletextpad=0.4, columnspacing=1.0,
     )  # fmt: skip
     below.grid(axis="y")
-
-
-def _edges(before: Floats) -> tuple[float, float]:
-    """Return the start of the first point's cell and the end of the last one's."""
-    half = (before[-1] - before[0]) / (len(before) - 1) / 2
-    return float(before[0] - half), float(before[-1] + half)
 
 
 def _time_before_last(times: pd.DatetimeIndex) -> tuple[Floats, str]:
