@@ -195,12 +195,11 @@ def _features(run: Run) -> list[str]:
 
 def _describe(name: str, decider: Decider) -> dict[str, Any]:
     """Return the members, parameters and thresholds of a model or an ensemble as plain data."""
-    members, combine = decider.ensembles.get(name, ([], None))
-    parameters = getattr(combine, "parameters", None)
+    fitted = decider.ensembles.get(name)
     return {
-        "members": list(members),
-        "method": getattr(combine, "name", "mean" if members else None),
-        "parameters": _plain(parameters),
+        "members": list(fitted.members) if fitted else [],
+        "method": fitted.method if fitted else None,
+        "parameters": _plain(fitted.parameters) if fitted else None,
         "thresholds": {
             symbol: thresholds[name]
             for symbol, thresholds in decider.thresholds.items()
