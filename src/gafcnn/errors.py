@@ -6,7 +6,8 @@ Every message is one sentence: what was found, what was expected, what to do ins
 from __future__ import annotations
 
 from functools import partial
-from typing import Self
+from importlib import import_module
+from typing import Any, Self
 
 
 class GafcnnError(Exception):
@@ -80,3 +81,19 @@ class PredictionsError(GafcnnError):
 
 class RunError(GafcnnError):
     """A run that is missing, unfinished or different from the one asked for."""
+
+
+def import_extra(name: str, extra: str) -> Any:
+    """Import a module of a package that one of the extras installs.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed",
+            expected=f"the packages of the extra {extra}",
+            instead=f"run pip install 'gafcnn[{extra}]'",
+        ) from error
