@@ -29,9 +29,8 @@ from gafcnn.data.indicators import MEMORY
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.durations import format_duration, multiple_of
 from gafcnn.errors import BarsError, RunError
-from gafcnn.evaluation.comparisons import ENSEMBLE
-from gafcnn.evaluation.ensembles import fit_ensembles, mean
-from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
+from gafcnn.evaluation.joining import average_seeds, join
 from gafcnn.evaluation.positions import positions
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -109,7 +108,7 @@ class Decider:
         history: The number of bars that a decision needs: with fewer, indicators that average over
             all earlier bars would not have settled.
         members: Functions of bars and rows, one per seed, by the name of the model.
-        ensembles: Fitted ensembles and their members, by name.
+        ensembles: Fitted ensembles, by name.
         thresholds: The threshold of each model, by symbol and by name; empty for other classes.
         rules: The trading rules.
         names: The models, in the order in which they are shown.
@@ -147,29 +146,15 @@ class Decider:
         joined = join(
             {name: average_seeds(r.predictions for r in of) for name, of in self._runs.items()}
         )
-        windows = [*study.windows]
-        self.ensembles: dict[str, tuple[list[str], Callable[[Floats], Floats]]] = {}
-        if self.classes != DIRECTIONS:
-            if len(windows) > 1:
-                self.ensembles[ENSEMBLE] = (windows, mean)
-        else:
-            if len(windows) > 1:
-                fitted = fit_ensembles(joined, windows, methods)
-                self.ensembles |= {name: (windows, combine) for name, combine in fitted.items()}
-            if baseline and windows:
-                both = [baseline, *windows]
-                [stacking] = fit_ensembles(joined, both, ["stacking"]).values()
-                self.ensembles[TWO_STAGE] = (both, stacking)
-        combined = [name for name in self.ensembles if name != TWO_STAGE]
-        self.names = [*windows, *combined]
-        if baseline:
-            self.names.append(baseline)
-        if TWO_STAGE in self.ensembles:
-            self.names.append(TWO_STAGE)
+        several = () if self.classes == DIRECTIONS else self.classes
+        methods = [*methods, TWO_STAGE]
+        combined = combine(joined, [*study.windows], methods, baseline, several)
+        self.names, self.ensembles = combined.names, combined.fitted
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
         self.headline = next(name for name in preferred if name in self.names)
         self.thresholds = {
-            symbol: self._choose(joined, symbol, bars) for symbol, bars in study.bars.items()
+            symbol: self._choose(combined.table, symbol, bars)
+            for symbol, bars in study.bars.items()
         }
 
     @cached_property
@@ -197,8 +182,8 @@ class Decider:
             name: np.mean([predict(bars, last) for predict in of], axis=0)
             for name, of in self.members.items()
         }
-        for name, (members, combine) in self.ensembles.items():
-            p[name] = combine(np.stack([p[member] for member in members], axis=1))
+        for name, one in self.ensembles.items():
+            p[name] = one(np.stack([p[member] for member in one.members], axis=1))
         forecasts = {name: self._forecast(p[name][0], name, known) for name in self.names}
         time, close = bars.index[-1], float(bars["close"].iloc[-1])
         return Decision(symbol, time, close, forecasts, self.headline, self.rules_text)
@@ -210,13 +195,11 @@ class Decider:
         position = int(positions([p], threshold, self.rules.sides)[0])
         return Forecast({"down": 1 - float(p), "up": float(p)}, threshold, position)
 
-    def _choose(self, joined: pd.DataFrame, symbol: str, bars: pd.DataFrame) -> dict[str, float]:
+    def _choose(self, table: pd.DataFrame, symbol: str, bars: pd.DataFrame) -> dict[str, float]:
         """Return the threshold of each model for a symbol, as an evaluation chooses it."""
         if self.classes != DIRECTIONS:
             return {}
-        rows = joined.loc[joined["symbol"] == symbol]
-        for name, (members, combine) in self.ensembles.items():
-            rows = rows.assign(**{name: combine(rows[members].to_numpy(np.float64))})
+        rows = table.loc[table["symbol"] == symbol]
         test_set = TestSet.of(rows, bars, self._study.label.horizon, self.rules)
         return {name: test_set.choice(self.fold, name).threshold for name in self.names}
 

@@ -18,8 +18,8 @@ from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import PredictionsError, StoreError
-from gafcnn.evaluation.ensembles import ensemble, two_stage
-from gafcnn.evaluation.joining import TWO_STAGE, join
+from gafcnn.evaluation.ensembles import TWO_STAGE, combine
+from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.predictions import prediction_table, probability_columns
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -113,13 +113,14 @@ def fitted_on_validation(
     """
     rng = np.random.default_rng(seed)
     joined = join(study.members())
-    before = _combine(study, joined, methods)
+    asked = [*study.windows], [*methods, TWO_STAGE], study.baseline
+    before = combine(joined, *asked).table
     models = [*study.runs, *before.columns.drop(joined.columns)]
     test = (joined["split"] == "test").to_numpy()
     half = test & (rng.random(len(joined)) < 0.5)
     faults: dict[str, None] = {}
     for rows in (half, test & ~half):
-        after = _combine(study, _with_other_rows(joined, rows, [*study.runs], rng), methods)
+        after = combine(_with_other_rows(joined, rows, [*study.runs], rng), *asked).table
         for model in models:
             ours, others = (table[model].to_numpy()[~rows] for table in (before, after))
             if ours.tobytes() != others.tobytes():
@@ -273,15 +274,6 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
     other, after = bars.copy(), bars.index.to_numpy("datetime64[ns]") > t
     other.loc[after, [*COLUMNS]] *= rng.uniform(0.5, 2.0, (int(after.sum()), 1))
     return other
-
-
-def _combine(study: Study, joined: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    combined = joined
-    if len(study.windows) > 1:
-        combined = ensemble(combined, study.windows, methods)
-    if study.baseline and study.windows and TWO_STAGE not in combined:
-        combined = two_stage(combined, study.baseline, study.windows)
-    return combined
 
 
 def _with_other_rows(

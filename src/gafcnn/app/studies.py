@@ -21,7 +21,8 @@ from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import RunError
-from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.ensembles import TWO_STAGE
+from gafcnn.evaluation.joining import average_seeds, join
 from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
 from gafcnn.evaluation.statistics import score_classes, score_rows
 

@@ -25,11 +25,11 @@ from pydantic import AfterValidator, PlainValidator
 
 from gafcnn.atomic_io import (
     disk_errors,
+    locked,
     make_folder,
     read_sealed,
     remove_partial_files,
     seal,
-    wait_for_lock,
     write_bytes,
     write_json,
 )
@@ -172,7 +172,7 @@ class ExchangeSource:
         if stored is None or self.refresh or missing:
             with disk_errors(place, 0):
                 make_folder(place)
-            with wait_for_lock(place / LOCK, f"downloading to {place}"):
+            with locked(place / LOCK, f"downloading to {place}"):
                 remove_partial_files(place)
                 bars = self._download(place, pair)
         return check_bars(bars, place, self.interval)
