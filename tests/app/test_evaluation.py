@@ -16,7 +16,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 import gafcnn as gc
-from gafcnn.app.run_folder import damaged_files, hold, write_metrics
+from gafcnn.app.runs import damaged_files, hold, write_metrics
 from gafcnn.data.reading import write_bars
 from gafcnn.errors import RunError
 

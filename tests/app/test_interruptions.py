@@ -20,7 +20,7 @@ import pytest
 import torch
 
 import gafcnn as gc
-from gafcnn.app.run_folder import damaged_files
+from gafcnn.app.runs import damaged_files
 from gafcnn.models.checkpoints import load_plain
 
 Run = Callable[..., str]

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from gafcnn.app.run_folder import identity
-from gafcnn.app.study_settings import EvaluateOptions, StudyOptions
-from gafcnn.app.train_settings import TrainSettings
+from gafcnn.app.runs import identity
+from gafcnn.app.options import EvaluateOptions, StudyOptions
+from gafcnn.app.options import TrainSettings
 from gafcnn.data.windows import WINDOWS
 from gafcnn.errors import ConfigError
 from gafcnn.models.boosted_trees import BoostedTrees

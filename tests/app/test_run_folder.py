@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gafcnn.app.run_folder import (
+from gafcnn.app.runs import (
     claim,
     damaged_files,
     differences,
@@ -159,7 +159,7 @@ def test_a_study_without_complete_runs_is_named(tmp_path: Path) -> None:
 
 def test_a_second_process_is_kept_out(tmp_path: Path, root: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from gafcnn.app.run_folder import hold\n"
+        "import sys; from pathlib import Path; from gafcnn.app.runs import hold\n"
         "from gafcnn.errors import RunError\n"
         "try:\n    with hold(Path(sys.argv[1])): print('held')\n"
         "except RunError as error: print(error)"

@@ -19,7 +19,7 @@ import torch
 
 import gafcnn as gc
 from gafcnn.app.ledger import recorded
-from gafcnn.app.run_folder import damaged_files
+from gafcnn.app.runs import damaged_files
 from gafcnn.errors import LearningError
 
 Run = Callable[..., str]

@@ -274,7 +274,7 @@ def _add_group_options() -> None:
     """Make what the user's own modules registered options of the groups of the configuration."""
     from hydra.core.config_store import ConfigStore
 
-    from gafcnn.app.train_settings import own_options
+    from gafcnn.app.options import own_options
 
     for group, name, package, node in own_options():
         ConfigStore.instance().store(group=group, name=name, package=package, node=dict(node))

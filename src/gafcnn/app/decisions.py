@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.app.run_folder import (
+from gafcnn.app.runs import (
     BEST,
     CHECKSUMS,
     EVALUATION,
@@ -22,7 +22,7 @@ from gafcnn.app.run_folder import (
     damaged_files,
 )
 from gafcnn.app.runs import Run
-from gafcnn.app.study_settings import METHODS, EvaluateOptions
+from gafcnn.app.options import METHODS, EvaluateOptions
 from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.indicators import MEMORY

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gafcnn.app.ledger import LOOK, record, recorded
-from gafcnn.app.loading import fingerprints, load
-from gafcnn.app.run_folder import CONFIG, EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
+from gafcnn.app.prepare import fingerprints, load
+from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.app.study_settings import EvaluateOptions
+from gafcnn.app.options import EvaluateOptions
 from gafcnn.errors import ConfigError
 from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create

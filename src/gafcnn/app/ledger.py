@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gafcnn.app.run_folder import LEDGER
+from gafcnn.app.runs import LEDGER
 from gafcnn.atomic_io import disk_errors, make_folder
 
 TRAINING, LOOK = "train", "look"

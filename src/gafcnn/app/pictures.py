@@ -41,98 +41,79 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
         study: The study.
         judgement: Its judgement; rows of the first symbol are shown.
     """
-    symbol = next(iter(study.bars))
-    table = judgement.predictions
+    symbol, bars = next(iter(study.bars.items()))
+    table, interval = judgement.predictions, interval_of(bars).to_timedelta64()
     of_symbol = table.loc[(table["symbol"] == symbol) & (table["split"] == "test")]
     shown = []
     for name in study.windows:
-        gallery = _Gallery(name, study.runs[name], study.bars[symbol])
+        settings = study.runs[name][0].settings
+        spec = settings.images.spec
+        read = WindowReader(bars, settings.window, spec.fields)
         rows = of_symbol.loc[of_symbol["window"] == name]
-        if study.label.classes == DIRECTIONS:
-            calls = _directions(rows)
-        else:
-            calls = _patterns(rows.dropna(subset=["label"]), study.label.classes)
-        shown += [gallery.sample(*call) for call in calls]
+        for row, called, description, right in _most_certain(rows, study.label.classes):
+            series = read(bars.index.get_indexer(pd.DatetimeIndex([row["time"]])))
+            times = row["time"] + pd.TimedeltaIndex(read.offsets * interval)
+            image = replace(spec, dtype="float32").encode(series)[0]
+            fold = None if pd.isna(row["fold"]) else int(row["fold"])
+            runs = [run for run in study.runs[name] if run.fold == fold]
+            sample = Sample(
+                window=name,
+                series=pd.Series(series[0, 0], times, name=spec.fields[0]),
+                channels=dict(zip(channel_names(spec), image, strict=False)),
+                description=description,
+                correct=right,
+                attributions=_attributions(runs, series, spec, called),
+            )
+            shown.append(sample)
     return shown
 
 
-def _directions(rows: pd.DataFrame) -> Iterator[tuple[Any, int, str, bool]]:
-    """Yield the row, the predicted class, a description, and whether it was right."""
-    p, returns = rows["p_up"].to_numpy(), rows["forward_return"].to_numpy()
-    right = (p > 0.5) == (returns > 0)
-    for at in _most_certain(np.abs(p - 0.5), right):
-        description = f"P(up) {p[at]:.1%}, then {returns[at]:+.2%}"
-        yield rows.iloc[at], int(p[at] > 0.5), description, bool(right[at])
+def _most_certain(
+    rows: pd.DataFrame, classes: Sequence[str]
+) -> Iterator[tuple[pd.Series, int, str, bool]]:
+    """Yield the row, the predicted class, a description, and whether it was right.
 
-
-def _patterns(rows: pd.DataFrame, classes: Sequence[str]) -> Iterator[tuple[Any, int, str, bool]]:
-    """The same for a label of several classes; class 0 is not shown as a prediction."""
-    names = [name.replace("_", " ") for name in classes]
-    p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
-    called, largest = p.argmax(axis=1), p.max(axis=1)
-    right = called == label
-    for at in _most_certain(np.where(called > 0, largest, 0.0), right):
-        description = f"{names[called[at]]} {largest[at]:.1%}, was {names[label[at]]}"
-        yield rows.iloc[at], int(called[at]), description, bool(right[at])
-
-
-def _most_certain(certainty: NDArray[np.float64], right: NDArray[np.bool_]) -> Iterator[int]:
-    for kind in (right, ~right):
-        if kind.any():
-            row = int(np.argmax(np.where(kind, certainty, -1.0)))
-            if certainty[row] > 0:
-                yield row
-
-
-class _Gallery:
-    """Shows samples of one window.
-
-    Args:
-        name: The name of the window.
-        runs: Its runs, of several seeds and folds.
-        bars: The bars of the symbol that is shown.
+    Class 0 of several is not shown as a prediction.
     """
+    if tuple(classes) == DIRECTIONS:
+        p, returns = rows["p_up"].to_numpy(), rows["forward_return"].to_numpy()
+        called, certainty = (p > 0.5).astype(int), np.abs(p - 0.5)
+        right = (p > 0.5) == (returns > 0)
+        texts = [
+            f"P(up) {one:.1%}, then {after:+.2%}" for one, after in zip(p, returns, strict=True)
+        ]
+    else:
+        rows = rows.dropna(subset=["label"])
+        names = [name.replace("_", " ") for name in classes]
+        p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
+        called, largest = p.argmax(axis=1), p.max(axis=1)
+        certainty, right = np.where(called > 0, largest, 0.0), called == label
+        texts = [
+            f"{names[one]} {share:.1%}, was {names[true]}"
+            for one, share, true in zip(called, largest, label, strict=True)
+        ]
+    for kind in (right, ~right):
+        at = int(np.argmax(np.where(kind, certainty, -1.0))) if len(kind) else 0
+        if kind.any() and certainty[at] > 0:
+            yield rows.iloc[at], int(called[at]), texts[at], bool(right[at])
 
-    def __init__(self, name: str, runs: Sequence[Run], bars: pd.DataFrame) -> None:
-        settings = runs[0].settings
-        self._name, self._runs, self._bars = name, runs, bars
-        self._spec = settings.images.spec
-        self._read = WindowReader(bars, settings.window, self._spec.fields)
 
-    def sample(self, row: Any, called: int, description: str, right: bool) -> Sample:  # noqa: FBT001
-        """Return what the networks saw at a row of predictions, and its explanation."""
-        time = row["time"]
-        series = self._read(self._bars.index.get_indexer(pd.DatetimeIndex([time])))
-        interval = interval_of(self._bars).to_timedelta64()
-        times = time + pd.TimedeltaIndex(self._read.offsets * interval)
-        image = replace(self._spec, dtype="float32").encode(series)[0]
-        fold = None if pd.isna(row["fold"]) else int(row["fold"])
-        return Sample(
-            window=self._name,
-            series=pd.Series(series[0, 0], times, name=self._spec.fields[0]),
-            channels=dict(zip(channel_names(self._spec), image, strict=False)),
-            description=description,
-            correct=right,
-            attributions=self._attributions(series, called, fold),
-        )
-
-    def _attributions(
-        self, series: NDArray[np.float64], called: int, fold: int | None
-    ) -> Attributions | None:
-        """Return the mean over the networks of a fold; None if one cannot be read."""
-        runs = [run for run in self._runs if run.fold == fold]
-        try:
-            modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
-            found = [explain(module, series, self._spec, np.array([called])) for module in modules]
-        except (RunError, LearningError) as error:  # damaged, or captum is not installed
-            log.warning("%s: predictions of %s are not explained", error.found, self._name)
-            return None
-        cams = [one.cam[0] for one in found if one.cam is not None]
-        return Attributions(
-            folded=np.mean([one.folded[0] for one in found], axis=0),
-            occluded=np.mean([one.occluded[0] for one in found], axis=0),
-            cam=np.mean(cams, axis=0) if cams else None,
-        )
+def _attributions(
+    runs: Sequence[Run], series: NDArray[np.float64], spec: ImageSpec, called: int
+) -> Attributions | None:
+    """Return the mean over the networks; None if one cannot be read, or captum is missing."""
+    try:
+        modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
+        found = [explain(module, series, spec, np.array([called])) for module in modules]
+    except (RunError, LearningError) as error:
+        log.warning("%s: predictions of %s are not explained", error.found, runs[0].settings.name)
+        return None
+    cams = [one.cam[0] for one in found if one.cam is not None]
+    return Attributions(
+        folded=np.mean([one.folded[0] for one in found], axis=0),
+        occluded=np.mean([one.occluded[0] for one in found], axis=0),
+        cam=np.mean(cams, axis=0) if cams else None,
+    )
 
 
 def channel_names(spec: ImageSpec) -> list[str]:

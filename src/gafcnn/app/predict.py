@@ -11,17 +11,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import pandas as pd
 
-from gafcnn.app.decisions import Decider, Decision
+from gafcnn.app.decisions import Decision
+from gafcnn.app.options import Flag, Market, StudyOptions
 from gafcnn.app.studies import Study
-from gafcnn.app.study_settings import StudyOptions
-from gafcnn.app.train_settings import registered
 from gafcnn.data.exchange import ExchangeSource
-from gafcnn.data.sources import SOURCES, Source, at_rest, load_bars
+from gafcnn.data.sources import at_rest, load_bars
 from gafcnn.durations import Duration, OptionalDuration, format_duration
 from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, SamplesError
 from gafcnn.report.console import decision_line, decision_table, format_age, show
@@ -33,7 +32,7 @@ REFUSED = (BarsError, SamplesError, ImagesError)  # with watch=true, the next ba
 
 log = logging.getLogger(__name__)
 
-Reader = Callable[[], pd.DataFrame]
+Newest = Callable[[], Iterator[tuple[str, pd.DataFrame | GafcnnError]]]
 
 
 @settings("")
@@ -49,11 +48,11 @@ class PredictOptions(StudyOptions):
         watch: Whether to decide at each bar's close.
     """
 
-    market: Annotated[Any, registered(SOURCES, "market")] = None
+    market: Market = None
     max_age: OptionalDuration = None
     settle: Duration = pd.Timedelta("5s")
-    json: bool = False
-    watch: bool = False
+    json: Flag = False
+    watch: Flag = False
 
 
 def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -68,6 +67,8 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         RunError: The study has no complete runs.
         BarsError: The newest bars are too old, too few, have a gap, or are of another interval.
+        SamplesError, ImagesError: A model cannot be shown the bars of a symbol. With `watch`, bars
+            that are refused are logged instead.
     """
     settings = create(PredictOptions, "", options)
     if settings.json:
@@ -81,156 +82,117 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
             expected="a market that goes on",
             instead="remove watch=true, or set market=bnb, or market=file market.path=...",
         )
-    decider = study.decider
+    decider, max_age = study.decider, settings.max_age
     if decider.fold is not None:
         log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
-    latest = _Latest(settings, study)
-    readers = _readers(source, decider, settings)
-    if settings.watch:
-        with _stopped_quietly():
-            for _ in closes(decider.interval, settings.settle):
-                latest.update(readers)
-    else:
-        latest.update(readers)
-    return list(latest.decisions.values())
+    if max_age is None and isinstance(source, ExchangeSource):
+        max_age = 2 * decider.interval + settings.settle
+    newest_bars = _newest_bars(source, decider.history, settings.settle)
+    decisions: dict[str, dict[str, Any]] = {}
+    with _stopped_quietly() if settings.watch else nullcontext():
+        for _ in closes(decider.interval, settings.settle) if settings.watch else [None]:
+            refused = []
+            for symbol, bars in newest_bars():
+                try:
+                    if isinstance(bars, GafcnnError):
+                        raise bars
+                    _check_age(symbol, bars.index[-1], max_age)
+                    facts = _facts(study, decider.decide(bars, symbol))
+                except REFUSED as error:
+                    refused.append(error)
+                    continue
+                if symbol in decisions and decisions[symbol]["time"] >= facts["time"]:
+                    before = decisions[symbol]["time"]
+                    log.warning("no bar of %s has closed since %s", symbol, before)
+                    continue
+                decisions[symbol] = facts
+                if settings.json:
+                    sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+                    sys.stdout.flush()
+                else:
+                    log.info("%s", decision_line(facts))
+                    show(decision_table(facts))
+            for error in refused:
+                if not settings.watch:
+                    raise error
+                log.warning("%s", error)
+    return list(decisions.values())
 
 
-def _readers(
-    source: Any, decider: Decider, settings: PredictOptions
-) -> Callable[[], dict[str, Reader]]:
-    """Return a function that returns, for each symbol, a function that reads its newest bars."""
-    if not isinstance(source, ExchangeSource):
-        return lambda: {
-            symbol: lambda bars=bars: bars for symbol, bars in load_bars(source).items()
-        }
-    newest = source.newest(decider.history + LATE, settings.settle)
+def _newest_bars(source: Any, history: int, settle: pd.Timedelta) -> Newest:
+    """Return a function that yields each symbol's newest bars, or why they are refused."""
+    newest = source.newest(history + LATE, settle) if isinstance(source, ExchangeSource) else None
 
-    def reader(symbol: str) -> Reader:
-        return lambda: newest[symbol].read(pd.Timestamp.now("UTC")).iloc[-decider.history :]
-
-    return lambda: {symbol: reader(symbol) for symbol in newest}
-
-
-class _Latest:
-    """Makes and prints decisions, each once.
-
-    Attributes:
-        decisions: The last decision of each symbol, as plain data.
-    """
-
-    def __init__(self, options: PredictOptions, study: Study) -> None:
-        self._options, self._study, self._decider = options, study, study.decider
-        self.decisions: dict[str, dict[str, Any]] = {}
-
-    def update(self, find_readers: Callable[[], Mapping[str, Reader]]) -> None:
-        """Decide on the newest bar of each symbol, and print what is new.
-
-        Args:
-            find_readers: Function that returns the reader of each symbol.
-
-        Raises:
-            BarsError, SamplesError, ImagesError: A symbol's bars are refused, or a file cannot be
-                read; with `watch` they are logged instead.
-        """
-        refused: list[GafcnnError] = []
-        readers: Mapping[str, Reader] = {}
-        try:
-            readers = find_readers()
-        except REFUSED as error:
-            refused.append(error)
-        for symbol, read in readers.items():
+    def bars() -> Iterator[tuple[str, pd.DataFrame | GafcnnError]]:
+        if newest is None:
             try:
-                facts = self._decide(symbol, read())
+                yield from load_bars(source).items()
             except REFUSED as error:
-                refused.append(error)
-                continue
-            before = self.decisions.get(symbol)
-            if before is not None and before["time"] >= facts["time"]:
-                log.warning("no bar of %s has closed since %s", symbol, before["time"])
-                continue
-            self.decisions[symbol] = facts
-            if self._options.json:
-                sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
-                sys.stdout.flush()
-            else:
-                log.info("%s", decision_line(facts))
-                show(decision_table(facts))
-        if refused and not self._options.watch:
-            raise refused[0]
-        for error in refused:
-            log.warning("%s", error)
+                yield "", error
+            return
+        for symbol, reader in newest.items():
+            try:
+                yield symbol, reader.read(pd.Timestamp.now("UTC")).iloc[-history:]
+            except REFUSED as error:
+                yield symbol, error
 
-    def _decide(self, symbol: str, bars: pd.DataFrame) -> dict[str, Any]:
-        newest, now = bars.index[-1], pd.Timestamp.now("UTC")
-        if newest > now:
-            raise BarsError(
-                f"the newest bar of {symbol} closes at {newest:%Y-%m-%d %H:%M:%S} UTC, in the "
-                "future",
-                expected="a bar that has closed",
-                instead="remove the bar that is still open, or correct the clock of this machine",
-            )
-        max_age = self._options.max_age
-        if max_age is None and isinstance(self._options.market or self._market, ExchangeSource):
-            max_age = 2 * self._decider.interval + self._options.settle
-        if max_age is not None and now - newest > max_age:
-            raise BarsError(
-                f"the newest bar of {symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
-                f"{format_age((now - newest).total_seconds())} ago",
-                expected=f"a bar that is at most {format_duration(max_age)} old",
-                instead="use newer bars, or set a longer max_age",
-            )
-        return self._facts(self._decider.decide(bars, symbol))
+    return bars
 
-    @property
-    def _market(self) -> Source:
-        return self._study.settings.market
 
-    def _facts(self, decision: Decision) -> dict[str, Any]:
-        """Return a decision as plain data; probabilities and thresholds are not rounded."""
-        age = pd.Timestamp.now("UTC") - decision.time
-        models = {}
-        for name, forecast in decision.models.items():
-            if forecast.position is None:
-                models[name] = {
-                    "probabilities": dict(forecast.probabilities),
-                    "predicted": forecast.predicted,
-                }
-            else:
-                models[name] = {
-                    "p_up": forecast.p_up,
-                    "confidence": abs(forecast.p_up - 0.5),
-                    "threshold": forecast.threshold,
-                    "position": forecast.position,
-                }
-        return {
-            "study": self._study.folder.name,
-            "fold": self._decider.fold,
-            "symbol": decision.symbol,
-            "time": decision.time.isoformat(),
-            "age_seconds": round(age.total_seconds(), 3),
-            "close": decision.close,
-            "horizon": format_duration(self._study.label.horizon),
-            "headline": decision.headline,
-            "rules": decision.rules,
-            "models": models,
+def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) -> None:
+    now, text = pd.Timestamp.now("UTC"), f"{newest:%Y-%m-%d %H:%M:%S} UTC"
+    if newest > now:
+        raise BarsError(
+            f"the newest bar of {symbol} closes at {text}, in the future",
+            expected="a bar that has closed",
+            instead="remove the bar that is still open, or correct the clock of this machine",
+        )
+    if max_age is not None and now - newest > max_age:
+        age = format_age((now - newest).total_seconds())
+        raise BarsError(
+            f"the newest bar of {symbol} closed at {text}, {age} ago",
+            expected=f"a bar that is at most {format_duration(max_age)} old",
+            instead="use newer bars, or set a longer max_age",
+        )
+
+
+def _facts(study: Study, decision: Decision) -> dict[str, Any]:
+    """Return a decision as plain data; probabilities and thresholds are not rounded."""
+    models = {
+        name: {"probabilities": dict(forecast.probabilities), "predicted": forecast.predicted}
+        if forecast.position is None
+        else {
+            "p_up": forecast.p_up,
+            "confidence": abs(forecast.p_up - 0.5),
+            "threshold": forecast.threshold,
+            "position": forecast.position,
         }
+        for name, forecast in decision.models.items()
+    }
+    return {
+        "study": study.folder.name,
+        "fold": study.decider.fold,
+        "symbol": decision.symbol,
+        "time": decision.time.isoformat(),
+        "age_seconds": round((pd.Timestamp.now("UTC") - decision.time).total_seconds(), 3),
+        "close": decision.close,
+        "horizon": format_duration(study.label.horizon) if study.label.horizon else None,
+        "headline": decision.headline,
+        "rules": decision.rules,
+        "models": models,
+    }
 
 
-def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[pd.Timestamp]:
-    """Yield the present, then each close of a bar, `settle` after it, waiting for each.
+def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
+    """Yield at once, then `settle` after each close of a bar, waiting for it.
 
     Bars close at multiples of their interval since 1970, as those of exchanges do.
     """
-    yield pd.Timestamp.now("UTC")
     while True:
-        time.sleep(seconds_until_next(pd.Timestamp.now("UTC"), interval, settle))
-        yield pd.Timestamp.now("UTC")
-
-
-def seconds_until_next(now: pd.Timestamp, interval: pd.Timedelta, settle: pd.Timedelta) -> float:
-    """Return the time until `settle` after the next bar has closed."""
-    closed = (now - settle).floor(interval)
-    return (closed + interval + settle - now).total_seconds()
+        yield
+        now = pd.Timestamp.now("UTC")
+        closed = (now - settle).floor(interval)
+        time.sleep((closed + interval + settle - now).total_seconds())
 
 
 @contextmanager

@@ -12,20 +12,20 @@ from typing import Any
 import pandas as pd
 
 from gafcnn.app.ledger import TRAINING, record
-from gafcnn.app.loading import fingerprints, load_for
-from gafcnn.app.run_folder import (
+from gafcnn.app.options import TrainSettings
+from gafcnn.app.prepare import fingerprints, load_for
+from gafcnn.app.runs import (
     BARS,
     BEST,
     LAST,
     PREDICTIONS,
+    Run,
     claim,
     digest,
     finish,
     hold,
     is_complete,
 )
-from gafcnn.app.runs import Run
-from gafcnn.app.train_settings import TrainSettings
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.durations import format_duration
@@ -36,13 +36,13 @@ from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# metrics of an epoch, and scores that a sweeper may optimise, the default first
-_MONITORS = ("loss", "accuracy", "auc")
+# scores that a sweeper may optimise, the default first, and metrics of an epoch
 _OBJECTIVES = ("auc", "accuracy", "log_loss", "brier")
-_CLASS_MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
+_MONITORS = ("val/loss", "val/accuracy", "val/auc")
 _CLASS_OBJECTIVES = (
     "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
 )  # fmt: skip
+_CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1")
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -61,26 +61,27 @@ def train(options: Mapping[str, Any]) -> float:
     settings = create(TrainSettings, "", options)
     direction = settings.label.classes == DIRECTIONS
     objectives = _OBJECTIVES if direction else _CLASS_OBJECTIVES
+    monitors = _MONITORS if direction else _CLASS_MONITORS
     objective = settings.objective or objectives[0]
-    _check_name("objective", objective, objectives)
-    monitors = [f"val/{name}" for name in (_MONITORS if direction else _CLASS_MONITORS)]
-    _check_name("monitor", settings.monitor, monitors)
-    run = train_run(settings)
-    value = run.metrics["val"]["labelled"][objective]
+    for option, name, known in (
+        ("objective", objective, objectives),
+        ("monitor", settings.monitor, monitors),
+    ):
+        if name not in known:
+            names = f"one of {', '.join(known)}"
+            raise ConfigError(
+                f"{option}={name}", expected=names, instead=f"set {option}={known[0]}"
+            )
+    value = train_run(settings).metrics["val"]["labelled"][objective]
     return math.nan if value is None else value
 
 
-def _check_name(option: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ConfigError(
-            f"{option}={name}",
-            expected=f"one of {', '.join(known)}",
-            instead=f"set {option}={known[0]}",
-        )
-
-
-def train_run(settings: TrainSettings) -> Run:
+def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
     """Train a run, resume it, or return it if it is complete.
+
+    Args:
+        settings: The options of the run.
+        bars: The bars of its market, if they are loaded.
 
     Raises:
         RunError: The folder has another run, or is in use.
@@ -91,7 +92,7 @@ def train_run(settings: TrainSettings) -> Run:
     helps = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
     if helps:
         logging.getLogger("gafcnn").setLevel(logging.WARNING)
-    bars = load_for(settings)
+    bars = load_for(settings) if bars is None else bars
     config = as_plain(settings) | {BARS: fingerprints(bars)}
     # before the folder is locked: a folder that is read-only can be complete
     done = not overwrite and is_complete(folder, config)
@@ -120,31 +121,6 @@ def _fit(
     settings: TrainSettings, folder: Path, config: Mapping[str, Any], samples: Samples, model: Any
 ) -> None:
     resumed = (folder / LAST).is_file() or (folder / BEST).is_file()
-    _log_samples(settings, folder, samples, resumed=resumed)
-    study = settings.paths.outputs / settings.study
-    record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
-    model.fit(samples)
-    predictions = model.predict(samples)
-    write_predictions(folder / PREDICTIONS, predictions)
-    metrics = {
-        "val": _scores(predictions, samples.classes),
-        **model.facts_,
-        "embargo": format_duration(samples.embargo),
-        "samples": _counts(samples),
-    }
-    if len(samples.symbols) > 1:
-        metrics["symbols"] = {
-            symbol: {
-                "val": _scores(predictions.query("symbol == @symbol"), samples.classes),
-                "samples": _counts(samples.of(symbol)),
-            }
-            for symbol in samples.symbols
-        }
-    finish(folder, metrics)
-
-
-def _log_samples(settings: TrainSettings, folder: Path, samples: Samples, *, resumed: bool) -> None:
-    """Log what is trained on."""
     counts = samples.counts("train")
     log.info(
         "%s %s on %s labelled samples of %s (%.1f %% %s), validation on %s; embargo %s; folder %s",
@@ -160,25 +136,44 @@ def _log_samples(settings: TrainSettings, folder: Path, samples: Samples, *, res
     )
     if (stride := getattr(settings.split, "stride", 1)) > 1:
         log.info("split.stride=%d thins training only: validation and test keep all", stride)
+    study = settings.paths.outputs / settings.study
+    record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
+    model.fit(samples)
+    predictions = model.predict(samples)
+    write_predictions(folder / PREDICTIONS, predictions)
+    metrics = {
+        **_facts(predictions, samples),
+        **model.facts_,
+        "embargo": format_duration(samples.embargo),
+    }
+    if len(samples.symbols) > 1:
+        metrics["symbols"] = {
+            symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
+            for symbol in samples.symbols
+        }
+    finish(folder, metrics)
 
 
-def _scores(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the validation scores of the labelled rows; for directions, those of all rows too."""
+def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
+    """Return the scores on validation, and the number of samples of each part and class.
+
+    Scores are of the labelled rows; for directions also of all rows.
+    """
     val = predictions.query("split == 'val'")
-    if tuple(classes) == DIRECTIONS:
-        return dict(score_rows(val, P_UP))
-    labelled = val.dropna(subset=["label"])
-    scores = score_classes(labelled[[*probability_columns(labelled)]], labelled["label"])
-    return {"labelled": {**scores, "classes": dict(zip(classes, scores["classes"], strict=True))}}
-
-
-def _counts(samples: Samples) -> dict[str, Any]:
-    """Return the number of samples of each part: all, labelled, and of each class."""
-    return {
+    classes: Sequence[str] = samples.classes
+    if samples.task == "direction":
+        scores = dict(score_rows(val, P_UP))
+    else:
+        val = val.dropna(subset=["label"])
+        found = score_classes(val[[*probability_columns(val)]], val["label"])
+        by_class = dict(zip(classes, found["classes"], strict=True))
+        scores = {"labelled": {**found, "classes": by_class}}
+    counts = {
         part: {
             "all": len(samples.part(part)),
             "labelled": len(samples.labelled(part)),
-            "classes": dict(zip(samples.classes, samples.counts(part).tolist(), strict=True)),
+            "classes": dict(zip(classes, samples.counts(part).tolist(), strict=True)),
         }
         for part in PARTS
     }
+    return {"val": scores, "samples": counts}

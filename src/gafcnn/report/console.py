@@ -83,10 +83,8 @@ def decision_line(decision: Mapping[str, Any]) -> str:
     """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, closed 5 s ago at 645; horizon 15min`."""
     time, age = pd.Timestamp(decision["time"]), format_age(decision["age_seconds"])
     text = f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
-    return (
-        f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}; "
-        f"horizon {decision['horizon']}"
-    )
+    horizon = f"; horizon {decision['horizon']}" if decision["horizon"] else ""
+    return f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}{horizon}"
 
 
 def decision_table(decision: Mapping[str, Any]) -> Table:

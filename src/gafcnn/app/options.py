@@ -1,22 +1,23 @@
-"""The options of a training, as settings: built from plain data, and stored with each run."""
+"""The options of the commands, as settings: built from plain data; a run stores those of train."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-import pandas as pd
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from gafcnn.app.run_folder import run_name
+from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.labels import LABELS
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
 from gafcnn.data.windows import Window
 from gafcnn.errors import ConfigError
+from gafcnn.evaluation.trading_rules import COSTS, TradingRules
 from gafcnn.images.spec import ImageSpec
 from gafcnn.registry import Registry
 from gafcnn.settings import as_plain, create, settings
@@ -26,41 +27,42 @@ if TYPE_CHECKING:
     from gafcnn.models.classifier import GafClassifier
 
 MODELS: Registry[Any] = Registry("model", "model.kind")
+METHODS = ("mean", "weighted", "vote", "stacking")
+
+
+def built(build: Callable[[Mapping[str, Any]], Any]) -> BeforeValidator:
+    """Return the validator of a field that is built from options; an object is left as it is."""
+    return BeforeValidator(lambda value: build(value) if isinstance(value, Mapping) else value)
+
+
+def registered(registry: Registry[Any], section: str) -> BeforeValidator:
+    """Return the validator of a field that holds an object of a registry."""
+    return built(lambda options: registry.create(options, section))
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("expected a list of names, each once")
+    return names
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value or ()
+
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]{0,99}$")]
 """A field that is part of a folder's name."""
 
+Names: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+Files: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_tuple)]
+Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
 Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 ClassWeights: TypeAlias = Literal["balanced"] | tuple[float, ...] | None
-
-
-def registered(registry: Registry[Any], section: str) -> BeforeValidator:
-    """Return the validator of a field that holds an object of a registry, created from options."""
-
-    def build(value: Any) -> Any:
-        return registry.create(value, section) if isinstance(value, Mapping) else value
-
-    return BeforeValidator(build)
-
-
-def or_none(kind: type[Any], section: str) -> BeforeValidator:
-    """Return the validator of a field that holds settings, or None for no options at all."""
-
-    def build(value: Any) -> Any:
-        return (
-            create(kind, section, value) if value and isinstance(value, Mapping) else value or None
-        )
-
-    return BeforeValidator(build)
-
-
-def _without_nulls(value: Any) -> Any:
-    """Return options without those that are null, which have their defaults."""
-    if not isinstance(value, Mapping):
-        return value
-    return {key: option for key, option in value.items() if option is not None}
+Market: TypeAlias = Annotated[Any, registered(SOURCES, "market")]
+Labels: TypeAlias = Annotated[Any, registered(LABELS, "label")]
+Parts: TypeAlias = Annotated[Any, registered(SPLITS, "split")]
 
 
 @settings("paths")
@@ -76,6 +78,9 @@ class Paths:
     outputs: Path = Path("outputs")
 
 
+# --- train and prepare ----------------------------------------------------------------------------
+
+
 @settings("images")
 class Images(ImageSpec):
     """How images are encoded.
@@ -84,7 +89,7 @@ class Images(ImageSpec):
         stored: Whether they are encoded once and memory-mapped, or batch by batch.
     """
 
-    stored: bool = True
+    stored: Flag = True
 
     @property
     def spec(self) -> ImageSpec:
@@ -104,9 +109,9 @@ class Trainer:
     strategy: Literal["auto", "ddp"] = "auto"
     precision: str | int = "auto"
     compile: (
-        bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+        Flag | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
     ) = False
-    progress: bool | None = None
+    progress: Flag | None = None
 
 
 @MODELS.register("gaf")
@@ -169,16 +174,19 @@ class TrainSettings:
         overwrite: Whether to delete another or a complete run of the same name.
     """
 
-    label: Annotated[
-        Any, registered(LABELS, "label")
-    ]  # before the market, which may refer to its horizon
-    market: Annotated[Any, registered(SOURCES, "market")]
-    window: Annotated[Window, BeforeValidator(_without_nulls)]
-    split: Annotated[Any, registered(SPLITS, "split")]
+    label: Labels  # before the market, which may refer to its horizon
+    market: Market
+    window: Annotated[
+        Window, built(lambda given: {k: v for k, v in given.items() if v is not None})
+    ]
+    split: Parts
     model: Annotated[Any, registered(MODELS, "model")]
     images: Images = Field(default_factory=Images)
     trainer: Trainer = Field(default_factory=Trainer)
-    augmentation: Annotated[Augmentation | None, or_none(Augmentation, "augmentation")] = None
+    augmentation: Annotated[
+        Augmentation | None,
+        built(lambda given: create(Augmentation, "augmentation", given) if given else None),
+    ] = None
     logger: Mapping[str, Any] = Field(default_factory=dict)
     study: Name = "study"
     seed: Seed = 0
@@ -188,19 +196,18 @@ class TrainSettings:
     paths: Paths = Field(default_factory=Paths)
     imports: tuple[str, ...] = ()
     swept: tuple[str, ...] = ()
-    overwrite: bool = False
+    overwrite: Flag = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, TreesModel):
             return
-        looks_ahead = self.horizon > pd.Timedelta(0)
-        if self.model.features == "indicators" and not looks_ahead:
+        features = self.model.features or ("indicators" if self.label.horizon else "window")
+        if features == "indicators" and not self.label.horizon:
             raise ConfigError(
                 "model.features=indicators for a label that does not look ahead",
                 expected="features=window, because the indicators contain candlestick patterns",
                 instead="set model.features=window, or model=xgboost_patterns",
             )
-        features = self.model.features or ("indicators" if looks_ahead else "window")
         object.__setattr__(self, "model", replace(self.model, features=features))
 
     @property
@@ -209,79 +216,149 @@ class TrainSettings:
         return self.model.name or self.window.name
 
     @property
-    def is_baseline(self) -> bool:
-        """Whether the model is boosted trees."""
-        return isinstance(self.model, TreesModel)
-
-    @property
-    def horizon(self) -> pd.Timedelta:
-        """How far the label looks ahead."""
-        return self.label.horizon
-
-    @property
     def shows_window(self) -> bool:
         """Whether the model is shown the values of the window."""
         return not isinstance(self.model, TreesModel) or self.model.features == "window"
 
     @property
-    def fold(self) -> int | None:
-        """The fold of a walk-forward split, if there is one."""
-        return getattr(self.split, "fold", None)
-
-    @property
     def folder(self) -> Path:
-        """The folder of the run."""
-        # the name of the baseline says which model it is
-        swept = [
-            word for word in self.swept if not (self.is_baseline and word.startswith("model="))
-        ]
-        name = run_name(self.name, self.seed, self.fold, swept)
-        return self.paths.outputs / self.study / name
+        """The folder of the run: outputs/bnb/30m/seed=1/fold=2.
+
+        Raises:
+            ConfigError: The model has the name of something else in a study's folder.
+        """
+        if self.name in (EVALUATION, EXPORT, LEDGER):
+            raise ConfigError(
+                f"the model is called {self.name}",
+                expected=f"another name, because a study has a folder {self.name}",
+                instead="choose another window.name or model.name",
+            )
+        words = [word.replace("/", "_") for word in self.swept]
+        if isinstance(self.model, TreesModel):  # its name says which model it is
+            words = [word for word in words if not word.startswith("model=")]
+        fold = getattr(self.split, "fold", None)
+        folds = [] if fold is None else [f"fold={fold}"]
+        study = self.paths.outputs / self.study
+        return study.joinpath(self.name, *words, f"seed={self.seed}", *folds)
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""
-        model = self.model
-        shared = {
+        model = as_plain(self.model) | {
             "window": self.window,
-            "class_weights": _as_list(model.class_weights),
             "augmentation": self.augmentation,
             "seed": self.seed,
             "folder": folder,
             "name": self.name,
         }
-        if isinstance(model, TreesModel):
+        if model.pop("kind") == "trees":
             from gafcnn.models.boosted_trees import BoostedTrees
 
-            return BoostedTrees(
-                features=model.features,
-                fields=self.images.fields,
-                rounds=model.rounds,
-                patience=model.patience,
-                trees=dict(model.trees),
-                **shared,
-            )
+            return BoostedTrees(fields=self.images.fields, **model)
         from gafcnn.models.classifier import GafClassifier
 
-        trainer = {one.name: getattr(self.trainer, one.name) for one in fields(self.trainer)}
         return GafClassifier(
-            network=dict(model.network),
             image_spec=self.images.spec,
             images="stored" if self.images.stored else "on_the_fly",
-            weights=model.weights,
-            lr=model.lr,
-            weight_decay=model.weight_decay,
-            batch_size=model.batch_size,
             monitor=self.monitor,
             monitor_mode=self.monitor_mode,
             loggers=dict(self.logger),
             data_folder=self.paths.data,
-            **trainer | {"devices": _as_list(self.trainer.devices)},
-            **shared,
+            **as_plain(self.trainer),
+            **model,
         )
 
 
-def _as_list(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+# --- evaluate, predict, export and verify ---------------------------------------------------------
+
+
+@settings("judging")
+class Judging:
+    """Confidence intervals.
+
+    Attributes:
+        resamples: Resamples of the bootstrap, 100 or more; 0 for no intervals.
+        seed: Seed of the resamples.
+    """
+
+    resamples: Literal[0] | Annotated[int, Field(ge=100, strict=True)] = 2000
+    seed: Seed = 0
+
+
+@settings("ensemble")
+class EnsembleOptions:
+    """How windows are combined.
+
+    Attributes:
+        methods: Names of ensembles.
+    """
+
+    methods: Names = METHODS
+
+
+@settings("")
+class StudyOptions:
+    """The options that all commands on a study share.
+
+    Attributes:
+        study: The folder of the study under `paths.outputs`.
+        windows: The windows to use; None for all.
+        paths: Where files are.
+        imports: The user's own modules, which the command imports.
+    """
+
+    study: Name | None = None
+    windows: Names | None = None
+    paths: Paths = Field(default_factory=Paths)
+    imports: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the study.
+
+        Raises:
+            ConfigError: No study is named.
+        """
+        if self.study is None:
+            raise ConfigError(
+                "study has no value", expected="the name of a study", instead="set study=..."
+            )
+        return self.paths.outputs / self.study
+
+
+@settings("")
+class EvaluateOptions(StudyOptions):
+    """The options of an evaluation.
+
+    Attributes:
+        trading: When to trade, and what it costs.
+        costs: A cost model in place of `trading.cost_bps`.
+        ensemble: How windows are combined.
+        judging: Confidence intervals.
+        baseline: What is trained if a study has no baseline.
+        pattern_baseline: The same, for a label that does not look ahead.
+        receipts: Whether to audit the study for look-ahead.
+        predictions: Tables of predictions, to evaluate alone or beside a study.
+        market: Bars for `predictions` alone.
+        label: Label for `predictions` alone.
+        split: Test rows for `predictions` alone.
+    """
+
+    baseline: Annotated[Any, registered(MODELS, "baseline")] = None
+    pattern_baseline: Annotated[Any, registered(MODELS, "pattern_baseline")] = None
+    trading: TradingRules = Field(default_factory=TradingRules)
+    costs: Annotated[Any, registered(COSTS, "costs")] = None
+    ensemble: EnsembleOptions = Field(default_factory=EnsembleOptions)
+    judging: Judging = Field(default_factory=Judging)
+    receipts: Flag = False
+    predictions: Files = ()
+    market: Market = None
+    label: Labels = None
+    split: Parts = None
+
+    @property
+    def rules(self) -> TradingRules:
+        """The trading rules with their cost model."""
+        return self.trading if self.costs is None else replace(self.trading, costs=self.costs)
 
 
 # --- the user's own parts as options of the configuration -----------------------------------------
@@ -294,7 +371,6 @@ def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         The group, the name of the option, the section that it fills, and its keys with defaults;
         "???" where there is none.
     """
-    from gafcnn.evaluation.trading_rules import COSTS
     from gafcnn.models.networks import NETWORKS
 
     for group, registry in (("label", LABELS), ("split", SPLITS), ("costs", COSTS)):
@@ -305,8 +381,13 @@ def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         node = {"study": name, "market": {"kind": name, **_defaults(kind)}}
         yield "market", name, "_global_", node
     for name, builder in NETWORKS.own().items():
-        network = {"kind": name, **_parameters(builder)}
-        yield "model", name, "model", {"kind": "gaf", **_defaults(NetworkModel), "network": network}
+        network = {
+            key: "???" if parameter.default is Parameter.empty else as_plain(parameter.default)
+            for key, parameter in signature(builder).parameters.items()
+            if key not in ("channels", "outputs", "size")
+        }
+        node = {"kind": "gaf", **_defaults(NetworkModel), "network": {"kind": name, **network}}
+        yield "model", name, "model", node
 
 
 def _defaults(kind: Any) -> dict[str, Any]:
@@ -322,15 +403,3 @@ def _defaults(kind: Any) -> dict[str, Any]:
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         found[one.name] = "???" if default is MISSING else as_plain(default)
     return found
-
-
-def _parameters(builder: Any) -> dict[str, Any]:
-    """Return the options of a network with their defaults."""
-    from inspect import Parameter, signature
-
-    given = ("channels", "outputs", "size")
-    return {
-        name: "???" if parameter.default is Parameter.empty else as_plain(parameter.default)
-        for name, parameter in signature(builder).parameters.items()
-        if name not in given
-    }
