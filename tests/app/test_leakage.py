@@ -78,8 +78,8 @@ def test_training_labels_known_in_the_test_are_found(clean: Study, monkeypatch: 
 
 def test_ensembles_fitted_on_test_rows_are_found(clean: Study, monkeypatch: Any) -> None:
     module = import_module("gafcnn.evaluation.ensembles")
-    fit = module.fit_ensembles
-    monkeypatch.setattr(module, "fit_ensembles", lambda rows, *a: fit(rows.assign(split="val"), *a))
+    fit = module.fit_ensemble
+    monkeypatch.setattr(module, "fit_ensemble", lambda rows, *a: fit(rows.assign(split="val"), *a))
     found = fault(leakage.fitted_on_validation(clean, TradingRules(), ["weighted", "mean"]))
     assert [name in found for name in ("weighted", "two_stage", "mean")] == [True, True, False]
 

@@ -14,9 +14,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from gafcnn.app.options import EvaluateOptions, StudyOptions, TrainSettings
 from gafcnn.app.runs import identity
-from gafcnn.app.options import EvaluateOptions, StudyOptions
-from gafcnn.app.options import TrainSettings
 from gafcnn.data.windows import WINDOWS
 from gafcnn.errors import ConfigError
 from gafcnn.models.boosted_trees import BoostedTrees
@@ -121,8 +120,11 @@ def test_a_run_is_where_its_options_say() -> None:
     assert folder("window.span=45min", "seed=2") == "outputs/simulated/45m/seed=2"
     assert folder("split=walk_forward", "split.fold=1") == "outputs/simulated/15m/seed=0/fold=1"
     assert folder("model=xgboost", swept=("model=xgboost",)) == "outputs/simulated/xgboost/seed=0"
-    lr = folder("model.lr=0.1", swept=("model.lr=0.1",))
-    assert lr == "outputs/simulated/15m/model.lr=0.1/seed=0"
+    lr = folder("model.lr=0.1", swept=("model.lr=0.1", "model.weights=a/b"))
+    assert lr == "outputs/simulated/15m/model.lr=0.1/model.weights=a_b/seed=0"
+    for name in ("evaluation", "export", "ledger.jsonl"):
+        with pytest.raises(ConfigError, match=name):
+            folder(f"model.name={name}")
 
 
 def test_options_that_a_model_does_not_read_make_no_other_run() -> None:
@@ -166,7 +168,6 @@ def test_options_that_a_model_does_not_read_make_no_other_run() -> None:
         ("images.scaling=robust", "images.scaling"),
         ("images.stored=perhaps", "images.stored"),
         ("model.name=../x", "model.name"),
-        ("model.name=evaluation", "evaluation"),
         ("model.lr=nan", "model.lr"),
         ("model.batch_size=1", "model.batch_size"),
         ("model.weight_decay=-1", "model.weight_decay"),

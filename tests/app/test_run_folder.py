@@ -15,14 +15,14 @@ from gafcnn.app.runs import (
     claim,
     damaged_files,
     differences,
+    find_runs,
     finish,
     hold,
     is_complete,
+    load_run,
     read_config,
-    run_name,
 )
-from gafcnn.app.runs import find_runs, load_run
-from gafcnn.errors import ConfigError, RunError
+from gafcnn.errors import RunError
 
 CONFIG: dict[str, Any] = {
     "window": {"name": "30m", "span": "30min"},
@@ -31,26 +31,6 @@ CONFIG: dict[str, Any] = {
     "paths": {"outputs": "outputs"},
     "bars": {"BNB": "abc"},
 }
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ({}, "30m/seed=0"),
-        ({"seed": 1}, "30m/seed=1"),
-        ({"fold": 0}, "30m/seed=0/fold=0"),
-        ({"seed": 2, "fold": 3}, "30m/seed=2/fold=3"),
-        ({"swept": ["model.lr=0.1", "model=a/b"]}, "30m/model.lr=0.1/model=a_b/seed=0"),
-    ],
-)
-def test_a_run_is_named_by_what_it_is(given: dict[str, Any], name: str) -> None:
-    assert run_name("30m", **given) == Path(name)
-
-
-@pytest.mark.parametrize("name", ["evaluation", "export", "ledger.jsonl"])
-def test_a_model_cannot_have_the_name_of_another_part_of_a_study(name: str) -> None:
-    with pytest.raises(ConfigError, match=name):
-        run_name(name)
 
 
 def leave(folder: Path, *names: str) -> None:

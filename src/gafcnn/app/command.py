@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -48,15 +49,15 @@ log = logging.getLogger(__name__)
 
 def run() -> None:
     """Run `gafcnn COMMAND [OPTION ...]`."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    command, *words = sys.argv[1:] or ["--help"]
     if command in COMMANDS:
-        main(command, words=sys.argv[2:], program="gafcnn {}")
-        return
-    lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
-    usage = "\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines, ""])
-    if command not in ("-h", "--help"):
+        main(command, words=words, program="gafcnn {}")
+    elif command in ("-h", "--help"):
+        lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
+        lines += ["", "  gafcnn COMMAND --help lists the options of a command.", ""]
+        sys.stdout.write("\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines]))
+    else:
         sys.exit(f"error: there is no command {command}; expected one of {', '.join(COMMANDS)}.")
-    sys.stdout.write(f"{usage}\n  gafcnn COMMAND --help lists the options of a command.\n")
 
 
 def main(
@@ -182,7 +183,10 @@ def _prepare_words(words: list[str]) -> int | None:
     for override in overrides:
         if override.key_or_group == "imports" and isinstance(names := override.value(), list):
             import_own([str(name) for name in names])
-            _add_group_options()
+            from gafcnn.app.options import own_options
+
+            for group, name, package, node in own_options():
+                ConfigStore.instance().store(group=group, name=name, package=package, node=node)
     if not {"-m", "--multirun"} & set(words):
         return 1
     if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
@@ -230,54 +234,26 @@ def import_own(names: Sequence[str]) -> None:
         names: Paths of Python files, or names of modules.
 
     Raises:
-        ConfigError: A module is not found.
+        ConfigError: A module is not found, or a file is named like another module.
     """
-    from importlib.util import module_from_spec, spec_from_file_location
-
     for name in names:
-        path = Path(name)
-        if path.suffix != ".py":
-            if str(Path.cwd()) not in sys.path:
-                sys.path.append(str(Path.cwd()))
-            try:
-                import_module(name)
-            except ModuleNotFoundError as error:
-                raise _not_importable(name, str(error)) from error
-            continue
-        if not path.is_file():
-            raise _not_importable(name, "the file does not exist")
-        loaded = sys.modules.get(path.stem)
-        if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
-            continue
-        if loaded is not None:
-            raise _not_importable(name, f"there is another module {path.stem}")
-        spec = spec_from_file_location(path.stem, path.resolve())
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[path.stem] = module = module_from_spec(spec)
+        path = Path(name).resolve()
+        is_file = path.suffix == ".py"
+        folder = str(path.parent if is_file else Path.cwd())
+        if folder not in sys.path:
+            sys.path.append(folder)
+        invalidate_caches()  # the file may be new
         try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[path.stem]
-            raise
-
-
-def _not_importable(name: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"imports={name} cannot be imported ({reason})",
-        expected="a Python file, or a module that is installed",
-        instead="correct the path, or rename the file",
-    )
-
-
-def _add_group_options() -> None:
-    """Make what the user's own modules registered options of the groups of the configuration."""
-    from hydra.core.config_store import ConfigStore
-
-    from gafcnn.app.options import own_options
-
-    for group, name, package, node in own_options():
-        ConfigStore.instance().store(group=group, name=name, package=package, node=dict(node))
+            found = import_module(path.stem if is_file else name).__file__
+            reason = f"there is another module {path.stem}" if is_file else ""
+        except ModuleNotFoundError as error:
+            found, reason = None, str(error)
+        if reason and found != str(path):
+            raise ConfigError(
+                f"imports={name} cannot be imported ({reason})",
+                expected="a Python file, or a module that is installed",
+                instead="correct the path, or rename the file",
+            )
 
 
 # --- messages -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.app.options import METHODS, EvaluateOptions
 from gafcnn.app.runs import (
     BEST,
     CHECKSUMS,
@@ -19,19 +20,17 @@ from gafcnn.app.runs import (
     EXPORT,
     METADATA,
     METRICS,
+    Run,
     damaged_files,
 )
-from gafcnn.app.runs import Run
-from gafcnn.app.options import METHODS, EvaluateOptions
 from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.indicators import MEMORY
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.durations import format_duration, multiple_of
 from gafcnn.errors import BarsError, RunError
-from gafcnn.evaluation.comparisons import ENSEMBLE
-from gafcnn.evaluation.ensembles import fit_ensembles, mean
-from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
+from gafcnn.evaluation.joining import average_seeds, join
 from gafcnn.evaluation.positions import positions
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -82,7 +81,8 @@ class Decision:
         close: Its close.
         models: Forecasts by the name of the model, in the order in which they are shown.
         headline: The model that the verdict of an evaluation is about.
-        rules: The trading rules, and where they are from, as one sentence.
+        rules: The trading rules, and where they are from, as one sentence; None for other classes
+            than down and up.
     """
 
     symbol: str
@@ -90,7 +90,7 @@ class Decision:
     close: float
     models: Mapping[str, Forecast]
     headline: str
-    rules: str
+    rules: str | None
 
 
 class Decider:
@@ -109,7 +109,7 @@ class Decider:
         history: The number of bars that a decision needs: with fewer, indicators that average over
             all earlier bars would not have settled.
         members: Functions of bars and rows, one per seed, by the name of the model.
-        ensembles: Fitted ensembles and their members, by name.
+        ensembles: Fitted ensembles, by name.
         thresholds: The threshold of each model, by symbol and by name; empty for other classes.
         rules: The trading rules.
         names: The models, in the order in which they are shown.
@@ -122,24 +122,21 @@ class Decider:
 
     def __init__(self, study: Study) -> None:
         self.classes, self.fold = study.label.classes, study.folds[-1]
-        self._runs = {
-            name: [run for run in runs if run.fold == self.fold]
-            for name, runs in study.runs.items()
-        }
-        self._study, baseline = study, study.baseline
-        for name, runs in self._runs.items():
-            if not runs:
+        self._study, self._warned = study, set[str | None]()
+        self._runs: dict[str, list[Run]] = {}
+        for name, runs in study.runs.items():
+            self._runs[name] = [run for run in runs if run.fold == self.fold]
+            if not self._runs[name]:
                 raise RunError(
                     f"{name} has no run of fold {self.fold}, the newest",
                     expected="that fold for every model",
                     instead=f"evaluate.py study={study.folder.name} trains it",
                 )
-        self._warned = set[str | None]()
         self.interval = interval_of(next(iter(study.bars.values())))
-        lookback = max(run.settings.window.lookback for [run, *_] in self._runs.values())
+        options = [of[0].settings for of in self._runs.values()]
+        lookback = max(one.window.lookback for one in options)
         self._lookback = multiple_of("window.lookback", lookback, self.interval)
-        trees = study.runs[baseline][0].settings.model if baseline else None
-        indicators = getattr(trees, "features", None) == "indicators"
+        indicators = any(getattr(one.model, "features", None) == "indicators" for one in options)
         self.history = max(self._lookback, MEMORY if indicators else 0)
         evaluated = read_sealed(study.folder / EVALUATION / METRICS) or {}
         self.rules, methods, self.rules_text = _rules(evaluated)
@@ -147,30 +144,24 @@ class Decider:
         joined = join(
             {name: average_seeds(r.predictions for r in of) for name, of in self._runs.items()}
         )
-        windows = [*study.windows]
-        self.ensembles: dict[str, tuple[list[str], Callable[[Floats], Floats]]] = {}
-        if self.classes != DIRECTIONS:
-            if len(windows) > 1:
-                self.ensembles[ENSEMBLE] = (windows, mean)
-        else:
-            if len(windows) > 1:
-                fitted = fit_ensembles(joined, windows, methods)
-                self.ensembles |= {name: (windows, combine) for name, combine in fitted.items()}
-            if baseline and windows:
-                both = [baseline, *windows]
-                [stacking] = fit_ensembles(joined, both, ["stacking"]).values()
-                self.ensembles[TWO_STAGE] = (both, stacking)
-        combined = [name for name in self.ensembles if name != TWO_STAGE]
-        self.names = [*windows, *combined]
-        if baseline:
-            self.names.append(baseline)
-        if TWO_STAGE in self.ensembles:
-            self.names.append(TWO_STAGE)
+        direction = self.classes == DIRECTIONS
+        combined = combine(
+            joined,
+            [*study.windows],
+            [*methods, TWO_STAGE],
+            study.baseline,
+            () if direction else self.classes,
+        )
+        self.names, self.ensembles = combined.names, combined.fitted
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
         self.headline = next(name for name in preferred if name in self.names)
-        self.thresholds = {
-            symbol: self._choose(joined, symbol, bars) for symbol, bars in study.bars.items()
-        }
+        # of each model and symbol, as an evaluation chooses it
+        self.thresholds: dict[str, dict[str, float]] = {symbol: {} for symbol in study.bars}
+        for symbol, bars in study.bars.items() if direction else ():
+            rows = combined.table.loc[combined.table["symbol"] == symbol]
+            test_set = TestSet.of(rows, bars, study.label.horizon, self.rules)
+            for name in self.names:
+                self.thresholds[symbol][name] = test_set.choice(self.fold, name).threshold
 
     @cached_property
     def members(self) -> dict[str, Sequence[Predict]]:
@@ -197,39 +188,31 @@ class Decider:
             name: np.mean([predict(bars, last) for predict in of], axis=0)
             for name, of in self.members.items()
         }
-        for name, (members, combine) in self.ensembles.items():
-            p[name] = combine(np.stack([p[member] for member in members], axis=1))
-        forecasts = {name: self._forecast(p[name][0], name, known) for name in self.names}
+        for name, one in self.ensembles.items():
+            p[name] = one(np.stack([p[member] for member in one.members], axis=1))
         time, close = bars.index[-1], float(bars["close"].iloc[-1])
-        return Decision(symbol, time, close, forecasts, self.headline, self.rules_text)
-
-    def _forecast(self, p: Any, name: str, symbol: str) -> Forecast:
         if self.classes != DIRECTIONS:
-            return Forecast(dict(zip(self.classes, map(float, p), strict=True)))
-        threshold = self.thresholds[symbol][name]
-        position = int(positions([p], threshold, self.rules.sides)[0])
-        return Forecast({"down": 1 - float(p), "up": float(p)}, threshold, position)
-
-    def _choose(self, joined: pd.DataFrame, symbol: str, bars: pd.DataFrame) -> dict[str, float]:
-        """Return the threshold of each model for a symbol, as an evaluation chooses it."""
-        if self.classes != DIRECTIONS:
-            return {}
-        rows = joined.loc[joined["symbol"] == symbol]
-        for name, (members, combine) in self.ensembles.items():
-            rows = rows.assign(**{name: combine(rows[members].to_numpy(np.float64))})
-        test_set = TestSet.of(rows, bars, self._study.label.horizon, self.rules)
-        return {name: test_set.choice(self.fold, name).threshold for name in self.names}
+            each = pd.DataFrame({name: p[name][0] for name in self.names}, index=[*self.classes])
+            found = {name: Forecast(each[name].to_dict()) for name in self.names}
+            return Decision(symbol, time, close, found, self.headline, None)
+        found = {}
+        for name in self.names:
+            up, threshold = float(p[name][0]), self.thresholds[known][name]
+            position = int(positions([up], threshold, self.rules.sides)[0])
+            found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
+        return Decision(symbol, time, close, found, self.headline, self.rules_text)
 
     def _load(self, run: Run) -> Predict:
+        """Return a run's model; a network as it was exported, if it was: that needs no torch."""
         if run.is_baseline:
             return run.model().predict_at
         from gafcnn.models.onnx_export import OnnxPredictor, to_onnx
 
-        exported = self._exported(run)
-        if exported is None:
-            network: Any = run.model()
-            exported = to_onnx(network)
-        return OnnxPredictor(exported).predict_at
+        exported = self._exports.get(export_name(self._study, run))
+        if exported and exported["checkpoint"] == run.metrics[CHECKSUMS][BEST]:
+            return OnnxPredictor(self._study.folder / EXPORT / exported["onnx"]).predict_at
+        network: Any = run.model()
+        return OnnxPredictor(to_onnx(network)).predict_at
 
     @cached_property
     def _exports(self) -> dict[str, Any]:
@@ -238,36 +221,29 @@ class Decider:
         facts = read_sealed(folder / METADATA)
         return {} if facts is None or damaged_files(folder, METADATA) else facts["models"]
 
-    def _exported(self, run: Run) -> bytes | None:
-        """Return the network as `export` wrote it, if that was this one; it loads without torch."""
-        found = self._exports.get(export_name(self._study, run))
-        if found is None or found["checkpoint"] != run.metrics[CHECKSUMS][BEST]:
-            return None
-        return (self._study.folder / EXPORT / found["onnx"]).read_bytes()
-
     def _known(self, symbol: str | None) -> str:
         """Return the symbol of the study whose thresholds apply."""
-        known = [*self.thresholds]
-        if symbol in known or (symbol is None and len(known) == 1):
-            return symbol or known[0]
-        if len(known) == 1:
-            if symbol not in self._warned:
-                self._warned.add(symbol)
-                log.warning("%s: the models were trained and evaluated on %s", symbol, known[0])
-            return known[0]
-        raise RunError(
-            f"the symbol is {symbol}",
-            expected=f"one of {', '.join(known)}, because each has its own threshold",
-            instead=f'pass symbol="{known[0]}", or set market.symbol={known[0]}',
-        )
+        first, *others = self.thresholds
+        if symbol in self.thresholds:
+            return str(symbol)
+        if others:
+            raise RunError(
+                f"the symbol is {symbol}",
+                expected=f"one of {', '.join(self.thresholds)}, each with its own threshold",
+                instead=f'pass symbol="{first}", or set market.symbol={first}',
+            )
+        if symbol is not None and symbol not in self._warned:
+            self._warned.add(symbol)
+            log.warning("%s: the models were trained and evaluated on %s", symbol, first)
+        return first
 
     def _check(self, bars: pd.DataFrame, symbol: str) -> None:
-        interval = interval_of(bars)
-        if interval != self.interval:
+        interval, wanted = format_duration(interval_of(bars)), format_duration(self.interval)
+        if interval != wanted:
             raise BarsError(
-                f"the bars of {symbol} are of {format_duration(interval)}",
-                expected=f"bars of {format_duration(self.interval)}, as in the training",
-                instead=f"set market.interval={format_duration(self.interval)}",
+                f"the bars of {symbol} are of {interval}",
+                expected=f"bars of {wanted}, as in the training",
+                instead=f"set market.interval={wanted}",
             )
         if len(bars) < self.history:
             reason = "window.lookback" if self.history == self._lookback else "indicators"
@@ -298,11 +274,9 @@ def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], s
     if not evaluated:
         text = "default rules, because the study has not been evaluated"
         return TradingRules(), METHODS, f"{text}; thresholds are chosen on validation rows"
-    options = {
-        key: value for key, value in evaluated["config"]["evaluate"].items() if value is not None
-    }
-    wanted = ("trading", "costs", "ensemble")
-    settings = create(EvaluateOptions, "", {key: options[key] for key in wanted if key in options})
+    held = evaluated["config"]["evaluate"]
+    options = {key: held[key] for key in ("trading", "costs", "ensemble") if held.get(key)}
+    settings = create(EvaluateOptions, "", options)
     rules = settings.rules
     costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
     chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"

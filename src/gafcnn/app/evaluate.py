@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gafcnn.app.ledger import LOOK, record, recorded
+from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.app.options import EvaluateOptions
 from gafcnn.errors import ConfigError
 from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create
@@ -43,52 +43,60 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         PredictionsError: Models are not about the same samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
-    if settings.study is None and settings.predictions:
-        return _evaluate_tables(settings)
+    judging = {
+        "rules": settings.rules,
+        "resamples": settings.judging.resamples,
+        "seed": settings.judging.seed,
+    }
+    tables = {path.stem: path for path in settings.predictions}
+    if settings.study is None and tables:
+        return _evaluate_tables(settings, tables, judging)
     study = Study(settings.folder, settings.windows)
-    log.info("evaluating %s, writing to %s", ", ".join(study.runs), study.folder / EVALUATION)
-    with hold(study.folder / EVALUATION):
-        patterns = not study.label.horizon
-        study.train_baseline(settings.pattern_baseline if patterns else settings.baseline)
+    folder, methods = study.folder / EVALUATION, settings.ensemble.methods
+    log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
+    with hold(folder):
+        ahead = study.label.horizon
+        study.train_baseline(settings.baseline if ahead else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
             judgement = study.judge(
-                predictions=settings.tables,
-                ensembles=settings.ensemble.methods,
+                predictions=tables,
+                ensembles=methods,
                 count_look=False,
                 advance=advance,
-                **_options(settings),
+                **judging,
             )
         from gafcnn.app.pictures import sample_pictures
 
-        runs = {name: [run.config for run in runs] for name, runs in study.runs.items()}
         pictures = sample_pictures(study, judgement)
         study.count_look(judgement)
+        runs = study.runs.items()
         facts = {
             "study": study.folder.name,
             "looks": study.looks,
             "stride": getattr(study.settings.split, "stride", 1),
-            "embargo": next(iter(study.runs.values()))[0].metrics["embargo"],
+            "embargo": study.all_runs[0].metrics["embargo"],
             "bars": fingerprints(study.bars),
             "config": {
                 "evaluate": as_plain(settings),
-                "runs": {name: configs[0] for name, configs in runs.items()},
-                "seeds": {name: [one["seed"] for one in configs] for name, configs in runs.items()},
+                "runs": {name: of[0].config for name, of in runs},
+                "seeds": {name: [run.config["seed"] for run in of] for name, of in runs},
             },
         }
         metrics = _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             from gafcnn.app.leakage import receipts
 
-            methods = settings.ensemble.methods
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
                 metrics.setdefault("receipts", []).append(receipt)
-            _write(study.folder / EVALUATION, judgement, metrics, pictures)
+            _write(folder, judgement, metrics, pictures)
     return metrics
 
 
-def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
+def _evaluate_tables(
+    settings: EvaluateOptions, tables: Mapping[str, Path], judging: Mapping[str, Any]
+) -> dict[str, Any]:
     """Judge tables of predictions alone, by the bars, the label and the split of the options."""
     from gafcnn.evaluation.judge import judge
 
@@ -98,25 +106,18 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
             expected="the bars that they are about",
             instead="add market=file market.path=bars.parquet, or study=... for those of a study",
         )
-    folder = settings.paths.outputs / next(iter(settings.tables))
+    folder = settings.paths.outputs / next(iter(tables))
     if next(folder.rglob(CONFIG), None) is not None:
         raise ConfigError(
             f"{folder} is a study with runs, and the evaluation of the table would replace its own",
             expected="a table whose name is not that of a study",
             instead=f"rename the file, or add study={folder.name} to judge it beside the study",
         )
-    bars = load(settings.market)
+    bars, (label, split) = load(settings.market), (settings.label, settings.split)
     with hold(folder / EVALUATION):
-        with counting("judging", len(settings.tables), "models") as advance:
-            judgement = judge(
-                settings.tables,
-                bars,
-                label=settings.label,
-                split=settings.split,
-                advance=advance,
-                **_options(settings),
-            )
-        record(folder, LOOK, windows=[*settings.tables], rows=judgement.metrics["rows"]["all"])
+        with counting("judging", len(tables), "models") as advance:
+            judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
+        record(folder, LOOK, windows=[*tables], rows=judgement.metrics["rows"]["all"])
         facts = {
             "study": folder.name,
             "looks": recorded(folder, LOOK),
@@ -124,14 +125,6 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
             "config": {"evaluate": as_plain(settings), "runs": {}},
         }
         return _publish(folder, judgement, facts, ())
-
-
-def _options(settings: EvaluateOptions) -> dict[str, Any]:
-    return {
-        "rules": settings.rules,
-        "resamples": settings.judging.resamples,
-        "seed": settings.judging.seed,
-    }
 
 
 def _publish(

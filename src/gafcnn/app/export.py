@@ -179,15 +179,15 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
 
 def _describe(name: str, decider: Decider) -> dict[str, Any]:
     """Return the members, parameters and thresholds of a model or an ensemble as plain data."""
-    members, combine = decider.ensembles.get(name, ([], None))
+    fitted = decider.ensembles.get(name)
     # parameters of own ensembles that are neither plain data nor arrays become text
     parameters = json.dumps(
-        getattr(combine, "parameters", None),
+        fitted and fitted.parameters,
         default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value),
     )
     return {
-        "members": list(members),
-        "method": getattr(combine, "name", "mean" if members else None),
+        "members": list(fitted.members) if fitted else [],
+        "method": fitted.method if fitted else None,
         "parameters": json.loads(parameters),
         "thresholds": {
             symbol: thresholds[name]

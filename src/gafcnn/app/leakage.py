@@ -18,10 +18,9 @@ from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.data.windows import WindowReader
-from gafcnn.durations import format_duration
 from gafcnn.errors import PredictionsError, StoreError
-from gafcnn.evaluation.ensembles import ensemble, two_stage
-from gafcnn.evaluation.joining import TWO_STAGE, join
+from gafcnn.evaluation.ensembles import TWO_STAGE, combine
+from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.predictions import prediction_table, probability_columns
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -74,15 +73,15 @@ def parts_apart(study: Study) -> Receipt:
 
     The rows on disk must be those of the split; the embargo must have passed.
     """
-    faults, nearest = [], pd.Timedelta.max
+    faults, nearest, minute = [], np.inf, pd.Timedelta("1min")
     for fold in study.folds:
         samples = study.samples(fold)
         for earlier, later in combinations(PARTS, 2):
             known = samples.outcomes.known_at[samples.part(earlier)].max()
             begins = samples.times[samples.part(later)].min()
             distance = pd.Timedelta(begins - known) - samples.embargo
-            nearest = min(nearest, distance)
-            if distance <= pd.Timedelta(0):
+            nearest = min(nearest, distance / minute)
+            if distance / minute <= 0:
                 moments = (np.datetime_as_string(moment, "m") for moment in (known, begins))
                 text = "{} is known at {} and {} begins at {} UTC"
                 faults.append(text.format(earlier, next(moments), later, next(moments)))
@@ -92,7 +91,7 @@ def parts_apart(study: Study) -> Receipt:
         "parts of the split are apart",
         faults,
         "rows, labels and returns are those of the split, and all labels of a part are known "
-        f"before a later part begins, with at least {format_duration(nearest)} beyond the embargo",
+        f"before a later part begins, with at least {nearest:g} min beyond the embargo",
     )
 
 
@@ -107,13 +106,14 @@ def fitted_on_validation(
     """
     rng = np.random.default_rng(seed)
     joined = join(study.members())
-    before = _combine(study, joined, methods)
+    asked = [*study.windows], [*methods, TWO_STAGE], study.baseline
+    before = combine(joined, *asked).table
     models = [*study.runs, *before.columns.drop(joined.columns)]
     test = (joined["split"] == "test").to_numpy()
     half = test & (rng.random(len(joined)) < 0.5)
     faults: dict[str, None] = {}
     for rows in (half, test & ~half):
-        after = _combine(study, _with_other_rows(joined, rows, [*study.runs], rng), methods)
+        after = combine(_with_other_rows(joined, rows, [*study.runs], rng), *asked).table
         for model in models:
             ours, others = (table[model].to_numpy()[~rows] for table in (before, after))
             if ours.tobytes() != others.tobytes():
@@ -264,15 +264,6 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
     other, after = bars.copy(), bars.index.to_numpy("datetime64[ns]") > t
     other.loc[after, [*COLUMNS]] *= rng.uniform(0.5, 2.0, (int(after.sum()), 1))
     return other
-
-
-def _combine(study: Study, joined: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    combined = joined
-    if len(study.windows) > 1:
-        combined = ensemble(combined, study.windows, methods)
-    if study.baseline and study.windows and TWO_STAGE not in combined:
-        combined = two_stage(combined, study.baseline, study.windows)
-    return combined
 
 
 def _with_other_rows(

@@ -70,7 +70,7 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
 
 def _most_certain(
     rows: pd.DataFrame, classes: Sequence[str]
-) -> Iterator[tuple[pd.Series, int, str, bool]]:
+) -> Iterator[tuple[Any, int, str, bool]]:
     """Yield the row, the predicted class, a description, and whether it was right.
 
     Class 0 of several is not shown as a prediction.

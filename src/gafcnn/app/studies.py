@@ -19,7 +19,8 @@ from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import RunError
-from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join
+from gafcnn.evaluation.ensembles import TWO_STAGE
+from gafcnn.evaluation.joining import average_seeds, join
 from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
 from gafcnn.evaluation.statistics import score_classes, score_rows
 
@@ -257,7 +258,7 @@ class Study:
                 table = table.select_dtypes("number").filter(regex="^(?!n|majority)")
                 found[name] = {
                     "seeds": list(by_seed),
-                    "figures": table.agg(["min", "max"]).to_dict("list"),
+                    "figures": {k: [float(of.min()), float(of.max())] for k, of in table.items()},
                     "means": table.mean().to_dict(),
                 }
         return found

@@ -13,13 +13,9 @@ import pandas as pd
 
 from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, difference, estimate
-from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
 from gafcnn.evaluation.figures import Counted, Figure
-from gafcnn.evaluation.joining import TWO_STAGE
 from gafcnn.evaluation.statistics import Floats, score_rows
-
-ENSEMBLE = "mean"
-"""The ensemble that targets and verdict refer to; nothing in it is fitted."""
 
 COMPARED = {
     "accuracy": "accuracy",

@@ -6,23 +6,17 @@ are only combined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.labels import NULL
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.joining import (
-    TWO_STAGE,
-    join,
-    member_column,
-    probabilities,
-)
-from gafcnn.evaluation.predictions import KEY, OUTCOME, place, probability_column
+from gafcnn.evaluation.joining import join, member_columns, probabilities
+from gafcnn.evaluation.predictions import KEY, OUTCOME, place
 from gafcnn.evaluation.statistics import auc
 from gafcnn.registry import Registry
 
@@ -31,42 +25,42 @@ Labels = NDArray[np.int8]
 F = Callable[..., Floats]
 
 CLIP = 1e-6
+ENSEMBLE = "mean"
+"""The ensemble that targets and verdict refer to; nothing in it is fitted."""
+
+TWO_STAGE = "two_stage"
+"""A second model on top of a baseline: `stacking` of the baseline and the members."""
 
 
-@dataclass(frozen=True)
-class Ensemble:
+class Ensemble(NamedTuple):
     """A way to combine probabilities, see `register_ensemble`."""
 
-    combine: F
+    compute: F
     fit: Callable[[Floats, Labels], Any] | None = None
-
-    def __post_init__(self) -> None:
-        # the registry lets only the same module replace a name
-        object.__setattr__(self, "__module__", self.combine.__module__)
 
 
 @dataclass(frozen=True)
 class FittedEnsemble:
-    """An ensemble that is ready to combine: called with P(up) of shape (n, members)."""
+    """An ensemble that is ready to combine its members."""
 
-    combine: F  # function of P(up) and the parameters, if any
-    parameters: Any  # result of the fit; None for an ensemble that fits nothing
-    name: str  # name of the ensemble
+    method: str  # name under which it is registered
+    members: Sequence[str]  # models that it combines
+    parameters: Any = None  # result of the fit; None for an ensemble that fits nothing
 
     def __call__(self, p: Floats) -> Floats:
-        """Return P(up) of shape (n,).
+        """Combine P(up) of shape (n, members), or for `mean` of classes (n, members, classes).
 
         Raises:
             PredictionsError: The ensemble does not return one probability per row.
         """
         fitted = () if self.parameters is None else (self.parameters,)
-        found = np.asarray(self.combine(p, *fitted), dtype=np.float64)
+        found = np.asarray(ENSEMBLES[self.method].compute(p, *fitted), dtype=np.float64)
         # rounding may exceed 1 by the last bit
-        if found.shape != p.shape[:1] or not ((found > -CLIP) & (found < 1 + CLIP)).all():
+        if found.shape != p[:, 0].shape or not ((found > -CLIP) & (found < 1 + CLIP)).all():
             raise PredictionsError(
-                f"the ensemble {self.name} returned an array of shape {found.shape} from "
+                f"the ensemble {self.method} returned an array of shape {found.shape} from "
                 f"{found.min(initial=1):g} to {found.max(initial=0):g}",
-                expected=f"probabilities of shape {p.shape[:1]}",
+                expected=f"probabilities of shape {p[:, 0].shape}",
                 instead="let it return one number in [0, 1] for each row of p",
             )
         return np.clip(found, 0.0, 1.0)
@@ -93,9 +87,9 @@ def register_ensemble(
             rows; it returns the parameters.
     """
 
-    def register(combine: F) -> F:
-        ENSEMBLES.register(name)(Ensemble(combine, fit))
-        return combine
+    def register(compute: F) -> F:
+        ENSEMBLES.register(name)(Ensemble(compute, fit))
+        return compute
 
     return register
 
@@ -157,6 +151,50 @@ def log_odds(p: Floats) -> Floats:
     return np.log(clipped / (1 - clipped))
 
 
+class Combined(NamedTuple):
+    """The models of a study and their ensembles."""
+
+    table: pd.DataFrame  # models side by side (see `join`), and a column per ensemble
+    names: list[str]  # models and ensembles, in the order in which they are shown
+    fitted: dict[str, FittedEnsemble]  # the ensembles of the last fold, in the same order
+
+
+def combine(
+    joined: pd.DataFrame,
+    members: Sequence[str],
+    methods: Sequence[str],
+    baseline: str | None = None,
+    classes: Sequence[str] = (),
+) -> Combined:
+    """Add ensembles of the members, and `two_stage` of the baseline and the members.
+
+    A single member is not combined. The only ensemble of several classes is `mean`.
+
+    Args:
+        joined: Models side by side (see `join`).
+        members: Models to combine.
+        methods: Names of ensembles; `two_stage` among them needs a baseline.
+        baseline: Column of the baseline.
+        classes: Names of the classes; () for P(up).
+
+    Raises:
+        ConfigError: An ensemble is unknown, or a model has its name.
+        PredictionsError: The labelled validation rows of a fold are not of both classes.
+    """
+    wanted = [name for name in methods if name != TWO_STAGE] if len(members) > 1 else []
+    if classes:
+        wanted = [ENSEMBLE] if wanted else []
+    of = dict.fromkeys(wanted, members)
+    names = [*members, *wanted]
+    if baseline is not None:
+        names.append(baseline)
+        if TWO_STAGE in methods and members and not classes:
+            names.append(TWO_STAGE)
+            of[TWO_STAGE] = [baseline, *members]
+    table, fitted = _add(joined, of, classes)
+    return Combined(table, names, fitted)
+
+
 def ensemble(
     models: pd.DataFrame | Mapping[str, pd.DataFrame],
     members: Sequence[str] | None = None,
@@ -181,109 +219,65 @@ def ensemble(
             of both classes.
     """
     joined = models if isinstance(models, pd.DataFrame) else join(models)
-    members = [*joined.columns.drop([*KEY, *OUTCOME])] if members is None else members
-    methods = [*ENSEMBLES] if methods is None else methods
-    _check_new(joined, methods)
-    return joined.assign(**_combined(joined, members, methods))
-
-
-def two_stage(joined: pd.DataFrame, baseline: str, members: Sequence[str]) -> pd.DataFrame:
-    """Add the column `two_stage`: a second model on top of the baseline and the members.
-
-    Stage one is the baseline's P(up). Stage two is a logistic model of its log-odds and the
-    members': `stacking`, fitted on the labelled validation rows of each fold.
-
-    Args:
-        joined: Baseline and members side by side (see `join`).
-        baseline: Column of stage one.
-        members: Columns that stage two adds.
-
-    Raises:
-        ConfigError: A column is unknown, or a model is named `two_stage`.
-        PredictionsError: The labelled validation rows of a fold are not of both classes.
-    """
-    _check_new(joined, [TWO_STAGE])
-    stacking = _combined(joined, [baseline, *members], ["stacking"])["stacking"]
-    return joined.assign(**{TWO_STAGE: stacking})
-
-
-def fit_ensembles(
-    rows: pd.DataFrame, members: Sequence[str], methods: Sequence[str]
-) -> dict[str, FittedEnsemble]:
-    """Fit ensembles on one fold's labelled validation rows.
-
-    Args:
-        rows: Rows of one fold, members side by side (see `join`).
-        members: Columns to combine.
-        methods: Names of ensembles.
-
-    Raises:
-        ConfigError: An ensemble or a member is unknown.
-        PredictionsError: The labelled validation rows are not of both classes.
-    """
-    known = [*rows.columns.drop([*KEY, *OUTCOME])]
-    unknown = [name for name in members if name not in known]
-    if unknown or not members:
+    known = [*joined.columns.drop([*KEY, *OUTCOME])]
+    members = known if members is None else members
+    if not members or not set(members) <= set(known):
         raise ConfigError(
-            f"there is no member {', '.join(unknown)}" if unknown else "there are no members",
+            f"the members are {', '.join(members) or 'none'}",
             expected=f"some of {', '.join(known)}",
-            instead="correct the name",
+            instead="correct the names",
         )
-    p = rows[[*members]].to_numpy(dtype=np.float64)
-    usable = ((rows["split"] == "val") & rows["label"].notna()).to_numpy() & ~np.isnan(p).any(1)
-    label = rows["label"].to_numpy(dtype=np.int8, na_value=NULL)[usable]
-    fitted = {}
-    for name in methods:
-        method = ENSEMBLES[name]
-        if method.fit is not None and len(np.unique(label)) < 2:
-            free = [other for other, one in ENSEMBLES.items() if one.fit is None]
-            raise PredictionsError(
-                f"{name} has {len(label):,} labelled validation rows, of {len(np.unique(label))} "
-                f"of two classes ({place(rows.iloc[0])} and later)",
-                expected="labelled validation rows of both classes to fit on",
-                instead="use more bars for validation (split.val=0.2), or only ensembles that fit "
-                f"nothing, ensemble.methods=[{','.join(free)}]",
-            )
-        parameters = None if method.fit is None else method.fit(p[usable], label)
-        fitted[name] = FittedEnsemble(method.combine, parameters, name)
-    return fitted
+    return _add(joined, dict.fromkeys(ENSEMBLES if methods is None else methods, members))[0]
 
 
-def mean_of_classes(
-    joined: pd.DataFrame, members: Sequence[str], classes: Sequence[str]
-) -> pd.DataFrame:
-    """Add the mean of the members' probabilities of several classes, as the member `mean`.
-
-    Args:
-        joined: Members side by side (see `join`).
-        members: Members to combine.
-        classes: Names of the classes.
-    """
-    together = np.stack([probabilities(joined, name, classes) for name in members], axis=1)
-    columns = [member_column("mean", probability_column(name)) for name in classes]
-    return joined.assign(**dict(zip(columns, mean(together).T, strict=True)))
-
-
-def _combined(
-    joined: pd.DataFrame, members: Sequence[str], methods: Sequence[str]
-) -> dict[str, Floats]:
-    """Return P(up) of each method, shape (n,); NaN where a member has no prediction."""
-    combined = {name: np.full(len(joined), np.nan) for name in methods}
-    fold = joined["fold"].fillna(-1).to_numpy()
-    for number in np.unique(fold):
-        fitted = fit_ensembles(joined.loc[fold == number], members, methods)
-        p = joined[[*members]].to_numpy(dtype=np.float64)
-        rows = (fold == number) & ~np.isnan(p).any(axis=1)
-        for name, combine in fitted.items():
-            combined[name][rows] = combine(p[rows])
-    return combined
+def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> FittedEnsemble:
+    """Fit an ensemble on the labelled validation rows of one fold, where no member is missing."""
+    method = "stacking" if name == TWO_STAGE else name
+    fit = ENSEMBLES[method].fit
+    if fit is None:
+        return FittedEnsemble(method, members)
+    labelled = rows.loc[(rows["split"] == "val") & rows["label"].notna()]
+    val = labelled.dropna(subset=[*members])
+    label = val["label"].to_numpy(dtype=np.int8)
+    if len(np.unique(label)) < 2:
+        free = [other for other, one in ENSEMBLES.items() if one.fit is None]
+        raise PredictionsError(
+            f"{name} has {len(label):,} labelled validation rows, not of two classes "
+            f"({place(rows.iloc[0])} and later)",
+            expected="labelled validation rows of both classes to fit on",
+            instead="use more bars for validation (split.val=0.2), or only ensembles that fit "
+            f"nothing, ensemble.methods=[{','.join(free)}]",
+        )
+    return FittedEnsemble(method, members, fit(val[[*members]].to_numpy(np.float64), label))
 
 
-def _check_new(joined: pd.DataFrame, names: Iterable[str]) -> None:
-    taken = [name for name in names if name in joined.columns]
-    if taken:
+def _add(
+    joined: pd.DataFrame, of: Mapping[str, Sequence[str]], classes: Sequence[str] = ()
+) -> tuple[pd.DataFrame, dict[str, FittedEnsemble]]:
+    """Add ensembles of the given members; NaN where a member has no prediction."""
+    columns = {name: member_columns(name, classes) for name in of}
+    if taken := [name for name in of if columns[name][0] in joined.columns]:
         raise ConfigError(
             f"a model is named {', '.join(taken)}, as an ensemble is",
             expected="another name",
             instead="rename the model",
         )
+    fold = joined["fold"].fillna(-1).to_numpy()
+    fitted: dict[str, FittedEnsemble] = {}
+    found = {name: np.full((len(joined), len(columns[name])), np.nan) for name in of}
+    for number in np.unique(fold):
+        rows = joined.loc[fold == number]
+        for name, members in of.items():
+            p = np.stack([probabilities(rows, member, classes) for member in members], axis=1)
+            complete = ~np.isnan(p).any(axis=(1, 2))
+            fitted[name] = fit_ensemble(rows, name, members)
+            combined = fitted[name](p[complete] if classes else p[complete, :, 0])
+            found[name][np.flatnonzero(fold == number)[complete]] = combined.reshape(
+                -1, len(columns[name])
+            )
+    added = {
+        column: values
+        for name, of_name in found.items()
+        for column, values in zip(columns[name], of_name.T, strict=True)
+    }
+    return joined.assign(**added), fitted

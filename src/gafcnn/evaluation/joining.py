@@ -22,8 +22,6 @@ from gafcnn.evaluation.predictions import (
     probability_columns,
 )
 
-TWO_STAGE = "two_stage"
-
 
 def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Join the predictions of several models by symbol, time, fold and split.
@@ -116,10 +114,16 @@ def member_column(name: str, column: str) -> str:
     return name if column == P_UP else f"{name}.{column}"
 
 
-def probabilities(joined: pd.DataFrame, name: str, classes: Iterable[str]) -> NDArray[np.float64]:
-    """Return a member's probabilities of several classes: ndarray of shape (n, classes)."""
-    columns = [member_column(name, probability_column(label)) for label in classes]
-    return joined[columns].to_numpy(dtype=np.float64)
+def member_columns(name: str, classes: Iterable[str]) -> list[str]:
+    """Return the names of all columns of a member, in the order of the classes; () for P(up)."""
+    return [member_column(name, probability_column(one)) for one in classes] or [name]
+
+
+def probabilities(
+    joined: pd.DataFrame, name: str, classes: Iterable[str] = ()
+) -> NDArray[np.float64]:
+    """Return a member's probabilities: ndarray of shape (n, classes), (n, 1) for P(up)."""
+    return joined[member_columns(name, classes)].to_numpy(dtype=np.float64)
 
 
 def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:

@@ -19,11 +19,12 @@ from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.classification import judge_classes
-from gafcnn.evaluation.comparisons import ENSEMBLE, Study
+from gafcnn.evaluation.comparisons import Study
 from gafcnn.evaluation.directions import ORACLE, judge_directions
-from gafcnn.evaluation.ensembles import ensemble, mean_of_classes, two_stage
-from gafcnn.evaluation.joining import KEY, TWO_STAGE, join, join_common, member_column
+from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
+from gafcnn.evaluation.joining import join, join_common, probabilities
 from gafcnn.evaluation.predictions import (
+    KEY,
     OUTCOME,
     P_UP,
     SHARED,
@@ -161,7 +162,11 @@ def judge(
     if len(foreign) == len(tables):
         foreign = []
     members = [name for name in tables if name != baseline and name not in foreign]
-    joined, names = _combine(joined, members, baseline, ensembles, classes, adds_stage=bool(given))
+    if given and not classes:
+        val = joined.loc[(joined["split"] == "val") & joined["label"].notna()]
+        can_fit = not val[[given, *members]].dropna().empty
+        ensembles = [*ensembles, *[TWO_STAGE] * can_fit]
+    joined, names, _ = combine(joined, members, ensembles, baseline, classes)
     names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
     if oracle is not None and not classes:
@@ -262,34 +267,6 @@ def _complete(
     return tables, foreign, notes
 
 
-def _combine(
-    joined: pd.DataFrame,
-    members: Sequence[str],
-    baseline: str | None,
-    ensembles: Sequence[str],
-    classes: Sequence[str],
-    *,
-    adds_stage: bool,
-) -> tuple[pd.DataFrame, list[str]]:
-    """Add ensembles, and `two_stage` where it can be fitted; return all names as in the tables."""
-    names, methods = [*members], [name for name in ensembles if name != TWO_STAGE]
-    if len(members) > 1 and methods:
-        if classes:  # other ensembles are defined for P(up)
-            joined, methods = mean_of_classes(joined, members, classes), [ENSEMBLE]
-        else:
-            joined = ensemble(joined, members, methods)
-        names += methods
-    if baseline is not None:
-        names.append(baseline)
-        if members and not classes:
-            val = joined.loc[(joined["split"] == "val") & joined["label"].notna()]
-            can_fit = not val[[baseline, *members]].dropna().empty
-            if TWO_STAGE in ensembles or (adds_stage and can_fit):
-                joined = two_stage(joined, baseline, members)
-                names.append(TWO_STAGE)
-    return joined.copy(), names
-
-
 def _by_symbol(
     joined: pd.DataFrame, bars: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
@@ -331,7 +308,7 @@ def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = (
         shared.assign(
             window=name,
             seed=-1,
-            **{column: joined[member_column(name, column)] for column in columns},
+            **dict(zip(columns, probabilities(joined, name, classes).T, strict=True)),
         ).dropna(subset=columns)
         for name in names
     ]

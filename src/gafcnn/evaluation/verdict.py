@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gafcnn.evaluation.joining import TWO_STAGE
+from gafcnn.evaluation.ensembles import TWO_STAGE
 
 _EXPLANATIONS = {
     TWO_STAGE: " (windows and baseline, stacked)",

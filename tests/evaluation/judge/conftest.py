@@ -14,7 +14,7 @@ from gafcnn.data.labels import Label, TripleBarrier
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological, Splitter, WalkForward
-from gafcnn.evaluation.ensembles import ensemble, two_stage
+from gafcnn.evaluation.ensembles import combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import prediction_table
@@ -47,9 +47,9 @@ def predict(
     }
 
 
-def combine(tables: Tables) -> pd.DataFrame:
-    """Models side by side, with ensembles."""
-    return two_stage(ensemble(join(tables), WINDOWS, ["mean", "vote"]), "xgboost", WINDOWS)
+def side_by_side(tables: Tables) -> pd.DataFrame:
+    """Models and ensembles."""
+    return combine(join(tables), WINDOWS, ["mean", "vote", "two_stage"], "xgboost").table
 
 
 @pytest.fixture(scope="session")
@@ -82,19 +82,19 @@ def folds(market: Market) -> Tables:
 
 @pytest.fixture(scope="session")
 def joined(tables: Tables) -> pd.DataFrame:
-    return combine(tables)
+    return side_by_side(tables)
 
 
 @pytest.fixture(scope="session")
 def walked(folds: Tables) -> pd.DataFrame:
-    return combine(folds)
+    return side_by_side(folds)
 
 
 @pytest.fixture(scope="session")
 def barriers(market: Market) -> pd.DataFrame:
     """Labels that are known as soon as a barrier is touched, which may be at once."""
     split = Chronological(0.3, 0.3, embargo="0min")
-    return combine(predict(*market, split, TripleBarrier(HORIZON, width=0.3))[1])
+    return side_by_side(predict(*market, split, TripleBarrier(HORIZON, width=0.3))[1])
 
 
 @pytest.fixture(scope="session")

@@ -13,20 +13,20 @@ from sklearn.linear_model import LogisticRegression
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.ensembles import (
     ENSEMBLES,
+    TWO_STAGE,
     auc_weights,
+    combine,
     ensemble,
-    fit_ensembles,
+    fit_ensemble,
     log_odds,
     mean,
-    mean_of_classes,
     register_ensemble,
     stacked,
     stacking_coefficients,
-    two_stage,
     vote,
     weighted,
 )
-from gafcnn.evaluation.joining import TWO_STAGE, average_seeds, join, probabilities
+from gafcnn.evaluation.joining import average_seeds, join, probabilities
 
 Make = Callable[..., pd.DataFrame]
 Members = dict[str, pd.DataFrame]
@@ -96,7 +96,8 @@ def test_each_ensemble_is_a_column(members: Members) -> None:
 def test_mean_of_classes(class_predictions: Make) -> None:
     classes = ("none", "star", "hammer")
     joined = join({name: class_predictions(name) for name in WINDOWS})
-    combined = mean_of_classes(joined, WINDOWS[:2], classes)
+    combined, names, _ = combine(joined, WINDOWS[:2], ["vote", TWO_STAGE], "60m", classes)
+    assert names == [*WINDOWS[:2], "mean", "60m"]
     expected = sum(probabilities(joined, name, classes) for name in WINDOWS[:2]) / 2
     np.testing.assert_allclose(probabilities(combined, "mean", classes), expected)
 
@@ -105,7 +106,7 @@ def test_an_own_ensemble(members: Members, own: str) -> None:
     joined = join(members)
     combined = ensemble(joined, WINDOWS)
     assert list(combined.columns) == [*joined.columns, *BUILT_IN, own]
-    fitted = fit_ensembles(joined, WINDOWS, [own])[own]
+    fitted = fit_ensemble(joined, own, WINDOWS)
     rows = (joined["split"] == "val") & (joined["label"] == 1).fillna(value=False)
     assert fitted.parameters == pytest.approx(joined.loc[rows, WINDOWS].to_numpy().mean())
     np.testing.assert_array_equal(fitted(joined[WINDOWS].to_numpy()), combined[own])
@@ -125,8 +126,8 @@ def test_a_row_is_combined_alone_as_among_others(predictions: Make, method: str)
     names = [f"{span}m" for span in range(15, 27)]  # more than a sum is unrolled for
     joined = join({name: predictions(60, window=name) for name in names})
     together = ensemble(joined, names, [method])[method].to_numpy()
-    combine = fit_ensembles(joined, names, [method])[method]
-    alone = np.concatenate([combine(row[None]) for row in joined[names].to_numpy()])
+    fitted = fit_ensemble(joined, method, names)
+    alone = np.concatenate([fitted(row[None]) for row in joined[names].to_numpy()])
     assert alone.tobytes() == together.tobytes()
 
 
@@ -145,7 +146,7 @@ def altered(joined: pd.DataFrame, rows: Any, columns: list[str]) -> pd.DataFrame
 def combined(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
     """All ensembles of a study's runs; the last model is its baseline."""
     joined = join({model: average_seeds(frames) for model, frames in runs.items()})
-    return two_stage(ensemble(joined, WINDOWS), [*runs][-1], WINDOWS)
+    return combine(joined, WINDOWS, [*ENSEMBLES, TWO_STAGE], [*runs][-1]).table
 
 
 def test_test_rows_do_not_contaminate_others(predictions: Make) -> None:
@@ -185,9 +186,7 @@ def test_only_labelled_validation_rows_of_the_fold_are_fitted(
     joined = with_baseline(predictions, 100, folds=(0, 1))
 
     def column(table: pd.DataFrame) -> np.ndarray:
-        if method == TWO_STAGE:
-            return two_stage(table, "xgboost", WINDOWS)[method].to_numpy()
-        return ensemble(table, WINDOWS, [method])[method].to_numpy()
+        return combine(table, WINDOWS, [method], "xgboost").table[method].to_numpy()
 
     before = column(joined)
     val, neutral, second = joined["split"] == "val", joined["label"].isna(), joined["fold"] == 1
@@ -243,7 +242,7 @@ def with_baseline(predictions: Make, n: int = 400, folds: tuple[int | None, ...]
 
 def test_two_stages_are_logistic_regression_on_log_odds(predictions: Make) -> None:
     joined = with_baseline(predictions)
-    added = two_stage(joined, "xgboost", WINDOWS)
+    added = combine(joined, WINDOWS, [TWO_STAGE], "xgboost").table
     assert list(added.columns) == [*joined.columns, TWO_STAGE]
     pd.testing.assert_frame_equal(added[joined.columns], joined)
     p = joined[["xgboost", *WINDOWS]].clip(1e-6, 1 - 1e-6)
@@ -258,8 +257,11 @@ def test_two_stages_are_logistic_regression_on_log_odds(predictions: Make) -> No
     [
         (lambda joined: ensemble(joined, WINDOWS, ["mean", "medan"]), "'medan'"),
         (lambda joined: ensemble(joined, ["15m", "5m"]), "5m.*15m, 30m, 60m"),
-        (lambda joined: ensemble(joined, []), "no members"),
-        (lambda joined: two_stage(joined.assign(two_stage=0.5), "15m", ["30m"]), TWO_STAGE),
+        (lambda joined: ensemble(joined, []), "none"),
+        (
+            lambda joined: combine(joined.assign(two_stage=0.5), ["30m"], [TWO_STAGE], "15m"),
+            TWO_STAGE,
+        ),
     ],
 )
 def test_unusable_names(members: Members, call: Callable[..., Any], fact: str) -> None:
