@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import gafcnn as gc
-from gafcnn.app.decisions import Decider
+from gafcnn.app.predict import Decider
 from gafcnn.app.runs import Run as TrainedRun
 from gafcnn.app.studies import Study
 from gafcnn.data.indicators import MEMORY

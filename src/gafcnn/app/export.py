@@ -19,22 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gafcnn.app.decisions import Decider, export_name
-from gafcnn.app.ledger import LOOK, recorded
 from gafcnn.app.options import StudyOptions
-from gafcnn.app.runs import (
-    BEST,
-    CHECKSUMS,
-    EVALUATION,
-    EXPORT,
-    METADATA,
-    METRICS,
-    Run,
-    hold,
-    write_metrics,
-)
+from gafcnn.app.predict import Decider
+from gafcnn.app.runs import EXPORT, METADATA, Run, hold, write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.atomic_io import canonical_json, read_sealed, write_bytes, write_text
+from gafcnn.atomic_io import canonical_json, write_bytes, write_text
 from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
@@ -85,7 +74,7 @@ def export(options: Mapping[str, Any]) -> Path:
         networks, trees = facts["models"], facts["trees"]
         with counting("exporting", len(study.all_runs), "models") as advance:
             for run in study.all_runs:
-                name = export_name(study, run)
+                name = study.name_of(run)
                 if run.is_baseline:
                     write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())
                     booster = cast("BoostedTrees", run.model()).booster_
@@ -148,7 +137,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
     interval, direction = interval_of(bars), classes == DIRECTIONS
     return {
         **files,
-        "checkpoint": run.metrics[CHECKSUMS][BEST],
+        "checkpoint": run.checksum,
         "input": {"name": "images", "shape": ["batch", *shape]},
         "output": {
             "name": output_name(model.module_),
@@ -231,13 +220,13 @@ def _facts(study: Study) -> dict[str, Any]:
 
 def _evaluation(study: Study) -> dict[str, Any] | None:
     """Return what the study's evaluation says, unless it evaluated other runs."""
-    evaluated = read_sealed(study.folder / EVALUATION / METRICS)
+    evaluated = study.evaluation
     if evaluated is None:
         return None
     runs = evaluated["config"]["runs"]
     if others := [name for name, found in study.runs.items() if runs.get(name) != found[0].config]:
-        text = "%s evaluated another %s, so the card leaves it out; evaluate the study again"
-        log.warning(text, study.folder / EVALUATION, others[0])
+        text = "the evaluation was of another %s, so the card leaves it out; evaluate again"
+        log.warning(text, others[0])
         return None
     shown = {key: evaluated[key] for key in ("first", "last", "verdict", "models")}
-    return shown | {"looks": recorded(study.folder, LOOK)}
+    return shown | {"looks": study.looks}

@@ -67,12 +67,7 @@ Parts: TypeAlias = Annotated[Any, registered(SPLITS, "split")]
 
 @settings("paths")
 class Paths:
-    """Where files are.
-
-    Attributes:
-        data: Folder of bars and stored images.
-        outputs: Folder of studies.
-    """
+    """The folder of bars and stored images, and that of studies."""
 
     data: Path = Path("data")
     outputs: Path = Path("outputs")
@@ -83,11 +78,7 @@ class Paths:
 
 @settings("images")
 class Images(ImageSpec):
-    """How images are encoded.
-
-    Attributes:
-        stored: Whether they are encoded once and memory-mapped, or batch by batch.
-    """
+    """How images are encoded, and whether once into memory-mapped files or batch by batch."""
 
     stored: Flag = True
 
@@ -117,11 +108,7 @@ class Trainer:
 @MODELS.register("gaf")
 @settings("model")
 class NetworkModel:
-    """A network that learns from images; see `gafcnn.models.classifier.GafClassifier`.
-
-    Attributes:
-        name: The name in predictions and folders; by default the window's.
-    """
+    """A network that learns from images; see `gafcnn.models.classifier.GafClassifier`."""
 
     network: Mapping[str, Any]
     name: Name | None = None
@@ -135,11 +122,7 @@ class NetworkModel:
 @MODELS.register("trees")
 @settings("model")
 class TreesModel:
-    """Boosted trees; see `gafcnn.models.boosted_trees.BoostedTrees`.
-
-    Attributes:
-        name: The name in predictions and folders.
-    """
+    """Boosted trees; see `gafcnn.models.boosted_trees.BoostedTrees`."""
 
     name: Name = "xgboost"
     features: Literal["indicators", "window"] | None = None
@@ -151,28 +134,7 @@ class TreesModel:
 
 @settings("")
 class TrainSettings:
-    """The options of a training.
-
-    Attributes:
-        label: What is predicted.
-        market: The source of the bars.
-        window: What an image spans; its lookback is that of the samples.
-        split: Which samples are for training, validation and test.
-        images: How images are encoded.
-        model: A network or trees.
-        trainer: How a network is trained.
-        augmentation: Additional training samples.
-        logger: Options of Lightning's loggers, by name.
-        study: The folder of the study under `paths.outputs`.
-        seed: Seed of the training.
-        monitor: The metric that chooses the best epoch.
-        monitor_mode: Whether it is to be small or large.
-        objective: The validation score that a sweeper optimises; None for the label's usual one.
-        paths: Where files are.
-        imports: The user's own modules, which the command imports.
-        swept: The options that tell the runs of a sweep apart, as typed: model.lr=0.001.
-        overwrite: Whether to delete another or a complete run of the same name.
-    """
+    """The options of `conf/train.yaml`, which describes them."""
 
     label: Labels  # before the market, which may refer to its horizon
     market: Market
@@ -273,12 +235,7 @@ class TrainSettings:
 
 @settings("judging")
 class Judging:
-    """Confidence intervals.
-
-    Attributes:
-        resamples: Resamples of the bootstrap, 100 or more; 0 for no intervals.
-        seed: Seed of the resamples.
-    """
+    """Resamples of the bootstrap for confidence intervals, 0 for none; and their seed."""
 
     resamples: Literal[0] | Annotated[int, Field(ge=100, strict=True)] = 2000
     seed: Seed = 0
@@ -286,25 +243,14 @@ class Judging:
 
 @settings("ensemble")
 class EnsembleOptions:
-    """How windows are combined.
-
-    Attributes:
-        methods: Names of ensembles.
-    """
+    """The ensembles of the windows, by name."""
 
     methods: Names = METHODS
 
 
 @settings("")
 class StudyOptions:
-    """The options that all commands on a study share.
-
-    Attributes:
-        study: The folder of the study under `paths.outputs`.
-        windows: The windows to use; None for all.
-        paths: Where files are.
-        imports: The user's own modules, which the command imports.
-    """
+    """The options that all commands on a study share, as `conf/export.yaml` describes them."""
 
     study: Name | None = None
     windows: Names | None = None
@@ -327,21 +273,7 @@ class StudyOptions:
 
 @settings("")
 class EvaluateOptions(StudyOptions):
-    """The options of an evaluation.
-
-    Attributes:
-        trading: When to trade, and what it costs.
-        costs: A cost model in place of `trading.cost_bps`.
-        ensemble: How windows are combined.
-        judging: Confidence intervals.
-        baseline: What is trained if a study has no baseline.
-        pattern_baseline: The same, for a label that does not look ahead.
-        receipts: Whether to audit the study for look-ahead.
-        predictions: Tables of predictions, to evaluate alone or beside a study.
-        market: Bars for `predictions` alone.
-        label: Label for `predictions` alone.
-        split: Test rows for `predictions` alone.
-    """
+    """The options of `conf/evaluate.yaml`, which describes them."""
 
     baseline: Annotated[Any, registered(MODELS, "baseline")] = None
     pattern_baseline: Annotated[Any, registered(MODELS, "pattern_baseline")] = None

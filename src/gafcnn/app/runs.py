@@ -7,18 +7,22 @@ outputs/<study>/<model>[/<swept options>]/seed=<n>[/fold=<k>]/
     metrics.json           written last, with the checksums of the other files: a run that has it
                            is complete
     csv/, tensorboard/     logs
-outputs/<study>/ledger.jsonl   see `gafcnn.app.ledger`
+outputs/<study>/ledger.jsonl   every training and every look at test rows, a line of JSON each
 outputs/<study>/evaluation/    see `gafcnn.app.evaluate`
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +65,7 @@ METADATA = "metadata.json"  # of an export
 EVALUATION, EXPORT, LEDGER, LOCK = "evaluation", "export", "ledger.jsonl", ".lock"
 LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 BARS = "bars"  # the fingerprints, in config.yaml
+TRAINING, LOOK = "train", "look"  # events of the ledger
 
 _REPLACEABLE = (PREDICTIONS, METRICS)  # written again from the checkpoint
 
@@ -132,6 +137,11 @@ class Run:
     def checkpoint(self) -> Path:
         """The file of the model."""
         return intact(self.folder, TREES if self.is_baseline else BEST)
+
+    @property
+    def checksum(self) -> int:
+        """The checksum of the file of a network."""
+        return self.metrics[CHECKSUMS][BEST]
 
     def model(self) -> GafClassifier | BoostedTrees:
         """Return the trained model, on the CPU."""
@@ -332,7 +342,7 @@ def _is_intact(path: Path, kept: int | None) -> bool:
 
 def damage(folder: Path, name: str) -> RunError:
     """Return the error for a file of a complete run that is damaged or missing."""
-    path = folder / name
+    found = f"{folder / name} is {'damaged' if (folder / name).is_file() else 'missing'}"
     instead = "restore it, or run the command that trained the run with overwrite=true"
     if name in _REPLACEABLE:
         instead = "run the command that trained the run again: it writes it from the checkpoint"
@@ -340,7 +350,6 @@ def damage(folder: Path, name: str) -> RunError:
         instead = "delete that file, which a complete run does not need"
     if (folder / TREES).is_file():
         instead = f"delete {folder}: evaluate.py trains the baseline again"
-    found = f"{path} is {'damaged' if path.is_file() else 'missing'}"
     return RunError(found, expected="the file as it was written", instead=instead)
 
 
@@ -405,3 +414,56 @@ def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+def record(study: Path, event: str, **facts: Any) -> None:
+    """Append an event to the ledger of a study.
+
+    Raises:
+        DiskError: It cannot be written; the ledger is unchanged.
+    """
+    entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
+    with disk_errors(path, len(line)):
+        make_folder(study)
+        with path.open("ab+", buffering=0) as ledger:
+            if ledger.tell():  # end a line that was cut short
+                ledger.seek(-1, os.SEEK_END)
+                line = line if ledger.read(1) == b"\n" else b"\n" + line
+            end = ledger.seek(0, os.SEEK_END)
+            if ledger.write(line) < len(line):
+                ledger.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(ledger.fileno())
+
+
+def recorded(study: Path, event: str) -> int:
+    """Return how many events of a kind the ledger has.
+
+    A training that was killed and resumed counts once. A damaged line counts as an event of any
+    kind, so that looks are rather overstated than understated.
+    """
+    path = study / LEDGER
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    events = set()
+    for number, line in enumerate(filter(bytes.strip, lines)):
+        entry = _parse(line)
+        if "config" in entry and entry["event"] == event:
+            events.add((entry["run"], entry["config"]))
+        elif entry.get("event", event) == event:
+            # a damaged line may be two, if what was between them is lost
+            events |= {(number, place) for place in range(max(1, line.count(b'{"event"')))}
+    return len(events)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Return a line's entry; empty if it is damaged."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    known = isinstance(entry, dict) and entry.get("event") in (TRAINING, LOOK)
+    return entry if known and ("config" not in entry or "run" in entry) else {}

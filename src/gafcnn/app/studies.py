@@ -11,21 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gafcnn.app.ledger import LOOK, TRAINING, record, recorded
 from gafcnn.app.options import METHODS, TrainSettings
 from gafcnn.app.prepare import fingerprints, load
-from gafcnn.app.runs import BARS, Run, differences, find_runs
+from gafcnn.app.runs import (
+    BARS,
+    EVALUATION,
+    LOOK,
+    METRICS,
+    TRAINING,
+    Run,
+    differences,
+    find_runs,
+    record,
+    recorded,
+)
+from gafcnn.app.train import score_part, train_run
+from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
 from gafcnn.evaluation.joining import average_seeds, join
-from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
-from gafcnn.evaluation.statistics import score_classes, score_rows
 
 if TYPE_CHECKING:
-    from gafcnn.app.decisions import Decider, Decision
+    from gafcnn.app.predict import Decider, Decision
     from gafcnn.evaluation.judge import Judgement
 
 # options in which the runs of one model may differ
@@ -114,15 +124,19 @@ class Study:
         return sorted({run.fold for run in self.all_runs}, key=lambda fold: fold or 0)
 
     @property
-    def trials(self) -> int:
-        """The number of trainings in the study's ledger."""
-        # a study that was copied without its ledger has at least its runs
-        return max(recorded(self.folder, TRAINING), len(self.all_runs))
-
-    @property
     def looks(self) -> int:
         """The number of looks at the test rows in the study's ledger."""
         return recorded(self.folder, LOOK)
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """The metrics.json of the last evaluation; None if there is none, or it is damaged."""
+        return read_sealed(self.folder / EVALUATION / METRICS)
+
+    def name_of(self, run: Run) -> str:
+        """Return the name of a run's files in an export: `30m`, or `30m_seed=1_fold=2`."""
+        model, *rest = run.folder.relative_to(self.folder).parts
+        return model if len(self.runs[model]) == 1 else "_".join([model, *rest])
 
     @cached_property
     def bars(self) -> dict[str, pd.DataFrame]:
@@ -197,7 +211,8 @@ class Study:
             self.bars,
             label=self.label,
             baseline=self.baseline,
-            trials=self.trials,
+            # a study that was copied without its ledger has at least its runs
+            trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
             oracle=oracles or None,
             samples=[self.samples(fold) for fold in self.folds],
             ensembles=(*ensembles, TWO_STAGE),
@@ -225,7 +240,7 @@ class Study:
     @cached_property
     def decider(self) -> Decider:
         """The models, loaded for decisions."""
-        from gafcnn.app.decisions import Decider
+        from gafcnn.app.predict import Decider
 
         return Decider(self)
 
@@ -273,8 +288,6 @@ class Study:
             RunError: There are several baselines.
             PredictionsError: The windows are not about the same samples.
         """
-        from gafcnn.app.train import train_run
-
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}
         # like the longest window, which is last: features=window reads that one
@@ -325,11 +338,8 @@ class Study:
 
 
 def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the scores of the test rows of a predictions table."""
-    test = table.loc[table["split"] == "test"]
-    if not classes_of(test):
-        scores = score_rows(test, P_UP)
-        labelled = {f"{name}_labelled": value for name, value in scores["labelled"].items()}
-        return {**scores["all"], **labelled}
-    test = test.dropna(subset=["label"])
-    return score_classes(test[[*probability_columns(test)]], test["label"])
+    """Return the scores of the test rows, by their names in an evaluation."""
+    scores = score_part(table, "test")
+    suffix = "_labelled" if "all" in scores else ""
+    labelled = {f"{name}{suffix}": value for name, value in scores["labelled"].items()}
+    return {**scores.get("all", {}), **labelled}

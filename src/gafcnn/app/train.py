@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gafcnn.app.ledger import TRAINING, record
 from gafcnn.app.options import TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import (
@@ -19,12 +18,14 @@ from gafcnn.app.runs import (
     BEST,
     LAST,
     PREDICTIONS,
+    TRAINING,
     Run,
     claim,
     digest,
     finish,
     hold,
     is_complete,
+    record,
 )
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, make_samples
@@ -155,25 +156,26 @@ def _fit(
 
 
 def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
-    """Return the scores on validation, and the number of samples of each part and class.
-
-    Scores are of the labelled rows; for directions also of all rows.
-    """
-    val = predictions.query("split == 'val'")
-    classes: Sequence[str] = samples.classes
-    if samples.task == "direction":
-        scores = dict(score_rows(val, P_UP))
-    else:
-        val = val.dropna(subset=["label"])
-        found = score_classes(val[[*probability_columns(val)]], val["label"])
-        by_class = dict(zip(classes, found["classes"], strict=True))
-        scores = {"labelled": {**found, "classes": by_class}}
+    """Return the scores on validation, and the number of samples of each part and class."""
+    scores = score_part(predictions, "val")
+    if samples.task == "classification":
+        by_class = zip(samples.classes, scores["labelled"]["classes"], strict=True)
+        scores["labelled"]["classes"] = dict(by_class)
     counts = {
         part: {
             "all": len(samples.part(part)),
             "labelled": len(samples.labelled(part)),
-            "classes": dict(zip(classes, samples.counts(part).tolist(), strict=True)),
+            "classes": dict(zip(samples.classes, samples.counts(part).tolist(), strict=True)),
         }
         for part in PARTS
     }
     return {"val": scores, "samples": counts}
+
+
+def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
+    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
+    rows = predictions.loc[predictions["split"] == part]
+    if P_UP in rows:
+        return score_rows(rows, P_UP)
+    rows = rows.dropna(subset=["label"])
+    return {"labelled": score_classes(rows[[*probability_columns(rows)]], rows["label"])}
