@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -80,17 +81,38 @@ def main(
     conf = (conf or conf_folder()).resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    def job(config: DictConfig) -> Any:
+        _stop_on_sigterm()
+        # Lightning starts the other processes of a shared training by the words that were typed
+        sys.argv = argv
+        try:
+            options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            import_own(options.get("imports") or ())
+            if swept := options.get("swept"):  # their values in this job
+                typed = HydraConfig.get().overrides.task
+                options["swept"] = [w for w in typed if w.split("=")[0].lstrip("+") in swept]
+            return getattr(import_module(f"gafcnn.app.{name}"), name)(options)
+        except Exception as error:
+            if full_error:
+                raise
+            message = f"error: {_message(error, name, conf, words)}"
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
+                log.error(message)
+                raise
+            sys.exit(message)
+
     _stop_on_sigterm()
     # otherwise Hydra prints a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         jobs = _prepare_words(words)
         OmegaConf.register_new_resolver("jobs", lambda: _parallel_jobs(jobs), replace=True)
-        OmegaConf.register_new_resolver("options", _options_text(conf), replace=True)
+        options = partial(_options_of, conf)
+        OmegaConf.register_new_resolver("options", options, replace=True)
         OmegaConf.register_new_resolver("run", program.format, replace=True)
         sys.argv = [argv[0], *words]
-        start = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
-        start(_task(name, conf, argv, full_error=full_error))()
+        hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command resumes\n")
         sys.exit(130)
@@ -109,38 +131,6 @@ def conf_folder() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
-
-
-def _task(
-    name: str, conf: Path, argv: list[str], *, full_error: bool
-) -> Callable[[DictConfig], Any]:
-    """Return the function that Hydra calls with the composed options of each job."""
-
-    def run_job(config: DictConfig) -> Any:
-        _stop_on_sigterm()
-        # Lightning starts the other processes of a shared training by the words that were typed
-        words, sys.argv = sys.argv[1:], argv
-        try:
-            options = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            assert isinstance(options, dict)
-            import_own(options.get("imports") or ())
-            if swept := options.get("swept"):  # their values in this job
-                typed = HydraConfig.get().overrides.task
-                options["swept"] = [
-                    word for word in typed if word.split("=")[0].lstrip("+") in swept
-                ]
-            module = import_module(f"gafcnn.app.{name}")
-            return getattr(module, name)(options)
-        except Exception as error:
-            if full_error:
-                raise
-            message = f"error: {_message(error, name, conf, words)}"
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
-                log.error(message)
-                raise
-            sys.exit(message)
-
-    return run_job
 
 
 def _stop_on_sigterm() -> None:
@@ -326,14 +316,10 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _keys(child, f"{prefix}{key}.")
 
 
-def _options_text(conf: Path) -> Callable[..., str]:
-    """Return the resolver that lists the options of a group in a command's help."""
-
-    def options(group: str, *, _root_: DictConfig) -> str:
-        chosen = _root_.hydra.runtime.choices.get(group)
-        names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
-        names.sort(key=lambda option: option != chosen)
-        marked = chosen in names and chosen != "default"
-        return ", ".join([names[0] + " (default)" * marked, *names[1:]])
-
-    return options
+def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:
+    """Return the options of a group for a command's help, the default first."""
+    chosen = _root_.hydra.runtime.choices.get(group)
+    names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
+    names.sort(key=lambda option: option != chosen)
+    marked = chosen in names and chosen != "default"
+    return ", ".join([names[0] + " (default)" * marked, *names[1:]])

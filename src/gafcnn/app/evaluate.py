@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,10 +36,8 @@ from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, write_predictions
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
+from gafcnn.report.sample_pictures import Attributions, Sample
 from gafcnn.settings import as_plain, create
-
-if TYPE_CHECKING:
-    from gafcnn.report.sample_pictures import Attributions, Sample
 
 SYMBOLS = "symbols"  # the folder of the evaluations of single symbols, if there are several
 KIND_NAMES = {
@@ -71,11 +69,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         PredictionsError: Models are not about the same samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
-    judging = {
-        "rules": settings.rules,
-        "resamples": settings.judging.resamples,
-        "seed": settings.judging.seed,
-    }
+    judging = {"rules": settings.rules, **as_plain(settings.judging)}
     tables = {path.stem: path for path in settings.predictions}
     if settings.study is None and tables:
         return _evaluate_tables(settings, tables, judging)
@@ -83,16 +77,11 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
     with hold(folder):
-        ahead = study.label.horizon
+        ahead = bool(study.label.horizon)
         study.train_baseline(settings.baseline if ahead else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
-            judgement = study.judge(
-                predictions=tables,
-                ensembles=methods,
-                count_look=False,
-                advance=advance,
-                **judging,
-            )
+            more = {"advance": advance, **judging}
+            judgement = study.judge(predictions=tables, ensembles=methods, count_look=False, **more)
         pictures = sample_pictures(study, judgement)
         study.count_look(judgement)
         runs = study.runs.items()
@@ -232,31 +221,31 @@ def _most_certain(
         p, returns = rows["p_up"].to_numpy(), rows["forward_return"].to_numpy()
         called, certainty = (p > 0.5).astype(int), np.abs(p - 0.5)
         right = (p > 0.5) == (returns > 0)
-        texts = [
-            f"P(up) {one:.1%}, then {after:+.2%}" for one, after in zip(p, returns, strict=True)
-        ]
+
+        def describe(at: int) -> str:
+            return f"P(up) {p[at]:.1%}, then {returns[at]:+.2%}"
+
     else:
         rows = rows.dropna(subset=["label"])
         names = [name.replace("_", " ") for name in classes]
         p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
         called, largest = p.argmax(axis=1), p.max(axis=1)
         certainty, right = np.where(called > 0, largest, 0.0), called == label
-        texts = [
-            f"{names[one]} {share:.1%}, was {names[true]}"
-            for one, share, true in zip(called, largest, label, strict=True)
-        ]
+
+        def describe(at: int) -> str:
+            return f"{names[called[at]]} {largest[at]:.1%}, was {names[label[at]]}"
+
     for kind in (right, ~right):
         at = int(np.argmax(np.where(kind, certainty, -1.0))) if len(kind) else 0
         if kind.any() and certainty[at] > 0:
-            yield rows.iloc[at], int(called[at]), texts[at], bool(right[at])
+            yield rows.iloc[at], int(called[at]), describe(at), bool(right[at])
 
 
 def _attributions(
     runs: Sequence[Run], series: NDArray[np.float64], spec: ImageSpec, called: int
 ) -> Attributions | None:
     """Return the mean over the networks; None if one cannot be read, or captum is missing."""
-    from gafcnn.models.explanations import explain
-    from gafcnn.report.sample_pictures import Attributions
+    from gafcnn.models.explanations import explain  # imports torch
 
     try:
         modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009

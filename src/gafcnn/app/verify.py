@@ -46,19 +46,18 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
         DamageError: Some are damaged; each is logged, with what repairs it.
     """
     paths = create(StudyOptions, "", options).paths
-    intact, damaged = Counter[str](), 0
-    for kind, problem in _findings(paths):
-        if problem is None:
-            intact[kind] += 1
-        else:
-            damaged += 1
+    findings = list(_findings(paths))
+    intact = Counter(kind for kind, problem in findings if problem is None)
+    damaged = len(findings) - intact.total()
+    for _, problem in findings:
+        if problem is not None:
             log.error("%s", problem)
     if intact or not damaged:
         counts = ", ".join(f"{count} {kind}" for kind, count in intact.items())
         log.info("intact in %s and %s: %s", paths.data, paths.outputs, counts or "nothing there")
     if damaged:
         raise DamageError(
-            f"{damaged} of {damaged + intact.total()} are damaged",
+            f"{damaged} of {len(findings)} are damaged",
             expected="all as they were written",
             instead="do what the lines above say",
         )
