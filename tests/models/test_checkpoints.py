@@ -106,18 +106,3 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, small_disk: Any) 
         AtomicCheckpoints().save_checkpoint({"a": torch.zeros(30_000)}, folder / "last.ckpt")
     assert same(load_plain(folder / "last.ckpt", REMEDY), STATE)
     assert [path.name for path in folder.iterdir()] == ["last.ckpt"]
-
-
-def test_the_best_epoch_stays_known_when_the_folder_moves(tmp_path: Path) -> None:
-    checkpoint = {
-        "best_model_path": "/old/best.ckpt",
-        "best_k_models": {"/old/best.ckpt": torch.tensor(0.5)},
-        "dirpath": "/old",
-    }
-    path = tmp_path / "last.ckpt"
-    AtomicCheckpoints().save_checkpoint({"callbacks": {"best": checkpoint}}, path)
-    state = AtomicCheckpoints().load_checkpoint(path)["callbacks"]["best"]
-    here = str(tmp_path.resolve() / "best.ckpt")
-    assert state["best_model_path"] == here
-    assert list(state["best_k_models"]) == [here]
-    assert state["dirpath"] == str(tmp_path.resolve())

@@ -182,7 +182,7 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"window": "64x15m"}, "64x15m"),
+        ({"window": "64x15m"}, "lookback to 16h"),
         ({"window": Window("5min")}, "5 points"),
         ({"network": "small_cn"}, "small_cn"),
         ({"network": {"kind": "small_cnn", "depth": 3}}, "depth"),
@@ -213,7 +213,7 @@ def test_invalid_parameters_are_named(
 def test_a_window_longer_than_the_lookback_is_rejected_with_the_lookback_it_needs(
     quick: dict[str, Any], bars: pd.DataFrame, samples: Samples
 ) -> None:
-    with pytest.raises(ConfigError, match=r"lookback='90min'"):
+    with pytest.raises(ConfigError, match=r"lookback to 90min"):
         GafClassifier(**quick | {"window": Window("90min")}).fit(samples)
     longer = make_samples(bars, split=Chronological(val=0.3), lookback="90min")
     GafClassifier(**quick | {"window": Window("90min"), "max_epochs": 1}).fit(longer)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gafcnn.errors import LearningError
-from gafcnn.models.devices import Device, choose_precision, cpu_device, find_device, process_rank
+from gafcnn.models.devices import Device, choose_precision, cpu_device, find_device
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,3 @@ def test_this_cpu_is_recognised() -> None:
     words = set(path.read_text().split())
     units = {"amx_bf16"} if "GenuineIntel" in words else {"amx_bf16", "avx512_bf16"}
     assert find_device("cpu").bf16 == bool(units & words)
-
-
-def test_the_rank_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert process_rank() == 0
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert process_rank() == 1
-    monkeypatch.setenv("RANK", "3")
-    assert process_rank() == 3

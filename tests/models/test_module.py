@@ -16,10 +16,14 @@ from sklearn import metrics
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import Window
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.datamodule import Batches, GafDataModule
-from gafcnn.models.image_sources import SeriesInMemory, StoredImages, image_source
-from gafcnn.models.module import GafModule
-from gafcnn.models.objectives import BalancedAccuracy, Task
+from gafcnn.models.datamodule import (
+    Batches,
+    GafDataModule,
+    SeriesInMemory,
+    StoredImages,
+    image_source,
+)
+from gafcnn.models.module import BalancedAccuracy, GafModule, Task
 
 NINE = {"kind": "small_cnn", "channels": 2, "outputs": 9, "size": 16, "width": 4}
 ONE = NINE | {"outputs": 1}

@@ -92,7 +92,7 @@ def test_weights_need_three_channels_or_those_of_the_network(
     network = GafResNet18(channels=16)
     network.load_pretrained(str(path))
     assert torch.equal(network.state_dict()["conv1.weight"], own)
-    with pytest.raises(LearningError, match="16 channels"):
+    with pytest.raises(LearningError, match="for the 2 of these images"):
         GafResNet18(channels=2).load_pretrained(str(path))
 
 

@@ -18,7 +18,7 @@ from lightning import Callback
 from gafcnn.data.samples import Samples
 from gafcnn.errors import LearningError
 from gafcnn.models import training
-from gafcnn.models.callbacks import AveragedWeights, EpochLog, StayStopped
+from gafcnn.models.callbacks import AveragedWeights, EpochLog, EpochSeed
 from gafcnn.models.checkpoints import BEST, LAST, load_plain
 from gafcnn.models.classifier import GafClassifier
 
@@ -31,14 +31,15 @@ class KilledError(Exception):
 def kill_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that makes trainings end in the middle of an epoch, counted from 1."""
 
+    seed = EpochSeed.on_train_epoch_start
+
     def install(epoch: int | None) -> None:
         def on_train_epoch_start(self: Any, trainer: Any, pl_module: Any) -> None:
             if epoch is not None and trainer.current_epoch + 1 == epoch:
                 raise KilledError
+            seed(self, trainer, pl_module)
 
-        monkeypatch.setattr(
-            StayStopped, "on_train_epoch_start", on_train_epoch_start, raising=False
-        )
+        monkeypatch.setattr(EpochSeed, "on_train_epoch_start", on_train_epoch_start)
 
     return install
 

@@ -250,7 +250,7 @@ def _attributions(
     try:
         modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
         found = [explain(module, series, spec, np.array([called])) for module in modules]
-    except (RunError, LearningError) as error:
+    except (ConfigError, LearningError, RunError) as error:
         log.warning("%s: predictions of %s are not explained", error.found, runs[0].settings.name)
         return None
     cams = [one.cam[0] for one in found if one.cam is not None]

@@ -30,10 +30,10 @@ from gafcnn.data.windows import WindowReader
 from gafcnn.durations import format_duration
 from gafcnn.models.onnx_export import (
     OPSET,
+    P_UP,
+    PROBABILITIES,
     TOLERANCE,
-    input_shape,
     largest_difference,
-    output_name,
     to_onnx,
     to_safetensors,
 )
@@ -119,7 +119,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "bars": str(run.config["bars"]),
         "classes": ", ".join(classes),
     }
-    exported, shape = to_onnx(model, text), input_shape(model.module_)
+    exported, shape = to_onnx(model, text), model.module_.image_shape
     drawn = np.random.default_rng(0).uniform(-1, 1, (COMPARED, *shape)).astype(np.float32)
     symbol, bars = next(iter(study.bars.items()))
     times = run.predictions.query("symbol == @symbol")["time"].iloc[:COMPARED]
@@ -140,7 +140,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "checkpoint": run.checksum,
         "input": {"name": "images", "shape": ["batch", *shape]},
         "output": {
-            "name": output_name(model.module_),
+            "name": P_UP if direction else PROBABILITIES,
             "shape": ["batch"] if direction else ["batch", len(classes)],
             "of": "P(up)" if direction else f"the probabilities of {', '.join(classes)}",
         },

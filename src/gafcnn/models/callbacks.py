@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+
+from gafcnn.models.checkpoints import BEST, LAST
 
 log = logging.getLogger(__name__)
 
@@ -25,30 +28,11 @@ class EpochSeed(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Seed before the first step of the epoch, after the loader has drawn its own numbers."""
-        if batch_idx > 0:
-            return
-        # for rank 0 the same numbers as for (seed, epoch)
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed torch; for rank 0 with the same numbers as for (seed, epoch)."""
         entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
         words = np.random.SeedSequence(entropy).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
-class StayStopped(Callback):
-    """End a resumed training at once if early stopping had ended it.
-
-    Early stopping restores its counter, but not that it ended the training: without this callback,
-    a run killed between its last epoch and its predictions would train one more epoch.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the restored counter."""
-        stopping = [c for c in trainer.early_stopping_callbacks if isinstance(c, EarlyStopping)]
-        if any(callback.wait_count >= callback.patience for callback in stopping):
-            trainer.should_stop = True
 
 
 class AveragedWeights(WeightAveraging):
@@ -71,31 +55,6 @@ class AveragedWeights(WeightAveraging):
         super().__init__(avg_fn=mean)
 
 
-class BestWeights(Callback):
-    """Keep the weights of the best epoch in memory. Comes before `AveragedWeights` in the list.
-
-    Args:
-        monitor: The metric of validation that chooses the epoch.
-        mode: "min" or "max".
-
-    Attributes:
-        epoch: That epoch, from 1; None before the first finite value of the metric.
-        state: The state dict of the module after it.
-    """
-
-    def __init__(self, monitor: str, mode: str) -> None:
-        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
-        self.best, self.epoch, self.state = np.inf, None, {}
-
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Copy the weights if they are better; here they are the averaged ones."""
-        value = self.sign * float(trainer.callback_metrics[self.monitor])
-        if value < self.best:
-            self.best, self.epoch = value, trainer.current_epoch + 1
-            state = pl_module.state_dict()
-            self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
 class EpochLog(Callback):
     """Keep the metrics of every epoch, log a line for each, and measure the throughput.
 
@@ -104,15 +63,15 @@ class EpochLog(Callback):
 
     Attributes:
         rows: For each epoch its number from 1, the losses and the metrics of validation.
-        totals: Samples, seconds, and seconds of waiting for data, from the end of one step until
-            the next batch is read.
+        totals: Samples, seconds, and seconds from the end of one step until the next batch is
+            ready.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
-        self.totals = np.zeros(3)
-        self._cold, self._start, self._end, self._waited = True, 0.0, 0.0, 0.0
-        self._loss, self._samples = torch.zeros(()), 0
+        self.totals, self._epoch = np.zeros(3), np.zeros(3)
+        self._cold, self._start, self._end = True, 0.0, 0.0
+        self._loss = torch.zeros(())
 
     @property
     def throughput(self) -> dict[str, float | None]:
@@ -134,44 +93,92 @@ class EpochLog(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and the mean of the training loss."""
         self._start = self._end = time.perf_counter()
-        self._loss, self._samples = torch.zeros((), device=pl_module.device), 0
-        self._waited = 0.0
+        self._epoch, self._loss = np.zeros(3), torch.zeros((), device=pl_module.device)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Add the time since the last step."""
-        self._waited += trainer.datamodule.read_at - self._end  # pyright: ignore[reportAttributeAccessIssue]
+        self._epoch[2] += time.perf_counter() - self._end
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add a batch, without waiting for the device."""
-        self._end = time.perf_counter()
-        self._loss += outputs["loss"].detach() * len(batch[1])
-        self._samples += len(batch[1])
+        self._end, n = time.perf_counter(), len(batch[1])
+        self._loss += outputs["loss"].detach() * n
+        self._epoch[:2] = self._epoch[0] + n, self._end - self._start
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch, and log its line."""
-        seen, seconds = self._samples * trainer.world_size, max(self._end - self._start, 1e-9)
+        samples, seconds, waited = map(float, self._epoch)
         if not self._cold:
-            self.totals += seen, seconds, self._waited
+            self.totals += samples * trainer.world_size, seconds, waited
         self._cold, epoch = False, trainer.current_epoch + 1
-        row = {"epoch": epoch, "train/loss": float(self._loss) / max(self._samples, 1)}
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(samples, 1)}
         metrics = trainer.callback_metrics.items()
         row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
         self.rows.append(row)
         if not trainer.is_global_zero:
             return
-        name = "val/auc" if "val/auc" in row else "val/balanced_accuracy"
+        name = "AUC" if "val/auc" in row else "balanced accuracy"
         epochs = trainer.max_epochs or epoch
         left = (time.perf_counter() - self._start) * (epochs - epoch)
         log.info(
             "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
             "at most %s left",
-            epoch, epochs, row["train/loss"], row["val/loss"], _TITLES[name], row[name],
-            f"{seen / seconds:,.0f}", f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
+            epoch, epochs, row["train/loss"], row["val/loss"], name,
+            row[f"val/{name.lower().replace(' ', '_')}"],
+            f"{samples * trainer.world_size / max(seconds, 1e-9):,.0f}",
+            f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
         )  # fmt: skip
 
 
-_TITLES = {"val/auc": "AUC", "val/balanced_accuracy": "balanced accuracy"}
+class BestEpoch(Callback):
+    """Keep the weights of the best epoch, write checkpoints, and end a training that stagnates.
+
+    Comes after `EpochLog`, whose rows a checkpoint holds, and before `AveragedWeights`.
+
+    Args:
+        monitor: The metric of validation that chooses the epoch.
+        mode: "min" or "max".
+        patience: Epochs without a better one after which training ends.
+        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
+
+    Attributes:
+        epoch: The best epoch, from 1; 0 before the first finite value of the metric.
+        state: The state dict of the module after it; empty if that was before a resume.
+    """
+
+    def __init__(self, monitor: str, mode: str, patience: int, folder: Path | None) -> None:
+        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
+        self.patience, self.folder, self.state = patience, folder, dict[str, Tensor]()
+        self.best, self.epoch, self.ended = np.inf, 0, False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best epoch, its metric, and whether the training has ended."""
+        return {"best": self.best, "epoch": self.epoch, "ended": self.ended}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.best, self.epoch, self.ended = (state_dict[key] for key in ("best", "epoch", "ended"))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End a resumed training at once if it had ended early."""
+        trainer.should_stop = self.ended
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the weights if they are better; here they are the averaged ones."""
+        value, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
+        if self.sign * value < self.best:
+            self.best, self.epoch = self.sign * value, epoch
+            state = pl_module.state_dict()
+            self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
+        elif epoch - self.epoch >= self.patience or not np.isfinite(value):
+            self.ended = trainer.should_stop = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write checkpoints; a training that is killed loses one epoch at most."""
+        if self.folder is not None:
+            for name in [BEST] * (self.epoch == trainer.current_epoch + 1) + [LAST]:
+                trainer.save_checkpoint(self.folder / name)

@@ -37,20 +37,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: Any = None
     ) -> dict[str, Any]:
         """Read a checkpoint onto the CPU, see `load_plain`."""
-        checkpoint = load_plain(Path(path), REMEDY)
-        folder = Path(path).resolve().parent
-        for state in checkpoint.get("callbacks", {}).values():
-            if not isinstance(state, dict) or "dirpath" not in state:
-                continue
-            # in case the folder was renamed: Lightning compares the paths, and would forget the
-            # best epoch, so that the next one replaces it
-            for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-                if state.get(key):
-                    state[key] = str(folder / Path(state[key]).name)
-            best = state.get("best_k_models", {})
-            state["best_k_models"] = {str(folder / Path(p).name): v for p, v in best.items()}
-            state["dirpath"] = str(folder)
-        return checkpoint
+        return load_plain(Path(path), REMEDY)
 
 
 def load_plain(path: Path, remedy: str) -> Any:

@@ -17,25 +17,19 @@ it is used only if it is set.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from gafcnn.errors import LearningError
-
-AUTO = "auto"
-FULL, BFLOAT = "32-true", "bf16-mixed"
 
 FASTER_IN_BF16 = frozenset({"resnet18"})
 """Networks that bf16 makes clearly faster on a CPU with units for it (AMD Zen 4: 1.5 times; AMX:
 twice). Some layers of small_cnn gain and others lose: it stays in float32."""
 
 
-@dataclass(frozen=True)
-class Device:
+class Device(NamedTuple):
     """A device to compute on.
 
     Attributes:
@@ -61,7 +55,7 @@ def find_device(accelerator: str) -> Device:
     available = [
         *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available(), "cpu",
     ]  # fmt: skip
-    choices = {AUTO: available, "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
+    choices = {"auto": available, "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
     kind = next((kind for kind in available if kind in choices), None)
     if kind is None:
         raise LearningError(
@@ -96,18 +90,13 @@ def choose_precision(precision: str | int | None, device: Device, network: str) 
     Raises:
         LearningError: float16 on a CPU, where Lightning would use bfloat16.
     """
-    if precision == AUTO:
+    if precision == "auto":
         faster = device.kind == "cuda" or network in FASTER_IN_BF16
-        return BFLOAT if device.bf16 and faster else FULL
+        return "bf16-mixed" if device.bf16 and faster else "32-true"
     if device.kind == "cpu" and str(precision) in ("16", "16-mixed"):
         raise LearningError(
             f"trainer.precision={precision} on a CPU",
-            expected=f"{BFLOAT} or {FULL}, or a GPU",
-            instead=f"set trainer.precision={AUTO}",
+            expected="bf16-mixed or 32-true, or a GPU",
+            instead="set trainer.precision=auto",
         )
     return precision
-
-
-def process_rank() -> int:
-    """Return the rank of this process among those that share a training; the first one is 0."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))

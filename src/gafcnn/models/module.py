@@ -9,22 +9,101 @@ from typing import Any, Self
 import torch
 from lightning import LightningModule
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
 
 from gafcnn.errors import LearningError
 from gafcnn.models.checkpoints import REMEDY, load_plain
 from gafcnn.models.networks import build_network
-from gafcnn.models.objectives import Task
 
 Batch = tuple[Tensor, Tensor]
 DESCRIPTION = "gafcnn"  # the key in a checkpoint
 
 
+class Task:
+    """How the outputs of a network are read; n is the number of samples of a batch.
+
+    One output is the logit of up against down, with binary cross-entropy as the loss. Several
+    outputs are the logits of as many classes, with cross-entropy.
+
+    Args:
+        outputs: Number of outputs of the network.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        self.outputs = outputs
+        self.binary = outputs == 1
+
+    def metrics(self) -> MetricCollection:
+        """Return the metrics of an epoch, computed from probabilities and class numbers."""
+        n = self.outputs
+        metrics: dict[str, Any] = {"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()}
+        if not self.binary:
+            metrics = {
+                "accuracy": MulticlassAccuracy(n, average="micro"),
+                "balanced_accuracy": BalancedAccuracy(n),
+                "macro_f1": MulticlassF1Score(n, average="macro"),
+            }
+        return MetricCollection(metrics)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Return logits, (n,) or (n, classes), from outputs of shape (n, outputs)."""
+        return outputs.squeeze(1) if self.binary else outputs
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return P(up), shape (n,), or the softmax over the classes, shape (n, classes)."""
+        return logits.sigmoid() if self.binary else logits.softmax(dim=1)
+
+    def called(self, logits: Tensor) -> Tensor:
+        """Return the number of the most probable class: int64 of shape (n,)."""
+        return (logits > 0).long() if self.binary else logits.argmax(dim=1)
+
+    def log_odds(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return ln(p / (1 - p)) of one class per sample, given by its number: shape (n,)."""
+        if self.binary:
+            return torch.where(classes == 1, logits, -logits)
+        column = classes[:, None]
+        others = logits.scatter(1, column, -torch.inf)
+        return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """Return the mean loss, weighted by class if there are weights.
+
+        Args:
+            logits: Shape (n,), or (n, classes).
+            labels: Class numbers as float32 of shape (n,).
+            weights: Shape (classes,); for several classes only.
+        """
+        if self.binary:
+            return functional.binary_cross_entropy_with_logits(logits, labels)
+        return functional.cross_entropy(logits, labels.long(), weight=weights)
+
+
+class BalancedAccuracy(MulticlassConfusionMatrix):
+    """Mean recall over the classes that occur.
+
+    torchmetrics' macro recall counts a class that is predicted but does not occur as a recall of 0.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the mean recall; NaN without samples."""
+        of_class = self.confmat.sum(dim=1)
+        recall = self.confmat.diagonal()[of_class > 0] / of_class[of_class > 0]
+        return recall.mean(dtype=torch.float32)
+
+
 class GafModule(LightningModule):
     """A network that learns the direction of the next move, or one of several classes.
 
-    Loss: cross-entropy on logits, binary for a network of one output (see
-    `gafcnn.models.objectives`). Optimiser: AdamW with cosine annealing over the epochs.
+    Loss: cross-entropy on logits, binary for a network of one output (see `Task`). Optimiser: AdamW
+    with cosine annealing over the epochs.
 
     Args:
         network: Name (`kind`) and options for `build_network`, as plain data, so that a checkpoint
@@ -82,17 +161,22 @@ class GafModule(LightningModule):
         """
         checkpoint = load_plain(path, REMEDY)
         try:
-            description = checkpoint.get(DESCRIPTION)
-            module = cls(**checkpoint["hyper_parameters"], description=description)
+            own = checkpoint.get(DESCRIPTION)
+            module = cls(**checkpoint["hyper_parameters"], description=own)
             module.load_state_dict(checkpoint["state_dict"])
         except (LearningError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = error.found if isinstance(error, LearningError) else str(error).splitlines()[0]
             raise LearningError(
-                f"{path} holds no network ({reason.rstrip(':')})",
+                f"{path} holds no network ({getattr(error, 'found', str(error)).splitlines()[0]})",
                 expected="the checkpoint of a training of gafcnn",
                 instead=REMEDY,
             ) from error
         return module.eval()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images that the network takes."""
+        options: Any = self.hparams["network"]
+        return options["channels"], options["size"], options["size"]
 
     def load_pretrained(self, weights: str | None) -> None:
         """Load pretrained weights; None keeps the random ones.

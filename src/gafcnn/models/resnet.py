@@ -97,30 +97,19 @@ class GafResNet18(ResNet):
         found = _imagenet() if weights == "imagenet" else load_plain(Path(weights), remedy)
         found = found if isinstance(found, Mapping) else {}
         state = {name: value for name, value in found.items() if not name.startswith("fc.")}
-        if (first := state.get("conv1.weight")) is not None and first.ndim == 4:
-            state["conv1.weight"] = _for_channels(first, self.conv1.in_channels, weights)
+        channels, first = self.conv1.in_channels, state.get("conv1.weight")
+        if first is not None and first.shape[1] == RGB:
+            state["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
         own = {n: v.shape for n, v in self.state_dict().items() if not n.startswith("fc.")}
         wrong = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n] != state[n].shape]
         if wrong:
             raise LearningError(
                 f"the weights {weights} do not fit at {wrong[0]} ({len(wrong)} tensors in all)",
-                expected="a state dict of torchvision's ResNet18",
+                expected=f"a state dict of torchvision's ResNet18 for {RGB} channels (colours), or "
+                f"for the {channels} of these images",
                 instead="set model.weights=imagenet, or the path of such a file",
             )
         self.load_state_dict(state, strict=False)
-
-
-def _for_channels(first: Tensor, channels: int, weights: str) -> Tensor:
-    """Return weights of the first convolution, of shape (64, channels, 7, 7)."""
-    if (available := first.shape[1]) == RGB:
-        return first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
-    if available != channels:
-        raise LearningError(
-            f"the weights {weights} are for images of {available} channels",
-            expected=f"weights for {RGB} channels (colours), or for the {channels} of these images",
-            instead="set model.weights=imagenet, or the images that they were trained on",
-        )
-    return first
 
 
 def _imagenet() -> dict[str, Tensor]:

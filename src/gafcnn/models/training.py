@@ -6,40 +6,40 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
-import numpy as np
+import lightning.pytorch.loggers
 import torch
 from lightning import Callback
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    RichProgressBar,
-)
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from numpy.typing import NDArray
 from rich.console import Console
 
 from gafcnn.atomic_io import disk_error, is_full
 from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.callbacks import AveragedWeights, BestWeights, EpochLog, EpochSeed, StayStopped
+from gafcnn.models.callbacks import AveragedWeights, BestEpoch, EpochLog, EpochSeed
 from gafcnn.models.checkpoints import BEST, LAST, REMEDY, AtomicCheckpoints, load_plain
 from gafcnn.models.datamodule import GafDataModule
-from gafcnn.models.devices import AUTO, Device, choose_precision
-from gafcnn.models.image_sources import ImageSource
-from gafcnn.models.loggers import create_loggers
+from gafcnn.models.devices import Device, choose_precision
 from gafcnn.models.module import DESCRIPTION, GafModule
 
 if TYPE_CHECKING:
     from gafcnn.models.classifier import GafClassifier
+
+LOGGERS = {
+    "csv": "CSVLogger",
+    "tensorboard": "TensorBoardLogger",
+    "mlflow": "MLFlowLogger",
+    "wandb": "WandbLogger",
+}
+"""Lightning's loggers by name."""
 
 log = logging.getLogger(__name__)
 
@@ -67,23 +67,29 @@ def fit(
     """
     folder = None if model.folder is None else Path(model.folder)
     names = ["val/loss", *module.val_metrics.keys()]
-    if model.monitor not in names:
+    if model.monitor not in names or model.monitor_mode not in ("min", "max"):
         raise ConfigError(
-            f"monitor={model.monitor}",
-            expected=f"one of {', '.join(names)}",
-            instead="set monitor=val/loss",
+            f"monitor={model.monitor} with monitor_mode={model.monitor_mode}",
+            expected=f"one of {', '.join(names)}, and min or max",
+            instead="set monitor=val/loss and monitor_mode=min",
         )
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         logger.propagate = False  # it has a handler of its own, so each line would come twice
     start, precision = _resume(folder, module)
-    if model.precision != AUTO or precision is None:
+    if model.precision != "auto" or precision is None:
         kind = module.hparams["network"]["kind"]
         precision = choose_precision(model.precision, device, kind)
     module.description["precision"] = precision
-    epochs, best = EpochLog(), BestWeights(model.monitor, model.monitor_mode)
-    with _expected_warnings():
+    epochs = EpochLog()
+    best = BestEpoch(model.monitor, model.monitor_mode, model.patience, folder)
+    with warnings.catch_warnings():
+        for advice in (
+            r"module\(s\) in eval mode",  # frozen stages are, on purpose
+            "treespec, LeafSpec",  # a name of torch that Lightning uses
+        ):
+            warnings.filterwarnings("ignore", f".*{advice}.*")
         trainer = _trainer(model, folder, device, precision, [epochs, best])
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
@@ -95,9 +101,20 @@ def fit(
         torch.distributed.destroy_process_group()
         if trainer.global_rank > 0:
             raise SystemExit(0)
+    if not best.epoch:
+        raise LearningError(
+            f"no epoch had a finite {model.monitor}",
+            expected="a finite validation metric after at least one epoch",
+            instead="lower lr, or set max_epochs to 1 or more",
+        )
+    # the best epoch may have been before a resume
+    module.load_state_dict(
+        best.state or load_plain(Path(folder or "") / BEST, REMEDY)["state_dict"]
+    )
+    module.eval()
     facts = {
         "epochs": len(epochs.rows),
-        "best_epoch": _load_best(module, best, folder),
+        "best_epoch": best.epoch,
         "steps": trainer.global_step,
         **epochs.throughput,
         "device": device.name,
@@ -106,31 +123,6 @@ def fit(
         "precision": precision,
     }
     return epochs.rows, facts
-
-
-def predict(
-    module: GafModule,
-    source: ImageSource,
-    positions: NDArray[np.int64],
-    device: Device,
-    batch_size: int = 256,
-) -> NDArray[np.float64]:
-    """Return probabilities of samples: shape (n,), or (n, classes) for several classes.
-
-    Args:
-        module: The network.
-        source: Images of the samples.
-        positions: Which samples, n of them.
-        device: The device to compute on; the network is moved there and back.
-        batch_size: Samples per batch.
-    """
-    module.eval().to(device.kind)
-    found = []
-    for batch in np.split(positions, range(batch_size, len(positions), batch_size)):
-        sent = torch.from_numpy(source.read(batch)).to(device.kind)
-        found.append(module.probabilities(source.to_images(sent)).cpu())
-    module.to("cpu")
-    return torch.cat(found).double().numpy()
 
 
 def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
@@ -144,12 +136,15 @@ def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
         except LearningError as damage:
             log.warning("%s: resuming from an earlier checkpoint", damage.found)
             continue
-        stored, own = checkpoint.get(DESCRIPTION, {}), module.description
-        before = stored.get("identity", {})
-        if other := [name for name, value in own["identity"].items() if before.get(name) != value]:
+        stored = checkpoint.get(DESCRIPTION, {})
+        before, now = (
+            {**one.get("parameters", {}), "samples": one.get("samples")}
+            for one in (stored, module.description)
+        )
+        if other := [name for name, value in now.items() if before.get(name) != value]:
             raise LearningError(
                 f"{path} is of a training with {other[0]}={before.get(other[0])}",
-                expected=f"{other[0]}={own['identity'][other[0]]}, as in this one",
+                expected=f"{other[0]}={now[other[0]]}, as in this one",
                 instead="use another folder, or delete the checkpoints",
             )
         log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
@@ -164,30 +159,14 @@ def _trainer(
     precision: Any,
     callbacks: list[Callback],
 ) -> lightning.Trainer:
-    monitored: dict[str, Any] = {"monitor": model.monitor, "mode": model.monitor_mode}
+    loggers = _create_loggers(model.loggers or {}, folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
-    # early stopping after validation, but before the checkpoint that stores its counter
-    stopping = EarlyStopping(
-        **monitored, patience=model.patience, check_on_train_epoch_end=False, verbose=False
-    )
-    callbacks = [stopping, EpochSeed(model.seed), StayStopped(), *callbacks]
-    loggers = create_loggers(model.loggers, folder)
-    if bar:
-        callbacks.append(RichProgressBar())
-    if loggers:
-        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+    callbacks = [EpochSeed(model.seed), *callbacks]
+    callbacks += [RichProgressBar()] if bar else []
+    callbacks += [LearningRateMonitor(logging_interval="epoch")] if loggers else []
     if model.average_weights is not None:
         callbacks.append(AveragedWeights(model.average_weights))
-    if folder is not None:
-        shared: dict[str, Any] = {
-            "dirpath": (folder / BEST).parent.resolve(),
-            "enable_version_counter": False,
-            "save_on_train_epoch_end": False,
-        }
-        callbacks.append(ModelCheckpoint(filename=Path(BEST).stem, **monitored, **shared))
-        # every epoch, so that a training that is killed loses one epoch at most
-        callbacks.append(ModelCheckpoint(filename=Path(LAST).stem, **shared))
     # not Slurm, whose tasks Lightning would take for processes of this training
     launched = TorchElasticEnvironment.detect()
     environment = TorchElasticEnvironment() if launched else LightningEnvironment()
@@ -201,12 +180,12 @@ def _trainer(
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,
-            use_distributed_sampler=False,  # `EpochBatches` gives each process its part
+            use_distributed_sampler=False,  # `Batches` gives each process its part
             sync_batchnorm=device.kind == "cuda",
             plugins=[environment, AtomicCheckpoints()],
             callbacks=callbacks,
             logger=loggers or False,
-            enable_checkpointing=folder is not None,
+            enable_checkpointing=False,  # which `BestEpoch` does
             default_root_dir=folder,
             enable_progress_bar=bar,
             enable_model_summary=False,
@@ -219,6 +198,31 @@ def _trainer(
             expected="options that Lightning documents, and devices that are available",
             instead="correct them, or set trainer=default",
         ) from error
+
+
+def _create_loggers(
+    loggers: Mapping[str, Mapping[str, Any] | None], folder: Path | None
+) -> list[Logger]:
+    """Create Lightning's loggers from their options; all but MLflow write into the folder."""
+    # no telemetry, unless an environment variable turns it on
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    created = []
+    for name, options in loggers.items():
+        if options is None:
+            continue
+        place: dict[str, Any] = {} if name == "mlflow" or folder is None else {"save_dir": folder}
+        place |= {"name": name} if name in ("csv", "tensorboard") else {}
+        try:
+            kind = getattr(lightning.pytorch.loggers, LOGGERS[name])
+            created.append(kind(**place | {**options}))
+        except (KeyError, TypeError, ValueError, ModuleNotFoundError) as error:
+            raise ConfigError(
+                f"logger {name} cannot be created ({' '.join(str(error).split())})",
+                expected=f"one of {', '.join(LOGGERS)}, a folder, and options of Lightning's class",
+                instead="correct logger, or run pip install 'gafcnn[tensorboard,tracking]'",
+            ) from error
+    return created
 
 
 def _run(
@@ -238,33 +242,3 @@ def _run(
         if not is_full(error):
             raise
         raise disk_error(Path(error.filename or "."), 0, error) from error
-
-
-def _load_best(module: GafModule, best: BestWeights, folder: Path | None) -> int:
-    """Load the weights of the best epoch; return its number from 1."""
-    epoch, state = best.epoch, best.state
-    if folder is not None and (folder / BEST).is_file():
-        checkpoint = load_plain(folder / BEST, REMEDY)  # an epoch before a resume may be better
-        epoch, state = checkpoint["epoch"] + 1, checkpoint["state_dict"]
-    if epoch is None:
-        raise LearningError(
-            f"no epoch had a finite {best.monitor}",
-            expected="a finite validation metric after at least one epoch",
-            instead="lower lr, or set max_epochs to 1 or more",
-        )
-    module.load_state_dict(state)
-    module.eval()
-    return epoch
-
-
-@contextmanager
-def _expected_warnings() -> Iterator[None]:
-    """Suppress advice that does not apply here."""
-    with warnings.catch_warnings():
-        for advice in (
-            "[Cc]heckpoint directory .* exists and is not empty",  # of a resumed run
-            r"module\(s\) in eval mode",  # frozen stages are, on purpose
-            "treespec, LeafSpec",  # a name of torch that Lightning uses
-        ):
-            warnings.filterwarnings("ignore", f".*{advice}.*")
-        yield
