@@ -77,13 +77,9 @@ def export(options: Mapping[str, Any]) -> Path:
                 name = study.name_of(run)
                 if run.is_baseline:
                     write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())
-                    booster = cast("BoostedTrees", run.model()).booster_
-                    trees[name] = {
-                        "file": f"{name}.json",
-                        "seed": run.settings.seed,
-                        "fold": run.fold,
-                        "features": [*(booster.feature_names or ())],
-                    }
+                    booster: Any = cast("BoostedTrees", run.model()).booster_
+                    trees[name] = {"file": f"{name}.json", "features": booster.feature_names}
+                    trees[name] |= {"seed": run.settings.seed, "fold": run.fold}
                     files.append(f"{name}.json")
                 else:
                     networks[name] = _export_network(folder, name, run, study)
@@ -92,9 +88,8 @@ def export(options: Mapping[str, Any]) -> Path:
         described = {name: _describe(name, decider) for name in decider.names}
         write_bytes(folder / ENSEMBLES, canonical_json(described))
         facts["ensembles"] = {
-            name: f"of {', '.join(one['members'])}; see {ENSEMBLES}"
-            for name, one in described.items()
-            if one["members"]
+            name: f"of {', '.join(one.members)}; see {ENSEMBLES}"
+            for name, one in decider.ensembles.items()
         }
         write_text(folder / CARD, model_card(facts))
         for path in folder.iterdir():  # of an earlier export

@@ -37,6 +37,7 @@ ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of flo
 STEPS = {"int8": 1.01 / 127, "float16": 1e-3, "float32": TOLERANCE}  # of a pixel in [-1, 1]
 
 Receipt = dict[str, Any]
+Mask = NDArray[np.bool_]
 
 
 def receipts(
@@ -62,8 +63,7 @@ def receipts(
     if study.label.classes == DIRECTIONS:
         yield fitted_on_validation(study, rules or TradingRules(), methods, seed)
     yield predicted_again(study, seed)
-    stored = images_again(study, seed)
-    if stored is not None:
+    if (stored := images_again(study, seed)) is not None:
         yield stored
     yield altered_future(study, moments, seed)
 
@@ -171,27 +171,23 @@ def images_again(study: Study, seed: int = 0) -> Receipt | None:
         spec = settings.images.spec
         for symbol, bars in study.bars.items():
             folder = store_folder(settings.paths.data, symbol, settings.window)
-            if not settings.images.stored or not (folder / MANIFEST).is_file():
-                continue
             try:
-                store = open_store(folder)
+                stored = settings.images.stored and (folder / MANIFEST).is_file()
+                store = open_store(folder) if stored else None
             except StoreError as error:
                 faults.append(str(error))
                 continue
-            if not store.matches(bars, settings.window, spec):
+            if store is None or not store.matches(bars, settings.window, spec):
                 continue
             at = np.sort(rng.permutation(len(store.times))[:ROWS])
             times = pd.DatetimeIndex(store.times[at]).tz_localize("UTC")
             series = WindowReader(bars, settings.window, spec.fields)(bars.index.get_indexer(times))
-            stored = store.array[at].astype(np.float32) * spec.scale
-            apart = np.abs(stored - spec.shown(series)).reshape(len(at), -1).max(axis=1)
+            written = store.array[at].astype(np.float32) * spec.scale
+            apart = np.abs(written - spec.shown(series)).reshape(len(at), -1).max(axis=1)
             count += len(at)
             faults += _far(f"{folder}: images", times, apart, STEPS[spec.dtype])
-    if not count and not faults:
-        return None
-    return _receipt(
-        "images computed again", faults, f"{count:,} stored images are those of the bars"
-    )
+    found = f"{count:,} stored images are those of the bars"
+    return _receipt("images computed again", faults, found) if count or faults else None
 
 
 def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Receipt:
@@ -215,14 +211,13 @@ def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Recei
                 if run.is_baseline
             }
             split = next(iter(runs.values())).settings.split
+            options: Any = {"label": study.label, "lookback": samples.lookback}
             judged = np.concatenate([samples.split.val, samples.split.test])
             count = moments * (number + 1) // len(folds) - moments * number // len(folds)
             for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
                 changed = {symbol: altered(frame, t, rng) for symbol, frame in bars.items()}
-                others = make_samples(
-                    changed, label=study.label, split=split, lookback=samples.lookback
-                )
-                ours, theirs = _known(samples, models, t, once), _known(others, models, t, {})
+                made = make_samples(changed, split=split, **options)
+                ours, theirs = _known(samples, models, t, once), _known(made, models, t, {})
                 faults.update(k for k, v in ours.items() if v.tobytes() != theirs[k].tobytes())
                 advance(1)
     return _receipt(
@@ -267,10 +262,7 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
 
 
 def _with_other_rows(
-    table: pd.DataFrame,
-    rows: NDArray[np.bool_],
-    columns: Sequence[str],
-    rng: np.random.Generator,
+    table: pd.DataFrame, rows: Mask, columns: Sequence[str], rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the table with other probabilities, labels and returns in some of its rows."""
     other, n = table.copy(), int(rows.sum())

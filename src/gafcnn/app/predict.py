@@ -125,9 +125,7 @@ def _collected(refused: list[GafcnnError]) -> Iterator[None]:
         refused.append(error)
 
 
-def _add(
-    decisions: dict[str, dict[str, Any]], facts: dict[str, Any], settings: PredictOptions
-) -> None:
+def _add(decisions: dict[str, Any], facts: dict[str, Any], settings: PredictOptions) -> None:
     """Print a decision and keep it, if its bar is a new one."""
     before = decisions.get(facts["symbol"])
     if before is not None and before["time"] >= facts["time"]:
@@ -320,13 +318,8 @@ class Decider:
             {name: average_seeds(r.predictions for r in of) for name, of in self._runs.items()}
         )
         direction = self.classes == DIRECTIONS
-        combined = combine(
-            joined,
-            [*study.windows],
-            [*methods, TWO_STAGE],
-            study.baseline,
-            () if direction else self.classes,
-        )
+        names, several = [*methods, TWO_STAGE], () if direction else self.classes
+        combined = combine(joined, study.windows, names, study.baseline, several)
         self.names, self.ensembles = combined.names, combined.fitted
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
         self.headline = next(name for name in preferred if name in self.names)

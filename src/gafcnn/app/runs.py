@@ -20,7 +20,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -228,18 +228,17 @@ def hold(folder: Path) -> Iterator[None]:
     """
     with disk_errors(folder, 0):
         make_folder(folder)
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(folder / LOCK))
-        except Timeout:
-            raise RunError(
-                f"{lock_holder(folder / LOCK)} is working in {folder}",
-                expected="one process at a time",
-                instead="wait for it, or use another study, with study=...",
-            ) from None
-        for left in folder.rglob(".*.partial"):  # by a process that was killed
-            left.unlink(missing_ok=True)
-        yield
+    try:
+        with locked(folder / LOCK):
+            for left in folder.rglob(".*.partial"):  # by a process that was killed
+                left.unlink(missing_ok=True)
+            yield
+    except Timeout:
+        raise RunError(
+            f"{lock_holder(folder / LOCK)} is working in {folder}",
+            expected="one process at a time",
+            instead="wait for it, or use another study, with study=...",
+        ) from None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -300,11 +299,7 @@ def write_metrics(
 
 
 def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
-    """Return what `write_metrics` wrote.
-
-    Raises:
-        RunError: It is missing or damaged.
-    """
+    """Return what `write_metrics` wrote; a RunError says that it is missing or damaged."""
     metrics = read_sealed(folder / file)
     if metrics is None or CHECKSUMS not in metrics:
         raise damage(folder, file)
@@ -312,12 +307,7 @@ def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
 
 
 def damaged_files(folder: Path, file: str = METRICS) -> list[str]:
-    """Return the names of the files that have changed since metrics.json was written.
-
-    Args:
-        folder: Of a run, or of a study's evaluation or export.
-        file: The file that `write_metrics` wrote.
-    """
+    """Return the names of the files that have changed since `write_metrics` wrote `file`."""
     try:
         checksums = read_metrics(folder, file)[CHECKSUMS]
     except RunError:
@@ -326,11 +316,7 @@ def damaged_files(folder: Path, file: str = METRICS) -> list[str]:
 
 
 def intact(folder: Path, name: str) -> Path:
-    """Return the path of a file of a complete run.
-
-    Raises:
-        RunError: It is missing or has changed since the run was completed.
-    """
+    """Return the path of a file of a complete run; a RunError says that it has changed."""
     if not _is_intact(folder / name, read_metrics(folder)[CHECKSUMS].get(name)):
         raise damage(folder, name)
     return folder / name
@@ -343,13 +329,14 @@ def _is_intact(path: Path, kept: int | None) -> bool:
 def damage(folder: Path, name: str) -> RunError:
     """Return the error for a file of a complete run that is damaged or missing."""
     found = f"{folder / name} is {'damaged' if (folder / name).is_file() else 'missing'}"
-    instead = "restore it, or run the command that trained the run with overwrite=true"
-    if name in _REPLACEABLE:
-        instead = "run the command that trained the run again: it writes it from the checkpoint"
-    if name == LAST:
-        instead = "delete that file, which a complete run does not need"
     if (folder / TREES).is_file():
         instead = f"delete {folder}: evaluate.py trains the baseline again"
+    elif name == LAST:
+        instead = "delete that file, which a complete run does not need"
+    elif name in _REPLACEABLE:
+        instead = "run the command that trained the run again: it writes it from the checkpoint"
+    else:
+        instead = "restore it, or run the command that trained the run with overwrite=true"
     return RunError(found, expected="the file as it was written", instead=instead)
 
 
@@ -381,11 +368,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return what makes two runs different, as `option: held -> asked`."""
     old, new = identity(held), identity(asked)
-    return [
-        f"{key}: {old.get(key)} -> {new.get(key)}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys]
 
 
 def digest(config: Mapping[str, Any]) -> str:

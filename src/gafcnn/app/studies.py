@@ -265,14 +265,12 @@ class Study:
         """
         found = {}
         for name, runs in self.runs.items():
-            by_seed: dict[int, list[pd.DataFrame]] = {}
-            for run in runs:
-                by_seed.setdefault(run.settings.seed, []).append(run.predictions)
+            by_seed = dict([*pd.concat([run.predictions for run in runs]).groupby("seed")])
             if len(by_seed) > 1:
-                table = pd.DataFrame([_test_scores(pd.concat(of)) for of in by_seed.values()])
+                table = pd.DataFrame([_test_scores(rows) for rows in by_seed.values()])
                 table = table.select_dtypes("number").filter(regex="^(?!n|majority)")
                 found[name] = {
-                    "seeds": list(by_seed),
+                    "seeds": sorted({run.settings.seed for run in runs}),
                     "figures": {k: [float(of.min()), float(of.max())] for k, of in table.items()},
                     "means": table.mean().to_dict(),
                 }
@@ -283,10 +281,6 @@ class Study:
 
         Args:
             model: Settings of the baseline, `TreesModel`.
-
-        Raises:
-            RunError: There are several baselines.
-            PredictionsError: The windows are not about the same samples.
         """
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}

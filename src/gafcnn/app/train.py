@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gafcnn.app.options import TrainSettings
+from gafcnn.app.options import NetworkModel, TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import (
     BARS,
@@ -69,24 +69,18 @@ def train(options: Mapping[str, Any]) -> float:
         ("monitor", settings.monitor, monitors),
     ):
         if name not in known:
-            names = f"one of {', '.join(known)}"
-            raise ConfigError(
-                f"{option}={name}", expected=names, instead=f"set {option}={known[0]}"
-            )
+            expected, instead = f"one of {', '.join(known)}", f"set {option}={known[0]}"
+            raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
     value = train_run(settings).metrics["val"]["labelled"][objective]
     return math.nan if value is None else value
 
 
 def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
-    """Train a run, resume it, or return it if it is complete.
+    """Train a run, resume it, or return it if it is complete; see `train`.
 
     Args:
         settings: The options of the run.
         bars: The bars of its market, if they are loaded.
-
-    Raises:
-        RunError: The folder has another run, or is in use.
-        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     folder, overwrite = settings.folder, settings.overwrite
     # torchrun numbers all processes of a shared training, Lightning those of this machine
@@ -98,13 +92,10 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     # before the folder is locked: a folder that is read-only can be complete
     done = not overwrite and is_complete(folder, config)
     if not done:
-        samples = make_samples(
-            bars, label=settings.label, split=settings.split, lookback=settings.window.lookback
-        )
-        model = settings.estimator(folder)
-        from gafcnn.models.classifier import GafClassifier  # imports scikit-learn
-
-        if isinstance(model, GafClassifier):
+        label, split, lookback = settings.label, settings.split, settings.window.lookback
+        samples = make_samples(bars, label=label, split=split, lookback=lookback)
+        model: Any = settings.estimator(folder)
+        if isinstance(settings.model, NetworkModel):
             model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run
