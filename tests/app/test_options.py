@@ -14,7 +14,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from gafcnn.app.options import EvaluateOptions, StudyOptions, TrainSettings
+from gafcnn.app.options import EvaluateOptions, TrainSettings
 from gafcnn.app.runs import identity
 from gafcnn.data.windows import WINDOWS
 from gafcnn.errors import ConfigError
@@ -205,8 +205,3 @@ def test_a_wrong_option_is_named_before_anything_is_written(
 )  # fmt: skip
 def test_a_wrong_option_of_an_evaluation_is_named(refused: Run, word: str) -> None:
     assert word.partition("=")[0].removesuffix(".bps") in refused("evaluate", "study=x", word)
-
-
-def test_a_study_needs_a_name() -> None:
-    with pytest.raises(Exception, match="study has no value"):
-        _ = StudyOptions().folder

@@ -31,7 +31,7 @@ from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.predictions import P_UP, probability_columns, write_predictions
+from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns, write_predictions
 from gafcnn.evaluation.statistics import score_classes, score_rows
 from gafcnn.settings import as_plain, create
 
@@ -166,7 +166,7 @@ def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
 def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
     """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
     rows = predictions.loc[predictions["split"] == part]
-    if P_UP in rows:
+    if not classes_of(rows):  # P(up) alone
         return score_rows(rows, P_UP)
     rows = rows.dropna(subset=["label"])
     return {"labelled": score_classes(rows[[*probability_columns(rows)]], rows["label"])}
