@@ -158,7 +158,7 @@ def test_three_classes_have_probabilities_and_no_position(
 ) -> None:
     typed("train", three_classes, *TREES, "study=classes", "label=band")
     printed = json.loads(typed("predict", three_classes, "study=classes", "json=true"))
-    assert (printed["horizon"], printed["rules"]) == ("15min", None)
+    assert (printed["horizon"], printed["rules"]) == ("10min", None)
     [found] = printed["models"].values()
     assert set(found) == {"probabilities", "predicted"}
     p: dict[str, Any] = found["probabilities"]
