@@ -116,15 +116,10 @@ def _fit(
     counts = samples.counts("train")
     log.info(
         "%s %s on %s labelled samples of %s (%.1f %% %s), validation on %s; embargo %s; folder %s",
-        "resuming" if resumed else "training",
-        settings.name,
-        f"{counts.sum():,}",
-        ", ".join(samples.symbols),
-        100 * counts.max() / max(1, counts.sum()),
-        samples.classes[int(counts.argmax())],
-        f"{len(samples.labelled('val')):,}",
-        format_duration(samples.embargo),
-        folder,
+        *("resuming" if resumed else "training", settings.name, f"{counts.sum():,}"),
+        *(", ".join(samples.symbols), 100 * counts.max() / max(1, counts.sum())),
+        *(samples.classes[int(counts.argmax())], f"{len(samples.labelled('val')):,}"),
+        *(format_duration(samples.embargo), folder),
     )
     if (stride := getattr(settings.split, "stride", 1)) > 1:
         log.info("split.stride=%d thins training only: validation and test keep all", stride)
