@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gafcnn.errors import DiskError, LearningError
-from gafcnn.models.checkpoints import REMEDY, AtomicCheckpoints, load_plain
+from gafcnn.models.module import load_plain
+from gafcnn.models.training import AtomicCheckpoints
 
 STATE = {
     "epoch": 3,
@@ -46,7 +47,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def test_a_checkpoint_is_read_as_written_without_leftovers(stored: Path) -> None:
-    assert same(load_plain(stored, REMEDY), STATE)
+    assert same(load_plain(stored), STATE)
     assert same(AtomicCheckpoints().load_checkpoint(stored), STATE)
     assert [path.name for path in stored.parent.iterdir()] == ["last.ckpt"]
 
@@ -61,7 +62,7 @@ def test_a_flipped_bit_is_detected_or_harmless(stored: Path, data: st.DataObject
     damaged.write_bytes(content)
     loaded = STATE
     with suppress(LearningError):
-        loaded = load_plain(damaged, REMEDY)
+        loaded = load_plain(damaged)
     damaged.unlink()
     assert same(loaded, STATE)
 
@@ -71,12 +72,12 @@ def test_a_truncated_file_is_rejected(stored: Path, tmp_path: Path, share: float
     content = stored.read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(content[: int(share * len(content))])
     with pytest.raises(LearningError, match=r"cut.ckpt cannot be read"):
-        load_plain(tmp_path / "cut.ckpt", REMEDY)
+        load_plain(tmp_path / "cut.ckpt")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(LearningError, match=r"none.ckpt.*No such file"):
-        load_plain(tmp_path / "none.ckpt", REMEDY)
+        load_plain(tmp_path / "none.ckpt")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -84,11 +85,11 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, *, zipped: bool) -> N
     path, created = tmp_path / "evil.ckpt", tmp_path / "created"
     torch.save({"state_dict": Hostile(created)}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(LearningError, match=r"evil.ckpt cannot be read"):
-        load_plain(path, REMEDY)
+        load_plain(path)
     plain = tmp_path / "plain.pkl"
     plain.write_bytes(pickle.dumps(Hostile(created)))
     with pytest.raises(LearningError, match=r"plain.pkl cannot be read"):
-        load_plain(plain, REMEDY)
+        load_plain(plain)
     assert not created.exists()
 
 
@@ -96,7 +97,7 @@ def test_another_zip_file_is_rejected(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.ckpt", "w") as archive:
         archive.writestr("bars.csv", "1,2,3")
     with pytest.raises(LearningError, match=r"other.ckpt cannot be read"):
-        load_plain(tmp_path / "other.ckpt", REMEDY)
+        load_plain(tmp_path / "other.ckpt")
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, small_disk: Any) -> None:
@@ -104,5 +105,5 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, small_disk: Any) 
     AtomicCheckpoints().save_checkpoint(STATE, folder / "last.ckpt")
     with pytest.raises(DiskError, match=r"last.ckpt"):
         AtomicCheckpoints().save_checkpoint({"a": torch.zeros(30_000)}, folder / "last.ckpt")
-    assert same(load_plain(folder / "last.ckpt", REMEDY), STATE)
+    assert same(load_plain(folder / "last.ckpt"), STATE)
     assert [path.name for path in folder.iterdir()] == ["last.ckpt"]

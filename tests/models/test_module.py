@@ -16,13 +16,7 @@ from sklearn import metrics
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import Window
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.datamodule import (
-    Batches,
-    GafDataModule,
-    SeriesInMemory,
-    StoredImages,
-    image_source,
-)
+from gafcnn.models.datamodule import GafDataModule, SeriesInMemory, StoredImages, image_source
 from gafcnn.models.module import BalancedAccuracy, GafModule, Task
 
 NINE = {"kind": "small_cnn", "channels": 2, "outputs": 9, "size": 16, "width": 4}
@@ -85,11 +79,8 @@ def test_probabilities_sum_to_one_or_are_a_sigmoid() -> None:
 
 def test_class_weights_are_not_part_of_the_network() -> None:
     module = GafModule(NINE)
-    module.set_class_weights([float(k + 1) for k in range(9)])
-    assert module.class_weights is not None
+    module.class_weights = torch.arange(9.0)
     assert "class_weights" not in module.state_dict()
-    module.set_class_weights(None)
-    assert module.class_weights is None
 
 
 def test_logits_between_zero_and_one_are_not_read_as_probabilities() -> None:
@@ -176,7 +167,7 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
 
 
 class Trainer:
-    """What `Batches` asks of Lightning's trainer."""
+    """What batches ask of Lightning's trainer."""
 
     def __init__(self, rank: int = 0, count: int = 1, epoch: int = 0) -> None:
         self.global_rank, self.world_size, self.current_epoch = rank, count, epoch
@@ -197,8 +188,9 @@ def batches(
     labels = np.zeros(n, np.int8)
     data = GafDataModule(Numbers(), labels, np.arange(n), np.arange(n), size, 3, additional)
     data.trainer = Trainer(**trainer)
-    found = [read.numpy() for read, _ in Batches(data, np.arange(n), shuffle=shuffle)]
-    assert len(found) == len(Batches(data, np.arange(n), shuffle=shuffle))
+    epoch = data.train_dataloader() if shuffle else data.val_dataloader()
+    found = [read.numpy() for read, _ in epoch]
+    assert len(found) == len(epoch)
     return found
 
 

@@ -61,9 +61,7 @@ def test_frozen_stages_stay_bit_identical_through_training_steps(stages: tuple[s
     assert moved == {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"} - set(stages)
 
 
-def test_imagenet_weights_are_averaged_over_colours(
-    downloaded: dict[str, torch.Tensor],
-) -> None:
+def test_imagenet_weights_are_averaged_over_colours(downloaded: dict[str, torch.Tensor]) -> None:
     network = GafResNet18(channels=3)
     network.load_pretrained("imagenet")
     loaded = network.state_dict()

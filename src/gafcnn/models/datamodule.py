@@ -191,13 +191,13 @@ class GafDataModule(LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.additional = len(labels) if additional is None else additional
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> _Batches:
         """Return labelled training samples, in another order each epoch."""
-        return Batches(self, self.train, shuffle=True)
+        return _Batches(self, self.train, shuffle=True)
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> _Batches:
         """Return labelled validation samples in order of time."""
-        return Batches(self, self.val, shuffle=False)
+        return _Batches(self, self.val, shuffle=False)
 
     def read(self, positions: NDArray[np.int64]) -> Batch:
         """Return what the source reads for b samples, and their labels, float32 of shape (b,)."""
@@ -214,17 +214,12 @@ class GafDataModule(LightningDataModule):
         return self.source.to_images(sent), labels
 
 
-class Batches:
-    """The batches of an epoch, as an iterable.
+class _Batches:
+    """The batches of an epoch, as an iterable; a shuffled one changes with the epoch.
 
     A shuffled epoch drops its last, smaller batch, because BatchNorm cannot learn from a batch of
     one. Of several processes each reads every `world_size`-th sample of a batch; as in torch's
     `DistributedSampler`, samples of a batch repeat to give all equal parts.
-
-    Args:
-        data: The data module.
-        positions: The samples: shape (n,).
-        shuffle: Whether the order changes with the epoch.
     """
 
     def __init__(self, data: GafDataModule, positions: NDArray[np.int64], *, shuffle: bool) -> None:
