@@ -24,8 +24,7 @@ from gafcnn.models.module import BEST, LAST, load_plain
 from gafcnn.models.training import (
     AveragedWeights,
     Device,
-    EpochLog,
-    EpochSeed,
+    Epochs,
     choose_precision,
     cpu_device,
     find_device,
@@ -42,7 +41,7 @@ class KilledError(Exception):
 def kill_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that makes trainings end in the middle of an epoch, counted from 1."""
 
-    seed = EpochSeed.on_train_epoch_start
+    seed = Epochs.on_train_epoch_start
 
     def install(epoch: int | None) -> None:
         def on_train_epoch_start(self: Any, trainer: Any, pl_module: Any) -> None:
@@ -50,7 +49,7 @@ def kill_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise KilledError
             seed(self, trainer, pl_module)
 
-        monkeypatch.setattr(EpochSeed, "on_train_epoch_start", on_train_epoch_start)
+        monkeypatch.setattr(Epochs, "on_train_epoch_start", on_train_epoch_start)
 
     return install
 
@@ -170,7 +169,7 @@ def test_throughput_leaves_out_the_first_epoch(train: Train, samples: Samples) -
     assert one["samples_per_second"] is None
     assert two["samples_per_second"] > 0
     assert 0 <= two["data_wait_share"] < 1
-    log = EpochLog()
+    log = Epochs(0)
     log.load_state_dict({"rows": [], "totals": [5, 2.0, 0.5]})
     assert log.throughput == {"samples_per_second": 2.5, "data_wait_share": 0.25}
 
@@ -200,8 +199,8 @@ while True:
 
 def start(options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", SCRIPT.format(options=options)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-u", "-c", SCRIPT.format(options=options)], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 

@@ -131,7 +131,12 @@ class BoostedTrees(Estimator):
             )
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
-        booster.set_attr(**{_DESCRIPTION: json.dumps(self._description())})
+        description = {
+            "parameters": self._plain_params("folder") | {"features": self.features_},
+            "lookback": f"{self._lookback.total_seconds():.0f}s",
+            "classes": samples.classes,
+        }
+        booster.set_attr(**{_DESCRIPTION: json.dumps(description)})
         if self.folder is not None:
             write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
         self.facts_ = {
@@ -209,14 +214,6 @@ class BoostedTrees(Estimator):
         data = _matrix(source.iloc[positions])
         p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
         return p.astype(np.float64)
-
-    def _description(self) -> dict[str, Any]:
-        """Return what `trees.json` holds besides the trees, as plain data."""
-        return {
-            "parameters": self._plain_params("folder") | {"features": self.features_},
-            "lookback": f"{self._lookback.total_seconds():.0f}s",
-            "classes": list(self.classes_),
-        }
 
 
 def _matrix(

@@ -70,8 +70,19 @@ class SeriesInMemory:
         # a few at a time: an image is rounded and scaled while it is in the cache
         return torch.cat([self._multiply(some) for some in sent.split(IN_CACHE)])
 
-    def _multiply(self, sent: Tensor) -> Tensor:
-        images = _outer_products(sent, self._spec.kinds)
+    def _multiply(self, vectors: Tensor) -> Tensor:
+        """Return images of shape (n, fields * kinds, size, size) of vectors (n, fields, 2, size).
+
+        Products and their difference are rounded one by one, as in `gafcnn.images.gaf`: a matrix
+        product, or a fused multiply-add, would differ in the last bit.
+        """
+        c, s = vectors.unbind(2)
+        rows = {GASF: (c, s), GADF: (s, c)}
+        first, second = (
+            torch.stack(factors, dim=2)[..., None]
+            for factors in zip(*[rows[kind] for kind in self._spec.kinds], strict=True)
+        )
+        images = (first * c[:, :, None, None]).sub_(second * s[:, :, None, None]).flatten(1, 2)
         if self._spec.scale != 1:
             # round half to even, as numpy does; + 0 turns -0 into 0, as in an integer
             return images.round_().add_(0.0).float().mul_(self._spec.scale)
@@ -140,22 +151,6 @@ def image_source(
         chunks = np.split(part.rows, range(CHUNK, len(part.rows), CHUNK))
         arrays.append(np.concatenate([spec.encode(reader(rows)) for rows in chunks]))
     return StoredImages(arrays, spec)
-
-
-def _outer_products(vectors: Tensor, kinds: Sequence[str]) -> Tensor:
-    """Return images of shape (n, fields * kinds, size, size) of vectors (n, fields, 2, size).
-
-    Products and their difference are rounded one by one, as in `gafcnn.images.gaf`: a matrix
-    product, or a fused multiply-add, would differ in the last bit.
-    """
-    c, s = vectors.unbind(2)
-    rows = {GASF: (c, s), GADF: (s, c)}
-    first, second = (
-        torch.stack(factors, dim=2)[..., None]
-        for factors in zip(*[rows[kind] for kind in kinds], strict=True)
-    )
-    images = (first * c[:, :, None, None]).sub_(second * s[:, :, None, None])
-    return images.flatten(1, 2)
 
 
 class GafDataModule(LightningDataModule):

@@ -88,7 +88,7 @@ def fit(
         kind = module.hparams["network"]["kind"]
         precision = choose_precision(model.precision, device, kind)
     module.description["precision"] = precision
-    epochs = EpochLog()
+    epochs = Epochs(model.seed)
     best = BestEpoch(model.monitor, model.monitor_mode, model.patience, folder)
     with warnings.catch_warnings():
         for advice in (
@@ -166,7 +166,6 @@ def _trainer(
     loggers = _create_loggers(model.loggers or {}, folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
-    callbacks = [EpochSeed(model.seed), *callbacks]
     callbacks += [RichProgressBar()] if bar else []
     callbacks += [LearningRateMonitor(logging_interval="epoch")] if loggers else []
     if model.average_weights is not None:
@@ -246,23 +245,6 @@ def _run(trainer: Trainer, module: GafModule, data: GafDataModule, start: Path |
         raise disk_error(Path(error.filename or "."), 0, error) from error
 
 
-class EpochSeed(Callback):
-    """Seed torch at each epoch from the seed, the epoch and the process.
-
-    Dropout then draws the same numbers in epoch k however often the training was resumed, and no
-    state of a random generator has to be stored.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seed torch; for rank 0 with the same numbers as for (seed, epoch)."""
-        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
-        words = np.random.SeedSequence(entropy).generate_state(2)
-        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
-
-
 class AveragedWeights(WeightAveraging):
     """Validate, keep and use the running mean of the weights instead of their last values.
 
@@ -283,11 +265,17 @@ class AveragedWeights(WeightAveraging):
         super().__init__(avg_fn=mean)
 
 
-class EpochLog(Callback):
-    """Keep the metrics of every epoch, log a line for each, and measure the throughput.
+class Epochs(Callback):
+    """Seed torch at each epoch, keep and log the metrics, and measure the throughput.
+
+    Seeds depend on the seed, the epoch and the process: dropout then draws the same numbers in
+    epoch k however often the training was resumed, and no state of a random generator is stored.
 
     The throughput is that of the training loop: reading, forward, backward, step, without
     validation. Its mean leaves out the first epoch of a process, when caches are cold.
+
+    Args:
+        seed: The seed of the training.
 
     Attributes:
         rows: For each epoch its number from 1, the losses and the metrics of validation.
@@ -295,8 +283,8 @@ class EpochLog(Callback):
             ready.
     """
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
+    def __init__(self, seed: int) -> None:
+        self.seed, self.rows = seed, list[dict[str, float]]()
         self.totals, self._epoch = np.zeros(3), np.zeros(3)
         self._cold, self._start, self._end = True, 0.0, 0.0
         self._loss = torch.zeros(())
@@ -319,7 +307,10 @@ class EpochLog(Callback):
         self.rows, self.totals = list(state_dict["rows"]), np.array(state_dict["totals"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock and the mean of the training loss."""
+        """Seed torch, start the clock and the mean of the training loss."""
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        words = np.random.SeedSequence(entropy).generate_state(2)
+        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
         self._start = self._end = time.perf_counter()
         self._epoch, self._loss = np.zeros(3), torch.zeros((), device=pl_module.device)
 
@@ -365,7 +356,7 @@ class EpochLog(Callback):
 class BestEpoch(Callback):
     """Keep the weights of the best epoch, write checkpoints, and end a training that stagnates.
 
-    Comes after `EpochLog`, whose rows a checkpoint holds, and before `AveragedWeights`.
+    Comes after `Epochs`, whose rows a checkpoint holds, and before `AveragedWeights`.
 
     Args:
         monitor: The metric of validation that chooses the epoch.
