@@ -78,10 +78,6 @@ class Registry(Mapping[str, T], Generic[T]):
             )
         return self._found[name]
 
-    def __contains__(self, name: object) -> bool:
-        self._load()
-        return name in self._found
-
     def __iter__(self) -> Iterator[str]:
         self._load()
         return iter(self._found)

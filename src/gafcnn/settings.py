@@ -64,7 +64,16 @@ def create(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
         ConfigError: An option is unknown, missing or out of range; the message names it.
     """
     if not is_dataclass(cls):
-        return _call(cls, section, options)
+        known = signature(cls)
+        try:
+            known.bind(**options)
+        except TypeError as error:
+            raise ConfigError(
+                f"{section}: {error}",
+                expected=f"the arguments of {cls.__name__}{known}",
+                instead="correct the names of the options",
+            ) from None
+        return cls(**options)
     try:
         return TypeAdapter(cls).validate_python(dict(options))
     except ValidationError as error:
@@ -90,19 +99,6 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, pd.Timedelta):
         return format_duration(value)
     return str(value) if isinstance(value, Path | pd.Timestamp) else value
-
-
-def _call(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
-    known = signature(cls)
-    try:
-        known.bind(**options)
-    except TypeError as error:
-        raise ConfigError(
-            f"{section}: {error}",
-            expected=f"the arguments of {cls.__name__}{known}",
-            instead="correct the names of the options",
-        ) from None
-    return cls(**options)
 
 
 def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from gafcnn.errors import ImagesError
 from gafcnn.report import confusion_matrices, sample_image
 from gafcnn.report.charts import (
-    build_charts,
+    build_figures,
+    class_confusion,
     coverage_chart,
     equity_chart,
     months_chart,
+    regime_matrices,
 )
-from gafcnn.report.drawing import THEME, Picture
-from gafcnn.report.matrices import class_confusion, regime_matrices
-from gafcnn.report.palette import BLUE, VERMILION
+from gafcnn.report.drawing import BLUE, THEME, VERMILION, Picture
 from gafcnn.report.sample_pictures import Attributions, shares
 
 Metrics = dict[str, Any]
@@ -48,8 +48,10 @@ def texts(panel: Axes) -> dict[tuple[float, float], str]:
 
 
 def test_charts_without_data_are_left_out(metrics: Metrics) -> None:
-    assert list(build_charts(metrics)) == ["equity", "coverage", "calibration"]  # one month
-    assert build_charts({**metrics, "equity": {}, "coverage": [], "calibration": []}) == {}
+    charts = ["equity", "coverage", "calibration"]
+    matrices = ["confusion_all", "confusion_labelled", "regimes"]
+    assert [name for name, *_ in build_figures(metrics)] == charts + matrices  # one month
+    assert [*build_figures({"task": "direction", "equity": {}, "coverage": []})] == []
 
 
 def test_drawdown_is_counted_from_the_previous_maximum(metrics: Metrics) -> None:

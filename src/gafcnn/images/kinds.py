@@ -11,7 +11,8 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from importlib import import_module
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,16 +114,13 @@ def _markov(series: Floats, size: int) -> Floats:
     """
     from gafcnn.images.gaf import scaled
 
-    _announce_pyts()
-    from pyts.image import MarkovTransitionField
-
     points = series.shape[1]
     with warnings.catch_warnings():
         # equal values share a quartile, as they should
         warnings.filterwarnings("ignore", "Some quantiles are equal", UserWarning)
         # pyts takes quantiles that are 1e-8 apart as equal, whatever the scale of the values
         series = scaled(series[:, None], points)[:, 0]
-        field = MarkovTransitionField(min(points, size), n_bins=BINS, strategy="quantile")
+        field = _pyts_image().MarkovTransitionField(min(points, size), n_bins=BINS)
         return 2 * field.transform(series) - 1
 
 
@@ -133,13 +131,11 @@ def _recurrence(series: Floats, size: int) -> Floats:  # noqa: ARG001
     The recurrence plot of Eckmann, Oliffson Kamphorst and Ruelle (1987) without a threshold, which
     would drop how far apart two moments are.
     """
-    _announce_pyts()
-    from pyts.image import RecurrencePlot
-
-    return RecurrencePlot().transform(series) - 1
+    return _pyts_image().RecurrencePlot().transform(series) - 1
 
 
-def _announce_pyts() -> None:
-    """Log what takes half a minute: pyts compiles its kernels once in every process."""
+def _pyts_image() -> Any:
+    """Import pyts, which compiles its kernels once in every process."""
     if "pyts" not in sys.modules:
         log.info("importing pyts, which takes half a minute to compile its kernels")
+    return import_module("pyts.image")

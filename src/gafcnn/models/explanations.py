@@ -29,8 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gafcnn.errors import ConfigError, ImagesError, import_extra
-from gafcnn.images.encoding import checked_series, point_weights
-from gafcnn.images.spec import ImageSpec
+from gafcnn.images.spec import ImageSpec, checked_series, point_weights
 from gafcnn.models.module import GafModule
 
 BATCH = 256  # images per forward pass
