@@ -89,6 +89,8 @@ def test_features_are_indicators_for_a_label_that_looks_ahead_else_the_window(
     assert fitted.features_ == "indicators"
     with pytest.raises(ConfigError, match="window"):
         BoostedTrees(**QUICK).fit(classes)
+    with pytest.raises(ConfigError, match="features=windows"):
+        BoostedTrees(**WINDOW | {"features": "windows"}).fit(classes)
     model = BoostedTrees(**QUICK, window="15m", fields=("close", "high")).fit(classes)
     assert model.features_ == "window"
     assert set(model.gains().index) <= {f"{f}[{-k}]" for f in ("close", "high") for k in range(15)}

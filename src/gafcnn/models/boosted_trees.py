@@ -25,7 +25,7 @@ from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import parse_duration
-from gafcnn.errors import LearningError
+from gafcnn.errors import ConfigError, LearningError
 from gafcnn.models.estimator import ClassWeights, Estimator, parts, window_from
 
 TREES = "checkpoints/trees.json"
@@ -106,6 +106,12 @@ class BoostedTrees(Estimator):
         """
         looks_ahead = samples.definition.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
+        if self.features_ not in ("indicators", "window"):
+            raise ConfigError(
+                f"model.features={self.features_}",
+                expected="indicators, or window and the window whose values are features",
+                instead="set features='indicators', or pass window='30m'",
+            )
         self._lookback = samples.lookback
         drawn, labels, train, weights = self._draw(samples)
         table = self._source(samples, drawn)
