@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from gafcnn.errors import DiskError
 
 _SEAL = "seal"  # the key of a JSON object's own checksum
+_HOLDER = ".holder"  # the end of the name of the file that says who holds a lock
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ def locked(path: Path, action: str | None = None) -> Iterator[None]:
         Timeout: Another process holds it, see `lock_holder`; only without `action`.
         DiskError: The lock file cannot be created.
     """
-    lock, note = FileLock(path), _note(path)
+    lock, note = FileLock(path), path.with_name(path.name + _HOLDER)
     try:
         lock.acquire(timeout=0)
     except Timeout:  # an OSError
@@ -160,7 +161,7 @@ def locked(path: Path, action: str | None = None) -> Iterator[None]:
 def lock_holder(path: Path) -> str:
     """Return who holds a lock file: "process 7 on host"."""
     with suppress(OSError):
-        return _note(path).read_text(encoding="utf-8") or "another process"
+        return path.with_name(path.name + _HOLDER).read_text(encoding="utf-8") or "another process"
     return "another process"
 
 
@@ -168,10 +169,6 @@ def remove_partial_files(folder: Path) -> None:
     """Remove temporary files that a killed `write_bytes` left; hold the folder's lock."""
     for left in folder.glob(".*.partial"):
         left.unlink(missing_ok=True)
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.holder")
 
 
 # --- checksums ------------------------------------------------------------------------------------

@@ -21,12 +21,8 @@ from gafcnn.errors import ImagesError
 from gafcnn.registry import Registry
 
 GASF, GADF = "gasf", "gadf"
-OUTER_PRODUCTS = (GASF, GADF)
-"""Kinds that are outer products of two vectors, so that a device can compute them quickly."""
-
-RANGES = ((-1, 1), (0, 1))
-"""Ranges that series are scaled to, the default first."""
-
+OUTER_PRODUCTS = (GASF, GADF)  # of two vectors, so that a device can compute them quickly
+RANGES = ((-1, 1), (0, 1))  # that series are scaled to, the default first
 BINS = 4  # quartiles: 15 to 64 points leave 4 to 16 successors per bin to estimate from
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -71,8 +67,6 @@ class ImageKind:
 
 
 IMAGE_KINDS: Registry[ImageKind] = Registry("image kind", "images.kinds")
-"""All kinds of images by name."""
-
 for _name in OUTER_PRODUCTS:
     IMAGE_KINDS.register(_name)(ImageKind(_name))
 

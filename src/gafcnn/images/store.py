@@ -175,8 +175,8 @@ class _Plan:
         self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec, chunk_bytes: int
     ) -> None:
         assert window.lookback is not None
-        self.folder, self.partial, self.spec = folder, folder / _PARTIAL, spec
-        self.name = f"images {window.name}"
+        self.folder, self.partial = folder, folder / _PARTIAL
+        self.spec, self.name = spec, f"images {window.name}"
         self.reader = WindowReader(bars, window, spec.fields)
         self.rows = decision_rows(bars, window.lookback)
         self.times = close_times(bars)[self.rows]
@@ -202,11 +202,7 @@ class _Plan:
         store = open_store(self.folder, verify=False)
         if (held := store.manifest["content"]) != self.content:
             changed = [key for key, value in self.content.items() if held.get(key) != value]
-            raise StoreError(
-                f"{self.folder} holds images of other {' and '.join(changed)}",
-                expected="those of this call",
-                instead="build it again",
-            )
+            raise _damaged(self.folder, f"holds images of other {' and '.join(changed)}")
         store.check()
         return store
 
@@ -297,8 +293,6 @@ def _start(plan: _Plan) -> None:
     for path in (*old, folder / _JOURNAL):
         path.unlink(missing_ok=True)  # processes that have the old array open keep it
     np.lib.format.open_memmap(plan.partial, "w+", plan.spec.dtype, plan.shape)
-    atomic_io.sync(plan.partial)
-    atomic_io.sync(folder)
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -325,6 +319,6 @@ def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
 def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
-        expected="the file as it was written",
+        expected="the images that were asked for, as they were written",
         instead="run the command that wrote it, or build_store; it rebuilds the store",
     )

@@ -49,7 +49,7 @@ def _cell(value: object) -> str:
 
 def _estimate(found: Mapping[str, Any], figure: str) -> str:
     """Return a figure with its interval, if it is known."""
-    estimate = found.get(figure, {"value": None})
-    ends, write = (estimate.get("low"), estimate.get("high")), format_of(figure)
-    interval = "" if None in ends else f" [{write(ends[0])}, {write(ends[1])}]"
-    return write(estimate["value"]) + interval
+    estimate, write = found.get(figure, {"value": None}), format_of(figure)
+    if estimate.get("low") is None:
+        return write(estimate["value"])
+    return f"{write(estimate['value'])} [{write(estimate['low'])}, {write(estimate['high'])}]"

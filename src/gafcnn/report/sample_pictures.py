@@ -67,19 +67,14 @@ class Sample:
     correct: bool
     attributions: Attributions | None = None
 
-    @property
-    def title(self) -> str:
-        """Window, time, forecast and outcome in one line."""
-        t = f"{self.series.index[-1]:%Y-%m-%d %H:%M}"
-        result = "correct" if self.correct else "wrong"
-        return f"{self.window}, t = {t} UTC: {self.description}, {result}"
-
     def picture(self, name: str) -> Picture:
         """Draw the sample; the description includes the largest attributions."""
-        title, attributions = self.title, self.attributions
-        if attributions is not None:
-            title += f"; {attributions.describe(pd.DatetimeIndex(self.series.index))}"
-        figure = sample_image(self.series, self.channels, self.title, attributions)
+        times = pd.DatetimeIndex(self.series.index)
+        result = "correct" if self.correct else "wrong"
+        title = f"{self.window}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {self.description}, {result}"
+        figure = sample_image(self.series, self.channels, title, self.attributions)
+        if self.attributions is not None:
+            title += f"; {self.attributions.describe(times)}"
         return Picture.draw(name, title, figure)
 
 
