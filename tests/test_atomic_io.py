@@ -18,7 +18,6 @@ from gafcnn.atomic_io import (
     locked,
     read_sealed,
     seal,
-    wait_for_lock,
     write_bytes,
     write_json,
     write_text,
@@ -124,7 +123,7 @@ def test_a_lock_is_held_by_one(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     path, order = tmp_path / ".lock", []
 
     def wait() -> None:
-        with wait_for_lock(path, "writing here"):
+        with locked(path, "writing here"):
             order.append("second")
 
     second = threading.Thread(target=wait)
@@ -143,5 +142,5 @@ def test_a_lock_is_held_by_one(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 def test_a_lock_is_released_after_an_error(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(KeyError), wait_for_lock(tmp_path / ".lock", "nothing"):
+        with pytest.raises(KeyError), locked(tmp_path / ".lock", "nothing"):
             raise KeyError

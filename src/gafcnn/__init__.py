@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from gafcnn.evaluation.ensembles import ensemble, register_ensemble
     from gafcnn.evaluation.judge import Judgement, judge
     from gafcnn.evaluation.trading_rules import TradingRules, register_costs
-    from gafcnn.images.encoding import encode
     from gafcnn.images.kinds import register_image
-    from gafcnn.images.spec import ImageSpec
+    from gafcnn.images.spec import ImageSpec, encode
     from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
     from gafcnn.models.networks import register_network
@@ -53,9 +52,8 @@ _MODULES = {
     "evaluation.ensembles": ("ensemble", "register_ensemble"),
     "evaluation.judge": ("Judgement", "judge"),
     "evaluation.trading_rules": ("TradingRules", "register_costs"),
-    "images.encoding": ("encode",),
     "images.kinds": ("register_image",),
-    "images.spec": ("ImageSpec",),
+    "images.spec": ("ImageSpec", "encode"),
     "models.boosted_trees": ("BoostedTrees",),
     "models.classifier": ("GafClassifier",),
     "models.networks": ("register_network",),

@@ -10,7 +10,7 @@ import platform
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,7 @@ from filelock import FileLock, Timeout
 from gafcnn.errors import DiskError
 
 _SEAL = "seal"  # the key of a JSON object's own checksum
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)
+_HOLDER = ".holder"  # the end of the name of the file that says who holds a lock
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     except OSError as error:
         # some network file systems cannot sync folders
-        if error.errno not in _UNSUPPORTED or not path.is_dir():
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
             raise
     finally:
         os.close(descriptor)
@@ -87,26 +86,23 @@ def disk_errors(path: Path, needed: int) -> Iterator[None]:
         yield
     except OSError as error:
         named = Path(error.filename or path)
-        if named.match(".*.partial"):  # a temporary file of `write_bytes`
-            named = path
-        raise disk_error(named, needed, error) from error
+        # a temporary file of `write_bytes` stands for the file itself
+        raise disk_error(path if named.match(".*.partial") else named, needed, error) from error
 
 
 def disk_error(path: Path, needed: int, error: OSError) -> DiskError:
     """Return the error to raise if a file of `needed` bytes cannot be read or written."""
+    found = f"{path} is not accessible ({error.strerror})"
+    expected, first = "a place that this user can read and write", "check its permissions"
     if is_full(error):
         free = shutil.disk_usage(nearest_existing(path)).free
-        return DiskError(
-            f"{path} needs {needed:,} bytes, and its disk has {free:,} free ({error.strerror})",
-            expected="enough free space",
-            instead="free some, or choose another folder (paths.data, paths.outputs); then run the "
-            "same command again",
-        )
+        found = f"{path} needs {needed:,} bytes, and its disk has {free:,} free ({error.strerror})"
+        expected, first = "enough free space", "free some"
     return DiskError(
-        f"{path} is not accessible ({error.strerror})",
-        expected="a place that this user can read and write",
-        instead="check its permissions and the disk, or choose another folder (paths.data, "
-        "paths.outputs)",
+        found,
+        expected=expected,
+        instead=f"{first}, or choose another folder (paths.data, paths.outputs); then run the same "
+        "command again",
     )
 
 
@@ -118,7 +114,7 @@ def check_free_space(path: Path, needed: int) -> None:
 
 def is_full(error: OSError) -> bool:
     """Whether the disk, or the user's quota, is full."""
-    return error.errno in _FULL
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def nearest_existing(path: Path) -> Path:
@@ -130,22 +126,26 @@ def nearest_existing(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path, seconds: float = 0) -> Iterator[None]:
+def locked(path: Path, action: str | None = None) -> Iterator[None]:
     """Hold a lock file, in a folder that exists; the file stays after its release.
 
     Args:
         path: The lock file.
-        seconds: How long to wait for another process to release it; -1 for any time.
+        action: What another process that holds it is doing, for a warning before waiting for it:
+            "writing data/gaf/BNB_30m"; None does not wait.
 
     Raises:
-        Timeout: Another process holds it, see `lock_holder`.
+        Timeout: Another process holds it, see `lock_holder`; only without `action`.
         DiskError: The lock file cannot be created.
     """
-    lock, note = FileLock(path), _note(path)
+    lock, note = FileLock(path), path.with_name(path.name + _HOLDER)
     try:
-        lock.acquire(timeout=seconds)
+        lock.acquire(timeout=0)
     except Timeout:  # an OSError
-        raise
+        if action is None:
+            raise
+        log.warning("waiting for %s, which is %s", lock_holder(path), action)
+        lock.acquire()
     except OSError as error:
         raise disk_error(path, 0, error) from error
     try:
@@ -158,30 +158,10 @@ def locked(path: Path, seconds: float = 0) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def wait_for_lock(path: Path, action: str) -> Iterator[None]:
-    """Hold a lock file; if another process holds it, log a warning and wait.
-
-    Args:
-        path: The lock file, in a folder that exists.
-        action: What the other process is doing, for the warning: "writing data/gaf/BNB_30m".
-
-    Raises:
-        DiskError: The lock file cannot be created.
-    """
-    with ExitStack() as held:
-        try:
-            held.enter_context(locked(path))
-        except Timeout:
-            log.warning("waiting for %s, which is %s", lock_holder(path), action)
-            held.enter_context(locked(path, -1))
-        yield
-
-
 def lock_holder(path: Path) -> str:
     """Return who holds a lock file: "process 7 on host"."""
     with suppress(OSError):
-        return _note(path).read_text(encoding="utf-8") or "another process"
+        return path.with_name(path.name + _HOLDER).read_text(encoding="utf-8") or "another process"
     return "another process"
 
 
@@ -189,10 +169,6 @@ def remove_partial_files(folder: Path) -> None:
     """Remove temporary files that a killed `write_bytes` left; hold the folder's lock."""
     for left in folder.glob(".*.partial"):
         left.unlink(missing_ok=True)
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.holder")
 
 
 # --- checksums ------------------------------------------------------------------------------------
@@ -215,15 +191,9 @@ def seal(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_sealed(path: Path) -> dict[str, Any] | None:
     """Return the object that `seal` was written from; None if the file is missing or damaged."""
-    content = read_object(path)
-    seal = content.pop(_SEAL, None)
-    return content if seal == zlib.crc32(canonical_json(content)) else None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
+    seal = content.pop(_SEAL, None) if isinstance(content, dict) else None
+    return content if seal == zlib.crc32(canonical_json(content)) else None

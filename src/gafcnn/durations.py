@@ -16,28 +16,16 @@ DurationLike: TypeAlias = pd.Timedelta | timedelta | np.timedelta64 | str
 
 NO_TIME: pd.Timedelta = pd.Timedelta(0)  # pyright: ignore[reportAssignmentType]
 
-_UNITS = {
-    "D": timedelta(days=1),
-    "h": timedelta(hours=1),
-    "min": timedelta(minutes=1),
-    "s": timedelta(seconds=1),
-    "ms": timedelta(milliseconds=1),
-}
-
 
 def _validated(value: Any) -> pd.Timedelta:
-    """Return a non-negative length of time in nanoseconds.
-
-    Raises:
-        ValueError: `value` is not a length of time, is negative, or is a number without a unit.
-    """
+    """Return a non-negative length of time in nanoseconds; raise a ValueError for other values."""
     try:
         length = pd.Timedelta(value)
     except (TypeError, ValueError):
         length = pd.NaT
     # pandas reads 15 and "15" as 15 nanoseconds, which nobody means; zero needs no unit
-    lacks_unit = str(value).strip().replace(".", "", 1).isdigit() and length != pd.Timedelta(0)
-    if not isinstance(length, pd.Timedelta) or length < pd.Timedelta(0) or lacks_unit:
+    lacks_unit = str(value).strip().replace(".", "", 1).isdigit() and length != NO_TIME
+    if not isinstance(length, pd.Timedelta) or length < NO_TIME or lacks_unit:
         raise ValueError('expected a length of time with its unit, such as "15min" or "1h"')
     return length.as_unit("ns")
 
@@ -70,8 +58,9 @@ def parse_duration(key: str, value: DurationLike) -> pd.Timedelta:
 
 def format_duration(length: pd.Timedelta) -> str:
     """Return a length of time as an option spells it: "90min", "64h", "1D"."""
-    for unit, size in _UNITS.items():
-        if length % size == timedelta(0):
+    for unit in ("D", "h", "min", "s", "ms"):
+        size = pd.to_timedelta(1, unit=unit)
+        if length % size == NO_TIME:
             return f"{length // size}{unit}"
     return f"{length.value}ns"
 

@@ -1,25 +1,13 @@
 """The exceptions of gafcnn.
 
-    GafcnnError
-    ├── ConfigError            an invalid option, or combination of options
-    ├── DiskError              a full disk, or a file that is not accessible
-    ├── DamageError            a file that is not as it was written
-    ├── BarsError              invalid bars: file, row, value, remedy
-    │   └── DownloadError      an exchange that does not answer, or not with bars
-    ├── SamplesError           bars that are too few for the windows, labels or splits
-    │   └── LeakError          a label that is known only after a later part has begun
-    ├── ImagesError            a series that cannot be encoded, or an array of the wrong shape
-    │   └── StoreError         an image store that is incomplete, damaged or of other images
-    ├── LearningError          weights, checkpoints or models that cannot be used
-    ├── PredictionsError       predictions that cannot be read, joined or scored
-    └── RunError               a run that is missing, unfinished or different from the one asked for
-
 Every message is one sentence: what was found, what was expected, what to do instead.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from functools import partial
+from importlib import import_module
+from typing import Any, Self
 
 
 class GafcnnError(Exception):
@@ -37,14 +25,9 @@ class GafcnnError(Exception):
         super().__init__(f"{found}; expected {expected}; {instead}{end}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # worker processes of a sweep return errors by pickle, which does not pass keyword arguments
-        return _rebuild, (type(self), self.found, self.expected, self.instead)
-
-
-def _rebuild(kind: type[GafcnnError], found: str, expected: str, instead: str) -> GafcnnError:
-    error = kind.__new__(kind)
-    GafcnnError.__init__(error, found, expected=expected, instead=instead)
-    return error
+        # worker processes of a sweep return errors by pickle, which passes no keyword arguments
+        create = partial(type(self), expected=self.expected, instead=self.instead)
+        return create, (self.found,)
 
 
 class ConfigError(GafcnnError):
@@ -98,3 +81,19 @@ class PredictionsError(GafcnnError):
 
 class RunError(GafcnnError):
     """A run that is missing, unfinished or different from the one asked for."""
+
+
+def import_extra(name: str, extra: str) -> Any:
+    """Import a module of a package that one of the extras installs.
+
+    Raises:
+        ConfigError: The package is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{name.partition('.')[0]} is not installed",
+            expected=f"the packages of the extra {extra}",
+            instead=f"run pip install 'gafcnn[{extra}]'",
+        ) from error

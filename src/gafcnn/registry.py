@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 from gafcnn.errors import ConfigError
 from gafcnn.settings import create
 
+OWN = "for a definition of your own, pass its file as imports=[my_file.py]"
+
 T = TypeVar("T")
 
 
@@ -72,15 +74,9 @@ class Registry(Mapping[str, T], Generic[T]):
             raise UnknownNameError(
                 f"the {self.what} {name!r} is unknown",
                 expected=f"one of {', '.join(self._found)}",
-                instead=f"did you mean {near[0]}?"
-                if near
-                else "for a definition of your own, pass its file as imports=[my_file.py]",
+                instead=f"did you mean {near[0]}?" if near else OWN,
             )
         return self._found[name]
-
-    def __contains__(self, name: object) -> bool:
-        self._load()
-        return name in self._found
 
     def __iter__(self) -> Iterator[str]:
         self._load()

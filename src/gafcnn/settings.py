@@ -64,7 +64,16 @@ def create(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
         ConfigError: An option is unknown, missing or out of range; the message names it.
     """
     if not is_dataclass(cls):
-        return _call(cls, section, options)
+        known = signature(cls)
+        try:
+            known.bind(**options)
+        except TypeError as error:
+            raise ConfigError(
+                f"{section}: {error}",
+                expected=f"the arguments of {cls.__name__}{known}",
+                instead="correct the names of the options",
+            ) from None
+        return cls(**options)
     try:
         return TypeAdapter(cls).validate_python(dict(options))
     except ValidationError as error:
@@ -92,19 +101,6 @@ def as_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path | pd.Timestamp) else value
 
 
-def _call(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
-    known = signature(cls)
-    try:
-        known.bind(**options)
-    except TypeError as error:
-        raise ConfigError(
-            f"{section}: {error}",
-            expected=f"the arguments of {cls.__name__}{known}",
-            instead="correct the names of the options",
-        ) from None
-    return cls(**options)
-
-
 def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:
     """Return the first validation error as a message that names the option."""
     first = error.errors()[0]
@@ -112,32 +108,25 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     # positional arguments are reported by their number
     path = [names[at] if isinstance(at, int) and not i else at for i, at in enumerate(first["loc"])]
     key = ".".join(str(part) for part in ([section] if section else []) + path)
-    kind, expected = first["type"], _expectation(first["msg"])
-    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         near = get_close_matches(str(path[-1]), names, n=1)
         return ConfigError(
             f"{key} is not an option",
             expected=f"one of {', '.join(names)}",
             instead=f"did you mean {near[0]}?" if near else "correct the name",
         )
-    if kind in ("missing", "missing_argument"):
+    if first["type"] in ("missing", "missing_argument"):
         return ConfigError(f"{key} has no value", expected="a value", instead=f"set {key}=...")
-    default = next((one.default for one in fields(cls) if path and one.name == path[0]), None)  # pyright: ignore[reportArgumentType]
-    example = _example(default)
+    expected = first["msg"]
+    for prefix in ("Value error, ", "Input should be ", "expected "):
+        expected = expected.removeprefix(prefix)
+    if expected.startswith(("less", "greater")):
+        expected = f"a value {expected}"
+    defaults = {one.name: as_plain(one.default) for one in fields(cls)}  # pyright: ignore[reportArgumentType]
+    default = defaults.get(str(path[0])) if path else None
+    known = isinstance(default, str | int | float | bool | list) and default != ""
     return ConfigError(
         f"{key} is {first['input']!r}",
         expected=expected,
-        instead=f"correct {key}" + (f"; the default is {example}" if example else ""),
+        instead=f"correct {key}" + (f"; the default is {default}" if known else ""),
     )
-
-
-def _expectation(message: str) -> str:
-    """Return pydantic's message as what was expected: "a value less than 1"."""
-    text = message.removeprefix("Value error, ").removeprefix("Input should be ")
-    text = text.removeprefix("expected ")
-    return f"a value {text}" if text.startswith(("less", "greater")) else text
-
-
-def _example(default: Any) -> str:
-    plain = as_plain(default)
-    return str(plain) if isinstance(plain, str | int | float | bool | list) else ""

@@ -128,9 +128,8 @@ def test_own_kind(register: Any) -> None:
     x = (series - series.min(1, keepdims=True)) / np.ptp(series, axis=1, keepdims=True)
     expected = resized(np.repeat(x[:, None], 10, axis=1), 20)
     np.testing.assert_allclose(images[:, 1], expected, atol=1e-6)
-    np.testing.assert_array_equal(
-        images[:, 0], encode(series, 20, kinds=["gasf"], range=(0, 1))[:, 0]
-    )
+    alone = encode(series, 20, kinds=["gasf"], range=(0, 1))
+    np.testing.assert_array_equal(images[:, 0], alone[:, 0])
     spec = ImageSpec(20, kinds=("columns",), range=(0, 1))
     assert not spec.outer_products
     np.testing.assert_allclose(spec.shown(series[:, None])[:, 0], expected, atol=0.51 / 127)

@@ -15,12 +15,8 @@ from gafcnn.settings import as_plain, create
 
 def test_channels_in_order() -> None:
     spec = ImageSpec(fields=("body", "gap"), kinds=("gadf", "markov"))
-    assert spec.channels == (
-        ("body", "gadf"),
-        ("body", "markov"),
-        ("gap", "gadf"),
-        ("gap", "markov"),
-    )
+    first, second = (("body", "gadf"), ("body", "markov")), (("gap", "gadf"), ("gap", "markov"))
+    assert spec.channels == first + second
     assert ImageSpec().channels == (("close", "gasf"), ("close", "gadf"))
     assert ImageSpec().outer_products
     assert not spec.outer_products
@@ -33,6 +29,8 @@ def test_encode() -> None:
     assert images.shape == (4, len(spec.channels), 10, 10)
     options: Any = {"kinds": ["gadf"], "range": [0, 1], "scaling": "jointly"}
     np.testing.assert_array_equal(images, encode(series, 10, "float32", **options))
+    with pytest.raises(ConfigError, match=r"^images\.size is 0"):
+        encode(series, 0)
 
 
 def test_stored_pixels_are_scaled_back() -> None:
@@ -45,14 +43,8 @@ def test_stored_pixels_are_scaled_back() -> None:
 
 
 def test_plain_data() -> None:
-    options = {
-        "size": 64,
-        "dtype": "int8",
-        "fields": ["close"],
-        "kinds": ["gasf", "gadf"],
-        "range": [-1, 1],
-        "scaling": "per_field",
-    }
+    options = {"size": 64, "dtype": "int8", "fields": ["close"], "kinds": ["gasf", "gadf"]}
+    options |= {"range": [-1, 1], "scaling": "per_field"}
     assert as_plain(ImageSpec()) == options
     assert create(ImageSpec, "images", options) == ImageSpec()
     assert hash(create(ImageSpec, "images", options)) == hash(ImageSpec())

@@ -116,12 +116,8 @@ def changed_close(bars: pd.DataFrame) -> pd.DataFrame:
         (lambda bars: bars, WINDOW, replace(SMALL, dtype="float32"), "dtype"),
         (lambda bars: bars, WINDOW, replace(SMALL, kinds=("gadf", "gasf")), "kinds"),
         (lambda bars: bars, WINDOW, replace(SMALL, fields=("high",)), "fields"),
-        (
-            lambda bars: bars,
-            WINDOW,
-            ImageSpec(8, range=(0, 1), scaling="fixed"),
-            "range and scaling",
-        ),
+        (changed_close, WINDOW, ImageSpec(8, range=(0, 1)), "bars and range"),
+        (lambda bars: bars, WINDOW, ImageSpec(8, scaling="fixed"), "scaling"),
     ],
 )
 def test_a_store_of_other_images_is_replaced(
@@ -169,25 +165,21 @@ def test_store_folder() -> None:
 # --- damage ---------------------------------------------------------------------------------------
 
 
-def cut(path: Path) -> None:
-    os.truncate(path, path.stat().st_size - 3)
+def edited(edit: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(edit(path.read_bytes()))
 
 
-def lengthen(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"\0")
+def flip(place: int) -> Callable[[Path], object]:
+    def flipped(content: bytes) -> bytes:
+        changed = bytearray(content)
+        changed[place] ^= 1
+        return bytes(changed)
+
+    return edited(flipped)
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def flip(place: int) -> Callable[[Path], None]:
-    def flipped(path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[place] ^= 1
-        path.write_bytes(content)
-
-    return flipped
+cut, lengthen = edited(lambda content: content[:-3]), edited(lambda content: content + b"\0")
+empty = edited(lambda content: content[:0])
 
 
 def pickled(path: Path) -> None:
@@ -205,7 +197,7 @@ def pickled(path: Path) -> None:
 )
 def test_a_damaged_store_is_refused_and_rebuilt(
     name: str,
-    damage: Callable[[Path], None],
+    damage: Callable[[Path], object],
     store: Path,
     whole: Path,
     bars: pd.DataFrame,
@@ -261,8 +253,7 @@ def killed(write: Callable[[], object], step: int) -> bool:
 
 def recorded(folder: Path) -> int:
     """Return how many chunks are recorded of an unfinished store."""
-    journal = read_sealed(folder / "manifest.partial.json") or {"checksums": []}
-    return sum(checksum is not None for checksum in journal["checksums"])
+    return len((read_sealed(folder / "manifest.partial.json") or {"checksums": []})["checksums"])
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -330,7 +321,7 @@ def test_recorded_chunks_are_kept_if_their_checksums_hold(
 @pytest.mark.parametrize("name", ["images.npy.partial", "manifest.partial.json"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, empty])
 def test_an_unfinished_store_that_does_not_fit_is_begun_again(
-    name: str, damage: Callable[[Path], None], half: Path, whole: Path, bars: pd.DataFrame
+    name: str, damage: Callable[[Path], object], half: Path, whole: Path, bars: pd.DataFrame
 ) -> None:
     damage(half / name)
     build(half, bars)

@@ -66,13 +66,10 @@ def metrics(bars: pd.DataFrame) -> Metrics:
         "accuracy": 0.52, "majority": 0.53, "auc": 0.51, "log_loss": 0.7, "win_rate_gross": 0.5,
         "net_bps": -20.0, "sharpe": None, "threshold": 0.031, "coverage": 0.1,
     }  # fmt: skip
+    study = {"study": "demo", "looks": 3, "stride": 2, "embargo": "60min", "bars": "9f" * 32}
     return {
         **judged,
-        "study": "demo",
-        "looks": 3,
-        "stride": 2,
-        "embargo": "60min",
-        "bars": "9f" * 32,
+        **study,
         "notes": ["mine: 12 rows have no bar"],
         "config": {"market": {"symbol": "BNB"}, "window": {"span": "30min"}},
         "folds": [{**fold, "fold": 0}, {**fold, "fold": 1}],
@@ -159,7 +156,7 @@ class Parsed(HTMLParser):
         self.sections: list[str] = []
         self.texts: list[str] = []
         self.tables: dict[str, list[str]] = {}
-        self._table = ""
+        self._table: list[str] | None = None
         self.feed(self.source)
         self.text = " ".join(" ".join(self.texts).split())
 
@@ -173,18 +170,16 @@ class Parsed(HTMLParser):
         if tag == "section":
             self.sections.append(values["id"])
         if tag == "table":
-            self._table = values["id"].removeprefix("table-")
-            self.tables[self._table] = []
+            self.tables[values["id"].removeprefix("table-")] = self._table = []
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "table":
-            self._table = ""
+        self._table = None if tag == "table" else self._table
 
     def handle_data(self, data: str) -> None:
         if data.strip():
             self.texts.append(data.strip())
-            if self._table:
-                self.tables[self._table].append(data.strip())
+            if self._table is not None:
+                self._table.append(data.strip())
 
 
 @pytest.fixture(scope="session")

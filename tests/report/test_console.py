@@ -118,14 +118,9 @@ def test_decision_on_classes_has_their_probabilities() -> None:
     assert "cost" not in lines[-1]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (90_000, "1 d 1 h"),
-    ],
-)  # fmt: skip
-def test_ages_have_two_units(seconds: float, text: str) -> None:
-    assert format_age(seconds) == text
+def test_ages_have_two_units() -> None:
+    ages = {0.4: "0 s", 60: "1 min 0 s", 3599: "59 min 59 s", 90_000: "1 d 1 h"}
+    assert {seconds: format_age(seconds) for seconds in ages} == ages
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from gafcnn.errors import ImagesError
 from gafcnn.report import confusion_matrices, sample_image
 from gafcnn.report.charts import (
-    build_charts,
+    build_figures,
+    class_confusion,
     coverage_chart,
     equity_chart,
     months_chart,
+    regime_matrices,
 )
-from gafcnn.report.drawing import THEME, Picture
-from gafcnn.report.matrices import class_confusion, regime_matrices
-from gafcnn.report.palette import BLUE, VERMILION
+from gafcnn.report.drawing import BLUE, THEME, VERMILION, Picture
 from gafcnn.report.sample_pictures import Attributions, shares
 
 Metrics = dict[str, Any]
@@ -48,8 +48,10 @@ def texts(panel: Axes) -> dict[tuple[float, float], str]:
 
 
 def test_charts_without_data_are_left_out(metrics: Metrics) -> None:
-    assert list(build_charts(metrics)) == ["equity", "coverage", "calibration"]  # one month
-    assert build_charts({**metrics, "equity": {}, "coverage": [], "calibration": []}) == {}
+    charts = ["equity", "coverage", "calibration"]
+    matrices = ["confusion_all", "confusion_labelled", "regimes"]
+    assert [name for name, *_ in build_figures(metrics)] == charts + matrices  # one month
+    assert [*build_figures({"task": "direction", "equity": {}, "coverage": []})] == []
 
 
 def test_drawdown_is_counted_from_the_previous_maximum(metrics: Metrics) -> None:
@@ -81,17 +83,12 @@ def test_threshold_of_validation_is_a_mark_off_the_curve(metrics: Metrics) -> No
 
 def test_months_are_in_order(metrics: Metrics) -> None:
     row = next(row for row in metrics["regimes"] if row["month"])
-    rows = [
-        {**row, "month": month, "win_rate": rate}
-        for month, rate in (("2025-02", 0.4), ("2024-12", None), ("2025-01", 0.6))
-    ]
+    rates = {"2025-02": 0.4, "2024-12": None, "2025-01": 0.6}
+    rows = [{**row, "month": month, "win_rate": rate} for month, rate in rates.items()]
     top, below = months_chart({**metrics, "regimes": rows}).axes
     np.testing.assert_array_equal(lines(top)[row["model"]], [np.nan, 0.6, 0.4])
-    assert [text.get_text() for text in below.get_xticklabels()] == [
-        "2024-12",
-        "2025-01",
-        "2025-02",
-    ]
+    months = [text.get_text() for text in below.get_xticklabels()]
+    assert months == ["2024-12", "2025-01", "2025-02"]
 
 
 # --- matrices -------------------------------------------------------------------------------------
@@ -118,12 +115,10 @@ def test_classes_are_shaded_by_recall() -> None:
 
 def test_regimes_show_win_rates_and_rows(metrics: Metrics) -> None:
     found = panels(regime_matrices(metrics))
+    trends, volatilities = ["down", "flat", "up"], ["high", "middle", "low"]
     for row in metrics["regimes"]:
         if row["model"] == "mean" and row["month"] is None and row["win_rate"] is not None:
-            cell = (
-                ["down", "flat", "up"].index(row["trend"]),
-                ["high", "middle", "low"].index(row["volatility"]),
-            )
+            cell = trends.index(row["trend"]), volatilities.index(row["volatility"])
             assert texts(found["mean"])[cell] == f"{row['win_rate']:.1%}\n{row['n']:,}"
 
 
@@ -168,19 +163,11 @@ def test_shares_sum_to_one_or_are_zero(prices: pd.Series, attributions: Attribut
     assert "3, 1, 0 minutes" in attributions.describe(pd.DatetimeIndex(prices.index))
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        (lambda one: one[0], "(16,)"),
-        (lambda one: one * np.nan, "nan"),
-    ],
-)
-def test_invalid_channels_are_refused(
-    prices: pd.Series, channels: Channels, change: Any, found: str
-) -> None:
-    with pytest.raises(ImagesError) as error:
-        sample_image(prices, {"GASF": change(channels["GASF"])})
-    assert found in str(error.value)
+def test_invalid_channels_are_refused(prices: pd.Series, channels: Channels) -> None:
+    gasf = channels["GASF"]
+    for wrong, found in ((gasf[0], r"\(16,\)"), (gasf * np.nan, "nan"), (gasf * 127, "127")):
+        with pytest.raises(ImagesError, match=f"GASF.*{found}"):
+            sample_image(prices, {"GASF": wrong})
 
 
 # --- files ----------------------------------------------------------------------------------------

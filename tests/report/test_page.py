@@ -103,9 +103,7 @@ def test_classes_are_judged_without_trades(
     class_folder: Path, class_metrics: Metrics, parse: Any
 ) -> None:
     page = parse(class_folder / "report.html")
-    assert page.sections == [
-        *("verdict", "models", "classes", "pairs", "confusion", "config"),
-    ]
+    assert page.sections == ["verdict", "models", "classes", "pairs", "confusion", "config"]
     scores = {row["model"]: row for row in table_of(class_folder, "scores")}
     found = class_metrics["models"]["15m"]["balanced_accuracy"]
     assert float(scores["15m"]["balanced_accuracy_high"]) == found["high"]
@@ -161,15 +159,11 @@ def test_hostile_names_are_text(
     pages = []
     for place, word in enumerate((EVIL, "plain")):
         metrics = rename(request.getfixturevalue(which), "15m", word)
-        if which == "class_metrics":
-            metrics = rename(metrics, "bull_one", word) | {"fields": {word: {word: [word]}}}
-        if which == "pooled":
-            metrics = rename(metrics, "A", word)
+        metrics = rename(rename(metrics, "bull_one", word), "A", word)
         metrics |= {
+            "fields": {word: {word: [word]}},
             **dict.fromkeys(("study", "symbol", "interval", "horizon", "bars", "costs"), word),
-            "verdict": [word],
-            "notes": [word],
-            "windows": [word],
+            **{key: [word] for key in ("verdict", "notes", "windows")},
             "config": {word: word},
             "receipts": [{"receipt": word, "passed": True, "found": word}],
             "pairs": [{**row, "finding": word} for row in metrics["pairs"]],
@@ -184,9 +178,8 @@ def test_hostile_names_are_text(
     evil, plain = pages
     drawn = {"svg", "g", "path", "use", "text", "tspan", "defs", "rect", "clippath", "image"}
     assert set(evil.tags) == set(plain.tags)
-    assert [tag for tag in evil.tags if tag not in drawn] == [
-        tag for tag in plain.tags if tag not in drawn
-    ]
+    first, second = ([tag for tag in page.tags if tag not in drawn] for page in pages)
+    assert first == second
     assert evil.attributes == plain.attributes
     assert EVIL in evil.text
     assert "<script>" not in evil.source

@@ -41,10 +41,10 @@ from gafcnn.data.windows import WindowReader
 from gafcnn.durations import format_duration
 from gafcnn.models.onnx_export import (
     OPSET,
+    P_UP,
+    PROBABILITIES,
     TOLERANCE,
-    input_shape,
     largest_difference,
-    output_name,
     to_onnx,
     to_safetensors,
 )
@@ -131,7 +131,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "bars": str(run.config["bars"]),
         "classes": ", ".join(study.label.classes),
     }
-    exported, shape = to_onnx(model, text), input_shape(model.module_)
+    exported, shape = to_onnx(model, text), model.module_.image_shape
     differences = {
         kind: largest_difference(exported, model, images)
         for kind, images in _images(run, study, shape).items()
@@ -148,7 +148,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "checkpoint": run.metrics[CHECKSUMS][BEST],
         "input": {"name": "images", "shape": ["batch", *shape]},
         "output": {
-            "name": output_name(model.module_),
+            "name": PROBABILITIES if several else P_UP,
             "shape": ["batch", len(study.label.classes)] if several else ["batch"],
             "of": f"the probabilities of {', '.join(study.label.classes)}" if several else "P(up)",
         },

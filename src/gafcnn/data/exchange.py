@@ -14,11 +14,11 @@ from pydantic import AfterValidator, PlainValidator
 
 from gafcnn.atomic_io import (
     disk_errors,
+    locked,
     make_folder,
     read_sealed,
     remove_partial_files,
     seal,
-    wait_for_lock,
     write_json,
 )
 from gafcnn.data.bars import check_bars
@@ -145,7 +145,7 @@ class ExchangeSource:
         if kept is None or kept.missing:
             with disk_errors(place, 0):
                 make_folder(place)
-            with wait_for_lock(place / LOCK, f"downloading to {place}"):
+            with locked(place / LOCK, f"downloading to {place}"):
                 remove_partial_files(place)
                 kept = self._download(place, pair)
         if kept.bars.empty:

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.images.kinds import RANGES
+from gafcnn.images.kinds import RANGES, Floats
 from gafcnn.kernels import compiled
 
 
 @compiled
-def polar(
-    x: NDArray[np.float64], centres: NDArray[np.float64], scale: float
-) -> NDArray[np.float32]:
+def polar(x: Floats, centres: Floats, scale: float) -> NDArray[np.float32]:
     """Return the vectors whose outer products `draw_gaf` draws.
 
     Args:
@@ -33,87 +31,57 @@ def polar(
     Returns:
         Shape (n, fields, 2, size): c, then s, at the centres of the pixels.
     """
-    n, fields, _ = x.shape
+    n, fields, knots = x.shape
     vectors = np.empty((n, fields, 2, len(centres)), np.float32)
     for sample in range(n):
         for field in range(fields):
             c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            _interpolate(x[sample, field], centres, scale, c, s)
+            cosines = x[sample, field]
+            sines = np.sqrt(1 - cosines * cosines)
+            for i in range(len(centres)):
+                left = int(centres[i])
+                right = min(left + 1, knots - 1)
+                weight = centres[i] - left
+                c[i] = scale * ((1 - weight) * cosines[left] + weight * cosines[right])
+                s[i] = scale * ((1 - weight) * sines[left] + weight * sines[right])
     return vectors
 
 
 @compiled
-def _interpolate(
-    cosines: NDArray[np.float64],
-    centres: NDArray[np.float64],
-    scale: float,
-    c: NDArray[np.float32],
-    s: NDArray[np.float32],
-) -> None:
-    """Fill c and s of one series at the centres of the pixels."""
-    sines = np.sqrt(1 - cosines * cosines)
-    for i in range(len(centres)):
-        left = int(centres[i])
-        right = min(left + 1, len(cosines) - 1)
-        weight = centres[i] - left
-        c[i] = scale * ((1 - weight) * cosines[left] + weight * cosines[right])
-        s[i] = scale * ((1 - weight) * sines[left] + weight * sines[right])
-
-
-@compiled
-def _outer(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    c: NDArray[np.float32],
-    s: NDArray[np.float32],
-    rounded: bool,  # noqa: FBT001 - kernels are called by position
-    image: NDArray[Any],
-) -> None:
-    """Draw `first_i c_j - second_i s_j`."""
-    for i in range(len(c)):
-        for j in range(len(c)):
-            pixel = first[i] * c[j] - second[i] * s[j]
-            image[i, j] = np.rint(pixel) if rounded else pixel
-
-
-@compiled
 def draw_gaf(
-    x: NDArray[np.float64],
-    centres: NDArray[np.float64],
-    scale: float,
-    at_gasf: int,
-    at_gadf: int,
+    vectors: NDArray[np.float32],
+    place: int,
+    gadf: bool,  # noqa: FBT001 - kernels are called by position
+    rounded: bool,  # noqa: FBT001
     images: NDArray[Any],
 ) -> None:
-    """Draw the Gramian Angular Fields of series.
+    """Draw the Gramian Angular Fields of one kind.
 
     Args:
-        x: Scaled series, shape (n, fields, knots).
-        centres: The centres of the pixels, counted in knots: shape (size,).
-        scale: The square root of what 1 is drawn as; values are rounded unless it is 1.
-        at_gasf: The place of the GASF among the kinds; -1 for none.
-        at_gadf: The place of the GADF.
+        vectors: The result of `polar`.
+        place: The place of the kind among the kinds of the images.
+        gadf: Whether to draw the GADF; otherwise the GASF.
+        rounded: Whether to round to integers.
         images: The array to draw into: shape (n, fields, kinds, size, size), int8 or float32.
     """
-    rounded = scale != 1.0
-    n, fields, _ = x.shape
-    size = len(centres)
-    c, s = np.empty(size, np.float32), np.empty(size, np.float32)
+    n, fields, _, size = vectors.shape
     for sample in range(n):
         for field in range(fields):
-            _interpolate(x[sample, field], centres, scale, c, s)
-            if at_gasf >= 0:
-                _outer(c, s, c, s, rounded, images[sample, field, at_gasf])
-            if at_gadf >= 0:
-                _outer(s, c, c, s, rounded, images[sample, field, at_gadf])
+            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
+            first, second = (s, c) if gadf else (c, s)
+            image = images[sample, field, place]
+            for i in range(size):
+                for j in range(size):
+                    pixel = first[i] * c[j] - second[i] * s[j]
+                    image[i, j] = np.rint(pixel) if rounded else pixel
 
 
 def scaled(
-    series: NDArray[np.float64],
+    series: Floats,
     knots: int,
     range: tuple[int, int] = RANGES[0],  # noqa: A002 - the name of the option
     scaling: str = "per_field",
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the series of each sample, averaged over `knots` segments and scaled to a range.
 
     With fewer knots than points, a knot is the mean of a segment of points, with bounds at
@@ -133,49 +101,30 @@ def scaled(
     Returns:
         Shape (n, fields, knots).
     """
-    signed = range == RANGES[0]
-    return _scaled(series, knots, scaling == "jointly", scaling == "fixed", signed)
+    points, signed = series.shape[2], range == RANGES[0]
+    values = series if knots == points else _means(series, segments(points, knots))
+    if scaling == "fixed":
+        x = values / (1 + np.abs(values))
+        return x if signed else (x + 1) / 2
+    axes = (1, 2) if scaling == "jointly" else 2
+    low, high = values.min(axes, keepdims=True), values.max(axes, keepdims=True)
+    constant = high == low
+    x = np.where(constant, 0.5, (values - low) / (high - low + constant))
+    return 2 * x - 1 if signed else x
 
 
-@compiled
 def segments(points: int, knots: int) -> NDArray[np.int64]:
     """Return where each segment of points begins, and the end of the last: shape (knots + 1,)."""
     return np.linspace(0, points, knots + 1).astype(np.int64)
 
 
 @compiled
-def _scaled(
-    series: NDArray[np.float64],
-    knots: int,
-    jointly: bool,  # noqa: FBT001 - kernels are called by position
-    fixed: bool,  # noqa: FBT001
-    signed: bool,  # noqa: FBT001
-) -> NDArray[np.float64]:
-    n, fields, points = series.shape
-    bounds = segments(points, knots)
-    x = np.empty((n, fields, knots))
-    lows, highs = np.empty(fields), np.empty(fields)
-    for sample in range(n):
-        for field in range(fields):
-            values = x[sample, field]
-            if knots == points:
-                values[:] = series[sample, field]
-            else:
-                for k in range(knots):
-                    segment = series[sample, field, bounds[k] : bounds[k + 1]]
-                    # rounding moves the mean of equal values, and scaling by the extremes would
-                    # magnify that
-                    values[k] = min(max(segment.mean(), segment.min()), segment.max())
-            lows[field], highs[field] = values.min(), values.max()
-        if jointly:
-            lows[:], highs[:] = lows.min(), highs.max()
-        for field in range(fields):
-            values, low, high = x[sample, field], lows[field], highs[field]
-            for k in range(knots):
-                if fixed:
-                    value = values[k] / (1 + abs(values[k]))
-                    values[k] = value if signed else (value + 1) / 2
-                else:
-                    share = (values[k] - low) / (high - low) if high > low else 0.5
-                    values[k] = 2 * share - 1 if signed else share
-    return x
+def _means(series: Floats, bounds: NDArray[np.int64]) -> Floats:
+    """Return the means of segments: shape (n, fields, segments)."""
+    n, fields, _ = series.shape
+    means = np.empty((n, fields, len(bounds) - 1))
+    for sample, field, k in np.ndindex(means.shape):
+        segment = series[sample, field, bounds[k] : bounds[k + 1]]
+        # rounding moves the mean of equal values, and scaling by the extremes would magnify that
+        means[sample, field, k] = min(max(segment.mean(), segment.min()), segment.max())
+    return means

@@ -11,7 +11,8 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from importlib import import_module
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,8 @@ from gafcnn.errors import ImagesError
 from gafcnn.registry import Registry
 
 GASF, GADF = "gasf", "gadf"
-OUTER_PRODUCTS = (GASF, GADF)
-"""Kinds that are outer products of two vectors, so that a device can compute them quickly."""
-
-RANGES = ((-1, 1), (0, 1))
-"""Ranges that series are scaled to, the default first."""
-
+OUTER_PRODUCTS = (GASF, GADF)  # of two vectors, so that a device can compute them quickly
+RANGES = ((-1, 1), (0, 1))  # that series are scaled to, the default first
 BINS = 4  # quartiles: 15 to 64 points leave 4 to 16 successors per bin to estimate from
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -70,8 +67,6 @@ class ImageKind:
 
 
 IMAGE_KINDS: Registry[ImageKind] = Registry("image kind", "images.kinds")
-"""All kinds of images by name."""
-
 for _name in OUTER_PRODUCTS:
     IMAGE_KINDS.register(_name)(ImageKind(_name))
 
@@ -113,16 +108,13 @@ def _markov(series: Floats, size: int) -> Floats:
     """
     from gafcnn.images.gaf import scaled
 
-    _announce_pyts()
-    from pyts.image import MarkovTransitionField
-
     points = series.shape[1]
     with warnings.catch_warnings():
         # equal values share a quartile, as they should
         warnings.filterwarnings("ignore", "Some quantiles are equal", UserWarning)
         # pyts takes quantiles that are 1e-8 apart as equal, whatever the scale of the values
         series = scaled(series[:, None], points)[:, 0]
-        field = MarkovTransitionField(min(points, size), n_bins=BINS, strategy="quantile")
+        field = _pyts_image().MarkovTransitionField(min(points, size), n_bins=BINS)
         return 2 * field.transform(series) - 1
 
 
@@ -133,13 +125,11 @@ def _recurrence(series: Floats, size: int) -> Floats:  # noqa: ARG001
     The recurrence plot of Eckmann, Oliffson Kamphorst and Ruelle (1987) without a threshold, which
     would drop how far apart two moments are.
     """
-    _announce_pyts()
-    from pyts.image import RecurrencePlot
-
-    return RecurrencePlot().transform(series) - 1
+    return _pyts_image().RecurrencePlot().transform(series) - 1
 
 
-def _announce_pyts() -> None:
-    """Log what takes half a minute: pyts compiles its kernels once in every process."""
+def _pyts_image() -> Any:
+    """Import pyts, which compiles its kernels once in every process."""
     if "pyts" not in sys.modules:
         log.info("importing pyts, which takes half a minute to compile its kernels")
+    return import_module("pyts.image")

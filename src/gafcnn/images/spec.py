@@ -1,7 +1,11 @@
-"""The settings of images: what they show and how they are encoded."""
+"""The settings of images, and the encoding of series as they say."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -9,12 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from gafcnn.data.features import known_fields
-from gafcnn.errors import ConfigError
-from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES
+from gafcnn.errors import ConfigError, ImagesError
+from gafcnn.images.kinds import GADF, IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
 from gafcnn.settings import settings
 
-UNITS = {"float32": 1.0, "float16": 1.0, "int8": 127.0}
-"""What a pixel of value 1 is stored as, by dtype."""
+# gafcnn.images.gaf imports numba, so functions here import it when they draw
+
+_UNITS = {"float32": 1.0, "float16": 1.0, "int8": 127.0}  # what a pixel of value 1 is stored as
+_LARGEST = 1e300  # sums and ranges of such values are still finite
+_BLOCK = 256  # series whose pictures of a registered kind are in memory at a time, as float64
 
 
 @settings("images")
@@ -65,7 +72,7 @@ class ImageSpec:
     @property
     def scale(self) -> float:
         """The factor that brings stored pixels to [-1, 1]."""
-        return 1 / UNITS[self.dtype]
+        return 1 / _UNITS[self.dtype]
 
     @property
     def outer_products(self) -> bool:
@@ -82,9 +89,37 @@ class ImageSpec:
         Returns:
             Stored pixels of shape (n, channels, size, size).
         """
-        from gafcnn.images.encoding import draw  # which imports this module
+        from gafcnn.images.gaf import draw_gaf
 
-        return draw(series, self, out)
+        values = checked_series(series)
+        n, fields, _ = values.shape
+        shape = (n, fields * len(self.kinds), self.size, self.size)
+        images = np.empty(shape, self.dtype) if out is None else out
+        if images.shape != shape or images.dtype != self.dtype or not images.flags.c_contiguous:
+            raise ImagesError(
+                f"out is an array of {images.dtype} of shape {images.shape}",
+                expected=f"a contiguous array of {self.dtype} of shape {shape}",
+                instead="pass such an array, or leave it out",
+            )
+        # numba has no float16 on CPUs
+        drawn = images if self.dtype != "float16" else np.empty(shape, np.float32)
+        drawn = drawn.reshape(n, fields, len(self.kinds), self.size, self.size)
+        kinds = list(enumerate(self.kinds))
+
+        def draw_part(part: slice) -> None:
+            vectors = self.encode_polar(values[part])
+            for place, kind in kinds:
+                if kind in OUTER_PRODUCTS:
+                    draw_gaf(vectors, place, kind == GADF, self.dtype == "int8", drawn[part])
+
+        if set(self.kinds) & set(OUTER_PRODUCTS):
+            _in_threads(draw_part, n)
+        for place, kind in kinds:
+            if kind not in OUTER_PRODUCTS:
+                self._draw_registered(IMAGE_KINDS[kind], values, drawn[:, :, place])
+        if self.dtype == "float16":
+            images[:] = drawn.reshape(shape)
+        return images
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
         """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
@@ -110,6 +145,151 @@ class ImageSpec:
             Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
             square root of what 1 is stored as.
         """
-        from gafcnn.images.encoding import draw_polar
+        from gafcnn.images.gaf import polar, scaled
 
-        return draw_polar(series, self)
+        values = checked_series(series)
+        knots = min(values.shape[2], self.size)
+        x = scaled(values, knots, self.range, self.scaling)
+        return polar(x, _centres(knots, self.size), math.sqrt(_UNITS[self.dtype]))
+
+    def _draw_registered(self, kind: ImageKind, values: Floats, images: NDArray[Any]) -> None:
+        """Draw a registered kind into images of shape (n, fields, size, size)."""
+        from gafcnn.images.gaf import scaled
+
+        n, fields, points = values.shape
+        knots, unit = min(points, self.size) if kind.average else points, _UNITS[self.dtype]
+        for start in range(0, n, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            x = scaled(values[part], knots, kind.range or self.range, self.scaling)
+            for field in range(fields):
+                pixels = unit * _resized(kind.draw(x[:, field], self.size), self.size)
+                images[part, field] = np.rint(pixels) if unit != 1 else pixels
+
+
+def encode(
+    series: ArrayLike,
+    size: int = 64,
+    dtype: str = "float32",
+    *,
+    kinds: Iterable[str] = OUTER_PRODUCTS,
+    range: Iterable[float] = RANGES[0],  # noqa: A002 - the name of the option
+    scaling: str = "per_field",
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Encode series as images, by default a GASF and a GADF each.
+
+    By default each series is scaled by its own minimum and maximum, so an image shows neither the
+    level nor the scale of prices; a constant series lies in the middle of the range. With more
+    points than pixels, series are first averaged over `size` segments, with bounds at `floor(k
+    points / size)` as in pyts. With fewer points, the `points x points` field is resized bilinearly
+    (half-pixel centres, clamped edges); for a Gramian Angular Field that equals the outer product
+    of interpolated vectors.
+
+    In the range [-1, 1], the GASF of x equals the GASF of -x: whether a series rises or falls is
+    not visible in it, nor its sign with `fixed` scaling. In [0, 1] it is.
+
+    Args:
+        series: Finite values, oldest first: shape (n, points) or (n, fields, points).
+        size: Pixels per side.
+        dtype: "float32" or "float16" for pixels in [-1, 1], "int8" for round(127 x).
+        kinds: Names of registered kinds: "gasf", "gadf", "markov", "recurrence", or your own.
+        range: What series are scaled to: (-1, 1) or (0, 1).
+        scaling: "per_field" scales each series by its own extremes, "jointly" by those of all
+            fields of a sample, "fixed" by x = v / (1 + |v|), so that 0 is the middle of the range.
+        out: Array to draw into and return, of the shape and dtype of the result; it saves the time
+            to allocate memory.
+
+    Returns:
+        Shape (n, fields * kinds, size, size): the kinds of the first field in the order given, then
+        those of the next field.
+
+    Raises:
+        ConfigError: An option is invalid.
+        ImagesError: A value is not finite, or the shape of `series` or `out` is wrong.
+    """
+    options: Any = {"dtype": dtype, "kinds": kinds, "range": range, "scaling": scaling}
+    return ImageSpec(size, **options).encode(series, out)
+
+
+def point_weights(points: int, size: int) -> Floats:
+    """Return how much each point of a series contributes to each row (or column) of pixels.
+
+    With fewer points than pixels, a pixel is interpolated between two points; with more, it
+    averages the points of its segment. The c of `ImageSpec.encode_polar` is these weights times x.
+
+    Args:
+        points: Points of the series.
+        size: Pixels per side.
+
+    Returns:
+        Shape (size, points); rows sum to 1.
+    """
+    from gafcnn.images.gaf import segments
+
+    knots = min(points, size)
+    centres = _centres(knots, size)
+    # linear interpolation between the knots
+    of_knots = np.maximum(1 - np.abs(centres[:, None] - np.arange(knots)), 0)
+    lengths = np.diff(segments(points, knots))
+    of_points = np.repeat(np.eye(knots), lengths, axis=1)
+    return of_knots @ (of_points / lengths[:, None])
+
+
+def checked_series(series: ArrayLike) -> Floats:
+    """Return series as float64 of shape (n, fields, points).
+
+    Raises:
+        ImagesError: A value is not finite or beyond 1e300, or the shape is wrong.
+    """
+    try:
+        values = np.ascontiguousarray(series, dtype=np.float64)
+        found = f"the series have shape {values.shape}"
+    except (TypeError, ValueError) as error:
+        values, found = np.empty(0), f"the series are not an array of numbers ({error})"
+    if values.ndim == 2:
+        values = values[:, None, :]
+    if values.ndim != 3 or not values.size:
+        raise ImagesError(
+            found,
+            expected="shape (n, points) or (n, fields, points), without an axis of length 0",
+            instead="pass a single series as series[None, :]",
+        )
+    if not (valid := np.abs(values) <= _LARGEST).all():
+        sample, field, point = np.argwhere(~valid)[0]
+        raise ImagesError(
+            f"point {point} of field {field} of sample {sample} is {values[sample, field, point]}",
+            expected=f"finite values of at most {_LARGEST:g}",
+            instead="leave out samples whose window is incomplete",
+        )
+    return values
+
+
+def _centres(knots: int, size: int) -> Floats:
+    """Return the centres of the pixels, counted in knots: shape (size,)."""
+    return np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
+
+
+def _resized(pictures: Floats, size: int) -> Floats:
+    """Return pictures (n, k, k) resized bilinearly to (n, size, size)."""
+    knots = pictures.shape[1]
+    centres = _centres(knots, size)
+    left = centres.astype(np.int64)
+    right = np.minimum(left + 1, knots - 1)
+    weight = centres - left
+    rows = (1 - weight)[:, None] * pictures[:, left] + weight[:, None] * pictures[:, right]
+    return (1 - weight) * rows[:, :, left] + weight * rows[:, :, right]
+
+
+def _in_threads(draw_part: Callable[[slice], None], n: int) -> None:
+    """Draw n samples in as many parts as numba has threads."""
+    import numba
+
+    # threads around a kernel without the GIL: numba's parallel=True is as fast, but after it, GNU
+    # OpenMP kills a forked worker process that encodes
+    threads = min(numba.config.NUMBA_NUM_THREADS, n)  # pyright: ignore
+    if threads == 1:  # starting one takes longer than drawing an image
+        draw_part(slice(0, n))
+        return
+    ends = np.linspace(0, n, threads + 1).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(draw_part, [slice(*part) for part in pairwise(ends)]))

@@ -22,8 +22,9 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -32,18 +33,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.atomic_io import (
-    check_free_space,
-    disk_errors,
-    make_folder,
-    read_sealed,
-    remove_partial_files,
-    seal,
-    sync,
-    wait_for_lock,
-    write_bytes,
-    write_json,
-)
+from gafcnn import atomic_io
+from gafcnn.atomic_io import disk_errors, read_sealed, seal, write_json
 from gafcnn.data.bars import ensure_bars, fingerprint, interval_of
 from gafcnn.data.features import FIELDS
 from gafcnn.data.windows import Window, WindowReader, as_window, close_times, decision_rows
@@ -164,17 +155,17 @@ def build_store(
     plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec, chunk_bytes)
     with suppress(StoreError):
         return plan.open()
-    with disk_errors(plan.partial, plan.length), ExitStack() as held:
-        make_folder(plan.folder)
-        held.enter_context(wait_for_lock(plan.folder / _LOCK, f"writing {plan.folder}"))
-        remove_partial_files(plan.folder)
-        try:
-            return plan.open()  # another process may have written it
-        except StoreError as error:
-            if (plan.folder / MANIFEST).exists():
-                log.warning("%s; it is rebuilt", error.found)
-            _write(plan, progress=progress)
-            return open_store(plan.folder, verify=False)
+    with disk_errors(plan.partial, plan.length):
+        atomic_io.make_folder(plan.folder)
+        with atomic_io.locked(plan.folder / _LOCK, f"writing {plan.folder}"):
+            atomic_io.remove_partial_files(plan.folder)
+            try:
+                return plan.open()  # another process may have written it
+            except StoreError as error:
+                if (plan.folder / MANIFEST).exists():
+                    log.warning("%s; it is rebuilt", error.found)
+                _write(plan, progress=progress)
+                return open_store(plan.folder, verify=False)
 
 
 class _Plan:
@@ -184,20 +175,19 @@ class _Plan:
         self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec, chunk_bytes: int
     ) -> None:
         assert window.lookback is not None
-        self.folder, self.spec, self.name = folder, spec, f"images {window.name}"
+        self.folder, self.partial = folder, folder / _PARTIAL
+        self.spec, self.name = spec, f"images {window.name}"
         self.reader = WindowReader(bars, window, spec.fields)
         self.rows = decision_rows(bars, window.lookback)
         self.times = close_times(bars)[self.rows]
         self.content = _describe(bars, window, spec)
         self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
-        self.image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
-        self.chunk = min(len(self.rows), max(1, chunk_bytes // self.image_bytes))
-        starts = range(0, len(self.rows), self.chunk)
-        self.chunks = [self.rows[start : start + self.chunk] for start in starts]
-        self.length = len(self.rows) * self.image_bytes
-        self.partial = folder / _PARTIAL
+        image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
+        self.length = len(self.rows) * image_bytes
+        self.chunk = min(len(self.rows), max(1, chunk_bytes // image_bytes))
+        self.chunk_bytes = self.chunk * image_bytes
 
-    def manifest(self, checksums: list[int | None]) -> dict[str, Any]:
+    def manifest(self, checksums: list[int]) -> dict[str, Any]:
         return {
             "content": self.content,
             "shape": list(self.shape),
@@ -212,19 +202,13 @@ class _Plan:
         store = open_store(self.folder, verify=False)
         if (held := store.manifest["content"]) != self.content:
             changed = [key for key, value in self.content.items() if held.get(key) != value]
-            raise StoreError(
-                f"{self.folder} holds images of other {' and '.join(changed)}",
-                expected="those of this call",
-                instead="build it again",
-            )
+            raise _damaged(self.folder, f"holds images of other {' and '.join(changed)}")
         store.check()
         return store
 
 
 def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, Any]:
     """Return what images depend on, as JSON holds it."""
-    assert window.span is not None
-    assert window.lookback is not None
     step = window.step_of(interval_of(bars))
     lengths = {"span": window.span, "step": step, "lookback": window.lookback}
     functions = {name: FIELDS[name].compute for name in spec.fields}
@@ -251,68 +235,64 @@ def _hash_code(function: Any) -> str:
 
 def _write(plan: _Plan, *, progress: bool) -> None:
     """Write a store, or resume writing it; the lock must be held."""
-    checksums = _resume(plan) or _start(plan)
-    missing = [number for number, known in enumerate(checksums) if known is None]
-    done = len(plan.rows) - sum(len(plan.chunks[number]) for number in missing)
+    checksums = _resume(plan)
+    if not checksums:
+        _start(plan)
+    done, total = len(checksums) * plan.chunk, len(plan.rows)
     buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
-    start = plan.partial.stat().st_size - plan.length
     with (
         plan.partial.open("r+b") as file,
-        counting(plan.name, len(plan.rows), "images", done, shown=progress) as advance,
+        counting(plan.name, total, "images", min(done, total), shown=progress) as advance,
     ):
-        for number in missing:
-            rows = plan.chunks[number]
+        file.seek(len(checksums) * plan.chunk_bytes - plan.length, os.SEEK_END)
+        for start in range(done, total, plan.chunk):
+            rows = plan.rows[start : start + plan.chunk]
             images = plan.spec.encode(plan.reader(rows), buffer[: len(rows)])
-            file.seek(start + number * plan.chunk * plan.image_bytes)
             file.write(images.data)
             file.flush()
             os.fsync(file.fileno())
-            checksums[number] = zlib.crc32(images.data)
+            checksums.append(zlib.crc32(images.data))
             write_json(plan.folder / _JOURNAL, seal(plan.manifest(checksums)))
             advance(len(rows))
     plan.partial.replace(plan.folder / IMAGES)
     times = io.BytesIO()
     np.save(times, plan.times)
-    write_bytes(plan.folder / TIMES, times.getvalue())
+    atomic_io.write_bytes(plan.folder / TIMES, times.getvalue())
     write_json(plan.folder / MANIFEST, seal(plan.manifest(checksums)))
     (plan.folder / _JOURNAL).unlink()
 
 
-def _resume(plan: _Plan) -> list[int | None] | None:
-    """Return the checksums of the chunks that a killed writer left; None if there are none."""
-    folder, array = plan.folder, plan.folder / IMAGES
-    journal = read_sealed(folder / _JOURNAL)
-    if journal is None or journal != plan.manifest(journal["checksums"]):
-        return None
-    if (folder / MANIFEST).exists():
-        return None
-    if not plan.partial.exists() and array.exists():
-        array.rename(plan.partial)  # the writer was killed while it finished
+def _resume(plan: _Plan) -> list[int]:
+    """Return the checksums of the first chunks, as far as a killed writer left them whole."""
+    journal = read_sealed(plan.folder / _JOURNAL)
+    if journal is None or (plan.folder / MANIFEST).exists():
+        return []
+    if journal != plan.manifest(journal["checksums"]):
+        return []
+    if not plan.partial.exists() and (plan.folder / IMAGES).exists():
+        (plan.folder / IMAGES).rename(plan.partial)  # the writer was killed while it finished
     try:
         _map(plan.partial, plan.shape, plan.spec.dtype)
     except StoreError:
-        return None
-    found = _checksums(plan.partial, plan.length, plan.chunk * plan.image_bytes)
-    pairs = zip(journal["checksums"], found, strict=True)
-    kept = [written if written == there else None for written, there in pairs]
-    whole = len(kept) - kept.count(None)
-    log.info("resuming %s: %d of %d chunks are there", folder, whole, len(kept))
-    return kept if whole else None
+        return []
+    found = _checksums(plan.partial, plan.length, plan.chunk_bytes)
+    pairs = zip(journal["checksums"], found, strict=False)
+    whole = [written for written, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    count = -(-len(plan.rows) // plan.chunk)
+    log.info("resuming %s: %d of %d chunks are there", plan.folder, len(whole), count)
+    return whole
 
 
-def _start(plan: _Plan) -> list[int | None]:
-    """Remove an old store and begin a new one; return no checksums."""
+def _start(plan: _Plan) -> None:
+    """Remove an old store and begin a new one."""
     folder = plan.folder
     old = [path for path in (folder / IMAGES, plan.partial) if path.exists()]
-    check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
+    atomic_io.check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
     (folder / MANIFEST).unlink(missing_ok=True)
-    sync(folder)  # from here on there is no complete store
+    atomic_io.sync(folder)  # from here on there is no complete store
     for path in (*old, folder / _JOURNAL):
         path.unlink(missing_ok=True)  # processes that have the old array open keep it
     np.lib.format.open_memmap(plan.partial, "w+", plan.spec.dtype, plan.shape)
-    sync(plan.partial)
-    sync(folder)
-    return [None] * len(plan.chunks)
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -339,6 +319,6 @@ def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
 def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
-        expected="the file as it was written",
+        expected="the images that were asked for, as they were written",
         instead="run the command that wrote it, or build_store; it rebuilds the store",
     )

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,13 +20,13 @@ import xgboost
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
+from gafcnn.data.augmentation import Drawn
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import parse_duration
 from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.class_weights import ClassWeights
-from gafcnn.models.estimator import Estimator, plain, window_from
+from gafcnn.models.estimator import ClassWeights, Estimator, parts, window_from
 
 TREES = "checkpoints/trees.json"
 
@@ -49,6 +49,7 @@ _DESCRIPTION = "gafcnn"  # the attribute of the booster
 _OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
 
 
+@dataclass(eq=False, repr=False)
 class BoostedTrees(Estimator):
     """Gradient-boosted trees that learn from technical indicators, or from the values of a window.
 
@@ -77,35 +78,20 @@ class BoostedTrees(Estimator):
         facts_: Facts of the training: rounds, best_round, features, gains.
     """
 
-    booster_: xgboost.Booster
-    best_round_: int
-
-    def __init__(
-        self,
-        features: Literal["indicators", "window"] | None = None,
-        *,
-        window: Window | str | dict[str, Any] | None = None,
-        fields: Sequence[str] = ("close",),
-        class_weights: ClassWeights = None,
-        rounds: int = 3000,
-        patience: int = 100,
-        trees: Mapping[str, Any] | None = None,
-        augmentation: Any = None,
-        seed: int = 0,
-        folder: str | Path | None = None,
-        name: str | None = "xgboost",
-    ) -> None:
-        self.features = features
-        self.window = window
-        self.fields = fields
-        self.class_weights = class_weights
-        self.rounds = rounds
-        self.patience = patience
-        self.trees = trees
-        self.augmentation = augmentation
-        self.seed = seed
-        self.folder = folder
-        self.name = name
+    features: Literal["indicators", "window"] | None = None
+    _: KW_ONLY
+    window: Window | str | dict[str, Any] | None = None
+    fields: Sequence[str] = ("close",)
+    class_weights: ClassWeights = None
+    rounds: int = 3000
+    patience: int = 100
+    trees: Mapping[str, Any] | None = None
+    augmentation: Any = None
+    seed: int = 0
+    folder: str | Path | None = None
+    name: str | None = "xgboost"
+    booster_: xgboost.Booster = field(init=False)
+    best_round_: int = field(init=False)
 
     def fit(self, samples: Samples) -> Self:
         """Grow trees on labelled training samples until validation stops to improve.
@@ -118,48 +104,54 @@ class BoostedTrees(Estimator):
             LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
                 weights do not fit the label.
         """
-        self.features_ = self._choose_features(samples)
+        looks_ahead = samples.definition.horizon > pd.Timedelta(0)
+        self.features_ = self.features or ("indicators" if looks_ahead else "window")
+        if self.features_ not in ("indicators", "window"):
+            raise ConfigError(
+                f"model.features={self.features_}",
+                expected="indicators, or window and the window whose values are features",
+                instead="set features='indicators', or pass window='30m'",
+            )
         self._lookback = samples.lookback
-        drawn, weights = self._draw(samples)
-        table, parts = self._samples_table(samples), []
-        for part, extra in ((samples.labelled("train"), drawn), (samples.labelled("val"), [])):
-            tables = [self._bars_table(one.bars, one.rows) for one in extra]
-            features = pd.concat([table.iloc[part], *tables], ignore_index=True)
-            label = np.concatenate([samples.label[part], *(one.label for one in extra)])
-            weight = None if weights is None else np.array(weights)[label]
-            matrix = xgboost.DMatrix(features.rename(columns=_inner), label, weight=weight)
-            parts.append(matrix)
-        train, val = parts
-        classes = {"num_class": len(samples.classes)}
-        objective = _DIRECTION if samples.task == "direction" else _CLASSES | classes
-        trees = DEFAULT_TREES if self.trees is None else dict(self.trees)
+        drawn, labels, train, weights = self._draw(samples)
+        table = self._source(samples, drawn)
+        val = samples.labelled("val")
+        train_data, val_data = (
+            _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
+        )
+        several = _CLASSES | {"num_class": len(samples.classes)}
         with _invalid_parameters():
             booster = xgboost.train(
                 {
                     "tree_method": "hist",
-                    **objective,
-                    **trees,
+                    **(_DIRECTION if samples.task == "direction" else several),
+                    **(DEFAULT_TREES if self.trees is None else self.trees),
                     "seed": self.seed,
                     "validate_parameters": True,
                 },
-                train,
+                train_data,
                 self.rounds,
-                evals=[(val, "val")],
+                evals=[(val_data, "val")],
                 early_stopping_rounds=self.patience,
                 verbose_eval=False,
             )
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
-        booster.set_attr(**{_DESCRIPTION: json.dumps(self._description())})
+        description = {
+            "parameters": self._plain_params("folder") | {"features": self.features_},
+            "lookback": f"{self._lookback.total_seconds():.0f}s",
+            "classes": samples.classes,
+        }
+        booster.set_attr(**{_DESCRIPTION: json.dumps(description)})
         if self.folder is not None:
             write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
         self.facts_ = {
             "rounds": booster.num_boosted_rounds(),
             "best_round": self.best_round_,
-            "features": train.num_col(),
-            "gains": {name: float(gain) for name, gain in self.gains().items()},
+            "features": train_data.num_col(),
+            "gains": self.gains().to_dict(),
         }
-        self._score(samples, self._predict(table.iloc[samples.labelled("val")]), "rounds")
+        self._score(samples, self._predict(table, val), "rounds")
         return self
 
     @classmethod
@@ -183,11 +175,7 @@ class BoostedTrees(Estimator):
             best = booster.best_iteration
             stored = json.loads(booster.attr(_DESCRIPTION) or "{}")
             model = cls(**{**stored["parameters"], **params})
-        # invalid text in XGBoost's message is a UnicodeDecodeError; a missing best round is an
-        # AttributeError
-        except (
-            OSError, xgboost.core.XGBoostError, ValueError, AttributeError, KeyError, TypeError,
-        ) as error:  # fmt: skip
+        except Exception as error:  # XGBoost raises many kinds of error for damaged files
             raise LearningError(
                 f"{path} cannot be read ({_reason(error)})",
                 expected="the trees of a finished training",
@@ -197,16 +185,6 @@ class BoostedTrees(Estimator):
         model.classes_, model.features_ = tuple(stored["classes"]), model.features
         model._lookback = parse_duration("lookback", stored["lookback"])
         return model
-
-    def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
-        self._check_fitted(samples.classes)
-        return self._predict(self._samples_table(samples).iloc[rows])
-
-    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
-        self._check_fitted()
-        return self._predict(self._bars_table(bars, np.asarray(rows, dtype=np.int64)))
 
     def gains(self) -> pd.Series:
         """Return the share of each feature in the gain of likelihood, largest first."""
@@ -220,28 +198,11 @@ class BoostedTrees(Estimator):
         """The gap-free stretch of bars that a prediction needs."""
         return self._lookback
 
-    def _choose_features(self, samples: Samples) -> str:
-        chosen = self.features
-        if chosen is None:
-            looks_ahead = samples.definition.horizon > pd.Timedelta(0)
-            chosen = "indicators" if looks_ahead else "window"
-        if chosen != "indicators" and (chosen != "window" or self.window is None):
-            raise ConfigError(
-                f"model.features={chosen} with window={self.window}",
-                expected="indicators, or window and the window whose values are features",
-                instead="set features='indicators', or pass window='30m'",
-            )
-        return chosen
-
-    def _samples_table(self, samples: Samples) -> pd.DataFrame:
-        """Return the features of all samples."""
-        tables = [
-            self._bars_table(samples.bars[symbol], samples.bar_rows(symbol))
-            for symbol in samples.symbols
-        ]
+    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> pd.DataFrame:
+        tables = [self._source_at(*part) for part in parts(samples, drawn)]
         return pd.concat(tables, ignore_index=True)
 
-    def _bars_table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
         """Return the features at rows of bars.
 
         The values of a window are named `close[-1]` for the point before the last, `close[0]` for
@@ -255,52 +216,46 @@ class BoostedTrees(Estimator):
         flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
         return pd.DataFrame(flat, bars.index[rows], columns)
 
-    def _predict(self, table: pd.DataFrame) -> NDArray[np.float64]:
-        # an array: XGBoost inspects every column of a frame, which takes longer than one prediction
-        data = xgboost.DMatrix(
-            table.to_numpy(np.float32), feature_names=[_inner(name) for name in table.columns]
-        )
+    def _predict(self, source: pd.DataFrame, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        data = _matrix(source.iloc[positions])
         p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
         return p.astype(np.float64)
 
-    def _description(self) -> dict[str, Any]:
-        """Return what `trees.json` holds besides the trees, as plain data."""
-        window = None if self.window is None else plain(window_from(self.window))
-        params = {"features": self.features_, "fields": list(self.fields), "window": window}
-        return {
-            "parameters": {**params, "seed": self.seed, "name": self.name},
-            "lookback": f"{self._lookback.total_seconds():.0f}s",
-            "classes": list(self.classes_),
-        }
 
-
-def _inner(name: str) -> str:
-    """Return the name of a feature as XGBoost accepts it."""
-    return name.translate(_INNER)
+def _matrix(
+    table: pd.DataFrame,
+    label: NDArray[np.int8] | None = None,
+    weights: Sequence[float] | None = None,
+) -> xgboost.DMatrix:
+    """Return a table of features for XGBoost; samples are weighted by their class."""
+    return xgboost.DMatrix(
+        # an array: XGBoost inspects every column of a frame, longer than it takes to predict
+        table.to_numpy(np.float32),
+        label,
+        weight=None if weights is None else np.array(weights)[label],
+        feature_names=[name.translate(_INNER) for name in table.columns],
+    )
 
 
 @contextmanager
 def _invalid_parameters() -> Iterator[None]:
     """Raise an error for an invalid parameter, and for an unknown one, of which XGBoost warns."""
-    reason = ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield
+            found = [_reason(one.message) for one in caught if "are not used" in str(one.message)]
         except xgboost.core.XGBoostError as error:
-            reason = _reason(error)
-    unused = [str(w.message) for w in caught if "are not used" in str(w.message)]
-    if unused:
-        reason = " ".join(unused[0].split("Parameters:")[-1].split())
-    if reason:
+            found = [_reason(error)]
+    if found:
         raise LearningError(
-            f"XGBoost does not accept its parameters ({reason})",
+            f"XGBoost does not accept its parameters ({found[0]})",
             expected="parameters of its documentation, in their range",
             instead="correct model.trees",
         )
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line of an error, without XGBoost's time, place and stack."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return re.sub(r"^\[[\d:]+\] \S+ ", "", lines[0])
+def _reason(error: object) -> str:
+    """Return a message of XGBoost without its time, place and stack."""
+    text = str(error).partition("Stack trace")[0] or type(error).__name__
+    return " ".join(re.sub(r"^\[[\d:]+\] (WARNING: )?\S+", "", text).split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,27 +18,27 @@ from gafcnn.data.candlestick import Candlestick
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import format_duration
-from gafcnn.errors import ConfigError
+from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.class_weights import ClassWeights
-from gafcnn.models.estimator import Estimator, plain, window_from
+from gafcnn.models.estimator import ClassWeights, Estimator, plain, window_from
 from gafcnn.models.networks import training_defaults
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
-    from gafcnn.models.image_sources import ImageSource
+    from gafcnn.models.datamodule import ImageSource
     from gafcnn.models.module import GafModule
 
 DEFAULT_SPEC = ImageSpec()
+BATCH = 256  # samples that are predicted at a time
 
-# parameters that make a training another one; the rest says where and how fast it is computed
-_IDENTITY = (
-    "window", "network", "image_spec", "weights", "lr", "weight_decay", "batch_size",
-    "class_weights", "augmentation", "max_epochs", "patience", "monitor", "monitor_mode",
-    "average_weights", "seed",
+# parameters that say where and how fast a training is computed, not which training it is
+_ELSEWHERE = (
+    "images", "accelerator", "devices", "strategy", "precision", "compile", "loggers", "progress",
+    "folder", "data_folder",
 )  # fmt: skip
 
 
+@dataclass(eq=False, repr=False)
 class GafClassifier(Estimator):
     """A network that learns from Gramian Angular Field images of a window of bars.
 
@@ -60,11 +61,12 @@ class GafClassifier(Estimator):
             and "val/auc", or for several classes "val/balanced_accuracy" and "val/macro_f1".
         monitor_mode: "min" or "max".
         average_weights: Decay of a running mean of the weights, see
-            `gafcnn.models.callbacks.AveragedWeights`; None for the last weights of an epoch.
+            `gafcnn.models.training.AveragedWeights`; None for the last weights of an epoch.
         accelerator: "auto" for CUDA, else MPS, else the CPU; or a device.
         devices: Number of devices, or which; more than one with `strategy="ddp"`.
         strategy: Lightning's strategy. With "ddp" the other processes end with the training.
-        precision: "auto", or a precision of Lightning; see `gafcnn.models.devices`.
+        precision: "auto", or a precision of Lightning; see
+            `gafcnn.models.training.choose_precision`.
         compile: Whether to use `torch.compile`, or one of its modes.
         loggers: Options of Lightning's loggers by name, such as `{"csv": {}}`.
         progress: Whether to show a progress bar; None shows one on terminals and in notebooks.
@@ -83,66 +85,36 @@ class GafClassifier(Estimator):
         facts_: Facts of the training: epochs, steps, samples per second, device, precision.
     """
 
-    module_: GafModule
-    history_: pd.DataFrame
-    best_epoch_: int
-
-    def __init__(
-        self,
-        window: Window | str | dict[str, Any] = "30m",
-        *,
-        network: str | dict[str, Any] = "small_cnn",
-        image_spec: ImageSpec | dict[str, Any] = DEFAULT_SPEC,
-        images: Literal["on_the_fly", "stored"] = "on_the_fly",
-        weights: str | None = None,
-        lr: float | None = None,
-        weight_decay: float | None = None,
-        batch_size: int | None = None,
-        class_weights: ClassWeights = None,
-        augmentation: Any = None,
-        max_epochs: int = 50,
-        patience: int = 10,
-        monitor: str = "val/loss",
-        monitor_mode: Literal["min", "max"] = "min",
-        average_weights: float | None = None,
-        accelerator: str = "auto",
-        devices: int | str | list[int] = 1,
-        strategy: str = "auto",
-        precision: str | int = "auto",
-        compile: bool | str = False,  # noqa: A002 - the option's name
-        loggers: Mapping[str, Mapping[str, Any] | None] | None = None,
-        progress: bool | None = None,
-        seed: int = 0,
-        folder: str | Path | None = None,
-        data_folder: str | Path | None = None,
-        name: str | None = None,
-    ) -> None:
-        self.window = window
-        self.network = network
-        self.image_spec = image_spec
-        self.images = images
-        self.weights = weights
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.class_weights = class_weights
-        self.augmentation = augmentation
-        self.max_epochs = max_epochs
-        self.patience = patience
-        self.monitor = monitor
-        self.monitor_mode = monitor_mode
-        self.average_weights = average_weights
-        self.accelerator = accelerator
-        self.devices = devices
-        self.strategy = strategy
-        self.precision = precision
-        self.compile = compile
-        self.loggers = loggers
-        self.progress = progress
-        self.seed = seed
-        self.folder = folder
-        self.data_folder = data_folder
-        self.name = name
+    window: Window | str | dict[str, Any] = "30m"
+    _: KW_ONLY
+    network: str | dict[str, Any] = "small_cnn"
+    image_spec: ImageSpec | dict[str, Any] = DEFAULT_SPEC
+    images: Literal["on_the_fly", "stored"] = "on_the_fly"
+    weights: str | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    batch_size: int | None = None
+    class_weights: ClassWeights = None
+    augmentation: Any = None
+    max_epochs: int = 50
+    patience: int = 10
+    monitor: str = "val/loss"
+    monitor_mode: Literal["min", "max"] = "min"
+    average_weights: float | None = None
+    accelerator: str = "auto"
+    devices: int | str | list[int] = 1
+    strategy: str = "auto"
+    precision: str | int = "auto"
+    compile: bool | str = False
+    loggers: Mapping[str, Mapping[str, Any] | None] | None = None
+    progress: bool | None = None
+    seed: int = 0
+    folder: str | Path | None = None
+    data_folder: str | Path | None = None
+    name: str | None = None
+    module_: GafModule = field(init=False)
+    history_: pd.DataFrame = field(init=False)
+    best_epoch_: int = field(init=False)
 
     def check(self, samples: Samples) -> None:
         """Check the parameters against samples, before torch is imported.
@@ -150,8 +122,7 @@ class GafClassifier(Estimator):
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
         """
-        for bars in samples.bars.values():
-            self._check_window(samples, interval_of(bars))
+        self._check_window(samples)
         n, batch_size = len(samples.labelled("train")), self._setting("batch_size")
         if not 2 <= batch_size <= n:
             raise ConfigError(
@@ -159,17 +130,11 @@ class GafClassifier(Estimator):
                 expected=f"a batch size from 2 to {n:,}",
                 instead="use a smaller batch size, or more bars",
             )
-        if self.images not in ("on_the_fly", "stored") or self.monitor_mode not in ("min", "max"):
+        if self.images != "on_the_fly" and (self.images != "stored" or self.data_folder is None):
             raise ConfigError(
-                f"images={self.images!r} and monitor_mode={self.monitor_mode!r}",
-                expected="images of on_the_fly or stored, and a mode of min or max",
-                instead="correct the name",
-            )
-        if self.images == "stored" and self.data_folder is None:
-            raise ConfigError(
-                "images='stored' without a data_folder",
-                expected="the folder of the stored images",
-                instead="pass data_folder='data', or images='on_the_fly'",
+                f"images={self.images!r} with data_folder={self.data_folder}",
+                expected="on_the_fly, or stored and a folder for the stored images",
+                instead="pass images='on_the_fly', or images='stored' and data_folder='data'",
             )
 
     def fit(self, samples: Samples) -> Self:
@@ -190,29 +155,33 @@ class GafClassifier(Estimator):
         import torch
 
         from gafcnn.models.datamodule import GafDataModule
-        from gafcnn.models.devices import find_device
         from gafcnn.models.module import GafModule
-        from gafcnn.models.training import fit, predict
+        from gafcnn.models.training import find_device, fit
 
         device = find_device(self.accelerator)
         torch.manual_seed(self.seed)
-        module = GafModule(
-            self._network_options(samples), self._setting("lr"), self._setting("weight_decay")
-        )
-        module.load_pretrained(self.weights)
-        drawn, weights = self._draw(samples)
-        module.set_class_weights(weights)
+        outputs = 1 if samples.task == "direction" else len(samples.classes)
+        shape = {"channels": len(self._spec.channels), "outputs": outputs, "size": self._spec.size}
+        options = (self._setting(name) for name in ("lr", "weight_decay"))
+        module = GafModule(self._network | shape, *options)
+        if self.weights is not None:
+            if (load := getattr(module.network, "load_pretrained", None)) is None:
+                raise LearningError(
+                    f"model.weights={self.weights} for the network {self._network['kind']}",
+                    expected="null, because only resnet18 has pretrained weights",
+                    instead="set model.weights=null, or model=resnet18",
+                )
+            load(self.weights)
+        drawn, labels, train, weights = self._draw(samples)
+        module.class_weights = None if weights is None else torch.tensor(weights)
         module.description = self._description(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
-        labels = np.concatenate([samples.label, *(part.label for part in drawn)])
-        train = np.concatenate([samples.labelled("train"), np.arange(n, len(labels))])
-        data = GafDataModule(
-            source, labels, train, val, self._setting("batch_size"), self.seed, additional=n
-        )
+        batch_size = self._setting("batch_size")
+        data = GafDataModule(source, labels, train, val, batch_size, self.seed, additional=n)
         rows, facts = fit(self, module, data, device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
         self.history_, self.best_epoch_ = pd.DataFrame(rows).set_index("epoch"), facts["best_epoch"]
-        self._score(samples, predict(module, source, val, device), "epochs")
+        self._score(samples, self._predict(source, val), "epochs")
         return self
 
     @classmethod
@@ -226,36 +195,13 @@ class GafClassifier(Estimator):
         Raises:
             LearningError: There is no checkpoint, or it is damaged.
         """
-        from gafcnn.models.checkpoints import BEST
-        from gafcnn.models.module import GafModule
+        from gafcnn.models.module import BEST, GafModule
 
         module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
         model = cls(**{**module.description["parameters"], **params})
         model.set_params(window=model._window, image_spec=model._spec)
         model.module_, model.classes_ = module, tuple(module.description["classes"])
         return model
-
-    def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
-        self._check_fitted(samples.classes)
-        for bars in samples.bars.values():
-            self._check_window(samples, interval_of(bars))
-        return self._predict(self._source(samples), rows)
-
-    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
-        self._check_fitted()
-        from gafcnn.models.image_sources import SeriesInMemory
-
-        rows = np.asarray(rows, dtype=np.int64)
-        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises if bars are missing
-        source = SeriesInMemory([(bars, rows)], self._window, self._spec)
-        return self._predict(source, np.arange(len(rows)))
-
-    @property
-    def model_name(self) -> str:
-        """The name of the model in the predictions table: that of the window by default."""
-        return self.name or self._window.name
 
     @property
     def lookback(self) -> pd.Timedelta:
@@ -272,68 +218,66 @@ class GafClassifier(Estimator):
         return spec if isinstance(spec, ImageSpec) else create(ImageSpec, "images", spec)
 
     @property
-    def _kind(self) -> str:
-        """The name of the network."""
-        return self.network if isinstance(self.network, str) else self.network["kind"]
+    def _network(self) -> dict[str, Any]:
+        """The name of the network, as `kind`, and its own options."""
+        return {"kind": self.network} if isinstance(self.network, str) else plain(self.network)
 
     def _setting(self, name: str) -> Any:
         """Return a parameter, or the network's default for it."""
         value = getattr(self, name)
-        return training_defaults(self._kind)[name] if value is None else value
+        return training_defaults(self._network["kind"])[name] if value is None else value
 
-    def _network_options(self, samples: Samples) -> dict[str, Any]:
-        own = {} if isinstance(self.network, str) else self.network
-        return plain(own) | {
-            "kind": self._kind,
-            "channels": len(self._spec.channels),
-            "outputs": 1 if samples.task == "direction" else len(samples.classes),
-            "size": self._spec.size,
-        }
-
-    def _check_window(self, samples: Samples, interval: pd.Timedelta) -> None:
-        """Check that the window suits bars of this interval, the lookback and the label."""
-        window = self._window
-        window.check_image(interval)
-        if window.span > samples.lookback:
-            span = format_duration(window.span)
-            raise ConfigError(
-                f"window {window.name} shows {span}, and the samples' lookback is "
-                f"{format_duration(samples.lookback)}",
-                expected="a lookback that is as long as the window",
-                instead=f"call make_samples(..., lookback={span!r})",
-            )
-        candle = window.step_of(interval)
-        if candle != interval and isinstance(samples.definition, Candlestick):
-            step, bar = format_duration(candle), format_duration(interval)
-            raise ConfigError(
-                f"window {window.name} shows candles of {step}, and the label is the pattern of "
-                f"bars of {bar}",
-                expected="candles that are the bars",
-                instead=f"set market.interval={step}, or window.step={bar}",
-            )
+    def _check_window(self, samples: Samples) -> None:
+        """Check that the window suits the bars, the lookback and the label."""
+        window = replace(self._window, lookback=samples.lookback)
+        for bars in samples.bars.values():
+            interval = interval_of(bars)
+            window.check_image(interval)
+            candle = window.step_of(interval)
+            if candle != interval and isinstance(samples.definition, Candlestick):
+                step, bar = format_duration(candle), format_duration(interval)
+                raise ConfigError(
+                    f"window {window.name} shows candles of {step}, and the label is the pattern "
+                    f"of bars of {bar}",
+                    expected="candles that are the bars",
+                    instead=f"set market.interval={step}, or window.step={bar}",
+                )
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
-        from gafcnn.models.image_sources import image_source
+        from gafcnn.models.datamodule import image_source
 
+        self._check_window(samples)
         folder = Path(str(self.data_folder)) if self.images == "stored" else None
         return image_source(samples, self._window, self._spec, folder, drawn)
 
-    def _predict(self, source: ImageSource, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        from gafcnn.models.devices import find_device
-        from gafcnn.models.training import predict
+    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> ImageSource:
+        from gafcnn.models.datamodule import SeriesInMemory
 
-        return predict(self.module_, source, positions, find_device(self.accelerator))
+        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises if bars are missing
+        return SeriesInMemory([(bars, rows)], self._window, self._spec)
+
+    def _predict(self, source: ImageSource, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        import torch
+
+        from gafcnn.models.training import find_device
+
+        kind, found = find_device(self.accelerator).kind, []
+        module = self.module_.eval().to(kind)
+        for batch in np.split(positions, range(BATCH, len(positions), BATCH)):
+            sent = torch.from_numpy(source.read(batch)).to(kind)
+            found.append(module.probabilities(source.to_images(sent)).cpu())
+        module.to("cpu")
+        return torch.cat(found).double().numpy()
 
     def _description(self, samples: Samples) -> dict[str, Any]:
         """Return what a checkpoint holds besides the weights, as plain data."""
-        values = {name: plain(getattr(self, name)) for name in _IDENTITY}
-        values |= {"window": plain(self._window), "image_spec": plain(self._spec)}
         prices = (bars["close"].to_numpy() for bars in samples.bars.values())
         fingerprint = 0
         for array in (samples.times, samples.label, samples.split.train, *prices):
             fingerprint = zlib.crc32(array.tobytes(), fingerprint)
+        settings = {"window": plain(self._window), "image_spec": plain(self._spec)}
         return {
-            "parameters": {**values, "name": self.name},
+            "parameters": self._plain_params(*_ELSEWHERE) | settings,
             "classes": list(samples.classes),
-            "identity": {**values, "samples": fingerprint},
+            "samples": fingerprint,
         }

@@ -5,37 +5,37 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from gafcnn.data.augmentation import Augmentation, Drawn, class_counts
+from gafcnn.data.augmentation import Augmentation, Drawn
+from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, as_window, decision_rows
 from gafcnn.errors import LearningError
 from gafcnn.evaluation.predictions import prediction_table
 from gafcnn.evaluation.statistics import score, score_classes
-from gafcnn.models.class_weights import ClassWeights, class_weights
 from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create
+
+ClassWeights: TypeAlias = str | Sequence[float] | None
+"""None, "balanced", or a positive number for each class."""
+
+Part: TypeAlias = tuple[pd.DataFrame, NDArray[np.int64]]
+"""Bars, and decision rows in them."""
 
 log = logging.getLogger(__name__)
 
 
 class Estimator(BaseEstimator):
-    """Base of `GafClassifier` and `BoostedTrees`: predictions of samples and of bars.
-
-    Attributes:
-        classes_: Names of the classes, in the order of their numbers.
-        metrics_: Scores on the labelled validation samples, with the share of the larger class
-            (`majority`) beside the accuracy.
-        facts_: Facts of the training, as plain data.
-    """
+    """Base of `GafClassifier` and `BoostedTrees`: predictions of samples and of bars."""
 
     name: str | None
+    window: Any
     seed: int
     class_weights: ClassWeights
     augmentation: Any
@@ -81,7 +81,8 @@ class Estimator(BaseEstimator):
             samples: Samples with the classes of the training.
             rows: Their positions, n of them.
         """
-        raise NotImplementedError
+        self._check_fitted(samples.classes)
+        return self._predict(self._source(samples), rows)
 
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
@@ -90,12 +91,25 @@ class Estimator(BaseEstimator):
             bars: The bars of one symbol.
             rows: Rows of the bars that end a gap-free `lookback`, n of them.
         """
+        self._check_fitted()
+        rows = np.asarray(rows, dtype=np.int64)
+        return self._predict(self._source_at(bars, rows), np.arange(len(rows)))
+
+    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> Any:
+        """Return what a prediction of any of the samples reads, and then of drawn ones."""
+        raise NotImplementedError
+
+    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Any:
+        """Return what a prediction at rows of bars reads."""
+        raise NotImplementedError
+
+    def _predict(self, source: Any, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         raise NotImplementedError
 
     @property
     def model_name(self) -> str:
-        """The name of the model in the predictions table."""
-        return str(self.name)
+        """The name of the model in the predictions table: that of the window by default."""
+        return self.name or window_from(self.window).name
 
     @property
     def lookback(self) -> pd.Timedelta:
@@ -104,21 +118,28 @@ class Estimator(BaseEstimator):
 
     def _check_fitted(self, classes: Sequence[str] | None = None) -> None:
         """Check that the estimator is fitted, and to samples of these classes."""
-        if not hasattr(self, "classes_"):
+        own = getattr(self, "classes_", None)
+        if own is None or own != tuple(classes or own):
             raise LearningError(
-                f"this {type(self).__name__} is not fitted",
-                expected="a fitted model",
-                instead="call fit(samples) first",
-            )
-        if classes is not None and tuple(classes) != self.classes_:
-            raise LearningError(
-                f"the samples have the classes {', '.join(classes)}",
-                expected=f"those of the training: {', '.join(self.classes_)}",
-                instead="use the label of the training",
+                f"this model is fitted to {', '.join(own)}" if own else "this model is not fitted",
+                expected=f"a model fitted to {', '.join(classes or ['samples'])}",
+                instead="call fit(samples) first, and use the label of the training",
             )
 
-    def _draw(self, samples: Samples) -> tuple[list[Drawn], list[float] | None]:
-        """Draw additional training samples; return them, and the weights of the classes."""
+    def _plain_params(self, *without: str) -> dict[str, Any]:
+        """Return the parameters except some, as plain data."""
+        params = self.get_params(deep=False)
+        return {name: plain(value) for name, value in params.items() if name not in without}
+
+    def _draw(
+        self, samples: Samples
+    ) -> tuple[list[Drawn], NDArray[np.int8], NDArray[np.int64], list[float] | None]:
+        """Draw additional training samples, which come after the others.
+
+        Returns:
+            What was drawn; the labels of all samples; the positions of the labelled training
+            samples; and the weights of the classes.
+        """
         samples.check()
         for part in ("train", "val"):
             counts = samples.counts(part)
@@ -129,36 +150,36 @@ class Estimator(BaseEstimator):
                     instead="use more bars, or larger shares in split",
                 )
         drawn: list[Drawn] = []
-        if self.augmentation is not None:
-            source = self.augmentation
+        if (source := self.augmentation) is not None:
             if not isinstance(source, Augmentation):
                 source = create(Augmentation, "augmentation", source)
             with counting("drawing samples", source.n_sources, "sources") as advance:
                 for part in source.draw(samples):
                     drawn += [part] * (len(part.rows) > 0)
                     advance(1)
-        more = class_counts(drawn, len(samples.classes))
-        counts = samples.counts("train") + more
+        n, labelled = len(samples), samples.labelled("train")
+        labels = np.concatenate([samples.label, *(part.label for part in drawn)])
+        train = np.concatenate([labelled, np.arange(n, len(labels))])
+        counts = np.bincount(labels[train], minlength=len(samples.classes))
         if samples.task != "direction":
             log.info(
                 "%s training samples without a label are left out, %s are drawn; samples of each "
                 "class: %s",
-                f"{len(samples.part('train')) - len(samples.labelled('train')):,}",
-                f"{more.sum():,}",
+                f"{len(samples.part('train')) - len(labelled):,}",
+                f"{len(labels) - n:,}",
                 ", ".join(f"{n:,} {name}" for name, n in zip(samples.classes, counts, strict=True)),
             )
-        return drawn, class_weights(self.class_weights, samples.classes, counts)
+        return drawn, labels, train, class_weights(self.class_weights, samples.classes, counts)
 
     def _score(self, samples: Samples, p: NDArray[np.float64], unit: str) -> None:
         """Score the labelled validation samples, given their probabilities; log the result."""
         label = samples.label[samples.labelled("val")]
         if p.ndim == 1:
-            scores: dict[str, Any] = {**score(p, label == 1)}
-            name, text = "auc", "AUC"
+            scores, name, text = score(p, label == 1), "auc", "AUC"
         else:
-            scores = {**score_classes(p, label)}
+            scores, name = score_classes(p, label), "balanced_accuracy"
             scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
-            name, text = "balanced_accuracy", "balanced accuracy"
+            text = "balanced accuracy"
         self.metrics_, count = scores, self.facts_[unit]
         log.info(
             "%s: %d %s, validation %s %.4f, accuracy %.4f where the largest class has a share of "
@@ -166,6 +187,12 @@ class Estimator(BaseEstimator):
             self.model_name, count, unit if count > 1 else unit[:-1], text, scores[name],
             scores["accuracy"], scores["majority"], f"{scores['n']:,}",
         )  # fmt: skip
+
+
+def parts(samples: Samples, drawn: Sequence[Drawn] = ()) -> list[Part]:
+    """Return bars and rows of samples, symbol after symbol, and then of drawn samples."""
+    own = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
+    return own + [(one.bars, one.rows) for one in drawn]
 
 
 def plain(value: Any) -> Any:
@@ -176,3 +203,40 @@ def plain(value: Any) -> Any:
 def window_from(value: Window | str | dict[str, Any]) -> Window:
     """Return a window from its name, its options, or itself."""
     return create(Window, "window", value) if isinstance(value, dict) else as_window(value)
+
+
+def class_weights(
+    weights: ClassWeights, classes: Sequence[str], counts: NDArray[np.int64]
+) -> list[float] | None:
+    """Return the weight of a training sample of each class, in the order of the classes.
+
+    Balanced weights are `n / (classes * n of the class)` over labelled training samples: every
+    class then has the same total weight, and the sum over all samples stays the same (King and
+    Zeng, "Logistic Regression in Rare Events Data", Political Analysis, 2001).
+
+    Args:
+        weights: None, "balanced", or a positive number for each class.
+        classes: Names of the classes.
+        counts: Labelled training samples of each class: ndarray of shape (classes,).
+
+    Raises:
+        LearningError: The weights do not fit the classes, the label is a direction (which balances
+            its classes itself), or a class to balance has no sample.
+    """
+    if weights is None:
+        return None
+    if weights == "balanced":
+        with np.errstate(divide="ignore"):
+            numbers = counts.sum() / (len(counts) * counts.astype(np.float64))
+    else:
+        numbers = np.array([] if isinstance(weights, str) else weights, dtype=np.float64)
+    valid = numbers.shape == (len(classes),) and (np.isfinite(numbers) & (numbers > 0)).all()
+    if not valid or tuple(classes) == DIRECTIONS:
+        present = ", ".join(f"{n:,} {name}" for name, n in zip(classes, counts, strict=True))
+        raise LearningError(
+            f"model.class_weights={weights} for training samples of {present}",
+            expected=f"null, {len(classes)} positive numbers, or balanced with samples of each "
+            "class; null for a direction, which the label balances",
+            instead="set model.class_weights=null",
+        )
+    return numbers.tolist()

@@ -19,20 +19,17 @@ sets negative sums, which oppose the class, to 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from gafcnn.errors import ConfigError, ImagesError, LearningError
-from gafcnn.images.encoding import checked_series, point_weights
-from gafcnn.images.spec import ImageSpec
+from gafcnn.errors import ConfigError, ImagesError, import_extra
+from gafcnn.images.spec import ImageSpec, checked_series, point_weights
 from gafcnn.models.module import GafModule
 
 BATCH = 256  # images per forward pass
@@ -81,80 +78,67 @@ def explain(
         run: How many neighbouring points are hidden together, see `occlusion`.
 
     Raises:
-        ConfigError: `classes` are not class numbers, one per series, or see `occlusion`.
+        ConfigError: `classes` are not class numbers, one per series; captum is not installed; or
+            see `occlusion`.
         ImagesError: See `occlusion`.
-        LearningError: captum is not installed.
     """
     series = checked_series(series)
     images = spec.shown(series)
     if classes is None:
-        classes = predicted_classes(module, images)
-    last = max(1, module.hparams["network"].get("outputs", 1) - 1)
+        with torch.no_grad():
+            classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
+    last = max(1, module.task.outputs - 1)
     if np.shape(classes) != (len(series),) or not np.isin(classes, range(last + 1)).all():
         raise ConfigError(
             f"classes is {np.asarray(classes).tolist()[:5]}",
             expected=f"{len(series):,} numbers from 0 to {last}, one for each series",
             instead="leave it out to explain the predicted classes",
         )
-    pixels = pixel_attributions(module, images, constant_images(series, spec), classes)
+    pixels = pixel_attributions(module, series, spec, classes)
     return Explanation(
         classes=classes,
         log_odds=log_odds(module, images, classes),
         folded=by_point(pixels.sum(axis=1), series.shape[-1]),
         occluded=occlusion(module, series, spec, classes, run),
-        cam=None if cam_layer(module) is None else grad_cam(module, images, classes),
+        cam=grad_cam(module, images, classes) if hasattr(module.network, "cam_layer") else None,
     )
 
 
 def pixel_attributions(
-    module: GafModule, images: Images, reference: Images, classes: Classes
+    module: GafModule, series: ArrayLike, spec: ImageSpec, classes: Classes
 ) -> Floats:
-    """Return the integrated gradients of the log-odds of a class.
+    """Return the integrated gradients of the log-odds of a class, against constant series.
 
     Args:
         module: The network.
-        images: In [-1, 1]: shape (n, channels, size, size).
-        reference: Images of the same shape to compare with, see `constant_images`.
-        classes: The class to explain for each image: shape (n,).
-
-    Returns:
-        The shape of the images, in log-odds, positive for the class. They add up to the log-odds of
-        an image less those of its reference, up to the error of the numerical integration.
-
-    Raises:
-        LearningError: captum is not installed.
-        ImagesError: The images do not have the network's shape.
-    """
-    method, parts = _import_captum().IntegratedGradients(_score_function(module)), []
-    with _inference_mode(module):
-        for some, baseline, target in _batches(module, images, reference, classes):
-            found = method.attribute(
-                some.requires_grad_(),
-                baselines=baseline,
-                additional_forward_args=target,
-                n_steps=STEPS,
-                internal_batch_size=BATCH,
-            )
-            parts.append(found.detach().cpu().numpy())
-    return np.concatenate(parts).astype(np.float64)
-
-
-def constant_images(series: ArrayLike, spec: ImageSpec) -> Images:
-    """Return the images of series held constant: each field at its mean over the window.
-
-    Args:
         series: Shape (n, fields, points).
         spec: How images are encoded.
+        classes: The class to explain for each series: shape (n,).
 
     Returns:
-        Shape (n, channels, size, size), in [-1, 1].
+        Shape (n, channels, size, size), in log-odds, positive for the class. They add up to the
+        log-odds of an image less those of the same series with each field at its mean, up to the
+        error of the numerical integration.
 
     Raises:
-        ImagesError: See `gafcnn.images.encode`.
+        ConfigError: captum is not installed.
+        ImagesError: The series cannot be encoded, or do not fit the network.
     """
     values = np.asarray(series, dtype=np.float64)
-    means = values.mean(axis=-1, keepdims=True)
-    return spec.shown(np.broadcast_to(means, values.shape))
+    constant = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
+    images, reference = spec.shown(values), spec.shown(constant)
+    method = import_extra("captum.attr", "explain").IntegratedGradients(_score_function(module))
+
+    def attribute(some: Tensor, baseline: Tensor, target: Tensor) -> Tensor:
+        return method.attribute(
+            some.requires_grad_(),
+            baselines=baseline,
+            additional_forward_args=target,
+            n_steps=STEPS,
+            internal_batch_size=BATCH,
+        )
+
+    return _in_batches(attribute, module, images, reference, classes).astype(np.float64)
 
 
 def by_point(maps: ArrayLike, points: int) -> Floats:
@@ -168,17 +152,8 @@ def by_point(maps: ArrayLike, points: int) -> Floats:
 
     Returns:
         Shape (..., points), with the same sum.
-
-    Raises:
-        ImagesError: The maps are not square.
     """
     maps = np.asarray(maps, dtype=np.float64)
-    if maps.ndim < 2 or maps.shape[-1] != maps.shape[-2]:
-        raise ImagesError(
-            f"the maps have shape {maps.shape}",
-            expected="(..., size, size), a row and a column for each moment",
-            instead="pass what pixel_attributions or grad_cam returns",
-        )
     by_moment = (maps.sum(axis=-1) + maps.sum(axis=-2)) / 2
     return by_moment @ point_weights(points, maps.shape[-1])
 
@@ -205,11 +180,26 @@ def occlusion(
 
     Raises:
         ConfigError: `run` is not between 1 and the number of points less 1.
-        ImagesError: The series cannot be encoded, have one point, or do not fit the network.
+        ImagesError: The series cannot be encoded, or do not fit the network.
     """
     series = checked_series(series)
     n, _, points = series.shape
-    bridges, hidden = _bridges(points, run)
+    if not isinstance(run, int | np.integer) or not 1 <= run < points:
+        raise ConfigError(
+            f"run is {run!r} for windows of {points} points",
+            expected=f"a whole number from 1 to {points - 1}",
+            instead="set run=1, and pass whole windows, of shape (n, fields, points)",
+        )
+    rows, units = np.arange(points), np.eye(points)
+    hidden = np.array(
+        [(start <= rows) & (rows < start + run) for start in range(points - run + 1)]
+    )  # of each run
+    bridges = np.array(
+        [
+            np.transpose([np.interp(rows, rows[kept], unit[kept]) for unit in units])
+            for kept in ~hidden
+        ]
+    )  # for each run the matrix that hides it
     changed = np.empty((n, len(bridges)))
     at_once = max(1, BATCH // len(bridges))
     for start in range(0, n, at_once):
@@ -222,86 +212,33 @@ def occlusion(
     return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
 
 
-def _bridges(points: int, run: int) -> tuple[Floats, Floats]:
-    """Return for each run of points the matrix that hides it, and which points it hides.
-
-    Shapes: (runs, points, points) and, of 0 and 1, (runs, points).
-    """
-    if points < 2:
-        raise ImagesError(
-            f"the series have {points} point",
-            expected="two or more, so that one can be hidden",
-            instead="pass whole windows, of shape (n, fields, points)",
-        )
-    if not isinstance(run, int | np.integer) or not 1 <= run < points:
-        raise ConfigError(
-            f"run is {run!r} for windows of {points} points",
-            expected=f"a whole number from 1 to {points - 1}",
-            instead="set run=1",
-        )
-    rows, starts = np.arange(points), range(points - run + 1)
-    hidden = np.array([(start <= rows) & (rows < start + run) for start in starts])
-    units = np.eye(points)
-    bridges = [
-        np.transpose([np.interp(rows, rows[kept], unit[kept]) for unit in units])
-        for kept in ~hidden
-    ]
-    return np.array(bridges), hidden.astype(np.float64)
-
-
-def grad_cam(
-    module: GafModule, images: Images, classes: Classes, layer: nn.Module | None = None
-) -> Floats:
-    """Return the maps of a layer, weighted by how much each raises the log-odds of a class.
+def grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
+    """Return the maps of the network's `cam_layer`, weighted by how much each raises the log-odds.
 
     Args:
         module: The network.
         images: In [-1, 1]: shape (n, channels, size, size).
         classes: The class to explain for each image: shape (n,).
-        layer: A convolutional layer; by default the network's `cam_layer`. The last layer of
-            ResNet18 has maps of 2 x 2 for 64 pixels, which hardly locate anything.
 
     Returns:
         Shape (n, height, width), 0 or more; cells lie as the pixels do.
 
     Raises:
-        LearningError: The network names no layer, and none is given, or captum is not installed.
+        ConfigError: captum is not installed.
+        AttributeError: The network has no `cam_layer`.
         ImagesError: The images do not have the network's shape.
     """
-    if (layer := layer or cam_layer(module)) is None:
-        raise LearningError(
-            f"{type(module.network).__name__} has no cam_layer",
-            expected="a property cam_layer that returns a convolutional layer",
-            instead="define it, or pass layer=...",
-        )
-    method, parts = _import_captum().LayerGradCam(_score_function(module), layer), []
-    with _inference_mode(module):
-        for some, target in _batches(module, images, classes):
-            some.requires_grad_()  # else layers after frozen ones have no gradient
-            maps = method.attribute(some, additional_forward_args=target, relu_attributions=True)
-            assert isinstance(maps, Tensor)
-            parts.append(maps.detach().cpu().numpy()[:, 0])
-    return np.concatenate(parts).astype(np.float64)
+    layer = module.network.cam_layer
+    method = import_extra("captum.attr", "explain").LayerGradCam(_score_function(module), layer)
+
+    def attribute(some: Tensor, target: Tensor) -> Tensor:
+        some.requires_grad_()  # else layers after frozen ones have no gradient
+        return method.attribute(some, additional_forward_args=target, relu_attributions=True)[:, 0]
+
+    return _in_batches(attribute, module, images, classes).astype(np.float64)
 
 
-def cam_layer(module: GafModule) -> nn.Module | None:
-    """Return the layer that a network names for Grad-CAM, if any."""
-    return getattr(module.network, "cam_layer", None)
-
-
-def predicted_classes(module: GafModule, images: Images) -> Classes:
-    """Return the class that a network predicts for each image: 1 for up, or the class number.
-
-    Args:
-        module: The network.
-        images: In [-1, 1], as `ImageSpec.shown` returns them: shape (n, channels, size, size).
-
-    Raises:
-        ImagesError: The images do not have the network's shape.
-    """
-    return _apply(lambda some: module.task.called(module(some)), module, images)
-
-
+@torch.no_grad()
 def log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return ln(p / (1 - p)) of one class per image; for a direction, plus or minus the logit.
 
@@ -313,7 +250,7 @@ def log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
     Raises:
         ImagesError: The images do not have the network's shape.
     """
-    return _apply(_score_function(module), module, images, classes).astype(np.float64)
+    return _in_batches(_score_function(module), module, images, classes).astype(np.float64)
 
 
 def _score_function(module: GafModule) -> Callable[[Tensor, Tensor], Tensor]:
@@ -321,48 +258,24 @@ def _score_function(module: GafModule) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda images, classes: module.task.log_odds(module(images), classes)
 
 
-@contextmanager
-def _inference_mode(module: GafModule) -> Iterator[None]:
-    """Switch off dropout and the updates of batch norm, for a while."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
-
-
-def _batches(module: GafModule, images: Images, *more: NDArray[Any]) -> Iterator[Any]:
-    """Yield batches of images and of further arrays, on the device of the network."""
-    options = module.hparams["network"]
-    side = options.get("size", images.shape[-1])
-    shape = (options.get("channels", images.shape[1:2][0]), side, side)
+def _in_batches(
+    function: Callable[..., Tensor], module: GafModule, images: Images, *more: NDArray[Any]
+) -> NDArray[Any]:
+    """Apply a function to batches of images and of further arrays, on the network's device."""
+    shape = module.image_shape
     if not len(images) or images.shape[1:] != shape:
         raise ImagesError(
             f"the images have shape {images.shape}",
             expected=f"(n, {', '.join(map(str, shape))}), as in training",
             instead="encode them with the image_spec of the model",
         )
-    for start in range(0, len(images), BATCH):
-        part = slice(start, start + BATCH)
-        yield tuple(torch.tensor(array[part], device=module.device) for array in (images, *more))
-
-
-def _import_captum() -> Any:
-    """Import captum.attr, which takes half a second."""
+    was_training, parts = module.training, []
+    module.eval()  # neither dropout nor updates of batch norm
     try:
-        return import_module("captum.attr")
-    except ModuleNotFoundError as error:
-        raise LearningError(
-            f"{error.name} is not installed",
-            expected="the packages of the extra explain",
-            instead="run pip install 'gafcnn[explain]'",
-        ) from error
-
-
-def _apply(
-    function: Callable[..., Tensor], module: GafModule, images: Images, *more: NDArray[Any]
-) -> NDArray[Any]:
-    with _inference_mode(module), torch.no_grad():
-        parts = [function(*batch).cpu().numpy() for batch in _batches(module, images, *more)]
+        for start in range(0, len(images), BATCH):
+            batch = [array[start : start + BATCH] for array in (images, *more)]
+            found = function(*(torch.tensor(array, device=module.device) for array in batch))
+            parts.append(found.detach().cpu().numpy())
+    finally:
+        module.train(was_training)
     return np.concatenate(parts)

@@ -1,51 +1,131 @@
-"""The Lightning module: loss, metrics and optimiser around a network."""
+"""The Lightning module: loss, metrics and optimiser around a network; and its checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from lightning import LightningModule
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
 
 from gafcnn.errors import LearningError
-from gafcnn.models.checkpoints import REMEDY, load_plain
 from gafcnn.models.networks import build_network
-from gafcnn.models.objectives import Task
 
 Batch = tuple[Tensor, Tensor]
 DESCRIPTION = "gafcnn"  # the key in a checkpoint
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+REMEDY = "train the run again with overwrite=true"
+
+
+class Task:
+    """How the outputs of a network are read; n is the number of samples of a batch.
+
+    One output is the logit of up against down, with binary cross-entropy as the loss. Several
+    outputs are the logits of as many classes, with cross-entropy.
+
+    Args:
+        outputs: Number of outputs of the network.
+    """
+
+    def __init__(self, outputs: int) -> None:
+        self.outputs = outputs
+        self.binary = outputs == 1
+
+    def metrics(self) -> MetricCollection:
+        """Return the metrics of an epoch, computed from probabilities and class numbers."""
+        n = self.outputs
+        metrics: dict[str, Any] = {"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()}
+        if not self.binary:
+            metrics = {
+                "accuracy": MulticlassAccuracy(n, average="micro"),
+                "balanced_accuracy": BalancedAccuracy(n),
+                "macro_f1": MulticlassF1Score(n, average="macro"),
+            }
+        return MetricCollection(metrics)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Return logits, (n,) or (n, classes), from outputs of shape (n, outputs)."""
+        return outputs.squeeze(1) if self.binary else outputs
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return P(up), shape (n,), or the softmax over the classes, shape (n, classes)."""
+        return logits.sigmoid() if self.binary else logits.softmax(dim=1)
+
+    def called(self, logits: Tensor) -> Tensor:
+        """Return the number of the most probable class: int64 of shape (n,)."""
+        return (logits > 0).long() if self.binary else logits.argmax(dim=1)
+
+    def log_odds(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Return ln(p / (1 - p)) of one class per sample, given by its number: shape (n,)."""
+        if self.binary:
+            return torch.where(classes == 1, logits, -logits)
+        column = classes[:, None]
+        others = logits.scatter(1, column, -torch.inf)
+        return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
+
+    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+        """Return the mean loss, weighted by class if there are weights.
+
+        Args:
+            logits: Shape (n,), or (n, classes).
+            labels: Class numbers as float32 of shape (n,).
+            weights: Shape (classes,); for several classes only.
+        """
+        if self.binary:
+            return functional.binary_cross_entropy_with_logits(logits, labels)
+        return functional.cross_entropy(logits, labels.long(), weight=weights)
+
+
+class BalancedAccuracy(MulticlassConfusionMatrix):
+    """Mean recall over the classes that occur.
+
+    torchmetrics' macro recall counts a class that is predicted but does not occur as a recall of 0.
+    """
+
+    def compute(self) -> Tensor:
+        """Return the mean recall; NaN without samples."""
+        of_class = self.confmat.sum(dim=1)
+        recall = self.confmat.diagonal()[of_class > 0] / of_class[of_class > 0]
+        return recall.mean(dtype=torch.float32)
 
 
 class GafModule(LightningModule):
     """A network that learns the direction of the next move, or one of several classes.
 
-    Loss: cross-entropy on logits, binary for a network of one output (see
-    `gafcnn.models.objectives`). Optimiser: AdamW with cosine annealing over the epochs.
+    Loss: cross-entropy on logits, binary for a network of one output (see `Task`). Optimiser: AdamW
+    with cosine annealing over the epochs.
 
     Args:
         network: Name (`kind`) and options for `build_network`, as plain data, so that a checkpoint
             holds everything that is needed to build the network again.
         lr: Learning rate at the start.
         weight_decay: AdamW's decoupled weight decay.
+
+    Attributes:
         description: Plain data that is stored in every checkpoint.
+        class_weights: The weight of a sample of each class in the loss; None for equal weights.
     """
 
     class_weights: Tensor | None
 
     def __init__(
-        self,
-        network: dict[str, Any],
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        description: dict[str, Any] | None = None,
+        self, network: dict[str, Any], lr: float = 1e-4, weight_decay: float = 1e-5
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["description"])
-        self.lr, self.weight_decay, self.description = lr, weight_decay, description or {}
+        self.save_hyperparameters()
+        self.lr, self.weight_decay, self.description = lr, weight_decay, dict[str, Any]()
         # channels_last lets convolutions on CPUs and tensor cores read whole pixels at a time
         self.network = build_network(**network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.task = Task(network.get("outputs", 1))
@@ -80,39 +160,24 @@ class GafModule(LightningModule):
             LearningError: The file is damaged, holds more than tensors and plain data, or its
                 weights do not fit the network that it names.
         """
-        checkpoint = load_plain(path, REMEDY)
+        checkpoint = load_plain(path)
         try:
-            description = checkpoint.get(DESCRIPTION)
-            module = cls(**checkpoint["hyper_parameters"], description=description)
+            module = cls(**checkpoint["hyper_parameters"])
+            module.description = checkpoint[DESCRIPTION]
             module.load_state_dict(checkpoint["state_dict"])
         except (LearningError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = error.found if isinstance(error, LearningError) else str(error).splitlines()[0]
             raise LearningError(
-                f"{path} holds no network ({reason.rstrip(':')})",
+                f"{path} holds no network ({getattr(error, 'found', str(error)).splitlines()[0]})",
                 expected="the checkpoint of a training of gafcnn",
                 instead=REMEDY,
             ) from error
         return module.eval()
 
-    def load_pretrained(self, weights: str | None) -> None:
-        """Load pretrained weights; None keeps the random ones.
-
-        Raises:
-            LearningError: There are none for this network, or they do not fit.
-        """
-        if weights is None:
-            return
-        if (load := getattr(self.network, "load_pretrained", None)) is None:
-            raise LearningError(
-                f"model.weights={weights} for a {type(self.network).__name__}",
-                expected="null, because only resnet18 has pretrained weights",
-                instead="set model.weights=null, or model=resnet18",
-            )
-        load(weights)
-
-    def set_class_weights(self, class_weights: Sequence[float] | None) -> None:
-        """Set the weight of a sample of each class in the loss; None for equal weights."""
-        self.class_weights = None if class_weights is None else torch.tensor([*class_weights])
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images that the network takes."""
+        options: Any = self.hparams["network"]
+        return options["channels"], options["size"], options["size"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the description."""
@@ -150,3 +215,30 @@ class GafModule(LightningModule):
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
+
+
+def load_plain(path: Path, remedy: str = REMEDY) -> Any:
+    """Read tensors and plain data written by `torch.save`, onto the CPU; no code is run.
+
+    Args:
+        path: The file.
+        remedy: What the error suggests.
+
+    Raises:
+        LearningError: The file is damaged, or holds more than tensors and plain data.
+    """
+    try:
+        if zipfile.is_zipfile(path):  # torch does not verify the checksums that it writes
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"its part {damaged} is damaged")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds of error for damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch explains how to run the code
+            reason = "it holds code, or is damaged"
+        raise LearningError(
+            f"{path} cannot be read ({reason.rstrip('. ')})",
+            expected="tensors and plain data, as torch.save writes them",
+            instead=remedy,
+        ) from error

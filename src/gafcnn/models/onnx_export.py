@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.windows import Window, WindowReader
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import LearningError, import_extra
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.settings import create
@@ -31,19 +30,6 @@ INPUT, P_UP, PROBABILITIES = "images", "p_up", "probabilities"
 TOLERANCE = 1e-5  # of a probability: another runtime sums in another order
 DESCRIPTION = "gafcnn"  # the key of the metadata
 
-_EXAMPLE = 2  # images; from a single one the exporter infers that a batch has always one
-
-
-def input_shape(module: GafModule) -> tuple[int, int, int]:
-    """Return channels, height and width of the images that a network takes."""
-    options: Any = module.hparams["network"]
-    return options["channels"], options["size"], options["size"]
-
-
-def output_name(module: GafModule) -> str:
-    """Return the name of the output: `p_up`, or `probabilities` for several classes."""
-    return P_UP if module.hparams["network"]["outputs"] == 1 else PROBABILITIES
-
 
 def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return a fitted network as ONNX, from images to probabilities, for any number of images.
@@ -55,8 +41,8 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
     Raises:
         ConfigError: onnx is not installed.
     """
-    onnx = _import("onnx")
-    _import("onnxscript")
+    onnx = import_extra("onnx", "export")
+    import_extra("onnxscript", "export")
     import torch
 
     class Probabilities(torch.nn.Module):
@@ -70,21 +56,20 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each node that they remove
     module = model.module_.eval()
+    # from a single image the exporter would infer that a batch has always one
     program = torch.onnx.export(
         Probabilities(module).eval(),
-        (torch.zeros(_EXAMPLE, *input_shape(module)),),
+        (torch.zeros(2, *module.image_shape),),
         dynamo=True,
         opset_version=OPSET,
         input_names=[INPUT],
-        output_names=[output_name(module)],
+        output_names=[P_UP if module.task.binary else PROBABILITIES],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
     assert program is not None
-    proto = program.model_proto
-    onnx.helper.set_model_props(
-        proto, {**(metadata or {}), DESCRIPTION: json.dumps(module.description)}
-    )
+    proto, description = program.model_proto, {DESCRIPTION: json.dumps(module.description)}
+    onnx.helper.set_model_props(proto, {**(metadata or {}), **description})
     return proto.SerializeToString()
 
 
@@ -98,7 +83,7 @@ def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = No
     Raises:
         ConfigError: safetensors is not installed.
     """
-    save = _import("safetensors.torch").save
+    save = import_extra("safetensors.torch", "export").save
     # the file holds plain layouts; in memory convolutions are channels_last
     state = {name: value.contiguous() for name, value in model.module_.network.state_dict().items()}
     return save(state, metadata=dict(metadata or {}))
@@ -121,7 +106,7 @@ class OnnxPredictor:
     """
 
     def __init__(self, model: bytes | str | Path) -> None:
-        runtime = _import("onnxruntime")
+        runtime = import_extra("onnxruntime", "export")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         content = model if isinstance(model, bytes) else Path(model).read_bytes()
@@ -184,15 +169,3 @@ def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np
             instead="update onnxruntime and torch, or use the safetensors",
         )
     return difference
-
-
-def _import(name: str) -> Any:
-    """Import a package of the extra."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ConfigError(
-            f"{name.partition('.')[0]} is not installed",
-            expected="it for an export, or for a decision by an exported network",
-            instead="pip install 'gafcnn[export]'",
-        ) from error

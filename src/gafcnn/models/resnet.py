@@ -8,15 +8,16 @@ from typing import Self
 from urllib.error import URLError
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
 
 from gafcnn.errors import LearningError
-from gafcnn.models.checkpoints import load_plain
+from gafcnn.models.networks import register_network
 
 RGB = 3
 
 
+@register_network("resnet18", lr=1e-4, weight_decay=1e-5, batch_size=64)
 class GafResNet18(ResNet):
     """torchvision's ResNet18 (He et al. 2015) with another first convolution and another head.
 
@@ -93,43 +94,33 @@ class GafResNet18(ResNet):
         Raises:
             LearningError: The weights are not available or do not fit.
         """
-        remedy = "set model.weights to such a file, or to imagenet or null"
-        found = _imagenet() if weights == "imagenet" else load_plain(Path(weights), remedy)
+        from gafcnn.models.module import load_plain  # imports Lightning, which takes seconds
+
+        remedy, enum = "set model.weights to such a file, or to imagenet or null", ResNet18_Weights
+        try:
+            if weights == "imagenet":
+                found = enum.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+            else:
+                found = load_plain(Path(weights), remedy)
+        except (URLError, OSError, RuntimeError) as error:
+            file = Path(enum.IMAGENET1K_V1.url).name
+            raise LearningError(
+                f"the ImageNet weights of ResNet18 could not be downloaded ({error})",
+                expected=f"{file} in {torch.hub.get_dir()}/checkpoints, or a network",
+                instead="set model.weights=<path of that file>, or =null for random weights",
+            ) from error
         found = found if isinstance(found, Mapping) else {}
         state = {name: value for name, value in found.items() if not name.startswith("fc.")}
-        if (first := state.get("conv1.weight")) is not None and first.ndim == 4:
-            state["conv1.weight"] = _for_channels(first, self.conv1.in_channels, weights)
+        channels, first = self.conv1.in_channels, state.get("conv1.weight")
+        if first is not None and first.shape[1] == RGB:
+            state["conv1.weight"] = first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
         own = {n: v.shape for n, v in self.state_dict().items() if not n.startswith("fc.")}
         wrong = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n] != state[n].shape]
         if wrong:
             raise LearningError(
                 f"the weights {weights} do not fit at {wrong[0]} ({len(wrong)} tensors in all)",
-                expected="a state dict of torchvision's ResNet18",
+                expected=f"a state dict of torchvision's ResNet18 for {RGB} channels (colours), or "
+                f"for the {channels} of these images",
                 instead="set model.weights=imagenet, or the path of such a file",
             )
         self.load_state_dict(state, strict=False)
-
-
-def _for_channels(first: Tensor, channels: int, weights: str) -> Tensor:
-    """Return weights of the first convolution, of shape (64, channels, 7, 7)."""
-    if (available := first.shape[1]) == RGB:
-        return first.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1)
-    if available != channels:
-        raise LearningError(
-            f"the weights {weights} are for images of {available} channels",
-            expected=f"weights for {RGB} channels (colours), or for the {channels} of these images",
-            instead="set model.weights=imagenet, or the images that they were trained on",
-        )
-    return first
-
-
-def _imagenet() -> dict[str, Tensor]:
-    enum = ResNet18_Weights.IMAGENET1K_V1
-    try:
-        return dict(enum.get_state_dict(progress=True, check_hash=True))
-    except (URLError, OSError, RuntimeError) as error:
-        raise LearningError(
-            f"the ImageNet weights of ResNet18 could not be downloaded ({error})",
-            expected=f"{Path(enum.url).name} in {torch.hub.get_dir()}/checkpoints, or a network",
-            instead="set model.weights=<path of that file>, or =null for random weights",
-        ) from error

@@ -5,8 +5,8 @@
 """
 
 from gafcnn.report.card import model_card
+from gafcnn.report.charts import confusion_matrices
 from gafcnn.report.console import decision_line, decision_table, show, summary_table
-from gafcnn.report.matrices import confusion_matrices
 from gafcnn.report.page import write_report
 from gafcnn.report.sample_pictures import Attributions, Sample, sample_image
 from gafcnn.report.tables import build_tables

@@ -6,6 +6,7 @@ Mitchell et al., "Model Cards for Model Reporting", FAT*, 2019.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import yaml
@@ -30,7 +31,8 @@ def model_card(facts: Mapping[str, Any]) -> str:
         for name, model in facts["models"].items()
         for rows, found in model["validation"].items()
     }
-    return load_template("card.md.j2", cell=_cell, yaml=_yaml).render(
+    dump = partial(yaml.safe_dump, sort_keys=False)
+    return load_template("card.md.j2", cell=_cell, yaml=dump).render(
         {"trees": {}, "ensembles": {}, **facts},
         known_figures=lambda models: [
             name for name in FIGURES if any(name in found for found in models.values())
@@ -47,13 +49,7 @@ def _cell(value: object) -> str:
 
 def _estimate(found: Mapping[str, Any], figure: str) -> str:
     """Return a figure with its interval, if it is known."""
-    estimate = found.get(figure, {"value": None})
-    ends, write = (estimate.get("low"), estimate.get("high")), format_of(figure)
-    interval = "" if None in ends else f" [{write(ends[0])}, {write(ends[1])}]"
-    return write(estimate["value"]) + interval
-
-
-def _yaml(config: Mapping[str, Any]) -> str:
-    """Return a configuration as an indented block, which no text in it can end."""
-    lines = yaml.safe_dump(config, sort_keys=False).splitlines()
-    return "\n".join(f"    {line}" for line in lines)
+    estimate, write = found.get(figure, {"value": None}), format_of(figure)
+    if estimate.get("low") is None:
+        return write(estimate["value"])
+    return f"{write(estimate['value'])} [{write(estimate['low'])}, {write(estimate['high'])}]"

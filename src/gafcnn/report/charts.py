@@ -1,53 +1,82 @@
-"""Charts of a judgement: equity, win rate by coverage and by month, calibration."""
+"""Figures of a judgement: equity, coverage, months, calibration, confusion and regimes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
-from gafcnn.report.drawing import MUTED, RC, new_figure
-from gafcnn.report.palette import BUY_AND_HOLD, GREY, Style, model_label, model_styles
+from gafcnn.report.drawing import (
+    BLUE,
+    GREY,
+    MUTED,
+    RC,
+    VERMILION,
+    model_styles,
+    new_figure,
+)
+from gafcnn.report.formatters import BUY_AND_HOLD, MISSING, model_label
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
+PANELS_PER_LINE = 4
+STRONGEST = 0.65  # opacity of the strongest shade, on which text is still legible
+LONGEST_NAME = 30  # characters of a class on the axes
+CLASSES = ("down", "up")
+VOLATILITIES, TRENDS = ("high", "middle", "low"), ("down", "flat", "up")
 
-Rows = Sequence[Mapping[str, Any]]
+Metrics: TypeAlias = Mapping[str, Any]
 
 
-def build_charts(metrics: Mapping[str, Any]) -> dict[str, tuple[str, Figure]]:
-    """Return the title and the figure of every chart that metrics.json has data for, by name."""
-    months = {row["month"] for row in metrics.get("regimes") or ()} - {None}
-    charts = {
-        "equity": ("Equity and drawdown, net of costs", equity_chart, metrics.get("equity")),
-        "coverage": ("Win rate and return by coverage", coverage_chart, metrics.get("coverage")),
-        "calibration": ("Calibration", calibration_chart, metrics.get("calibration")),
-        "months": ("Win rate and return by month", months_chart, len(months) > 1),
-    }
-    return {name: (title, draw(metrics)) for name, (title, draw, found) in charts.items() if found}
+def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the name, the title and the figure of all that metrics.json has data for."""
+    regimes = metrics.get("regimes") or ()
+    if metrics.get("equity"):
+        yield "equity", "Equity and drawdown, net of costs", equity_chart(metrics)
+    if metrics.get("coverage"):
+        yield "coverage", "Win rate and return by coverage", coverage_chart(metrics)
+    if metrics.get("calibration"):
+        yield "calibration", "Calibration", calibration_chart(metrics)
+    if len({row["month"] for row in regimes} - {None}) > 1:
+        yield "months", "Win rate and return by month", months_chart(metrics)
+    found = metrics.get("confusion") or {}
+    if metrics["task"] == "classification":
+        for number, (model, counts) in enumerate(found.items(), start=1):
+            figure = class_confusion(model, counts, list(metrics["classes"]))
+            yield file_name(f"confusion_{number}_{model}"), f"Confusion matrix of {model}", figure
+    elif found:
+        for rows in ("all", "labelled"):
+            title = f"Confusion matrices, {rows} rows"
+            yield f"confusion_{rows}", title, confusion_matrices(metrics, rows)
+    if any(row["month"] is None for row in regimes):
+        yield "regimes", "Gross win rate by volatility and trend", regime_matrices(metrics)
+
+
+def file_name(text: str) -> str:
+    """Replace characters that are not safe in a file name."""
+    return re.sub(r"[^\w.=-]+", "_", text)[:80]
 
 
 @mpl.rc_context(RC)
-def equity_chart(metrics: Mapping[str, Any]) -> Figure:
+def equity_chart(metrics: Metrics) -> Figure:
     """Draw the equity of each model and of buy and hold, and how far each is below its maximum."""
     figure, (top, below) = _panels("equity, start = 1", "drawdown")
-    styles = model_styles(metrics["models"])
     for name in (*metrics["models"], BUY_AND_HOLD):
-        if name not in metrics["equity"]:
-            continue
-        line = pd.DataFrame(metrics["equity"][name])
-        line["time"] = pd.to_datetime(line["time"], utc=True)
-        line["drawdown"] = line["value"] / line["value"].cummax() - 1
-        rows, rank = line.to_dict("records"), int(name == metrics["headline"])
-        _draw_line(top, name, rows, ("time", "value"), styles[name], rank)
-        _draw_line(below, name, rows, ("time", "drawdown"), styles[name], rank)
+        if name in metrics["equity"]:
+            line = pd.DataFrame(metrics["equity"][name])
+            times, look = pd.to_datetime(line["time"], utc=True), _look(metrics, name)
+            top.plot(times, line["value"], **look)
+            below.plot(times, line["value"] / line["value"].cummax() - 1, **look)
     top.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     below.yaxis.set_major_formatter(PercentFormatter(1))
     locator = AutoDateLocator(minticks=3, maxticks=7)
@@ -58,10 +87,11 @@ def equity_chart(metrics: Mapping[str, Any]) -> Figure:
 
 
 @mpl.rc_context(RC)
-def coverage_chart(metrics: Mapping[str, Any]) -> Figure:
+def coverage_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade against the share of rows traded."""
-    rows = [row for row in metrics["coverage"] if row["realised"]]
-    figure, panel = _win_rates(metrics, sorted(rows, key=lambda row: row["realised"]), "realised")
+    rows = pd.DataFrame(metrics["coverage"])
+    rows = rows.loc[rows["realised"] > 0].sort_values("realised", kind="stable")
+    figure, panel = _win_rates(metrics, rows, "realised")
     panel.set_xscale("log")
     panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
     panel.minorticks_off()
@@ -70,12 +100,11 @@ def coverage_chart(metrics: Mapping[str, Any]) -> Figure:
 
 
 @mpl.rc_context(RC)
-def months_chart(metrics: Mapping[str, Any]) -> Figure:
+def months_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade by month."""
-    rows = sorted((row for row in metrics["regimes"] if row["month"]), key=lambda row: row["month"])
-    months = sorted({row["month"] for row in rows})
-    rows = [{**row, "x": months.index(row["month"])} for row in rows]
-    figure, panel = _win_rates(metrics, rows, "x")
+    rows = pd.DataFrame(metrics["regimes"]).dropna(subset=["month"]).sort_values("month")
+    numbers, months = pd.factorize(rows["month"])
+    figure, panel = _win_rates(metrics, rows.assign(chosen=False, number=numbers), "number")
     step = -(-len(months) // 7)
     panel.set_xticks(range(0, len(months), step), months[::step])
     panel.set_xlabel("month")
@@ -83,14 +112,14 @@ def months_chart(metrics: Mapping[str, Any]) -> Figure:
 
 
 @mpl.rc_context(RC)
-def calibration_chart(metrics: Mapping[str, Any]) -> Figure:
+def calibration_chart(metrics: Metrics) -> Figure:
     """Draw the observed share of rises against the forecast probability."""
     figure, (panel,) = _panels("observed share of rises")
     figure.set_figheight(3.6)
-    for name, rows, style, rank in _by_model(metrics, metrics["calibration"]):
-        if rank < 0:  # an ensemble by vote forecasts 0 and 1: leave the headline the space
+    for rows, look in _by_model(metrics, pd.DataFrame(metrics["calibration"])):
+        if look["alpha"] < 1:  # an ensemble by vote forecasts 0 and 1: leave the headline the space
             panel.set(xlim=panel.get_xlim(), ylim=panel.get_ylim())
-        _draw_line(panel, name, rows, ("forecast", "observed"), style, rank)
+        _draw_line(panel, rows, "forecast", "observed", look)
     panel.axline((0.5, 0.5), slope=1, color=GREY, linewidth=0.8, linestyle=":")
     panel.xaxis.set_major_formatter(PercentFormatter(1))
     panel.yaxis.set_major_formatter(PercentFormatter(1))
@@ -98,19 +127,17 @@ def calibration_chart(metrics: Mapping[str, Any]) -> Figure:
     return _with_legend(figure, panel)
 
 
-def _win_rates(metrics: Mapping[str, Any], rows: Rows, x: str) -> tuple[Figure, Axes]:
+def _win_rates(metrics: Metrics, rows: pd.DataFrame, x: str) -> tuple[Figure, Axes]:
     """Draw the gross win rate and the net return against a value; also return the lower panel."""
     figure, panels = _panels("gross win rate", "net bps per trade")
     for axes, y, level in zip(panels, ("win_rate", "net_bps"), (0.5, 0), strict=True):
-        for name, found, style, rank in _by_model(metrics, rows):
-            line = [row for row in found if not row.get("chosen")]
-            _draw_line(axes, name, line, (x, y), style, rank)
-            chosen = [row for row in found if row.get("chosen") and row[y] is not None]
-            for row in chosen if rank >= 0 else ():
-                axes.plot(
-                    *(row[x], row[y]), "D", color=style.colour, fillstyle="none", markersize=8,
-                    zorder=4,
-                )  # fmt: skip
+        for found, look in _by_model(metrics, rows):
+            chosen = found["chosen"].astype(bool)
+            _draw_line(axes, found.loc[~chosen], x, y, look)
+            marks = found.loc[chosen].dropna(subset=[y])
+            if look["alpha"] == 1 and len(marks):
+                mark = {"marker": "D", "fillstyle": "none", "markersize": 8, "zorder": 4}
+                axes.plot(marks[x], marks[y], color=look["color"], linestyle="none", **mark)
         axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1))
     return _with_legend(figure, panels[0]), panels[1]
@@ -126,34 +153,34 @@ def _panels(*labels: str) -> tuple[Figure, list[Axes]]:
     return figure, list(panels)
 
 
-def _by_model(metrics: Mapping[str, Any], rows: Rows) -> Iterator[tuple[str, Rows, Style, int]]:
-    """Yield each model, its rows, its style and its rank.
-
-    The rank is 1 for the headline, which comes first, and -1 for the others, which are drawn faded
-    behind it; 0 for all models if the headline has no rows.
-    """
-    found = {name: [row for row in rows if row["model"] == name] for name in metrics["models"]}
-    headline, styles = metrics["headline"], model_styles(metrics["models"])
-    others = -1 if found.get(headline) else 0
-    for name in sorted(found, key=lambda name: name != headline):
-        if found[name]:
-            yield name, found[name], styles[name], 1 if name == headline else others
+def _by_model(metrics: Metrics, rows: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, dict]]:
+    """Yield the rows and the look of each model: the headline first, the others faded behind it."""
+    names = [name for name in metrics["models"] if (rows["model"] == name).any()]
+    faded = metrics["headline"] in names
+    for name in sorted(names, key=lambda name: name != metrics["headline"]):
+        yield rows.loc[rows["model"] == name], _look(metrics, name, faded=faded)
 
 
-def _draw_line(
-    axes: Axes, name: str, rows: Rows, keys: tuple[str, str], style: Style, rank: int
-) -> None:
+def _look(metrics: Metrics, name: str, *, faded: bool = False) -> dict[str, Any]:
+    """Return how a model is drawn; the headline is thick and never faded."""
+    style, headline = model_styles(metrics["models"])[name], name == metrics["headline"]
+    return {
+        "color": style.colour,
+        "linestyle": style.line,
+        "linewidth": 1.8 if headline else 0.9,
+        "markersize": 3.5 if headline else 2,
+        "alpha": 0.5 if faded and not headline else 1.0,
+        "zorder": 3 if headline else 2,
+        "label": model_label(name),
+    }
+
+
+def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, Any]) -> None:
     """Draw a model's rows as a line, with the intervals of shares if it is not faded."""
-    x, y = ([row[key] for row in rows] for key in keys)
-    axes.plot(
-        x, np.array(y, dtype=np.float64), color=style.colour, linestyle=style.line,
-        linewidth=1.8 if rank > 0 else 0.9, alpha=0.5 if rank < 0 else 1.0,
-        marker=None if keys[0] == "time" else "o", markersize=3.5 if rank > 0 else 2,
-        label=model_label(name), zorder=3 if rank > 0 else 2,
-    )  # fmt: skip
-    for row in rows if rank >= 0 and keys[1] != "net_bps" else ():
-        if row.get("low") is not None:
-            axes.vlines(row[keys[0]], row["low"], row["high"], color=style.colour, linewidth=0.9)
+    axes.plot(rows[x], rows[y].astype(float), marker="o", **look)
+    if look["alpha"] == 1 and y != "net_bps":
+        ends = rows.dropna(subset=["low"])
+        axes.vlines(ends[x], ends["low"], ends["high"], color=look["color"], linewidth=0.9)
 
 
 def _with_legend(figure: Figure, axes: Axes) -> Figure:
@@ -161,3 +188,114 @@ def _with_legend(figure: Figure, axes: Axes) -> Figure:
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, labelcolor=MUTED)
     return figure
+
+
+# --- matrices -------------------------------------------------------------------------------------
+
+
+@mpl.rc_context(RC)
+def confusion_matrices(metrics: Metrics, rows: Literal["labelled", "all"] = "labelled") -> Figure:
+    """Draw the confusion matrix of each model: the outcome (down, up) against the forecast.
+
+    Cells show counts and their share of the row, so that rows sum to 100 %. Blue cells have more
+    than 50 %, red cells less; the strongest shades are at 80 % and 20 %.
+    """
+    figure, panels = _panel_grid(metrics["confusion"], "forecast", "outcome")
+    for name, panel in panels.items():
+        _draw_confusion(panel, name, metrics["confusion"][name][rows], CLASSES, neutral=0.5)
+    figure.suptitle(f"Outcome against forecast, {rows} rows (shares by row)")
+    return figure
+
+
+@mpl.rc_context(RC)
+def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Draw the confusion matrix of one model of several classes.
+
+    Cells show counts and their share of the row, which is also the shade.
+
+    Args:
+        model: The name of the model.
+        counts: One row per true class, one count per predicted class.
+        classes: The names of the classes, in the order of their numbers.
+    """
+    figure = new_figure(0.85 * len(classes) + 1.4, 0.55 * len(classes) + 1.3)
+    panel = figure.subplots()
+    names = [name.replace("_", "\n")[:LONGEST_NAME] for name in classes]
+    _draw_confusion(panel, model, counts, names)
+    panel.set_aspect("auto")
+    panel.tick_params(axis="y", labelrotation=0)
+    panel.set(xlabel="predicted", ylabel="true")
+    return figure
+
+
+@mpl.rc_context(RC)
+def regime_matrices(metrics: Metrics) -> Figure:
+    """Draw the gross win rate of each model by volatility (rows) and trend (columns).
+
+    Cells show the win rate and the number of rows. Blue cells are above 50 %, red cells below; the
+    strongest shades are at 60 % and 40 %.
+    """
+    frame = pd.DataFrame([row for row in metrics["regimes"] if row["month"] is None])
+    figure, panels = _panel_grid(frame["model"].unique(), "trend", "volatility")
+    for name, panel in panels.items():
+        cells = frame[frame["model"] == name].set_index(["volatility", "trend"])
+        cells = cells.reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
+        rates, counts = cells["win_rate"].to_numpy(np.float64), cells["n"].fillna(0)
+        texts = [
+            f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,.0f}"
+            for rate, n in zip(rates, counts, strict=True)
+        ]
+        _draw_cells(panel, (rates.reshape(3, 3) - 0.5) / 0.1, texts, TRENDS, VOLATILITIES)
+        panel.set_title(name)
+    figure.suptitle("Gross win rate and number of rows by volatility and trend")
+    return figure
+
+
+def _panel_grid(
+    models: Iterable[str], x_label: str, y_label: str
+) -> tuple[Figure, dict[str, Axes]]:
+    """Return a figure with one panel per model."""
+    names = list(models)
+    lines, columns = -(-len(names) // PANELS_PER_LINE), min(len(names), PANELS_PER_LINE)
+    figure = new_figure(max(2.0 * columns + 0.4, 4.4), 2.4 * lines + 0.4)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for panel in grid.flat:
+        panel.set_xlabel(x_label)
+    for panel in grid[:, 0]:
+        panel.set_ylabel(y_label)
+    for panel in grid.flat[len(names) :]:
+        panel.remove()
+    return figure, dict(zip(names, grid.flat, strict=False))
+
+
+def _draw_confusion(
+    panel: Axes, name: str, counts: Any, classes: Sequence[str], neutral: float = 0
+) -> None:
+    """Write counts and their shares of the row, shaded by how far these are from a neutral one."""
+    cells = np.array(counts)
+    n, shares = int(cells.sum()), cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    texts = [f"{n:,}\n{s:.1%}" if n else "0" for n, s in zip(cells.flat, shares.flat, strict=True)]
+    _draw_cells(panel, (shares - neutral) / (0.3 if neutral else 1), texts, classes, classes)
+    correct = f"{np.trace(cells) / n:.2%}" if n else MISSING
+    panel.set_title(f"{name}\n{correct} of {n:,} correct")
+
+
+def _draw_cells(
+    panel: Axes,
+    strengths: NDArray[np.float64],
+    texts: Sequence[str],
+    across: Sequence[str],
+    down: Sequence[str],
+) -> None:
+    """Shade cells by strengths from -1 (red) to 1 (blue), NaN unshaded, and write texts in them."""
+    strengths = np.nan_to_num(np.clip(strengths, -1, 1))
+    shades = np.empty((*strengths.shape, 4))
+    shades[..., :3] = np.where(strengths[..., None] > 0, to_rgb(BLUE), to_rgb(VERMILION))
+    shades[..., 3] = STRONGEST * np.abs(strengths)
+    panel.imshow(shades)
+    size = 9 if len(strengths) == 2 else 7.5
+    for (row, column), text in zip(np.ndindex(strengths.shape), texts, strict=True):
+        panel.text(column, row, text, size=size, ha="center", va="center", linespacing=1.4)
+    panel.set_xticks(range(len(across)), across)
+    panel.set_yticks(range(len(down)), down, rotation=90, va="center")
+    panel.spines[:].set_visible(True)

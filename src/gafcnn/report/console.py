@@ -14,8 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gafcnn.report.formatters import count, format_of, four_digits, percent
-from gafcnn.report.palette import model_groups
+from gafcnn.report.formatters import count, format_of, four_digits, model_groups, percent
 from gafcnn.report.tables import NO_SKILL, TOGETHER, by_symbol, majority_share
 
 POSITIONS = {1: "long", -1: "short", 0: "flat"}
@@ -64,19 +63,16 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     few = 0 < len(symbols) <= MOST_SYMBOLS
     ends = {names[-1] for names in model_groups(metrics["models"])}
     for model, symbol, part in by_symbol(metrics):
-        if symbol != TOGETHER and not few:
-            continue
-        last = symbol == TOGETHER and (few or model in ends)
-        names = [model, symbol] if symbols else [model]
-        table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
+        together = symbol == TOGETHER
+        if together or few:
+            names = [model, symbol] if symbols else [model]
+            last = together and (few or model in ends)
+            table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
     if metrics["models"]:
         names = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL]
         table.add_row(*names, *_cells(_no_skill(metrics), columns), style="dim")
         table.caption = _caption(metrics)
     return table
-
-
-_SHOWN = ("p_up", "confidence", "threshold")
 
 
 def decision_line(decision: Mapping[str, Any]) -> str:
@@ -96,27 +92,30 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
     headline model of the evaluation has a star. The text "rules" is shown below.
     """
     models = decision["models"]
-    classes = [*next(iter(models.values())).get("probabilities", ())]
+    cells = {name: _decided(found) for name, found in models.items()}
     table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
-    rules = "" if classes else f"\n{decision['rules']}"
-    table.caption = f"* headline model of the evaluation{rules}"
+    table.caption = "* headline model of the evaluation"
+    if "position" in next(iter(cells.values())):
+        table.caption += f"\n{decision['rules']}"
     table.add_column("model", no_wrap=True)
-    headings = [*classes, "predicted"] if classes else ["P(up)", *_SHOWN[1:], "position"]
-    for heading in headings:
-        table.add_column(heading.replace("_", " "), justify="right", no_wrap=not classes)
+    for heading in next(iter(cells.values())):
+        table.add_column(heading.replace("_", " "), justify="right")
     for names in model_groups(models):
         for name in names:
-            found, leads = models[name], name == decision["headline"]
-            if classes:
-                cells = [four_digits(found["probabilities"][key]) for key in classes]
-                cells.append(found["predicted"].replace("_", " "))
-            else:
-                cells = [four_digits(found[key]) for key in _SHOWN]
-                cells.append(POSITIONS[found["position"]])
+            leads = name == decision["headline"]
             first = f"{name} *" if leads else name
-            table.add_row(first, *cells, style="bold" if leads else None)
+            table.add_row(first, *cells[name].values(), style="bold" if leads else None)
         table.add_section()
     return table
+
+
+def _decided(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the cells of a model by their headings."""
+    if "probabilities" in found:
+        shares = {name: four_digits(share) for name, share in found["probabilities"].items()}
+        return {**shares, "predicted": found["predicted"].replace("_", " ")}
+    numbers = {name: four_digits(found[name]) for name in ("p_up", "confidence", "threshold")}
+    return {"P(up)": numbers.pop("p_up"), **numbers, "position": POSITIONS[found["position"]]}
 
 
 def format_age(seconds: float) -> str:
@@ -138,10 +137,8 @@ def show(table: Table, file: IO[str] | None = None) -> None:
 
 
 def _cells(estimates: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
-    cells = [
-        format_of(name)(estimates[name]["value"]) if name in estimates else "" for name in columns
-    ]
-    return [count(estimates["accuracy"]["n"]), *cells]
+    shown = {name: format_of(name)(found["value"]) for name, found in estimates.items()}
+    return [count(estimates["accuracy"]["n"]), *(shown.get(name, "") for name in columns)]
 
 
 def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,11 +1,13 @@
-"""Figures as SVG for the page and as PNG files, by matplotlib without pyplot."""
+"""Figures as SVG for the page and as PNG files, by matplotlib without pyplot; styles of models."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from itertools import cycle
+from typing import Any, Literal, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -13,8 +15,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.report.formatters import BUY_AND_HOLD, ORACLE
+
 DPI = 200
 INK, MUTED, RULE = "#1f2933", "#5b6773", "#d9dfe5"
+
+# Okabe and Ito (2008) without yellow and black, then Tol (2021): distinct for colour-blind readers
+# and visible on white and on near black
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
+    *("#d55e00", "#999933", "#aa4499", "#8c6d5a", "#6478d6"),
+)
+BLUE, VERMILION, GREY = COLOURS[0], COLOURS[5], "#8a929c"
 
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
 """Colours of a figure that follow the colour scheme of the page."""
@@ -46,6 +59,26 @@ RC: Any = {
 """matplotlib settings that apply while a figure is built and while it is written."""
 
 
+class Style(NamedTuple):
+    """The colour of a model's line, as #rrggbb, and its line style."""
+
+    colour: str
+    line: Literal["solid", "dashed", "dotted"]
+
+
+def model_styles(models: Iterable[str]) -> dict[str, Style]:
+    """Return the style of each model by its position, and a grey one for buy and hold.
+
+    Single models are solid, ensembles dashed and the oracle dotted, so that kinds of models differ
+    in more than colour.
+    """
+    styles = {BUY_AND_HOLD: Style(GREY, "solid")}
+    for name, colour in zip(models, cycle(COLOURS), strict=False):
+        line = "dotted" if name == ORACLE else "dashed" if name in ENSEMBLES else "solid"
+        styles[name] = Style(colour, line)
+    return styles
+
+
 @dataclass(frozen=True)
 class Picture:
     """A figure of the report, as SVG and PNG.
@@ -64,11 +97,25 @@ class Picture:
 
     @classmethod
     def draw(cls, name: str, title: str, figure: Figure) -> Picture:
-        """Write a figure in both formats, which changes the figure; the layout is computed once."""
+        """Write a figure in both formats, which changes the figure; the layout is computed once.
+
+        The text and the grid of the `<svg>` element take their colours from the page.
+        """
+        png, svg = io.BytesIO(), io.StringIO()
         with mpl.rc_context({**RC, "svg.hashsalt": name}):
-            png = _to_png(figure)
+            # savefig would draw twice; metadata would hold the version of matplotlib
+            FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
             figure.set_layout_engine("none")  # keep the layout that drawing computed
-            return cls(name, title, _to_svg(figure, title), png)
+            figure.patch.set_visible(False)
+            FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+        text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg.getvalue(), flags=re.S)
+        body = re.sub(r"<[^>]+>", _clean_tag, text[text.index(">", text.index("<svg")) + 1 :])
+        width, height = (round(72 * inches) for inches in figure.get_size_inches())
+        element = Markup(  # noqa: S704  matplotlib escapes all texts of a figure
+            f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
+            f'style="--width: {width}">{body}'
+        )
+        return cls(name, title, element, png.getvalue())
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -76,27 +123,6 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     return figure
-
-
-def _to_png(figure: Figure) -> bytes:
-    file = io.BytesIO()
-    # savefig would draw twice; metadata would hold the version of matplotlib
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
-    return file.getvalue()
-
-
-def _to_svg(figure: Figure, title: str) -> Markup:
-    """Return an `<svg>` element whose text and grid take their colours from the page."""
-    file = io.StringIO()
-    figure.patch.set_visible(False)
-    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", file.getvalue(), flags=re.S)
-    body = re.sub(r"<[^>]+>", _clean_tag, text[text.index(">", text.index("<svg")) + 1 :])
-    width, height = (round(72 * inches) for inches in figure.get_size_inches())
-    return Markup(  # noqa: S704  matplotlib escapes all texts of a figure
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
-        f'style="--width: {width}">{body}'
-    )
 
 
 def _clean_tag(match: re.Match[str]) -> str:

@@ -1,15 +1,19 @@
-"""Headings, number formats and templates, shared by the page, the console and the model card.
+"""Names, headings, formats and templates, shared by the page, the console and the model card.
 
 A value that cannot be computed is None and is written "n/a".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any, TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from gafcnn.evaluation.ensembles import ENSEMBLES
+
+ORACLE, BUY_AND_HOLD = "oracle", "buy_and_hold"
 MISSING = "n/a"
 
 Format: TypeAlias = Callable[[Any], str]
@@ -90,14 +94,24 @@ def header(figure: str) -> str:
 def format_of(figure: str) -> Format:
     """Return the format of a figure; unknown accuracies are percentages, others have two digits."""
     name = figure.removesuffix("_labelled")
-    if name in FIGURES:
-        return FIGURES[name][1]
-    return percent if name.endswith("accuracy") else two_digits
+    unknown = percent if name.endswith("accuracy") else two_digits
+    return FIGURES.get(name, ("", unknown))[1]
 
 
 def difference_format(figure: str) -> Format:
     """Return the format of a difference in a figure: signed, shares in percentage points."""
     return _DIFFERENCES.get(format_of(figure), signed)
+
+
+def model_label(model: str) -> str:
+    """Return the name of a model as readers see it."""
+    return "buy and hold" if model == BUY_AND_HOLD else model
+
+
+def model_groups(models: Iterable[str]) -> list[list[str]]:
+    """Split models, in their order, into runs of single models, ensembles and the oracle."""
+    runs = groupby(models, lambda name: (name in ENSEMBLES, name == ORACLE))
+    return [list(names) for _, names in runs]
 
 
 def load_template(name: str, **filters: Callable[..., Any]) -> Template:

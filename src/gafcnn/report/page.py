@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.report.charts import build_charts
-from gafcnn.report.drawing import Picture
+from gafcnn.report.charts import build_figures, file_name
+from gafcnn.report.drawing import Picture, model_styles
 from gafcnn.report.formatters import load_template
-from gafcnn.report.matrices import class_confusion, confusion_matrices, regime_matrices
-from gafcnn.report.palette import model_styles
 from gafcnn.report.sample_pictures import Sample
 from gafcnn.report.tables import build_tables
 
@@ -41,9 +39,9 @@ def write_report(
     """
     folder = Path(folder)
     tables = build_tables(metrics)
-    pictures = {picture.name: picture for picture in _pictures(metrics)}
+    pictures = {figure[0]: Picture.draw(*figure) for figure in build_figures(metrics)}
     shown = [
-        sample.picture(_file_name(f"sample_{number}_{sample.window}"))
+        sample.picture(file_name(f"sample_{number}_{sample.window}"))
         for number, sample in enumerate(samples, start=1)
     ]
     page = load_template("page.html.j2", headings=_headings).render(
@@ -60,12 +58,13 @@ def write_report(
         write_bytes(folder, page.encode())
         return folder
     files = {
-        **{folder / "tables" / f"{name}.csv": table.csv().encode()
-           for name, table in tables.items()},
-        **{folder / "figures" / f"{picture.name}.png": picture.png
-           for picture in (*pictures.values(), *shown)},
-        folder / PAGE: page.encode(),
-    }  # fmt: skip
+        folder / "tables" / f"{name}.csv": table.csv().encode() for name, table in tables.items()
+    }
+    files |= {
+        folder / "figures" / f"{picture.name}.png": picture.png
+        for picture in (*pictures.values(), *shown)
+    }
+    files[folder / PAGE] = page.encode()
     for path, content in files.items():
         write_bytes(path, content)
     for path in (*folder.glob("tables/*.csv"), *folder.glob("figures/*.png")):
@@ -74,30 +73,7 @@ def write_report(
     return folder / PAGE
 
 
-def _pictures(metrics: Mapping[str, Any]) -> Iterator[Picture]:
-    for name, (title, figure) in build_charts(metrics).items():
-        yield Picture.draw(name, title, figure)
-    found = metrics.get("confusion") or {}
-    if metrics["task"] == "classification":
-        for number, (model, counts) in enumerate(found.items(), start=1):
-            figure = class_confusion(model, counts, list(metrics["classes"]))
-            name = _file_name(f"confusion_{number}_{model}")
-            yield Picture.draw(name, f"Confusion matrix of {model}", figure)
-    elif found:
-        for rows in ("all", "labelled"):
-            title = f"Confusion matrices, {rows} rows"
-            yield Picture.draw(f"confusion_{rows}", title, confusion_matrices(metrics, rows))
-    if any(row["month"] is None for row in metrics.get("regimes") or ()):
-        title = "Gross win rate by volatility and trend"
-        yield Picture.draw("regimes", title, regime_matrices(metrics))
-
-
 def _headings(body: str) -> list[tuple[str, Markup]]:
     """Return the id and the heading of every section; both are texts of the template."""
     found = re.findall(r'<section id="(\w+)">\s*<h2>(.*?)</h2>', body)
     return [(name, Markup(heading)) for name, heading in found]  # noqa: S704
-
-
-def _file_name(text: str) -> str:
-    """Replace characters that are not safe in a file name."""
-    return re.sub(r"[^\w.=-]+", "_", text)[:80]

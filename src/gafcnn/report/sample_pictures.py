@@ -15,8 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report.drawing import INK, MUTED, RC, Picture, new_figure
-from gafcnn.report.palette import BLUE, VERMILION
+from gafcnn.report.drawing import BLUE, INK, MUTED, RC, VERMILION, Picture, new_figure
 
 LARGEST = 3  # points that a description names
 LONGEST_IN_MINUTES = 300.0  # longer windows are shown in hours
@@ -68,19 +67,14 @@ class Sample:
     correct: bool
     attributions: Attributions | None = None
 
-    @property
-    def title(self) -> str:
-        """Window, time, forecast and outcome in one line."""
-        t = f"{self.series.index[-1]:%Y-%m-%d %H:%M}"
-        result = "correct" if self.correct else "wrong"
-        return f"{self.window}, t = {t} UTC: {self.description}, {result}"
-
     def picture(self, name: str) -> Picture:
         """Draw the sample; the description includes the largest attributions."""
-        title, attributions = self.title, self.attributions
-        if attributions is not None:
-            title += f"; {attributions.describe(pd.DatetimeIndex(self.series.index))}"
-        figure = sample_image(self.series, self.channels, self.title, attributions)
+        times = pd.DatetimeIndex(self.series.index)
+        result = "correct" if self.correct else "wrong"
+        title = f"{self.window}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {self.description}, {result}"
+        figure = sample_image(self.series, self.channels, title, self.attributions)
+        if self.attributions is not None:
+            title += f"; {self.attributions.describe(times)}"
         return Picture.draw(name, title, figure)
 
 
@@ -112,35 +106,41 @@ def sample_image(
     Raises:
         ImagesError: The channels are not squares in [-1, 1].
     """
-    _check(series, channels)
+    for name, channel in channels.items():
+        square = channel.ndim == 2 and channel.shape[0] == channel.shape[1]
+        # a float32 cosine may exceed 1 by its last bit
+        if not square or not np.abs(channel).max() <= 1 + 1e-6:
+            raise ImagesError(
+                f"the channel {name} has shape {channel.shape}, values up to {channel.max():g}",
+                expected="shape (size, size), values from -1 to 1",
+                instead="pass the channels of one sample, as ImageSpec.shown(series)[0] returns",
+            )
     times = pd.DatetimeIndex(series.index)
     before, unit = _time_before_last(times)
-    cam = None if attributions is None else attributions.cam
-    names = [*channels, *([] if cam is None else ["Grad-CAM"])]
-    figure = new_figure(3.4 + 2.3 * len(names), 3.1)
-    widths = (1.5, *[1.0] * len(names))
+    half = (before[-1] - before[0]) / (len(before) - 1) / 2
+    edges = (before[0] - half, before[-1] + half)  # of the cells of the first and the last point
+    shown = [(name, channel, "RdBu_r", -1.0, 1.0) for name, channel in channels.items()]
+    if attributions is not None and attributions.cam is not None:
+        cam = attributions.cam
+        shown.append(("Grad-CAM", cam, "YlGnBu", 0.0, cam.max() or 1.0))
+    figure = new_figure(3.4 + 2.3 * len(shown), 3.1)
+    widths = (1.5, *[1.0] * len(shown))
     grid = figure.add_gridspec(2, len(widths), width_ratios=widths, height_ratios=(1.7, 1))
     line = below = figure.add_subplot(grid[:, 0] if attributions is None else grid[0, 0])
     line.plot(before, series, color=BLUE, linewidth=1.2, marker="o", markersize=2.2)
     line.plot(before[-1], series.iloc[-1], color=BLUE, marker="o", markersize=5.5)
-    line.set(xlim=_edges(before), title=str(series.name or "price"))
+    line.set(xlim=edges, title=str(series.name or "price"))
     line.ticklabel_format(axis="y", useOffset=False)
     line.grid(axis="y")
     if attributions is not None:
         below = figure.add_subplot(grid[1, 0])
         _draw_attributions(line, below, before, attributions)
-    squares = [figure.add_subplot(grid[:, 1 + place]) for place in range(len(names))]
-    extent = (*_edges(before), *_edges(before))
-    images = [
-        panel.imshow(channel, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", extent=extent)
-        for panel, channel in zip(squares, channels.values(), strict=False)
-    ]
-    if cam is not None:
-        squares[-1].imshow(
-            cam, cmap="YlGnBu", vmin=0, vmax=cam.max() or 1, origin="lower", extent=extent
-        )
-    for panel, name in zip(squares, names, strict=True):
-        panel.set_title(name)
+    images = []
+    for place, (name, image, colours, low, high) in enumerate(shown, start=1):
+        panel = figure.add_subplot(grid[:, place], title=name)
+        look: Any = {"cmap": colours, "vmin": low, "vmax": high, "origin": "lower"}
+        images.append(panel.imshow(image, extent=edges * 2, **look))
+    squares = [image.axes for image in images]
     for axis in (below.xaxis, *(axis for panel in squares for axis in (panel.xaxis, panel.yaxis))):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 3, 5, 10]))
         axis.set_major_formatter(lambda value, _: f"{abs(value):g}")
@@ -156,7 +156,7 @@ def sample_image(
 def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attributions) -> None:
     """Draw the shares of points as bars, and behind the series as stripes."""
     folded, occluded = shares(found.folded), shares(found.occluded)
-    bounds = np.linspace(*_edges(before), len(before) + 1)
+    bounds = np.linspace(*above.get_xlim(), len(before) + 1)
     opacities = 0.5 * np.abs(folded) / (np.abs(folded).max() or 1)
     for left, right, share, alpha in zip(bounds, bounds[1:], folded, opacities, strict=False):
         colour = BLUE if share > 0 else VERMILION
@@ -167,7 +167,7 @@ def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attribut
     below.bar(before, np.minimum(folded, 0), width, color=VERMILION, label="opposes")
     below.plot(before, occluded, "o", color=INK, fillstyle="none", markersize=3.5, label="hidden")
     below.axhline(0, color=MUTED, linewidth=0.6)
-    below.set(xlim=_edges(before), title="share")
+    below.set(xlim=above.get_xlim(), title="share")
     below.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     below.legend(
@@ -177,31 +177,8 @@ def _draw_attributions(above: Axes, below: Axes, before: Floats, found: Attribut
     below.grid(axis="y")
 
 
-def _edges(before: Floats) -> tuple[float, float]:
-    """Return the start of the first point's cell and the end of the last one's."""
-    half = (before[-1] - before[0]) / (len(before) - 1) / 2
-    return float(before[0] - half), float(before[-1] + half)
-
-
 def _time_before_last(times: pd.DatetimeIndex) -> tuple[Floats, str]:
     """Return times relative to the last one in minutes, or in hours for long windows."""
     minutes = np.asarray((times - times[-1]) / pd.Timedelta("1min"), dtype=np.float64)
     long = minutes[0] < -LONGEST_IN_MINUTES
     return (minutes / 60, "hours") if long else (minutes, "minutes")
-
-
-def _check(series: pd.Series, channels: Mapping[str, NDArray[Any]]) -> None:
-    shapes = [channel.shape for channel in channels.values()]
-    if not shapes or len(series) < 2 or any(len({*s}) != 1 or len(s) != 2 for s in shapes):
-        raise ImagesError(
-            f"channels of shapes {shapes} and a series of {len(series)}",
-            expected="channels of shape (size, size) and at least 2 values by time",
-            instead="pass one sample: the channels of `encode(series)[0]`, and its series",
-        )
-    largest = max(float(np.abs(channel).max()) for channel in channels.values())
-    if not largest <= 1 + 1e-6:  # a float32 cosine may exceed 1 by its last bit
-        raise ImagesError(
-            f"channels with values up to {largest}",
-            expected="values from -1 to 1",
-            instead="multiply stored images by the `scale` of their spec",
-        )

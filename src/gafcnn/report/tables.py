@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import pandas as pd
 
 from gafcnn.report import formatters as fmt
-from gafcnn.report.palette import BUY_AND_HOLD, model_groups, model_label
+from gafcnn.report.formatters import BUY_AND_HOLD, model_groups, model_label
 
 TOGETHER = "all symbols"
 NO_SKILL = "no skill"
@@ -135,30 +135,29 @@ class Table:
 
 def build_tables(metrics: Metrics) -> dict[str, Table]:
     """Return every table of metrics.json that has rows, by name."""
-    models, direction = metrics["models"], metrics["task"] == "direction"
-    benchmarks = metrics.get("benchmarks") or {}
-    added: dict[str, tuple[str, Callable[[Row], Row]]] = {
-        "targets": ("targets", lambda row: _with_format(row, models)),
-        "pairs": ("pairs", lambda row: _with_format(row, models)),
-        "classes": ("per_class", _flat),
-        "coverage": (
-            "coverage",
-            lambda row: {"choice": f"top {row['share']:.0%}" if row["share"] else "by validation"},
-        ),
-        "calibration": ("calibration", dict),
-        "sides": ("sides", dict),
-        "folds": ("folds", lambda row: {"validation_coverage": row.get("coverage")}),
-        "receipts": ("receipts", lambda row: {"result": RESULTS[row["passed"]]}),
-    }
+    models, benchmarks = metrics["models"], metrics.get("benchmarks") or {}
+
+    def found(key: str) -> Sequence[Row]:
+        return metrics.get(key) or ()
+
     rows: dict[str, Iterable[Row]] = {
-        name: [{**row, **add(row)} for row in metrics.get(key) or ()]
-        for name, (key, add) in added.items()
+        "targets": [_with_format(row, models) for row in found("targets")],
+        "pairs": [_with_format(row, models) for row in found("pairs")],
+        "classes": [{**row, **_flat(row)} for row in found("per_class")],
+        "coverage": [
+            {**row, "choice": f"top {row['share']:.0%}" if row["share"] else "by validation"}
+            for row in found("coverage")
+        ],
+        "calibration": found("calibration"),
+        "sides": found("sides"),
+        "folds": [{**row, "validation_coverage": row.get("coverage")} for row in found("folds")],
+        "receipts": [{**row, "result": RESULTS[row["passed"]]} for row in found("receipts")],
+        "regimes": [row for row in found("regimes") if row["month"] is None],
+        "months": [row for row in found("regimes") if row["month"] is not None],
+        "symbols": _symbols(metrics),
+        "seeds": _seeds(metrics),
     }
-    regimes = metrics.get("regimes") or []
-    rows["regimes"] = [row for row in regimes if row["month"] is None]
-    rows["months"] = [row for row in regimes if row["month"] is not None]
-    rows["symbols"], rows["seeds"] = _symbols(metrics), _seeds(metrics)
-    if direction:
+    if metrics["task"] == "direction":
         for kind in ("all", "labelled"):
             shared = {"n": metrics["classes"][kind]["n"], "majority": majority_share(metrics, kind)}
             rows[f"scores_{kind}"] = _estimates(models, shared)
@@ -168,7 +167,7 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     else:
         shared = {"n": metrics["rows"]["labelled"]}
         rows["scores"] = _estimates({**models, NO_SKILL: metrics["no_skill"]}, shared)
-    tables = {name: _table(KEYS[name].split(), list(found)) for name, found in rows.items()}
+    tables = {name: _table(KEYS[name].split(), list(some)) for name, some in rows.items()}
     return {name: table for name, table in tables.items() if len(table.frame)}
 
 
@@ -228,9 +227,10 @@ def _estimates(models: Mapping[str, Row], shared: Row | None = None) -> list[Row
 
 
 def _with_format(row: Row, models: Mapping[str, Any]) -> Row:
-    """Return the format of a row by its figure: of a model, or of a difference between models."""
+    """Add the format of a row by its figure: of a model, or of a difference between models."""
     write = fmt.format_of if row.get("model", "") in models else fmt.difference_format
-    return {"format": write(row["figure"]), "difference": row["value"], "n_both": row["n"]}
+    added = {"format": write(row["figure"]), "difference": row["value"], "n_both": row["n"]}
+    return {**row, **added}
 
 
 def _symbols(metrics: Metrics) -> Iterator[Row]:
