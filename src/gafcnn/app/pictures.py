@@ -124,11 +124,8 @@ class _Gallery:
         try:
             modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
             found = [explain(module, series, self._spec, np.array([called])) for module in modules]
-        except (
-            ConfigError,
-            RunError,
-            LearningError,
-        ) as error:  # damaged, or captum is not installed
+        # damaged, or captum is not installed
+        except (ConfigError, RunError, LearningError) as error:
             log.warning("%s: predictions of %s are not explained", error.found, self._name)
             return None
         cams = [one.cam[0] for one in found if one.cam is not None]

@@ -107,7 +107,7 @@ def _outputs(outputs: Path) -> Iterator[Finding]:
 
 def _checkpoints(folder: Path) -> Iterator[Finding]:
     """Check the checkpoints of a training that is not complete."""
-    from gafcnn.models.checkpoints import load_plain
+    from gafcnn.models.module import load_plain
 
     for path in (folder / LAST, folder / BEST):
         if path.is_file():
