@@ -21,7 +21,7 @@ import torch
 
 import gafcnn as gc
 from gafcnn.app.runs import damaged_files
-from gafcnn.models.checkpoints import load_plain
+from gafcnn.models.module import load_plain
 
 Run = Callable[..., str]
 Words = tuple[str, ...]

@@ -102,6 +102,6 @@ def _error_of(read: Callable[[Path], Any], path: Path) -> str | None:
 
 
 def _load_checkpoint(path: Path) -> Any:
-    from gafcnn.models.checkpoints import load_plain  # imports torch
+    from gafcnn.models.module import load_plain  # imports torch
 
     return load_plain(path, "run the command that began the run again")
