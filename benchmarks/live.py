@@ -28,7 +28,7 @@ from timing import machine
 
 import gafcnn as gc
 from gafcnn.app.command import main as command
-from gafcnn.app.decisions import Decider
+from gafcnn.app.predict import Decider
 from gafcnn.data.windows import WindowReader
 
 WINDOWS = ("15m", "30m", "60m")

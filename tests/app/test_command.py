@@ -118,6 +118,7 @@ def test_each_script_runs_its_command(root: Path, name: str) -> None:
         ("train", ["market=file", "market.path=gone.csv"], ["gone.csv"]),
         ("evaluate", ["study=nowhere"], ["nowhere", "outputs"]),
         ("evaluate", [], ["study has no value"]),
+        ("predict", ["study=x", "json=1"], ["json is 1"]),
         ("evaluate", ["predictions=x.parquet"], ["market=file"]),
         ("train", ["imports=[gone.py]"], ["gone.py"]),
         ("train", ["imports=[gone_module]"], ["gone_module"]),

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import gafcnn as gc
-from gafcnn.app.decisions import Decider
+from gafcnn.app.predict import Decider
 from gafcnn.app.runs import Run as TrainedRun
 from gafcnn.app.studies import Study
 from gafcnn.data.indicators import MEMORY
@@ -144,12 +144,22 @@ def three_classes(root: Path) -> Iterator[str]:
     sys.modules.pop("own_three_classes", None)
 
 
+def test_patterns_have_no_horizon(typed: Run) -> None:
+    words = ["market=ticks", "market.days=20", "window=10x15m", "label=candlestick"]
+    words += ["split=tenths", "model=xgboost_patterns", "model.rounds=5", "study=patterns"]
+    typed("train", *words)
+    printed = json.loads(typed("predict", "study=patterns", "json=true"))
+    assert (printed["horizon"], printed["rules"]) == (None, None)
+    assert "horizon" not in typed("predict", "study=patterns")
+
+
 def test_three_classes_have_probabilities_and_no_position(
     three_classes: str, tmp_path: Path, typed: Run, bars: pd.DataFrame
 ) -> None:
     typed("train", three_classes, *TREES, "study=classes", "label=band")
-    printed = typed("predict", three_classes, "study=classes", "json=true")
-    [found] = json.loads(printed)["models"].values()
+    printed = json.loads(typed("predict", three_classes, "study=classes", "json=true"))
+    assert (printed["horizon"], printed["rules"]) == ("10min", None)
+    [found] = printed["models"].values()
     assert set(found) == {"probabilities", "predicted"}
     p: dict[str, Any] = found["probabilities"]
     assert sum(p.values()) == pytest.approx(1)

@@ -16,7 +16,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 import gafcnn as gc
-from gafcnn.app.run_folder import damaged_files, hold, write_metrics
+from gafcnn.app.runs import damaged_files, hold, write_metrics
 from gafcnn.data.reading import write_bars
 from gafcnn.errors import RunError
 
@@ -64,7 +64,9 @@ def change_predictions(run: Path, change: Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def test_a_study_without_a_baseline_gets_one_on_the_same_samples(study: Path, folder: Path) -> None:
-    assert "study tiny has no baseline: training it" in (study / "evaluate.txt").read_text()
+    printed = (study / "evaluate.txt").read_text()
+    assert "study tiny has no baseline: training it" in printed
+    assert printed.count("SIMULATED: 4,320 bars") == 1
     run, window = gc.load_run(folder / "xgboost"), gc.load_run(folder / "15m")
     assert isinstance(run.model(), gc.BoostedTrees)
     same = ["symbol", "time", "fold", "split", "label", "forward_return", "known_at"]
@@ -74,10 +76,10 @@ def test_a_study_without_a_baseline_gets_one_on_the_same_samples(study: Path, fo
 def test_the_evaluation_is_complete(metrics: dict[str, Any], study: Path, folder: Path) -> None:
     assert list(metrics["models"]) == MODELS
     assert (metrics["trials"], metrics["looks"], metrics["headline"]) == (3, 1, "two_stage")
+    assert metrics["seeds"] == {}  # one seed has no spread
     assert metrics["bars"] == gc.load_run(folder / "15m").config["bars"]
-    assert (metrics["study"], metrics["symbol"], metrics["interval"]) == (
-        "tiny", "SIMULATED", "1min"
-    )  # fmt: skip
+    assert metrics["study"] == "tiny"
+    assert (metrics["symbol"], metrics["interval"]) == ("SIMULATED", "1min")
     assert damaged_files(folder / "evaluation") == []
     names = [path.name for path in (folder / "evaluation").iterdir()]
     assert {"report.html", "tables", "figures", "predictions.parquet"} <= set(names)
@@ -133,10 +135,6 @@ def test_the_api_judges_as_the_command_does(
         oracle={"SIMULATED": oracle}, trials=3, resamples=100,
     )  # fmt: skip
     assert plain.metrics["models"] == result.metrics["models"]
-
-
-def test_the_same_seed_has_no_spread(metrics: dict[str, Any]) -> None:
-    assert metrics["seeds"] == {}
 
 
 def test_some_windows_other_costs_and_a_second_look(copied: Path, typed: Run) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import gafcnn as gc
-from gafcnn.app.train_settings import own_options
+from gafcnn.app.options import own_options
 from gafcnn.data.features import FIELDS
 from gafcnn.data.labels import LABELS
 from gafcnn.data.sources import SOURCES

@@ -20,12 +20,14 @@ import pytest
 import torch
 
 import gafcnn as gc
-from gafcnn.app.run_folder import damaged_files
-from gafcnn.models.checkpoints import load_plain
+from gafcnn.app.runs import damaged_files
+from gafcnn.models.module import load_plain
 
 Run = Callable[..., str]
 Words = tuple[str, ...]
 Disk = Callable[[int], Path]
+Start = Callable[..., subprocess.Popen[str]]
+Fill = Callable[[Path, str], None]
 
 MORE = ("window=15m", "trainer.max_epochs=6", "trainer.patience=2")
 LAST = Path("outputs/tiny/15m/seed=0/checkpoints/last.ckpt")
@@ -33,7 +35,7 @@ NEEDS = r"(/\S+/)?{} needs [\d,]+ bytes"
 
 
 @pytest.fixture
-def start(root: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(root: Path) -> Iterator[Start]:
     """Start a command in a process of its own."""
     started: list[subprocess.Popen[str]] = []
 
@@ -92,11 +94,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_in: Run, tiny: Wor
 
 
 def test_a_training_that_is_stopped_and_killed_ends_as_an_undisturbed_one(
-    start: Callable[..., subprocess.Popen[str]],
-    tmp_path: Path,
-    typed: Run,
-    tiny: Words,
-    undisturbed: Path,
+    start: Start, tmp_path: Path, typed: Run, tiny: Words, undisturbed: Path
 ) -> None:
     last = tmp_path / LAST
     stopped = start(tmp_path, "train.py", *tiny, *MORE)
@@ -122,11 +120,7 @@ def test_a_training_that_is_stopped_and_killed_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
-    start: Callable[..., subprocess.Popen[str]],
-    tmp_path: Path,
-    run_in: Run,
-    tiny: Words,
-    undisturbed: Path,
+    start: Start, tmp_path: Path, run_in: Run, tiny: Words, undisturbed: Path
 ) -> None:
     for number, seconds in enumerate(np.random.default_rng(0).uniform(2, 12, 15)):
         folder = tmp_path / str(number)
@@ -141,7 +135,7 @@ def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
 
 @pytest.mark.slow
 def test_an_evaluation_killed_at_any_moment_gives_the_same_numbers(
-    start: Callable[..., subprocess.Popen[str]], study: Path, tmp_path: Path, run_in: Run
+    start: Start, study: Path, tmp_path: Path, run_in: Run
 ) -> None:
     words = ("study=tiny", "judging.resamples=100")
     whole = json.loads((study / "outputs/tiny/evaluation/metrics.json").read_text())
@@ -177,7 +171,7 @@ def fill(disk: Path) -> None:
 
 
 @pytest.fixture
-def fill_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], None]:
+def fill_after(monkeypatch: pytest.MonkeyPatch) -> Fill:
     """Fill the disk once a file of that name was written."""
 
     def arm(disk: Path, name: str) -> None:
@@ -207,7 +201,7 @@ def test_a_disk_that_fills_during_a_training_is_named_and_the_training_resumes(
     full: str,
     refused_at: str,
     small_disk: Disk,
-    fill_after: Callable[[Path, str], None],
+    fill_after: Fill,
     refused: Run,
     typed: Run,
     tiny: Words,
@@ -233,7 +227,7 @@ def test_a_disk_that_fills_during_an_evaluation_is_named(
     full: str,
     refused_at: str,
     small_disk: Disk,
-    fill_after: Callable[[Path, str], None],
+    fill_after: Fill,
     study: Path,
     refused: Run,
     typed: Run,

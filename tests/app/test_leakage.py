@@ -11,7 +11,7 @@ import pytest
 
 import gafcnn as gc
 from gafcnn.app import leakage
-from gafcnn.app.run_folder import write_metrics
+from gafcnn.app.runs import write_metrics
 from gafcnn.app.studies import Study
 from gafcnn.atomic_io import read_sealed
 from gafcnn.evaluation.predictions import read_predictions, write_predictions

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gafcnn.app.ledger import record, recorded
-from gafcnn.app.run_folder import digest
+from gafcnn.app.runs import digest, record, recorded
 from gafcnn.errors import DiskError
 
 CONFIG = {"window": {"name": "30m"}, "paths": {"outputs": "outputs"}, "bars": {"BNB": "abc"}}

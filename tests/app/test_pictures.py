@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import gafcnn as gc
-from gafcnn.app.pictures import channel_names, sample_pictures
+from gafcnn.app.evaluate import channel_names, sample_pictures
 from gafcnn.evaluation.judge import Judgement
 
 

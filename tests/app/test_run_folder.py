@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from gafcnn.app.run_folder import (
+from gafcnn.app.runs import (
     claim,
     damaged_files,
     differences,
+    find_runs,
     finish,
     hold,
     is_complete,
+    load_run,
     read_config,
-    run_name,
 )
-from gafcnn.app.runs import find_runs, load_run
-from gafcnn.errors import ConfigError, RunError
+from gafcnn.errors import RunError
 
 CONFIG: dict[str, Any] = {
     "window": {"name": "30m", "span": "30min"},
@@ -31,26 +31,6 @@ CONFIG: dict[str, Any] = {
     "paths": {"outputs": "outputs"},
     "bars": {"BNB": "abc"},
 }
-
-
-@pytest.mark.parametrize(
-    ("given", "name"),
-    [
-        ({}, "30m/seed=0"),
-        ({"seed": 1}, "30m/seed=1"),
-        ({"fold": 0}, "30m/seed=0/fold=0"),
-        ({"seed": 2, "fold": 3}, "30m/seed=2/fold=3"),
-        ({"swept": ["model.lr=0.1", "model=a/b"]}, "30m/model.lr=0.1/model=a_b/seed=0"),
-    ],
-)
-def test_a_run_is_named_by_what_it_is(given: dict[str, Any], name: str) -> None:
-    assert run_name("30m", **given) == Path(name)
-
-
-@pytest.mark.parametrize("name", ["evaluation", "export", "ledger.jsonl"])
-def test_a_model_cannot_have_the_name_of_another_part_of_a_study(name: str) -> None:
-    with pytest.raises(ConfigError, match=name):
-        run_name(name)
 
 
 def leave(folder: Path, *names: str) -> None:
@@ -159,7 +139,7 @@ def test_a_study_without_complete_runs_is_named(tmp_path: Path) -> None:
 
 def test_a_second_process_is_kept_out(tmp_path: Path, root: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from gafcnn.app.run_folder import hold\n"
+        "import sys; from pathlib import Path; from gafcnn.app.runs import hold\n"
         "from gafcnn.errors import RunError\n"
         "try:\n    with hold(Path(sys.argv[1])): print('held')\n"
         "except RunError as error: print(error)"

@@ -18,8 +18,7 @@ import pytest
 import torch
 
 import gafcnn as gc
-from gafcnn.app.ledger import recorded
-from gafcnn.app.run_folder import damaged_files
+from gafcnn.app.runs import damaged_files, recorded
 from gafcnn.errors import LearningError
 
 Run = Callable[..., str]

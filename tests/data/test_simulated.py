@@ -91,7 +91,7 @@ def test_invalid_simulations() -> None:
         with pytest.raises(ConfigError):
             simulate(100, **arguments)
         with pytest.raises(ConfigError, match=next(iter(arguments))):
-            SimulatedSource(**arguments)  # pyright: ignore[reportArgumentType]
+            SimulatedSource(**arguments).load()  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="1 bars"):
         simulate(1)
     for source in (SimulatedSource, TickWalkSource):

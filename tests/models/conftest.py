@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +52,9 @@ class Thirds:
 
 
 @pytest.fixture(scope="session")
-def quick() -> dict[str, Any]:
-    """Parameters of a network that trains within a second."""
-    return QUICK
+def train() -> Callable[..., GafClassifier]:
+    """Fit a network that trains within a second to samples, with other parameters."""
+    return lambda samples, **options: GafClassifier(**QUICK | options).fit(samples)
 
 
 @pytest.fixture(scope="session")

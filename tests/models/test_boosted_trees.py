@@ -1,4 +1,4 @@
-"""Boosted trees: what they learn, when they stop, and that their files are plain data."""
+"""Boosted trees: what they learn, when they stop, and their files; weights of classes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.utils.class_weight import compute_class_weight
 
 from gafcnn.data.indicators import indicators
+from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import check_predictions
 from gafcnn.models.boosted_trees import TREES, BoostedTrees
+from gafcnn.models.estimator import class_weights
 
 QUICK: dict[str, Any] = {
     "rounds": 200,
@@ -86,12 +89,14 @@ def test_features_are_indicators_for_a_label_that_looks_ahead_else_the_window(
     assert fitted.features_ == "indicators"
     with pytest.raises(ConfigError, match="window"):
         BoostedTrees(**QUICK).fit(classes)
+    with pytest.raises(ConfigError, match="features=windows"):
+        BoostedTrees(**WINDOW | {"features": "windows"}).fit(classes)
     model = BoostedTrees(**QUICK, window="15m", fields=("close", "high")).fit(classes)
     assert model.features_ == "window"
     assert set(model.gains().index) <= {f"{f}[{-k}]" for f in ("close", "high") for k in range(15)}
     bars, rows = classes.bars[""], classes.bar_rows("")[:3]
     values = WindowReader(bars, as_window("15m"), ("close", "high"))(rows)
-    table = model._bars_table(bars, rows)
+    table = model._source_at(bars, rows)
     np.testing.assert_allclose(table["high[-2]"], values[:, 1, -3], rtol=1e-6)
 
 
@@ -173,3 +178,39 @@ def test_one_class_cannot_be_learned(classes: Samples) -> None:
     constant = replace(classes, label=np.minimum(classes.label, 0))
     with pytest.raises(LearningError, match="1 of 3 classes"):
         BoostedTrees(**WINDOW).fit(constant)
+
+
+# --- weights of classes ---------------------------------------------------------------------------
+
+THREE, COUNTS = ("none", "star", "hammer"), np.array([5, 2, 1])
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    found = class_weights("balanced", THREE, COUNTS)
+    label = np.repeat(np.arange(3), COUNTS)
+    np.testing.assert_allclose(
+        found, compute_class_weight("balanced", classes=np.arange(3), y=label)
+    )
+    assert COUNTS @ np.array(found) == pytest.approx(COUNTS.sum())
+
+
+def test_none_and_lists() -> None:
+    assert class_weights(None, THREE, COUNTS) is None
+    assert class_weights([1, 2.5, 3], THREE, COUNTS) == [1.0, 2.5, 3.0]
+
+
+@pytest.mark.parametrize("weights", [[1, 2], [1, 2, 0], [1, 2, -1], [1, 2, np.nan], "even", [[1]]])
+def test_other_values_are_rejected(weights: Any) -> None:
+    with pytest.raises(LearningError, match="3 positive numbers"):
+        class_weights(weights, THREE, COUNTS)
+
+
+@pytest.mark.parametrize("weights", [[1, 2], "balanced"])
+def test_a_direction_has_no_weights(weights: Any) -> None:
+    with pytest.raises(LearningError, match="null for a direction"):
+        class_weights(weights, DIRECTIONS, COUNTS[:2])
+
+
+def test_a_class_without_training_samples_cannot_be_balanced() -> None:
+    with pytest.raises(LearningError, match="0 hammer"):
+        class_weights("balanced", THREE, np.array([5, 2, 0]))

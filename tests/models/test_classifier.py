@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from gafcnn.evaluation.predictions import check_predictions
 from gafcnn.images.kinds import register_image
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.classifier import GafClassifier
+
+Train = Callable[..., GafClassifier]
 
 
 def test_a_network_finds_the_momentum(trained: GafClassifier, samples: Samples) -> None:
@@ -57,18 +60,18 @@ def test_metrics_are_those_of_the_best_epoch_beside_the_share_of_the_larger_clas
 
 
 def test_without_a_folder_nothing_is_written(
-    quick: dict[str, Any], samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Train, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    GafClassifier(**quick | {"max_epochs": 1}).fit(samples).predict(samples)
+    train(samples, max_epochs=1).predict(samples)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_every_epoch_logs_a_line(
-    quick: dict[str, Any], samples: Samples, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    train: Train, samples: Samples, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     with caplog.at_level(logging.INFO):
-        model = GafClassifier(**quick | {"max_epochs": 2}, folder=tmp_path).fit(samples)
+        model = train(samples, max_epochs=2, folder=tmp_path)
     lines = [line for line in caplog.messages if line.startswith("epoch ")]
     assert len(lines) == 2
     for number, line in enumerate(lines, start=1):
@@ -77,7 +80,9 @@ def test_every_epoch_logs_a_line(
         assert all(text in line for text in (f"epoch {number} of 2", *figures, "samples/s"))
 
 
-def test_it_is_a_scikit_learn_estimator(trained: GafClassifier, samples: Samples) -> None:
+def test_it_is_a_scikit_learn_estimator(
+    trained: GafClassifier, samples: Samples, classes: Samples
+) -> None:
     params = trained.get_params()
     other = clone(trained)
     assert other.get_params() == params
@@ -86,6 +91,8 @@ def test_it_is_a_scikit_learn_estimator(trained: GafClassifier, samples: Samples
     assert (other.seed, other.model_name, trained.seed) == (1, "30m", 0)
     with pytest.raises(LearningError, match="not fitted"):
         other.predict(samples)
+    with pytest.raises(LearningError, match="none, one, both"):
+        trained.predict(classes)
     p = trained.predict_proba(samples, samples.split.test)
     assert p.shape == (len(samples.split.test), 2)
     np.testing.assert_allclose(p.sum(axis=1), 1)
@@ -109,32 +116,29 @@ def test_later_bars_do_not_change_a_prediction(trained: GafClassifier, bars: pd.
     assert np.array_equal(trained.predict_at(bars, rows), trained.predict_at(changed, rows))
 
 
-def test_the_seed_decides_the_network(
-    quick: dict[str, Any], trained: GafClassifier, samples: Samples
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"images": "stored"}, {"window": {"span": "15min"}, "image_spec": {"size": 16}}],
+    ids=["again", "stored", "plain data"],
+)
+def test_the_same_options_give_the_same_network(
+    train: Train, trained: GafClassifier, samples: Samples, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    rows = samples.split.test
-    same, other = (
-        GafClassifier(**quick, seed=seed).fit(samples).predict_samples(samples, rows)
-        for seed in (0, 1)
-    )
-    assert np.array_equal(same, trained.predict_samples(samples, rows))
-    assert not np.allclose(same, other)
+    model, rows = train(samples, **options, data_folder=tmp_path), np.arange(len(samples))
+    p = model.predict_samples(samples, rows)
+    assert np.array_equal(p, trained.predict_samples(samples, rows))
+    assert (tmp_path / "gaf" / "15m").is_dir() == ("images" in options)
 
 
-def test_stored_images_give_the_same_network_as_images_on_the_fly(
-    quick: dict[str, Any], trained: GafClassifier, samples: Samples, tmp_path: Path
+def test_another_seed_gives_another_network(
+    train: Train, trained: GafClassifier, samples: Samples
 ) -> None:
-    model = GafClassifier(**quick, images="stored", data_folder=tmp_path).fit(samples)
-    rows = np.arange(len(samples))
-    stored = model.predict_samples(samples, rows)
-    assert np.array_equal(stored, trained.predict_samples(samples, rows))
-    assert (tmp_path / "gaf" / "15m").is_dir()
+    p = train(samples, seed=1).predict_proba(samples)
+    assert not np.allclose(p, trained.predict_proba(samples))
 
 
-def test_symbols_are_learned_together_and_predicted_apart(
-    quick: dict[str, Any], pooled: Samples
-) -> None:
-    model = GafClassifier(**quick | {"max_epochs": 1}).fit(pooled)
+def test_symbols_are_learned_together_and_predicted_apart(train: Train, pooled: Samples) -> None:
+    model = train(pooled, max_epochs=1)
     table = model.predict(pooled)
     assert table.groupby("symbol").size().to_dict() == {
         symbol: len(part.split.val) + len(part.split.test)
@@ -159,21 +163,14 @@ def test_several_classes_have_a_probability_each(
     assert trained_classes.metrics_["majority"] < 1
 
 
-def test_other_classes_than_those_of_the_training_are_rejected(
-    trained: GafClassifier, classes: Samples
-) -> None:
-    with pytest.raises(LearningError, match="none, one, both"):
-        trained.predict(classes)
-
-
 def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
-    quick: dict[str, Any], bars: pd.DataFrame, tmp_path: Path
+    train: Train, bars: pd.DataFrame, tmp_path: Path
 ) -> None:
     samples = make_samples(bars, label=Candlestick())
     drawn = Augmentation(per_class=2000, shuffles=1, walks=0, block=20)
-    options: dict[str, Any] = quick | {"max_epochs": 1, "augmentation": drawn}
-    fly = GafClassifier(**options).fit(samples)
-    stored = GafClassifier(**options, images="stored", data_folder=tmp_path).fit(samples)
+    options: dict[str, Any] = {"max_epochs": 1, "augmentation": drawn}
+    fly = train(samples, **options)
+    stored = train(samples, **options, images="stored", data_folder=tmp_path)
     rows = np.arange(len(samples))
     assert np.array_equal(fly.predict_samples(samples, rows), stored.predict_samples(samples, rows))
     assert fly.facts_["steps"] > len(samples.labelled("train")) // 64
@@ -183,6 +180,7 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
     ("options", "found"),
     [
         ({"window": "64x15m"}, "lookback to 16h"),
+        ({"window": Window("90min")}, "lookback to 90min"),
         ({"window": Window("5min")}, "5 points"),
         ({"network": "small_cn"}, "small_cn"),
         ({"network": {"kind": "small_cnn", "depth": 3}}, "depth"),
@@ -203,43 +201,25 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
     ],
 )
 def test_invalid_parameters_are_named(
-    quick: dict[str, Any], options: dict[str, Any], found: str, samples: Samples
+    train: Train, options: dict[str, Any], found: str, samples: Samples
 ) -> None:
     with pytest.raises((ConfigError, LearningError)) as caught:
-        GafClassifier(**quick | options).fit(samples)
+        train(samples, **options)
     assert found in str(caught.value)
 
 
-def test_a_window_longer_than_the_lookback_is_rejected_with_the_lookback_it_needs(
-    quick: dict[str, Any], bars: pd.DataFrame, samples: Samples
-) -> None:
-    with pytest.raises(ConfigError, match=r"lookback to 90min"):
-        GafClassifier(**quick | {"window": Window("90min")}).fit(samples)
+def test_a_longer_lookback_makes_room_for_a_longer_window(train: Train, bars: pd.DataFrame) -> None:
     longer = make_samples(bars, split=Chronological(val=0.3), lookback="90min")
-    GafClassifier(**quick | {"window": Window("90min"), "max_epochs": 1}).fit(longer)
+    train(longer, window=Window("90min"), max_epochs=1)
 
 
-def test_options_may_be_plain_data(
-    quick: dict[str, Any], samples: Samples, trained: GafClassifier
-) -> None:
-    """As a configuration has them."""
-    plain: dict[str, Any] = {"window": {"span": "15min"}, "image_spec": {"size": 16}}
-    model = GafClassifier(**quick | plain).fit(samples)
-    rows = samples.split.test
-    assert np.array_equal(
-        model.predict_samples(samples, rows), trained.predict_samples(samples, rows)
-    )
-
-
-def test_other_kinds_of_images_are_encoded_on_the_cpu(
-    quick: dict[str, Any], samples: Samples
-) -> None:
+def test_other_kinds_of_images_are_encoded_on_the_cpu(train: Train, samples: Samples) -> None:
     @register_image("rows")
     def rows(series: NDArray[np.float64], size: int) -> NDArray[np.float64]:
         return np.repeat(series[:, None, -size:], size, axis=1)
 
     spec = ImageSpec(8, kinds=("gasf", "rows"))
-    model = GafClassifier(**quick | {"image_spec": spec, "max_epochs": 1}).fit(samples)
+    model = train(samples, image_spec=spec, max_epochs=1)
     assert np.isfinite(model.predict(samples)["p_up"]).all()
 
 
@@ -252,9 +232,9 @@ def test_the_package_imports_torch_only_to_train() -> None:
 
 
 def test_training_with_compile_gives_the_names_of_the_plain_network(
-    quick: dict[str, Any], samples: Samples
+    train: Train, samples: Samples
 ) -> None:
-    module = GafClassifier(**quick | {"max_epochs": 1}).fit(samples).module_
+    module = train(samples, max_epochs=1).module_
     names = list(module.state_dict())
     module.network.compile(backend="eager")  # traced, not translated, which takes minutes
     assert list(module.state_dict()) == names

@@ -1,7 +1,12 @@
-"""Loss, metrics and probabilities; batches and images."""
+"""Loss, metrics and probabilities; batches and images; checkpoints."""
 
 from __future__ import annotations
 
+import os
+import pickle
+import zipfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +20,11 @@ from sklearn import metrics
 
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import Window
+from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.datamodule import (
-    Batches,
-    GafDataModule,
-    SeriesInMemory,
-    StoredImages,
-    image_source,
-)
-from gafcnn.models.module import BalancedAccuracy, GafModule, Task
+from gafcnn.models.datamodule import GafDataModule, SeriesInMemory, StoredImages, image_source
+from gafcnn.models.module import BalancedAccuracy, GafModule, Task, load_plain
+from gafcnn.models.training import AtomicCheckpoints
 
 NINE = {"kind": "small_cnn", "channels": 2, "outputs": 9, "size": 16, "width": 4}
 ONE = NINE | {"outputs": 1}
@@ -85,11 +86,8 @@ def test_probabilities_sum_to_one_or_are_a_sigmoid() -> None:
 
 def test_class_weights_are_not_part_of_the_network() -> None:
     module = GafModule(NINE)
-    module.set_class_weights([float(k + 1) for k in range(9)])
-    assert module.class_weights is not None
+    module.class_weights = torch.arange(9.0)
     assert "class_weights" not in module.state_dict()
-    module.set_class_weights(None)
-    assert module.class_weights is None
 
 
 def test_logits_between_zero_and_one_are_not_read_as_probabilities() -> None:
@@ -176,7 +174,7 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
 
 
 class Trainer:
-    """What `Batches` asks of Lightning's trainer."""
+    """What batches ask of Lightning's trainer."""
 
     def __init__(self, rank: int = 0, count: int = 1, epoch: int = 0) -> None:
         self.global_rank, self.world_size, self.current_epoch = rank, count, epoch
@@ -197,8 +195,9 @@ def batches(
     labels = np.zeros(n, np.int8)
     data = GafDataModule(Numbers(), labels, np.arange(n), np.arange(n), size, 3, additional)
     data.trainer = Trainer(**trainer)
-    found = [read.numpy() for read, _ in Batches(data, np.arange(n), shuffle=shuffle)]
-    assert len(found) == len(Batches(data, np.arange(n), shuffle=shuffle))
+    epoch = data.train_dataloader() if shuffle else data.val_dataloader()
+    found = [read.numpy() for read, _ in epoch]
+    assert len(found) == len(epoch)
     return found
 
 
@@ -244,3 +243,92 @@ def test_labels_belong_to_their_samples(samples: Samples) -> None:
     sent, labels = data.read(positions)
     assert labels.tolist() == samples.label[positions].tolist()
     assert torch.equal(sent, torch.from_numpy(source.read(positions)))
+
+
+# --- checkpoints ----------------------------------------------------------------------------------
+
+STATE = {
+    "epoch": 3,
+    "state_dict": {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(7)},
+    "callbacks": {"stopping": {"wait": 2, "best": torch.tensor(0.5)}},
+}
+
+
+class Hostile:
+    """Creates a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stored") / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint(STATE, path)
+    return path
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_a_checkpoint_is_read_as_written_without_leftovers(stored: Path) -> None:
+    assert same(load_plain(stored), STATE)
+    assert same(AtomicCheckpoints().load_checkpoint(stored), STATE)
+    assert [path.name for path in stored.parent.iterdir()] == ["last.ckpt"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_flipped_bit_is_detected_or_harmless(stored: Path, data: st.DataObject) -> None:
+    content = bytearray(stored.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    damaged = stored.with_name("damaged.ckpt")
+    damaged.write_bytes(content)
+    loaded = STATE
+    with suppress(LearningError):
+        loaded = load_plain(damaged)
+    damaged.unlink()
+    assert same(loaded, STATE)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_file_is_rejected(stored: Path, tmp_path: Path, share: float) -> None:
+    content = stored.read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(LearningError, match=r"cut.ckpt cannot be read"):
+        load_plain(tmp_path / "cut.ckpt")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, *, zipped: bool) -> None:
+    path, created = tmp_path / "evil.ckpt", tmp_path / "created"
+    torch.save({"state_dict": Hostile(created)}, path, _use_new_zipfile_serialization=zipped)
+    (tmp_path / "plain.pkl").write_bytes(pickle.dumps(Hostile(created)))
+    for name in ("evil.ckpt", "plain.pkl"):
+        with pytest.raises(LearningError, match=f"{name} cannot be read"):
+            load_plain(tmp_path / name)
+    assert not created.exists()
+
+
+def test_a_missing_file_and_another_zip_file_are_named(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other.ckpt", "w") as archive:
+        archive.writestr("bars.csv", "1,2,3")
+    for name, reason in (("none.ckpt", ".*No such file"), ("other.ckpt", " cannot be read")):
+        with pytest.raises(LearningError, match=name + reason):
+            load_plain(tmp_path / name)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, small_disk: Any) -> None:
+    folder = small_disk(100_000)
+    AtomicCheckpoints().save_checkpoint(STATE, folder / "last.ckpt")
+    with pytest.raises(DiskError, match=r"last.ckpt"):
+        AtomicCheckpoints().save_checkpoint({"a": torch.zeros(30_000)}, folder / "last.ckpt")
+    assert same(load_plain(folder / "last.ckpt"), STATE)
+    assert [path.name for path in folder.iterdir()] == ["last.ckpt"]

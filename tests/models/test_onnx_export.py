@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +19,8 @@ from gafcnn.data.samples import Samples
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.onnx_export import OnnxPredictor, largest_difference, to_onnx, to_safetensors
+
+Train = Callable[..., GafClassifier]
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +51,9 @@ def test_several_classes(trained_classes: GafClassifier, classes: Samples) -> No
 
 
 @pytest.mark.slow
-def test_resnet18(quick: dict[str, Any], samples: Samples) -> None:
-    options = quick | {"network": "resnet18", "max_epochs": 1, "image_spec": {"size": 32}}
-    model = GafClassifier(**options, precision="32-true").fit(samples)
+def test_resnet18(train: Train, samples: Samples) -> None:
+    options = {"network": "resnet18", "max_epochs": 1, "image_spec": {"size": 32}}
+    model = train(samples, **options, precision="32-true")
     images = np.random.default_rng(0).uniform(-1, 1, (20, 2, 32, 32)).astype(np.float32)
     assert largest_difference(to_onnx(model), model, images) < 1e-5
 
@@ -68,10 +70,8 @@ def test_the_file_names_its_input_output_and_run(exported: bytes) -> None:
     assert json.loads(properties["gafcnn"])["classes"] == ["down", "up"]
 
 
-def test_another_network_is_noticed(
-    quick: dict[str, Any], exported: bytes, samples: Samples
-) -> None:
-    other = GafClassifier(**quick | {"max_epochs": 1}, seed=1).fit(samples)
+def test_another_network_is_noticed(train: Train, exported: bytes, samples: Samples) -> None:
+    other = train(samples, max_epochs=1, seed=1)
     images = np.random.default_rng(0).uniform(-1, 1, (8, 2, 16, 16)).astype(np.float32)
     with pytest.raises(LearningError, match="differs by 0"):
         largest_difference(exported, other, images)

@@ -1,4 +1,4 @@
-"""Trainings that are stopped, resumed, averaged and shared."""
+"""Trainings that are stopped, resumed, averaged and shared; their devices and precision."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,18 @@ from lightning import Callback
 from gafcnn.data.samples import Samples
 from gafcnn.errors import LearningError
 from gafcnn.models import training
-from gafcnn.models.callbacks import AveragedWeights, EpochLog, EpochSeed
-from gafcnn.models.checkpoints import BEST, LAST, load_plain
 from gafcnn.models.classifier import GafClassifier
+from gafcnn.models.module import BEST, LAST, load_plain
+from gafcnn.models.training import (
+    AveragedWeights,
+    Device,
+    Epochs,
+    choose_precision,
+    cpu_device,
+    find_device,
+)
+
+Train = Callable[..., GafClassifier]
 
 
 class KilledError(Exception):
@@ -31,7 +41,7 @@ class KilledError(Exception):
 def kill_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A function that makes trainings end in the middle of an epoch, counted from 1."""
 
-    seed = EpochSeed.on_train_epoch_start
+    seed = Epochs.on_train_epoch_start
 
     def install(epoch: int | None) -> None:
         def on_train_epoch_start(self: Any, trainer: Any, pl_module: Any) -> None:
@@ -39,17 +49,14 @@ def kill_in_epoch(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise KilledError
             seed(self, trainer, pl_module)
 
-        monkeypatch.setattr(EpochSeed, "on_train_epoch_start", on_train_epoch_start)
+        monkeypatch.setattr(Epochs, "on_train_epoch_start", on_train_epoch_start)
 
     return install
 
 
-def weights(model: GafClassifier) -> dict[str, torch.Tensor]:
-    return model.module_.state_dict()
-
-
 def equal(one: GafClassifier, other: GafClassifier) -> bool:
-    return all(torch.equal(value, weights(other)[name]) for name, value in weights(one).items())
+    states = (model.module_.state_dict() for model in (one, other))
+    return all(torch.equal(*pair) for pair in zip(*(s.values() for s in states), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -59,19 +66,15 @@ def equal(one: GafClassifier, other: GafClassifier) -> bool:
     ids=["plain", "averaged", "bf16"],
 )  # fmt: skip
 def test_a_killed_training_resumes_to_the_same_numbers(
-    quick: dict[str, Any],
-    options: dict[str, Any],
-    samples: Samples,
-    tmp_path: Path,
-    kill_in_epoch: Any,
+    train: Train, options: dict[str, Any], samples: Samples, tmp_path: Path, kill_in_epoch: Any
 ) -> None:
-    undisturbed = GafClassifier(**quick | options).fit(samples)
+    undisturbed = train(samples, **options)
     kill_in_epoch(3)
     with pytest.raises(KilledError):
-        GafClassifier(**quick | options, folder=tmp_path / "run").fit(samples)
+        train(samples, **options, folder=tmp_path / "run")
     kill_in_epoch(None)
     (tmp_path / "run").rename(tmp_path / "moved")
-    resumed = GafClassifier(**quick | options, folder=tmp_path / "moved").fit(samples)
+    resumed = train(samples, **options, folder=tmp_path / "moved")
     assert equal(undisturbed, resumed)
     assert undisturbed.history_.equals(resumed.history_)
     assert undisturbed.best_epoch_ == resumed.best_epoch_
@@ -82,14 +85,12 @@ def test_a_killed_training_resumes_to_the_same_numbers(
     assert np.array_equal(loaded.predict_samples(samples, rows), expected)
 
 
-def test_a_finished_training_trains_no_more(
-    quick: dict[str, Any], samples: Samples, tmp_path: Path
-) -> None:
-    options = quick | {"max_epochs": 6, "patience": 1, "lr": 1.0, "folder": tmp_path}
-    first = GafClassifier(**options).fit(samples)
+def test_a_finished_training_trains_no_more(train: Train, samples: Samples, tmp_path: Path) -> None:
+    options = {"max_epochs": 6, "patience": 1, "lr": 1.0, "folder": tmp_path}
+    first = train(samples, **options)
     assert first.facts_["epochs"] < 6  # early stopping ended it
     content = (tmp_path / LAST).read_bytes()
-    again = GafClassifier(**options).fit(samples)
+    again = train(samples, **options)
     assert equal(first, again)
     for fact in ("steps", "epochs"):
         assert again.facts_[fact] == first.facts_[fact]
@@ -97,32 +98,28 @@ def test_a_finished_training_trains_no_more(
 
 
 def test_a_damaged_last_checkpoint_falls_back_to_the_best(
-    quick: dict[str, Any],
-    samples: Samples,
-    tmp_path: Path,
-    trained: GafClassifier,
-    caplog: pytest.LogCaptureFixture,
+    train: Train, samples: Samples, tmp_path: Path, trained: GafClassifier, caplog: Any
 ) -> None:
-    GafClassifier(**quick, folder=tmp_path).fit(samples)
+    train(samples, folder=tmp_path)
     (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:1000])
-    resumed = GafClassifier(**quick, folder=tmp_path).fit(samples)
+    resumed = train(samples, folder=tmp_path)
     assert equal(resumed, trained)
     assert any("last.ckpt" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize(("option", "value"), [("seed", 1), ("max_epochs", 4), ("window", "30m")])
 def test_a_folder_of_another_training_is_rejected(
-    quick: dict[str, Any], option: str, value: Any, samples: Samples, tmp_path: Path
+    train: Train, option: str, value: Any, samples: Samples, tmp_path: Path
 ) -> None:
-    GafClassifier(**quick | {"max_epochs": 1}, folder=tmp_path).fit(samples)
+    train(samples, max_epochs=1, folder=tmp_path)
     with pytest.raises(LearningError, match=option):
-        GafClassifier(**quick | {"max_epochs": 1, option: value}, folder=tmp_path).fit(samples)
+        train(samples, **{"max_epochs": 1, option: value}, folder=tmp_path)
 
 
 def test_checkpoints_hold_plain_data_and_describe_their_training(
-    quick: dict[str, Any], samples: Samples, tmp_path: Path
+    train: Train, samples: Samples, tmp_path: Path
 ) -> None:
-    model = GafClassifier(**quick | {"max_epochs": 1}, folder=tmp_path).fit(samples)
+    model = train(samples, max_epochs=1, folder=tmp_path)
     checkpoint = torch.load(tmp_path / BEST, weights_only=True)
     assert checkpoint["hyper_parameters"]["network"] == {
         "kind": "small_cnn", "width": 4, "channels": 2, "outputs": 1, "size": 16,
@@ -138,7 +135,7 @@ def test_checkpoints_hold_plain_data_and_describe_their_training(
 
 
 def test_averaged_weights_follow_their_formula(
-    quick: dict[str, Any], samples: Samples, monkeypatch: pytest.MonkeyPatch
+    train: Train, samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
@@ -149,44 +146,40 @@ def test_averaged_weights_follow_their_formula(
             seen.append(pl_module.state_dict()["network.head.2.weight"].clone())
 
     trainer = training._trainer
-    monkeypatch.setattr(training, "_trainer", lambda *args: _with_callback(trainer(*args), Keep()))
-    options = quick | {"max_epochs": 1, "average_weights": 0.9}
-    model = GafClassifier(**options).fit(samples)
+
+    def observed(*args: Any) -> Any:
+        made = trainer(*args)
+        at = next(i for i, c in enumerate(made.callbacks) if isinstance(c, AveragedWeights))
+        made.callbacks.insert(at, Keep())
+        return made
+
+    monkeypatch.setattr(training, "_trainer", observed)
+    model = train(samples, max_epochs=1, average_weights=0.9)
     mean = seen[0]
     for step, weight in enumerate(seen[1:], start=1):
         keep = min(0.9, (1 + step) / (10 + step))
         mean = keep * mean + (1 - keep) * weight
-    averaged = weights(model)["network.head.2.weight"]
+    averaged = model.module_.state_dict()["network.head.2.weight"]
     assert torch.allclose(averaged, mean, atol=1e-6)
     assert not torch.allclose(averaged, seen[-1], atol=1e-4)
 
 
-def _with_callback(trainer: Any, callback: Callback) -> Any:
-    at = next(i for i, c in enumerate(trainer.callbacks) if isinstance(c, AveragedWeights))
-    trainer.callbacks.insert(at, callback)
-    return trainer
-
-
-def test_throughput_leaves_out_the_first_epoch(quick: dict[str, Any], samples: Samples) -> None:
-    one, two = (GafClassifier(**quick | {"max_epochs": n}).fit(samples).facts_ for n in (1, 2))
+def test_throughput_leaves_out_the_first_epoch(train: Train, samples: Samples) -> None:
+    one, two = (train(samples, max_epochs=n).facts_ for n in (1, 2))
     assert one["samples_per_second"] is None
     assert two["samples_per_second"] > 0
     assert 0 <= two["data_wait_share"] < 1
-    log = EpochLog()
+    log = Epochs(0)
     log.load_state_dict({"rows": [], "totals": [5, 2.0, 0.5]})
     assert log.throughput == {"samples_per_second": 2.5, "data_wait_share": 0.25}
 
 
-def test_loggers_write_into_the_folder(
-    quick: dict[str, Any], samples: Samples, tmp_path: Path
-) -> None:
+def test_loggers_write_into_the_folder(train: Train, samples: Samples, tmp_path: Path) -> None:
     loggers = {"csv": {}, "tensorboard": {"name": "board"}, "mlflow": None}
-    options = quick | {"max_epochs": 1, "loggers": loggers, "folder": tmp_path}
-    GafClassifier(**options).fit(samples)
+    train(samples, max_epochs=1, loggers=loggers, folder=tmp_path)
     [metrics] = tmp_path.glob("csv/*/metrics.csv")
-    assert {"val/auc", "train/loss", "lr-AdamW"} <= set(
-        metrics.read_text().split("\n")[0].split(",")
-    )
+    columns = metrics.read_text().splitlines()[0].split(",")
+    assert {"val/auc", "train/loss", "lr-AdamW"} <= set(columns)
     assert list(tmp_path.glob("board/*/events.*"))
 
 
@@ -199,17 +192,15 @@ from gafcnn.models.classifier import GafClassifier
 samples = make_samples(simulate(3000, seed=0)[0])
 model = GafClassifier({options}).fit(samples)
 print("predicting", flush=True)
-while {forever}:
+while True:
     model.predict_samples(samples, samples.split.train)
-print(model.facts_["processes"], len(model.predict(samples)))
 """
 
 
-def start(options: str, forever: bool = False) -> subprocess.Popen[str]:
-    code = SCRIPT.format(options=options, forever=forever)
+def start(options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        [sys.executable, "-u", "-c", SCRIPT.format(options=options)], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 
 
@@ -217,7 +208,7 @@ def start(options: str, forever: bool = False) -> subprocess.Popen[str]:
 def test_sigterm_ends_a_training_or_a_prediction_at_once(line: str, tmp_path: Path) -> None:
     epochs = 1000 if line.startswith("epoch") else 1
     options = f"max_epochs={epochs}, patience=1000, progress=False, folder={str(tmp_path)!r}"
-    with start(options, True) as process:
+    with start(options) as process:
         assert process.stdout is not None
         for text in process.stdout:
             if text.startswith(line):
@@ -233,16 +224,80 @@ def test_sigterm_ends_a_training_or_a_prediction_at_once(line: str, tmp_path: Pa
     assert load_plain(tmp_path / LAST, "")["epoch"] >= min(epochs - 1, 1)
 
 
-@pytest.mark.slow
-def test_two_processes_share_a_training(tmp_path: Path) -> None:
-    script = tmp_path / "shared.py"
-    options = f"""max_epochs=2, progress=False, accelerator="cpu", strategy="ddp", devices=2,
-        batch_size=128, folder={str(tmp_path / "run")!r}"""
-    script.write_text(SCRIPT.format(options=options, forever=False))
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    lines = done.stdout.splitlines()
-    assert sum(line.startswith("epoch ") for line in lines) == 2  # one process logs
-    assert lines[-1].split()[0] == "2"
+# --- devices --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "bf16", "network", "precision"),
+    [
+        ("cuda", True, "resnet18", "bf16-mixed"),
+        ("cuda", True, "small_cnn", "bf16-mixed"),
+        ("cuda", False, "resnet18", "32-true"),
+        ("cpu", True, "resnet18", "bf16-mixed"),
+        ("cpu", True, "small_cnn", "32-true"),
+        ("cpu", True, "another", "32-true"),
+        ("cpu", False, "resnet18", "32-true"),
+        ("mps", False, "resnet18", "32-true"),
+    ],
+)
+def test_auto_precision(kind: str, bf16: bool, network: str, precision: str) -> None:
+    assert choose_precision("auto", Device(kind, "", bf16), network) == precision
+
+
+def test_other_precisions_are_passed_on_except_float16_on_a_cpu() -> None:
+    for precision in ("16-mixed", "16", 16):
+        assert choose_precision(precision, Device("cuda", "", bf16=True), "x") == precision
+        with pytest.raises(LearningError, match=f"precision={precision} on a CPU"):
+            choose_precision(precision, Device("cpu", "", bf16=True), "x")
+    assert choose_precision("64-true", Device("cpu", "", bf16=True), "x") == "64-true"
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "cuda", "mps", "kind"),
+    [
+        ("auto", False, False, "cpu"),
+        ("auto", True, True, "cuda"),
+        ("auto", False, True, "mps"),
+        ("gpu", False, True, "mps"),
+        ("cpu", True, False, "cpu"),
+        ("gpu", False, False, None),
+        ("cuda", False, True, None),
+        ("abacus", True, True, None),
+    ],
+)
+def test_an_accelerator_is_the_first_one_available(
+    accelerator: str, cuda: bool, mps: bool, kind: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H200")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    if kind is None:
+        with pytest.raises(LearningError, match=f"accelerator={accelerator}"):
+            find_device(accelerator)
+    else:
+        assert find_device(accelerator).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "bf16"),
+    [
+        ({}, False),
+        ({"avx512_f": True, "avx512_bf16": False}, False),
+        ({"neon": True, "bf16": True}, False),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, False),  # half the ports of float32
+        ({"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, True),
+    ],
+)
+def test_a_cpu_gains_from_bf16_by_its_units(capabilities: dict[str, Any], bf16: bool) -> None:
+    assert cpu_device(capabilities).bf16 == bf16
+
+
+def test_this_cpu_is_recognised() -> None:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        pytest.skip("no /proc/cpuinfo here")
+    words = set(path.read_text().split())
+    units = {"amx_bf16"} if "GenuineIntel" in words else {"amx_bf16", "avx512_bf16"}
+    assert find_device("cpu").bf16 == bool(units & words)

@@ -10,13 +10,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from importlib import import_module
+from functools import partial
+from importlib import import_module, invalidate_caches
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -48,15 +50,15 @@ log = logging.getLogger(__name__)
 
 def run() -> None:
     """Run `gafcnn COMMAND [OPTION ...]`."""
-    command = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    command, *words = sys.argv[1:] or ["--help"]
     if command in COMMANDS:
-        main(command, words=sys.argv[2:], program="gafcnn {}")
-        return
-    lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
-    usage = "\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines, ""])
-    if command not in ("-h", "--help"):
+        main(command, words=words, program="gafcnn {}")
+    elif command in ("-h", "--help"):
+        lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
+        lines += ["", "  gafcnn COMMAND --help lists the options of a command.", ""]
+        sys.stdout.write("\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines]))
+    else:
         sys.exit(f"error: there is no command {command}; expected one of {', '.join(COMMANDS)}.")
-    sys.stdout.write(f"{usage}\n  gafcnn COMMAND --help lists the options of a command.\n")
 
 
 def main(
@@ -79,17 +81,38 @@ def main(
     conf = (conf or conf_folder()).resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+    def job(config: DictConfig) -> Any:
+        _stop_on_sigterm()
+        # Lightning starts the other processes of a shared training by the words that were typed
+        sys.argv = argv
+        try:
+            options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            import_own(options.get("imports") or ())
+            if swept := options.get("swept"):  # their values in this job
+                typed = HydraConfig.get().overrides.task
+                options["swept"] = [w for w in typed if w.split("=")[0].lstrip("+") in swept]
+            return getattr(import_module(f"gafcnn.app.{name}"), name)(options)
+        except Exception as error:
+            if full_error:
+                raise
+            message = f"error: {_message(error, name, conf, words)}"
+            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
+                log.error(message)
+                raise
+            sys.exit(message)
+
     _stop_on_sigterm()
     # otherwise Hydra prints a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         jobs = _prepare_words(words)
         OmegaConf.register_new_resolver("jobs", lambda: _parallel_jobs(jobs), replace=True)
-        OmegaConf.register_new_resolver("options", _options_text(conf), replace=True)
+        options = partial(_options_of, conf)
+        OmegaConf.register_new_resolver("options", options, replace=True)
         OmegaConf.register_new_resolver("run", program.format, replace=True)
         sys.argv = [argv[0], *words]
-        start = hydra.main(version_base="1.3", config_path=str(conf), config_name=name)
-        start(_task(name, conf, argv, full_error=full_error))()
+        hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command resumes\n")
         sys.exit(130)
@@ -108,38 +131,6 @@ def conf_folder() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
-
-
-def _task(
-    name: str, conf: Path, argv: list[str], *, full_error: bool
-) -> Callable[[DictConfig], Any]:
-    """Return the function that Hydra calls with the composed options of each job."""
-
-    def run_job(config: DictConfig) -> Any:
-        _stop_on_sigterm()
-        # Lightning starts the other processes of a shared training by the words that were typed
-        words, sys.argv = sys.argv[1:], argv
-        try:
-            options = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            assert isinstance(options, dict)
-            import_own(options.get("imports") or ())
-            if swept := options.get("swept"):  # their values in this job
-                typed = HydraConfig.get().overrides.task
-                options["swept"] = [
-                    word for word in typed if word.split("=")[0].lstrip("+") in swept
-                ]
-            module = import_module(f"gafcnn.app.{name}")
-            return getattr(module, name)(options)
-        except Exception as error:
-            if full_error:
-                raise
-            message = f"error: {_message(error, name, conf, words)}"
-            if HydraConfig.get().mode == RunMode.MULTIRUN:  # the other jobs go on
-                log.error(message)
-                raise
-            sys.exit(message)
-
-    return run_job
 
 
 def _stop_on_sigterm() -> None:
@@ -182,7 +173,10 @@ def _prepare_words(words: list[str]) -> int | None:
     for override in overrides:
         if override.key_or_group == "imports" and isinstance(names := override.value(), list):
             import_own([str(name) for name in names])
-            _add_group_options()
+            from gafcnn.app.options import own_options
+
+            for group, name, package, node in own_options():
+                ConfigStore.instance().store(group=group, name=name, package=package, node=node)
     if not {"-m", "--multirun"} & set(words):
         return 1
     if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
@@ -230,54 +224,26 @@ def import_own(names: Sequence[str]) -> None:
         names: Paths of Python files, or names of modules.
 
     Raises:
-        ConfigError: A module is not found.
+        ConfigError: A module is not found, or a file is named like another module.
     """
-    from importlib.util import module_from_spec, spec_from_file_location
-
     for name in names:
-        path = Path(name)
-        if path.suffix != ".py":
-            if str(Path.cwd()) not in sys.path:
-                sys.path.append(str(Path.cwd()))
-            try:
-                import_module(name)
-            except ModuleNotFoundError as error:
-                raise _not_importable(name, str(error)) from error
-            continue
-        if not path.is_file():
-            raise _not_importable(name, "the file does not exist")
-        loaded = sys.modules.get(path.stem)
-        if loaded is not None and getattr(loaded, "__file__", None) == str(path.resolve()):
-            continue
-        if loaded is not None:
-            raise _not_importable(name, f"there is another module {path.stem}")
-        spec = spec_from_file_location(path.stem, path.resolve())
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[path.stem] = module = module_from_spec(spec)
+        path = Path(name).resolve()
+        is_file = path.suffix == ".py"
+        folder = str(path.parent if is_file else Path.cwd())
+        if folder not in sys.path:
+            sys.path.append(folder)
+        invalidate_caches()  # the file may be new
         try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[path.stem]
-            raise
-
-
-def _not_importable(name: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"imports={name} cannot be imported ({reason})",
-        expected="a Python file, or a module that is installed",
-        instead="correct the path, or rename the file",
-    )
-
-
-def _add_group_options() -> None:
-    """Make what the user's own modules registered options of the groups of the configuration."""
-    from hydra.core.config_store import ConfigStore
-
-    from gafcnn.app.train_settings import own_options
-
-    for group, name, package, node in own_options():
-        ConfigStore.instance().store(group=group, name=name, package=package, node=dict(node))
+            found = import_module(path.stem if is_file else name).__file__
+            reason = f"there is another module {path.stem}" if is_file else ""
+        except ModuleNotFoundError as error:
+            found, reason = None, str(error)
+        if reason and found != str(path):
+            raise ConfigError(
+                f"imports={name} cannot be imported ({reason})",
+                expected="a Python file, or a module that is installed",
+                instead="correct the path, or rename the file",
+            )
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -350,14 +316,10 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _keys(child, f"{prefix}{key}.")
 
 
-def _options_text(conf: Path) -> Callable[..., str]:
-    """Return the resolver that lists the options of a group in a command's help."""
-
-    def options(group: str, *, _root_: DictConfig) -> str:
-        chosen = _root_.hydra.runtime.choices.get(group)
-        names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
-        names.sort(key=lambda option: option != chosen)
-        marked = chosen in names and chosen != "default"
-        return ", ".join([names[0] + " (default)" * marked, *names[1:]])
-
-    return options
+def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:
+    """Return the options of a group for a command's help, the default first."""
+    chosen = _root_.hydra.runtime.choices.get(group)
+    names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
+    names.sort(key=lambda option: option != chosen)
+    marked = chosen in names and chosen != "default"
+    return ", ".join([names[0] + " (default)" * marked, *names[1:]])

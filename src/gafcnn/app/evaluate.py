@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from gafcnn.app.ledger import LOOK, record, recorded
-from gafcnn.app.loading import fingerprints, load
-from gafcnn.app.run_folder import CONFIG, EVALUATION, METRICS, PREDICTIONS, hold, write_metrics
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gafcnn.app.options import EvaluateOptions
+from gafcnn.app.prepare import fingerprints, load
+from gafcnn.app.runs import (
+    CONFIG,
+    EVALUATION,
+    LOOK,
+    METRICS,
+    PREDICTIONS,
+    Run,
+    hold,
+    record,
+    recorded,
+    write_metrics,
+)
 from gafcnn.app.studies import Study
-from gafcnn.app.study_settings import EvaluateOptions
-from gafcnn.errors import ConfigError
+from gafcnn.data.bars import interval_of
+from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.windows import WindowReader
+from gafcnn.errors import ConfigError, LearningError, RunError
+from gafcnn.evaluation.judge import Judgement, judge
+from gafcnn.evaluation.predictions import probability_columns, write_predictions
+from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
+from gafcnn.report.sample_pictures import Attributions, Sample
 from gafcnn.settings import as_plain, create
 
-if TYPE_CHECKING:
-    from gafcnn.evaluation.judge import Judgement
-
 SYMBOLS = "symbols"  # the folder of the evaluations of single symbols, if there are several
+KIND_NAMES = {
+    "gasf": "GASF",
+    "gadf": "GADF",
+    "markov": "Markov transition field",
+    "recurrence": "Recurrence plot",
+}
+"""Names of image kinds for readers."""
 
 log = logging.getLogger(__name__)
 
@@ -43,80 +69,68 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         PredictionsError: Models are not about the same samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
-    if settings.study is None and settings.predictions:
-        return _evaluate_tables(settings)
+    judging = {"rules": settings.rules, **as_plain(settings.judging)}
+    tables = {path.stem: path for path in settings.predictions}
+    if settings.study is None and tables:
+        return _evaluate_tables(settings, tables, judging)
     study = Study(settings.folder, settings.windows)
-    log.info("evaluating %s, writing to %s", ", ".join(study.runs), study.folder / EVALUATION)
-    with hold(study.folder / EVALUATION):
-        patterns = not study.label.horizon
-        study.train_baseline(settings.pattern_baseline if patterns else settings.baseline)
+    folder, methods = study.folder / EVALUATION, settings.ensemble.methods
+    log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
+    with hold(folder):
+        ahead = bool(study.label.horizon)
+        study.train_baseline(settings.baseline if ahead else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
-            judgement = study.judge(
-                predictions=settings.tables,
-                ensembles=settings.ensemble.methods,
-                count_look=False,
-                advance=advance,
-                **_options(settings),
-            )
-        from gafcnn.app.pictures import sample_pictures
-
-        runs = {name: [run.config for run in runs] for name, runs in study.runs.items()}
+            more = {"advance": advance, **judging}
+            judgement = study.judge(predictions=tables, ensembles=methods, count_look=False, **more)
         pictures = sample_pictures(study, judgement)
         study.count_look(judgement)
+        runs = study.runs.items()
         facts = {
             "study": study.folder.name,
             "looks": study.looks,
             "stride": getattr(study.settings.split, "stride", 1),
-            "embargo": next(iter(study.runs.values()))[0].metrics["embargo"],
+            "embargo": study.all_runs[0].metrics["embargo"],
             "bars": fingerprints(study.bars),
             "config": {
                 "evaluate": as_plain(settings),
-                "runs": {name: configs[0] for name, configs in runs.items()},
-                "seeds": {name: [one["seed"] for one in configs] for name, configs in runs.items()},
+                "runs": {name: of[0].config for name, of in runs},
+                "seeds": {name: [run.config["seed"] for run in of] for name, of in runs},
             },
         }
         metrics = _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             from gafcnn.app.leakage import receipts
 
-            methods = settings.ensemble.methods
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
                 metrics.setdefault("receipts", []).append(receipt)
-            _write(study.folder / EVALUATION, judgement, metrics, pictures)
+            _write(folder, judgement, metrics, pictures)
     return metrics
 
 
-def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
+def _evaluate_tables(
+    settings: EvaluateOptions, tables: Mapping[str, Path], judging: Mapping[str, Any]
+) -> dict[str, Any]:
     """Judge tables of predictions alone, by the bars, the label and the split of the options."""
-    from gafcnn.evaluation.judge import judge
-
     if settings.market is None:
         raise ConfigError(
             "predictions=... without bars",
             expected="the bars that they are about",
             instead="add market=file market.path=bars.parquet, or study=... for those of a study",
         )
-    folder = settings.paths.outputs / next(iter(settings.tables))
+    folder = settings.paths.outputs / next(iter(tables))
     if next(folder.rglob(CONFIG), None) is not None:
         raise ConfigError(
             f"{folder} is a study with runs, and the evaluation of the table would replace its own",
             expected="a table whose name is not that of a study",
             instead=f"rename the file, or add study={folder.name} to judge it beside the study",
         )
-    bars = load(settings.market)
+    bars, (label, split) = load(settings.market), (settings.label, settings.split)
     with hold(folder / EVALUATION):
-        with counting("judging", len(settings.tables), "models") as advance:
-            judgement = judge(
-                settings.tables,
-                bars,
-                label=settings.label,
-                split=settings.split,
-                advance=advance,
-                **_options(settings),
-            )
-        record(folder, LOOK, windows=[*settings.tables], rows=judgement.metrics["rows"]["all"])
+        with counting("judging", len(tables), "models") as advance:
+            judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
+        record(folder, LOOK, windows=[*tables], rows=judgement.metrics["rows"]["all"])
         facts = {
             "study": folder.name,
             "looks": recorded(folder, LOOK),
@@ -124,14 +138,6 @@ def _evaluate_tables(settings: EvaluateOptions) -> dict[str, Any]:
             "config": {"evaluate": as_plain(settings), "runs": {}},
         }
         return _publish(folder, judgement, facts, ())
-
-
-def _options(settings: EvaluateOptions) -> dict[str, Any]:
-    return {
-        "rules": settings.rules,
-        "resamples": settings.judging.resamples,
-        "seed": settings.judging.seed,
-    }
 
 
 def _publish(
@@ -156,7 +162,6 @@ def _write(
     folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Any]
 ) -> Path:
     """Write predictions, page, tables and figures, then metrics.json with their checksums."""
-    from gafcnn.evaluation.predictions import write_predictions
     from gafcnn.report.page import write_report
 
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
@@ -166,3 +171,97 @@ def _write(
     names = [str(path.relative_to(folder)) for path in files if not path.name.startswith(".")]
     write_metrics(folder, metrics, names)
     return page
+
+
+# --- sample pictures ------------------------------------------------------------------------------
+
+
+def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
+    """Return for each window the test row that it was most certain about and right, and wrong.
+
+    Args:
+        study: The study.
+        judgement: Its judgement; rows of the first symbol are shown.
+    """
+    symbol, bars = next(iter(study.bars.items()))
+    table, interval = judgement.predictions, interval_of(bars).to_timedelta64()
+    of_symbol = table.loc[(table["symbol"] == symbol) & (table["split"] == "test")]
+    shown = []
+    for name in study.windows:
+        settings = study.runs[name][0].settings
+        spec = settings.images.spec
+        read = WindowReader(bars, settings.window, spec.fields)
+        rows = of_symbol.loc[of_symbol["window"] == name]
+        for row, called, description, right in _most_certain(rows, study.label.classes):
+            series = read(bars.index.get_indexer(pd.DatetimeIndex([row["time"]])))
+            times = row["time"] + pd.TimedeltaIndex(read.offsets * interval)
+            image = replace(spec, dtype="float32").encode(series)[0]
+            fold = None if pd.isna(row["fold"]) else int(row["fold"])
+            runs = [run for run in study.runs[name] if run.fold == fold]
+            sample = Sample(
+                window=name,
+                series=pd.Series(series[0, 0], times, name=spec.fields[0]),
+                channels=dict(zip(channel_names(spec), image, strict=False)),
+                description=description,
+                correct=right,
+                attributions=_attributions(runs, series, spec, called),
+            )
+            shown.append(sample)
+    return shown
+
+
+def _most_certain(
+    rows: pd.DataFrame, classes: Sequence[str]
+) -> Iterator[tuple[Any, int, str, bool]]:
+    """Yield the row, the predicted class, a description, and whether it was right.
+
+    Class 0 of several is not shown as a prediction.
+    """
+    if tuple(classes) == DIRECTIONS:
+        p, returns = rows["p_up"].to_numpy(), rows["forward_return"].to_numpy()
+        called, certainty = (p > 0.5).astype(int), np.abs(p - 0.5)
+        right = (p > 0.5) == (returns > 0)
+
+        def describe(at: int) -> str:
+            return f"P(up) {p[at]:.1%}, then {returns[at]:+.2%}"
+
+    else:
+        rows = rows.dropna(subset=["label"])
+        names = [name.replace("_", " ") for name in classes]
+        p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
+        called, largest = p.argmax(axis=1), p.max(axis=1)
+        certainty, right = np.where(called > 0, largest, 0.0), called == label
+
+        def describe(at: int) -> str:
+            return f"{names[called[at]]} {largest[at]:.1%}, was {names[label[at]]}"
+
+    for kind in (right, ~right):
+        at = int(np.argmax(np.where(kind, certainty, -1.0))) if len(kind) else 0
+        if kind.any() and certainty[at] > 0:
+            yield rows.iloc[at], int(called[at]), describe(at), bool(right[at])
+
+
+def _attributions(
+    runs: Sequence[Run], series: NDArray[np.float64], spec: ImageSpec, called: int
+) -> Attributions | None:
+    """Return the mean over the networks; None if one cannot be read, or captum is missing."""
+    from gafcnn.models.explanations import explain  # imports torch
+
+    try:
+        modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
+        found = [explain(module, series, spec, np.array([called])) for module in modules]
+    except (ConfigError, LearningError, RunError) as error:
+        log.warning("%s: predictions of %s are not explained", error.found, runs[0].settings.name)
+        return None
+    cams = [one.cam[0] for one in found if one.cam is not None]
+    return Attributions(
+        folded=np.mean([one.folded[0] for one in found], axis=0),
+        occluded=np.mean([one.occluded[0] for one in found], axis=0),
+        cam=np.mean(cams, axis=0) if cams else None,
+    )
+
+
+def channel_names(spec: ImageSpec) -> list[str]:
+    """Return the names of the first two channels; with their field if it is not the first one."""
+    names = [(field, KIND_NAMES.get(kind, kind)) for field, kind in spec.channels[:2]]
+    return [kind if field == spec.fields[0] else f"{kind} of {field}" for field, kind in names]

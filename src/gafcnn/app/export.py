@@ -10,6 +10,7 @@ outputs/<study>/export/
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,24 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gafcnn.app.decisions import Decider, export_name
-from gafcnn.app.ledger import LOOK, recorded
-from gafcnn.app.run_folder import (
-    BEST,
-    CHECKSUMS,
-    EVALUATION,
-    EXPORT,
-    METADATA,
-    METRICS,
-    hold,
-    write_metrics,
-)
-from gafcnn.app.runs import Run
+from gafcnn.app.options import StudyOptions
+from gafcnn.app.predict import Decider
+from gafcnn.app.runs import EXPORT, METADATA, Run, hold, write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.app.study_settings import StudyOptions
-from gafcnn.atomic_io import canonical_json, read_sealed, write_bytes, write_text
+from gafcnn.atomic_io import canonical_json, write_bytes, write_text
 from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
@@ -53,6 +42,7 @@ from gafcnn.report.card import model_card
 from gafcnn.settings import as_plain, create
 
 if TYPE_CHECKING:
+    from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
 
 CARD, ENSEMBLES = "model_card.md", "ensembles.json"
@@ -78,79 +68,76 @@ def export(options: Mapping[str, Any]) -> Path:
     settings = create(StudyOptions, "", options)
     study = Study(settings.folder, settings.windows)
     folder, decider = study.folder / EXPORT, Decider(study)
-    networks = [run for name in study.windows for run in study.runs[name]]
-    trees = study.runs.get(study.baseline or "", [])
     with hold(folder):
         (folder / METADATA).unlink(missing_ok=True)  # without it, the export is not complete
-        facts = _facts(study)
-        with counting("exporting", len(networks) + len(trees), "models") as advance:
-            for run in networks:
-                name = export_name(study, run)
-                facts["models"][name] = _export_network(folder, name, run, study)
-                advance(1)
-            for run in trees:
-                name = export_name(study, run)
-                write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())
-                facts["trees"][name] = {
-                    "file": f"{name}.json",
-                    "seed": run.settings.seed,
-                    "fold": run.fold,
-                    "features": _features(run),
-                }
+        facts, files = _facts(study), [CARD, ENSEMBLES]
+        networks, trees = facts["models"], facts["trees"]
+        with counting("exporting", len(study.all_runs), "models") as advance:
+            for run in study.all_runs:
+                name = study.name_of(run)
+                if run.is_baseline:
+                    write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())
+                    booster: Any = cast("BoostedTrees", run.model()).booster_
+                    trees[name] = {"file": f"{name}.json", "features": booster.feature_names}
+                    trees[name] |= {"seed": run.settings.seed, "fold": run.fold}
+                    files.append(f"{name}.json")
+                else:
+                    networks[name] = _export_network(folder, name, run, study)
+                    files += [f"{name}.onnx", f"{name}.safetensors"]
                 advance(1)
         described = {name: _describe(name, decider) for name in decider.names}
         write_bytes(folder / ENSEMBLES, canonical_json(described))
         facts["ensembles"] = {
-            name: f"of {', '.join(one['members'])}; see {ENSEMBLES}"
-            for name, one in described.items()
-            if one["members"]
+            name: f"of {', '.join(one.members)}; see {ENSEMBLES}"
+            for name, one in decider.ensembles.items()
         }
         write_text(folder / CARD, model_card(facts))
-        files = [one[key] for one in facts["models"].values() for key in ("onnx", "safetensors")]
-        files += [one["file"] for one in facts["trees"].values()]
-        for kind in ("*.onnx", "*.safetensors", "*.json"):
-            for path in folder.glob(kind):  # of an earlier export
-                if path.name not in (*files, ENSEMBLES):
-                    path.unlink()
-        write_metrics(folder, facts, (*files, ENSEMBLES, CARD), file=METADATA)
-    apart = [max(one["differences"].values()) for one in facts["models"].values()]
+        for path in folder.iterdir():  # of an earlier export
+            if path.suffix in (".onnx", ".safetensors", ".json") and path.name not in files:
+                path.unlink()
+        write_metrics(folder, facts, files, file=METADATA)
+    largest = max((max(one["differences"].values()) for one in networks.values()), default=0)
     log.info(
-        "%s: %d networks%s, %d trees, %d ensembles; see %s",
-        folder, len(networks), f", within {max(apart):.1g} of torch" if apart else "",
-        len(trees), len(facts["ensembles"]), folder / CARD,
-    )  # fmt: skip
+        "%s: %d networks, within %.1g of torch, %d trees, %d ensembles; see %s",
+        *(folder, len(networks), largest, len(trees), len(facts["ensembles"]), folder / CARD),
+    )
     return folder
 
 
 def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str, Any]:
     """Write a run's network; return its part of metadata.json."""
-    settings, model = run.settings, cast("GafClassifier", run.model())
+    settings, model, classes = run.settings, cast("GafClassifier", run.model()), study.label.classes
+    window, images = settings.window, settings.images.spec
     text = {
         "run": name,
         "gafcnn": version("gafcnn"),
         "bars": str(run.config["bars"]),
-        "classes": ", ".join(study.label.classes),
+        "classes": ", ".join(classes),
     }
     exported, shape = to_onnx(model, text), model.module_.image_shape
-    differences = {
-        kind: largest_difference(exported, model, images)
-        for kind, images in _images(run, study, shape).items()
+    drawn = np.random.default_rng(0).uniform(-1, 1, (COMPARED, *shape)).astype(np.float32)
+    symbol, bars = next(iter(study.bars.items()))
+    times = run.predictions.query("symbol == @symbol")["time"].iloc[:COMPARED]
+    series = WindowReader(bars, window, images.fields)(bars.index.get_indexer(times))
+    compared = {
+        "one image": drawn[:1],
+        "random images": drawn,
+        f"images of {symbol}": images.shown(series),
     }
+    differences = {kind: largest_difference(exported, model, x) for kind, x in compared.items()}
     files = {"onnx": f"{name}.onnx", "safetensors": f"{name}.safetensors"}
     write_bytes(folder / files["onnx"], exported)
     write_bytes(folder / files["safetensors"], to_safetensors(model, text))
 
-    window, images = settings.window, settings.images.spec
-    interval = interval_of(next(iter(study.bars.values())))
-    several = study.label.classes != DIRECTIONS
+    interval, direction = interval_of(bars), classes == DIRECTIONS
     return {
         **files,
-        "checkpoint": run.metrics[CHECKSUMS][BEST],
+        "checkpoint": run.checksum,
         "input": {"name": "images", "shape": ["batch", *shape]},
         "output": {
-            "name": PROBABILITIES if several else P_UP,
-            "shape": ["batch", len(study.label.classes)] if several else ["batch"],
-            "of": f"the probabilities of {', '.join(study.label.classes)}" if several else "P(up)",
+            "name": P_UP if direction else PROBABILITIES,
+            "shape": ["batch"] if direction else ["batch", len(classes)],
+            "of": "P(up)" if direction else f"the probabilities of {', '.join(classes)}",
         },
         "channels": [list(channel) for channel in images.channels],
         "images": {**as_plain(images), "scale": images.scale},
@@ -165,41 +152,27 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "seed": settings.seed,
         "fold": run.fold,
         "differences": differences,
-        "validation": _validation(run),
+        # without matrices
+        "validation": {
+            rows: {key: value for key, value in of.items() if not isinstance(value, list | dict)}
+            for rows, of in run.metrics["val"].items()
+        },
         "config": run.config,
     }
-
-
-def _images(run: Run, study: Study, shape: tuple[int, int, int]) -> dict[str, NDArray[np.float32]]:
-    """Return images to compare an exported network on: one, random ones, and some of the bars."""
-    drawn = np.random.default_rng(0).uniform(-1, 1, (COMPARED, *shape)).astype(np.float32)
-    symbol, bars = next(iter(study.bars.items()))
-    rows = run.predictions
-    times = rows.loc[rows["symbol"] == symbol, "time"].iloc[:COMPARED]
-    spec = run.settings.images.spec
-    series = WindowReader(bars, run.settings.window, spec.fields)(bars.index.get_indexer(times))
-    return {
-        "one image": drawn[:1],
-        "random images": drawn,
-        f"images of {symbol}": spec.shown(series),
-    }
-
-
-def _features(run: Run) -> list[str]:
-    """Return the names of the features of trees, in order."""
-    import xgboost
-
-    booster = xgboost.Booster(model_file=run.checkpoint)
-    return [*(booster.feature_names or ())]
 
 
 def _describe(name: str, decider: Decider) -> dict[str, Any]:
     """Return the members, parameters and thresholds of a model or an ensemble as plain data."""
     fitted = decider.ensembles.get(name)
+    # parameters of own ensembles that are neither plain data nor arrays become text
+    parameters = json.dumps(
+        fitted and fitted.parameters,
+        default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value),
+    )
     return {
         "members": list(fitted.members) if fitted else [],
         "method": fitted.method if fitted else None,
-        "parameters": _plain(fitted.parameters) if fitted else None,
+        "parameters": json.loads(parameters),
         "thresholds": {
             symbol: thresholds[name]
             for symbol, thresholds in decider.thresholds.items()
@@ -208,31 +181,12 @@ def _describe(name: str, decider: Decider) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Return fitted parameters as data for JSON; others, of own ensembles, as their text."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else repr(value)
-
-
-def _validation(run: Run) -> dict[str, dict[str, Any]]:
-    """Return the run's scores on validation, by rows; matrices are left out."""
-    return {
-        rows: {key: value for key, value in of.items() if not isinstance(value, list | dict)}
-        for rows, of in run.metrics["val"].items()
-    }
-
-
 def _facts(study: Study) -> dict[str, Any]:
     """Return metadata.json, without the models."""
     label, direction = study.label, study.label.classes == DIRECTIONS
+    asks = "the probability of " + ("up against down" if direction else "each class")
+    asks += f", {format_duration(label.horizon)} ahead" if label.horizon else ""
     kind = as_plain(label).get("kind", type(label).__name__)
-    horizon = format_duration(label.horizon)
-    ahead = f", {horizon} ahead" if label.horizon else ""
     return {
         "study": study.folder.name,
         "version": version("gafcnn"),
@@ -240,9 +194,7 @@ def _facts(study: Study) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "kind": "direction" if direction else "classification",
         "classes": list(label.classes),
-        "asks": f"the probability of up against down, {horizon} ahead, by the label {kind}"
-        if direction
-        else f"the probability of each class{ahead}, by the label {kind}",
+        "asks": f"{asks}, by the label {kind}",
         "symbols": [*study.bars],
         "interval": format_duration(interval_of(next(iter(study.bars.values())))),
         "data": {
@@ -263,17 +215,13 @@ def _facts(study: Study) -> dict[str, Any]:
 
 def _evaluation(study: Study) -> dict[str, Any] | None:
     """Return what the study's evaluation says, unless it evaluated other runs."""
-    evaluated = read_sealed(study.folder / EVALUATION / METRICS)
+    evaluated = study.evaluation
     if evaluated is None:
         return None
     runs = evaluated["config"]["runs"]
     if others := [name for name, found in study.runs.items() if runs.get(name) != found[0].config]:
-        log.warning(
-            "%s evaluated another %s, so the card leaves it out; evaluate the study again",
-            study.folder / EVALUATION, others[0],
-        )  # fmt: skip
+        text = "the evaluation was of another %s, so the card leaves it out; evaluate again"
+        log.warning(text, others[0])
         return None
-    return {
-        **{key: evaluated[key] for key in ("first", "last", "verdict", "models")},
-        "looks": recorded(study.folder, LOOK),
-    }
+    shown = {key: evaluated[key] for key in ("first", "last", "verdict", "models")}
+    return shown | {"looks": study.looks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -10,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.app.options import METHODS
 from gafcnn.app.runs import Run
 from gafcnn.app.studies import Study
-from gafcnn.app.study_settings import METHODS
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import PARTS, Samples, make_samples
@@ -36,7 +37,7 @@ ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of flo
 STEPS = {"int8": 1.01 / 127, "float16": 1e-3, "float32": TOLERANCE}  # of a pixel in [-1, 1]
 
 Receipt = dict[str, Any]
-Known = dict[str, NDArray[Any]]
+Mask = NDArray[np.bool_]
 
 
 def receipts(
@@ -62,8 +63,7 @@ def receipts(
     if study.label.classes == DIRECTIONS:
         yield fitted_on_validation(study, rules or TradingRules(), methods, seed)
     yield predicted_again(study, seed)
-    stored = images_again(study, seed)
-    if stored is not None:
+    if (stored := images_again(study, seed)) is not None:
         yield stored
     yield altered_future(study, moments, seed)
 
@@ -73,32 +73,25 @@ def parts_apart(study: Study) -> Receipt:
 
     The rows on disk must be those of the split; the embargo must have passed.
     """
-    faults, nearest = [], np.inf
+    faults, nearest, minute = [], np.inf, np.timedelta64(1, "m")
     for fold in study.folds:
         samples = study.samples(fold)
-        for run in _runs(study, fold):
-            rows = run.predictions
-            known: dict[str, Any] = {
-                "train": _utc(samples.outcomes.known_at[samples.split.train].max())
-            }
-            begins: dict[str, Any] = {}
-            for part in ("val", "test"):
-                of_part = rows[rows["split"] == part]
-                known[part], begins[part] = of_part["known_at"].max(), of_part["time"].min()
-            for earlier, later in combinations(("train", *begins), 2):
-                distance = begins[later] - known[earlier] - samples.embargo
-                nearest = min(nearest, distance.total_seconds())
-                if distance <= pd.Timedelta(0):
-                    faults.append(
-                        f"{run.folder}: {earlier} is known at {known[earlier]:%Y-%m-%d %H:%M} and "
-                        f"{later} begins at {begins[later]:%Y-%m-%d %H:%M} UTC"
-                    )
-            faults += _differing_rows(run, samples)
+        embargo = samples.embargo.to_timedelta64()
+        for earlier, later in combinations(PARTS, 2):
+            known = samples.outcomes.known_at[samples.part(earlier)].max()
+            begins = samples.times[samples.part(later)].min()
+            nearest = min(nearest, distance := (begins - known - embargo) / minute)
+            if distance <= 0:
+                moments = (np.datetime_as_string(moment, "m") for moment in (known, begins))
+                text = "{} is known at {} and {} begins at {} UTC"
+                faults.append(text.format(earlier, next(moments), later, next(moments)))
+        for run in study.all_runs:
+            faults += _differing_rows(run, samples) if run.fold == fold else []
     return _receipt(
         "parts of the split are apart",
         faults,
         "rows, labels and returns are those of the split, and all labels of a part are known "
-        f"before a later part begins, with at least {nearest / 60:g} min beyond the embargo",
+        f"before a later part begins, with at least {nearest:g} min beyond the embargo",
     )
 
 
@@ -150,23 +143,19 @@ def fitted_on_validation(
 def predicted_again(study: Study, seed: int = 0) -> Receipt:
     """Check that the predictions on disk are those of the models."""
     rng, faults, count, largest = np.random.default_rng(seed), [], 0, 0.0
-    for run in _runs(study):
+    for run in study.all_runs:
         table, model = run.predictions, run.model()
         some = table.iloc[np.sort(rng.permutation(len(table))[:ROWS])]
         on_gpu = run.metrics.get("device", "").startswith(("CUDA", "MPS"))
         rough = on_gpu or run.metrics.get("precision") in HALF
         for symbol, bars in study.bars.items():
             rows = some[some["symbol"] == symbol]
-            written = rows[[*probability_columns(table)]].to_numpy()
-            found = model.predict_at(bars, bars.index.get_indexer(pd.DatetimeIndex(rows["time"])))
-            apart = np.abs(found.reshape(written.shape) - written).max(axis=1, initial=0.0)
+            times, written = pd.DatetimeIndex(rows["time"]), rows[[*probability_columns(table)]]
+            found = model.predict_at(bars, bars.index.get_indexer(times))
+            apart = np.abs(found.reshape(written.shape) - written.to_numpy()).max(axis=1, initial=0)
             count, largest = count + len(rows), max(largest, float(apart.max(initial=0.0)))
-            far = ~(apart <= (ROUGH if rough else TOLERANCE))
-            if far.any():
-                faults.append(
-                    f"{run.folder}: {far.sum()} of {len(rows)} rows of {symbol} differ by up to "
-                    f"{apart.max():.1g}, first {rows['time'][far].iloc[0]:%Y-%m-%d %H:%M} UTC"
-                )
+            what = f"{run.folder}: predictions of {symbol}"
+            faults += _far(what, times, apart, ROUGH if rough else TOLERANCE)
     return _receipt(
         "predictions computed again",
         faults,
@@ -182,32 +171,23 @@ def images_again(study: Study, seed: int = 0) -> Receipt | None:
         spec = settings.images.spec
         for symbol, bars in study.bars.items():
             folder = store_folder(settings.paths.data, symbol, settings.window)
-            if not settings.images.stored or not (folder / MANIFEST).is_file():
-                continue
             try:
-                store = open_store(folder)
+                stored = settings.images.stored and (folder / MANIFEST).is_file()
+                store = open_store(folder) if stored else None
             except StoreError as error:
                 faults.append(str(error))
                 continue
-            if not store.matches(bars, settings.window, spec):
+            if store is None or not store.matches(bars, settings.window, spec):
                 continue
             at = np.sort(rng.permutation(len(store.times))[:ROWS])
             times = pd.DatetimeIndex(store.times[at]).tz_localize("UTC")
             series = WindowReader(bars, settings.window, spec.fields)(bars.index.get_indexer(times))
-            stored = store.array[at].astype(np.float32) * spec.scale
-            apart = np.abs(stored - spec.shown(series)).reshape(len(at), -1).max(axis=1)
+            written = store.array[at].astype(np.float32) * spec.scale
+            apart = np.abs(written - spec.shown(series)).reshape(len(at), -1).max(axis=1)
             count += len(at)
-            far = ~(apart <= STEPS[spec.dtype])
-            if far.any():
-                faults.append(
-                    f"{folder}: {far.sum()} of {len(at)} images are not those of the bars, first "
-                    f"{times[far][0]:%Y-%m-%d %H:%M} UTC"
-                )
-    if not count and not faults:
-        return None
-    return _receipt(
-        "images computed again", faults, f"{count:,} stored images are those of the bars"
-    )
+            faults += _far(f"{folder}: images", times, apart, STEPS[spec.dtype])
+    found = f"{count:,} stored images are those of the bars"
+    return _receipt("images computed again", faults, found) if count or faults else None
 
 
 def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Receipt:
@@ -216,28 +196,29 @@ def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Recei
     All bars of all symbols after random decision times are altered. Compared are the split, the
     training labels, and the predictions of each model at and before the decision time.
     """
-    rng = np.random.default_rng(seed)
-    faults: dict[str, int] = {}
+    rng, folds = np.random.default_rng(seed), study.folds
+    faults: Counter[str] = Counter()
     with counting("altering the future", moments, "times") as advance:
-        for number, fold in enumerate(study.folds):
-            models = {
-                name: next(run for run in runs if run.fold == fold).model()
-                for name, runs in study.runs.items()
+        for number, fold in enumerate(folds):
+            samples, bars = study.samples(fold), study.bars
+            runs = {k: next(r for r in of if r.fold == fold) for k, of in study.runs.items()}
+            models = {name: run.model() for name, run in runs.items()}
+            # trees predict each row by itself; the bits of a network depend on the whole batch
+            once = {
+                (name, symbol): models[name].predict_at(bars[symbol], samples.bar_rows(symbol))
+                for symbol in bars
+                for name, run in runs.items()
+                if run.is_baseline
             }
-            samples = study.samples(fold)
+            split = next(iter(runs.values())).settings.split
+            options: Any = {"label": study.label, "lookback": samples.lookback}
             judged = np.concatenate([samples.split.val, samples.split.test])
-            of_fold = len(study.folds)
-            count = moments * (number + 1) // of_fold - moments * number // of_fold
+            count = moments * (number + 1) // len(folds) - moments * number // len(folds)
             for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
-                changed = {symbol: altered(bars, t, rng) for symbol, bars in study.bars.items()}
-                settings = next(run for run in _runs(study, fold)).settings
-                others = make_samples(
-                    changed, label=settings.label, split=settings.split, lookback=samples.lookback
-                )
-                ours, theirs = _known(samples, models, t), _known(others, models, t)
-                for what, value in ours.items():
-                    if value.tobytes() != theirs[what].tobytes():
-                        faults[what] = faults.get(what, 0) + 1
+                changed = {symbol: altered(frame, t, rng) for symbol, frame in bars.items()}
+                made = make_samples(changed, split=split, **options)
+                ours, theirs = _known(samples, models, t, once), _known(made, models, t, {})
+                faults.update(k for k, v in ours.items() if v.tobytes() != theirs[k].tobytes())
                 advance(1)
     return _receipt(
         "future altered",
@@ -247,25 +228,29 @@ def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Recei
     )
 
 
-def _known(samples: Samples, models: Mapping[str, Any], t: np.datetime64) -> Known:
-    """Return what is known at a decision time, by its name."""
+def _known(
+    samples: Samples, models: Mapping[str, Any], t: np.datetime64, once: Mapping[Any, Any]
+) -> dict[str, NDArray[Any]]:
+    """Return what is known at a decision time, by its name; `once` has predictions of all rows."""
     label = samples.definition
     # a barrier that is reached after t may free a sample from the purge, or leave it in
     settled = t if isinstance(label, Direction) else t - label.horizon.to_timedelta64()
     membership = np.full(len(samples), -1, dtype=np.int8)
     for number, name in enumerate(PARTS):
         membership[samples.part(name)] = number
-    known: Known = {
+    known = {
         "the split": membership[samples.times <= settled],
         "training labels": samples.label[samples.split.train],
     }
     if not label.horizon:
         known["labels"] = samples.label[samples.times <= t]
-    for symbol in samples.symbols:
-        bars, rows = samples.bars[symbol], samples.bar_rows(symbol)
-        at = rows[samples.of(symbol).times <= t][-EARLIER:]
+    for symbol, bars in samples.bars.items():
+        end = int(np.searchsorted(samples.of(symbol).times, t, side="right"))
+        near = slice(max(0, end - EARLIER), end)
+        rows = samples.bar_rows(symbol)[near]
         for name, model in models.items():
-            known[f"predictions of {name}, {symbol}"] = model.predict_at(bars, at)
+            p = once[name, symbol][near] if (name, symbol) in once else model.predict_at(bars, rows)
+            known[f"predictions of {name}, {symbol}"] = p
     return known
 
 
@@ -277,10 +262,7 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
 
 
 def _with_other_rows(
-    table: pd.DataFrame,
-    rows: NDArray[np.bool_],
-    columns: Sequence[str],
-    rng: np.random.Generator,
+    table: pd.DataFrame, rows: Mask, columns: Sequence[str], rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the table with other probabilities, labels and returns in some of its rows."""
     other, n = table.copy(), int(rows.sum())
@@ -293,9 +275,7 @@ def _with_other_rows(
 def _differing_rows(run: Run, samples: Samples) -> list[str]:
     """Return how the rows of a run differ from those of the split."""
     n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
-    p = np.zeros(n)
-    if len(probability_columns(run.predictions)) > 1:
-        p = np.eye(classes)[np.zeros(n, dtype=int)]
+    p = np.zeros(n) if samples.task == "direction" else np.full((n, classes), 1 / classes)
     try:
         join({str(run.folder): run.predictions, "the split": prediction_table(samples, p, "x", 0)})
     except PredictionsError as error:
@@ -303,17 +283,16 @@ def _differing_rows(run: Run, samples: Samples) -> list[str]:
     return []
 
 
-def _runs(study: Study, fold: int | None = -1) -> Iterator[Run]:
-    """Yield the runs of a study, or of one of its folds."""
-    for runs in study.runs.values():
-        yield from (run for run in runs if fold == -1 or run.fold == fold)
+def _far(
+    what: str, times: pd.DatetimeIndex, apart: NDArray[np.floating], allowed: float
+) -> list[str]:
+    """Return a fault if any of the values that were computed again is too far from the written."""
+    far = ~(apart <= allowed)
+    text = f"{what}: {far.sum()} of {len(far)} differ by up to {apart.max(initial=0):.1g}, first"
+    return [f"{text} {times[far][0]:%Y-%m-%d %H:%M} UTC"] if far.any() else []
 
 
 def _receipt(name: str, faults: Sequence[str], found: str) -> Receipt:
     more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     text = "; ".join(faults[:SHOWN]) + more if faults else found
     return {"receipt": name, "passed": not faults, "found": text}
-
-
-def _utc(moment: np.datetime64) -> Any:
-    return pd.Timestamp(moment, tz="UTC")

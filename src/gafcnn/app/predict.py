@@ -1,6 +1,7 @@
 """Decide on the newest bar of each symbol of a study, once or at each close.
 
-Nothing is written, and no outcome of these bars is used: a decision is not a look at test rows.
+Models are loaded once, and then decide in milliseconds. Nothing is written, and no outcome of these
+bars is used: a decision is not a look at test rows.
 """
 
 from __future__ import annotations
@@ -10,20 +11,33 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from gafcnn.app.decisions import Decider, Decision
+from gafcnn.app.options import METHODS, EvaluateOptions, Flag, Market, StudyOptions
+from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files
 from gafcnn.app.studies import Study
-from gafcnn.app.study_settings import StudyOptions
-from gafcnn.app.train_settings import registered
+from gafcnn.atomic_io import read_sealed
+from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.exchange import ExchangeSource
-from gafcnn.data.sources import SOURCES, Source, at_rest, load_bars
-from gafcnn.durations import Duration, OptionalDuration, format_duration
-from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, SamplesError
+from gafcnn.data.indicators import MEMORY
+from gafcnn.data.klines import NewestBars
+from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.sources import at_rest, load_bars
+from gafcnn.durations import Duration, OptionalDuration, format_duration, multiple_of
+from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
+from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
+from gafcnn.evaluation.joining import average_seeds, join
+from gafcnn.evaluation.positions import positions
+from gafcnn.evaluation.test_set import TestSet
+from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.report.console import decision_line, decision_table, format_age, show
 from gafcnn.settings import as_plain, create, settings
 
@@ -31,29 +45,21 @@ LATE = 400  # further bars that are requested: an exchange may lack some
 NEVER_NEW = ("simulated", "tick_walk")  # sources in which no further bar closes
 REFUSED = (BarsError, SamplesError, ImagesError)  # with watch=true, the next bars may be accepted
 
-log = logging.getLogger(__name__)
+Floats = NDArray[np.float64]
+Predict = Callable[[pd.DataFrame, NDArray[np.int64]], Floats]
 
-Reader = Callable[[], pd.DataFrame]
+log = logging.getLogger(__name__)
 
 
 @settings("")
 class PredictOptions(StudyOptions):
-    """The options of predict.
+    """The options of `conf/predict.yaml`."""
 
-    Attributes:
-        market: A source of the newest bars, in place of the study's.
-        max_age: How old the newest bar may be; None for two bars of an exchange, and for any age of
-            other sources.
-        settle: How long after its close a bar is requested.
-        json: Whether to print one line of JSON per decision.
-        watch: Whether to decide at each bar's close.
-    """
-
-    market: Annotated[Any, registered(SOURCES, "market")] = None
+    market: Market = None
     max_age: OptionalDuration = None
     settle: Duration = pd.Timedelta("5s")
-    json: bool = False
-    watch: bool = False
+    json: Flag = False
+    watch: Flag = False
 
 
 def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -67,170 +73,127 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Raises:
         RunError: The study has no complete runs.
-        BarsError: The newest bars are too old, too few, have a gap, or are of another interval.
+        BarsError, SamplesError, ImagesError: The newest bars are too old, too few, have a gap, are
+            of another interval, or cannot be encoded. With `watch` they are logged instead.
     """
     settings = create(PredictOptions, "", options)
     if settings.json:
         _log_to_stderr()
     study = Study(settings.folder, settings.windows)
     # the options of a run may name an address that is not trusted; typed ones are
-    source = settings.market or at_rest(study.settings.market)
+    source: Any = settings.market or at_rest(study.settings.market)
     if settings.watch and as_plain(source).get("kind") in NEVER_NEW:
         raise ConfigError(
             "watch=true for a simulated market, in which no further bar closes",
             expected="a market that goes on",
             instead="remove watch=true, or set market=bnb, or market=file market.path=...",
         )
-    decider = study.decider
+    decider, max_age = study.decider, settings.max_age
     if decider.fold is not None:
         log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
-    latest = _Latest(settings, study)
-    readers = _readers(source, decider, settings)
-    if settings.watch:
-        with _stopped_quietly():
-            for _ in closes(decider.interval, settings.settle):
-                latest.update(readers)
+    readers: list[Callable[[], Mapping[str, pd.DataFrame]]] = [partial(load_bars, source)]
+    if isinstance(source, ExchangeSource):
+        newest = source.newest(decider.history + LATE, settings.settle)
+        readers = [partial(_read, *one, decider.history) for one in newest.items()]
+        max_age = max_age or 2 * decider.interval + settings.settle
+    decisions: dict[str, dict[str, Any]] = {}
+    with _stopped_quietly() if settings.watch else nullcontext():
+        for _ in closes(decider.interval, settings.settle) if settings.watch else [None]:
+            refused: list[GafcnnError] = []
+            for read in readers:
+                with _collected(refused):
+                    for symbol, bars in read().items():
+                        with _collected(refused):
+                            _check_age(symbol, bars.index[-1], max_age)
+                            _add(decisions, _facts(study, decider.decide(bars, symbol)), settings)
+            for error in refused:
+                if not settings.watch:
+                    raise error
+                log.warning("%s", error)
+    return list(decisions.values())
+
+
+def _read(symbol: str, newest: NewestBars, history: int) -> dict[str, pd.DataFrame]:
+    return {symbol: newest.read(pd.Timestamp.now("UTC")).iloc[-history:]}
+
+
+@contextmanager
+def _collected(refused: list[GafcnnError]) -> Iterator[None]:
+    try:
+        yield
+    except REFUSED as error:
+        refused.append(error)
+
+
+def _add(decisions: dict[str, Any], facts: dict[str, Any], settings: PredictOptions) -> None:
+    """Print a decision and keep it, if its bar is a new one."""
+    before = decisions.get(facts["symbol"])
+    if before is not None and before["time"] >= facts["time"]:
+        log.warning("no bar of %s has closed since %s", facts["symbol"], before["time"])
+        return
+    decisions[facts["symbol"]] = facts
+    if settings.json:
+        sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
+        sys.stdout.flush()
     else:
-        latest.update(readers)
-    return list(latest.decisions.values())
+        log.info("%s", decision_line(facts))
+        show(decision_table(facts))
 
 
-def _readers(
-    source: Any, decider: Decider, settings: PredictOptions
-) -> Callable[[], dict[str, Reader]]:
-    """Return a function that returns, for each symbol, a function that reads its newest bars."""
-    if not isinstance(source, ExchangeSource):
-        return lambda: {
-            symbol: lambda bars=bars: bars for symbol, bars in load_bars(source).items()
+def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) -> None:
+    now, text = pd.Timestamp.now("UTC"), f"{newest:%Y-%m-%d %H:%M:%S} UTC"
+    if newest > now:
+        raise BarsError(
+            f"the newest bar of {symbol} closes at {text}, in the future",
+            expected="a bar that has closed",
+            instead="remove the bar that is still open, or correct the clock of this machine",
+        )
+    if max_age is not None and now - newest > max_age:
+        age = format_age((now - newest).total_seconds())
+        raise BarsError(
+            f"the newest bar of {symbol} closed at {text}, {age} ago",
+            expected=f"a bar that is at most {format_duration(max_age)} old",
+            instead="use newer bars, or set a longer max_age",
+        )
+
+
+def _facts(study: Study, decision: Decision) -> dict[str, Any]:
+    """Return a decision as plain data; probabilities and thresholds are not rounded."""
+    models = {
+        name: {"probabilities": dict(forecast.probabilities), "predicted": forecast.predicted}
+        if forecast.position is None
+        else {
+            "p_up": forecast.p_up,
+            "confidence": abs(forecast.p_up - 0.5),
+            "threshold": forecast.threshold,
+            "position": forecast.position,
         }
-    newest = source.newest(decider.history + LATE, settings.settle)
-
-    def reader(symbol: str) -> Reader:
-        return lambda: newest[symbol].read(pd.Timestamp.now("UTC")).iloc[-decider.history :]
-
-    return lambda: {symbol: reader(symbol) for symbol in newest}
-
-
-class _Latest:
-    """Makes and prints decisions, each once.
-
-    Attributes:
-        decisions: The last decision of each symbol, as plain data.
-    """
-
-    def __init__(self, options: PredictOptions, study: Study) -> None:
-        self._options, self._study, self._decider = options, study, study.decider
-        self.decisions: dict[str, dict[str, Any]] = {}
-
-    def update(self, find_readers: Callable[[], Mapping[str, Reader]]) -> None:
-        """Decide on the newest bar of each symbol, and print what is new.
-
-        Args:
-            find_readers: Function that returns the reader of each symbol.
-
-        Raises:
-            BarsError, SamplesError, ImagesError: A symbol's bars are refused, or a file cannot be
-                read; with `watch` they are logged instead.
-        """
-        refused: list[GafcnnError] = []
-        readers: Mapping[str, Reader] = {}
-        try:
-            readers = find_readers()
-        except REFUSED as error:
-            refused.append(error)
-        for symbol, read in readers.items():
-            try:
-                facts = self._decide(symbol, read())
-            except REFUSED as error:
-                refused.append(error)
-                continue
-            before = self.decisions.get(symbol)
-            if before is not None and before["time"] >= facts["time"]:
-                log.warning("no bar of %s has closed since %s", symbol, before["time"])
-                continue
-            self.decisions[symbol] = facts
-            if self._options.json:
-                sys.stdout.write(json.dumps(facts, allow_nan=False) + "\n")
-                sys.stdout.flush()
-            else:
-                log.info("%s", decision_line(facts))
-                show(decision_table(facts))
-        if refused and not self._options.watch:
-            raise refused[0]
-        for error in refused:
-            log.warning("%s", error)
-
-    def _decide(self, symbol: str, bars: pd.DataFrame) -> dict[str, Any]:
-        newest, now = bars.index[-1], pd.Timestamp.now("UTC")
-        if newest > now:
-            raise BarsError(
-                f"the newest bar of {symbol} closes at {newest:%Y-%m-%d %H:%M:%S} UTC, in the "
-                "future",
-                expected="a bar that has closed",
-                instead="remove the bar that is still open, or correct the clock of this machine",
-            )
-        max_age = self._options.max_age
-        if max_age is None and isinstance(self._options.market or self._market, ExchangeSource):
-            max_age = 2 * self._decider.interval + self._options.settle
-        if max_age is not None and now - newest > max_age:
-            raise BarsError(
-                f"the newest bar of {symbol} closed at {newest:%Y-%m-%d %H:%M:%S} UTC, "
-                f"{format_age((now - newest).total_seconds())} ago",
-                expected=f"a bar that is at most {format_duration(max_age)} old",
-                instead="use newer bars, or set a longer max_age",
-            )
-        return self._facts(self._decider.decide(bars, symbol))
-
-    @property
-    def _market(self) -> Source:
-        return self._study.settings.market
-
-    def _facts(self, decision: Decision) -> dict[str, Any]:
-        """Return a decision as plain data; probabilities and thresholds are not rounded."""
-        age = pd.Timestamp.now("UTC") - decision.time
-        models = {}
-        for name, forecast in decision.models.items():
-            if forecast.position is None:
-                models[name] = {
-                    "probabilities": dict(forecast.probabilities),
-                    "predicted": forecast.predicted,
-                }
-            else:
-                models[name] = {
-                    "p_up": forecast.p_up,
-                    "confidence": abs(forecast.p_up - 0.5),
-                    "threshold": forecast.threshold,
-                    "position": forecast.position,
-                }
-        return {
-            "study": self._study.folder.name,
-            "fold": self._decider.fold,
-            "symbol": decision.symbol,
-            "time": decision.time.isoformat(),
-            "age_seconds": round(age.total_seconds(), 3),
-            "close": decision.close,
-            "horizon": format_duration(self._study.label.horizon),
-            "headline": decision.headline,
-            "rules": decision.rules,
-            "models": models,
-        }
+        for name, forecast in decision.models.items()
+    }
+    return {
+        "study": study.folder.name,
+        "fold": study.decider.fold,
+        "symbol": decision.symbol,
+        "time": decision.time.isoformat(),
+        "age_seconds": round((pd.Timestamp.now("UTC") - decision.time).total_seconds(), 3),
+        "close": decision.close,
+        "horizon": format_duration(study.label.horizon) if study.label.horizon else None,
+        "headline": decision.headline,
+        "rules": decision.rules,
+        "models": models,
+    }
 
 
-def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[pd.Timestamp]:
-    """Yield the present, then each close of a bar, `settle` after it, waiting for each.
+def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
+    """Yield at once, then `settle` after each close of a bar, waiting for it.
 
     Bars close at multiples of their interval since 1970, as those of exchanges do.
     """
-    yield pd.Timestamp.now("UTC")
     while True:
-        time.sleep(seconds_until_next(pd.Timestamp.now("UTC"), interval, settle))
-        yield pd.Timestamp.now("UTC")
-
-
-def seconds_until_next(now: pd.Timestamp, interval: pd.Timedelta, settle: pd.Timedelta) -> float:
-    """Return the time until `settle` after the next bar has closed."""
-    closed = (now - settle).floor(interval)
-    return (closed + interval + settle - now).total_seconds()
+        yield
+        now = pd.Timestamp.now("UTC")
+        closed = (now - settle).floor(interval)
+        time.sleep((closed + interval + settle - now).total_seconds())
 
 
 @contextmanager
@@ -250,3 +213,224 @@ def _log_to_stderr() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
             handler.setStream(sys.stderr)
+
+
+# --- the models of a study ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one model predicts, and the position that follows.
+
+    Attributes:
+        probabilities: The probability of each class, by its name.
+        threshold: The confidence |P(up) - 1/2| from which to trade; None for other classes than
+            down and up.
+        position: 1 long, -1 short, 0 flat; None for other classes.
+    """
+
+    probabilities: Mapping[str, float]
+    threshold: float | None = None
+    position: int | None = None
+
+    @property
+    def p_up(self) -> float:
+        """The probability of up, for a label of down and up."""
+        return self.probabilities["up"]
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What all models of a study predict at one bar.
+
+    Attributes:
+        symbol: The symbol of the bars.
+        time: Close time of the bar, UTC: the decision time.
+        close: Its close.
+        models: Forecasts by the name of the model, in the order in which they are shown.
+        headline: The model that the verdict of an evaluation is about.
+        rules: The trading rules, and where they are from, as one sentence; None for other classes
+            than down and up.
+    """
+
+    symbol: str
+    time: pd.Timestamp
+    close: float
+    models: Mapping[str, Forecast]
+    headline: str
+    rules: str | None
+
+
+class Decider:
+    """The models of a study, loaded for decisions; networks run in ONNX Runtime on one thread.
+
+    In a walk-forward study the newest fold decides. Trading rules are those of the study's last
+    evaluation, `TradingRules()` if there is none; thresholds are chosen by them on validation rows.
+
+    Args:
+        study: The study.
+
+    Attributes:
+        classes: Names of the classes.
+        fold: The fold that decides; None without walk-forward.
+        interval: Time between two bars.
+        history: The number of bars that a decision needs: with fewer, indicators that average over
+            all earlier bars would not have settled.
+        members: Functions of bars and rows, one per seed, by the name of the model.
+        ensembles: Fitted ensembles, by name.
+        thresholds: The threshold of each model, by symbol and by name; empty for other classes.
+        rules: The trading rules.
+        names: The models, in the order in which they are shown.
+
+    Raises:
+        RunError: The baseline has no run of the newest fold.
+        PredictionsError: The models have no samples in common, or no ensemble can be fitted.
+        ConfigError: The extra `export` is not installed.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.classes, self.fold = study.label.classes, study.folds[-1]
+        self._study, self._warned = study, set[str | None]()
+        self._runs: dict[str, list[Run]] = {}
+        for name, runs in study.runs.items():
+            self._runs[name] = [run for run in runs if run.fold == self.fold]
+            if not self._runs[name]:
+                raise RunError(
+                    f"{name} has no run of fold {self.fold}, the newest",
+                    expected="that fold for every model",
+                    instead=f"evaluate.py study={study.folder.name} trains it",
+                )
+        self.interval = interval_of(next(iter(study.bars.values())))
+        options = [of[0].settings for of in self._runs.values()]
+        lookback = max(one.window.lookback for one in options)
+        self._lookback = multiple_of("window.lookback", lookback, self.interval)
+        indicators = any(getattr(one.model, "features", None) == "indicators" for one in options)
+        self.history = max(self._lookback, MEMORY if indicators else 0)
+        evaluated = study.evaluation or {}
+        self.rules, methods, self.rules_text = _rules(evaluated)
+
+        joined = join(
+            {name: average_seeds(r.predictions for r in of) for name, of in self._runs.items()}
+        )
+        direction = self.classes == DIRECTIONS
+        names, several = [*methods, TWO_STAGE], () if direction else self.classes
+        combined = combine(joined, study.windows, names, study.baseline, several)
+        self.names, self.ensembles = combined.names, combined.fitted
+        preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
+        self.headline = next(name for name in preferred if name in self.names)
+        # of each model and symbol, as an evaluation chooses it
+        self.thresholds: dict[str, dict[str, float]] = {symbol: {} for symbol in study.bars}
+        for symbol, bars in study.bars.items() if direction else ():
+            rows = combined.table.loc[combined.table["symbol"] == symbol]
+            test_set = TestSet.of(rows, bars, study.label.horizon, self.rules)
+            for name in self.names:
+                self.thresholds[symbol][name] = test_set.choice(self.fold, name).threshold
+
+    @cached_property
+    def members(self) -> dict[str, Sequence[Predict]]:
+        """For each model, a function of bars and rows per seed."""
+        return {name: [self._load(run) for run in runs] for name, runs in self._runs.items()}
+
+    def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
+        """Decide at the last of these bars; see `gafcnn.Study.decide`."""
+        known = self._known(symbol)
+        symbol = symbol or known
+        self._check(ensure_bars(bars), symbol)
+        last = np.array([len(bars) - 1])
+        p = {
+            name: np.mean([ask(bars, last) for ask in of], axis=0)
+            for name, of in self.members.items()
+        }
+        for name, one in self.ensembles.items():
+            p[name] = one(np.stack([p[member] for member in one.members], axis=1))
+        time, close = bars.index[-1], float(bars["close"].iloc[-1])
+        if self.classes != DIRECTIONS:
+            each = pd.DataFrame({name: p[name][0] for name in self.names}, index=[*self.classes])
+            found = {name: Forecast(each[name].to_dict()) for name in self.names}
+            return Decision(symbol, time, close, found, self.headline, None)
+        found = {}
+        for name in self.names:
+            up, threshold = float(p[name][0]), self.thresholds[known][name]
+            position = int(positions([up], threshold, self.rules.sides)[0])
+            found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
+        return Decision(symbol, time, close, found, self.headline, self.rules_text)
+
+    def _load(self, run: Run) -> Predict:
+        """Return a run's model; a network as it was exported, if it was: that needs no torch."""
+        if run.is_baseline:
+            return run.model().predict_at
+        from gafcnn.models.onnx_export import OnnxPredictor, to_onnx
+
+        exported = self._exports.get(self._study.name_of(run))
+        if exported and exported["checkpoint"] == run.checksum:
+            return OnnxPredictor(self._study.folder / EXPORT / exported["onnx"]).predict_at
+        network: Any = run.model()
+        return OnnxPredictor(to_onnx(network)).predict_at
+
+    @cached_property
+    def _exports(self) -> dict[str, Any]:
+        """The networks of the study's export by their names, if its files are intact."""
+        folder = self._study.folder / EXPORT
+        facts = read_sealed(folder / METADATA)
+        return {} if facts is None or damaged_files(folder, METADATA) else facts["models"]
+
+    def _known(self, symbol: str | None) -> str:
+        """Return the symbol of the study whose thresholds apply."""
+        first, *others = self.thresholds
+        if symbol in self.thresholds:
+            return str(symbol)
+        if others:
+            raise RunError(
+                f"the symbol is {symbol}",
+                expected=f"one of {', '.join(self.thresholds)}, each with its own threshold",
+                instead=f'pass symbol="{first}", or set market.symbol={first}',
+            )
+        if symbol is not None and symbol not in self._warned:
+            self._warned.add(symbol)
+            log.warning("%s: the models were trained and evaluated on %s", symbol, first)
+        return first
+
+    def _check(self, bars: pd.DataFrame, symbol: str) -> None:
+        interval, wanted = format_duration(interval_of(bars)), format_duration(self.interval)
+        if interval != wanted:
+            raise BarsError(
+                f"the bars of {symbol} are of {interval}",
+                expected=f"bars of {wanted}, as in the training",
+                instead=f"set market.interval={wanted}",
+            )
+        if len(bars) < self.history:
+            reason = "window.lookback" if self.history == self._lookback else "indicators"
+            raise BarsError(
+                f"there are {len(bars):,} bars of {symbol}",
+                expected=f"at least {self.history:,} (for {reason})",
+                instead="use more bars",
+            )
+        missing = gaps(bars.iloc[-self._lookback :])
+        if len(missing):
+            gap = missing.iloc[-1]
+            raise BarsError(
+                f"{int(gap['missing'])} bars of {symbol} are missing after "
+                f"{gap['after']:%Y-%m-%d %H:%M} UTC",
+                expected=f"the last {self._lookback} bars without a gap",
+                instead="fill the gap, or wait until it is older than window.lookback",
+            )
+
+
+def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], str]:
+    """Return rules, names of ensembles, and a sentence about them, from an evaluation's metrics."""
+    if not evaluated:
+        text = "default rules, because the study has not been evaluated"
+        return TradingRules(), METHODS, f"{text}; thresholds are chosen on validation rows"
+    held = evaluated["config"]["evaluate"]
+    options = {key: held[key] for key in ("trading", "costs", "ensemble") if held.get(key)}
+    settings = create(EvaluateOptions, "", options)
+    rules = settings.rules
+    costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
+    chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"
+    text = f"rules of the last evaluation: {costs}; thresholds are {chosen}"
+    return rules, settings.ensemble.methods, text

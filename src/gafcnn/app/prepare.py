@@ -6,8 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from gafcnn.app.loading import load_for
-from gafcnn.app.train_settings import TrainSettings
+import pandas as pd
+
+from gafcnn.app.options import TrainSettings
+from gafcnn.data.bars import fingerprint, gaps, has_volume, interval_of
+from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.sources import Source, load_bars
+from gafcnn.durations import multiple_of
 from gafcnn.images.store import build_store, store_folder
 from gafcnn.settings import create
 
@@ -29,3 +34,47 @@ def prepare(options: Mapping[str, Any]) -> None:
             folder = store_folder(settings.paths.data, symbol, settings.window)
             store = build_store(folder, bars, settings.window, settings.images.spec)
             log.info("%s images of %s are in %s", f"{len(store.times):,}", symbol, folder)
+
+
+def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
+    """Return the bars of a training, after checking that its window and label fit their interval.
+
+    Raises:
+        ConfigError: They do not; before anything is downloaded, if the interval is an option.
+        BarsError: The bars are invalid.
+    """
+
+    def check(interval: pd.Timedelta) -> None:
+        if settings.label.horizon or settings.label.classes == DIRECTIONS:
+            multiple_of("label.horizon", settings.label.horizon, interval)
+        if settings.shows_window:
+            settings.window.check_image(interval)
+
+    interval = getattr(settings.market, "interval", None)
+    if interval is not None:
+        check(interval)
+    bars = load(settings.market)
+    check(interval_of(next(iter(bars.values()))))
+    return bars
+
+
+def load(source: Source) -> dict[str, pd.DataFrame]:
+    """Return the bars of each symbol, and log a line about them.
+
+    Raises:
+        BarsError, ConfigError: See `gafcnn.data.sources.load_bars`.
+    """
+    bars = load_bars(source)
+    for symbol, frame in bars.items():
+        n, missing = f"{len(frame):,}", gaps(frame)
+        first, last = (f"{time:%Y-%m-%d %H:%M}" for time in frame.index[[0, -1]])
+        lacking = f"{len(missing)} gaps ({missing['missing'].sum():,} bars)"
+        lacking = lacking if len(missing) else "no gap"
+        volume = "" if has_volume(frame) else ", no volume"
+        log.info("%s: %s bars from %s to %s UTC, %s%s", symbol, n, first, last, lacking, volume)
+    return bars
+
+
+def fingerprints(bars: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Return what identifies the bars of each symbol."""
+    return {symbol: fingerprint(frame) for symbol, frame in bars.items()}

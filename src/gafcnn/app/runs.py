@@ -1,33 +1,83 @@
-"""Complete runs on disk: their options, metrics, predictions and models."""
+"""Runs on disk: which files they have, whether they are complete, and who may write to them.
+
+outputs/<study>/<model>[/<swept options>]/seed=<n>[/fold=<k>]/
+    config.yaml            the options, and the fingerprints of the bars
+    checkpoints/           best.ckpt and last.ckpt, or trees.json
+    predictions.parquet    validation and test, see `gafcnn.evaluation.predictions`
+    metrics.json           written last, with the checksums of the other files: a run that has it
+                           is complete
+    csv/, tensorboard/     logs
+outputs/<study>/ledger.jsonl   every training and every look at test rows, a line of JSON each
+outputs/<study>/evaluation/    see `gafcnn.app.evaluate`
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gafcnn.app.run_folder import (
-    BARS,
-    BEST,
-    CONFIG,
-    METRICS,
-    PREDICTIONS,
-    TREES,
-    intact,
-    read_config,
-    read_metrics,
+import pandas as pd
+import yaml
+from filelock import Timeout
+
+from gafcnn.atomic_io import (
+    canonical_json,
+    checksum,
+    disk_errors,
+    lock_holder,
+    locked,
+    make_folder,
+    read_sealed,
+    seal,
+    write_json,
+    write_text,
 )
+from gafcnn.durations import parse_duration
 from gafcnn.errors import ConfigError, RunError
+from gafcnn.evaluation.predictions import read_predictions
+from gafcnn.settings import create
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from gafcnn.app.train_settings import TrainSettings
+    from gafcnn.app.options import TrainSettings
     from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
+
+log = logging.getLogger(__name__)
+
+CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
+CHECKPOINTS = "checkpoints"
+BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
+TREES = f"{CHECKPOINTS}/trees.json"
+CHECKSUMS = "checksums"
+METADATA = "metadata.json"  # of an export
+EVALUATION, EXPORT, LEDGER, LOCK = "evaluation", "export", "ledger.jsonl", ".lock"
+LOGS = ("csv", "tensorboard", "mlflow", "wandb")
+BARS = "bars"  # the fingerprints, in config.yaml
+TRAINING, LOOK = "train", "look"  # events of the ledger
+
+_REPLACEABLE = (PREDICTIONS, METRICS)  # written again from the checkpoint
+
+# options that do not change what a run is: where and how fast it is computed
+_NOT_IDENTITY = (
+    "study", "paths", "logger", "overwrite", "swept", "objective", "imports", "market.path",
+    "market.folder", "market.refresh", "market.url", "trainer.accelerator", "trainer.devices",
+    "trainer.strategy", "trainer.compile", "trainer.progress",
+)  # fmt: skip
+# options that trees do not read, except some that depend on `features`
+_NOT_OF_TREES = ("images", "trainer", "monitor", "monitor_mode", "window")
+_OF_WINDOW_FEATURES = ("images.fields", "window")
 
 
 @dataclass(frozen=True)
@@ -43,8 +93,7 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The options of the run as plain data, and the fingerprints of its bars."""
-        intact(self.folder, CONFIG)
-        return read_config(self.folder)
+        return read_config(intact(self.folder, CONFIG).parent)
 
     @cached_property
     def settings(self) -> TrainSettings:
@@ -53,19 +102,16 @@ class Run:
         Raises:
             RunError: They are not valid, for example because a label is not registered.
         """
-        from gafcnn.app.train_settings import TrainSettings
-        from gafcnn.settings import create
+        from gafcnn.app.options import TrainSettings
 
         options = {key: value for key, value in self.config.items() if key != BARS}
         try:
             return create(TrainSettings, "", options)
         except ConfigError as error:
-            modules = options.get("imports") or []
-            raise RunError(
-                f"{self.folder / CONFIG}: {error.found}",
-                expected=error.expected,
-                instead=f"add imports=[{','.join(modules)}]" if modules else error.instead,
-            ) from error
+            modules = ",".join(options.get("imports") or [])
+            instead = f"add imports=[{modules}]" if modules else error.instead
+            found = f"{self.folder / CONFIG}: {error.found}"
+            raise RunError(found, expected=error.expected, instead=instead) from error
 
     @property
     def is_baseline(self) -> bool:
@@ -85,14 +131,17 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Predictions for validation and test, see `gafcnn.evaluation.predictions`."""
-        from gafcnn.evaluation.predictions import read_predictions
-
         return read_predictions(intact(self.folder, PREDICTIONS))
 
     @property
     def checkpoint(self) -> Path:
         """The file of the model."""
         return intact(self.folder, TREES if self.is_baseline else BEST)
+
+    @property
+    def checksum(self) -> int:
+        """The checksum of the file of a network."""
+        return self.metrics[CHECKSUMS][BEST]
 
     def model(self) -> GafClassifier | BoostedTrees:
         """Return the trained model, on the CPU."""
@@ -114,25 +163,21 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         RunError: There is no run, more than one, or it is not complete.
     """
-    folder = Path(folder)
-    found = sorted(path.parent for path in folder.rglob(CONFIG)) if folder.is_dir() else []
+    found = sorted(path.parent for path in Path(folder).rglob(CONFIG))
     if len(found) != 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found[:4])
         raise RunError(
             f"{folder} has {len(found)} runs ({names}, ...)" if found else f"{folder} has no run",
             expected=f"one folder with {CONFIG}",
-            instead=f'load one of them: load_run("{found[0]}")'
-            if found
-            else "correct the path, or train a run with python train.py window=30m",
+            instead=f'load one of them: load_run("{found[0]}")' if found else "correct the path",
         )
-    [folder] = found
-    if not (folder / METRICS).is_file():
+    if not (found[0] / METRICS).is_file():
         raise RunError(
-            f"the run in {folder} is not complete",
+            f"the run in {found[0]} is not complete",
             expected=f"{METRICS}, which is written last",
             instead="run the command that trained it again: it resumes",
         )
-    return Run(folder)
+    return Run(found[0])
 
 
 def find_runs(study: Path) -> dict[str, list[Run]]:
@@ -144,36 +189,265 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         RunError: There is no such study, it has no runs, or a run is not complete.
     """
     if not study.is_dir():
-        known = sorted(_studies(study.parent))
+        outputs = study.parent
+        known = sorted({path.relative_to(outputs).parts[0] for path in outputs.rglob(CONFIG)})
         near = get_close_matches(study.name, known, n=1)
         raise RunError(
-            f"there is no study {study.name} in {study.parent}",
+            f"there is no study {study.name} in {outputs}",
             expected=f"one of {', '.join(known)}" if known else "a study with trained runs",
-            instead=f"did you mean study={near[0]}?"
-            if near
-            else f"correct the name, or train one with study={study.name}",
+            instead=f"did you mean study={near[0]}?" if near else "correct the name",
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
         complete = (path.parent / METRICS).is_file()
-        if not complete and read_config(path.parent)["model"]["kind"] == "trees":
-            continue  # trees have no checkpoint to resume from
-        found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
+        if complete or read_config(path.parent)["model"]["kind"] != "trees":  # they do not resume
+            found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
         raise RunError(
             f"study {study.name} has no runs",
             expected="a complete run for each model",
             instead=f"train one with python train.py window=30m study={study.name}",
         )
-    return dict(sorted(found.items(), key=lambda item: _order(item[1][0])))
+
+    def order(item: tuple[str, list[Run]]) -> tuple[bool, pd.Timedelta]:
+        [run, *_] = item[1]
+        return run.is_baseline, parse_duration("window.span", run.config["window"]["span"])
+
+    return dict(sorted(found.items(), key=order))
 
 
-def _order(run: Run) -> tuple[Any, ...]:
-    from gafcnn.durations import parse_duration
-
-    return run.is_baseline, parse_duration("window.span", run.config["window"]["span"])
+# --- one writer, and complete or resumed ----------------------------------------------------------
 
 
-def _studies(outputs: Path) -> Iterator[str]:
-    if outputs.is_dir():
-        yield from {path.relative_to(outputs).parts[0] for path in outputs.rglob(CONFIG)}
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder, or out of a study's evaluation.
+
+    Raises:
+        RunError: Another process is working in it.
+    """
+    with disk_errors(folder, 0):
+        make_folder(folder)
+    try:
+        with locked(folder / LOCK):
+            for left in folder.rglob(".*.partial"):  # by a process that was killed
+                left.unlink(missing_ok=True)
+            yield
+    except Timeout:
+        raise RunError(
+            f"{lock_holder(folder / LOCK)} is working in {folder}",
+            expected="one process at a time",
+            instead="wait for it, or use another study, with study=...",
+        ) from None
+
+
+def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Return whether a folder has this run, complete; False if it is free or can be resumed.
+
+    Raises:
+        RunError: It has another run, or one whose model is damaged.
+    """
+    begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
+    if not begun or not (folder / CONFIG).is_file():
+        return False
+    if differing := differences(read_config(folder), config):
+        shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
+        raise RunError(
+            f"{folder} has another run ({shown})",
+            expected="the same options and bars",
+            instead="keep both with study=..., or delete the old one with overwrite=true",
+        )
+    if not (folder / METRICS).is_file():
+        return False
+    damaged = damaged_files(folder)
+    if lost := [name for name in damaged if name not in (*_REPLACEABLE, LAST)]:
+        raise damage(folder, lost[0])
+    return not set(damaged) & set(_REPLACEABLE)
+
+
+def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
+    """Write a run's config; before that, delete what is overwritten."""
+    if overwrite:
+        # metrics.json first, so that the rest never looks like a complete run
+        for name in (METRICS, CONFIG, PREDICTIONS):
+            (folder / name).unlink(missing_ok=True)
+        for name in (CHECKPOINTS, *LOGS):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    elif (folder / METRICS).is_file():
+        for name in damaged_files(folder):
+            log.warning("%s: writing it again", damage(folder, name).found)
+        with disk_errors(folder / METRICS, 0):
+            (folder / METRICS).unlink()
+    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write a run's metrics.json, with the checksums of its other files."""
+    models = [name for name in (TREES, BEST, LAST) if (folder / name).is_file()]
+    write_metrics(folder, metrics, (CONFIG, PREDICTIONS, *models))
+
+
+# --- files and checksums --------------------------------------------------------------------------
+
+
+def write_metrics(
+    folder: Path, metrics: Mapping[str, Any], names: Sequence[str], file: str = METRICS
+) -> None:
+    """Write metrics.json, with a checksum of itself and those of other files of the folder."""
+    checksums = {name: checksum(folder / name) for name in names}
+    write_json(folder / file, seal({**metrics, CHECKSUMS: checksums}))
+
+
+def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
+    """Return what `write_metrics` wrote; a RunError says that it is missing or damaged."""
+    metrics = read_sealed(folder / file)
+    if metrics is None or CHECKSUMS not in metrics:
+        raise damage(folder, file)
+    return metrics
+
+
+def damaged_files(folder: Path, file: str = METRICS) -> list[str]:
+    """Return the names of the files that have changed since `write_metrics` wrote `file`."""
+    try:
+        checksums = read_metrics(folder, file)[CHECKSUMS]
+    except RunError:
+        return [file]
+    return [name for name, kept in checksums.items() if not _is_intact(folder / name, kept)]
+
+
+def intact(folder: Path, name: str) -> Path:
+    """Return the path of a file of a complete run; a RunError says that it has changed."""
+    if not _is_intact(folder / name, read_metrics(folder)[CHECKSUMS].get(name)):
+        raise damage(folder, name)
+    return folder / name
+
+
+def _is_intact(path: Path, kept: int | None) -> bool:
+    return path.is_file() and checksum(path) == kept
+
+
+def damage(folder: Path, name: str) -> RunError:
+    """Return the error for a file of a complete run that is damaged or missing."""
+    found = f"{folder / name} is {'damaged' if (folder / name).is_file() else 'missing'}"
+    if (folder / TREES).is_file():
+        instead = f"delete {folder}: evaluate.py trains the baseline again"
+    elif name == LAST:
+        instead = "delete that file, which a complete run does not need"
+    elif name in _REPLACEABLE:
+        instead = "run the command that trained the run again: it writes it from the checkpoint"
+    else:
+        instead = "restore it, or run the command that trained the run with overwrite=true"
+    return RunError(found, expected="the file as it was written", instead=instead)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the options of a run, plain data.
+
+    Raises:
+        RunError: config.yaml cannot be read.
+    """
+    path = folder / CONFIG
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise TypeError("it has no keys")
+        canonical_json(config)  # raises for what is not plain data
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise RunError(
+            f"{path} cannot be read ({reason or type(error).__name__})",
+            expected="the options that train.py wrote",
+            instead="train the run again with overwrite=true, or move its folder out of the study",
+        ) from error
+    return config
+
+
+# --- what makes a run what it is ------------------------------------------------------------------
+
+
+def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    """Return what makes two runs different, as `option: held -> asked`."""
+    old, new = identity(held), identity(asked)
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys]
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Return a hash of what makes a run what it is."""
+    return hashlib.sha256(canonical_json(identity(config))).hexdigest()
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that make a run what it is, by name: `{"model.lr": 0.001, ...}`."""
+    flat = _flatten(config)
+    trees = flat.get("model.kind") == "trees"
+    unread = (*_NOT_IDENTITY, *_NOT_OF_TREES) if trees else _NOT_IDENTITY
+    read = _OF_WINDOW_FEATURES if flat.get("model.features") == "window" else ("window.lookback",)
+
+    def is_among(key: str, options: Sequence[str]) -> bool:
+        return f"{key}.".startswith(tuple(f"{option}." for option in options))
+
+    return {k: v for k, v in flat.items() if is_among(k, read) or not is_among(k, unread)}
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return options by their whole names, as they are typed."""
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+# --- the ledger -----------------------------------------------------------------------------------
+
+
+def record(study: Path, event: str, **facts: Any) -> None:
+    """Append an event to the ledger of a study.
+
+    Raises:
+        DiskError: It cannot be written; the ledger is unchanged.
+    """
+    entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
+    with disk_errors(path, len(line)):
+        make_folder(study)
+        with path.open("ab+", buffering=0) as ledger:
+            if ledger.tell():  # end a line that was cut short
+                ledger.seek(-1, os.SEEK_END)
+                line = line if ledger.read(1) == b"\n" else b"\n" + line
+            end = ledger.seek(0, os.SEEK_END)
+            if ledger.write(line) < len(line):
+                ledger.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(ledger.fileno())
+
+
+def recorded(study: Path, event: str) -> int:
+    """Return how many events of a kind the ledger has.
+
+    A training that was killed and resumed counts once. A damaged line counts as an event of any
+    kind, so that looks are rather overstated than understated.
+    """
+    path = study / LEDGER
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    events = set()
+    for number, line in enumerate(filter(bytes.strip, lines)):
+        entry = _parse(line)
+        if "config" in entry and entry["event"] == event:
+            events.add((entry["run"], entry["config"]))
+        elif entry.get("event", event) == event:
+            # a damaged line may be two, if what was between them is lost
+            events |= {(number, place) for place in range(max(1, line.count(b'{"event"')))}
+    return len(events)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """Return a line's entry; empty if it is damaged."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    known = isinstance(entry, dict) and entry.get("event") in (TRAINING, LOOK)
+    return entry if known and ("config" not in entry or "run" in entry) else {}

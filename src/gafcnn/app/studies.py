@@ -11,23 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gafcnn.app.ledger import LOOK, TRAINING, record, recorded
-from gafcnn.app.loading import fingerprints, load
-from gafcnn.app.run_folder import BARS, differences
-from gafcnn.app.runs import Run, find_runs
-from gafcnn.app.study_settings import METHODS
-from gafcnn.app.train_settings import TrainSettings
+from gafcnn.app.options import METHODS, TrainSettings
+from gafcnn.app.prepare import fingerprints, load
+from gafcnn.app.runs import (
+    BARS,
+    EVALUATION,
+    LOOK,
+    METRICS,
+    TRAINING,
+    Run,
+    differences,
+    find_runs,
+    record,
+    recorded,
+)
+from gafcnn.app.train import score_part, train_run
+from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
 from gafcnn.evaluation.joining import average_seeds, join
-from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns
-from gafcnn.evaluation.statistics import score_classes, score_rows
 
 if TYPE_CHECKING:
-    from gafcnn.app.decisions import Decider, Decision
+    from gafcnn.app.predict import Decider, Decision
     from gafcnn.evaluation.judge import Judgement
 
 # options in which the runs of one model may differ
@@ -50,11 +58,7 @@ def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Stud
 
 
 class Study:
-    """The complete runs of a study.
-
-    Args:
-        folder: The folder of the study.
-        windows: The windows to use; None for all.
+    """The complete runs of a study, see `load_study`.
 
     Attributes:
         folder: The folder of the study.
@@ -62,8 +66,20 @@ class Study:
     """
 
     def __init__(self, folder: Path, windows: Sequence[str] | None = None) -> None:
-        self.folder = folder
-        self.runs = _choose(find_runs(folder), windows, folder.name)
+        self.folder, self.runs = folder, find_runs(folder)
+        for name, runs in self.runs.items():
+            if (seeds := len({run.config["seed"] for run in runs})) > 1:
+                log.info("%s: predictions are averaged over %d seeds", name, seeds)
+        if windows is not None:
+            known = self.windows
+            if absent := [name for name in windows if name not in known]:
+                raise RunError(
+                    f"study {folder.name} has no run for window {absent[0]}",
+                    expected=f"some of {', '.join(known) or 'no window'}, which have complete runs",
+                    instead=f"correct it, or train it with study={folder.name} window={absent[0]}",
+                )
+            for name in set(known) - set(windows):
+                del self.runs[name]
         self._check_folds()
 
     @property
@@ -88,9 +104,14 @@ class Study:
         return names[0] if names else None
 
     @property
+    def all_runs(self) -> list[Run]:
+        """The runs of all models, one after another."""
+        return [run for runs in self.runs.values() for run in runs]
+
+    @property
     def settings(self) -> TrainSettings:
         """The options of the first run; all runs share market, label and split."""
-        return next(iter(self.runs.values()))[0].settings
+        return self.all_runs[0].settings
 
     @property
     def label(self) -> Label:
@@ -100,19 +121,22 @@ class Study:
     @property
     def folds(self) -> list[int | None]:
         """The folds of a walk-forward study, or [None]."""
-        found = {run.fold for runs in self.runs.values() for run in runs}
-        return sorted(found, key=lambda fold: fold or 0)
-
-    @property
-    def trials(self) -> int:
-        """The number of trainings in the study's ledger."""
-        # a study that was copied without its ledger has at least its runs
-        return max(recorded(self.folder, TRAINING), sum(map(len, self.runs.values())))
+        return sorted({run.fold for run in self.all_runs}, key=lambda fold: fold or 0)
 
     @property
     def looks(self) -> int:
         """The number of looks at the test rows in the study's ledger."""
         return recorded(self.folder, LOOK)
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        """The metrics.json of the last evaluation; None if there is none, or it is damaged."""
+        return read_sealed(self.folder / EVALUATION / METRICS)
+
+    def name_of(self, run: Run) -> str:
+        """Return the name of a run's files in an export: `30m`, or `30m_seed=1_fold=2`."""
+        model, *rest = run.folder.relative_to(self.folder).parts
+        return model if len(self.runs[model]) == 1 else "_".join([model, *rest])
 
     @cached_property
     def bars(self) -> dict[str, pd.DataFrame]:
@@ -121,9 +145,8 @@ class Study:
         Raises:
             RunError: The runs were trained on different bars, or these have changed.
         """
-        every = [run for runs in self.runs.values() for run in runs]
-        first = every[0]
-        for run in every[1:]:
+        first, *others = self.all_runs
+        for run in others:
             if run.config[BARS] != first.config[BARS]:
                 raise RunError(
                     f"{first.folder} and {run.folder} were trained on different bars",
@@ -141,7 +164,7 @@ class Study:
 
     def samples(self, fold: int | None = None) -> Samples:
         """Return the samples that the runs of a fold were trained and judged on."""
-        [*_, run] = [run for runs in self.runs.values() for run in runs if run.fold == fold]
+        [*_, run] = [run for run in self.all_runs if run.fold == fold]
         options = run.settings
         lookback = options.window.lookback
         return make_samples(self.bars, label=options.label, split=options.split, lookback=lookback)
@@ -178,13 +201,18 @@ class Study:
         """
         from gafcnn.evaluation.judge import judge
 
-        oracles = load_oracles(at_rest(self.settings.market)) if self._oracle_applies else {}
+        # the true probability of a simulated market, if it is that of the label
+        market, oracles = self.settings.market, {}
+        ahead = getattr(market, "horizon", None)
+        if ahead == self.label.horizon and self.label.classes == DIRECTIONS:
+            oracles = load_oracles(at_rest(market))
         judgement = judge(
             {**self.members(), **(predictions or {})},
             self.bars,
             label=self.label,
             baseline=self.baseline,
-            trials=self.trials,
+            # a study that was copied without its ledger has at least its runs
+            trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
             oracle=oracles or None,
             samples=[self.samples(fold) for fold in self.folds],
             ensembles=(*ensembles, TWO_STAGE),
@@ -212,7 +240,7 @@ class Study:
     @cached_property
     def decider(self) -> Decider:
         """The models, loaded for decisions."""
-        from gafcnn.app.decisions import Decider
+        from gafcnn.app.predict import Decider
 
         return Decider(self)
 
@@ -237,18 +265,14 @@ class Study:
         """
         found = {}
         for name, runs in self.runs.items():
-            by_seed: dict[int, list[pd.DataFrame]] = {}
-            for run in runs:
-                by_seed.setdefault(run.settings.seed, []).append(run.predictions)
+            by_seed = dict([*pd.concat([run.predictions for run in runs]).groupby("seed")])
             if len(by_seed) > 1:
-                scores = pd.DataFrame([_test_scores(pd.concat(of)) for of in by_seed.values()])
-                scores = scores.select_dtypes("number").filter(regex="^(?!n|majority)")
+                table = pd.DataFrame([_test_scores(rows) for rows in by_seed.values()])
+                table = table.select_dtypes("number").filter(regex="^(?!n|majority)")
                 found[name] = {
-                    "seeds": list(by_seed),
-                    "figures": {
-                        str(key): [float(of.min()), float(of.max())] for key, of in scores.items()
-                    },
-                    "means": {str(key): float(of.mean()) for key, of in scores.items()},
+                    "seeds": sorted({run.settings.seed for run in runs}),
+                    "figures": {k: [float(of.min()), float(of.max())] for k, of in table.items()},
+                    "means": table.mean().to_dict(),
                 }
         return found
 
@@ -257,23 +281,15 @@ class Study:
 
         Args:
             model: Settings of the baseline, `TreesModel`.
-
-        Raises:
-            RunError: There are several baselines.
-            PredictionsError: The windows are not about the same samples.
         """
-        from gafcnn.app.train import train_run
-
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}
-        every = [run for runs in self.runs.values() for run in runs]
-        # of the longest window, which is last: features=window reads that one
-        lacking = {run.fold: run for run in every if run.fold not in has}
+        # like the longest window, which is last: features=window reads that one
+        lacking = {run.fold: run.settings for run in self.all_runs if run.fold not in has}
         if lacking and self.windows:
             # before anything is trained
             join({window: self._member(window) for window in self.windows})
-        for fold in sorted(lacking, key=lambda fold: fold or 0):
-            like = lacking[fold].settings
+        for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
             settings = replace(
                 like,
                 model=replace(model, name=name, class_weights=like.model.class_weights),
@@ -286,20 +302,13 @@ class Study:
             )
             of_fold = "" if fold is None else f" of fold {fold}"
             log.info("study %s has no baseline%s: training it", self.folder.name, of_fold)
-            self.runs.setdefault(name, []).append(train_run(settings))
-
-    @property
-    def _oracle_applies(self) -> bool:
-        """Whether the true probability of a simulated market is that of the label."""
-        horizon = getattr(self.settings.market, "horizon", None)
-        return horizon == self.label.horizon and self.label.classes == DIRECTIONS
+            self.runs.setdefault(name, []).append(train_run(settings, self.bars))
 
     def _member(self, name: str) -> pd.DataFrame:
         first, *others = self.runs[name]
         for run in others:
             found = differences(first.config, run.config)
-            differing = [text for text in found if not text.startswith(_SEED_OPTIONS)]
-            if differing:
+            if differing := [text for text in found if not text.startswith(_SEED_OPTIONS)]:
                 raise RunError(
                     f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
                     expected=f"runs of {name} that differ only in seed and fold",
@@ -308,55 +317,23 @@ class Study:
         return average_seeds(run.predictions for run in self.runs[name])
 
     def _check_folds(self) -> None:
-        """Check that every window has every fold, one after another.
-
-        Raises:
-            RunError: One is missing.
-        """
-        folds = {name: {run.fold for run in runs} for name, runs in self.runs.items()}
-        numbers = [fold for found in folds.values() for fold in found if fold is not None]
+        """Check that every window has every fold, one after another."""
+        numbers = [fold for fold in self.folds if fold is not None]
         wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
         for name, runs in self.runs.items():
-            missing = sorted(wanted - folds[name])
+            missing = wanted - {run.fold for run in runs}
             # a missing baseline is trained like the windows
             if missing and (len(self.runs) == 1 or not runs[0].is_baseline):
                 raise RunError(
-                    f"{name} has no run of fold {missing[0]}",
+                    f"{name} has no run of fold {min(missing)}",
                     expected="every fold for every window",
-                    instead=f"train it with split.fold={missing[0]}",
+                    instead=f"train it with split.fold={min(missing)}",
                 )
 
 
 def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the scores of the test rows of a predictions table."""
-    test = table.loc[table["split"] == "test"]
-    if not classes_of(test):
-        scores = score_rows(test, P_UP)
-        labelled = {f"{name}_labelled": value for name, value in scores["labelled"].items()}
-        return {**scores["all"], **labelled}
-    test = test.dropna(subset=["label"])
-    return score_classes(test[[*probability_columns(test)]], test["label"])
-
-
-def _choose(
-    found: dict[str, list[Run]], windows: Sequence[str] | None, study: str
-) -> dict[str, list[Run]]:
-    """Return the runs of the wanted windows, None for all, and of the baseline.
-
-    Raises:
-        RunError: A window has no run.
-    """
-    for name, runs in found.items():
-        if (seeds := len({run.config["seed"] for run in runs})) > 1:
-            log.info("%s: predictions are averaged over %d seeds", name, seeds)
-    if windows is None:
-        return found
-    known = [name for name, runs in found.items() if not runs[0].is_baseline]
-    if absent := [name for name in windows if name not in known]:
-        trained = f"windows={','.join(known)}" if known else "no window"
-        raise RunError(
-            f"study {study} has no run for window {absent[0]}, only for {', '.join(known) or '-'}",
-            expected="a complete run for each window; the baseline is always included",
-            instead=f"train it with study={study} window={absent[0]}, or set {trained}",
-        )
-    return {name: runs for name, runs in found.items() if name in windows or name not in known}
+    """Return the scores of the test rows, by their names in an evaluation."""
+    scores = score_part(table, "test")
+    suffix = "_labelled" if "all" in scores else ""
+    labelled = {f"{name}{suffix}": value for name, value in scores["labelled"].items()}
+    return {**scores.get("all", {}), **labelled}

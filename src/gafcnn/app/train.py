@@ -5,44 +5,45 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gafcnn.app.ledger import TRAINING, record
-from gafcnn.app.loading import fingerprints, load_for
-from gafcnn.app.run_folder import (
+from gafcnn.app.options import NetworkModel, TrainSettings
+from gafcnn.app.prepare import fingerprints, load_for
+from gafcnn.app.runs import (
     BARS,
     BEST,
     LAST,
     PREDICTIONS,
+    TRAINING,
+    Run,
     claim,
     digest,
     finish,
     hold,
     is_complete,
+    record,
 )
-from gafcnn.app.runs import Run
-from gafcnn.app.train_settings import TrainSettings
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.predictions import P_UP, probability_columns, write_predictions
+from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns, write_predictions
 from gafcnn.evaluation.statistics import score_classes, score_rows
 from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# metrics of an epoch, and scores that a sweeper may optimise, the default first
-_MONITORS = ("loss", "accuracy", "auc")
+# scores that a sweeper may optimise, the default first, and metrics of an epoch
 _OBJECTIVES = ("auc", "accuracy", "log_loss", "brier")
-_CLASS_MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
+_MONITORS = ("val/loss", "val/accuracy", "val/auc")
 _CLASS_OBJECTIVES = (
     "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
 )  # fmt: skip
+_CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1")
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -61,48 +62,40 @@ def train(options: Mapping[str, Any]) -> float:
     settings = create(TrainSettings, "", options)
     direction = settings.label.classes == DIRECTIONS
     objectives = _OBJECTIVES if direction else _CLASS_OBJECTIVES
+    monitors = _MONITORS if direction else _CLASS_MONITORS
     objective = settings.objective or objectives[0]
-    _check_name("objective", objective, objectives)
-    monitors = [f"val/{name}" for name in (_MONITORS if direction else _CLASS_MONITORS)]
-    _check_name("monitor", settings.monitor, monitors)
-    run = train_run(settings)
-    value = run.metrics["val"]["labelled"][objective]
+    for option, name, known in (
+        ("objective", objective, objectives),
+        ("monitor", settings.monitor, monitors),
+    ):
+        if name not in known:
+            expected, instead = f"one of {', '.join(known)}", f"set {option}={known[0]}"
+            raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
+    value = train_run(settings).metrics["val"]["labelled"][objective]
     return math.nan if value is None else value
 
 
-def _check_name(option: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ConfigError(
-            f"{option}={name}",
-            expected=f"one of {', '.join(known)}",
-            instead=f"set {option}={known[0]}",
-        )
+def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
+    """Train a run, resume it, or return it if it is complete; see `train`.
 
-
-def train_run(settings: TrainSettings) -> Run:
-    """Train a run, resume it, or return it if it is complete.
-
-    Raises:
-        RunError: The folder has another run, or is in use.
-        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
+    Args:
+        settings: The options of the run.
+        bars: The bars of its market, if they are loaded.
     """
     folder, overwrite = settings.folder, settings.overwrite
     # torchrun numbers all processes of a shared training, Lightning those of this machine
     helps = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
     if helps:
         logging.getLogger("gafcnn").setLevel(logging.WARNING)
-    bars = load_for(settings)
+    bars = load_for(settings) if bars is None else bars
     config = as_plain(settings) | {BARS: fingerprints(bars)}
     # before the folder is locked: a folder that is read-only can be complete
     done = not overwrite and is_complete(folder, config)
     if not done:
-        samples = make_samples(
-            bars, label=settings.label, split=settings.split, lookback=settings.window.lookback
-        )
-        model = settings.estimator(folder)
-        from gafcnn.models.classifier import GafClassifier  # imports scikit-learn
-
-        if isinstance(model, GafClassifier):
+        label, split, lookback = settings.label, settings.split, settings.window.lookback
+        samples = make_samples(bars, label=label, split=split, lookback=lookback)
+        model: Any = settings.estimator(folder)
+        if isinstance(settings.model, NetworkModel):
             model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run
@@ -120,61 +113,41 @@ def _fit(
     settings: TrainSettings, folder: Path, config: Mapping[str, Any], samples: Samples, model: Any
 ) -> None:
     resumed = (folder / LAST).is_file() or (folder / BEST).is_file()
-    _log_samples(settings, folder, samples, resumed=resumed)
+    counts = samples.counts("train")
+    log.info(
+        "%s %s on %s labelled samples of %s (%.1f %% %s), validation on %s; embargo %s; folder %s",
+        *("resuming" if resumed else "training", settings.name, f"{counts.sum():,}"),
+        *(", ".join(samples.symbols), 100 * counts.max() / max(1, counts.sum())),
+        *(samples.classes[int(counts.argmax())], f"{len(samples.labelled('val')):,}"),
+        *(format_duration(samples.embargo), folder),
+    )
+    if (stride := getattr(settings.split, "stride", 1)) > 1:
+        log.info("split.stride=%d thins training only: validation and test keep all", stride)
     study = settings.paths.outputs / settings.study
     record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
     model.fit(samples)
     predictions = model.predict(samples)
     write_predictions(folder / PREDICTIONS, predictions)
     metrics = {
-        "val": _scores(predictions, samples.classes),
+        **_facts(predictions, samples),
         **model.facts_,
         "embargo": format_duration(samples.embargo),
-        "samples": _counts(samples),
     }
     if len(samples.symbols) > 1:
         metrics["symbols"] = {
-            symbol: {
-                "val": _scores(predictions.query("symbol == @symbol"), samples.classes),
-                "samples": _counts(samples.of(symbol)),
-            }
+            symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
     finish(folder, metrics)
 
 
-def _log_samples(settings: TrainSettings, folder: Path, samples: Samples, *, resumed: bool) -> None:
-    """Log what is trained on."""
-    counts = samples.counts("train")
-    log.info(
-        "%s %s on %s labelled samples of %s (%.1f %% %s), validation on %s; embargo %s; folder %s",
-        "resuming" if resumed else "training",
-        settings.name,
-        f"{counts.sum():,}",
-        ", ".join(samples.symbols),
-        100 * counts.max() / max(1, counts.sum()),
-        samples.classes[int(counts.argmax())],
-        f"{len(samples.labelled('val')):,}",
-        format_duration(samples.embargo),
-        folder,
-    )
-    if (stride := getattr(settings.split, "stride", 1)) > 1:
-        log.info("split.stride=%d thins training only: validation and test keep all", stride)
-
-
-def _scores(predictions: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the validation scores of the labelled rows; for directions, those of all rows too."""
-    val = predictions.query("split == 'val'")
-    if tuple(classes) == DIRECTIONS:
-        return dict(score_rows(val, P_UP))
-    labelled = val.dropna(subset=["label"])
-    scores = score_classes(labelled[[*probability_columns(labelled)]], labelled["label"])
-    return {"labelled": {**scores, "classes": dict(zip(classes, scores["classes"], strict=True))}}
-
-
-def _counts(samples: Samples) -> dict[str, Any]:
-    """Return the number of samples of each part: all, labelled, and of each class."""
-    return {
+def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
+    """Return the scores on validation, and the number of samples of each part and class."""
+    scores = score_part(predictions, "val")
+    if samples.task == "classification":
+        by_class = zip(samples.classes, scores["labelled"]["classes"], strict=True)
+        scores["labelled"]["classes"] = dict(by_class)
+    counts = {
         part: {
             "all": len(samples.part(part)),
             "labelled": len(samples.labelled(part)),
@@ -182,3 +155,13 @@ def _counts(samples: Samples) -> dict[str, Any]:
         }
         for part in PARTS
     }
+    return {"val": scores, "samples": counts}
+
+
+def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
+    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
+    rows = predictions.loc[predictions["split"] == part]
+    if not classes_of(rows):  # P(up) alone
+        return score_rows(rows, P_UP)
+    rows = rows.dropna(subset=["label"])
+    return {"labelled": score_classes(rows[[*probability_columns(rows)]], rows["label"])}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gafcnn.app.run_folder import (
+from gafcnn.app.options import Paths, StudyOptions
+from gafcnn.app.runs import (
     BEST,
     CONFIG,
     EXPORT,
@@ -18,7 +20,6 @@ from gafcnn.app.run_folder import (
     damage,
     damaged_files,
 )
-from gafcnn.app.study_settings import StudyOptions
 from gafcnn.data.exchange import RECORD, damaged_parts
 from gafcnn.errors import DamageError, GafcnnError
 from gafcnn.images.store import MANIFEST, open_store
@@ -44,75 +45,62 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
         DamageError: Some are damaged; each is logged, with what repairs it.
     """
     paths = create(StudyOptions, "", options).paths
-    intact: dict[str, int] = {}
-    damaged = 0
-    for findings in (_downloads(paths.data), _stores(paths.data), _outputs(paths.outputs)):
-        for kind, problem in findings:
-            if problem is None:
-                intact[kind] = intact.get(kind, 0) + 1
-            else:
-                damaged += 1
-                log.error("%s", problem)
+    findings = list(_findings(paths))
+    intact = Counter(kind for kind, problem in findings if problem is None)
+    damaged = len(findings) - intact.total()
+    for _, problem in findings:
+        if problem is not None:
+            log.error("%s", problem)
     if intact or not damaged:
         counts = ", ".join(f"{count} {kind}" for kind, count in intact.items())
         log.info("intact in %s and %s: %s", paths.data, paths.outputs, counts or "nothing there")
     if damaged:
         raise DamageError(
-            f"{damaged} of {damaged + sum(intact.values())} are damaged",
+            f"{damaged} of {len(findings)} are damaged",
             expected="all as they were written",
             instead="do what the lines above say",
         )
-    return intact
+    return dict(intact)
 
 
-def _downloads(data: Path) -> Iterator[Finding]:
+def _findings(paths: Paths) -> Iterator[Finding]:
+    data, outputs = paths.data, paths.outputs
     for record in sorted(data.rglob(RECORD)):
-        names = ", ".join(part.name for part in damaged_parts(record.parent))
-        problem = f"{record.parent}: {names} damaged; train.py and prepare.py download it again"
-        yield "downloads", problem if names else None
-
-
-def _stores(data: Path) -> Iterator[Finding]:
+        names = [part.name for part in damaged_parts(record.parent)]
+        remedy = "train.py and prepare.py download it again"
+        yield "downloads", _problem(record.parent, names, remedy)
     for manifest in sorted(data.glob(f"gaf/*/{MANIFEST}")):
-        try:
-            open_store(manifest.parent, verify=True)
-        except GafcnnError as error:
-            yield "stores", str(error)
-        else:
-            yield "stores", None
-
-
-def _outputs(outputs: Path) -> Iterator[Finding]:
+        yield "stores", _error_of(lambda folder: open_store(folder, verify=True), manifest.parent)
     for metrics in sorted(outputs.rglob(METRICS)):
         folder, names = metrics.parent, damaged_files(metrics.parent)
-        if not (folder / CONFIG).is_file():
-            problem = f"{folder}: {', '.join(names)} damaged; evaluate.py writes it again"
-            yield "evaluations", problem if names else None
-            continue
-        problem = None
-        if names:
+        if (folder / CONFIG).is_file():
             # the file that cannot be written again decides
-            worst = next((name for name in names if name not in (METRICS, PREDICTIONS)), names[0])
-            problem = f"{folder}: {', '.join(names)} damaged; {damage(folder, worst).instead}"
-        yield "runs", problem
+            names.sort(key=lambda name: name in (METRICS, PREDICTIONS))
+            yield "runs", _problem(folder, names, damage(folder, [*names, ""][0]).instead)
+        else:
+            yield "evaluations", _problem(folder, names, "evaluate.py writes it again")
     for metadata in sorted(outputs.glob(f"*/{EXPORT}/{METADATA}")):
         names = damaged_files(metadata.parent, METADATA)
-        problem = f"{metadata.parent}: {', '.join(names)} damaged; export.py writes it again"
-        yield "exports", problem if names else None
+        yield "exports", _problem(metadata.parent, names, "export.py writes it again")
     for config in sorted(outputs.rglob(CONFIG)):
-        if not (config.parent / METRICS).is_file():
-            yield from _checkpoints(config.parent)
+        for path in (config.parent / LAST, config.parent / BEST):
+            if path.is_file() and not (config.parent / METRICS).is_file():
+                yield "checkpoints of incomplete runs", _error_of(_load_checkpoint, path)
 
 
-def _checkpoints(folder: Path) -> Iterator[Finding]:
-    """Check the checkpoints of a training that is not complete."""
-    from gafcnn.models.checkpoints import load_plain
+def _problem(folder: Path, damaged: Sequence[str], remedy: str) -> str | None:
+    return f"{folder}: {', '.join(damaged)} damaged; {remedy}" if damaged else None
 
-    for path in (folder / LAST, folder / BEST):
-        if path.is_file():
-            problem: Any = None
-            try:
-                load_plain(path, "run the command that began the run again")
-            except GafcnnError as error:
-                problem = str(error)
-            yield "checkpoints of incomplete runs", problem
+
+def _error_of(read: Callable[[Path], Any], path: Path) -> str | None:
+    try:
+        read(path)
+    except GafcnnError as error:
+        return str(error)
+    return None
+
+
+def _load_checkpoint(path: Path) -> Any:
+    from gafcnn.models.module import load_plain  # imports torch
+
+    return load_plain(path, "run the command that began the run again")

@@ -137,7 +137,6 @@ class SimulatedSource:
 
     def __post_init__(self) -> None:
         count_bars(self.days, self.interval)
-        multiple_of("market.horizon", self.horizon, self.interval)
 
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol, after writing them to `folder`."""

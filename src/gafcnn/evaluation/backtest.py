@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from gafcnn.data.bars import ensure_bars, interval_of
 from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation import statistics
-from gafcnn.evaluation.statistics import Floats
+from gafcnn.evaluation.figures import trade_figures
+from gafcnn.evaluation.statistics import Floats, Row, estimate, growth, interval
 from gafcnn.evaluation.trading_rules import TradingRules, cost_per_side
 
 DAY = pd.Timedelta(days=1)
@@ -32,10 +32,10 @@ class RoundTrips:
     decided: Ints  # position of the bar that closes at `t`; the trade begins with the next one
     side: Sides  # 1 long, -1 short
     entry: Floats  # open of the next bar
-    entry_cost: Floats  # cost of the entry, in basis points
+    entry_cost: Floats  # in basis points, as `exit_cost`
     exit_bar: Ints  # position of the bar in which the trade ends
     exit: Floats  # price of the exit
-    exit_cost: Floats  # cost of the exit, in basis points
+    exit_cost: Floats
 
     @classmethod
     def at(
@@ -146,27 +146,15 @@ def find_rows(bars: pd.DataFrame, times: Any) -> Ints:
         PredictionsError: There are no times, they do not increase, or one is not among the bars.
     """
     wanted = pd.DatetimeIndex(pd.to_datetime(times, utc=True))
-    if not len(wanted):
-        raise PredictionsError(
-            "there are no decision times",
-            expected="at least one prediction to trade on",
-            instead="pass a part of the predictions that has rows",
-        )
-    back = np.flatnonzero(~(wanted[1:] > wanted[:-1]))
-    if len(back):
-        raise PredictionsError(
-            f"decision time {back[0] + 1} is {wanted[back[0] + 1]}, after {wanted[back[0]]}",
-            expected="times that increase from row to row",
-            instead="sort by time, and trade one symbol and one fold at a time",
-        )
     rows = bars.index.get_indexer(wanted).astype(np.int64)
-    absent = np.flatnonzero(rows < 0)
-    if len(absent):
+    bad = np.flatnonzero(np.minimum(rows + 1, np.diff(rows, prepend=-1)) <= 0)
+    if len(bad) or not len(rows):
+        first = f", first {wanted[bad[0]]}" if len(bad) else ""
         raise PredictionsError(
-            f"{len(absent):,} of {len(wanted):,} decision times are not among the bars, "
-            f"first {wanted[absent[0]]}",
-            expected="close times of bars",
-            instead="pass the bars that the predictions were made from",
+            f"{len(bad):,} of {len(rows):,} decision times cannot be traded{first}",
+            expected="close times of these bars that increase from row to row",
+            instead="sort by time, trade one symbol and one fold at a time, and pass the bars that "
+            "the predictions were made from",
         )
     return rows
 
@@ -230,39 +218,25 @@ class Backtest:
 
         Returns:
             `trades`; `win_rate_gross` and `win_rate_net`, shares; `net_bps` and `gross_bps`, means
-            per trade; `break_even_bps`, per side; `profit_factor`; `sharpe`, `sortino`, `calmar`,
-            annualised; `max_drawdown`, `annual_return`, `total_return`, fractions; `turnover`,
-            notional per day in equities; `exposure`, the mean share of equity in the market.
+            per trade; `break_even_bps`, the cost per side at which they earn nothing in total;
+            `profit_factor`, gains over losses; `sharpe`, `sortino`, `calmar`, annualised;
+            `max_drawdown`, `annual_return`, `total_return`, fractions; `turnover`, notional per day
+            in equities; `exposure`, the mean share of equity in the market.
         """
         returns, periods = self.returns.to_numpy(), YEAR / self.interval
-        gross, net = (self.trades[name].to_numpy() for name in ("gross", "net"))
-
-        return {
-            "trades": len(net),
-            "win_rate_gross": statistics.win_rate(gross),
-            "win_rate_net": statistics.win_rate(net),
-            "net_bps": statistics.mean_bps(net),
-            "gross_bps": statistics.mean_bps(gross),
-            "break_even_bps": statistics.break_even_bps(gross, self._traded()),
-            "profit_factor": statistics.profit_factor(net),
-            "sharpe": statistics.sharpe(returns, periods),
-            "sortino": statistics.sortino(returns, periods),
-            "calmar": statistics.calmar(returns, periods),
-            "annual_return": statistics.annual_return(returns, periods),
-            "max_drawdown": statistics.max_drawdown(returns),
-            "total_return": statistics.total_return(returns),
-            "turnover": self.turnover / len(returns) * (DAY / self.interval),
-            "exposure": float(self.exposure.mean()),
-        }
+        turns = DAY / self.interval / self.slices
+        figures = trade_figures(self.per_bar(), returns, periods, turns)
+        found = {name: one.value for name, one in figures.items()}
+        return {"trades": len(self.trades), **found, **growth(returns, periods)}
 
     def per_bar(self) -> dict[str, Floats]:
-        """Return what statistics are made of, bar by bar, so that ratios are sums over sums.
+        """Return what figures are made of, bar by bar (see `trade_figures`).
 
         Returns:
-            Arrays of shape (n_bars,): `ret` (net return) and `exposure`; and of the trades that end
-            in the bar, each counted in full whatever its slice: `trades` (count), `wins_gross`,
+            Arrays of shape (n_bars,): `every` (1), `exposure`; and of the trades that end in the
+            bar, each counted in full whatever its slice: `trades` (count), `wins_gross`,
             `wins_net`, `gross` and `net` (sums), `traded` (sum of 1 + x), `gains` and `losses`
-            (sums of net, both positive). Turnover is the sum of `traded` over `slices`.
+            (sums of net, both positive).
         """
         gross, net = (self.trades[name].to_numpy() for name in ("gross", "net"))
         last = self.returns.index.get_indexer(pd.DatetimeIndex(self.trades["left"]))
@@ -272,18 +246,13 @@ class Backtest:
             "wins_net": net > 0,
             "gross": gross,
             "net": net,
-            "traded": self._traded(),
+            "traded": (1 + self.trades["exit"] / self.trades["entry"]).to_numpy(),
             "gains": np.maximum(net, 0),
             "losses": np.maximum(-net, 0),
         }
-        sums = {
-            name: np.bincount(last, weights, len(self.returns)).astype(np.float64)
-            for name, weights in ended.items()
-        }
-        return {"ret": self.returns.to_numpy(), "exposure": self.exposure.to_numpy(), **sums}
-
-    def _traded(self) -> Floats:
-        return (1 + self.trades["exit"] / self.trades["entry"]).to_numpy()
+        n_bars = len(self.returns)
+        sums = {name: np.bincount(last, of, n_bars).astype(float) for name, of in ended.items()}
+        return {"every": np.ones(n_bars), "exposure": self.exposure.to_numpy(), **sums}
 
 
 def backtest(
@@ -318,7 +287,14 @@ def trade(bars: pd.DataFrame, fills: Fills, position: ArrayLike, rules: TradingR
     Raises:
         PredictionsError: Positions are invalid, or not as many as fills.
     """
-    side = _check_positions(np.asarray(position), len(fills.decided))
+    side, n = np.asarray(position), len(fills.decided)
+    if side.shape != (n,) or not np.isin(side, (-1, 0, 1)).all():
+        raise PredictionsError(
+            f"positions of shape {side.shape} with the values {np.unique(side)[:5]}",
+            expected=f"{n:,}, one for each decision time: 1 (long), -1 (short) or 0 (none)",
+            instead="convert probabilities with `positions`",
+        )
+    side = side.astype(np.int8)
     trips = fills.trips(side)
     taken = np.flatnonzero(side)
     if not rules.overlapping:
@@ -341,13 +317,18 @@ def account_for(
         horizon: Longest duration of a trade.
     """
     close = bars["close"].to_numpy(np.float64)[period]
-    account = trips.decided % slices
-    equity = np.zeros(len(close))
+    n, account = len(close), trips.decided % slices
+    equity = np.zeros(n)
     for number in range(slices):
         equity += _account(trips[account == number], close, period.start)
     equity /= slices
+    begun, over = (
+        np.bincount(rows + 1 - period.start, minlength=n + 1)
+        for rows in (trips.decided, trips.exit_bar)
+    )
+    exposure = np.cumsum(begun - over)[:n] / slices
     before = np.r_[1.0, equity[:-1]]
-    returns = np.divide(equity, before, out=np.ones(len(equity)), where=before > 0) - 1
+    returns = np.divide(equity, before, out=np.ones(n), where=before > 0) - 1
     index, interval = bars.index[period], interval_of(bars)
     trades = {
         "decided": bars.index[trips.decided],
@@ -363,29 +344,12 @@ def account_for(
         trades=pd.DataFrame(trades),
         returns=pd.Series(returns, index, name="return"),
         equity=pd.Series(equity, index, name="equity"),
-        exposure=pd.Series(_open_trades(trips, period) / slices, index, name="exposure"),
+        exposure=pd.Series(exposure, index, name="exposure"),
         turnover=float((1 + trips.ratio).sum() / slices),
         slices=slices,
         horizon=horizon,
         interval=interval,
     )
-
-
-def _check_positions(position: NDArray[Any], n: int) -> Sides:
-    if position.shape != (n,):
-        raise PredictionsError(
-            f"{position.size:,} positions and {n:,} decision times",
-            expected="one position for each time",
-            instead="take both from the same rows",
-        )
-    bad = ~np.isin(position, (-1, 0, 1))
-    if bad.any():
-        raise PredictionsError(
-            f"{int(bad.sum()):,} of {n:,} positions are invalid, the first is {position[bad][0]}",
-            expected="1 (long), -1 (short) or 0 (none)",
-            instead="convert probabilities with `positions`",
-        )
-    return position.astype(np.int8)
 
 
 def _one_at_a_time(decided: Ints, exit_bar: Ints) -> Ints:
@@ -415,39 +379,6 @@ def _account(trips: RoundTrips, close: Floats, first: int) -> Floats:
     return equity * np.logical_and.accumulate(equity > 0)
 
 
-def _open_trades(trips: RoundTrips, period: slice) -> Ints:
-    """Return the number of trades that are open during every bar of the period."""
-    n_bars = period.stop - period.start
-    begun = np.bincount(trips.decided + 1 - period.start, minlength=n_bars + 1)
-    over = np.bincount(trips.exit_bar + 1 - period.start, minlength=n_bars + 1)
-    return np.cumsum(begun - over)[:n_bars]
-
-
-class Spread(NamedTuple):
-    """Mean, 2.5 % and 97.5 % quantile of a statistic over all draws of a coin."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class Coin(NamedTuple):
-    """The same trades with random sides. All None without trades.
-
-    Attributes:
-        net_bps: Mean net return of a trade, in basis points.
-        win_rate_net: Share of trades with a gain after costs.
-        win_rate_gross: Share of trades with a gain before costs.
-        p_value: Share of draws that earn at least as much as the backtest, which is counted as one
-            of the draws, so that the share is never 0.
-    """
-
-    net_bps: Spread | None
-    win_rate_net: Spread | None
-    win_rate_gross: Spread | None
-    p_value: float | None
-
-
 def buy_and_hold(
     bars: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp, rules: TradingRules
 ) -> Backtest:
@@ -474,7 +405,7 @@ def buy_and_hold(
 
 def coin(
     backtest: Backtest, bars: pd.DataFrame, rules: TradingRules, draws: int = 1000, seed: int = 0
-) -> Coin:
+) -> Row:
     """Repeat the trades of a backtest many times, with sides drawn by a fair coin.
 
     Times, costs and horizon stay the same; with barriers, a trade ends where its drawn side would
@@ -487,27 +418,27 @@ def coin(
         rules: Rules of the backtest.
         draws: Number of draws.
         seed: Seed of the random numbers.
+
+    Returns:
+        `p_value`; `net_bps`, `win_rate_net` and `win_rate_gross`: the mean over all draws and the
+        2.5 % and 97.5 % quantiles, see `estimate`. None without trades.
     """
-    side = backtest.trades["side"].to_numpy()
-    if not len(side):
-        return Coin(None, None, None, None)
+    names, side = ("net_bps", "win_rate_net", "win_rate_gross"), backtest.trades["side"].to_numpy()
+    n = len(side)
+    if not n:
+        return {"p_value": None, **{name: estimate(None, 0) for name in names}}
     fills = compute_fills(bars, backtest.trades["decided"], backtest.horizon, rules)
-    short = _results(fills.short)
-    gain = _results(fills.long) - short
+    short, long = (
+        np.stack([trips.net * 1e4, trips.net > 0, trips.gross > 0], dtype=np.float64)
+        for trips in (fills.short, fills.long)
+    )
     rng = np.random.default_rng(seed)
-    tosses = (rng.integers(0, 2, len(side), dtype=np.bool_) for _ in range(draws))
-    sums = short.sum(axis=1) + np.array([gain @ is_long for is_long in tosses])
-    observed = short.sum(axis=1) + gain @ (side == LONG)
-    as_good = int((sums[:, 0] >= observed[0]).sum())
-    net, wins_net, wins_gross = (_spread(column) for column in sums.T / len(side))
-    return Coin(net, wins_net, wins_gross, (1 + as_good) / (1 + draws))
-
-
-def _results(trips: RoundTrips) -> Floats:
-    """Return net return in bps, and whether it and the gross return are gains, as (3, n)."""
-    return np.stack([trips.net * 1e4, trips.net > 0, trips.gross > 0], dtype=np.float64)
-
-
-def _spread(values: Floats) -> Spread:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return Spread(float(values.mean()), float(low), float(high))
+    tosses = (rng.integers(0, 2, n, dtype=np.bool_) for _ in range(draws))
+    gain, least = long - short, short.sum(axis=1)
+    sums = least + np.array([gain @ is_long for is_long in tosses])
+    as_good = int((sums[:, 0] >= (least + gain @ (side == LONG))[0]).sum())
+    found = {
+        name: estimate(float(means.mean()), n, *interval(means))
+        for name, means in zip(names, sums.T / n, strict=True)
+    }
+    return {"p_value": (1 + as_good) / (1 + draws), **found}

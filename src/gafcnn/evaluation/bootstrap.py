@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -21,15 +21,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.durations import format_duration
-from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.figures import Compute, Figure, OfSums, Resamples
-from gafcnn.evaluation.statistics import Floats
+from gafcnn.evaluation.figures import Compute, Counted, Figure, OfSums, Resamples
+from gafcnn.evaluation.statistics import LEVEL, Floats, Row, estimate, interval
 from gafcnn.settings import settings
 
 K = TypeVar("K")
-
-LEVEL = 0.95
-"""Confidence level of the intervals."""
 
 LEAST_BINS = 10
 """Bins that a figure needs for an interval: with two trades won, every resample says 100 %."""
@@ -39,24 +35,28 @@ _FEWEST = 12  # bins that the choice of the block length needs
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A figure with its confidence interval.
+class Sampled:
+    """A figure on the observed timeline and on the resampled ones."""
 
-    Attributes:
-        value: The figure on the observed data; None if undefined.
-        low: Lower end of the interval; None if there is none.
-        high: Upper end of the interval.
-        n: Rows or trades that the figure is computed from.
-    """
+    value: float | None  # on the observed timeline; None if undefined
+    n: int  # rows or trades that it is computed from
+    drawn: Floats  # on each resampled timeline, NaN if undefined: shape (resamples,)
 
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
+    def __sub__(self, other: Sampled) -> Sampled:
+        """Return the difference, paired on the same timelines."""
+        one, two = self.value, other.value
+        value = None if one is None or two is None else one - two
+        return Sampled(value, min(self.n, other.n), self.drawn - other.drawn)
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Return the estimate, ready for JSON."""
-        return asdict(self)
+    def estimate(self) -> Row:
+        """Return the figure with its percentile interval.
+
+        It has none if the figure, or more than half of the timelines' values, are undefined.
+        """
+        finite = self.drawn[np.isfinite(self.drawn)]
+        if self.value is None or not len(finite) or 2 * len(finite) < len(self.drawn):
+            return estimate(self.value, self.n)
+        return estimate(self.value, self.n, *interval(finite))
 
 
 @settings("judging")
@@ -89,12 +89,6 @@ class Bootstrap:
         """Compute each figure on each timeline: arrays of shape (resamples,), NaN if undefined.
 
         Only sums over bins of a figure's series are kept in memory.
-
-        Args:
-            figures: Figures of `n` bars each.
-
-        Raises:
-            PredictionsError: A figure has another number of bars.
         """
         if not self.resamples:
             return {key: np.empty(0) for key in figures}
@@ -110,13 +104,16 @@ class Bootstrap:
                     values[key][part] = one.result()
         return values
 
-    def trusted(self, figures: Mapping[K, Figure]) -> dict[K, Floats]:
-        """As `distributions`, but NaN for figures that rest on fewer than `LEAST_BINS` bins."""
-        drawn = self.distributions(figures)
-        for key, figure in figures.items():
+    def sample(self, figures: Mapping[K, Counted]) -> dict[K, Sampled]:
+        """Compute figures, given with their rows or trades, on the observed and all timelines.
+
+        Those that rest on fewer than `LEAST_BINS` bins are undefined on resampled timelines.
+        """
+        drawn = self.distributions({key: figure for key, (figure, _) in figures.items()})
+        for key, (figure, _) in figures.items():
             if np.count_nonzero(np.add.reduceat(figure.rests, self.starts)) < LEAST_BINS:
                 drawn[key] = drawn[key] * np.nan
-        return drawn
+        return {key: Sampled(one.value, n, drawn[key]) for key, (one, n) in figures.items()}
 
     def describe(self, interval: pd.Timedelta) -> dict[str, Any]:
         """Return how intervals were computed, ready for JSON; `interval` is that of the bars."""
@@ -134,12 +131,6 @@ class Bootstrap:
         Equal series share a column. This also keeps equal figures exactly equal, which a matrix
         product of two columns does not guarantee.
         """
-        if len(figure.rests) != self.n:
-            raise PredictionsError(
-                f"a figure has {len(figure.rests):,} bars",
-                expected=f"the {self.n:,} bars of the bootstrap",
-                instead="place every figure on one timeline",
-            )
         if not isinstance(figure, OfSums):
             return figure.prepare(self.starts)
         numbers = []
@@ -163,28 +154,7 @@ class Bootstrap:
             yield part, np.stack([next(draws)[0][0] for _ in range(part.stop - start)])
 
 
-def estimate(figure: Figure, distribution: Floats, n: int) -> Estimate:
-    """Return the figure with its percentile interval.
-
-    Args:
-        figure: The figure.
-        distribution: The figure on each timeline (see `Bootstrap.distributions`).
-        n: Rows or trades that it is computed from.
-
-    Returns:
-        An estimate; without an interval if the figure, or more than half of the timelines' values,
-        are undefined.
-    """
-    return _estimate(figure.value, distribution, n)
-
-
-def difference(a: Figure, b: Figure, dist_a: Floats, dist_b: Floats, n: int) -> Estimate:
-    """Return `a - b` with its percentile interval, paired on the same timelines."""
-    value = None if a.value is None or b.value is None else a.value - b.value
-    return _estimate(value, dist_a - dist_b, n)
-
-
-def exact(share: Estimate) -> Estimate:
+def exact(share: Row) -> Row:
     """Return a share with the interval of Clopper and Pearson, Biometrika, 1934.
 
     If all rows agree, every resample does, and a percentile interval would be a point. This one
@@ -192,10 +162,11 @@ def exact(share: Estimate) -> Estimate:
     """
     from scipy.stats import binomtest
 
-    if share.value is None or not share.n:
+    value, n = share["value"], share["n"]
+    if value is None or not n:
         return share
-    found = binomtest(round(share.value * share.n), share.n).proportion_ci(LEVEL, method="exact")
-    return replace(share, low=float(found.low), high=float(found.high))
+    found = binomtest(round(value * n), n).proportion_ci(LEVEL, method="exact")
+    return estimate(value, n, float(found.low), float(found.high))
 
 
 def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A002
@@ -224,11 +195,3 @@ def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A0
         if np.isfinite(length):
             longest = max(longest, min(length, len(sums) / 4))
     return longest
-
-
-def _estimate(value: float | None, distribution: Floats, n: int) -> Estimate:
-    finite = distribution[np.isfinite(distribution)]
-    if value is None or not len(finite) or 2 * len(finite) < len(distribution):
-        return Estimate(value, None, None, n)
-    low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high), n)

@@ -15,12 +15,18 @@ from numpy.typing import NDArray
 
 from gafcnn.data.candlestick import PATTERNS
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, block_length, exact
-from gafcnn.evaluation.comparisons import Judged, Pair, Study, pair_rows, pattern_target
+from gafcnn.evaluation.bootstrap import Bootstrap, block_length, exact
+from gafcnn.evaluation.comparisons import Pair, Study, pair_rows, pattern_target
 from gafcnn.evaluation.figures import Counted, mean_ratio, ratio
 from gafcnn.evaluation.joining import probabilities
-from gafcnn.evaluation.metrics import Row, plain
-from gafcnn.evaluation.statistics import Floats, confusion, log_losses, score_classes
+from gafcnn.evaluation.statistics import (
+    Floats,
+    Row,
+    confusion,
+    estimate,
+    log_losses,
+    score_classes,
+)
 from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
 
 CLASS_FIGURES = {
@@ -90,36 +96,36 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     hits = (rows.on_bars((one == rows.label) - 0.5) for one in predicted.values())
     block = block_length(hits, length)
     bootstrap = Bootstrap(length, len(rows.times), block, study.resamples, study.seed)
-    judged = {}
+    sampled, found = {}, {}
     for name, called in predicted.items():
-        judged[name] = Judged.by(bootstrap, _figures(rows, rows.p(name), called), CLASS_FIGURES)
+        sampled[name] = bootstrap.sample(_figures(rows, rows.p(name), called))
+        found[name] = {key: one.estimate() for key, one in sampled[name].items()}
         study.advance(1)
     no_skill = score_classes(np.tile(rows.counts / rows.counts.sum(), (n, 1)), rows.label)
     others = [name for name in study.models if study.baseline not in (None, name)]
     targets = []
     if classes == PATTERNS:
-        balanced = judged[study.headline].estimates["balanced_accuracy"].as_dict()
+        balanced = found[study.headline]["balanced_accuracy"]
         targets.append(pattern_target(study.headline, balanced, int(np.count_nonzero(rows.counts))))
     return {
         "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
         "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),
         "bootstrap": bootstrap.describe(study.interval),
         "models": {
-            name: {key: one.estimates[key].as_dict() for key in CLASS_FIGURES}
-            for name, one in judged.items()
+            name: {key: of_model[key] for key in CLASS_FIGURES} for name, of_model in found.items()
         },
-        "no_skill": {key: plain(no_skill[key], n) for key in CLASS_FIGURES},
+        "no_skill": {key: estimate(no_skill[key], n) for key in CLASS_FIGURES},
         "per_class": [
             {
                 "model": name,
                 "class": name_of_class,
                 "n": int(rows.counts[k]),
                 "called": int((predicted[name] == k).sum()),
-                "precision": _share(one.estimates[k, "precision"], study.resamples),
-                "recall": _share(one.estimates[k, "recall"], study.resamples),
-                "f1": _f1(one.estimates[k, "f1"]),
+                "precision": _share(of_model[k, "precision"], study.resamples),
+                "recall": _share(of_model[k, "recall"], study.resamples),
+                "f1": _f1(of_model[k, "f1"]),
             }
-            for name, one in judged.items()
+            for name, of_model in found.items()
             for k, name_of_class in enumerate(classes)
         ],
         "confusion": {
@@ -127,7 +133,7 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
             for name, one in predicted.items()
         },
         "pairs": pair_rows(
-            [Pair(name, str(study.baseline)) for name in others], judged, CLASS_FIGURES
+            [Pair(name, str(study.baseline)) for name in others], sampled, CLASS_FIGURES
         ),
         "folds": [row for name in study.models for row in _fold_rows(rows, name)],
         "targets": targets,
@@ -140,6 +146,7 @@ def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[A
     of_class = [rows.on_bars(label == k) for k in numbers]
     of_called = [rows.on_bars(called == k) for k in numbers]
     hits = [rows.on_bars((label == k) & (called == k)) for k in numbers]
+    twice = [2 * one for one in hits]
     both = [one + other for one, other in zip(of_class, of_called, strict=True)]
     forced = p[:, 1:].argmax(axis=1) + 1
     among = [rows.on_bars((forced == k) & (label == k)) for k in numbers]
@@ -149,26 +156,26 @@ def _figures(rows: LabelledRows, p: Floats, called: NDArray[np.int64]) -> dict[A
         "balanced_accuracy": (mean_ratio(hits, of_class), n),
         "balanced_accuracy_without_0": (mean_ratio(hits[1:], of_class[1:]), without_0),
         "balanced_accuracy_among_patterns": (mean_ratio(among[1:], of_class[1:]), without_0),
-        "macro_f1": (mean_ratio(hits, both, scale=2.0), n),
-        "macro_f1_without_0": (mean_ratio(hits[1:], both[1:], scale=2.0), without_0),
+        "macro_f1": (mean_ratio(twice, both), n),
+        "macro_f1_without_0": (mean_ratio(twice[1:], both[1:]), without_0),
         "log_loss": (ratio(rows.on_bars(log_losses(p, label)), every), n),
     }
     for k in numbers:
         figures[k, "precision"] = ratio(hits[k], of_called[k]), int((called == k).sum())
         figures[k, "recall"] = ratio(hits[k], of_class[k]), counts[k]
-        figures[k, "f1"] = ratio(hits[k], both[k], scale=2.0), counts[k]
+        figures[k, "f1"] = ratio(twice[k], both[k]), counts[k]
     return figures
 
 
-def _share(share: Estimate, resamples: int) -> Row:
+def _share(share: Row, resamples: int) -> Row:
     """Add an exact interval if there is none or if all rows agree, which all resample alike."""
-    needs_exact = resamples and (share.low is None or share.value in (0.0, 1.0))
-    return (exact(share) if needs_exact else share).as_dict()
+    needs_exact = resamples and (share["low"] is None or share["value"] in (0.0, 1.0))
+    return exact(share) if needs_exact else share
 
 
-def _f1(found: Estimate) -> Row:
+def _f1(found: Row) -> Row:
     """Leave out the interval if all rows agree."""
-    return plain(found.value, found.n) if found.value in (0.0, 1.0) else found.as_dict()
+    return estimate(found["value"], found["n"]) if found["value"] in (0.0, 1.0) else found
 
 
 def _fold_rows(rows: LabelledRows, model: str) -> list[Row]:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from gafcnn.data.bars import interval_of
-from gafcnn.evaluation.bootstrap import Bootstrap, Estimate, difference, estimate
+from gafcnn.evaluation.bootstrap import Sampled
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
-from gafcnn.evaluation.figures import Counted, Figure
-from gafcnn.evaluation.statistics import Floats, score_rows
+from gafcnn.evaluation.statistics import Row, estimate, score_rows
 
 COMPARED = {
     "accuracy": "accuracy",
@@ -52,28 +51,7 @@ class Study:
         return interval_of(next(iter(self.bars.values())))
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The resampled figures of one model."""
-
-    figures: Mapping[Any, Figure]  # those that are compared, by name
-    drawn: Mapping[Any, Floats]  # their values on the resampled timelines
-    estimates: Mapping[Any, Estimate]  # all figures with their intervals
-
-    @classmethod
-    def by(
-        cls, bootstrap: Bootstrap, counted: Mapping[Any, Counted], compared: Iterable[str]
-    ) -> Judged:
-        """Resample figures, which are given with the number of rows or trades of each."""
-        figures = {name: figure for name, (figure, _) in counted.items()}
-        drawn = bootstrap.trusted(figures)
-        found = {name: estimate(one, drawn[name], n) for name, (one, n) in counted.items()}
-        kept = [*compared]
-        return cls({k: figures[k] for k in kept}, {k: drawn[k] for k in kept}, found)
-
-
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two models on the same rows: `a` is expected to be better than `b`, by `target` if any."""
 
     a: str
@@ -112,50 +90,45 @@ def pairs(study: Study) -> Iterator[Pair]:
 
 
 def pair_rows(
-    asked: Iterable[Pair], judged: Mapping[str, Judged], names: Mapping[str, str]
-) -> list[dict[str, Any]]:
+    asked: Iterable[Pair],
+    sampled: Mapping[str, Mapping[Any, Sampled]],
+    names: Mapping[str, str],
+) -> list[Row]:
     """Return the difference of each pair in each figure, ready for JSON.
 
     Args:
         asked: Pairs of models.
-        judged: The results of the models.
+        sampled: The figures of each model.
         names: The figures that are compared, and their names in sentences.
     """
     rows = []
     for pair in asked:
-        a, b = judged[pair.a], judged[pair.b]
         for figure, name in names.items():
-            n = min(a.estimates[figure].n, b.estimates[figure].n)
-            drawn = a.drawn[figure], b.drawn[figure]
-            by = difference(a.figures[figure], b.figures[figure], *drawn, n)
+            by = (sampled[pair.a][figure] - sampled[pair.b][figure]).estimate()
             is_target = pair.target is not None and pair.target.figure == figure
-            row = {"a": pair.a, "b": pair.b, "figure": figure, **by.as_dict()}
+            row = {"a": pair.a, "b": pair.b, "figure": figure, **by}
             row["expected"] = pair.target.goal if pair.target and is_target else None
             rows.append(row | {"finding": finding(pair, name, by)})
     return rows
 
 
-def finding(pair: Pair, name: str, by: Estimate) -> str:
-    """Return what the interval of a difference shows, as a sentence without its full stop.
+def finding(pair: Pair, name: str, by: Row) -> str:
+    """Return what a difference shows, an estimate, as a sentence without its full stop.
 
     Args:
         pair: The models.
         name: Name of the figure in sentences.
         by: The difference.
     """
-    if by.value is None:
+    value, low, high = (by[key] for key in ("value", "low", "high"))
+    if value is None:
         return f"the {name} of {pair.a} and {pair.b} cannot be compared: one is undefined"
-    if by.low is None or by.high is None:
+    if low is None:
         return f"the difference in {name} of {pair.a} and {pair.b} has no confidence interval"
-    if by.low > 0:
-        return f"{pair.a} has a higher {name} than {pair.b}"
-    if by.high < 0:
-        return f"{pair.a} has a lower {name} than {pair.b}"
-    return f"the difference in {name} of {pair.a} and {pair.b} is not statistically significant"
+    if low <= 0 <= high:
+        return f"the difference in {name} of {pair.a} and {pair.b} is not statistically significant"
+    return f"{pair.a} has a {'higher' if low > 0 else 'lower'} {name} than {pair.b}"
 
-
-Verdict: TypeAlias = Literal["met", "not met", "not statistically significant", "not measured"]
-Row: TypeAlias = dict[str, Any]
 
 SURE = 0.95
 """The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
@@ -192,7 +165,7 @@ TARGETS = (
 
 def verdict(
     value: float | None, low: float | None, high: float | None, least: float, luck: float
-) -> Verdict:
+) -> str:
     """Return whether a target is met, as far as its interval shows.
 
     It is met if the value is at least `least` and the whole interval above `luck`, the value
@@ -203,11 +176,11 @@ def verdict(
         return "not measured"
     if high is not None and high < least:
         return "not met"
-    if low is None or high is None:
-        return "not statistically significant" if value >= least else "not met"
-    if low <= luck:
+    if low is not None and low <= luck:
         return "not statistically significant"
-    return "met" if value >= least else "not met"
+    if value < least:
+        return "not met"
+    return "met" if low is not None else "not statistically significant"
 
 
 def targets(
@@ -224,12 +197,9 @@ def targets(
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
     for target in TARGETS:
-        if not target.of_pair:
-            rows.append(target_row(target, headline, figures.get(target.figure)))
-        elif found := by_goal.get(target.goal):
-            rows.append(target_row(target, f"{found['a']} less {found['b']}", found))
-        else:
-            rows.append(target_row(target, target.target, None))
+        found = by_goal.get(target.goal) if target.of_pair else figures.get(target.figure)
+        of_pair = f"{found['a']} less {found['b']}" if target.of_pair and found else target.target
+        rows.append(target_row(target, of_pair if target.of_pair else headline, found))
     deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
     for row in rows:
         if row["figure"] == "sharpe" and row["verdict"] == "met" and deflated < SURE:
@@ -249,7 +219,7 @@ def pattern_target(headline: str, balanced: Mapping[str, Any], classes: int) -> 
 
 def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> Row:
     """Return the row of a target; `found` is the estimate of its figure, None if not measured."""
-    found = found or {"value": None, "low": None, "high": None, "n": 0}
+    found = found or estimate(None, 0)
     value, low, high = (found[key] for key in ("value", "low", "high"))
     return {
         "target": target.target,

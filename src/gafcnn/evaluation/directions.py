@@ -6,28 +6,49 @@ equal shares, and the bootstrap resamples moments, with the rows and returns of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gafcnn.data.bars import interval_of
 from gafcnn.data.samples import Samples
-from gafcnn.evaluation import metrics
-from gafcnn.evaluation.bootstrap import Bootstrap, block_length
-from gafcnn.evaluation.comparisons import COMPARED, Judged, Study, pair_rows, pairs, targets
-from gafcnn.evaluation.figures import Counted
-from gafcnn.evaluation.metrics import HOLD, Row, plain
-from gafcnn.evaluation.regimes import regimes
-from gafcnn.evaluation.statistics import Floats, deflated_sharpe, expected_calibration_error
-from gafcnn.evaluation.test_set import Candidate, Panel, TestSet
+from gafcnn.evaluation.backtest import DAY, Backtest, buy_and_hold, coin
+from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
+from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
+from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
+from gafcnn.evaluation.positions import confidence, threshold_of
+from gafcnn.evaluation.regimes import TRENDS, VOLATILITIES, regimes
+from gafcnn.evaluation.statistics import (
+    Floats,
+    Row,
+    bins_of,
+    confusion,
+    deflated_sharpe,
+    estimate,
+    expected_calibration_error,
+    growth,
+    log_losses,
+    max_drawdown,
+    score,
+)
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of
 from gafcnn.evaluation.trading_rules import TradingRules
 
 ORACLE = "oracle"
 """The model that is a simulated market's own probability; it is not a trial."""
 
+HOLD = "buy_and_hold"
+SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+"""The most confident shares of the test rows for which the win rate is computed."""
+
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
+_POINTS = 1000  # of an equity curve, at most
+_LEAST_PERIOD = pd.Timedelta(days=30)  # a few days, compounded over a year, mean nothing
+
+Rows = NDArray[np.bool_]
 
 
 def judge_directions(
@@ -54,31 +75,50 @@ def judge_directions(
     models = {
         name: Candidate(panel, name, [rows.trade(name) for rows in sets]) for name in study.models
     }
-    length = panel.sets[0].fills.ahead
+    length = sets[0].fills.ahead
     dependent = [series for one in models.values() for series in (one.hits, one.returns)]
     block = block_length(dependent, length)
     bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
     by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
     returns = {name: model.returns for name, model in models.items()}
     deflated = deflated_ratios(returns, study.trials)
-    judged: dict[str, Judged] = {}
+    sampled: dict[str, dict[Any, Sampled]] = {}
     estimates: dict[str, Row] = {}
-    tables: dict[str, list[Row]] = {}
+    tables: dict[str, list[Row]] = {"coverage": [], "sides": [], "regimes": [], "calibration": []}
     for name, model in models.items():
-        judged[name], found = _judge(bootstrap, panel, model, by_row)
-        for kind, rows in found.items():
-            tables.setdefault(kind, []).extend(rows)
-        estimates[name] = _estimates(panel, model, judged[name], deflated[name])
+        parts = [*parts_of(model, by_row)]
+        figures: dict[Any, Counted] = {
+            (number, figure): counted
+            for number, (kind, _, inside) in enumerate(parts)
+            for figure, counted in part_figures(model, kind, inside).items()
+        }
+        figures |= _score_figures(model) | _trade_figures(model)
+        sampled[name] = bootstrap.sample(figures)
+        found = {key: one.estimate() for key, one in sampled[name].items()}
+        for number, (kind, description, inside) in enumerate(parts):
+            of_part = {key[1]: one for key, one in found.items() if key[0] == number}
+            tables[kind].append(_part_row(kind, model, description, inside, of_part))
+        estimates[name] = {key: one for key, one in found.items() if isinstance(key, str)}
+        estimates[name] |= _without_interval(model, deflated[name])
         study.advance(1)
-    differences = pair_rows(pairs(study), judged, COMPARED)
-    classes = metrics.class_shares(panel)
-    held = [metrics.hold(rows) for rows in sets]
+    differences = pair_rows(pairs(study), sampled, COMPARED)
+    held = [_hold(rows) for rows in sets]
     returns[HOLD] = panel.mean_return(held)
-    benchmarks: Row = {HOLD: metrics.hold_figures(panel, held)}
+    benchmarks: Row = {HOLD: _hold_figures(panel, held)}
     if len(sets) == 1:
         benchmarks["coin"] = {
-            name: metrics.coin_row(sets[0], model, study.seed) for name, model in models.items()
+            name: coin(model.traded[0].backtest, sets[0].bars, rules, seed=study.seed)
+            for name, model in models.items()
         }
+    every, up, label_up = np.ones(len(panel.up), bool), panel.up, panel.label_up
+    classes = {
+        name: {"up": float(rose[rows].mean()) if rows.any() else None, "n": int(rows.sum())}
+        for name, rose, rows in (
+            ("all", up, every),
+            ("moved", up, panel.moved),
+            ("labelled", label_up, panel.labelled),
+        )
+    }
     return {
         **_costs(sets),
         "threshold": rules.threshold,
@@ -87,50 +127,68 @@ def judge_directions(
         "bootstrap": bootstrap.describe(panel.interval),
         "models": estimates,
         "benchmarks": benchmarks,
-        "confusion": {name: metrics.confusion(panel, model.p) for name, model in models.items()},
+        "confusion": {
+            name: {
+                kind: confusion(model.p[rows] > 0.5, rose[rows], 2).tolist()
+                for kind, rose, rows in (("all", up, every), ("labelled", label_up, panel.labelled))
+            }
+            for name, model in models.items()
+        },
         "pairs": differences,
         **tables,
-        "folds": [row for model in models.values() for row in metrics.fold_rows(panel, model)],
+        "folds": [row for model in models.values() for row in _fold_rows(model)],
         "targets": targets(study.headline, estimates[study.headline], differences),
-        "equity": {name: metrics.equity(one, panel.times) for name, one in returns.items()},
+        "equity": {name: _equity(one, panel.times) for name, one in returns.items()},
     }
 
 
-def _judge(
-    bootstrap: Bootstrap, panel: Panel, model: Candidate, by_row: pd.DataFrame
-) -> tuple[Judged, dict[str, list[Row]]]:
-    """Return the figures of one model, and its rows in the tables of parts of the test rows."""
-    by_kind = metrics.parts(panel, model, by_row)
-    counted: dict[Any, Counted] = {
-        (kind, number, name): (figure, 0)
-        for kind, of_kind in by_kind.items()
-        for number, (_, inside) in enumerate(of_kind)
-        for name, figure in metrics.part_figures(panel, model, kind, inside).items()
-    }
-    counted |= metrics.score_figures(panel, model.p) | metrics.trade_figures(panel, model)
-    judged = Judged.by(bootstrap, counted, COMPARED)
-
-    def row(kind: str, number: int, part: metrics.Part) -> Row:
-        found = {k[2]: one for k, one in judged.estimates.items() if k[:2] == (kind, number)}
-        return metrics.part_row(kind, panel, model, part, found)
-
-    return judged, {
-        kind: [row(kind, number, part) for number, part in enumerate(of_kind)]
-        for kind, of_kind in by_kind.items()
-    }
+# --- figures of one model ----------------------------------------------------------------------
 
 
-def _estimates(panel: Panel, model: Candidate, judged: Judged, deflated: float | None) -> Row:
-    """Return the figures of a model, ready for JSON, including those without an interval."""
-    growth = metrics.growth(model.returns, panel)
-    error = expected_calibration_error(model.p, panel.up)
+def _score_figures(model: Candidate) -> dict[str, Counted]:
+    """Accuracy, AUC, log loss and Brier score of all, of moved and of labelled rows.
+
+    An unchanged price counts as "not up" among all rows.
+    """
+    figures: dict[str, Counted] = {}
+    panel, p = model.panel, model.p
+    for suffix, up, inside in (
+        ("", panel.up, np.ones(len(p), dtype=bool)),
+        ("_moved", panel.up, panel.moved),
+        ("_labelled", panel.label_up, panel.labelled),
+    ):
+        rows, n = panel.on_bars(inside), int(inside.sum())
+        for name, values in (
+            ("accuracy", (p > 0.5) == up),
+            ("log_loss", log_losses(p, up)),
+            ("brier", (p - up) ** 2),
+        ):
+            figures[name + suffix] = ratio(panel.on_bars(np.where(inside, values, 0.0)), rows), n
+        figures["auc" + suffix] = Auc(p[inside], up[inside], panel.places[inside], len(rows)), n
+    return figures
+
+
+def _trade_figures(model: Candidate) -> dict[str, Counted]:
+    panel, per_bar = model.panel, [one.backtest.per_bar() for one in model.traded]
+    bars = {name: panel.add(one[name] for one in per_bar) for name in per_bar[0]}
+    turns = DAY / panel.interval / model.traded[0].backtest.slices
+    figures = trade_figures(bars, model.returns, panel.periods, turns)
+    coverage = ratio(panel.on_bars(model.position != 0), panel.on_bars(np.ones(len(model.p))))
+    counted: dict[str, Counted] = {name: (one, model.trades) for name, one in figures.items()}
+    return counted | {"coverage": (coverage, len(model.p))}
+
+
+def _without_interval(model: Candidate, deflated: float | None) -> Row:
+    panel, n = model.panel, len(model.p)
+    grown = growth(model.returns, panel.periods)
+    if len(model.returns) * panel.interval < _LEAST_PERIOD:
+        grown |= {"annual_return": None, "calmar": None}
     return {
-        **{key: one.as_dict() for key, one in judged.estimates.items() if isinstance(key, str)},
-        "trades": plain(model.trades, model.trades),
-        **{key: plain(value, model.trades) for key, value in growth.items()},
-        "threshold": plain(model.threshold, len(model.p)),
-        "calibration_error": plain(error, len(model.p)),
-        "deflated_sharpe": plain(deflated, len(panel.times)),
+        "trades": estimate(model.trades, model.trades),
+        **{name: estimate(value, model.trades) for name, value in grown.items()},
+        "threshold": estimate(model.threshold, n),
+        "calibration_error": estimate(expected_calibration_error(model.p, panel.up), n),
+        "deflated_sharpe": estimate(deflated, len(panel.times)),
     }
 
 
@@ -155,12 +213,114 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}
 
 
-def _costs(sets: Sequence[TestSet]) -> dict[str, Any]:
-    """Return the cost per side, on average if it varies, and how sentences state it."""
-    costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
-    varies = np.ptp(costs) > 0
-    bps = float(costs.mean() if varies else costs[0])
-    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
+# --- parts of the test rows --------------------------------------------------------------------
+
+
+def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row, Rows]]:
+    """Yield the parts of the test rows that are judged separately.
+
+    Args:
+        model: The model.
+        by_row: Regime of each row (see `gafcnn.evaluation.regimes`), in the order of the rows.
+
+    Yields:
+        The table that a part is in, its description, and which rows it has.
+    """
+    p, position, folds = model.p, model.position, folds_of(model.panel.test)
+    # ranks within a fold are known only when all its test rows are, so these shares show where a
+    # model is right, not what could have been earned
+    for share in SHARES:
+        limit = np.empty(len(p))
+        for inside in folds.values():
+            limit[inside] = threshold_of(p[inside], share)
+        threshold = float(limit[0]) if len(folds) == 1 else None
+        yield "coverage", {"share": share, "threshold": threshold}, confidence(p) >= limit
+    yield "coverage", {"share": None, "threshold": model.threshold}, position != 0
+    for side, predicted, traded in (
+        ("long", p > 0.5, position == 1),
+        ("short", p < 0.5, position == -1),
+    ):
+        yield "sides", {"side": side, "of": "all rows"}, predicted
+        yield "sides", {"side": side, "of": "traded rows"}, traded
+    cells = [(volatility, trend, None) for volatility in VOLATILITIES for trend in TRENDS]
+    months = [(None, None, month) for month in sorted(by_row["month"].unique())]
+    for cell in (*cells, *months):
+        description: Row = dict(zip(("volatility", "trend", "month"), cell, strict=True))
+        given = {name: value for name, value in description.items() if value is not None}
+        inside = np.all([by_row[name] == value for name, value in given.items()], axis=0)
+        yield "regimes", description, inside
+    bins = bins_of(p)
+    for k in range(bins.max() + 1):
+        yield "calibration", {"forecast": float(p[bins == k].mean())}, bins == k
+
+
+def part_figures(model: Candidate, kind: str, inside: Rows) -> dict[str, Counted]:
+    """Return figures of some rows, each as a trade of its own; they overlap.
+
+    `win_rate` and `gross_bps` are before costs, `win_rate_net` and `net_bps` after. Those of the
+    table `calibration` have only `observed`, the share of the rows that went up.
+    """
+    panel, n = model.panel, int(inside.sum())
+    if kind == "calibration":
+        return {"observed": (ratio(panel.on_bars(inside & panel.up), panel.on_bars(inside)), n)}
+    taken = inside & (model.p != 0.5)
+    gross, net = (np.where(taken, one, 0.0) for one in model.row_returns)
+    made = panel.on_bars(taken)
+    return {
+        name: (ratio(panel.on_bars(values), made), n)
+        for name, values in (
+            ("win_rate", gross > 0),
+            ("win_rate_net", net > 0),
+            ("gross_bps", 1e4 * gross),
+            ("net_bps", 1e4 * net),
+        )
+    }
+
+
+def _part_row(
+    kind: str, model: Candidate, description: Row, inside: Rows, found: Mapping[str, Row]
+) -> Row:
+    main = found["observed" if kind == "calibration" else "win_rate"]
+    row = {"model": model.name, **description, "n": main["n"]}
+    row |= {"low": main["low"], "high": main["high"]}
+    row |= {name: one["value"] for name, one in found.items()}
+    if kind == "calibration":
+        return row
+    p, up = model.p[inside], model.panel.up[inside]
+    row["trades"] = int((p != 0.5).sum())
+    if kind == "coverage":
+        return row | {"chosen": row["share"] is None, "realised": float(inside.mean())}
+    scores = score(p, up)
+    return row | {name: scores[name] for name in ("accuracy", "majority", "auc")}
+
+
+def _fold_rows(model: Candidate) -> Iterator[Row]:
+    """Yield the results of each test block of a walk-forward; nothing for a single split."""
+    panel = model.panel
+    for fold, inside in folds_of(panel.test).items():
+        if fold is None:
+            return
+        blocks = [
+            rows.of_fold(fold, traded)
+            for rows, traded in zip(panel.sets, model.traded, strict=True)
+            if fold in rows.folds
+        ]
+        block = Panel([rows for rows, _ in blocks])
+        alone = Candidate(block, model.name, [traded for _, traded in blocks])
+        scores, figures = score(alone.p, block.up), _trade_figures(alone)
+        times = panel.test.loc[inside, "time"]
+        choices = [choice for _, traded in blocks for choice in traded.choices.values()]
+        yield {
+            "model": model.name,
+            "fold": fold,
+            "first": times.min().isoformat(),
+            "last": times.max().isoformat(),
+            **{name: scores[name] for name in ("n", "accuracy", "majority", "auc", "log_loss")},
+            "trades": alone.trades,
+            **{name: figures[name][0].value for name in ("win_rate_gross", "net_bps", "sharpe")},
+            "threshold": alone.threshold,
+            "coverage": choices[0].coverage if len(choices) == 1 else None,
+        }
 
 
 def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
@@ -178,3 +338,43 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
             lookback = max(samples.lookback, 3 * interval_of(rows.bars))
         found.append(regimes(rows.bars, times, reference, lookback))
     return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]
+
+
+# --- costs, benchmarks, equity -----------------------------------------------------------------
+
+
+def _costs(sets: Sequence[TestSet]) -> Row:
+    """Return the cost per side, on average if it varies, and how sentences state it."""
+    costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
+    varies = np.ptp(costs) > 0
+    bps = float(costs.mean() if varies else costs[0])
+    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
+
+
+def _hold(rows: TestSet) -> Backtest:
+    last: Any = rows.period[-1]
+    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], last, rows.rules)
+
+
+def _hold_figures(panel: Panel, held: Sequence[Backtest]) -> dict[str, Row]:
+    """Return the figures of holding all symbols in equal shares."""
+    if len(held) == 1:
+        figures = held[0].summary()
+    else:
+        returns = panel.mean_return(held)
+        figures = {
+            "sharpe": sharpe(returns, panel.periods).value,
+            "sortino": sortino(returns, panel.periods).value,
+            "max_drawdown": max_drawdown(returns),
+            "total_return": growth(returns, panel.periods)["total_return"],
+        }
+    return {name: estimate(value, 1) for name, value in figures.items()}
+
+
+def _equity(returns: Floats, times: pd.DatetimeIndex) -> Row:
+    """Return at most `_POINTS` points of an equity curve, the last one included: times, values."""
+    at = np.linspace(0, len(returns) - 1, min(len(returns), _POINTS)).round().astype(int)
+    return {
+        "time": [time.isoformat() for time in times[at]],
+        "value": np.cumprod(1 + returns)[at].tolist(),
+    }

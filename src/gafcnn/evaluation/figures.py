@@ -4,29 +4,26 @@ A figure holds series over the n bars of a timeline, so that the bars can be res
 Ratios, means of ratios, Sharpe and Sortino ratios are functions of sums over the bars: they need
 only how often each bin was drawn. So does the area under the ROC curve, a function of ranks, once
 the rows are sorted by score. A drawdown needs the order of the bins and four numbers for each.
-
-All raise PredictionsError if a value is not finite, or if the lengths of the series differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics
 from gafcnn.evaluation.statistics import Floats, divide
 from gafcnn.kernels import compiled
 
 Series: TypeAlias = NDArray[Any]
-"""One number per bar, shape (n,); booleans count as 0 and 1."""
+"""One finite number per bar, shape (n,); booleans count as 0 and 1."""
 
-
+_ROUNDING = 1e-12  # a variance below this share of the mean square is a rounding error
 _LANES = 32  # timelines that the ranking kernel processes side by side
 
 
@@ -62,54 +59,62 @@ class OfSums:
     of: Callable[..., Floats]  # the figure from the sums, of any shape; NaN if undefined
     # at which bars there is anything that the figure is computed from, shape (n,)
     rests: NDArray[np.bool_]
-    value: float | None  # the figure on the observed bars; None if undefined
 
-    def __post_init__(self) -> None:
-        _check(*self.series)
-
-
-def ratio(numerator: Series, denominator: Series, scale: float = 1.0) -> OfSums:
-    """Return `scale * sum(numerator) / sum(denominator)`: a share, a mean, a profit factor."""
-    series = (numerator, denominator)
-
-    def of(top: Floats, bottom: Floats) -> Floats:
-        return scale * divide(top, bottom)
-
-    return OfSums(series, of, denominator != 0, _observed(of, series))
+    @cached_property
+    def value(self) -> float | None:
+        """The figure on the observed bars; None if undefined."""
+        sums = (np.sum(one, keepdims=True, dtype=float) for one in self.series)
+        found = float(self.of(*sums)[0])
+        return None if np.isnan(found) else found
 
 
-def mean_ratio(
-    numerators: Sequence[Series], denominators: Sequence[Series], scale: float = 1.0
-) -> OfSums:
-    """Return `scale * mean(sum(numerator) / sum(denominator))` over classes, such as a mean recall.
+def ratio(numerator: Series, denominator: Series) -> OfSums:
+    """Return `sum(numerator) / sum(denominator)`: a share, a mean, a profit factor."""
+    return OfSums((numerator, denominator), divide, denominator != 0)
+
+
+def mean_ratio(numerators: Sequence[Series], denominators: Sequence[Series]) -> OfSums:
+    """Return `mean(sum(numerator) / sum(denominator))` over classes, such as a mean recall.
 
     A class that does not occur (its denominator sums to 0 on the observed timeline) is left out. On
     a resampled timeline that lacks a class which does occur the mean is undefined, because it would
     be of fewer classes.
     """
     occurring = [k for k, one in enumerate(denominators) if np.any(one)]
-    series = (*numerators, *denominators)
 
     def of(*sums: Floats) -> Floats:
         ratios = [divide(sums[k], sums[len(numerators) + k]) for k in occurring]
-        return scale * np.mean(ratios, axis=0) if ratios else np.full(np.shape(sums[0]), np.nan)
+        return np.mean(ratios, axis=0) if ratios else np.full(np.shape(sums[0]), np.nan)
 
     rests = np.any([one != 0 for one in denominators], axis=0)
-    return OfSums(series, of, rests, _observed(of, series))
+    return OfSums((*numerators, *denominators), of, rests)
 
 
 def sharpe(returns: Floats, periods: float) -> OfSums:
-    """Return the Sharpe ratio of returns per bar, annualised; a year has `periods` bars."""
-    of = partial(statistics.sharpe_from_sums, periods=periods)
-    series = (np.ones(len(returns)), returns, returns**2)
-    return OfSums(series, of, returns != 0, statistics.sharpe(returns, periods))
+    """Return mean over standard deviation (ddof=1) of returns per bar, annualised (Sharpe, 1994).
+
+    A year has `periods` bars. The ratio of constant returns is undefined.
+    """
+
+    def of(n: Floats, total: Floats, squares: Floats) -> Floats:
+        variance = divide(squares - total**2 / n, n - 1)
+        varies = variance > _ROUNDING * squares / n
+        return divide(total / n, np.sqrt(np.where(varies, variance, 0.0))) * np.sqrt(periods)
+
+    return OfSums((np.ones(len(returns)), returns, returns**2), of, returns != 0)
 
 
 def sortino(returns: Floats, periods: float) -> OfSums:
-    """Return the Sortino ratio of returns per bar, annualised; a year has `periods` bars."""
-    of = partial(statistics.sortino_from_sums, periods=periods)
-    series = (np.ones(len(returns)), returns, np.minimum(returns, 0.0) ** 2)
-    return OfSums(series, of, returns != 0, statistics.sortino(returns, periods))
+    """Return mean over downside deviation, the root mean square of min(r, 0), annualised.
+
+    Sortino and Price, Performance Measurement in a Downside Risk Framework (1994), target 0.
+    """
+
+    def of(n: Floats, total: Floats, losses: Floats) -> Floats:
+        return divide(total / n, np.sqrt(losses / n)) * np.sqrt(periods)
+
+    downside = np.minimum(returns, 0.0) ** 2
+    return OfSums((np.ones(len(returns)), returns, downside), of, returns != 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,17 +127,14 @@ class Drawdown:
 
     returns: Floats
 
-    def __post_init__(self) -> None:
-        _check(self.returns)
-
     @property
     def rests(self) -> NDArray[np.bool_]:
         """Bars with a return: shape (n,)."""
         return self.returns != 0
 
     @property
-    def value(self) -> float | None:
-        """The drawdown on the observed bars; None without bars."""
+    def value(self) -> float:
+        """The drawdown on the observed bars."""
         return statistics.max_drawdown(self.returns)
 
     def prepare(self, starts: NDArray[np.int64]) -> Compute:
@@ -163,9 +165,6 @@ class Auc:
     up: NDArray[np.bool_]
     places: NDArray[np.int64]
     n: int
-
-    def __post_init__(self) -> None:
-        _check(self.score, self.up, self.places)
 
     @property
     def rests(self) -> NDArray[np.bool_]:
@@ -209,26 +208,31 @@ Counted: TypeAlias = tuple[Figure, int]
 """A figure, and the number of rows or trades that it is computed from."""
 
 
-def _observed(of: Callable[..., Floats], series: Sequence[Series]) -> float | None:
-    found = of(*(np.sum(one, keepdims=True, dtype=float) for one in series))[0]
-    return None if np.isnan(found) else float(found)
+def trade_figures(
+    bars: Mapping[str, Floats], returns: Floats, periods: float, turns: float
+) -> dict[str, Figure]:
+    """Return what trades earn: rates, means, and annualised ratios.
 
-
-def _check(*series: Series) -> None:
-    if len({one.shape for one in series}) > 1 or series[0].ndim != 1:
-        raise PredictionsError(
-            f"the series of a figure have shape {' and '.join(str(one.shape) for one in series)}",
-            expected="one number per bar in each, shape (n,)",
-            instead="place them on the bars of one timeline",
-        )
-    for one in series:
-        if not (finite := np.isfinite(one)).all():
-            bar = int(np.argmin(finite))
-            raise PredictionsError(
-                f"the series of a figure has {one[bar]} at position {bar:,} of {len(one):,}",
-                expected="finite numbers",
-                instead="put 0 where nothing happened",
-            )
+    Args:
+        bars: What happened bar by bar, see `Backtest.per_bar`; sums for several symbols.
+        returns: Return of the equity over each bar.
+        periods: Bars of a year.
+        turns: Bars of a day, for each of the accounts that the equity is divided into.
+    """
+    trades = bars["trades"]
+    return {
+        "win_rate_gross": ratio(bars["wins_gross"], trades),
+        "win_rate_net": ratio(bars["wins_net"], trades),
+        "net_bps": ratio(1e4 * bars["net"], trades),
+        "gross_bps": ratio(1e4 * bars["gross"], trades),
+        "break_even_bps": ratio(1e4 * bars["gross"], bars["traded"]),
+        "profit_factor": ratio(bars["gains"], bars["losses"]),
+        "sharpe": sharpe(returns, periods),
+        "sortino": sortino(returns, periods),
+        "max_drawdown": Drawdown(returns),
+        "exposure": ratio(bars["exposure"], bars["every"]),
+        "turnover": ratio(turns * bars["traded"], bars["every"]),
+    }
 
 
 @compiled

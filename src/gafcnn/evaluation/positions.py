@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from gafcnn.durations import DurationLike
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.backtest import LONG, SHORT, compute_fills, trade
-from gafcnn.evaluation.statistics import Floats, check_probabilities, mean_bps
+from gafcnn.evaluation.statistics import Floats, check_probabilities
 from gafcnn.evaluation.trading_rules import TradingRules
 
 _UNWANTED = {"both": 0, "long": SHORT, "short": LONG}
@@ -125,4 +125,5 @@ def choose_threshold(
         key=lambda i: tried[i].equity.iloc[-1] if enough else len(tried[i].trades),
     )
     net = tried[best].trades["net"].to_numpy()
-    return Choice(float(thresholds[best]), coverages[best], len(net), mean_bps(net))
+    earned = float(net.mean() * 1e4) if len(net) else None
+    return Choice(float(thresholds[best]), coverages[best], len(net), earned)

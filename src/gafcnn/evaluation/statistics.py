@@ -1,13 +1,13 @@
-"""Statistics of returns, trades and probabilities: pure functions of arrays.
+"""Statistics of returns and probabilities: pure functions of arrays.
 
 A statistic that is undefined is None (null in JSON), never 0. Returns are simple returns, one per
-bar; `periods` is the number of bars in a year. The risk-free rate is 0.
+bar. The risk-free rate is 0.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,106 +18,62 @@ from gafcnn.errors import PredictionsError
 # SciPy takes a quarter of a second to import, so the functions that need it import it
 
 Floats = NDArray[np.float64]
+Row: TypeAlias = dict[str, Any]
+"""A row of a table, or an estimate, ready for JSON."""
 
 CLIP = 1e-7
 """Probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1."""
 
+LEVEL = 0.95
+"""Confidence level of all intervals."""
+
 _LARGEST_LOG = 709.0  # exp() of more overflows
-_ROUNDING = 1e-12  # a variance below this share of the mean square is a rounding error
 _FEWEST = 4  # observations that a kurtosis needs
+
+
+def estimate(
+    value: float | None, n: int, low: float | None = None, high: float | None = None
+) -> Row:
+    """Return a figure as a row: value, ends of its interval, and rows or trades that it rests on.
+
+    A value that is undefined is None; so are both ends without an interval.
+    """
+    return {"value": value, "low": low, "high": high, "n": n}
+
+
+def interval(draws: Floats) -> tuple[float, float]:
+    """Return the ends of the percentile interval of draws, shape (n,)."""
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 # --- returns ----------------------------------------------------------------------------------
 
 
-def total_return(returns: Floats) -> float | None:
-    """Return the product of 1 + r, minus 1."""
-    return float(np.prod(1 + returns) - 1) if len(returns) else None
-
-
-def annual_return(returns: Floats, periods: float) -> float | None:
-    """Return the compound annual growth rate; None if it overflows a float."""
-    if not len(returns):
-        return None
-    growth = float(np.prod(1 + returns))
-    if growth <= 0:
-        return -1.0
-    log_growth = math.log(growth) * periods / len(returns)
-    return math.exp(log_growth) - 1 if log_growth < _LARGEST_LOG else None
-
-
-def sharpe(returns: Floats, periods: float) -> float | None:
-    """Return mean over standard deviation (ddof=1), annualised (Sharpe, 1994)."""
-    if len(returns) < 2 or np.ptp(returns) == 0:
-        return None
-    return float(returns.mean() / returns.std(ddof=1) * math.sqrt(periods))
-
-
-def sortino(returns: Floats, periods: float) -> float | None:
-    """Return mean over downside deviation, the root mean square of min(r, 0), annualised.
-
-    Sortino and Price, Performance Measurement in a Downside Risk Framework (1994), target 0.
-    """
-    if not len(returns):
-        return None
-    downside = math.sqrt(np.square(np.minimum(returns, 0)).mean())
-    return float(returns.mean() / downside * math.sqrt(periods)) if downside else None
-
-
-def sharpe_from_sums(n: Floats, total: Floats, squares: Floats, periods: float) -> Floats:
-    """Return Sharpe ratios from the count, sum and sum of squares of returns; NaN if undefined."""
-    variance = divide(squares - total**2 / n, n - 1)
-    varies = variance > _ROUNDING * squares / n
-    deviation = np.sqrt(np.where(varies, variance, 0.0))
-    return divide(total / n, deviation) * np.sqrt(periods)
-
-
-def sortino_from_sums(n: Floats, total: Floats, losses: Floats, periods: float) -> Floats:
-    """Return Sortino ratios from the count, sum and sum of min(r, 0)^2; NaN if undefined."""
-    return divide(total / n, np.sqrt(losses / n)) * np.sqrt(periods)
-
-
-def max_drawdown(returns: Floats) -> float | None:
-    """Return the largest fall of the equity from its running maximum, as a fraction <= 0."""
-    if not len(returns):
-        return None
-    equity = np.cumprod(np.r_[1.0, 1 + returns])
-    return float((equity / np.maximum.accumulate(equity) - 1).min())
-
-
-def calmar(returns: Floats, periods: float) -> float | None:
-    """Return annual return over maximum drawdown (Young, 1991)."""
-    growth, drawdown = annual_return(returns, periods), max_drawdown(returns)
-    return growth / -drawdown if growth is not None and drawdown else None
-
-
-# --- trades -----------------------------------------------------------------------------------
-
-
-def win_rate(returns: Floats) -> float | None:
-    """Return the share of trades with a positive return."""
-    return float((returns > 0).mean()) if len(returns) else None
-
-
-def mean_bps(returns: Floats) -> float | None:
-    """Return the mean return of a trade, in basis points."""
-    return float(returns.mean() * 1e4) if len(returns) else None
-
-
-def profit_factor(net: Floats) -> float | None:
-    """Return the sum of gains over the sum of losses; None without losses."""
-    losses = -net[net < 0].sum()
-    return float(net[net > 0].sum() / losses) if losses else None
-
-
-def break_even_bps(gross: Floats, traded: Floats) -> float | None:
-    """Return the cost per side, in basis points, at which the trades earn nothing in total.
+def growth(returns: Floats, periods: float) -> dict[str, float | None]:
+    """Return what an equity grew by.
 
     Args:
-        gross: Gross return s (x - 1) of each trade.
-        traded: 1 + x of each trade: the notional bought and sold, relative to that at entry.
+        returns: One return per bar, at least one.
+        periods: Bars of a year.
+
+    Returns:
+        `total_return`, the product of 1 + r, minus 1; `annual_return`, the compound annual growth
+        rate, None if it overflows a float; `calmar`, the annual return over the maximum drawdown
+        (Young, 1991), None without a drawdown.
     """
-    return float(1e4 * gross.sum() / traded.sum()) if len(gross) else None
+    total, drawdown, annual = float(np.prod(1 + returns)), max_drawdown(returns), None
+    log_growth = math.log(total) * periods / len(returns) if total > 0 else -math.inf
+    if log_growth < _LARGEST_LOG:
+        annual = math.exp(log_growth) - 1
+    calmar = annual / -drawdown if annual is not None and drawdown else None
+    return {"total_return": total - 1, "annual_return": annual, "calmar": calmar}
+
+
+def max_drawdown(returns: Floats) -> float:
+    """Return the largest fall of the equity from its running maximum, as a fraction <= 0."""
+    equity = np.cumprod(np.r_[1.0, 1 + returns])
+    return float((equity / np.maximum.accumulate(equity) - 1).min())
 
 
 # --- selection among trials -------------------------------------------------------------------

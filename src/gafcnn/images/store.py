@@ -102,11 +102,7 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
     folder = Path(folder)
     with disk_errors(folder, 0):
         if not (folder / MANIFEST).is_file():
-            raise StoreError(
-                f"{folder} holds no complete store",
-                expected=f"{MANIFEST}, which is written last",
-                instead="run the command that writes it, or build_store; it resumes",
-            )
+            raise _damaged(folder, f"holds no complete store, without {MANIFEST}")
         manifest = read_sealed(folder / MANIFEST)
         if manifest is None:
             raise _damaged(folder / MANIFEST, "is damaged")
@@ -320,5 +316,5 @@ def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
         expected="the images that were asked for, as they were written",
-        instead="run the command that wrote it, or build_store; it rebuilds the store",
+        instead="run the command that writes them, or build_store; it resumes or rebuilds",
     )

@@ -20,12 +20,13 @@ import xgboost
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
+from gafcnn.data.augmentation import Drawn
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import parse_duration
-from gafcnn.errors import LearningError
-from gafcnn.models.estimator import ClassWeights, Estimator, Part, parts, window_from
+from gafcnn.errors import ConfigError, LearningError
+from gafcnn.models.estimator import ClassWeights, Estimator, parts, window_from
 
 TREES = "checkpoints/trees.json"
 
@@ -105,9 +106,15 @@ class BoostedTrees(Estimator):
         """
         looks_ahead = samples.definition.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
+        if self.features_ not in ("indicators", "window"):
+            raise ConfigError(
+                f"model.features={self.features_}",
+                expected="indicators, or window and the window whose values are features",
+                instead="set features='indicators', or pass window='30m'",
+            )
         self._lookback = samples.lookback
         drawn, labels, train, weights = self._draw(samples)
-        table = self._table(parts(samples, drawn))
+        table = self._source(samples, drawn)
         val = samples.labelled("val")
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
@@ -130,7 +137,12 @@ class BoostedTrees(Estimator):
             )
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
-        booster.set_attr(**{_DESCRIPTION: json.dumps(self._description())})
+        description = {
+            "parameters": self._plain_params("folder") | {"features": self.features_},
+            "lookback": f"{self._lookback.total_seconds():.0f}s",
+            "classes": samples.classes,
+        }
+        booster.set_attr(**{_DESCRIPTION: json.dumps(description)})
         if self.folder is not None:
             write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
         self.facts_ = {
@@ -139,7 +151,7 @@ class BoostedTrees(Estimator):
             "features": train_data.num_col(),
             "gains": self.gains().to_dict(),
         }
-        self._score(samples, self._predict(table.iloc[val]), "rounds")
+        self._score(samples, self._predict(table, val), "rounds")
         return self
 
     @classmethod
@@ -174,16 +186,6 @@ class BoostedTrees(Estimator):
         model._lookback = parse_duration("lookback", stored["lookback"])
         return model
 
-    def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
-        self._check_fitted(samples.classes)
-        return self._predict(self._table(parts(samples)).iloc[rows])
-
-    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
-        self._check_fitted()
-        return self._predict(self._bars_table(bars, np.asarray(rows, dtype=np.int64)))
-
     def gains(self) -> pd.Series:
         """Return the share of each feature in the gain of likelihood, largest first."""
         found = self.booster_.get_score(importance_type="total_gain")
@@ -196,10 +198,11 @@ class BoostedTrees(Estimator):
         """The gap-free stretch of bars that a prediction needs."""
         return self._lookback
 
-    def _table(self, parts: Sequence[Part]) -> pd.DataFrame:
-        return pd.concat([self._bars_table(*part) for part in parts], ignore_index=True)
+    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> pd.DataFrame:
+        tables = [self._source_at(*part) for part in parts(samples, drawn)]
+        return pd.concat(tables, ignore_index=True)
 
-    def _bars_table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
         """Return the features at rows of bars.
 
         The values of a window are named `close[-1]` for the point before the last, `close[0]` for
@@ -213,17 +216,10 @@ class BoostedTrees(Estimator):
         flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
         return pd.DataFrame(flat, bars.index[rows], columns)
 
-    def _predict(self, table: pd.DataFrame) -> NDArray[np.float64]:
-        p = self.booster_.predict(_matrix(table), iteration_range=(0, self.best_round_))
+    def _predict(self, source: pd.DataFrame, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        data = _matrix(source.iloc[positions])
+        p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
         return p.astype(np.float64)
-
-    def _description(self) -> dict[str, Any]:
-        """Return what `trees.json` holds besides the trees, as plain data."""
-        return {
-            "parameters": self._plain_params("folder") | {"features": self.features_},
-            "lookback": f"{self._lookback.total_seconds():.0f}s",
-            "classes": list(self.classes_),
-        }
 
 
 def _matrix(

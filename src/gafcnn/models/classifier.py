@@ -18,7 +18,7 @@ from gafcnn.data.candlestick import Candlestick
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import format_duration
-from gafcnn.errors import ConfigError
+from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.estimator import ClassWeights, Estimator, plain, window_from
 from gafcnn.models.networks import training_defaults
@@ -61,11 +61,12 @@ class GafClassifier(Estimator):
             and "val/auc", or for several classes "val/balanced_accuracy" and "val/macro_f1".
         monitor_mode: "min" or "max".
         average_weights: Decay of a running mean of the weights, see
-            `gafcnn.models.callbacks.AveragedWeights`; None for the last weights of an epoch.
+            `gafcnn.models.training.AveragedWeights`; None for the last weights of an epoch.
         accelerator: "auto" for CUDA, else MPS, else the CPU; or a device.
         devices: Number of devices, or which; more than one with `strategy="ddp"`.
         strategy: Lightning's strategy. With "ddp" the other processes end with the training.
-        precision: "auto", or a precision of Lightning; see `gafcnn.models.devices`.
+        precision: "auto", or a precision of Lightning; see
+            `gafcnn.models.training.choose_precision`.
         compile: Whether to use `torch.compile`, or one of its modes.
         loggers: Options of Lightning's loggers by name, such as `{"csv": {}}`.
         progress: Whether to show a progress bar; None shows one on terminals and in notebooks.
@@ -154,18 +155,25 @@ class GafClassifier(Estimator):
         import torch
 
         from gafcnn.models.datamodule import GafDataModule
-        from gafcnn.models.devices import find_device
         from gafcnn.models.module import GafModule
-        from gafcnn.models.training import fit
+        from gafcnn.models.training import find_device, fit
 
         device = find_device(self.accelerator)
         torch.manual_seed(self.seed)
-        module = GafModule(
-            self._network_options(samples), self._setting("lr"), self._setting("weight_decay")
-        )
-        module.load_pretrained(self.weights)
+        outputs = 1 if samples.task == "direction" else len(samples.classes)
+        shape = {"channels": len(self._spec.channels), "outputs": outputs, "size": self._spec.size}
+        options = (self._setting(name) for name in ("lr", "weight_decay"))
+        module = GafModule(self._network | shape, *options)
+        if self.weights is not None:
+            if (load := getattr(module.network, "load_pretrained", None)) is None:
+                raise LearningError(
+                    f"model.weights={self.weights} for the network {self._network['kind']}",
+                    expected="null, because only resnet18 has pretrained weights",
+                    instead="set model.weights=null, or model=resnet18",
+                )
+            load(self.weights)
         drawn, labels, train, weights = self._draw(samples)
-        module.set_class_weights(weights)
+        module.class_weights = None if weights is None else torch.tensor(weights)
         module.description = self._description(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
         batch_size = self._setting("batch_size")
@@ -187,29 +195,13 @@ class GafClassifier(Estimator):
         Raises:
             LearningError: There is no checkpoint, or it is damaged.
         """
-        from gafcnn.models.checkpoints import BEST
-        from gafcnn.models.module import GafModule
+        from gafcnn.models.module import BEST, GafModule
 
         module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
         model = cls(**{**module.description["parameters"], **params})
         model.set_params(window=model._window, image_spec=model._spec)
         model.module_, model.classes_ = module, tuple(module.description["classes"])
         return model
-
-    def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) of samples, shape (n,); for several classes (n, classes)."""
-        self._check_fitted(samples.classes)
-        return self._predict(self._source(samples), rows)
-
-    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return P(up) at rows of bars, shape (n,); for several classes (n, classes)."""
-        self._check_fitted()
-        from gafcnn.models.datamodule import SeriesInMemory
-
-        rows = np.asarray(rows, dtype=np.int64)
-        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises if bars are missing
-        source = SeriesInMemory([(bars, rows)], self._window, self._spec)
-        return self._predict(source, np.arange(len(rows)))
 
     @property
     def lookback(self) -> pd.Timedelta:
@@ -235,11 +227,6 @@ class GafClassifier(Estimator):
         value = getattr(self, name)
         return training_defaults(self._network["kind"])[name] if value is None else value
 
-    def _network_options(self, samples: Samples) -> dict[str, Any]:
-        outputs = 1 if samples.task == "direction" else len(samples.classes)
-        shape = {"channels": len(self._spec.channels), "outputs": outputs, "size": self._spec.size}
-        return self._network | shape
-
     def _check_window(self, samples: Samples) -> None:
         """Check that the window suits the bars, the lookback and the label."""
         window = replace(self._window, lookback=samples.lookback)
@@ -263,10 +250,16 @@ class GafClassifier(Estimator):
         folder = Path(str(self.data_folder)) if self.images == "stored" else None
         return image_source(samples, self._window, self._spec, folder, drawn)
 
+    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> ImageSource:
+        from gafcnn.models.datamodule import SeriesInMemory
+
+        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises if bars are missing
+        return SeriesInMemory([(bars, rows)], self._window, self._spec)
+
     def _predict(self, source: ImageSource, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         import torch
 
-        from gafcnn.models.devices import find_device
+        from gafcnn.models.training import find_device
 
         kind, found = find_device(self.accelerator).kind, []
         module = self.module_.eval().to(kind)

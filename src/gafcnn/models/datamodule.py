@@ -70,8 +70,19 @@ class SeriesInMemory:
         # a few at a time: an image is rounded and scaled while it is in the cache
         return torch.cat([self._multiply(some) for some in sent.split(IN_CACHE)])
 
-    def _multiply(self, sent: Tensor) -> Tensor:
-        images = _outer_products(sent, self._spec.kinds)
+    def _multiply(self, vectors: Tensor) -> Tensor:
+        """Return images of shape (n, fields * kinds, size, size) of vectors (n, fields, 2, size).
+
+        Products and their difference are rounded one by one, as in `gafcnn.images.gaf`: a matrix
+        product, or a fused multiply-add, would differ in the last bit.
+        """
+        c, s = vectors.unbind(2)
+        rows = {GASF: (c, s), GADF: (s, c)}
+        first, second = (
+            torch.stack(factors, dim=2)[..., None]
+            for factors in zip(*[rows[kind] for kind in self._spec.kinds], strict=True)
+        )
+        images = (first * c[:, :, None, None]).sub_(second * s[:, :, None, None]).flatten(1, 2)
         if self._spec.scale != 1:
             # round half to even, as numpy does; + 0 turns -0 into 0, as in an integer
             return images.round_().add_(0.0).float().mul_(self._spec.scale)
@@ -142,22 +153,6 @@ def image_source(
     return StoredImages(arrays, spec)
 
 
-def _outer_products(vectors: Tensor, kinds: Sequence[str]) -> Tensor:
-    """Return images of shape (n, fields * kinds, size, size) of vectors (n, fields, 2, size).
-
-    Products and their difference are rounded one by one, as in `gafcnn.images.gaf`: a matrix
-    product, or a fused multiply-add, would differ in the last bit.
-    """
-    c, s = vectors.unbind(2)
-    rows = {GASF: (c, s), GADF: (s, c)}
-    first, second = (
-        torch.stack(factors, dim=2)[..., None]
-        for factors in zip(*[rows[kind] for kind in kinds], strict=True)
-    )
-    images = (first * c[:, :, None, None]).sub_(second * s[:, :, None, None])
-    return images.flatten(1, 2)
-
-
 class GafDataModule(LightningDataModule):
     """Batches of labelled samples of training and validation.
 
@@ -191,13 +186,13 @@ class GafDataModule(LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.additional = len(labels) if additional is None else additional
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> _Batches:
         """Return labelled training samples, in another order each epoch."""
-        return Batches(self, self.train, shuffle=True)
+        return _Batches(self, self.train, shuffle=True)
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> _Batches:
         """Return labelled validation samples in order of time."""
-        return Batches(self, self.val, shuffle=False)
+        return _Batches(self, self.val, shuffle=False)
 
     def read(self, positions: NDArray[np.int64]) -> Batch:
         """Return what the source reads for b samples, and their labels, float32 of shape (b,)."""
@@ -214,17 +209,12 @@ class GafDataModule(LightningDataModule):
         return self.source.to_images(sent), labels
 
 
-class Batches:
-    """The batches of an epoch, as an iterable.
+class _Batches:
+    """The batches of an epoch, as an iterable; a shuffled one changes with the epoch.
 
     A shuffled epoch drops its last, smaller batch, because BatchNorm cannot learn from a batch of
     one. Of several processes each reads every `world_size`-th sample of a batch; as in torch's
     `DistributedSampler`, samples of a batch repeat to give all equal parts.
-
-    Args:
-        data: The data module.
-        positions: The samples: shape (n,).
-        shuffle: Whether the order changes with the epoch.
     """
 
     def __init__(self, data: GafDataModule, positions: NDArray[np.int64], *, shuffle: bool) -> None:

@@ -81,7 +81,8 @@ class Estimator(BaseEstimator):
             samples: Samples with the classes of the training.
             rows: Their positions, n of them.
         """
-        raise NotImplementedError
+        self._check_fitted(samples.classes)
+        return self._predict(self._source(samples), rows)
 
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
@@ -90,6 +91,19 @@ class Estimator(BaseEstimator):
             bars: The bars of one symbol.
             rows: Rows of the bars that end a gap-free `lookback`, n of them.
         """
+        self._check_fitted()
+        rows = np.asarray(rows, dtype=np.int64)
+        return self._predict(self._source_at(bars, rows), np.arange(len(rows)))
+
+    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> Any:
+        """Return what a prediction of any of the samples reads, and then of drawn ones."""
+        raise NotImplementedError
+
+    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Any:
+        """Return what a prediction at rows of bars reads."""
+        raise NotImplementedError
+
+    def _predict(self, source: Any, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         raise NotImplementedError
 
     @property

@@ -26,9 +26,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from gafcnn.errors import ConfigError, ImagesError, LearningError, import_extra
+from gafcnn.errors import ConfigError, ImagesError, import_extra
 from gafcnn.images.spec import ImageSpec, checked_series, point_weights
 from gafcnn.models.module import GafModule
 
@@ -85,7 +85,8 @@ def explain(
     series = checked_series(series)
     images = spec.shown(series)
     if classes is None:
-        classes = predicted_classes(module, images)
+        with torch.no_grad():
+            classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
     last = max(1, module.task.outputs - 1)
     if np.shape(classes) != (len(series),) or not np.isin(classes, range(last + 1)).all():
         raise ConfigError(
@@ -93,7 +94,7 @@ def explain(
             expected=f"{len(series):,} numbers from 0 to {last}, one for each series",
             instead="leave it out to explain the predicted classes",
         )
-    pixels = pixel_attributions(module, images, constant_images(series, spec), classes)
+    pixels = pixel_attributions(module, series, spec, classes)
     return Explanation(
         classes=classes,
         log_odds=log_odds(module, images, classes),
@@ -104,24 +105,28 @@ def explain(
 
 
 def pixel_attributions(
-    module: GafModule, images: Images, reference: Images, classes: Classes
+    module: GafModule, series: ArrayLike, spec: ImageSpec, classes: Classes
 ) -> Floats:
-    """Return the integrated gradients of the log-odds of a class.
+    """Return the integrated gradients of the log-odds of a class, against constant series.
 
     Args:
         module: The network.
-        images: In [-1, 1]: shape (n, channels, size, size).
-        reference: Images of the same shape to compare with, see `constant_images`.
-        classes: The class to explain for each image: shape (n,).
+        series: Shape (n, fields, points).
+        spec: How images are encoded.
+        classes: The class to explain for each series: shape (n,).
 
     Returns:
-        The shape of the images, in log-odds, positive for the class. They add up to the log-odds of
-        an image less those of its reference, up to the error of the numerical integration.
+        Shape (n, channels, size, size), in log-odds, positive for the class. They add up to the
+        log-odds of an image less those of the same series with each field at its mean, up to the
+        error of the numerical integration.
 
     Raises:
         ConfigError: captum is not installed.
-        ImagesError: The images do not have the network's shape.
+        ImagesError: The series cannot be encoded, or do not fit the network.
     """
+    values = np.asarray(series, dtype=np.float64)
+    constant = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
+    images, reference = spec.shown(values), spec.shown(constant)
     method = import_extra("captum.attr", "explain").IntegratedGradients(_score_function(module))
 
     def attribute(some: Tensor, baseline: Tensor, target: Tensor) -> Tensor:
@@ -134,24 +139,6 @@ def pixel_attributions(
         )
 
     return _in_batches(attribute, module, images, reference, classes).astype(np.float64)
-
-
-def constant_images(series: ArrayLike, spec: ImageSpec) -> Images:
-    """Return the images of series held constant: each field at its mean over the window.
-
-    Args:
-        series: Shape (n, fields, points).
-        spec: How images are encoded.
-
-    Returns:
-        Shape (n, channels, size, size), in [-1, 1].
-
-    Raises:
-        ImagesError: See `gafcnn.images.encode`.
-    """
-    values = np.asarray(series, dtype=np.float64)
-    means = values.mean(axis=-1, keepdims=True)
-    return spec.shown(np.broadcast_to(means, values.shape))
 
 
 def by_point(maps: ArrayLike, points: int) -> Floats:
@@ -197,7 +184,22 @@ def occlusion(
     """
     series = checked_series(series)
     n, _, points = series.shape
-    bridges, hidden = _bridges(points, run)
+    if not isinstance(run, int | np.integer) or not 1 <= run < points:
+        raise ConfigError(
+            f"run is {run!r} for windows of {points} points",
+            expected=f"a whole number from 1 to {points - 1}",
+            instead="set run=1, and pass whole windows, of shape (n, fields, points)",
+        )
+    rows, units = np.arange(points), np.eye(points)
+    hidden = np.array(
+        [(start <= rows) & (rows < start + run) for start in range(points - run + 1)]
+    )  # of each run
+    bridges = np.array(
+        [
+            np.transpose([np.interp(rows, rows[kept], unit[kept]) for unit in units])
+            for kept in ~hidden
+        ]
+    )  # for each run the matrix that hides it
     changed = np.empty((n, len(bridges)))
     at_once = max(1, BATCH // len(bridges))
     for start in range(0, n, at_once):
@@ -210,53 +212,23 @@ def occlusion(
     return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
 
 
-def _bridges(points: int, run: int) -> tuple[Floats, Floats]:
-    """Return for each run of points the matrix that hides it, and which points it hides.
-
-    Shapes: (runs, points, points) and, of 0 and 1, (runs, points).
-    """
-    if not isinstance(run, int | np.integer) or not 1 <= run < points:
-        raise ConfigError(
-            f"run is {run!r} for windows of {points} points",
-            expected=f"a whole number from 1 to {points - 1}",
-            instead="set run=1, and pass whole windows, of shape (n, fields, points)",
-        )
-    rows, starts = np.arange(points), range(points - run + 1)
-    hidden = np.array([(start <= rows) & (rows < start + run) for start in starts])
-    units = np.eye(points)
-    bridges = [
-        np.transpose([np.interp(rows, rows[kept], unit[kept]) for unit in units])
-        for kept in ~hidden
-    ]
-    return np.array(bridges), hidden.astype(np.float64)
-
-
-def grad_cam(
-    module: GafModule, images: Images, classes: Classes, layer: nn.Module | None = None
-) -> Floats:
-    """Return the maps of a layer, weighted by how much each raises the log-odds of a class.
+def grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
+    """Return the maps of the network's `cam_layer`, weighted by how much each raises the log-odds.
 
     Args:
         module: The network.
         images: In [-1, 1]: shape (n, channels, size, size).
         classes: The class to explain for each image: shape (n,).
-        layer: A convolutional layer; by default the network's `cam_layer`. The last layer of
-            ResNet18 has maps of 2 x 2 for 64 pixels, which hardly locate anything.
 
     Returns:
         Shape (n, height, width), 0 or more; cells lie as the pixels do.
 
     Raises:
         ConfigError: captum is not installed.
-        LearningError: The network names no layer, and none is given.
+        AttributeError: The network has no `cam_layer`.
         ImagesError: The images do not have the network's shape.
     """
-    if (layer := layer or getattr(module.network, "cam_layer", None)) is None:
-        raise LearningError(
-            f"{type(module.network).__name__} has no cam_layer",
-            expected="a property cam_layer that returns a convolutional layer",
-            instead="define it, or pass layer=...",
-        )
+    layer = module.network.cam_layer
     method = import_extra("captum.attr", "explain").LayerGradCam(_score_function(module), layer)
 
     def attribute(some: Tensor, target: Tensor) -> Tensor:
@@ -264,20 +236,6 @@ def grad_cam(
         return method.attribute(some, additional_forward_args=target, relu_attributions=True)[:, 0]
 
     return _in_batches(attribute, module, images, classes).astype(np.float64)
-
-
-@torch.no_grad()
-def predicted_classes(module: GafModule, images: Images) -> Classes:
-    """Return the class that a network predicts for each image: 1 for up, or the class number.
-
-    Args:
-        module: The network.
-        images: In [-1, 1], as `ImageSpec.shown` returns them: shape (n, channels, size, size).
-
-    Raises:
-        ImagesError: The images do not have the network's shape.
-    """
-    return _in_batches(lambda some: module.task.called(module(some)), module, images)
 
 
 @torch.no_grad()

@@ -1,8 +1,9 @@
-"""The Lightning module: loss, metrics and optimiser around a network."""
+"""The Lightning module: loss, metrics and optimiser around a network; and its checkpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,11 +21,12 @@ from torchmetrics.classification import (
 )
 
 from gafcnn.errors import LearningError
-from gafcnn.models.checkpoints import REMEDY, load_plain
 from gafcnn.models.networks import build_network
 
 Batch = tuple[Tensor, Tensor]
 DESCRIPTION = "gafcnn"  # the key in a checkpoint
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+REMEDY = "train the run again with overwrite=true"
 
 
 class Task:
@@ -110,21 +112,20 @@ class GafModule(LightningModule):
             holds everything that is needed to build the network again.
         lr: Learning rate at the start.
         weight_decay: AdamW's decoupled weight decay.
+
+    Attributes:
         description: Plain data that is stored in every checkpoint.
+        class_weights: The weight of a sample of each class in the loss; None for equal weights.
     """
 
     class_weights: Tensor | None
 
     def __init__(
-        self,
-        network: dict[str, Any],
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        description: dict[str, Any] | None = None,
+        self, network: dict[str, Any], lr: float = 1e-4, weight_decay: float = 1e-5
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["description"])
-        self.lr, self.weight_decay, self.description = lr, weight_decay, description or {}
+        self.save_hyperparameters()
+        self.lr, self.weight_decay, self.description = lr, weight_decay, dict[str, Any]()
         # channels_last lets convolutions on CPUs and tensor cores read whole pixels at a time
         self.network = build_network(**network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.task = Task(network.get("outputs", 1))
@@ -159,10 +160,10 @@ class GafModule(LightningModule):
             LearningError: The file is damaged, holds more than tensors and plain data, or its
                 weights do not fit the network that it names.
         """
-        checkpoint = load_plain(path, REMEDY)
+        checkpoint = load_plain(path)
         try:
-            own = checkpoint.get(DESCRIPTION)
-            module = cls(**checkpoint["hyper_parameters"], description=own)
+            module = cls(**checkpoint["hyper_parameters"])
+            module.description = checkpoint[DESCRIPTION]
             module.load_state_dict(checkpoint["state_dict"])
         except (LearningError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LearningError(
@@ -177,26 +178,6 @@ class GafModule(LightningModule):
         """Channels, height and width of the images that the network takes."""
         options: Any = self.hparams["network"]
         return options["channels"], options["size"], options["size"]
-
-    def load_pretrained(self, weights: str | None) -> None:
-        """Load pretrained weights; None keeps the random ones.
-
-        Raises:
-            LearningError: There are none for this network, or they do not fit.
-        """
-        if weights is None:
-            return
-        if (load := getattr(self.network, "load_pretrained", None)) is None:
-            raise LearningError(
-                f"model.weights={weights} for a {type(self.network).__name__}",
-                expected="null, because only resnet18 has pretrained weights",
-                instead="set model.weights=null, or model=resnet18",
-            )
-        load(weights)
-
-    def set_class_weights(self, class_weights: Sequence[float] | None) -> None:
-        """Set the weight of a sample of each class in the loss; None for equal weights."""
-        self.class_weights = None if class_weights is None else torch.tensor([*class_weights])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the description."""
@@ -234,3 +215,30 @@ class GafModule(LightningModule):
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
+
+
+def load_plain(path: Path, remedy: str = REMEDY) -> Any:
+    """Read tensors and plain data written by `torch.save`, onto the CPU; no code is run.
+
+    Args:
+        path: The file.
+        remedy: What the error suggests.
+
+    Raises:
+        LearningError: The file is damaged, or holds more than tensors and plain data.
+    """
+    try:
+        if zipfile.is_zipfile(path):  # torch does not verify the checksums that it writes
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"its part {damaged} is damaged")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds of error for damaged files
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch explains how to run the code
+            reason = "it holds code, or is damaged"
+        raise LearningError(
+            f"{path} cannot be read ({reason.rstrip('. ')})",
+            expected="tensors and plain data, as torch.save writes them",
+            instead=remedy,
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gafcnn.errors import LearningError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
-    "network", "model.network.kind", ("gafcnn.models.small_cnn",)
+    "network", "model.network.kind", ("gafcnn.models.small_cnn", "gafcnn.models.resnet")
 )
 """Classes or functions of `channels`, `outputs`, `size` and options of their own, by name."""
 
@@ -72,16 +72,3 @@ def build_network(kind: str, **options: Any) -> nn.Module:
             expected="arguments of its constructor",
             instead="correct model.network",
         ) from error
-
-
-@register_network("resnet18", lr=1e-4, weight_decay=1e-5, batch_size=64)
-def resnet18(
-    channels: int = 2,
-    outputs: int = 1,
-    size: int = 64,
-    freeze: Sequence[str] = ("layer1", "layer2"),
-) -> nn.Module:
-    """Build `gafcnn.models.resnet.GafResNet18`."""
-    from gafcnn.models.resnet import GafResNet18  # torchvision takes a second to import
-
-    return GafResNet18(channels, outputs, size, freeze)

@@ -8,15 +8,16 @@ from typing import Self
 from urllib.error import URLError
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
 
 from gafcnn.errors import LearningError
-from gafcnn.models.checkpoints import load_plain
+from gafcnn.models.networks import register_network
 
 RGB = 3
 
 
+@register_network("resnet18", lr=1e-4, weight_decay=1e-5, batch_size=64)
 class GafResNet18(ResNet):
     """torchvision's ResNet18 (He et al. 2015) with another first convolution and another head.
 
@@ -93,8 +94,21 @@ class GafResNet18(ResNet):
         Raises:
             LearningError: The weights are not available or do not fit.
         """
-        remedy = "set model.weights to such a file, or to imagenet or null"
-        found = _imagenet() if weights == "imagenet" else load_plain(Path(weights), remedy)
+        from gafcnn.models.module import load_plain  # imports Lightning, which takes seconds
+
+        remedy, enum = "set model.weights to such a file, or to imagenet or null", ResNet18_Weights
+        try:
+            if weights == "imagenet":
+                found = enum.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+            else:
+                found = load_plain(Path(weights), remedy)
+        except (URLError, OSError, RuntimeError) as error:
+            file = Path(enum.IMAGENET1K_V1.url).name
+            raise LearningError(
+                f"the ImageNet weights of ResNet18 could not be downloaded ({error})",
+                expected=f"{file} in {torch.hub.get_dir()}/checkpoints, or a network",
+                instead="set model.weights=<path of that file>, or =null for random weights",
+            ) from error
         found = found if isinstance(found, Mapping) else {}
         state = {name: value for name, value in found.items() if not name.startswith("fc.")}
         channels, first = self.conv1.in_channels, state.get("conv1.weight")
@@ -110,15 +124,3 @@ class GafResNet18(ResNet):
                 instead="set model.weights=imagenet, or the path of such a file",
             )
         self.load_state_dict(state, strict=False)
-
-
-def _imagenet() -> dict[str, Tensor]:
-    enum = ResNet18_Weights.IMAGENET1K_V1
-    try:
-        return dict(enum.get_state_dict(progress=True, check_hash=True))
-    except (URLError, OSError, RuntimeError) as error:
-        raise LearningError(
-            f"the ImageNet weights of ResNet18 could not be downloaded ({error})",
-            expected=f"{Path(enum.url).name} in {torch.hub.get_dir()}/checkpoints, or a network",
-            instead="set model.weights=<path of that file>, or =null for random weights",
-        ) from error

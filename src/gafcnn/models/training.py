@@ -1,34 +1,36 @@
-"""The training loop of a network: epochs, checkpoints, resuming."""
+"""The training of a network: its loop, callbacks, checkpoints and loggers."""
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning
 import lightning.pytorch.loggers
+import numpy as np
 import torch
-from lightning import Callback
+from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
+from torch import Tensor
 
-from gafcnn.atomic_io import disk_error, is_full
+from gafcnn.atomic_io import disk_error, is_full, write_bytes
 from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.callbacks import AveragedWeights, BestEpoch, EpochLog, EpochSeed
-from gafcnn.models.checkpoints import BEST, LAST, REMEDY, AtomicCheckpoints, load_plain
 from gafcnn.models.datamodule import GafDataModule
-from gafcnn.models.devices import Device, choose_precision
-from gafcnn.models.module import DESCRIPTION, GafModule
+from gafcnn.models.module import BEST, DESCRIPTION, LAST, GafModule, load_plain
 
 if TYPE_CHECKING:
     from gafcnn.models.classifier import GafClassifier
@@ -40,6 +42,10 @@ LOGGERS = {
     "wandb": "WandbLogger",
 }
 """Lightning's loggers by name."""
+
+FASTER_IN_BF16 = frozenset({"resnet18"})
+"""Networks that bf16 makes clearly faster on a CPU with units for it (AMD Zen 4: 1.5 times; AMX:
+twice). Some layers of small_cnn gain and others lose: it stays in float32."""
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +88,7 @@ def fit(
         kind = module.hparams["network"]["kind"]
         precision = choose_precision(model.precision, device, kind)
     module.description["precision"] = precision
-    epochs = EpochLog()
+    epochs = Epochs(model.seed)
     best = BestEpoch(model.monitor, model.monitor_mode, model.patience, folder)
     with warnings.catch_warnings():
         for advice in (
@@ -108,9 +114,7 @@ def fit(
             instead="lower lr, or set max_epochs to 1 or more",
         )
     # the best epoch may have been before a resume
-    module.load_state_dict(
-        best.state or load_plain(Path(folder or "") / BEST, REMEDY)["state_dict"]
-    )
+    module.load_state_dict(best.state or load_plain(Path(folder or "") / BEST)["state_dict"])
     module.eval()
     facts = {
         "epochs": len(epochs.rows),
@@ -132,7 +136,7 @@ def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
         if not path.is_file():
             continue
         try:
-            checkpoint = load_plain(path, REMEDY)
+            checkpoint = load_plain(path)
         except LearningError as damage:
             log.warning("%s: resuming from an earlier checkpoint", damage.found)
             continue
@@ -158,11 +162,10 @@ def _trainer(
     device: Device,
     precision: Any,
     callbacks: list[Callback],
-) -> lightning.Trainer:
+) -> Trainer:
     loggers = _create_loggers(model.loggers or {}, folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
-    callbacks = [EpochSeed(model.seed), *callbacks]
     callbacks += [RichProgressBar()] if bar else []
     callbacks += [LearningRateMonitor(logging_interval="epoch")] if loggers else []
     if model.average_weights is not None:
@@ -173,14 +176,14 @@ def _trainer(
     here = int(os.environ["LOCAL_WORLD_SIZE"]) if launched else model.devices
     nodes = int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"]) if launched else 1
     try:
-        return lightning.Trainer(
+        return Trainer(
             accelerator=device.kind,
             devices=here,
             num_nodes=nodes,
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,
-            use_distributed_sampler=False,  # `Batches` gives each process its part
+            use_distributed_sampler=False,  # the data module gives each process its part
             sync_batchnorm=device.kind == "cuda",
             plugins=[environment, AtomicCheckpoints()],
             callbacks=callbacks,
@@ -225,9 +228,7 @@ def _create_loggers(
     return created
 
 
-def _run(
-    trainer: lightning.Trainer, module: GafModule, data: GafDataModule, start: Path | None
-) -> None:
+def _run(trainer: Trainer, module: GafModule, data: GafDataModule, start: Path | None) -> None:
     """Train from the start, or from a checkpoint."""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
@@ -242,3 +243,268 @@ def _run(
         if not is_full(error):
             raise
         raise disk_error(Path(error.filename or "."), 0, error) from error
+
+
+class AveragedWeights(WeightAveraging):
+    """Validate, keep and use the running mean of the weights instead of their last values.
+
+    After n steps the mean keeps `min(decay, (1 + n) / (10 + n))` of itself, so that a short
+    training is not a mean over its random start (Polyak and Juditsky, 1992, on averaging; the ramp
+    is that of TensorFlow's `ExponentialMovingAverage`).
+
+    Args:
+        decay: What the mean keeps of itself at a step in the long run, in [0, 1). With 0.998 it
+            covers about 500 steps.
+    """
+
+    def __init__(self, decay: float = 0.998) -> None:
+        def mean(average: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            keep = min(decay, (1 + int(steps)) / (10 + int(steps)))
+            return average + (1 - keep) * (current - average)
+
+        super().__init__(avg_fn=mean)
+
+
+class Epochs(Callback):
+    """Seed torch at each epoch, keep and log the metrics, and measure the throughput.
+
+    Seeds depend on the seed, the epoch and the process: dropout then draws the same numbers in
+    epoch k however often the training was resumed, and no state of a random generator is stored.
+
+    The throughput is that of the training loop: reading, forward, backward, step, without
+    validation. Its mean leaves out the first epoch of a process, when caches are cold.
+
+    Args:
+        seed: The seed of the training.
+
+    Attributes:
+        rows: For each epoch its number from 1, the losses and the metrics of validation.
+        totals: Samples, seconds, and seconds from the end of one step until the next batch is
+            ready.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.rows = seed, list[dict[str, float]]()
+        self.totals, self._epoch = np.zeros(3), np.zeros(3)
+        self._cold, self._start, self._end = True, 0.0, 0.0
+        self._loss = torch.zeros(())
+
+    @property
+    def throughput(self) -> dict[str, float | None]:
+        """Samples per second and the share of waiting; None before the end of a second epoch."""
+        samples, seconds, waited = map(float, self.totals)
+        return {
+            "samples_per_second": samples / seconds if seconds else None,
+            "data_wait_share": waited / seconds if seconds else None,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows and the totals."""
+        return {"rows": self.rows, "totals": self.totals.tolist()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue the rows and the totals of a checkpoint."""
+        self.rows, self.totals = list(state_dict["rows"]), np.array(state_dict["totals"])
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed torch, start the clock and the mean of the training loss."""
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        words = np.random.SeedSequence(entropy).generate_state(2)
+        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+        self._start = self._end = time.perf_counter()
+        self._epoch, self._loss = np.zeros(3), torch.zeros((), device=pl_module.device)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Add the time since the last step."""
+        self._epoch[2] += time.perf_counter() - self._end
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add a batch, without waiting for the device."""
+        self._end, n = time.perf_counter(), len(batch[1])
+        self._loss += outputs["loss"].detach() * n
+        self._epoch[:2] = self._epoch[0] + n, self._end - self._start
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch, and log its line."""
+        samples, seconds, waited = map(float, self._epoch)
+        if not self._cold:
+            self.totals += samples * trainer.world_size, seconds, waited
+        self._cold, epoch = False, trainer.current_epoch + 1
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(samples, 1)}
+        metrics = trainer.callback_metrics.items()
+        row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
+        self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
+        name = "AUC" if "val/auc" in row else "balanced accuracy"
+        epochs = trainer.max_epochs or epoch
+        left = (time.perf_counter() - self._start) * (epochs - epoch)
+        log.info(
+            "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
+            "at most %s left",
+            epoch, epochs, row["train/loss"], row["val/loss"], name,
+            row[f"val/{name.lower().replace(' ', '_')}"],
+            f"{samples * trainer.world_size / max(seconds, 1e-9):,.0f}",
+            f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
+        )  # fmt: skip
+
+
+class BestEpoch(Callback):
+    """Keep the weights of the best epoch, write checkpoints, and end a training that stagnates.
+
+    Comes after `Epochs`, whose rows a checkpoint holds, and before `AveragedWeights`.
+
+    Args:
+        monitor: The metric of validation that chooses the epoch.
+        mode: "min" or "max".
+        patience: Epochs without a better one after which training ends.
+        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
+
+    Attributes:
+        epoch: The best epoch, from 1; 0 before the first finite value of the metric.
+        state: The state dict of the module after it; empty if that was before a resume.
+    """
+
+    def __init__(self, monitor: str, mode: str, patience: int, folder: Path | None) -> None:
+        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
+        self.patience, self.folder, self.state = patience, folder, dict[str, Tensor]()
+        self.best, self.epoch, self.ended = np.inf, 0, False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best epoch, its metric, and whether the training has ended."""
+        return {"best": self.best, "epoch": self.epoch, "ended": self.ended}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.best, self.epoch, self.ended = (state_dict[key] for key in ("best", "epoch", "ended"))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End a resumed training at once if it had ended early."""
+        trainer.should_stop = self.ended
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Copy the weights if they are better; here they are the averaged ones."""
+        value, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
+        if self.sign * value < self.best:
+            self.best, self.epoch = self.sign * value, epoch
+            state = pl_module.state_dict()
+            self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
+        elif epoch - self.epoch >= self.patience or not np.isfinite(value):
+            self.ended = trainer.should_stop = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write checkpoints; a training that is killed loses one epoch at most."""
+        if self.folder is not None:
+            for name in [BEST] * (self.epoch == trainer.current_epoch + 1) + [LAST]:
+                trainer.save_checkpoint(self.folder / name)
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, which replace the old file only when they are on disk.
+
+    Lightning renames a file before it is synced: after a power cut the new file may be empty and
+    the old one gone.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint atomically."""
+        file = io.BytesIO()
+        torch.save(checkpoint, file)
+        write_bytes(Path(path), file.getbuffer())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: Any = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU, see `load_plain`."""
+        return load_plain(Path(path))
+
+
+class Device(NamedTuple):
+    """A device to compute on.
+
+    Attributes:
+        kind: The accelerator, as Lightning and torch name it: `cpu`, `cuda`, `mps`.
+        name: A description.
+        bf16: Whether it has units for products in bfloat16.
+    """
+
+    kind: str
+    name: str
+    bf16: bool
+
+
+def find_device(accelerator: str) -> Device:
+    """Return the device that an accelerator stands for on this machine; of GPUs, the first.
+
+    Args:
+        accelerator: `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; or a name.
+
+    Raises:
+        LearningError: This machine has none.
+    """
+    available = [
+        *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available(), "cpu",
+    ]  # fmt: skip
+    choices = {"auto": available, "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
+    kind = next((kind for kind in available if kind in choices), None)
+    if kind is None:
+        raise LearningError(
+            f"trainer.accelerator={accelerator}, but torch finds no such device",
+            expected=f"one of auto, {', '.join(available)}",
+            instead="set trainer.accelerator=auto, or install a torch for the device",
+        )
+    if kind == "cpu":
+        return cpu_device(getattr(torch.cpu, "get_capabilities", dict)())  # torch >= 2.7
+    if kind == "cuda":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Device(kind, f"CUDA {torch.cuda.get_device_name()}", bf16)
+    return Device(kind, kind.upper(), bf16=False)
+
+
+def cpu_device(capabilities: Mapping[str, Any]) -> Device:
+    """Return the CPU with the given capabilities, see `torch.cpu.get_capabilities`."""
+    units = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
+    if not units or (units == ["avx512_bf16"] and "Intel" in capabilities.get("cpu_name", "")):
+        return Device("cpu", "a CPU without bf16 matrix units", bf16=False)
+    return Device("cpu", f"a CPU with bf16 matrix units ({', '.join(units)})", bf16=True)
+
+
+def choose_precision(precision: str | int | None, device: Device, network: str) -> Any:
+    """Return the precision of a training, with `auto` resolved.
+
+        CUDA with bf16 (Ampere and later)    bf16-mixed
+        CPU with AMX, AMD with avx512_bf16   bf16-mixed for `FASTER_IN_BF16`, else 32-true
+        any other                            32-true
+
+    On an Intel CPU, avx512_bf16 alone gains nothing: it has half the ports of float32 products, so
+    a step of resnet18 takes longer than in float32.
+
+    `bf16-mixed` is autocast (Micikevicius et al., "Mixed Precision Training", ICLR 2018, with
+    bfloat16 in place of float16): products in bfloat16; weights, sums and the optimiser in float32.
+    It has the range of float32, needs no scaling of the loss, and continues on any device.
+    `16-mixed` does not, so it is used only if it is set.
+
+    Args:
+        precision: `auto`, or a precision of Lightning.
+        device: The device.
+        network: The name of the network.
+
+    Raises:
+        LearningError: float16 on a CPU, where Lightning would use bfloat16.
+    """
+    if precision == "auto":
+        faster = device.kind == "cuda" or network in FASTER_IN_BF16
+        return "bf16-mixed" if device.bf16 and faster else "32-true"
+    if device.kind == "cpu" and str(precision) in ("16", "16-mixed"):
+        raise LearningError(
+            f"trainer.precision={precision} on a CPU",
+            expected="bf16-mixed or 32-true, or a GPU",
+            instead="set trainer.precision=auto",
+        )
+    return precision

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gafcnn.report.formatters import count, format_of, four_digits, model_groups, percent
-from gafcnn.report.tables import NO_SKILL, TOGETHER, by_symbol, majority_share
+from gafcnn.report.tables import NO_SKILL, TOGETHER, by_symbol
 
 POSITIONS = {1: "long", -1: "short", 0: "flat"}
 WIDTH = 110
@@ -79,10 +79,8 @@ def decision_line(decision: Mapping[str, Any]) -> str:
     """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, closed 5 s ago at 645; horizon 15min`."""
     time, age = pd.Timestamp(decision["time"]), format_age(decision["age_seconds"])
     text = f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
-    return (
-        f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}; "
-        f"horizon {decision['horizon']}"
-    )
+    horizon = f"; horizon {decision['horizon']}" if decision["horizon"] else ""
+    return f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}{horizon}"
 
 
 def decision_table(decision: Mapping[str, Any]) -> Table:
@@ -148,10 +146,12 @@ def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     estimates = {}
     for rows, suffix in (("all", ""), ("labelled", "_labelled")):
         up, n = metrics["classes"][rows]["up"], metrics["classes"][rows]["n"]
-        values = {"accuracy": majority_share(metrics, rows), "auc": None, "log_loss": None}
-        if up is not None:
-            entropy = -sum(share * math.log(share) for share in (up, 1 - up) if share)
-            values |= {"auc": 0.5 if 0 < up < 1 else None, "log_loss": entropy}
+        shares = [share for share in (up, 1 - up) if share] if up is not None else []
+        values = {
+            "accuracy": max(shares, default=None),
+            "auc": 0.5 if len(shares) == 2 else None,
+            "log_loss": -sum(share * math.log(share) for share in shares) if shares else None,
+        }
         estimates |= {name + suffix: {"value": value, "n": n} for name, value in values.items()}
     return estimates
 

@@ -159,14 +159,14 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     }
     if metrics["task"] == "direction":
         for kind in ("all", "labelled"):
-            shared = {"n": metrics["classes"][kind]["n"], "majority": majority_share(metrics, kind)}
-            rows[f"scores_{kind}"] = _estimates(models, shared)
+            n, majority = metrics["classes"][kind]["n"], majority_share(metrics, kind)
+            rows[f"scores_{kind}"] = _estimates(models, n=n, majority=majority)
         held = {key: benchmarks[key] for key in (BUY_AND_HOLD,) if key in benchmarks}
         rows |= {"trades": _estimates(models), "returns": _estimates({**models, **held})}
         rows["coin"] = _coin(models, benchmarks.get("coin") or {})
     else:
-        shared = {"n": metrics["rows"]["labelled"]}
-        rows["scores"] = _estimates({**models, NO_SKILL: metrics["no_skill"]}, shared)
+        every = {**models, NO_SKILL: metrics["no_skill"]}
+        rows["scores"] = _estimates(every, n=metrics["rows"]["labelled"])
     tables = {name: _table(KEYS[name].split(), list(some)) for name, some in rows.items()}
     return {name: table for name, table in tables.items() if len(table.frame)}
 
@@ -219,11 +219,8 @@ def _flat(estimates: Row) -> dict[str, Any]:
     }
 
 
-def _estimates(models: Mapping[str, Row], shared: Row | None = None) -> list[Row]:
-    return [
-        {"model": model_label(name), **(shared or {}), **_flat(found)}
-        for name, found in models.items()
-    ]
+def _estimates(models: Mapping[str, Row], **shared: Any) -> list[Row]:
+    return [{"model": model_label(name), **_flat(one), **shared} for name, one in models.items()]
 
 
 def _with_format(row: Row, models: Mapping[str, Any]) -> Row:
@@ -235,11 +232,9 @@ def _with_format(row: Row, models: Mapping[str, Any]) -> Row:
 
 def _symbols(metrics: Metrics) -> Iterator[Row]:
     for model, symbol, part in by_symbol(metrics) if metrics.get("symbols") else ():
-        found = part["models"][model]
-        yield {
-            "model": model, "symbol": symbol, "n": found["accuracy"]["n"],
-            "majority": majority_share(part), **_flat(found),
-        }  # fmt: skip
+        found, majority = part["models"][model], majority_share(part)
+        n = found["accuracy"]["n"]
+        yield from _estimates({model: found}, symbol=symbol, n=n, majority=majority)
 
 
 def _seeds(metrics: Metrics) -> Iterator[Row]:
@@ -256,10 +251,6 @@ def _seeds(metrics: Metrics) -> Iterator[Row]:
 def _coin(models: Mapping[str, Row], coin: Mapping[str, Row]) -> Iterator[Row]:
     """Yield the trades of each model beside trades at the same times on random sides."""
     for model, found in coin.items():
-        rate, bps = "win_rate_gross", "net_bps"
-        yield {
-            "model": model,
-            **{name: models[model][name]["value"] for name in (rate, bps)},
-            **_flat({"random_rate": found[rate], "random_bps": found[bps]}),
-            "p_value": found["p_value"],
-        }
+        random = {"random_rate": found["win_rate_gross"], "random_bps": found["net_bps"]}
+        traded = {name: models[model][name]["value"] for name in ("win_rate_gross", "net_bps")}
+        yield {"model": model, **traded, **_flat(random), "p_value": found["p_value"]}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation import statistics
-from gafcnn.evaluation.bootstrap import (
-    Bootstrap,
-    Estimate,
-    block_length,
-    difference,
-    estimate,
-    exact,
-)
+from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length, exact
 from gafcnn.evaluation.figures import Auc, Drawdown, Figure, ratio, sharpe, sortino
+from gafcnn.evaluation.statistics import Row, estimate, max_drawdown
 
 PERIODS = 1000.0
 
@@ -36,7 +28,7 @@ def some_figures(n: int, seed: int = 0) -> dict[str, Figure]:
     twice = np.concatenate([every, labelled])  # rows of two symbols
     return {
         "win_rate": ratio(returns > 0, trades),
-        "bps": ratio(returns, trades, 1e4),
+        "bps": ratio(1e4 * returns, trades),
         "profit_factor": ratio(np.maximum(returns, 0), np.maximum(-returns, 0)),
         "sharpe": sharpe(returns, PERIODS),
         "sortino": sortino(returns, PERIODS),
@@ -66,15 +58,16 @@ def of_bars(figure: Figure, bars: np.ndarray) -> float:
             return np.nan
         return float(roc_auc_score(figure.up[rows], figure.score[rows]))
     if isinstance(figure, Drawdown):
-        return statistics.max_drawdown(figure.returns[bars]) or 0.0
+        return max_drawdown(figure.returns[bars])
     series = [one[bars] for one in figure.series]
     if len(series) == 2:
         bottom = series[1].sum()
-        scale = figure.of(np.ones(1), np.ones(1))[0]
-        return scale * series[0].sum() / bottom if bottom else np.nan
-    is_sortino = isinstance(figure.of, partial) and figure.of.func is statistics.sortino_from_sums
-    found = (statistics.sortino if is_sortino else statistics.sharpe)(series[1], PERIODS)
-    return np.nan if found is None else found
+        return series[0].sum() / bottom if bottom else np.nan
+    returns = series[1]
+    is_sharpe = (figure.series[2] >= figure.series[1] ** 2).all()
+    below = returns.std(ddof=1) if is_sharpe else np.sqrt((np.minimum(returns, 0) ** 2).mean())
+    undefined = np.ptp(returns) == 0 if is_sharpe else below == 0
+    return np.nan if undefined else returns.mean() / below * np.sqrt(PERIODS)
 
 
 @settings(max_examples=8, deadline=None)
@@ -115,10 +108,8 @@ def test_a_seed_gives_the_same_timelines_to_all_figures() -> None:
 # --- intervals -------------------------------------------------------------------------------
 
 
-def ends(found: Estimate) -> tuple[float, float]:
-    assert found.low is not None
-    assert found.high is not None
-    return found.low, found.high
+def ends(found: Row) -> tuple[float, float]:
+    return found["low"], found["high"]
 
 
 def autoregressive(n: int, seed: int, memory: float = 0.5) -> np.ndarray:
@@ -139,18 +130,17 @@ def test_coverage_of_intervals_is_about_nominal() -> None:
         for kind in holds:
             block = block_length([mean.series[0]], 1) if kind == "blocks" else 1.0
             drawn = Bootstrap(1, 400, block, 200, seed).distributions({0: mean})[0]
-            low, high = ends(estimate(mean, drawn, 400))
+            low, high = ends(Sampled(mean.value, 400, drawn).estimate())
             holds[kind] += low <= 0 <= high
     assert holds["blocks"] >= 0.85 * 60
     assert holds["bars"] <= 0.8 * 60
 
 
 def test_an_interval_needs_a_value_and_half_of_the_timelines() -> None:
-    mean, undefined = ratio(np.ones(2), np.ones(2)), ratio(np.ones(2), np.zeros(2))
     half = np.array([1.0, np.nan])
-    assert estimate(mean, half, 2) == Estimate(1.0, 1.0, 1.0, 2)
-    assert estimate(mean, np.append(half, np.nan), 2) == Estimate(1.0, None, None, 2)
-    assert estimate(undefined, np.ones(9), 0) == Estimate(None, None, None, 0)
+    assert Sampled(1.0, 2, half).estimate() == estimate(1.0, 2, 1.0, 1.0)
+    assert Sampled(1.0, 2, np.append(half, np.nan)).estimate() == estimate(1.0, 2)
+    assert Sampled(None, 0, np.ones(9)).estimate() == estimate(None, 0)
 
 
 # --- differences -----------------------------------------------------------------------------
@@ -162,11 +152,11 @@ def test_a_model_does_not_differ_from_itself() -> None:
     rng = np.random.default_rng(1)
     others = {k: ratio(rng.random(500), rng.random(500)) for k in range(7)}
     twin = {f"{name} again": figure for name, figure in some_figures(500).items()}
-    drawn = Bootstrap(5, 500, 3, 300).distributions({**one, **others, **twin})
+    counted = {name: (figure, 500) for name, figure in {**one, **others, **twin}.items()}
+    sampled = Bootstrap(5, 500, 3, 300).sample(counted)
     for name in one.keys() - {"auc_of_nothing"}:
-        again = f"{name} again"
-        found = difference(one[name], twin[again], drawn[name], drawn[again], 500)
-        assert found == Estimate(0.0, 0.0, 0.0, 500), name
+        found = (sampled[name] - sampled[f"{name} again"]).estimate()
+        assert found == estimate(0.0, 500, 0.0, 0.0), name
 
 
 # --- blocks ----------------------------------------------------------------------------------
@@ -198,14 +188,14 @@ def test_invalid_numbers_are_errors(given: dict[str, Any], facts: list[str]) -> 
 def test_figures_that_rest_on_few_bins_have_no_distribution() -> None:
     some, many = np.zeros(100), np.ones(100)
     some[:9] = 1.0
-    figures = {"some": ratio(some, some), "many": ratio(some, many)}
-    trusted = Bootstrap(1, 100, 1, resamples=50).trusted(figures)
-    assert np.isnan(trusted["some"]).all()
-    assert np.isfinite(trusted["many"]).all()
+    figures = {"some": (ratio(some, some), 9), "many": (ratio(some, many), 100)}
+    sampled = Bootstrap(1, 100, 1, resamples=50).sample(figures)
+    assert np.isnan(sampled["some"].drawn).all()
+    assert np.isfinite(sampled["many"].drawn).all()
 
 
 def test_a_share_of_equal_rows_has_an_exact_interval() -> None:
     """Three hits of three leave 0.025 ** (1 / 3) possible."""
-    found = exact(Estimate(1.0, 1.0, 1.0, 3))
+    found = exact(estimate(1.0, 3, 1.0, 1.0))
     assert ends(found) == pytest.approx((0.025 ** (1 / 3), 1.0))
-    assert exact(Estimate(None, None, None, 0)) == Estimate(None, None, None, 0)
+    assert exact(estimate(None, 0)) == estimate(None, 0)

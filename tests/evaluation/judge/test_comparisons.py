@@ -8,7 +8,6 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gafcnn.evaluation.bootstrap import Estimate
 from gafcnn.evaluation.comparisons import (
     ENSEMBLE_OVER_WINDOW,
     TWO_STAGE_OVER_XGBOOST,
@@ -17,7 +16,7 @@ from gafcnn.evaluation.comparisons import (
     finding,
     pairs,
 )
-from gafcnn.evaluation.statistics import score_rows
+from gafcnn.evaluation.statistics import estimate, score_rows
 
 WINDOWS = ["15m", "30m", "60m"]
 MODELS = [*WINDOWS, "mean", "vote", "xgboost", "two_stage"]
@@ -74,7 +73,7 @@ def test_the_best_window_has_the_highest_auc_on_labelled_validation_rows(
 def test_a_finding_claims_no_more_than_its_interval(
     value: float, below: float, above: float
 ) -> None:
-    by = Estimate(value, value - below, value + above, 9)
+    by = estimate(value, 9, value - below, value + above)
     found = finding(Pair("a", "b"), "AUC", by)
     assert ("higher" in found) == (value - below > 0)
     assert ("lower" in found) == (value + above < 0)

@@ -15,6 +15,7 @@ from gafcnn.data.splits import Chronological
 from gafcnn.errors import BarsError, ConfigError, PredictionsError
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import write_predictions
+from gafcnn.evaluation.trading_rules import TradingRules
 
 Judge = Callable[..., Judgement]
 Tables = dict[str, pd.DataFrame]
@@ -159,6 +160,16 @@ def test_cost_and_threshold_replace_those_of_the_rules(judge_tables: Judge, tabl
     assert (found["cost_bps"], found["costs"], found["threshold"]) == (7, "7 bps a side", 0.1)
     gross, net = (found["models"]["30m"][name]["value"] for name in ("gross_bps", "net_bps"))
     assert gross - net == pytest.approx(14, abs=0.2)
+
+
+def test_costs_that_vary_are_stated_on_average(judge_tables: Judge, tables: Tables) -> None:
+    class Late:
+        def per_side(self, bars: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+            return np.where(rows % 2, 1.0, 3.0)
+
+    found = judge_tables({"30m": tables["30m"]}, rules=TradingRules(costs=Late())).metrics
+    assert found["cost_bps"] == pytest.approx(2, abs=0.1)
+    assert found["costs"].endswith("bps a side on average")
 
 
 # --- the result ------------------------------------------------------------------------------

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.evaluation.metrics import SHARES, part_figures, parts, trade_figures
+from gafcnn.evaluation.directions import SHARES, _trade_figures, part_figures, parts_of
 from gafcnn.evaluation.regimes import regimes
 from gafcnn.evaluation.test_set import Candidate
 from gafcnn.evaluation.trading_rules import TradingRules
 
 Make = Callable[..., Candidate]
 COST = 1e-4
+
+
+def coverage(model: Candidate, by_row: pd.DataFrame) -> list[Any]:
+    return [part[1:] for part in parts_of(model, by_row) if part[0] == "coverage"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +55,7 @@ def test_trades_are_summarised_as_by_the_backtest(
 ) -> None:
     rules = TradingRules(cost_bps=1.0, least_trades=5, overlapping=overlapping)
     model = candidate_of(joined, "30m", rules=rules)
-    found = {name: one.value for name, (one, _) in trade_figures(model.panel, model).items()}
+    found = {name: one.value for name, (one, _) in _trade_figures(model).items()}
     assert found.pop("coverage") == pytest.approx((model.position != 0).mean())
     whole = model.traded[0].backtest.summary()
     assert found == pytest.approx({name: whole[name] for name in found})
@@ -58,9 +63,9 @@ def test_trades_are_summarised_as_by_the_backtest(
 
 def test_rows_as_trades_by_pandas(model: Candidate, plain: pd.DataFrame) -> None:
     for inside in (np.ones(len(plain), bool), plain["p"].to_numpy() > 0.6, plain.index < 100):
-        figures = part_figures(model.panel, model, "coverage", inside)
+        figures = part_figures(model, "coverage", inside)
         some = plain[inside]
-        assert {name: one.value for name, one in figures.items()} == pytest.approx(
+        assert {name: one.value for name, (one, _) in figures.items()} == pytest.approx(
             {
                 "win_rate": (some["gross"] > 0).mean(),
                 "win_rate_net": (some["net"] > 0).mean(),
@@ -75,7 +80,7 @@ def test_the_most_confident_rows(
 ) -> None:
     confidence = (plain["p"] - 0.5).abs()
     by_rank = confidence.sort_values(ascending=False).index
-    *shares, (chosen, traded) = parts(model.panel, model, by_regime)["coverage"]
+    *shares, (chosen, traded) = coverage(model, by_regime)
     assert [names["share"] for names, _ in shares] == list(SHARES)
     for names, rows in shares:
         expected = by_rank[: int(np.ceil(names["share"] * len(plain)))]
@@ -90,7 +95,7 @@ def test_the_most_confident_rows_are_ranked_within_their_fold(
 ) -> None:
     model = candidate_of(walked, "30m")
     months = by_regime[:1].reindex(range(len(model.p))).assign(month="2024-01")
-    *shares, _ = parts(model.panel, model, months)["coverage"]
+    *shares, _ = coverage(model, months)
     for names, rows in shares:
         assert names["threshold"] is None
         for inside in model.panel.sets[0].folds.values():

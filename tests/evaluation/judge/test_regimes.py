@@ -88,3 +88,9 @@ def test_a_lookback_with_a_gap_has_no_regime_but_a_month() -> None:
     assert np.flatnonzero(undefined).tolist() == list(range(5, 14))
     assert found["trend"].isna().tolist() == undefined.tolist()
     assert set(found["month"]) == {"2025-06"}
+
+
+def test_months_are_those_of_utc() -> None:
+    bars = bars_of([1e-3] * 3, start="2025-06-30 23:58")
+    found = regimes(bars, bars.index, bars.index, pd.Timedelta("3min"))
+    assert found["month"].tolist() == ["2025-06"] * 2 + ["2025-07"] * 2

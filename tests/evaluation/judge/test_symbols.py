@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.evaluation import statistics
+from gafcnn.evaluation.figures import sharpe, sortino
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.test_set import TestSet, Traded
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -81,8 +82,8 @@ def test_trades_form_a_portfolio_of_equal_shares(
     found = pooled.metrics["models"]["30m"]
     trades = pd.concat([one.backtest.trades for one in traded])
     assert {name: found[name]["value"] for name in found} | {
-        "sharpe": pytest.approx(statistics.sharpe(returns.to_numpy(), periods)),
-        "sortino": pytest.approx(statistics.sortino(returns.to_numpy(), periods)),
+        "sharpe": pytest.approx(sharpe(returns.to_numpy(), periods).value),
+        "sortino": pytest.approx(sortino(returns.to_numpy(), periods).value),
         "max_drawdown": pytest.approx(statistics.max_drawdown(returns.to_numpy())),
         "total_return": pytest.approx((1 + returns).prod() - 1),
         "win_rate_gross": pytest.approx((trades["gross"] > 0).mean()),

@@ -27,6 +27,7 @@ from gafcnn.evaluation.ensembles import (
     weighted,
 )
 from gafcnn.evaluation.joining import average_seeds, join, probabilities
+from gafcnn.evaluation.positions import positions
 
 Make = Callable[..., pd.DataFrame]
 Members = dict[str, pd.DataFrame]
@@ -55,6 +56,7 @@ def test_mean_and_votes_by_hand() -> None:
     np.testing.assert_allclose(mean(np.array([[0.6, 0.2, 0.1]])), [0.3])
     p = [[0.6, 0.7, 0.1, 0.1], [0.5, 0.5, 0.5, 0.5], [0.5, 0.51, 0.9, 0.9]]
     np.testing.assert_allclose(vote(np.array(p)), [1 / 2, 1 / 2, 7 / 8])
+    assert positions(vote(np.array(p)), 0.0).tolist() == [0, 0, 1]  # only a majority is traded
 
 
 def test_weights_by_hand() -> None:

@@ -84,10 +84,10 @@ def test_types_of_times(walk: Bars) -> None:
     [
         ([3, 4, 5, 6, 7], "0s", ["3 of 5", "2025-06-20 00:06", "5min"]),  # a bar is missing
         ([15], "0s", ["1 of 1 decision times"]),  # the bars end
-        ([1, 2, 4], "1s", ["3 of 3 decision times are not among the bars", "00:02:01"]),
-        ([], "0s", ["there are no decision times"]),
-        ([2, 1], "0s", ["decision time 1 is 2025-06-20 00:02"]),
-        ([1, 1], "0s", ["decision time 1 is 2025-06-20 00:02"]),
+        ([1, 2, 4], "1s", ["3 of 3 decision times", "00:02:01"]),
+        ([], "0s", ["0 of 0 decision times"]),
+        ([2, 1], "0s", ["1 of 2 decision times", "2025-06-20 00:02", "increase"]),
+        ([1, 1], "0s", ["1 of 2 decision times", "2025-06-20 00:02", "increase"]),
     ],
 )
 def test_times_that_cannot_be_traded(

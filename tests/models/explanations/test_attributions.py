@@ -13,17 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gafcnn.errors import ConfigError, ImagesError, LearningError
+from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.explanations import (
     by_point,
-    constant_images,
     explain,
     grad_cam,
     log_odds,
     occlusion,
     pixel_attributions,
-    predicted_classes,
 )
 from gafcnn.models.module import GafModule
 
@@ -39,6 +37,18 @@ def wrap(network: nn.Module, channels: int, size: int) -> GafModule:
     module = GafModule(options | {"multiples": [1], "strides": [1]})
     module.network = network
     return module.eval()
+
+
+def constant(series: Series) -> Series:
+    """The same series with each field at its mean."""
+    return np.broadcast_to(series.mean(axis=-1, keepdims=True), series.shape)
+
+
+def gain(module: GafModule, series: Series, spec: ImageSpec, classes: NDArray[np.int64]) -> Series:
+    """The log-odds of series less those of constant ones."""
+    images = (spec.shown(series), spec.shown(constant(series)))
+    whole, without = (log_odds(module, some, classes) for some in images)
+    return whole - without
 
 
 # --- integrated gradients -------------------------------------------------------------------------
@@ -76,10 +86,9 @@ def test_by_point_keeps_the_sum(points: int, size: int, seed: int) -> None:
 def test_points_add_up_to_the_gain_in_log_odds(
     trained: GafModule, walks: Series, spec: ImageSpec
 ) -> None:
-    images, constant = spec.shown(walks[:30]), constant_images(walks[:30], spec)
-    classes = predicted_classes(trained, images)
-    pixels = pixel_attributions(trained, images, constant, classes)
-    gained = log_odds(trained, images, classes) - log_odds(trained, constant, classes)
+    series, classes = walks[:30], np.arange(30) % 2
+    pixels = pixel_attributions(trained, series, spec, classes)
+    gained = gain(trained, series, spec, classes)
     assert np.abs(gained).mean() > 1
     np.testing.assert_allclose(by_point(pixels.sum(axis=1), 15).sum(axis=1), gained, atol=0.1)
 
@@ -93,43 +102,38 @@ def test_linear_network() -> None:
         head.weight[:] = weights.reshape(1, -1)
     module = wrap(nn.Sequential(nn.Flatten(), head), 2, 8)
     spec, series = ImageSpec(8), np.random.default_rng(0).normal(size=(5, 1, 12))
-    images, constant = spec.shown(series), constant_images(series, spec)
-    found = pixel_attributions(module, images, constant, np.ones(5, dtype=np.int64))
-    np.testing.assert_allclose(found, (images - constant) * weights.numpy(), atol=1e-5)
-    down = pixel_attributions(module, images, constant, np.zeros(5, dtype=np.int64))
+    change = spec.shown(series) - spec.shown(constant(series))
+    found = pixel_attributions(module, series, spec, np.ones(5, dtype=np.int64))
+    np.testing.assert_allclose(found, change * weights.numpy(), atol=1e-5)
+    down = pixel_attributions(module, series, spec, np.zeros(5, dtype=np.int64))
     np.testing.assert_allclose(down, -found, atol=1e-6)
 
 
 @pytest.mark.parametrize("scaling", ["per_field", "jointly", "fixed"])
-def test_constant_images_have_equal_pixels(scaling: str) -> None:
+def test_images_of_constant_series_have_equal_pixels(scaling: str) -> None:
     spec = ImageSpec(9, "float32", ("open", "close"), scaling=scaling)
     series = np.random.default_rng(0).normal([[[0.1], [0.7]]], 0.3, (20, 2, 31))
-    constant = constant_images(series, spec)
-    np.testing.assert_array_equal(constant, np.broadcast_to(constant[..., :1, :1], constant.shape))
+    images = spec.shown(constant(series))
+    np.testing.assert_array_equal(images, np.broadcast_to(images[..., :1, :1], images.shape))
 
 
 def test_several_classes(walks: Series, random_network: Make) -> None:
-    module, spec = random_network(3, outputs=4), ImageSpec(32)
-    images, constant = spec.shown(walks[:9]), constant_images(walks[:9], spec)
-    classes = predicted_classes(module, images)
+    module, spec, series = random_network(3, outputs=4), ImageSpec(32), walks[:9]
+    found = explain(module, series, spec)
     with torch.no_grad():
-        p = module.task.probabilities(module(torch.from_numpy(images))).double().numpy()
-    np.testing.assert_array_equal(classes, p.argmax(axis=1))
+        p = module.task.probabilities(module(torch.from_numpy(spec.shown(series))))
+    p = p.double().numpy()
+    np.testing.assert_array_equal(found.classes, p.argmax(axis=1))
     of_it = p.max(axis=1)
-    np.testing.assert_allclose(
-        log_odds(module, images, classes), np.log(of_it / (1 - of_it)), atol=1e-5
-    )
-    pixels = pixel_attributions(module, images, constant, classes)
-    gained = log_odds(module, images, classes) - log_odds(module, constant, classes)
-    np.testing.assert_allclose(pixels.sum(axis=(1, 2, 3)), gained, atol=0.01)
+    np.testing.assert_allclose(found.log_odds, np.log(of_it / (1 - of_it)), atol=1e-5)
+    gained = gain(module, series, spec, found.classes)
+    np.testing.assert_allclose(found.folded.sum(axis=1), gained, atol=0.01)
 
 
 def test_the_network_is_unchanged(random_network: Make, walks: Series, spec: ImageSpec) -> None:
     module = random_network(0).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    images, constant = spec.shown(walks[:9]), constant_images(walks[:9], spec)
-    classes = predicted_classes(module, images)
-    first, again = (pixel_attributions(module, images, constant, classes) for _ in range(2))
+    first, again = (explain(module, walks[:9], spec).folded for _ in range(2))
     np.testing.assert_array_equal(first, again)  # no dropout
     assert module.training
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
@@ -216,22 +220,26 @@ def test_occlusion_in_batches(random_network: Make, walks: Series, spec: ImageSp
 # --- Grad-CAM -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def by_hand() -> GafModule:
+class TwoMaps(nn.Module):
     """Two maps of 2 x 2, the image and -2 times the image; a linear head over both."""
-    maps, head = nn.Conv2d(1, 2, 1, bias=False), nn.Linear(8, 1)
-    with torch.no_grad():
-        maps.weight[:] = torch.tensor([1.0, -2.0]).reshape(2, 1, 1, 1)
-        head.weight[:] = torch.tensor([[4.0, 0, 0, 0, 0, 2.0, 2.0, 0]])
-    return wrap(nn.Sequential(maps, nn.Flatten(), head), 1, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cam_layer, self.head = nn.Conv2d(1, 2, 1, bias=False), nn.Linear(8, 1)
+        with torch.no_grad():
+            self.cam_layer.weight[:] = torch.tensor([1.0, -2.0]).reshape(2, 1, 1, 1)
+            self.head.weight[:] = torch.tensor([[4.0, 0, 0, 0, 0, 2.0, 2.0, 0]])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.cam_layer(images).flatten(1))
 
 
-def test_grad_cam_by_hand(by_hand: GafModule) -> None:
+def test_grad_cam_by_hand() -> None:
     """Mean gradients are 1 and 1, so the sum of maps is A - 2 A = -A; negative cells are 0."""
     image = np.array([[[[0.5, -0.25], [1.0, -1.0]]]], dtype=np.float32)
-    layer = next(by_hand.network.children())
-    np.testing.assert_allclose(grad_cam(by_hand, image, UP, layer), [[[0, 0.25], [0, 1.0]]])
-    np.testing.assert_allclose(grad_cam(by_hand, image, DOWN, layer), [[[0.5, 0], [1.0, 0]]])
+    module = wrap(TwoMaps(), 1, 2)
+    np.testing.assert_allclose(grad_cam(module, image, UP), [[[0, 0.25], [0, 1.0]]])
+    np.testing.assert_allclose(grad_cam(module, image, DOWN), [[[0.5, 0], [1.0, 0]]])
 
 
 def test_grad_cam_against_torch(trained: GafModule, walks: Series, spec: ImageSpec) -> None:
@@ -253,16 +261,13 @@ def test_grad_cam_of_resnet18(freeze: list[str]) -> None:
     found = grad_cam(module, image, UP) + grad_cam(module, image, DOWN)
     assert found.shape == (1, 8, 8)
     assert found.max() > 0
-    assert grad_cam(module, image, UP, module.network.layer4).shape == (1, 2, 2)
 
 
-def test_a_network_without_cam_layer(by_hand: GafModule, random_network: Make) -> None:
-    spec = ImageSpec(2, kinds=("gasf",))
-    found = explain(by_hand, [[[1.0, 2.0, 4.0]]], spec)
+def test_a_network_without_cam_layer() -> None:
+    spec = ImageSpec(4, kinds=("gasf",))
+    found = explain(wrap(Corner(1), 1, 4), [[[1.0, 2.0, 4.0]]], spec)
     assert found.cam is None
     assert found.folded.shape == found.occluded.shape == (1, 3)
-    with pytest.raises(LearningError, match="Sequential.*cam_layer"):
-        grad_cam(by_hand, spec.shown([[[1.0, 2.0, 4.0]]]), UP)
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -271,7 +276,7 @@ def test_a_network_without_cam_layer(by_hand: GafModule, random_network: Make) -
 @pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 2, 32, 31), (0, 2, 32, 32)])
 def test_images_of_another_shape(shape: tuple[int, ...], random_network: Make) -> None:
     with pytest.raises(ImagesError, match=r"expected \(n, 2, 32, 32\)"):
-        predicted_classes(random_network(0), np.zeros(shape, np.float32))
+        log_odds(random_network(0), np.zeros(shape, np.float32), np.zeros(shape[0], np.int64))
 
 
 @pytest.mark.parametrize("classes", [[7], [-1], [0, 1], [0.5]])
@@ -281,19 +286,12 @@ def test_classes_that_do_not_exist(classes: list[float]) -> None:
         explain(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, np.array(classes))
 
 
-@pytest.mark.parametrize("run", [0, 15, 2.5])
+@pytest.mark.parametrize(("run", "points"), [(0, 15), (15, 15), (2.5, 15), (1, 1)])
 def test_runs_have_to_leave_a_point(
-    random_network: Make, walks: Series, spec: ImageSpec, run: int
+    random_network: Make, walks: Series, spec: ImageSpec, run: int, points: int
 ) -> None:
-    with pytest.raises(ConfigError, match=f"run is {run} .* 1 to 14"):
-        explain(random_network(0), walks[:2], spec, run=run)
-
-
-def test_a_single_point_cannot_be_hidden(
-    random_network: Make, walks: Series, spec: ImageSpec
-) -> None:
-    with pytest.raises(ConfigError, match="windows of 1 points"):
-        occlusion(random_network(0), walks[:2, :, :1], spec, np.zeros(2, np.int64))
+    with pytest.raises(ConfigError, match=f"run is {run} for windows of {points} points"):
+        occlusion(random_network(0), walks[:2, :, :points], spec, np.zeros(2, np.int64), run)
 
 
 def test_without_captum(

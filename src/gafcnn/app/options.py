@@ -1,0 +1,337 @@
+"""The options of the commands, as settings: built from plain data; a run stores those of train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER
+from gafcnn.data.augmentation import Augmentation
+from gafcnn.data.labels import LABELS
+from gafcnn.data.sources import SOURCES
+from gafcnn.data.splits import SPLITS
+from gafcnn.data.windows import Window
+from gafcnn.errors import ConfigError
+from gafcnn.evaluation.trading_rules import COSTS, TradingRules
+from gafcnn.images.spec import ImageSpec
+from gafcnn.registry import Registry
+from gafcnn.settings import as_plain, create, settings
+
+if TYPE_CHECKING:
+    from gafcnn.models.boosted_trees import BoostedTrees
+    from gafcnn.models.classifier import GafClassifier
+
+MODELS: Registry[Any] = Registry("model", "model.kind")
+METHODS = ("mean", "weighted", "vote", "stacking")
+
+
+def built(build: Callable[[Mapping[str, Any]], Any]) -> BeforeValidator:
+    """Return the validator of a field that is built from options; an object is left as it is."""
+    return BeforeValidator(lambda value: build(value) if isinstance(value, Mapping) else value)
+
+
+def registered(registry: Registry[Any], section: str) -> BeforeValidator:
+    """Return the validator of a field that holds an object of a registry."""
+    return built(lambda options: registry.create(options, section))
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("expected a list of names, each once")
+    return names
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str | Path) else value or ()
+
+
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]{0,99}$")]
+"""A field that is part of a folder's name."""
+
+Names: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+Files: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_tuple)]
+Flag: TypeAlias = Annotated[bool, Field(strict=True)]
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
+Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+ClassWeights: TypeAlias = Literal["balanced"] | tuple[float, ...] | None
+Market: TypeAlias = Annotated[Any, registered(SOURCES, "market")]
+Labels: TypeAlias = Annotated[Any, registered(LABELS, "label")]
+Parts: TypeAlias = Annotated[Any, registered(SPLITS, "split")]
+
+
+@settings("paths")
+class Paths:
+    """The folder of bars and stored images, and that of studies."""
+
+    data: Path = Path("data")
+    outputs: Path = Path("outputs")
+
+
+# --- train and prepare ----------------------------------------------------------------------------
+
+
+@settings("images")
+class Images(ImageSpec):
+    """How images are encoded, and whether once into memory-mapped files or batch by batch."""
+
+    stored: Flag = True
+
+    @property
+    def spec(self) -> ImageSpec:
+        """How images are encoded, wherever that happens."""
+        return ImageSpec(**{one.name: getattr(self, one.name) for one in fields(ImageSpec)})
+
+
+@settings("trainer")
+class Trainer:
+    """How a network is trained; see `gafcnn.models.classifier.GafClassifier`."""
+
+    max_epochs: Count = 50
+    patience: Annotated[int, Field(ge=0, strict=True)] = 10
+    average_weights: Decay | None = None
+    accelerator: str = "auto"
+    devices: Count | Literal["auto"] | tuple[Annotated[int, Field(ge=0)], ...] = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    precision: str | int = "auto"
+    compile: (
+        Flag | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+    ) = False
+    progress: Flag | None = None
+
+
+@MODELS.register("gaf")
+@settings("model")
+class NetworkModel:
+    """A network that learns from images; see `gafcnn.models.classifier.GafClassifier`."""
+
+    network: Mapping[str, Any]
+    name: Name | None = None
+    weights: str | None = None
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    batch_size: Annotated[int, Field(ge=2, strict=True)] | None = None
+    class_weights: ClassWeights = None
+
+
+@MODELS.register("trees")
+@settings("model")
+class TreesModel:
+    """Boosted trees; see `gafcnn.models.boosted_trees.BoostedTrees`."""
+
+    name: Name = "xgboost"
+    features: Literal["indicators", "window"] | None = None
+    class_weights: ClassWeights = None
+    trees: Mapping[str, Any] = Field(default_factory=dict)
+    rounds: Count = 3000
+    patience: Count = 100
+
+
+@settings("")
+class TrainSettings:
+    """The options of `conf/train.yaml`, which describes them."""
+
+    label: Labels  # before the market, which may refer to its horizon
+    market: Market
+    window: Annotated[
+        Window, built(lambda given: {k: v for k, v in given.items() if v is not None})
+    ]
+    split: Parts
+    model: Annotated[Any, registered(MODELS, "model")]
+    images: Images = Field(default_factory=Images)
+    trainer: Trainer = Field(default_factory=Trainer)
+    augmentation: Annotated[
+        Augmentation | None,
+        built(lambda given: create(Augmentation, "augmentation", given) if given else None),
+    ] = None
+    logger: Mapping[str, Any] = Field(default_factory=dict)
+    study: Name = "study"
+    seed: Seed = 0
+    monitor: str = "val/loss"
+    monitor_mode: Literal["min", "max"] = "min"
+    objective: str | None = None
+    paths: Paths = Field(default_factory=Paths)
+    imports: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
+    overwrite: Flag = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, TreesModel):
+            return
+        features = self.model.features or ("indicators" if self.label.horizon else "window")
+        if features == "indicators" and not self.label.horizon:
+            raise ConfigError(
+                "model.features=indicators for a label that does not look ahead",
+                expected="features=window, because the indicators contain candlestick patterns",
+                instead="set model.features=window, or model=xgboost_patterns",
+            )
+        object.__setattr__(self, "model", replace(self.model, features=features))
+
+    @property
+    def name(self) -> str:
+        """The name of the model in predictions and folders."""
+        return self.model.name or self.window.name
+
+    @property
+    def shows_window(self) -> bool:
+        """Whether the model is shown the values of the window."""
+        return not isinstance(self.model, TreesModel) or self.model.features == "window"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run: outputs/bnb/30m/seed=1/fold=2.
+
+        Raises:
+            ConfigError: The model has the name of something else in a study's folder.
+        """
+        if self.name in (EVALUATION, EXPORT, LEDGER):
+            raise ConfigError(
+                f"the model is called {self.name}",
+                expected=f"another name, because a study has a folder {self.name}",
+                instead="choose another window.name or model.name",
+            )
+        words = [word.replace("/", "_") for word in self.swept]
+        if isinstance(self.model, TreesModel):  # its name says which model it is
+            words = [word for word in words if not word.startswith("model=")]
+        fold = getattr(self.split, "fold", None)
+        folds = [] if fold is None else [f"fold={fold}"]
+        study = self.paths.outputs / self.study
+        return study.joinpath(self.name, *words, f"seed={self.seed}", *folds)
+
+    def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
+        """Return the model, ready to be fitted; it writes into `folder`."""
+        model = as_plain(self.model) | {
+            "window": self.window,
+            "augmentation": self.augmentation,
+            "seed": self.seed,
+            "folder": folder,
+            "name": self.name,
+        }
+        if model.pop("kind") == "trees":
+            from gafcnn.models.boosted_trees import BoostedTrees
+
+            return BoostedTrees(fields=self.images.fields, **model)
+        from gafcnn.models.classifier import GafClassifier
+
+        return GafClassifier(
+            image_spec=self.images.spec,
+            images="stored" if self.images.stored else "on_the_fly",
+            monitor=self.monitor,
+            monitor_mode=self.monitor_mode,
+            loggers=dict(self.logger),
+            data_folder=self.paths.data,
+            **as_plain(self.trainer),
+            **model,
+        )
+
+
+# --- evaluate, predict, export and verify ---------------------------------------------------------
+
+
+@settings("judging")
+class Judging:
+    """Resamples of the bootstrap for confidence intervals, 0 for none; and their seed."""
+
+    resamples: Literal[0] | Annotated[int, Field(ge=100, strict=True)] = 2000
+    seed: Seed = 0
+
+
+@settings("ensemble")
+class EnsembleOptions:
+    """The ensembles of the windows, by name."""
+
+    methods: Names = METHODS
+
+
+@settings("")
+class StudyOptions:
+    """The options that all commands on a study share, as `conf/export.yaml` describes them."""
+
+    study: Name | None = None
+    windows: Names | None = None
+    paths: Paths = Field(default_factory=Paths)
+    imports: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the study.
+
+        Raises:
+            ConfigError: No study is named.
+        """
+        if self.study is None:
+            raise ConfigError(
+                "study has no value", expected="the name of a study", instead="set study=..."
+            )
+        return self.paths.outputs / self.study
+
+
+@settings("")
+class EvaluateOptions(StudyOptions):
+    """The options of `conf/evaluate.yaml`, which describes them."""
+
+    baseline: Annotated[Any, registered(MODELS, "baseline")] = None
+    pattern_baseline: Annotated[Any, registered(MODELS, "pattern_baseline")] = None
+    trading: TradingRules = Field(default_factory=TradingRules)
+    costs: Annotated[Any, registered(COSTS, "costs")] = None
+    ensemble: EnsembleOptions = Field(default_factory=EnsembleOptions)
+    judging: Judging = Field(default_factory=Judging)
+    receipts: Flag = False
+    predictions: Files = ()
+    market: Market = None
+    label: Labels = None
+    split: Parts = None
+
+    @property
+    def rules(self) -> TradingRules:
+        """The trading rules with their cost model."""
+        return self.trading if self.costs is None else replace(self.trading, costs=self.costs)
+
+
+# --- the user's own parts as options of the configuration -----------------------------------------
+
+
+def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield what was registered outside the library as options of the configuration's groups.
+
+    Yields:
+        The group, the name of the option, the section that it fills, and its keys with defaults;
+        "???" where there is none.
+    """
+    from gafcnn.models.networks import NETWORKS
+
+    for group, registry in (("label", LABELS), ("split", SPLITS), ("costs", COSTS)):
+        for name, kind in registry.own().items():
+            yield group, name, group, {"kind": name, **_defaults(kind)}
+    for name, kind in SOURCES.own().items():
+        # as for the library's markets, the study has the name of the market
+        node = {"study": name, "market": {"kind": name, **_defaults(kind)}}
+        yield "market", name, "_global_", node
+    for name, builder in NETWORKS.own().items():
+        network = {
+            key: "???" if parameter.default is Parameter.empty else as_plain(parameter.default)
+            for key, parameter in signature(builder).parameters.items()
+            if key not in ("channels", "outputs", "size")
+        }
+        node = {"kind": "gaf", **_defaults(NetworkModel), "network": {"kind": name, **network}}
+        yield "model", name, "model", node
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the fields of a settings class with their defaults."""
+    if not is_dataclass(kind):
+        raise ConfigError(
+            f"{kind.__module__}.{kind.__name__} has no fields",
+            expected="a settings class, whose fields become options",
+            instead='decorate it with @settings("..."), from gafcnn.settings',
+        )
+    found = {}
+    for one in fields(kind):
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        found[one.name] = "???" if default is MISSING else as_plain(default)
+    return found
