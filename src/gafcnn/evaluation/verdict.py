@@ -29,7 +29,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     return [
         *_skill(headline, figures, metrics),
         *_money(figures, metrics),
-        *_compared(metrics["pairs"], TWO_STAGE, "auc", "+.3f"),
+        *_compared(metrics["pairs"], headline, "auc", "+.3f"),
     ]
 
 
@@ -100,15 +100,13 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
     if not metrics["chosen"]:
         threshold = f"threshold {given or 0.0:g}"
     if not trades:
-        yield (
-            f"At the {threshold} it makes no trades in the test period; a lower trading.threshold "
-            "would trade."
-        )
+        yield f"At the {threshold} it makes no trades in the test period."
         return
     net, costs = figures["net_bps"], metrics["costs"]
     yield (
-        f"At the {threshold}, {trades:,.0f} trades win {_format(figures['win_rate_gross'], '.1%')} "
-        f"before costs and earn {_format(net, '+.1f')} bps each after {costs}: "
+        f"At the {threshold}, {_format(figures['win_rate_gross'], '.1%')} of {trades:,.0f} "
+        f"{'trade wins' if trades == 1 else 'trades win'} before costs, and the mean trade returns "
+        f"{_format(net, '+.1f')} bps after {costs}: "
         f"{_against(net, 0.0, 'a profit after costs', 'a loss after costs')}. "
         f"The break-even cost is {_format(figures['break_even_bps'], '.1f')} bps a side."
     )

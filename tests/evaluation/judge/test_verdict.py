@@ -29,7 +29,7 @@ def metrics(**changed: Any) -> Row:
         "sharpe": estimate(-9.0, -12.0, -6.0),
         "deflated_sharpe": estimate(0.25),
     }
-    pair = {"a": "two_stage", "b": "xgboost", "figure": "auc", "finding": "the finding"}
+    pair = {"a": "m", "b": "xgboost", "figure": "auc", "finding": "the finding"}
     found = {
         "task": "direction",
         "headline": "m",
@@ -50,9 +50,9 @@ def test_a_verdict_by_hand() -> None:
         "m ranks the 1,000 test rows with an AUC of 0.530 [0.510, 0.550]: better than chance.",
         "It predicts 52.0% [50.0%, 54.0%] of the 970 moves correctly; always predicting down is "
         "correct in 52.0%.",
-        "At the threshold chosen on validation, 1,234 trades win 56.0% [53.0%, 59.0%] before costs "
-        "and earn -17.0 [-18.2, -15.9] bps each after 10 bps a side: a loss after costs. The "
-        "break-even cost is 1.5 [0.9, 2.1] bps a side.",
+        "At the threshold chosen on validation, 56.0% [53.0%, 59.0%] of 1,234 trades win before "
+        "costs, and the mean trade returns -17.0 [-18.2, -15.9] bps after 10 bps a side: a loss "
+        "after costs. The break-even cost is 1.5 [0.9, 2.1] bps a side.",
         "The Sharpe ratio is -9.00 [-12.00, -6.00]; the probability that it exceeds what the best "
         "of 9 trainings would show by luck is 25.0%.",
         "The finding (+0.010 [-0.010, +0.030]).",
