@@ -89,14 +89,14 @@ def test_features_are_indicators_for_a_label_that_looks_ahead_else_the_window(
     assert fitted.features_ == "indicators"
     with pytest.raises(ConfigError, match="window"):
         BoostedTrees(**QUICK).fit(classes)
-    with pytest.raises(ConfigError, match="features=windows"):
+    with pytest.raises(ConfigError, match="features is 'windows'"):
         BoostedTrees(**WINDOW | {"features": "windows"}).fit(classes)
     model = BoostedTrees(**QUICK, window="15m", fields=("close", "high")).fit(classes)
     assert model.features_ == "window"
     assert set(model.gains().index) <= {f"{f}[{-k}]" for f in ("close", "high") for k in range(15)}
     bars, rows = classes.bars[""], classes.bar_rows("")[:3]
     values = WindowReader(bars, as_window("15m"), ("close", "high"))(rows)
-    table = model._source_at(bars, rows)
+    table = model._read([(bars, rows)])
     np.testing.assert_allclose(table["high[-2]"], values[:, 1, -3], rtol=1e-6)
 
 

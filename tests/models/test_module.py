@@ -22,7 +22,7 @@ from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.datamodule import GafDataModule, SeriesInMemory, StoredImages, image_source
+from gafcnn.models.datamodule import GafDataModule, SeriesInMemory, stored_images
 from gafcnn.models.module import BalancedAccuracy, GafModule, Task, load_plain
 from gafcnn.models.training import AtomicCheckpoints
 
@@ -161,8 +161,8 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
     holes = bars.drop(index=bars.index[[150, 151, 400]])
     samples = make_samples({"A": bars, "B": holes})
     spec, positions = ImageSpec(16, fields=fields), np.random.default_rng(0).permutation(900)
-    fly, stored = (image_source(samples, window, spec, folder) for folder in (None, tmp_path))
-    assert isinstance(stored, StoredImages)
+    fly = SeriesInMemory([(samples.bars[s], samples.bar_rows(s)) for s in "AB"], window, spec)
+    stored = stored_images(samples, window, spec, tmp_path)
     positions = np.concatenate([positions, len(samples) - 1 - positions])
     images = [
         source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)
@@ -237,7 +237,9 @@ def test_processes_share_each_batch_equally(count: int, share: int, n: int) -> N
 
 
 def test_labels_belong_to_their_samples(samples: Samples) -> None:
-    source = image_source(samples, Window("15min"), ImageSpec(8), None)
+    source = SeriesInMemory(
+        [(samples.bars[""], samples.bar_rows(""))], Window("15min"), ImageSpec(8)
+    )
     data = GafDataModule(source, samples.label, samples.labelled("train"), np.arange(3), 32)
     positions = samples.labelled("train")[[5, 2]]
     sent, labels = data.read(positions)

@@ -8,10 +8,9 @@ import torch
 from torchvision.models import resnet18
 
 from gafcnn.errors import GafcnnError, LearningError
+from gafcnn.models.architectures import GafResNet18, SmallCNN
 from gafcnn.models.module import GafModule
 from gafcnn.models.networks import NETWORKS, build_network, register_network, training_defaults
-from gafcnn.models.resnet import GafResNet18
-from gafcnn.models.small_cnn import SmallCNN
 
 
 @pytest.mark.parametrize(("width", "least", "most"), [(6, 2_000, 3_000), (32, 50_000, 100_000)])
@@ -75,6 +74,16 @@ def test_own_networks_are_registered_with_their_training_defaults() -> None:
     assert module(torch.zeros(3, 2, 4, 4)).tolist() == [0, 0, 0]
     assert {"small_cnn", "resnet18", "linear"} <= set(NETWORKS)
     assert training_defaults("resnet18") == {"lr": 1e-4, "weight_decay": 1e-5, "batch_size": 64}
+
+
+def test_outputs_of_another_shape_are_named() -> None:
+    @register_network("flat")
+    def flat(channels: int, outputs: int, size: int) -> torch.nn.Module:
+        return torch.nn.Flatten(0)
+
+    module = GafModule({"kind": "flat", "channels": 1, "outputs": 1, "size": 2})
+    with pytest.raises(LearningError, match=r"flat returned shape \(12,\); .* here \(3, 1\)"):
+        module(torch.zeros(3, 1, 2, 2))
 
 
 # --- ResNet18 -------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from lightning import Callback
 from gafcnn.data.samples import Samples
 from gafcnn.errors import LearningError
 from gafcnn.models import training
+from gafcnn.models.boosted_trees import TREES, BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.module import BEST, LAST, load_plain
 from gafcnn.models.training import (
@@ -116,6 +117,19 @@ def test_a_folder_of_another_training_is_rejected(
         train(samples, **{"max_epochs": 1, option: value}, folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", [BEST, LAST, TREES])
+def test_a_file_that_is_no_checkpoint_is_left_alone(
+    train: Train, name: str, samples: Samples, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_text("my notes")
+    trees = BoostedTrees(rounds=2, folder=tmp_path)
+    with pytest.raises(LearningError, match=f"{path.name} cannot be read .* another"):
+        trees.fit(samples) if name == TREES else train(samples, folder=tmp_path)
+    assert path.read_text() == "my notes"
+
+
 def test_checkpoints_hold_plain_data_and_describe_their_training(
     train: Train, samples: Samples, tmp_path: Path
 ) -> None:
@@ -169,7 +183,7 @@ def test_throughput_leaves_out_the_first_epoch(train: Train, samples: Samples) -
     assert one["samples_per_second"] is None
     assert two["samples_per_second"] > 0
     assert 0 <= two["data_wait_share"] < 1
-    log = Epochs(0)
+    log = Epochs(0, "val/loss", "min", 10, None)
     log.load_state_dict({"rows": [], "totals": [5, 2.0, 0.5]})
     assert log.throughput == {"samples_per_second": 2.5, "data_wait_share": 0.25}
 
@@ -188,6 +202,7 @@ import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from gafcnn.data.samples import make_samples
 from gafcnn.data.simulated import simulate
+from gafcnn.models.boosted_trees import TREES, BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 samples = make_samples(simulate(3000, seed=0)[0])
 model = GafClassifier({options}).fit(samples)

@@ -11,7 +11,6 @@ Both show a network the same numbers to the last bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,7 +26,7 @@ from gafcnn.data.windows import Window, WindowReader
 from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import build_store, store_folder
-from gafcnn.models.estimator import Part, parts
+from gafcnn.models.estimator import Part
 
 Batch = tuple[Tensor, Tensor]
 IN_CACHE = 16  # images that are computed at a time on a CPU
@@ -120,29 +119,22 @@ class StoredImages:
 ImageSource: TypeAlias = SeriesInMemory | StoredImages
 
 
-def image_source(
-    samples: Samples,
-    window: Window,
-    spec: ImageSpec,
-    folder: Path | None,
-    drawn: Sequence[Drawn] = (),
-) -> ImageSource:
+def stored_images(
+    samples: Samples, window: Window, spec: ImageSpec, folder: Path, drawn: Sequence[Drawn] = ()
+) -> StoredImages:
     """Return images of samples, symbol after symbol, and then of additional samples.
 
     Args:
         samples: The samples, with their bars.
-        window: What an image shows.
+        window: What an image shows, with the lookback of the samples.
         spec: How images are encoded.
         folder: Folder of the stored images, which are encoded if they are missing (additional ones
-            into memory); None encodes images batch by batch.
+            into memory).
         drawn: Additional training samples.
 
     Raises:
         StoreError: A store is damaged, or does not match the samples.
     """
-    window = replace(window, lookback=samples.lookback)  # which makes the decision rows
-    if folder is None:
-        return SeriesInMemory(parts(samples, drawn), window, spec)
     arrays = []
     for symbol, bars in samples.bars.items():
         arrays.append(build_store(store_folder(folder, symbol, window), bars, window, spec).array)

@@ -21,12 +21,12 @@ from torchmetrics.classification import (
 )
 
 from gafcnn.errors import LearningError
+from gafcnn.models.estimator import REMEDY
 from gafcnn.models.networks import build_network
 
 Batch = tuple[Tensor, Tensor]
 DESCRIPTION = "gafcnn"  # the key in a checkpoint
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
-REMEDY = "train the run again with overwrite=true"
 
 
 class Task:
@@ -138,9 +138,20 @@ class GafModule(LightningModule):
         """Return logits for images of shape (n, channels, size, size) in [-1, 1].
 
         They have shape (n,) for a network of one output, (n, classes) for several.
+
+        Raises:
+            LearningError: The network returns something of another shape.
         """
-        images = images.contiguous(memory_format=torch.channels_last)
-        return self.task.logits(self.network(images)).float()
+        outputs = self.network(images.contiguous(memory_format=torch.channels_last))
+        found, expected = getattr(outputs, "shape", None), (len(images), self.task.outputs)
+        if found != expected:
+            raise LearningError(
+                f"the network {self.hparams['network']['kind']} returned "
+                + (f"a {type(outputs).__name__}" if found is None else f"shape {tuple(found)}"),
+                expected=f"logits of shape (n, outputs), here {expected}",
+                instead="correct its forward, for example with logits.reshape(len(images), -1)",
+            )
+        return self.task.logits(outputs).float()
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
-    "network", "model.network.kind", ("gafcnn.models.small_cnn", "gafcnn.models.resnet")
+    "network", "model.network.kind", ("gafcnn.models.architectures",)
 )
 """Classes or functions of `channels`, `outputs`, `size` and options of their own, by name."""
 
