@@ -230,13 +230,11 @@ def test_samples_bars_and_rows_are_those_that_the_model_can_use(
     trained: GafClassifier, trees: BoostedTrees, samples: Samples, bars: pd.DataFrame
 ) -> None:
     for model in (trained, trees):
-        for call, given in (
-            (model.fit, [bars]),
-            (model.predict, [bars]),
-            (model.fit, [samples, 1]),
-        ):
-            with pytest.raises(ConfigError, match="samples alone"):
-                call(*given)
+        for method in (model.fit, model.predict):
+            with pytest.raises(ConfigError, match="given a DataFrame; expected samples alone"):
+                method(bars)
+        with pytest.raises(ConfigError, match="samples alone"):
+            model.fit(samples, samples.label)
         for found, rows in ((bars, [-1]), (bars, [1500]), (bars, [0.5]), (samples, [-1, 3])):
             with pytest.raises(LearningError, match=rf"rows=\[{rows[0]}"):
                 model.predict_proba(found, rows)

@@ -22,7 +22,7 @@ from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.datamodule import GafDataModule, SeriesInMemory, stored_images
+from gafcnn.models.batches import Batches, SeriesInMemory, stored_images
 from gafcnn.models.module import BalancedAccuracy, GafModule, Task, load_plain
 from gafcnn.models.training import AtomicCheckpoints
 
@@ -193,9 +193,8 @@ def batches(
     n: int, size: int, *, shuffle: bool, additional: int | None = None, **trainer: int
 ) -> list[NDArray[np.int64]]:
     labels = np.zeros(n, np.int8)
-    data = GafDataModule(Numbers(), labels, np.arange(n), np.arange(n), size, 3, additional)
-    data.trainer = Trainer(**trainer)
-    epoch = data.train_dataloader() if shuffle else data.val_dataloader()
+    epoch = Batches(Numbers(), labels, np.arange(n), size, 3 if shuffle else None, additional)
+    epoch.trainer = Trainer(**trainer)
     found = [read.numpy() for read, _ in epoch]
     assert len(found) == len(epoch)
     return found
@@ -240,7 +239,7 @@ def test_labels_belong_to_their_samples(samples: Samples) -> None:
     source = SeriesInMemory(
         [(samples.bars[""], samples.bar_rows(""))], Window("15min"), ImageSpec(8)
     )
-    data = GafDataModule(source, samples.label, samples.labelled("train"), np.arange(3), 32)
+    data = Batches(source, samples.label, samples.labelled("train"), 32)
     positions = samples.labelled("train")[[5, 2]]
     sent, labels = data.read(positions)
     assert labels.tolist() == samples.label[positions].tolist()

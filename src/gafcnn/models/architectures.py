@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -179,7 +178,7 @@ class GafResNet18(ResNet):
                 found = enum.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
             else:
                 found = load_plain(Path(weights), remedy)
-        except (URLError, OSError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:
             file = Path(enum.IMAGENET1K_V1.url).name
             raise LearningError(
                 f"the ImageNet weights of ResNet18 could not be downloaded ({error})",

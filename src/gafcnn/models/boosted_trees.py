@@ -27,15 +27,7 @@ from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import NO_TIME
 from gafcnn.errors import LearningError
-from gafcnn.models.estimator import (
-    REMEDY,
-    ClassWeights,
-    Estimator,
-    Part,
-    check_samples,
-    window_from,
-)
-from gafcnn.settings import create
+from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part, window_from
 
 TREES = "checkpoints/trees.json"
 
@@ -49,10 +41,6 @@ DEFAULT_TREES = {
     "nthread": 0,  # all cores; the result does not depend on their number
 }
 """XGBoost's parameters for a weak signal."""
-
-_DIRECTION = {"objective": "binary:logistic", "eval_metric": "logloss"}
-_CLASSES = {"objective": "multi:softprob", "eval_metric": "mlogloss"}
-_DESCRIPTION = "gafcnn"  # the attribute of the booster
 
 # XGBoost does not accept brackets in a name
 _OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
@@ -113,9 +101,9 @@ class BoostedTrees(Estimator):
             LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
                 weights do not fit the label.
         """
-        check_samples(samples, y)
-        create(type(self), "", self.get_params(deep=False))
-        if (path := Path(self.folder or "") / TREES).is_file() and self.folder is not None:
+        self._check(samples, y)
+        path = None if self.folder is None else Path(self.folder) / TREES
+        if path is not None and path.is_file():
             self.load(path)  # raises if it is not a file of this library, which is left alone
         looks_ahead = getattr(samples.definition, "horizon", NO_TIME) > NO_TIME
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
@@ -126,12 +114,14 @@ class BoostedTrees(Estimator):
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
         )
-        several = _CLASSES | {"num_class": len(samples.classes)}
+        aim: dict[str, Any] = {"objective": "binary:logistic"}
+        if samples.task != "direction":
+            aim = {"objective": "multi:softprob", "num_class": len(samples.classes)}
         with _invalid_parameters():
             booster = xgboost.train(
                 {
                     "tree_method": "hist",
-                    **(_DIRECTION if samples.task == "direction" else several),
+                    **aim,
                     **(DEFAULT_TREES if self.trees is None else self.trees),
                     "seed": self.seed,
                     "validate_parameters": True,
@@ -144,8 +134,8 @@ class BoostedTrees(Estimator):
             )
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
-        booster.set_attr(**{_DESCRIPTION: json.dumps(description)})
-        if self.folder is not None:
+        booster.set_attr(**{DESCRIPTION: json.dumps(description)})
+        if path is not None:
             write_bytes(path, booster.save_raw("json"))
         self.facts_ = {
             "rounds": booster.num_boosted_rounds(),
@@ -175,7 +165,7 @@ class BoostedTrees(Estimator):
             # XGBoost ends the process on an empty file; on an empty object it raises an error
             booster.load_model(bytearray(path.read_bytes() or b"{}"))
             best = booster.best_iteration
-            stored = json.loads(booster.attr(_DESCRIPTION) or "{}")
+            stored = json.loads(booster.attr(DESCRIPTION) or "{}")
             model = cls(**{**stored["parameters"], **params})
         except Exception as error:  # XGBoost raises many kinds of error for damaged files
             raise LearningError(

@@ -21,19 +21,12 @@ from gafcnn.data.windows import Window
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.estimator import (
-    ClassWeights,
-    Estimator,
-    Part,
-    check_samples,
-    plain,
-    window_from,
-)
+from gafcnn.models.estimator import ClassWeights, Estimator, Part, plain, window_from
 from gafcnn.models.networks import training_defaults
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
-    from gafcnn.models.datamodule import ImageSource
+    from gafcnn.models.batches import ImageSource
     from gafcnn.models.module import GafModule
 
 DEFAULT_SPEC = ImageSpec()
@@ -125,8 +118,7 @@ class GafClassifier(Estimator):
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
         """
-        check_samples(samples, y)
-        create(type(self), "", self.get_params(deep=False))
+        self._check(samples, y)
         window = replace(window_from(self.window), lookback=samples.lookback)
         for interval in map(interval_of, samples.bars.values()):
             window.check_image(interval)
@@ -170,7 +162,7 @@ class GafClassifier(Estimator):
         # torch and Lightning take seconds to import
         import torch
 
-        from gafcnn.models.datamodule import GafDataModule
+        from gafcnn.models.batches import Batches
         from gafcnn.models.module import GafModule
         from gafcnn.models.training import find_device, fit
 
@@ -192,9 +184,9 @@ class GafClassifier(Estimator):
         module.class_weights = None if weights is None else torch.tensor(weights)
         module.description = self._describe(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
-        batch_size = self._setting("batch_size")
-        data = GafDataModule(source, labels, train, val, batch_size, self.seed, additional=n)
-        rows, facts = fit(self, module, data, device)
+        module.to_images, size = source.to_images, self._setting("batch_size")
+        batches = Batches(source, labels, train, size, self.seed, additional=n)
+        rows, facts = fit(self, module, batches, Batches(source, labels, val, size), device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
         self.history_, self.best_epoch_ = pd.DataFrame(rows).set_index("epoch"), facts["best_epoch"]
         self._score(samples, self._predict(source, val), "epochs")
@@ -243,12 +235,12 @@ class GafClassifier(Estimator):
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
         if self.images == "on_the_fly":
             return super()._source(samples, drawn)
-        from gafcnn.models.datamodule import stored_images
+        from gafcnn.models.batches import stored_images
 
         return stored_images(samples, self._window, self._spec, Path(str(self.data_folder)), drawn)
 
     def _read(self, parts: Sequence[Part]) -> ImageSource:
-        from gafcnn.models.datamodule import SeriesInMemory
+        from gafcnn.models.batches import SeriesInMemory
 
         return SeriesInMemory(parts, self._window, self._spec)
 

@@ -27,6 +27,7 @@ from gafcnn.settings import as_plain, create
 ClassWeights: TypeAlias = str | Sequence[float] | None
 """None, "balanced", or a positive number for each class."""
 
+DESCRIPTION = "gafcnn"  # the key of what a stored model says of itself
 REMEDY = "give another path, or train again (on the command line with overwrite=true)"
 
 # parameters that say where and how fast a training is computed, not which training it is
@@ -57,13 +58,10 @@ class Estimator(BaseEstimator):
     def predict(self, samples: Samples) -> pd.DataFrame:
         """Return the predictions table of all validation and test samples.
 
-        Args:
-            samples: Samples with the classes of the training.
-
         Raises:
             LearningError: The estimator is not fitted, or to other parameters, classes or bars.
         """
-        check_samples(samples)
+        _check_samples(samples)
         rows = np.concatenate([samples.split.val, samples.split.test])
         p = self.predict_samples(samples, rows)
         return prediction_table(samples, p, self.model_name, self.seed)
@@ -88,11 +86,9 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up) of samples, shape (n,); for several classes (n, classes).
 
-        Args:
-            samples: Samples with the classes of the training.
-            rows: Their positions, n of them; all by default.
+        `rows` are their positions, n of them; all by default.
         """
-        check_samples(samples)
+        _check_samples(samples)
         self._check_fitted(samples)
         rows = _among(rows, np.arange(len(samples)), "positions of samples")
         return self._predict(self._source(samples), rows)
@@ -102,9 +98,7 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        Args:
-            bars: The bars of one symbol.
-            rows: Rows of the bars that end a gap-free `lookback`, n of them; all by default.
+        `rows` are rows that end a gap-free `lookback` of bars, n of them; all by default.
         """
         self._check_fitted(bars)
         possible = decision_rows(bars, self.lookback)
@@ -135,6 +129,11 @@ class Estimator(BaseEstimator):
         """The gap-free stretch of bars that a prediction needs: that of the samples of `fit`."""
         stored = self._description.get("lookback")
         return window_from(self.window).lookback if stored is None else parse_duration("", stored)
+
+    def _check(self, samples: Samples, y: object) -> None:
+        """Check what `fit` is given, and the parameters."""
+        _check_samples(samples, y)
+        create(type(self), "", self.get_params(deep=False))
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
         """Return, and keep, what a stored model needs besides its numbers, as plain data."""
@@ -232,7 +231,7 @@ class Estimator(BaseEstimator):
         )  # fmt: skip
 
 
-def check_samples(samples: object, y: object = None) -> None:
+def _check_samples(samples: object, y: object = None) -> None:
     """Check that an estimator is given samples, not bars or a table of features and y."""
     if y is not None or not isinstance(samples, Samples):
         raise ConfigError(
@@ -270,14 +269,10 @@ def class_weights(
 ) -> list[float] | None:
     """Return the weight of a training sample of each class, in the order of the classes.
 
-    Balanced weights are `n / (classes * n of the class)` over labelled training samples: every
-    class then has the same total weight, and the sum over all samples stays the same (King and
-    Zeng, "Logistic Regression in Rare Events Data", Political Analysis, 2001).
-
-    Args:
-        weights: None, "balanced", or a positive number for each class.
-        classes: Names of the classes.
-        counts: Labelled training samples of each class: ndarray of shape (classes,).
+    `counts` are the labelled training samples of each class. Balanced weights are
+    `n / (classes * n of the class)`: every class then has the same total weight, and the sum over
+    all samples stays the same (King and Zeng, "Logistic Regression in Rare Events Data", Political
+    Analysis, 2001).
 
     Raises:
         LearningError: The weights do not fit the classes, the label is a direction (which balances

@@ -53,11 +53,7 @@ def training_defaults(name: str) -> dict[str, Any]:
 
 
 def build_network(kind: str, **options: Any) -> nn.Module:
-    """Build a network with random weights.
-
-    Args:
-        kind: A name in `NETWORKS`.
-        **options: Arguments of the network: channels, outputs, size and its own.
+    """Build a network by its name, with random weights; options are channels, outputs, size, own.
 
     Raises:
         ConfigError: The name is unknown.

@@ -29,8 +29,9 @@ from torch import Tensor
 
 from gafcnn.atomic_io import disk_error, is_full, write_bytes
 from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.datamodule import GafDataModule
-from gafcnn.models.module import BEST, DESCRIPTION, LAST, GafModule, load_plain
+from gafcnn.models.batches import Batches
+from gafcnn.models.estimator import DESCRIPTION
+from gafcnn.models.module import BEST, LAST, GafModule, load_plain
 
 if TYPE_CHECKING:
     from gafcnn.models.classifier import GafClassifier
@@ -51,20 +52,12 @@ log = logging.getLogger(__name__)
 
 
 def fit(
-    model: GafClassifier, module: GafModule, data: GafDataModule, device: Device
+    model: GafClassifier, module: GafModule, train: Batches, val: Batches, device: Device
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """Train a network, or resume its training; afterwards it has the weights of its best epoch.
 
-    The other processes of a shared training exit at its end.
-
-    Args:
-        model: The parameters of the training.
-        module: The network.
-        data: The samples.
-        device: The device to train on.
-
-    Returns:
-        Losses and metrics of each epoch; and the facts of the training, as plain data.
+    The other processes of a shared training exit at its end. Returned are the losses and metrics of
+    each epoch, and the facts of the training, as plain data.
 
     Raises:
         LearningError: No epoch had a finite metric, or a checkpoint does not fit.
@@ -98,7 +91,8 @@ def fit(
         trainer = _trainer(model, folder, device, precision, epochs)
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
-        _run(trainer, module, data, start)
+        train.trainer = val.trainer = trainer
+        _run(trainer, module, train, val, start)
     for logger in trainer.loggers:
         # a run of Weights & Biases ends here; otherwise the next training would continue it
         getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
@@ -190,7 +184,7 @@ def _trainer(
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,
-            use_distributed_sampler=False,  # the data module gives each process its part
+            use_distributed_sampler=False,  # `Batches` give each process its part
             sync_batchnorm=device.kind == "cuda",
             plugins=[environment, AtomicCheckpoints()],
             callbacks=callbacks,
@@ -235,10 +229,12 @@ def _create_loggers(
     return created
 
 
-def _run(trainer: Trainer, module: GafModule, data: GafDataModule, start: Path | None) -> None:
+def _run(
+    trainer: Trainer, module: GafModule, train: Batches, val: Batches, start: Path | None
+) -> None:
     """Train from the start, or from a checkpoint."""
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        trainer.fit(module, train, val, ckpt_path=start, weights_only=True)
     except SIGTERMException:  # Lightning would end the process with exit code 0
         log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
         raise SystemExit(128 + signal.SIGTERM) from None
@@ -257,11 +253,8 @@ class AveragedWeights(WeightAveraging):
 
     After n steps the mean keeps `min(decay, (1 + n) / (10 + n))` of itself, so that a short
     training is not a mean over its random start (Polyak and Juditsky, 1992, on averaging; the ramp
-    is that of TensorFlow's `ExponentialMovingAverage`).
-
-    Args:
-        decay: What the mean keeps of itself at a step in the long run, in [0, 1). With 0.998 it
-            covers about 500 steps.
+    is that of TensorFlow's `ExponentialMovingAverage`). `decay` is in [0, 1); with 0.998 the mean
+    covers about 500 steps.
     """
 
     def __init__(self, decay: float = 0.998) -> None:
@@ -416,13 +409,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class Device(NamedTuple):
-    """A device to compute on.
-
-    Attributes:
-        kind: The accelerator, as Lightning and torch name it: `cpu`, `cuda`, `mps`.
-        name: A description.
-        bf16: Whether it has units for products in bfloat16.
-    """
+    """A device: its kind (`cpu`, `cuda`, `mps`), a description, and whether it has bf16 units."""
 
     kind: str
     name: str
@@ -432,8 +419,7 @@ class Device(NamedTuple):
 def find_device(accelerator: str) -> Device:
     """Return the device that an accelerator stands for on this machine; of GPUs, the first.
 
-    Args:
-        accelerator: `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; or a name.
+    `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; others are names.
 
     Raises:
         LearningError: This machine has none.
@@ -478,12 +464,7 @@ def choose_precision(precision: str | int | None, device: Device, network: str) 
     `bf16-mixed` is autocast (Micikevicius et al., "Mixed Precision Training", ICLR 2018, with
     bfloat16 in place of float16): products in bfloat16; weights, sums and the optimiser in float32.
     It has the range of float32, needs no scaling of the loss, and continues on any device.
-    `16-mixed` does not, so it is used only if it is set.
-
-    Args:
-        precision: `auto`, or a precision of Lightning.
-        device: The device.
-        network: The name of the network.
+    `16-mixed` does not, so it is used only if it is set. Other precisions are Lightning's.
 
     Raises:
         LearningError: float16 on a CPU, where Lightning would use bfloat16.
