@@ -245,16 +245,12 @@ def test_sigterm_ends_a_training_or_a_prediction_at_once(line: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "bf16", "network", "precision"),
     [
-        ("cuda", True, "resnet18", "bf16-mixed"),
-        ("cuda", True, "small_cnn", "bf16-mixed"),
-        ("cuda", False, "resnet18", "32-true"),
-        ("cpu", True, "resnet18", "bf16-mixed"),
-        ("cpu", True, "small_cnn", "32-true"),
-        ("cpu", True, "another", "32-true"),
-        ("cpu", False, "resnet18", "32-true"),
-        ("mps", False, "resnet18", "32-true"),
+        ("cuda", True, "resnet18", "bf16-mixed"), ("cuda", True, "small_cnn", "bf16-mixed"),
+        ("cuda", False, "resnet18", "32-true"), ("cpu", True, "resnet18", "bf16-mixed"),
+        ("cpu", True, "small_cnn", "32-true"), ("cpu", True, "another", "32-true"),
+        ("cpu", False, "resnet18", "32-true"), ("mps", False, "resnet18", "32-true"),
     ],
-)
+)  # fmt: skip
 def test_auto_precision(kind: str, bf16: bool, network: str, precision: str) -> None:
     assert choose_precision("auto", Device(kind, "", bf16), network) == precision
 
@@ -270,16 +266,11 @@ def test_other_precisions_are_passed_on_except_float16_on_a_cpu() -> None:
 @pytest.mark.parametrize(
     ("accelerator", "cuda", "mps", "kind"),
     [
-        ("auto", False, False, "cpu"),
-        ("auto", True, True, "cuda"),
-        ("auto", False, True, "mps"),
-        ("gpu", False, True, "mps"),
-        ("cpu", True, False, "cpu"),
-        ("gpu", False, False, None),
-        ("cuda", False, True, None),
-        ("abacus", True, True, None),
+        ("auto", False, False, "cpu"), ("auto", True, True, "cuda"), ("auto", False, True, "mps"),
+        ("gpu", False, True, "mps"), ("cpu", True, False, "cpu"), ("gpu", False, False, None),
+        ("cuda", False, True, None), ("abacus", True, True, None),
     ],
-)
+)  # fmt: skip
 def test_an_accelerator_is_the_first_one_available(
     accelerator: str, cuda: bool, mps: bool, kind: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
