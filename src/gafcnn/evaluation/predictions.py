@@ -212,7 +212,7 @@ def _from_scores(rows: pd.DataFrame, name: str, notes: list[str]) -> NDArray[np.
     fold = rows["fold"].fillna(-1).to_numpy()
     for number in np.unique(fold):
         inside = fold == number
-        val = inside & rows["split"].eq("val").to_numpy() & rows["label"].notna().to_numpy()
+        val = inside & np.asarray(rows["split"] == "val") & rows["label"].notna().to_numpy()
         up = rows["label"][val].to_numpy(np.int8)
         if len(np.unique(up)) < 2:
             notes.append(
