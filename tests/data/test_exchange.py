@@ -28,7 +28,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from gafcnn.data.bars import COLUMNS, gaps
+from gafcnn.data.bars import COLUMNS, gaps, interval_of
 from gafcnn.data.exchange import ExchangeSource, pair_of
 from gafcnn.data.klines import NewestBars
 from gafcnn.data.sources import SOURCES
@@ -233,7 +233,7 @@ def check_asked_once(exchange: LocalExchange) -> None:
 
 def test_bars_equal_those_of_the_exchange(server: LocalExchange, tmp_path: Path) -> None:
     bars = download(server, tmp_path)
-    assert bars.attrs["interval"] == pd.Timedelta("15min")
+    assert interval_of(bars) == QUARTER
     assert len(bars) == 3 * 96
     assert bars.index[0] == UNTIL - 3 * DAY + QUARTER
     assert bars.index[-1] == UNTIL
@@ -630,7 +630,7 @@ def test_newest_bars_are_settled_and_requested_once(
     held = newest(server)
     first = held.read(UNTIL + timedelta(seconds=10))
     assert_frame_equal(first, server.expected(UNTIL - DAY))
-    assert first.attrs["interval"] == QUARTER
+    assert interval_of(first) == QUARTER
     # the next bar is requested once it has settled, and no other
     later = held.read(UNTIL + QUARTER + timedelta(seconds=9))
     assert_frame_equal(later, first)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from arch.bootstrap import StationaryBootstrap
 
-from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.labels import PATTERNS
 from gafcnn.evaluation.classification import CLASS_FIGURES
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.statistics import score_classes
