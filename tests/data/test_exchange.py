@@ -29,8 +29,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import COLUMNS, gaps, interval_of
-from gafcnn.data.exchange import ExchangeSource, pair_of
-from gafcnn.data.klines import NewestBars
+from gafcnn.data.exchange import ExchangeSource, NewestBars, pair_of
 from gafcnn.data.sources import SOURCES
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.settings import as_plain, create
@@ -203,7 +202,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalExchange]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry without a pause, unless the exchange asks for one."""
-    monkeypatch.setattr("gafcnn.data.klines._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gafcnn.data.exchange._FIRST_PAUSE", 0.001)
     monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)
 
 
@@ -475,7 +474,7 @@ FAULTS = {
 def test_temporary_faults_do_no_harm(
     server: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gafcnn.data.klines._PAGE", 60)
+    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 60)
     # as many as are tolerated: four before each answer
     numbers = [n for n in range(1, 100) if n % 5]
     names = dict(zip(numbers, FAULTS, strict=False))
@@ -510,13 +509,13 @@ def stuck(handler: Handler, klines: list[Any]) -> None:
 def test_silent_exchange_is_asked_again(
     server: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.3)
+    monkeypatch.setattr("gafcnn.data.exchange._SILENCE", 0.3)
     server.faults[1] = stuck
     bars = download(server, tmp_path, days=1)
     assert_frame_equal(bars, server.expected(UNTIL - DAY))
     first, second = server.requests
     assert second.at - first.at < 1
-    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.05)
+    monkeypatch.setattr("gafcnn.data.exchange._SILENCE", 0.05)
     server.always = stuck
     with pytest.raises(DownloadError, match="RequestTimeout"):
         download(server, tmp_path, days=2)
@@ -612,7 +611,7 @@ def test_settings_survive_plain_data() -> None:
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ccxt", None)
-    with pytest.raises(DownloadError, match=r"pip install 'gafcnn\[exchange\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'gafcnn\[exchange\]'"):
         ExchangeSource(folder=tmp_path).load()
 
 

@@ -221,10 +221,13 @@ class TripleBarrier(_Found):
         gap_free = rows - stretch_starts(bars)[rows] + 1 >= lookback
         known = _has_future(bars, rows, ahead) & gap_free & ~np.isnan(distance)
         now, distance = rows[known], distance[known]
-        above, below = _first_touches(bars, now, distance, ahead)
+        high, low, close = (bars[name].to_numpy(np.float64) for name in ("high", "low", "close"))
+        upper, lower = close[now] * (1 + distance), close[now] * (1 - distance)
+        above, below = np.full((2, len(now)), ahead + 1)  # bars until the barriers are reached
+        for step in range(ahead, 0, -1):  # backwards, so that the earliest touch is written last
+            above[high[now + step] >= upper] = step
+            below[low[now + step] <= lower] = step
         last = now + np.minimum(np.minimum(above, below), ahead)
-
-        close = bars["close"].to_numpy(np.float64)
         up, down = above < below, below < above
         returns = np.select([up, down], [distance, -distance], close[last] / close[now] - 1)
         touched = np.full(len(rows), NULL, dtype=np.int8)
@@ -252,20 +255,6 @@ def _outcomes(
     known_at = np.full(len(known), np.datetime64("NaT", "ns"))
     known_at[known] = close_times(bars)[known_row]
     return Outcomes(forward_return, known_at, value)
-
-
-def _first_touches(
-    bars: pd.DataFrame, rows: NDArray[np.int64], distance: NDArray[np.float64], ahead: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Bars after each row until the upper and the lower barrier are reached; else `ahead + 1`."""
-    high, low = bars["high"].to_numpy(np.float64), bars["low"].to_numpy(np.float64)
-    close = bars["close"].to_numpy(np.float64)[rows]
-    upper, lower = close * (1 + distance), close * (1 - distance)
-    above, below = np.full(len(rows), ahead + 1), np.full(len(rows), ahead + 1)
-    for step in range(ahead, 0, -1):  # backwards, so that the earliest touch is written last
-        above[high[rows + step] >= upper] = step
-        below[low[rows + step] <= lower] = step
-    return above, below
 
 
 # TA-Lib returns a positive number for a bullish pattern and a negative one for a bearish pattern
