@@ -213,7 +213,7 @@ def _from_scores(rows: pd.DataFrame, name: str, notes: list[str]) -> NDArray[np.
     for number in np.unique(fold):
         inside = fold == number
         val = inside & np.asarray(rows["split"] == "val") & rows["label"].notna().to_numpy()
-        up = rows["label"][val].to_numpy(np.int8)
+        up = rows.loc[val, "label"].to_numpy(np.int8)
         if len(np.unique(up)) < 2:
             notes.append(
                 f"{name}: without labelled validation rows a score is no probability, so that log "
