@@ -25,7 +25,6 @@ from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
-from gafcnn.durations import NO_TIME
 from gafcnn.errors import LearningError
 from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part, window_from
 
@@ -105,7 +104,7 @@ class BoostedTrees(Estimator):
         path = None if self.folder is None else Path(self.folder) / TREES
         if path is not None and path.is_file():
             self.load(path)  # raises if it is not a file of this library, which is left alone
-        looks_ahead = getattr(samples.definition, "horizon", NO_TIME) > NO_TIME
+        looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
         description = self._describe(samples) | {"features": self.features_}
         drawn, labels, train, weights = self._draw(samples)

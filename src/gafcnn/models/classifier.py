@@ -15,7 +15,7 @@ from pydantic import Field
 
 from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
-from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window
 from gafcnn.durations import format_duration
