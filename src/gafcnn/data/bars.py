@@ -440,7 +440,7 @@ def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.Dat
     if column.dtype.kind == "M":
         times, aware = pd.DatetimeIndex(column), np.zeros(len(column), bool)
     elif _as_numbers(column.head(1)).notna().all():  # the first row determines the format of all
-        return _from_epochs(column, origin)
+        return from_epochs(column, origin)
     else:
         column = _texts(column).str.strip()
         parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
@@ -481,7 +481,8 @@ def _texts(column: pd.Series) -> pd.Series:
     return column if column.dtype == "str" else pd.Series(map(str, column), dtype="str")
 
 
-def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    """Return epochs in s, ms, us or ns, whichever their size shows, as times in UTC."""
     epochs = _as_numbers(column)
     values = epochs.to_numpy("float64")
     # per value, since Binance's klines change from ms to us with the year 2025
