@@ -128,8 +128,8 @@ def test_the_python_of_readme_and_quick_start_runs(
     monkeypatch.chdir(tmp_path)
     small = {"20_160": "3_000", "max_epochs=5": "max_epochs=1", '"30m"': '"15m"'}
     [readme] = python_blocks("README.md")
-    session, foreign, _ = python_blocks("docs/index.md")
-    for code in (readme, session + foreign):
+    session, walk, foreign, _ = python_blocks("docs/index.md")
+    for code in (readme, session + walk + foreign):
         for full, quick in small.items():
             code = code.replace(full, quick)
         scope: dict[str, object] = {}
