@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import interval_of
+from gafcnn.data.bars import interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
+from gafcnn.durations import multiple_of
 from gafcnn.evaluation.backtest import DAY, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
 from gafcnn.evaluation.positions import confidence, threshold_of
-from gafcnn.evaluation.regimes import TRENDS, VOLATILITIES, regimes
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
@@ -43,6 +43,12 @@ ORACLE = "oracle"
 HOLD = "buy_and_hold"
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """The most confident shares of the test rows for which the win rate is computed."""
+
+VOLATILITIES = ("low", "middle", "high")
+TRENDS = ("down", "flat", "up")
+
+TREND = 0.5
+"""Standard deviations that make a trend: a random walk is flat 38 % of the time."""
 
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
@@ -221,7 +227,7 @@ def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row,
 
     Args:
         model: The model.
-        by_row: Regime of each row (see `gafcnn.evaluation.regimes`), in the order of the rows.
+        by_row: Regime of each row (see `regimes`), in the order of the rows.
 
     Yields:
         The table that a part is in, its description, and which rows it has.
@@ -338,6 +344,57 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
             lookback = max(samples.lookback, 3 * interval_of(rows.bars))
         found.append(regimes(rows.bars, times, reference, lookback))
     return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]
+
+
+def regimes(
+    bars: pd.DataFrame,
+    times: pd.DatetimeIndex,
+    reference: pd.DatetimeIndex,
+    lookback: pd.Timedelta,
+) -> pd.DataFrame:
+    """Return the regime at each decision time.
+
+    Volatility is the standard deviation of the one-bar log returns between the closes of the
+    `lookback` that ends at `t`; low, middle and high are terciles of the reference times. The trend
+    is `z = log return over the lookback / (volatility * sqrt(number of returns))`: up above
+    `TREND`, down below `-TREND`.
+
+    Args:
+        bars: Bars indexed by close time.
+        times: Decision times, shape (n,).
+        reference: Decision times that determine the terciles, such as those of training samples.
+        lookback: At least three bars.
+
+    Returns:
+        A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of
+        `TRENDS`) and `month` ("2025-06", UTC). Volatility and trend are None where the lookback has
+        a gap, and everywhere if no reference time has a gap-free lookback.
+
+    Raises:
+        ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
+    """
+    volatility = rolling_volatility(bars, "lookback", lookback)
+    interval = interval_of(bars)
+    length = multiple_of("lookback", lookback, interval)
+    # constant prices have no trend
+    z = np.zeros(len(bars))
+    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
+    returns = log_close.diff(length - 1).to_numpy()
+    np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
+
+    span = bars.index.to_series().diff(length - 1).to_numpy()
+    complete = span == (interval * (length - 1)).to_timedelta64()
+    rows, training = bars.index.get_indexer(times), bars.index.get_indexer(reference)
+    known, training = (rows >= 0) & complete[rows], training[(training >= 0) & complete[training]]
+    names = np.full((2, len(times)), None, dtype=object)
+    if len(training):
+        edges = np.quantile(volatility[training], [1 / 3, 2 / 3])
+        tercile = np.searchsorted(edges, volatility[rows[known]], side="left")
+        trend = 1 + (z[rows[known]] > TREND).astype(int) - (z[rows[known]] < -TREND)
+        names[0, known], names[1, known] = np.array(VOLATILITIES)[tercile], np.array(TRENDS)[trend]
+    return pd.DataFrame(
+        {"volatility": names[0], "trend": names[1], "month": times.strftime("%Y-%m")}, index=times
+    )
 
 
 # --- costs, benchmarks, equity -----------------------------------------------------------------

@@ -20,7 +20,7 @@ from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.classification import judge_classes
-from gafcnn.evaluation.comparisons import Study
+from gafcnn.evaluation.comparisons import Study, sentences
 from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join, join_common, probabilities
@@ -37,7 +37,6 @@ from gafcnn.evaluation.predictions import (
     read_table,
 )
 from gafcnn.evaluation.trading_rules import TradingRules
-from gafcnn.evaluation.verdict import sentences
 from gafcnn.settings import create
 
 BASELINE = "xgboost"

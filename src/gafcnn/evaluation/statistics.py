@@ -269,34 +269,57 @@ def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
         PredictionsError: A probability is outside [0, 1].
     """
     p, label = check_probabilities(p), np.asarray(label, dtype=np.int64)
-    classes = p.shape[1]
-    counts = confusion(p.argmax(axis=1), label, classes)
-    n, hits = len(label), counts.diagonal()
-    occurring, called = counts.sum(axis=1), counts.sum(axis=0)
-    either = occurring + called
-    among = confusion(p[:, 1:].argmax(axis=1) + 1, label, classes).diagonal()
+    counts = confusion(p.argmax(axis=1), label, p.shape[1])
+    found = {
+        key: _mean_ratio(*(np.array([one.sum() for one in rows]) for rows in (tops, bottoms)))
+        for key, (_, tops, bottoms) in class_ratios(p, label).items()
+    }
     return {
-        "n": n,
-        "accuracy": _share(hits.sum(), n),
-        "balanced_accuracy": _mean_ratio(hits, occurring),
-        "balanced_accuracy_without_0": _mean_ratio(hits[1:], occurring[1:]),
-        "balanced_accuracy_among_patterns": _mean_ratio(among[1:], occurring[1:]),
-        "macro_f1": _mean_ratio(2 * hits, either),
-        "macro_f1_without_0": _mean_ratio(2 * hits[1:], either[1:]),
-        "log_loss": float(log_losses(p, label).mean()) if n else None,
-        "majority": _share(occurring.max(), n),
+        "n": len(label),
+        **{key: value for key, value in found.items() if isinstance(key, str)},
+        "majority": _share(counts.sum(axis=1).max(), len(label)),
         "classes": [
-            {
-                "n": int(occurring[k]),
-                "called": int(called[k]),
-                "precision": _share(hits[k], called[k]),
-                "recall": _share(hits[k], occurring[k]),
-                "f1": _share(2 * hits[k], either[k]),
-            }
-            for k in range(classes)
+            {"n": int(n), "called": int(called)}
+            | {name: found[k, name] for name in ("precision", "recall", "f1")}
+            for k, (n, called) in enumerate(
+                zip(counts.sum(axis=1), counts.sum(axis=0), strict=True)
+            )
         ],
         "confusion": counts.tolist(),
     }
+
+
+def class_ratios(
+    p: Floats, label: NDArray[np.int64]
+) -> dict[Any, tuple[int, list[NDArray[Any]], list[NDArray[Any]]]]:
+    """Return the figures of `score_classes` as means of ratios of sums over rows.
+
+    Returns:
+        For each figure, and for precision, recall and f1 of each class k as `(k, name)`: the number
+        of rows that it rests on, then the numerators and the denominators, arrays of shape (n,).
+    """
+    numbers, n = range(p.shape[1]), len(label)
+    predicted, forced = p.argmax(axis=1), p[:, 1:].argmax(axis=1) + 1
+    of_class, called = ([one == k for k in numbers] for one in (label, predicted))
+    hits = [one & other for one, other in zip(of_class, called, strict=True)]
+    twice = [2 * one for one in hits]
+    either = [one.astype(int) + other for one, other in zip(of_class, called, strict=True)]
+    among = [one & (forced == k) for k, one in enumerate(of_class)]
+    every, others = [np.ones(n)], int(np.count_nonzero(label))
+    figures: dict[Any, tuple[int, list[NDArray[Any]], list[NDArray[Any]]]] = {
+        "accuracy": (n, [predicted == label], every),
+        "balanced_accuracy": (n, hits, of_class),
+        "balanced_accuracy_without_0": (others, hits[1:], of_class[1:]),
+        "balanced_accuracy_among_patterns": (others, among[1:], of_class[1:]),
+        "macro_f1": (n, twice, either),
+        "macro_f1_without_0": (others, twice[1:], either[1:]),
+        "log_loss": (n, [log_losses(p, label)], every),
+    }
+    for k, (own, of_called) in enumerate(zip(of_class, called, strict=True)):
+        figures[k, "precision"] = int(of_called.sum()), [hits[k]], [of_called]
+        figures[k, "recall"] = int(own.sum()), [hits[k]], [own]
+        figures[k, "f1"] = int(own.sum()), [twice[k]], [either[k]]
+    return figures
 
 
 def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
