@@ -95,12 +95,9 @@ def pair_rows(
     sampled: Mapping[str, Mapping[Any, Sampled]],
     names: Mapping[str, str],
 ) -> list[Row]:
-    """Return the difference of each pair in each figure, ready for JSON.
+    """Return the difference of each pair in each of the figures `names`, ready for JSON.
 
-    Args:
-        asked: Pairs of models.
-        sampled: The figures of each model.
-        names: The figures that are compared, and their names in sentences.
+    `sampled` has the figures of each model, `names` those to compare, and their names in sentences.
     """
     rows = []
     for pair in asked:
@@ -114,13 +111,7 @@ def pair_rows(
 
 
 def finding(pair: Pair, name: str, by: Row) -> str:
-    """Return what a difference shows, an estimate, as a sentence without its full stop.
-
-    Args:
-        pair: The models.
-        name: Name of the figure in sentences.
-        by: The difference.
-    """
+    """Return what the difference of a pair in a figure shows, a sentence without its full stop."""
     value, low, high = (by[key] for key in ("value", "low", "high"))
     if value is None:
         return f"the {name} of {pair.a} and {pair.b} cannot be compared: one is undefined"
@@ -187,13 +178,10 @@ def verdict(
 def targets(
     headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
 ) -> list[Row]:
-    """Return a row per target of a direction: figure, estimate and verdict.
+    """Return a row per target of a direction: figure, estimate and verdict of the headline model.
 
-    Args:
-        headline: Name of the headline model.
-        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
-            below `SURE`.
-        pairs: Differences between models; `expected` of a row is the goal of a target.
+    A Sharpe ratio is not met if `deflated_sharpe` is below `SURE`. `expected` of a pair is the goal
+    of a target.
     """
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
@@ -219,7 +207,7 @@ def pattern_target(headline: str, balanced: Mapping[str, Any], classes: int) -> 
 
 
 def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> Row:
-    """Return the row of a target; `found` is the estimate of its figure, None if not measured."""
+    """Return the row of a target from the estimate of its figure; None if it is not measured."""
     found = found or estimate(None, 0)
     value, low, high = (found[key] for key in ("value", "low", "high"))
     return {
@@ -245,11 +233,7 @@ _RARE = 100
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what was found about the headline model.
-
-    Args:
-        metrics: What the judge computed, with `task`, `headline`, `baseline` and `trials`.
-    """
+    """Return what was found about the headline model, from all that the judge computed."""
     headline = metrics["headline"]
     figures = metrics["models"][headline]
     if metrics["task"] == "classification":
