@@ -92,7 +92,7 @@ def test_batches_of_timelines_continue_each_other() -> None:
     found = Bootstrap(4, 50, 2, 300, 3).distributions(figures)
     drawn = bars_drawn(4, 50, 2, 300, 3)
     for name in ("bps", "drawdown", "auc"):
-        expected = [of_bars(figures[name], bars) for bars in drawn]
+        expected = [of_bars(name, figures[name], bars) for bars in drawn]
         np.testing.assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
 
