@@ -120,19 +120,15 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     expected = first["msg"]
     for prefix in ("Value error, ", "Input should be ", "expected "):
         expected = expected.removeprefix(prefix)
-    if not path:
+    if not path:  # of a calculation with several options
         given = first["input"]
         if not isinstance(given, Mapping):
             given = dict(zip(names, given.args or (), strict=False)) | (given.kwargs or {})
-        return ConfigError(
-            f"{key or cls.__name__} of {given} fails ({expected})",
-            expected=f"other values of {', '.join(names)}",
-            instead="correct them",
-        )
+        found = f"{key or cls.__name__} of {given} fails ({expected})"
+        return ConfigError(found, expected="other values", instead="correct them")
     if expected.startswith(("less", "greater")):
         expected = f"a value {expected}"
-    defaults = {one.name: as_plain(one.default) for one in fields(cls)}  # pyright: ignore[reportArgumentType]
-    default = defaults.get(str(path[0])) if path else None
+    default = as_plain(getattr(cls, str(path[0]), None))
     known = isinstance(default, str | int | float | bool | list) and default != ""
     return ConfigError(
         f"{key} is {first['input']!r}",

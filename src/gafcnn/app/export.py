@@ -38,7 +38,7 @@ from gafcnn.models.onnx_export import (
     to_safetensors,
 )
 from gafcnn.progress import counting
-from gafcnn.report.card import model_card
+from gafcnn.report.page import model_card
 from gafcnn.settings import as_plain, create
 
 if TYPE_CHECKING:
