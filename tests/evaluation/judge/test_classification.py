@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from arch.bootstrap import StationaryBootstrap
 
-from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.bars import COLUMNS, check_bars
+from gafcnn.data.labels import PATTERNS
 from gafcnn.evaluation.classification import CLASS_FIGURES
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.statistics import score_classes
@@ -35,8 +36,7 @@ def make(
     """
     rng, total = np.random.default_rng(0), n + 20
     time = pd.date_range("2025-06-20", periods=total, freq="1min", tz="UTC").as_unit("ns")
-    bars = pd.DataFrame({"close": 1.0}, index=time)
-    bars.attrs = {"interval": pd.Timedelta("1min"), "label": "close"}
+    bars = check_bars(pd.DataFrame(dict.fromkeys(COLUMNS, 1.0), index=time), "by hand")
     number = (np.arange(total) % 5 == 0).astype(np.int64)
     number[21 : 21 + rare] = 2
     label = pd.array(number, dtype="Int8")
@@ -165,8 +165,8 @@ def test_several_symbols_are_judged_together() -> None:
         name: pd.concat([table, table.assign(symbol="OTHER")], ignore_index=True)
         for name, table in tables.items()
     }
-    two = judge(both, {"SIM": bars, "OTHER": bars}, resamples=50).metrics
-    one = judge(tables, bars, resamples=50).metrics
+    two = judge(both, {"SIM": bars, "OTHER": bars}, resamples=100).metrics
+    one = judge(tables, bars, resamples=100).metrics
     assert two["rows"]["labelled"] == 2 * one["rows"]["labelled"]
     for name, figures in one["models"].items():
         for figure, found in figures.items():
