@@ -157,10 +157,8 @@ def test_multiples() -> None:
 
 
 def test_message() -> None:
-    error = errors.BarsError.at(
-        "bars.csv", "line 17", "close is NaN", expected="a price", instead="drop the row"
-    )
-    assert str(error) == "bars.csv, line 17: close is NaN; expected a price; drop the row."
+    error = errors.BarsError("close is NaN", expected="a price", instead="drop the row")
+    assert str(error) == "close is NaN; expected a price; drop the row."
 
 
 def test_tree() -> None:
