@@ -92,7 +92,7 @@ def as_bars(
     unchanged = time is None and label is None
     if not isinstance(frame, pd.DataFrame) or (unchanged and "interval" in frame.attrs):
         return ensure_bars(frame)
-    label = label or label_of(frame.index.name if time is None else time)
+    label = label or _label_of(frame.index.name if time is None else time)
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
     if time is None:
@@ -110,8 +110,7 @@ def as_bars(
     return convert(table.set_axis([*columns.values()], axis=1), origin, label, interval, timezone)
 
 
-def label_of(time: object) -> Literal["open", "close"]:
-    """Return whether times of this name are open or close times."""
+def _label_of(time: object) -> Literal["open", "close"]:
     return "close" if _plain(str(time)) in _CLOSE_TIMES else "open"
 
 
@@ -213,19 +212,15 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
         ]
     # a volume of another name is an error, so that it is not ignored unnoticed
     wanted = (found, *(COLUMNS if any("vol" in name for name in plain) else PRICES))
-    missing = [time if name == found else name for name in wanted if name not in plain]
-    if missing:
-        raise BarsError(
-            f"{source} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
-            expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}",
-            instead="rename the columns (volume may be absent)",
-        )
-    if twice := [name for name in wanted if plain.count(name) > 1]:
-        raise BarsError(
-            f"{source} has the column {twice[0]} twice",
-            expected="each column once",
-            instead="remove or rename one",
-        )
+    for name in wanted:
+        if (count := plain.count(name)) != 1:
+            shown = time if name == found else name
+            raise BarsError(
+                f"{source} has {'the' if count else 'no'} column {shown}{' twice' if count else ''}"
+                f", among {reprlib.repr(list(names))}",
+                expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}, each once",
+                instead="rename the columns (volume may be absent)",
+            )
     return {names[plain.index(name)]: name for name in wanted}
 
 
@@ -236,11 +231,13 @@ def _plain(name: str) -> str:
 def convert(
     table: pd.DataFrame,
     origin: Origin,
-    label: str,
+    label: str | None,
     interval: DurationLike | None,
     timezone: str | None = None,
 ) -> pd.DataFrame:
     """Return checked bars from a table whose first column holds the open or close times.
+
+    If `label` is None, the name of that column tells which.
 
     Raises:
         BarsError: See `check_bars`.
@@ -248,9 +245,8 @@ def convert(
     times = _to_times(table.iloc[:, 0], origin, timezone)
     values = {name: _to_numbers(column, origin) for name, column in table.iloc[:, 1:].items()}
     bars = check_bars(pd.DataFrame(values, times), origin, interval)
-    if label == "close":
-        return bars
-    return bars.set_axis(bars.index + interval_of(bars))
+    is_open = (label or _label_of(table.columns[0])) == "open"
+    return bars.set_axis(bars.index + interval_of(bars)) if is_open else bars
 
 
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
@@ -267,15 +263,14 @@ def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> 
     Raises:
         ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
     """
-    interval = interval_of(bars)
-    length = multiple_of(key, lookback, interval)
+    length = multiple_of(key, lookback, interval_of(bars))
     if length < 3:
         raise ConfigError(
             f"{key} is {format_duration(lookback)}",
             expected="at least three bars, which have two returns",
-            instead=f"set {key} to {format_duration(interval * 3)} or more",
+            instead=f"set {key} to {format_duration(interval_of(bars) * 3)} or more",
         )
-    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
+    log_close = pd.Series(np.log(bars["close"]))
     return log_close.diff().rolling(length - 1).std().to_numpy(np.float64)
 
 
