@@ -112,7 +112,8 @@ def test_each_script_runs_its_command(root: Path, name: str) -> None:
         ("train", ["window=31m"], ["window has no option 31m", "64x15m", "window=30m?"]),
         ("train", ["window"], ["'window'"]),
         ("train", ["window=["], ["window=["]),
-        ("train", ["window=15m,30m"], ["Ambiguous value", "window=15m,30m"]),
+        ("train", ["window=15m,30m"], ["Ambiguous value", "window=15m,30m", "add -m"]),
+        ("train", ["market.path=x.csv"], ["market.path", "add market=file"]),
         ("train", ["seed=${nothing}"], ["nothing"]),
         ("train", ["market=file"], ["market.path has no value", "market.path=..."]),
         ("train", ["market=file", "market.path=gone.csv"], ["gone.csv"]),
@@ -120,16 +121,20 @@ def test_each_script_runs_its_command(root: Path, name: str) -> None:
         ("evaluate", [], ["study has no value"]),
         ("predict", ["study=x", "json=1"], ["json is 1"]),
         ("evaluate", ["predictions=x.parquet"], ["market=file"]),
-        ("train", ["imports=[gone.py]"], ["gone.py"]),
+        ("evaluate", ["predictions=gone.parquet", "market=simulated"], ["gone.parquet"]),
+        ("evaluate", ["study=x", "market=simulated"], ["remove market=..."]),
+        ("evaluate", ["predictions=[a/x.csv,b/x.csv]"], ["predictions", "different names"]),
+        ("train", ["imports=gone.py"], ["gone.py"]),
         ("train", ["imports=[gone_module]"], ["gone_module"]),
     ],
 )
 def test_messages_have_what_was_found_and_what_to_do(
-    refused: Run, name: str, words: list[str], facts: list[str]
+    refused: Run, tmp_path: Path, name: str, words: list[str], facts: list[str]
 ) -> None:
     message = refused(name, *words)
     for fact in facts:
         assert fact in message
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_a_full_error_is_the_exception_itself(

@@ -123,6 +123,7 @@ def test_the_api_judges_as_the_command_does(
     monkeypatch.chdir(tmp_path)
     loaded = gc.load_study("outputs/tiny")
     assert (loaded.windows, loaded.baseline) == (["15m", "30m"], "xgboost")
+    assert repr(loaded) == "Study('outputs/tiny': 15m, 30m, xgboost)"
     result = loaded.judge(resamples=100)
     for model, figures in metrics["models"].items():
         assert result.metrics["models"][model] == figures
@@ -194,10 +195,18 @@ def test_a_foreign_table_is_judged_alone(mine: pd.DataFrame, typed: Run, tmp_pat
     bars = gc.read_bars(tmp_path / "bars.parquet")
     result = gc.judge({"mine": mine}, bars, label=gc.Direction("15min"), resamples=0)
     assert metrics["models"] == result.metrics["models"]
+    mine.to_csv(tmp_path / "mine.csv", index=False)
+    words[0] = "predictions=mine.csv"
+    assert "look 2 at" in typed("evaluate", *words, "label.horizon=15min", "judging.resamples=0")
+    again = json.loads((tmp_path / "outputs/mine/evaluation/metrics.json").read_text())
+    assert again["models"]["mine"]["auc"] == metrics["models"]["mine"]["auc"]
+    assert "This is look 2" in again["verdict"][-1]
+    line = (tmp_path / "outputs/mine/ledger.jsonl").read_text().splitlines()[-1]
+    assert {"costs", "threshold", "windows", "rows"} <= set(json.loads(line))
 
 
 def test_a_foreign_table_is_judged_beside_a_study(
-    mine: pd.DataFrame, copied: Path, typed: Run, metrics: dict[str, Any]
+    mine: pd.DataFrame, copied: Path, typed: Run, refused: Run, metrics: dict[str, Any]
 ) -> None:
     words = ["study=copy", "predictions=mine.parquet", "judging.resamples=0"]
     typed("evaluate", *words)
@@ -206,6 +215,8 @@ def test_a_foreign_table_is_judged_beside_a_study(
     for name in ("auc", "accuracy"):
         assert found["models"]["mine"][name]["value"] == found["models"]["30m"][name]["value"]
         assert found["models"]["30m"][name]["value"] == metrics["models"]["30m"][name]["value"]
+    shutil.copy(copied.parents[1] / "mine.parquet", copied.parents[1] / "30m.parquet")
+    assert "called 30m" in refused("evaluate", "study=copy", "predictions=30m.parquet")
 
 
 # --- what is refused ------------------------------------------------------------------------------

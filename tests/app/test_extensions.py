@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,6 +150,42 @@ def test_own_parts_are_options_with_their_defaults(root: Path) -> None:
     assert found["costs", "volatility_spread"]["kind"] == "volatility_spread"
     import_own([str(root / "examples" / "own_label.py")])  # again
     assert pd.Timedelta(LABELS["beyond_costs"]().horizon) == pd.Timedelta("15min")
+
+
+PLAIN = """
+import numpy as np
+import gafcnn as gc
+
+@gc.register_costs("plain")
+class Plain:
+    def __init__(self, bps: float = 3, scale=np.float64, **more):
+        self.bps, self.scale = bps, scale
+
+    def per_side(self, bars, rows):
+        return np.full(len(rows), self.scale(self.bps))
+
+@gc.register_label("unused")
+class Unused:
+    def __init__(self, needed):
+        self.kept = needed
+"""
+
+
+def test_plain_classes_have_their_arguments_as_options(
+    study: Path, typed: Run, refused: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(study / "outputs", tmp_path / "outputs")
+    (tmp_path / "own_plain.py").write_text(PLAIN)
+    words = ["study=tiny", "imports=own_plain.py", "judging.resamples=0"]
+    typed("evaluate", *words, "costs=plain", "costs.bps=30")
+    metrics = json.loads((tmp_path / "outputs/tiny/evaluation/metrics.json").read_text())
+    assert metrics["config"]["evaluate"]["costs"] == {"kind": "plain", "bps": 30}
+    assert metrics["models"]["15m"]["net_bps"]["value"] < -30
+    assert "bps" in refused("evaluate", *words, "costs=plain", "costs.pbs=30")
+    message = refused("train", "imports=own_plain.py", "market=simulated", "label=unused")
+    assert "label.needed has no value" in message
+    message = refused("evaluate", *words, "label=unused", "label.needed=1")
+    assert "no attribute needed" in message
 
 
 def test_a_file_named_like_another_module_is_refused(tmp_path: Path) -> None:

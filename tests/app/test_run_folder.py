@@ -69,7 +69,7 @@ def test_another_run_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
 def test_a_best_checkpoint_alone_marks_a_run(tmp_path: Path) -> None:
     claim(tmp_path, CONFIG, overwrite=False)
     leave(tmp_path, "checkpoints/best.ckpt")  # killed before the last one was written
-    with pytest.raises(RunError, match="another run"):
+    with pytest.raises(RunError, match="different run"):
         is_complete(tmp_path, CONFIG | {"bars": {"BNB": "other"}})
 
 
@@ -127,8 +127,11 @@ def test_runs_are_found_by_model_windows_by_span_and_the_baseline_last(tmp_path:
 
 def test_a_study_without_complete_runs_is_named(tmp_path: Path) -> None:
     complete(tmp_path / "bnb" / "15m" / "seed=0")
-    with pytest.raises(RunError, match=r"no study bnbb in .* did you mean study=bnb\?"):
+    with pytest.raises(RunError, match=r"no study bnbb in .* did you mean bnb\?"):
         find_runs(tmp_path / "bnbb")
+    (tmp_path / "outputs" / "demo").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"did you mean \S+outputs/demo\?"):
+        find_runs(tmp_path / "demo")
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="study empty has no runs"):
         find_runs(tmp_path / "empty")

@@ -28,6 +28,7 @@ from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
 from gafcnn.durations import format_duration
+from gafcnn.errors import ConfigError
 from gafcnn.models.onnx_export import (
     OPSET,
     P_UP,
@@ -68,6 +69,7 @@ def export(options: Mapping[str, Any]) -> Path:
     settings = create(StudyOptions, "", options)
     study = Study(settings.folder, settings.windows)
     folder, decider = study.folder / EXPORT, Decider(study)
+    described = {name: _describe(name, decider) for name in decider.names}
     with hold(folder):
         (folder / METADATA).unlink(missing_ok=True)  # without it, the export is not complete
         facts, files = _facts(study), [CARD, ENSEMBLES]
@@ -85,7 +87,6 @@ def export(options: Mapping[str, Any]) -> Path:
                     networks[name] = _export_network(folder, name, run, study)
                     files += [f"{name}.onnx", f"{name}.safetensors"]
                 advance(1)
-        described = {name: _describe(name, decider) for name in decider.names}
         write_bytes(folder / ENSEMBLES, canonical_json(described))
         facts["ensembles"] = {
             name: f"of {', '.join(one.members)}; see {ENSEMBLES}"
@@ -164,11 +165,14 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
 def _describe(name: str, decider: Decider) -> dict[str, Any]:
     """Return the members, parameters and thresholds of a model or an ensemble as plain data."""
     fitted = decider.ensembles.get(name)
-    # parameters of own ensembles that are neither plain data nor arrays become text
-    parameters = json.dumps(
-        fitted and fitted.parameters,
-        default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value),
-    )
+    try:
+        parameters = json.dumps(fitted and fitted.parameters, default=lambda array: array.tolist())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the parameters of the ensemble {name} cannot be written as JSON ({error})",
+            expected="numbers, texts, arrays, lists or mappings of these",
+            instead=f"change what the fit of {name} returns",
+        ) from error
     return {
         "members": list(fitted.members) if fitted else [],
         "method": fitted.method if fitted else None,

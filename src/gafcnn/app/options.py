@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
-from inspect import Parameter, signature
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -20,7 +20,7 @@ from gafcnn.errors import ConfigError
 from gafcnn.evaluation.trading_rules import COSTS, TradingRules
 from gafcnn.images.spec import ImageSpec
 from gafcnn.registry import Registry
-from gafcnn.settings import as_plain, create, settings
+from gafcnn.settings import arguments, as_plain, create, settings
 
 if TYPE_CHECKING:
     from gafcnn.models.boosted_trees import BoostedTrees
@@ -46,15 +46,34 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str | Path) else value or ()
+def _of_distinct_names(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    if len({path.stem for path in paths}) < len(paths):
+        raise ValueError("expected files of different names, which name their models")
+    return paths
 
 
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]{0,99}$")]
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][\w.\-]{0,99}", text):
+        raise ValueError("expected a name of letters, digits, - _ . (at most 100)")
+    return text
+
+
+def _resamples(number: int) -> int:
+    if number and number < 100:
+        raise ValueError("expected 0, or 100 or more")
+    return number
+
+
+_as_tuple = BeforeValidator(
+    lambda value: (value,) if isinstance(value, str | Path) else value or ()
+)
+
+Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 """A field that is part of a folder's name."""
 
-Names: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_distinct)]
-Files: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_tuple)]
+Names: TypeAlias = Annotated[tuple[str, ...], _as_tuple, AfterValidator(_distinct)]
+Files: TypeAlias = Annotated[tuple[Path, ...], _as_tuple, AfterValidator(_of_distinct_names)]
+Modules: TypeAlias = Annotated[tuple[str, ...], _as_tuple]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
@@ -156,11 +175,17 @@ class TrainSettings:
     monitor_mode: Literal["min", "max"] = "min"
     objective: str | None = None
     paths: Paths = Field(default_factory=Paths)
-    imports: tuple[str, ...] = ()
+    imports: Modules = ()
     swept: tuple[str, ...] = ()
     overwrite: Flag = False
 
     def __post_init__(self) -> None:
+        try:
+            _name(self.window.name)
+        except ValueError as error:
+            expected = str(error).removeprefix("expected ")
+            found, instead = f"window.name is {self.window.name!r}", "choose another name"
+            raise ConfigError(found, expected=expected, instead=instead) from None
         if not isinstance(self.model, TreesModel):
             return
         features = self.model.features or ("indicators" if self.label.horizon else "window")
@@ -237,7 +262,7 @@ class TrainSettings:
 class Judging:
     """Resamples of the bootstrap for confidence intervals, 0 for none; and their seed."""
 
-    resamples: Literal[0] | Annotated[int, Field(ge=100, strict=True)] = 2000
+    resamples: Annotated[int, Field(ge=0, strict=True), AfterValidator(_resamples)] = 2000
     seed: Seed = 0
 
 
@@ -255,7 +280,7 @@ class StudyOptions:
     study: Name | None = None
     windows: Names | None = None
     paths: Paths = Field(default_factory=Paths)
-    imports: tuple[str, ...] = ()
+    imports: Modules = ()
 
     @property
     def folder(self) -> Path:
@@ -265,9 +290,8 @@ class StudyOptions:
             ConfigError: No study is named.
         """
         if self.study is None:
-            raise ConfigError(
-                "study has no value", expected="the name of a study", instead="set study=..."
-            )
+            expected, instead = "the name of a study", "set study=..."
+            raise ConfigError("study has no value", expected=expected, instead=instead)
         return self.paths.outputs / self.study
 
 
@@ -286,6 +310,20 @@ class EvaluateOptions(StudyOptions):
     market: Market = None
     label: Labels = None
     split: Parts = None
+
+    def __post_init__(self) -> None:
+        if self.study is not None and self.market is not None:
+            raise ConfigError(
+                f"market=... beside study={self.study}, which has its own bars",
+                expected="one of them",
+                instead="remove market=..., or study=... to judge predictions=... alone",
+            )
+        if self.study is None and self.predictions and self.market is None:
+            raise ConfigError(
+                "predictions=... without bars",
+                expected="the bars that they are about",
+                instead="add market=file market.path=bars.parquet, or study=... for those of a study",
+            )
 
     @property
     def rules(self) -> TradingRules:
@@ -307,31 +345,13 @@ def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 
     for group, registry in (("label", LABELS), ("split", SPLITS), ("costs", COSTS)):
         for name, kind in registry.own().items():
-            yield group, name, group, {"kind": name, **_defaults(kind)}
+            yield group, name, group, {"kind": name, **arguments(kind)}
     for name, kind in SOURCES.own().items():
         # as for the library's markets, the study has the name of the market
-        node = {"study": name, "market": {"kind": name, **_defaults(kind)}}
+        node = {"study": name, "market": {"kind": name, **arguments(kind)}}
         yield "market", name, "_global_", node
     for name, builder in NETWORKS.own().items():
-        network = {
-            key: "???" if parameter.default is Parameter.empty else as_plain(parameter.default)
-            for key, parameter in signature(builder).parameters.items()
-            if key not in ("channels", "outputs", "size")
-        }
-        node = {"kind": "gaf", **_defaults(NetworkModel), "network": {"kind": name, **network}}
-        yield "model", name, "model", node
-
-
-def _defaults(kind: Any) -> dict[str, Any]:
-    """Return the fields of a settings class with their defaults."""
-    if not is_dataclass(kind):
-        raise ConfigError(
-            f"{kind.__module__}.{kind.__name__} has no fields",
-            expected="a settings class, whose fields become options",
-            instead='decorate it with @settings("..."), from gafcnn.settings',
-        )
-    found = {}
-    for one in fields(kind):
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        found[one.name] = "???" if default is MISSING else as_plain(default)
-    return found
+        network = {"kind": name, **arguments(builder)}
+        for given in ("channels", "outputs", "size"):
+            network.pop(given, None)
+        yield "model", name, "model", {"kind": "gaf", **arguments(NetworkModel), "network": network}

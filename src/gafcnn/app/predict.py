@@ -401,7 +401,7 @@ class Decider:
             raise BarsError(
                 f"the bars of {symbol} are of {interval}",
                 expected=f"bars of {wanted}, as in the training",
-                instead=f"set market.interval={wanted}",
+                instead=f"pass such bars; on the command line, set market.interval={wanted}",
             )
         if len(bars) < self.history:
             reason = "window.lookback" if self.history == self._lookback else "indicators"

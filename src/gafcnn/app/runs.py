@@ -192,10 +192,12 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         outputs = study.parent
         known = sorted({path.relative_to(outputs).parts[0] for path in outputs.rglob(CONFIG)})
         near = get_close_matches(study.name, known, n=1)
+        if (elsewhere := outputs / "outputs" / study.name).is_dir():
+            near = [str(elsewhere)]
         raise RunError(
             f"there is no study {study.name} in {outputs}",
             expected=f"one of {', '.join(known)}" if known else "a study with trained runs",
-            instead=f"did you mean study={near[0]}?" if near else "correct the name",
+            instead=f"did you mean {near[0]}?" if near else "correct the name",
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
@@ -245,7 +247,7 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether a folder has this run, complete; False if it is free or can be resumed.
 
     Raises:
-        RunError: It has another run, or one whose model is damaged.
+        RunError: It holds a different run, or one whose model is damaged.
     """
     begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     if not begun or not (folder / CONFIG).is_file():
@@ -253,7 +255,7 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     if differing := differences(read_config(folder), config):
         shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
         raise RunError(
-            f"{folder} has another run ({shown})",
+            f"{folder} holds a different run ({shown})",
             expected="the same options and bars",
             instead="keep both with study=..., or delete the old one with overwrite=true",
         )
@@ -390,13 +392,12 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if is_among(k, read) or not is_among(k, unread)}
 
 
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return options by their whole names, as they are typed."""
-    if not isinstance(config, Mapping):
-        return {prefix: config}
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        name = f"{prefix}{key}"
+        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat
 
 

@@ -30,7 +30,7 @@ from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
-from gafcnn.errors import RunError
+from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
 from gafcnn.evaluation.joining import average_seeds, join
 
@@ -75,11 +75,10 @@ class Study:
             if absent := [name for name in windows if name not in known]:
                 raise RunError(
                     f"study {folder.name} has no run for window {absent[0]}",
-                    expected=f"some of {', '.join(known) or 'no window'}, which have complete runs",
+                    expected=f"some of [{','.join(known)}]",
                     instead=f"correct it, or train it with study={folder.name} window={absent[0]}",
                 )
-            for name in set(known) - set(windows):
-                del self.runs[name]
+            self.runs = {k: of for k, of in self.runs.items() if k in windows or k not in known}
         self._check_folds()
 
     @property
@@ -98,8 +97,8 @@ class Study:
         if len(names) > 1:
             raise RunError(
                 f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}",
-                expected="one baseline",
-                instead="move one of them into another study",
+                expected="one",
+                instead="move the other into another study",
             )
         return names[0] if names else None
 
@@ -150,8 +149,8 @@ class Study:
             if run.config[BARS] != first.config[BARS]:
                 raise RunError(
                     f"{first.folder} and {run.folder} were trained on different bars",
-                    expected="the same bars for all runs of a study",
-                    instead="train them again on the same bars, in another study (study=...)",
+                    expected="the same bars for all runs",
+                    instead="train them again on the same bars, with another study=...",
                 )
         bars = load(at_rest(self.settings.market))
         if fingerprints(bars) != first.config[BARS]:
@@ -201,13 +200,20 @@ class Study:
         """
         from gafcnn.evaluation.judge import judge
 
+        members, others = self.members(), predictions or {}
+        if taken := sorted(members.keys() & others.keys()):
+            raise ConfigError(
+                f"a table of predictions is called {taken[0]}, like a model of the study",
+                expected="another name",
+                instead="rename its file",
+            )
         # the true probability of a simulated market, if it is that of the label
         market, oracles = self.settings.market, {}
         ahead = getattr(market, "horizon", None)
         if ahead == self.label.horizon and self.label.classes == DIRECTIONS:
             oracles = load_oracles(at_rest(market))
         judgement = judge(
-            {**self.members(), **(predictions or {})},
+            {**members, **others},
             self.bars,
             label=self.label,
             baseline=self.baseline,
@@ -246,15 +252,8 @@ class Study:
 
     def count_look(self, judgement: Judgement) -> None:
         """Record a look at the test rows in the study's ledger, and say so in the judgement."""
-        metrics = judgement.metrics
-        rules = {key: metrics.get(key) for key in ("costs", "threshold")}
-        record(self.folder, LOOK, windows=self.windows, rows=metrics["rows"]["all"], **rules)
-        metrics |= {"looks": self.looks, "seeds": self.seed_scores()}
-        if self.looks > 1:
-            metrics["verdict"].append(
-                f"This is look {self.looks} at these test rows: what was changed since the first "
-                "look was changed knowing them, and the confidence intervals do not allow for that."
-            )
+        count_look(self.folder, judgement, self.windows)
+        judgement.metrics["seeds"] = self.seed_scores()
 
     def seed_scores(self) -> dict[str, dict[str, Any]]:
         """Return the spread over seeds of the test scores of each model with several seeds.
@@ -291,14 +290,10 @@ class Study:
             join({window: self._member(window) for window in self.windows})
         for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
             settings = replace(
-                like,
+                replace(like, seed=0, overwrite=False, swept=(), study=self.folder.name),
                 model=replace(model, name=name, class_weights=like.model.class_weights),
                 market=at_rest(like.market),
-                study=self.folder.name,
                 paths=replace(like.paths, outputs=self.folder.parent),
-                seed=0,
-                overwrite=False,
-                swept=(),
             )
             of_fold = "" if fold is None else f" of fold {fold}"
             log.info("study %s has no baseline%s: training it", self.folder.name, of_fold)
@@ -316,10 +311,13 @@ class Study:
                 )
         return average_seeds(run.predictions for run in self.runs[name])
 
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}: {', '.join(self.runs)})"
+
     def _check_folds(self) -> None:
         """Check that every window has every fold, one after another."""
-        numbers = [fold for fold in self.folds if fold is not None]
-        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
+        numbers = {fold for fold in self.folds if fold is not None}
+        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else numbers
         for name, runs in self.runs.items():
             missing = wanted - {run.fold for run in runs}
             # a missing baseline is trained like the windows
@@ -331,9 +329,22 @@ class Study:
                 )
 
 
+def count_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:
+    """Record a look at test rows in the ledger of a folder, and say so in the judgement."""
+    metrics = judgement.metrics
+    rules = {key: metrics.get(key) for key in ("costs", "threshold")}
+    record(folder, LOOK, windows=[*windows], rows=metrics["rows"]["all"], **rules)
+    metrics["looks"] = looks = recorded(folder, LOOK)
+    if looks > 1:
+        metrics["verdict"].append(
+            f"This is look {looks} at these test rows: what was changed since the first look was "
+            "changed knowing them, and the confidence intervals do not allow for that."
+        )
+
+
 def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
     """Return the scores of the test rows, by their names in an evaluation."""
     scores = score_part(table, "test")
-    suffix = "_labelled" if "all" in scores else ""
-    labelled = {f"{name}{suffix}": value for name, value in scores["labelled"].items()}
-    return {**scores.get("all", {}), **labelled}
+    if "all" not in scores:
+        return scores["labelled"]
+    return scores["all"] | {f"{name}_labelled": of for name, of in scores["labelled"].items()}

@@ -52,12 +52,12 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
         if problem is not None:
             log.error("%s", problem)
     if intact or not damaged:
-        counts = ", ".join(f"{count} {kind}" for kind, count in intact.items())
+        counts = ", ".join(f"{kind} {count}" for kind, count in intact.items())
         log.info("intact in %s and %s: %s", paths.data, paths.outputs, counts or "nothing there")
     if damaged:
         raise DamageError(
-            f"{damaged} of {len(findings)} are damaged",
-            expected="all as they were written",
+            f"damage in {damaged} of {len(findings)} places",
+            expected="files as they were written",
             instead="do what the lines above say",
         )
     return dict(intact)
