@@ -167,11 +167,7 @@ def _stop_on_sigterm() -> None:
 def _prepare_words(words: list[str]) -> int | None:
     """Import the user's own modules; in a sweep, add the option that names the runs.
 
-    Returns:
-        The number of jobs, if it can be counted.
-
-    Raises:
-        ConfigError: A module cannot be imported, or the launcher is not available.
+    Returned is the number of jobs, if it can be counted.
     """
     overrides = _parse(words)
     for override in overrides:
@@ -262,9 +258,9 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         near = get_close_matches(option, error.options, n=1)
-        instead = f"did you mean {group}={near[0]}?" if near else f"set {group}=<one of them>."
+        instead = f"; did you mean {group}={near[0]}?" if near else "."
         options = ", ".join(error.options)
-        return f"{group} has no option {option}; expected one of {options}; {instead}"
+        return f"{group} has no option {option}; expected one of {options}{instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {first}; see --help."
@@ -273,8 +269,8 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
         return f"{first}; expected one value; {several}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unknown_key(name, conf, words) or f"{first}; see --help."
-    found = f"{type(error).__name__}: {first}"
-    return f"unexpected error: {found}; set HYDRA_FULL_ERROR=1 to see where it happened."
+    where = "set HYDRA_FULL_ERROR=1 to see where it happened."
+    return f"unexpected error: {type(error).__name__}: {first}; {where}"
 
 
 def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
@@ -329,7 +325,7 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
 def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:
     """Return the options of a group for a command's help, the default first."""
     chosen = _root_.hydra.runtime.choices.get(group)
-    names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
-    names.sort(key=lambda option: option != chosen)
+    names = [path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml")]
+    names.sort(key=lambda option: (option != chosen, option))
     marked = chosen in names and chosen != "default"
     return ", ".join([names[0] + " (default)" * marked, *names[1:]])

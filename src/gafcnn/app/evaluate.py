@@ -15,15 +15,7 @@ from numpy.typing import NDArray
 
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
-from gafcnn.app.runs import (
-    CONFIG,
-    EVALUATION,
-    METRICS,
-    PREDICTIONS,
-    Run,
-    hold,
-    write_metrics,
-)
+from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
 from gafcnn.app.studies import Study, count_look
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
@@ -53,12 +45,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
-
-    Args:
-        options: The options of `conf/evaluate.yaml`.
-
-    Returns:
-        The content of metrics.json.
+    Options are those of `conf/evaluate.yaml`; returned is the content of metrics.json.
 
     Raises:
         RunError: A run is missing or not complete, the runs are of different bars, or another
@@ -168,9 +155,7 @@ def _write(
 def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
     """Return for each window the test row that it was most certain about and right, and wrong.
 
-    Args:
-        study: The study.
-        judgement: Its judgement; rows of the first symbol are shown.
+    They are rows of the study's first symbol.
     """
     symbol, bars = next(iter(study.bars.items()))
     table, interval = judgement.predictions, interval_of(bars).to_timedelta64()

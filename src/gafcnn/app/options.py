@@ -40,39 +40,35 @@ def registered(registry: Registry[Any], section: str) -> BeforeValidator:
     return built(lambda options: registry.create(options, section))
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or len(set(names)) < len(names):
-        raise ValueError("expected a list of names, each once")
-    return names
+def _checked(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
+    """Return the validator of a field of which something must hold."""
 
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"expected {expected}")
+        return value
 
-def _of_distinct_names(paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    if len({path.stem for path in paths}) < len(paths):
-        raise ValueError("expected files of different names, which name their models")
-    return paths
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.\-]{0,99}", text):
-        raise ValueError("expected a name of letters, digits, - _ . (at most 100)")
-    return text
-
-
-def _resamples(number: int) -> int:
-    if number and number < 100:
-        raise ValueError("expected 0, or 100 or more")
-    return number
+    return AfterValidator(check)
 
 
 _as_tuple = BeforeValidator(
     lambda value: (value,) if isinstance(value, str | Path) else value or ()
 )
+_NAME, _NAMING = re.compile(r"[A-Za-z0-9][\w.\-]{0,99}"), "a name of letters, digits, - _ ."
 
-Name: TypeAlias = Annotated[str, AfterValidator(_name)]
+Name: TypeAlias = Annotated[str, _checked(lambda text: bool(_NAME.fullmatch(text)), _NAMING)]
 """A field that is part of a folder's name."""
 
-Names: TypeAlias = Annotated[tuple[str, ...], _as_tuple, AfterValidator(_distinct)]
-Files: TypeAlias = Annotated[tuple[Path, ...], _as_tuple, AfterValidator(_of_distinct_names)]
+Names: TypeAlias = Annotated[
+    tuple[str, ...],
+    _as_tuple,
+    _checked(lambda names: 0 < len(names) == len(set(names)), "a list of names, each once"),
+]
+Files: TypeAlias = Annotated[
+    tuple[Path, ...],
+    _as_tuple,
+    _checked(lambda of: len({path.stem for path in of}) == len(of), "files of different names"),
+]
 Modules: TypeAlias = Annotated[tuple[str, ...], _as_tuple]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
@@ -180,12 +176,14 @@ class TrainSettings:
     overwrite: Flag = False
 
     def __post_init__(self) -> None:
-        try:
-            _name(self.window.name)
-        except ValueError as error:
-            expected = str(error).removeprefix("expected ")
-            found, instead = f"window.name is {self.window.name!r}", "choose another name"
-            raise ConfigError(found, expected=expected, instead=instead) from None
+        reserved = (EVALUATION, EXPORT, LEDGER)
+        for name in (self.window.name, self.name):
+            if name in reserved or not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"the window or model is called {name}",
+                    expected=f"{_NAMING}, and none of {', '.join(reserved)}",
+                    instead="choose another window.name or model.name",
+                )
         if not isinstance(self.model, TreesModel):
             return
         features = self.model.features or ("indicators" if self.label.horizon else "window")
@@ -209,24 +207,13 @@ class TrainSettings:
 
     @property
     def folder(self) -> Path:
-        """The folder of the run: outputs/bnb/30m/seed=1/fold=2.
-
-        Raises:
-            ConfigError: The model has the name of something else in a study's folder.
-        """
-        if self.name in (EVALUATION, EXPORT, LEDGER):
-            raise ConfigError(
-                f"the model is called {self.name}",
-                expected=f"another name, because a study has a folder {self.name}",
-                instead="choose another window.name or model.name",
-            )
+        """The folder of the run: outputs/bnb/30m/seed=1/fold=2."""
         words = [word.replace("/", "_") for word in self.swept]
         if isinstance(self.model, TreesModel):  # its name says which model it is
             words = [word for word in words if not word.startswith("model=")]
         fold = getattr(self.split, "fold", None)
-        folds = [] if fold is None else [f"fold={fold}"]
-        study = self.paths.outputs / self.study
-        return study.joinpath(self.name, *words, f"seed={self.seed}", *folds)
+        words += [f"seed={self.seed}"] + ([] if fold is None else [f"fold={fold}"])
+        return self.paths.outputs.joinpath(self.study, self.name, *words)
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""
@@ -258,11 +245,16 @@ class TrainSettings:
 # --- evaluate, predict, export and verify ---------------------------------------------------------
 
 
+_ENOUGH = "0, or 100 or more"
+
+
 @settings("judging")
 class Judging:
     """Resamples of the bootstrap for confidence intervals, 0 for none; and their seed."""
 
-    resamples: Annotated[int, Field(ge=0, strict=True), AfterValidator(_resamples)] = 2000
+    resamples: Annotated[
+        int, Field(strict=True), _checked(lambda n: n == 0 or n >= 100, _ENOUGH)
+    ] = 2000
     seed: Seed = 0
 
 
@@ -284,11 +276,7 @@ class StudyOptions:
 
     @property
     def folder(self) -> Path:
-        """The folder of the study.
-
-        Raises:
-            ConfigError: No study is named.
-        """
+        """The folder of the study; a ConfigError says that none is named."""
         if self.study is None:
             expected, instead = "the name of a study", "set study=..."
             raise ConfigError("study has no value", expected=expected, instead=instead)
@@ -322,7 +310,7 @@ class EvaluateOptions(StudyOptions):
             raise ConfigError(
                 "predictions=... without bars",
                 expected="the bars that they are about",
-                instead="add market=file market.path=bars.parquet, or study=... for those of a study",
+                instead="add market=file market.path=bars.parquet, or the study=... that has them",
             )
 
     @property
@@ -337,9 +325,7 @@ class EvaluateOptions(StudyOptions):
 def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Yield what was registered outside the library as options of the configuration's groups.
 
-    Yields:
-        The group, the name of the option, the section that it fills, and its keys with defaults;
-        "???" where there is none.
+    Each is the group, the option's name, the section that it fills, and its keys with defaults.
     """
     from gafcnn.models.networks import NETWORKS
 

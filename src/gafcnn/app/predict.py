@@ -65,11 +65,8 @@ class PredictOptions(StudyOptions):
 def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decide on the newest bar of each symbol, and print what the models predict.
 
-    Args:
-        options: The options of `conf/predict.yaml`.
-
-    Returns:
-        The last decision of each symbol, as it is printed with `json=true`.
+    Options are those of `conf/predict.yaml`. Returned is the last decision of each symbol, as it is
+    printed with `json=true`.
 
     Raises:
         RunError: The study has no complete runs.
@@ -146,7 +143,7 @@ def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) 
         raise BarsError(
             f"the newest bar of {symbol} closes at {text}, in the future",
             expected="a bar that has closed",
-            instead="remove the bar that is still open, or correct the clock of this machine",
+            instead="remove the open bar, or correct the clock of this machine",
         )
     if max_age is not None and now - newest > max_age:
         age = format_age((now - newest).total_seconds())
@@ -272,9 +269,6 @@ class Decider:
     In a walk-forward study the newest fold decides. Trading rules are those of the study's last
     evaluation, `TradingRules()` if there is none; thresholds are chosen by them on validation rows.
 
-    Args:
-        study: The study.
-
     Attributes:
         classes: Names of the classes.
         fold: The fold that decides; None without walk-forward.
@@ -296,10 +290,10 @@ class Decider:
     def __init__(self, study: Study) -> None:
         self.classes, self.fold = study.label.classes, study.folds[-1]
         self._study, self._warned = study, set[str | None]()
-        self._runs: dict[str, list[Run]] = {}
-        for name, runs in study.runs.items():
-            self._runs[name] = [run for run in runs if run.fold == self.fold]
-            if not self._runs[name]:
+        runs = study.runs.items()
+        self._runs = {name: [run for run in of if run.fold == self.fold] for name, of in runs}
+        for name, of in self._runs.items():
+            if not of:
                 raise RunError(
                     f"{name} has no run of fold {self.fold}, the newest",
                     expected="that fold for every model",
@@ -314,9 +308,8 @@ class Decider:
         evaluated = study.evaluation or {}
         self.rules, methods, self.rules_text = _rules(evaluated)
 
-        joined = join(
-            {name: average_seeds(r.predictions for r in of) for name, of in self._runs.items()}
-        )
+        tables = {k: average_seeds(r.predictions for r in of) for k, of in self._runs.items()}
+        joined = join(tables)
         direction = self.classes == DIRECTIONS
         names, several = [*methods, TWO_STAGE], () if direction else self.classes
         combined = combine(joined, study.windows, names, study.baseline, several)
@@ -342,10 +335,8 @@ class Decider:
         symbol = symbol or known
         self._check(ensure_bars(bars), symbol)
         last = np.array([len(bars) - 1])
-        p = {
-            name: np.mean([ask(bars, last) for ask in of], axis=0)
-            for name, of in self.members.items()
-        }
+        asked = ((name, [ask(bars, last) for ask in of]) for name, of in self.members.items())
+        p = {name: np.mean(found, axis=0) for name, found in asked}
         for name, one in self.ensembles.items():
             p[name] = one(np.stack([p[member] for member in one.members], axis=1))
         time, close = bars.index[-1], float(bars["close"].iloc[-1])
@@ -353,11 +344,11 @@ class Decider:
             each = pd.DataFrame({name: p[name][0] for name in self.names}, index=[*self.classes])
             found = {name: Forecast(each[name].to_dict()) for name in self.names}
             return Decision(symbol, time, close, found, self.headline, None)
-        found = {}
+        found, chosen = {}, self.thresholds[known]
         for name in self.names:
-            up, threshold = float(p[name][0]), self.thresholds[known][name]
-            position = int(positions([up], threshold, self.rules.sides)[0])
-            found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
+            up = float(p[name][0])
+            position = int(positions([up], chosen[name], self.rules.sides)[0])
+            found[name] = Forecast({"down": 1 - up, "up": up}, chosen[name], position)
         return Decision(symbol, time, close, found, self.headline, self.rules_text)
 
     def _load(self, run: Run) -> Predict:

@@ -97,20 +97,15 @@ class Run:
 
     @cached_property
     def settings(self) -> TrainSettings:
-        """The options of the run.
-
-        Raises:
-            RunError: They are not valid, for example because a label is not registered.
-        """
+        """The options of the run; a RunError says what is wrong, such as an unknown label."""
         from gafcnn.app.options import TrainSettings
 
         options = {key: value for key, value in self.config.items() if key != BARS}
         try:
             return create(TrainSettings, "", options)
         except ConfigError as error:
-            modules = ",".join(options.get("imports") or [])
+            modules, found = ",".join(options["imports"]), f"{self.folder / CONFIG}: {error.found}"
             instead = f"add imports=[{modules}]" if modules else error.instead
-            found = f"{self.folder / CONFIG}: {error.found}"
             raise RunError(found, expected=error.expected, instead=instead) from error
 
     @property
@@ -181,9 +176,9 @@ def load_run(folder: str | Path) -> Run:
 
 
 def find_runs(study: Path) -> dict[str, list[Run]]:
-    """Return all runs of a study by the name of their model.
+    """Return all runs of a study by the name of their model: windows by span, then the baseline.
 
-    Windows come first, by their span; then the baseline. An incomplete baseline is left out.
+    An incomplete baseline is left out.
 
     Raises:
         RunError: There is no such study, it has no runs, or a run is not complete.
@@ -223,11 +218,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder, or out of a study's evaluation.
-
-    Raises:
-        RunError: Another process is working in it.
-    """
+    """Keep others out of a folder; a RunError says that another process is working in it."""
     with disk_errors(folder, 0):
         make_folder(folder)
     try:
@@ -239,15 +230,14 @@ def hold(folder: Path) -> Iterator[None]:
         raise RunError(
             f"{lock_holder(folder / LOCK)} is working in {folder}",
             expected="one process at a time",
-            instead="wait for it, or use another study, with study=...",
+            instead="wait for it, or use another study=...",
         ) from None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether a folder has this run, complete; False if it is free or can be resumed.
 
-    Raises:
-        RunError: It holds a different run, or one whose model is damaged.
+    A RunError says that it holds a different run, or one whose model is damaged.
     """
     begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     if not begun or not (folder / CONFIG).is_file():
@@ -330,7 +320,7 @@ def _is_intact(path: Path, kept: int | None) -> bool:
 
 def damage(folder: Path, name: str) -> RunError:
     """Return the error for a file of a complete run that is damaged or missing."""
-    found = f"{folder / name} is {'damaged' if (folder / name).is_file() else 'missing'}"
+    state = "damaged" if (folder / name).is_file() else "missing"
     if (folder / TREES).is_file():
         instead = f"delete {folder}: evaluate.py trains the baseline again"
     elif name == LAST:
@@ -339,15 +329,12 @@ def damage(folder: Path, name: str) -> RunError:
         instead = "run the command that trained the run again: it writes it from the checkpoint"
     else:
         instead = "restore it, or run the command that trained the run with overwrite=true"
-    return RunError(found, expected="the file as it was written", instead=instead)
+    expected = "the file as it was written"
+    return RunError(f"{folder / name} is {state}", expected=expected, instead=instead)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the options of a run, plain data.
-
-    Raises:
-        RunError: config.yaml cannot be read.
-    """
+    """Return the options of a run, plain data; a RunError says that they cannot be read."""
     path = folder / CONFIG
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -386,10 +373,9 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     unread = (*_NOT_IDENTITY, *_NOT_OF_TREES) if trees else _NOT_IDENTITY
     read = _OF_WINDOW_FEATURES if flat.get("model.features") == "window" else ("window.lookback",)
 
-    def is_among(key: str, options: Sequence[str]) -> bool:
-        return f"{key}.".startswith(tuple(f"{option}." for option in options))
-
-    return {k: v for k, v in flat.items() if is_among(k, read) or not is_among(k, unread)}
+    read, unread = (tuple(f"{option}." for option in options) for options in (read, unread))
+    own = (k for k in flat if f"{k}.".startswith(read) or not f"{k}.".startswith(unread))
+    return {key: flat[key] for key in own}
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -405,11 +391,7 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def record(study: Path, event: str, **facts: Any) -> None:
-    """Append an event to the ledger of a study.
-
-    Raises:
-        DiskError: It cannot be written; the ledger is unchanged.
-    """
+    """Append an event to the ledger of a study; on a DiskError, the ledger is unchanged."""
     entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
     with disk_errors(path, len(line)):
@@ -435,7 +417,7 @@ def recorded(study: Path, event: str) -> int:
     lines = path.read_bytes().splitlines() if path.is_file() else []
     events = set()
     for number, line in enumerate(filter(bytes.strip, lines)):
-        entry = _parse(line)
+        entry = _entry(line)
         if "config" in entry and entry["event"] == event:
             events.add((entry["run"], entry["config"]))
         elif entry.get("event", event) == event:
@@ -444,7 +426,7 @@ def recorded(study: Path, event: str) -> int:
     return len(events)
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _entry(line: bytes) -> dict[str, Any]:
     """Return a line's entry; empty if it is damaged."""
     try:
         entry = json.loads(line)

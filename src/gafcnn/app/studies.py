@@ -45,10 +45,10 @@ log = logging.getLogger(__name__)
 
 
 def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Study:
-    """Return a study.
+    """Return a study by its folder, such as "outputs/bnb".
 
     Args:
-        folder: The folder of the study, such as "outputs/bnb".
+        folder: The folder of the study.
         windows: The windows to use; None for all. The baseline is always used.
 
     Raises:
@@ -60,9 +60,7 @@ def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Stud
 class Study:
     """The complete runs of a study, see `load_study`.
 
-    Attributes:
-        folder: The folder of the study.
-        runs: The runs of each model, by its name: windows by their span, then the baseline.
+    Its `folder` is that of the study; its `runs` are those of each model, by its name.
     """
 
     def __init__(self, folder: Path, windows: Sequence[str] | None = None) -> None:
@@ -88,11 +86,7 @@ class Study:
 
     @property
     def baseline(self) -> str | None:
-        """The name of the baseline, if there is one.
-
-        Raises:
-            RunError: There are several.
-        """
+        """The name of the baseline, if there is one; a RunError says that there are several."""
         names = [name for name, runs in self.runs.items() if runs[0].is_baseline]
         if len(names) > 1:
             raise RunError(
@@ -276,11 +270,7 @@ class Study:
         return found
 
     def train_baseline(self, model: Any) -> None:
-        """Train the baseline for each fold that has none, on the samples of the windows.
-
-        Args:
-            model: Settings of the baseline, `TreesModel`.
-        """
+        """Train a baseline, a `TreesModel`, for each fold without one, on the same samples."""
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}
         # like the longest window, which is last: features=window reads that one
