@@ -67,6 +67,19 @@ def test_invalid_options_are_named(options: dict[str, Any], facts: list[str]) ->
         assert all(fact in str(caught.value) for fact in facts), str(caught.value)
 
 
+@settings("label")
+class Product:
+    factor: int
+
+    def __post_init__(self) -> None:
+        assert pd.Timedelta("1D") * self.factor
+
+
+def test_a_failing_calculation_is_an_error_of_the_options() -> None:
+    with pytest.raises(ConfigError, match=r"^label of \{'factor': 1000000000\} fails \(Overflow"):
+        Product(10**9)
+
+
 # --- registries -----------------------------------------------------------------------------------
 
 

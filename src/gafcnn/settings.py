@@ -151,6 +151,15 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     expected = first["msg"]
     for prefix in ("Value error, ", "Input should be ", "expected "):
         expected = expected.removeprefix(prefix)
+    if not path:
+        given = first["input"]
+        if not isinstance(given, Mapping):
+            given = dict(zip(names, given.args or (), strict=False)) | (given.kwargs or {})
+        return ConfigError(
+            f"{key or cls.__name__} of {given} fails ({expected})",
+            expected=f"other values of {', '.join(names)}",
+            instead="correct them",
+        )
     if expected.startswith(("less", "greater")):
         expected = f"a value {expected}"
     defaults = {one.name: as_plain(one.default) for one in fields(cls)}  # pyright: ignore[reportArgumentType]

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -243,6 +244,10 @@ def test_input_types(dtype: str) -> None:
         (np.ones((2, 2, 2, 2)), "the series have shape (2, 2, 2, 2)"),
         (np.ones((0, 64)), "the series have shape (0, 64)"),
         (np.ones((3, 2, 0)), "the series have shape (3, 2, 0)"),
+        (
+            pd.DataFrame({"open": [1.0], "close": [2.0]}),
+            "the series are a DataFrame with the columns",
+        ),
         ([["a", "b"]], "the series are not an array of numbers"),
         ([[1, 2], [3]], "the series are not an array of numbers"),
         ([[1, 2], [3, np.nan]], "point 1 of field 0 of sample 1 is nan"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gafcnn.errors import ConfigError
 from gafcnn.report import write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 
@@ -31,7 +32,8 @@ def page(folder: Path, parse: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def class_folder(class_metrics: Metrics, tmp_path_factory: Any) -> Path:
-    return write_report(tmp_path_factory.mktemp("classes"), class_metrics).parent
+    page = tmp_path_factory.mktemp("classes") / "report.html"
+    return write_report(page, class_metrics, files=True).parent
 
 
 def test_verdict_is_first_and_sections_follow_in_order(page: Any, metrics: Metrics) -> None:
@@ -88,7 +90,7 @@ def test_several_symbols_are_compared_and_linked(
 ) -> None:
     (tmp_path / "symbols" / "A").mkdir(parents=True)
     (tmp_path / "symbols" / "A" / "report.html").touch()
-    page = parse(write_report(tmp_path, pooled))
+    page = parse(write_report(tmp_path / "report.html", pooled, files=True))
     rows = table_of(tmp_path, "symbols")
     assert [(row["model"], row["symbol"]) for row in rows[:4]] == [
         ("15m", "A"), ("15m", "B"), ("15m", "all symbols"), ("30m", "A"),
@@ -114,23 +116,34 @@ def test_classes_are_judged_without_trades(
     assert not re.search(r"https?:|<script", page.source)
 
 
-def test_judgement_without_a_study_is_one_file(metrics: Metrics, tmp_path: Path) -> None:
+def test_judgement_without_a_study_is_one_file(
+    metrics: Metrics, tmp_path: Path, parse: Any
+) -> None:
     study = ("study", "looks", "stride", "embargo", "bars", "config", "folds", "seeds", "receipts")
     bare = {key: value for key, value in metrics.items() if key not in study}
-    path = tmp_path / "mine.html"
-    assert write_report(path, bare) == path
-    assert [*tmp_path.iterdir()] == [path]
+    path, own = tmp_path / "mine.html", tmp_path / "tables" / "coverage.csv"
+    own.parent.mkdir()
+    own.write_text("mine")
+    page = parse(write_report(path, bare))
+    assert set(tmp_path.rglob("*.*")) == {path, own}
+    assert "tables/" not in page.text
+    assert "figures/" not in page.text
+    with pytest.raises(ConfigError, match=r"thesis.*\.html"):
+        write_report(tmp_path / "thesis", bare)
 
 
 def test_old_tables_and_figures_are_removed_and_bytes_repeat(
     class_folder: Path, class_metrics: Metrics, tmp_path: Path
 ) -> None:
-    for stale in ("tables/coverage.csv", "figures/equity.png"):
-        (tmp_path / stale).parent.mkdir()
-        (tmp_path / stale).write_text("old")
-    write_report(tmp_path, class_metrics)
+    stale, own = tmp_path / "tables" / "coverage.csv", tmp_path / "figures" / "equity.png"
+    for path in (stale, own):
+        path.parent.mkdir()
+        path.write_text("old")
+    page = tmp_path / "report.html"
+    page.write_text("<figcaption>tables/coverage.csv</figcaption> figures/equity.png")
+    write_report(page, class_metrics, files=True)
     files = {path.relative_to(class_folder) for path in class_folder.rglob("*.*")}
-    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == files
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*") if path != own} == files
     for path in files:
         assert (tmp_path / path).read_bytes() == (class_folder / path).read_bytes(), path
 
@@ -139,7 +152,7 @@ def test_failed_report_leaves_the_old_one(class_folder: Path, class_metrics: Met
     before = {path: path.read_bytes() for path in class_folder.rglob("*.*")}
     broken = {key: value for key, value in class_metrics.items() if key != "verdict"}
     with pytest.raises(Exception, match="verdict"):
-        write_report(class_folder, broken)
+        write_report(class_folder / "report.html", broken, files=True)
     assert {path: path.read_bytes() for path in class_folder.rglob("*.*")} == before
 
 
@@ -173,7 +186,7 @@ def test_hostile_names_are_text(
             attributions=attributions,
         )  # fmt: skip
         folder = tmp_path / f"folder{place}" / "report"
-        pages.append(parse(write_report(folder, metrics, [shown])))
+        pages.append(parse(write_report(folder / "report.html", metrics, [shown], files=True)))
         assert [path.name for path in folder.parent.iterdir()] == ["report"]
     evil, plain = pages
     drawn = {"svg", "g", "path", "use", "text", "tspan", "defs", "rect", "clippath", "image"}

@@ -142,7 +142,7 @@ def _write(
 
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
     write_predictions(folder / PREDICTIONS, judgement.predictions)
-    page = write_report(folder, metrics, samples=samples)
+    page = write_report(folder / "report.html", metrics, samples, files=True)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [str(path.relative_to(folder)) for path in files if not path.name.startswith(".")]
     write_metrics(folder, metrics, names)

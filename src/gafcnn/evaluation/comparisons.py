@@ -198,7 +198,7 @@ def targets(
     rows = []
     for target in TARGETS:
         found = by_goal.get(target.goal) if target.of_pair else figures.get(target.figure)
-        of_pair = f"{found['a']} less {found['b']}" if target.of_pair and found else target.target
+        of_pair = f"{found['a']} less {found['b']}" if found and target.of_pair else ""
         rows.append(target_row(target, of_pair if target.of_pair else headline, found))
     deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
     for row in rows:

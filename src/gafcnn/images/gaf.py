@@ -33,47 +33,53 @@ def polar(x: Floats, centres: Floats, scale: float) -> NDArray[np.float32]:
     """
     n, fields, knots = x.shape
     vectors = np.empty((n, fields, 2, len(centres)), np.float32)
+    left = centres.astype(np.int64)
+    right = np.minimum(left + 1, knots - 1)
+    weight = centres - left
     for sample in range(n):
         for field in range(fields):
             c, s = vectors[sample, field, 0], vectors[sample, field, 1]
             cosines = x[sample, field]
             sines = np.sqrt(1 - cosines * cosines)
             for i in range(len(centres)):
-                left = int(centres[i])
-                right = min(left + 1, knots - 1)
-                weight = centres[i] - left
-                c[i] = scale * ((1 - weight) * cosines[left] + weight * cosines[right])
-                s[i] = scale * ((1 - weight) * sines[left] + weight * sines[right])
+                share, j, k = weight[i], left[i], right[i]
+                c[i] = scale * ((1 - share) * cosines[j] + share * cosines[k])
+                s[i] = scale * ((1 - share) * sines[j] + share * sines[k])
     return vectors
 
 
 @compiled
 def draw_gaf(
     vectors: NDArray[np.float32],
-    place: int,
-    gadf: bool,  # noqa: FBT001 - kernels are called by position
-    rounded: bool,  # noqa: FBT001
+    kinds: NDArray[np.int64],
+    rounded: bool,  # noqa: FBT001 - kernels are called by position
     images: NDArray[Any],
 ) -> None:
-    """Draw the Gramian Angular Fields of one kind.
+    """Draw the Gramian Angular Fields of series, in the order in which they lie in memory.
 
     Args:
         vectors: The result of `polar`.
-        place: The place of the kind among the kinds of the images.
-        gadf: Whether to draw the GADF; otherwise the GASF.
+        kinds: What to draw at each place among the kinds: 0 for GASF, 1 for GADF, -1 for nothing.
         rounded: Whether to round to integers.
         images: The array to draw into: shape (n, fields, kinds, size, size), int8 or float32.
     """
-    n, fields, _, size = vectors.shape
-    for sample in range(n):
-        for field in range(fields):
+    for sample in range(len(images)):
+        for field in range(images.shape[1]):
             c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            first, second = (s, c) if gadf else (c, s)
-            image = images[sample, field, place]
-            for i in range(size):
-                for j in range(size):
-                    pixel = first[i] * c[j] - second[i] * s[j]
-                    image[i, j] = np.rint(pixel) if rounded else pixel
+            for place in range(len(kinds)):
+                if kinds[place] == 0:
+                    _outer(c, s, c, s, rounded, images[sample, field, place])
+                elif kinds[place] == 1:
+                    _outer(s, c, c, s, rounded, images[sample, field, place])
+
+
+@compiled
+def _outer(first: Any, second: Any, c: Any, s: Any, rounded: Any, image: Any) -> None:
+    """Draw `first_i c_j - second_i s_j`."""
+    for i in range(len(c)):
+        for j in range(len(c)):
+            pixel = first[i] * c[j] - second[i] * s[j]
+            image[i, j] = np.rint(pixel) if rounded else pixel
 
 
 def scaled(
@@ -108,9 +114,10 @@ def scaled(
         return x if signed else (x + 1) / 2
     axes = (1, 2) if scaling == "jointly" else 2
     low, high = values.min(axes, keepdims=True), values.max(axes, keepdims=True)
-    constant = high == low
-    x = np.where(constant, 0.5, (values - low) / (high - low + constant))
-    return 2 * x - 1 if signed else x
+    x = values - low
+    x /= np.where(high > low, high - low, 1)
+    np.copyto(x, 0.5, where=high == low)
+    return np.subtract(np.multiply(x, 2, out=x), 1, out=x) if signed else x
 
 
 def segments(points: int, knots: int) -> NDArray[np.int64]:

@@ -9,12 +9,13 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from gafcnn.data.features import known_fields
 from gafcnn.errors import ConfigError, ImagesError
-from gafcnn.images.kinds import GADF, IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
+from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
 from gafcnn.settings import settings
 
 # gafcnn.images.gaf imports numba, so functions here import it when they draw
@@ -104,17 +105,15 @@ class ImageSpec:
         # numba has no float16 on CPUs
         drawn = images if self.dtype != "float16" else np.empty(shape, np.float32)
         drawn = drawn.reshape(n, fields, len(self.kinds), self.size, self.size)
-        kinds = list(enumerate(self.kinds))
+        order = {kind: number for number, kind in enumerate(OUTER_PRODUCTS)}
+        kinds = np.array([order.get(kind, -1) for kind in self.kinds])
 
         def draw_part(part: slice) -> None:
-            vectors = self.encode_polar(values[part])
-            for place, kind in kinds:
-                if kind in OUTER_PRODUCTS:
-                    draw_gaf(vectors, place, kind == GADF, self.dtype == "int8", drawn[part])
+            draw_gaf(self.encode_polar(values[part]), kinds, self.dtype == "int8", drawn[part])
 
-        if set(self.kinds) & set(OUTER_PRODUCTS):
+        if kinds.max() >= 0:
             _in_threads(draw_part, n)
-        for place, kind in kinds:
+        for place, kind in enumerate(self.kinds):
             if kind not in OUTER_PRODUCTS:
                 self._draw_registered(IMAGE_KINDS[kind], values, drawn[:, :, place])
         if self.dtype == "float16":
@@ -239,8 +238,15 @@ def checked_series(series: ArrayLike) -> Floats:
     """Return series as float64 of shape (n, fields, points).
 
     Raises:
-        ImagesError: A value is not finite or beyond 1e300, or the shape is wrong.
+        ImagesError: A value is not finite or beyond 1e300, the shape is wrong, or they are a
+            DataFrame, of which rows or columns could be the series.
     """
+    if isinstance(series, pd.DataFrame) and series.shape[1] > 1:
+        raise ImagesError(
+            f"the series are a DataFrame with the columns {', '.join(map(str, series.columns))}",
+            expected="an array whose rows are series, oldest value first",
+            instead="pass frame.to_numpy().T if columns are series, frame.to_numpy() if rows are",
+        )
     try:
         values = np.ascontiguousarray(series, dtype=np.float64)
         found = f"the series have shape {values.shape}"

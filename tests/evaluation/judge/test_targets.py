@@ -94,7 +94,9 @@ def test_a_sharpe_ratio_must_exceed_the_best_of_all_trials(
     deflated: float | None, expected: str
 ) -> None:
     figures = {"sharpe": estimate(2.2, 0.4, 4.0), "deflated_sharpe": {"value": deflated}}
-    [row] = [row for row in targets("mean", figures, []) if row["figure"] == "sharpe"]
+    rows = targets("mean", figures, [])
+    assert rows[-1]["model"] == "", "two models that were not compared"
+    [row] = [row for row in rows if row["figure"] == "sharpe"]
     assert row["verdict"] == expected
 
 
