@@ -26,9 +26,10 @@ def shown(capsys: pytest.CaptureFixture[str], name: str, **options: str) -> str:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_lists_the_options_of_every_group(
+def test_each_script_runs_its_command_whose_help_lists_the_options_of_every_group(
     capsys: pytest.CaptureFixture[str], root: Path, name: str
 ) -> None:
+    assert f'main("{name}"' in (root / f"{name}.py").read_text()
     text = shown(capsys, name)
     assert max(map(len, text.splitlines())) <= 115
     defaults = yaml.safe_load((root / "conf" / f"{name}.yaml").read_text())["defaults"]
@@ -93,11 +94,6 @@ def test_the_console_script_lists_the_commands(
     with pytest.raises(SystemExit, match="seed is -1"):
         command.run()
     assert sys.argv == ["gafcnn", "train", "seed=-1"]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_script_runs_its_command(root: Path, name: str) -> None:
-    assert f'main("{name}"' in (root / f"{name}.py").read_text()
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def main(
 ) -> None:
     """Run a command with the options composed from `conf/<name>.yaml` and the words typed.
 
-    Errors end the process with one sentence on standard error and exit code 1;
-    HYDRA_FULL_ERROR=1 shows the traceback instead.
+    Errors end the process with one sentence on standard error and exit code 1; HYDRA_FULL_ERROR=1
+    shows the traceback instead.
 
     Args:
         name: The command, one of `COMMANDS`.
@@ -180,17 +180,11 @@ def _prepare_words(words: list[str]) -> int | None:
     if not {"-m", "--multirun"} & set(words):
         return 1
     if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm, but there is no srun here",
-            expected="a machine with Slurm",
-            instead="run the command on one, or use hydra/launcher=parallel",
-        )
+        expected, instead = "a machine with Slurm", "use one, or hydra/launcher=parallel"
+        raise ConfigError("there is no srun here", expected=expected, instead=instead)
     if {"trainer=ddp", "trainer.strategy=ddp"} & set(words):
-        raise ConfigError(
-            "trainer=ddp in a sweep",
-            expected="one device per job",
-            instead="remove -m, or trainer=ddp",
-        )
+        expected, instead = "one device per job", "remove -m, or trainer=ddp"
+        raise ConfigError("trainer=ddp in a sweep", expected=expected, instead=instead)
     swept = [override for override in overrides if override.is_sweep_override()]
     named = [o.key_or_group for o in swept if o.key_or_group not in _IN_EVERY_NAME]
     if named:
@@ -220,11 +214,8 @@ def _parallel_jobs(jobs: int | None) -> int:
 def import_own(names: str | Sequence[str]) -> None:
     """Import the user's own modules, which register labels, networks and other parts.
 
-    Args:
-        names: Paths of Python files, or names of modules; or one of them.
-
-    Raises:
-        ConfigError: A module is not found, or a file is named like another module.
+    Names are paths of Python files, or names of modules. A ConfigError says that a module is not
+    found, or a file is named like another module.
     """
     for name in [names] if isinstance(names, str) else map(str, names):
         path = Path(name).resolve()
@@ -239,11 +230,9 @@ def import_own(names: str | Sequence[str]) -> None:
         except ModuleNotFoundError as error:
             found, reason = None, str(error)
         if reason and found != str(path):
-            raise ConfigError(
-                f"imports={name} cannot be imported ({reason})",
-                expected="a Python file, or a module that is installed",
-                instead="correct the path, or rename the file",
-            )
+            found, expected = f"imports={name} cannot be imported ({reason})", "a file or module"
+            instead = "correct the path, or rename the file"
+            raise ConfigError(found, expected=expected, instead=instead)
 
 
 # --- messages -------------------------------------------------------------------------------------

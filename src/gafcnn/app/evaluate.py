@@ -97,11 +97,9 @@ def _evaluate_tables(
     """Judge tables of predictions alone, by the bars, the label and the split of the options."""
     folder = settings.paths.outputs / next(iter(tables))
     if next(folder.rglob(CONFIG), None) is not None:
-        raise ConfigError(
-            f"{folder} is a study with runs, whose evaluation would be replaced",
-            expected="a table with another name",
-            instead=f"rename the file, or add study={folder.name} to judge it beside the study",
-        )
+        found = f"{folder} is a study with runs, whose evaluation would be replaced"
+        instead = f"rename the file, or add study={folder.name} to judge it beside the study"
+        raise ConfigError(found, expected="a table with another name", instead=instead)
     bars, (label, split) = load(settings.market), (settings.label, settings.split)
     with counting("judging", len(tables), "models") as advance:
         judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)

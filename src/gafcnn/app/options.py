@@ -54,6 +54,7 @@ def _checked(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
 _as_tuple = BeforeValidator(
     lambda value: (value,) if isinstance(value, str | Path) else value or ()
 )
+_enough = _checked(lambda number: number == 0 or number >= 100, "0, or 100 or more")
 _NAME, _NAMING = re.compile(r"[A-Za-z0-9][\w.\-]{0,99}"), "a name of letters, digits, - _ ."
 
 Name: TypeAlias = Annotated[str, _checked(lambda text: bool(_NAME.fullmatch(text)), _NAMING)]
@@ -188,11 +189,9 @@ class TrainSettings:
             return
         features = self.model.features or ("indicators" if self.label.horizon else "window")
         if features == "indicators" and not self.label.horizon:
-            raise ConfigError(
-                "model.features=indicators for a label that does not look ahead",
-                expected="features=window, because the indicators contain candlestick patterns",
-                instead="set model.features=window, or model=xgboost_patterns",
-            )
+            found = "model.features=indicators, which contain the patterns of this label"
+            instead = "set it, or model=xgboost_patterns"
+            raise ConfigError(found, expected="model.features=window", instead=instead)
         object.__setattr__(self, "model", replace(self.model, features=features))
 
     @property
@@ -245,16 +244,11 @@ class TrainSettings:
 # --- evaluate, predict, export and verify ---------------------------------------------------------
 
 
-_ENOUGH = "0, or 100 or more"
-
-
 @settings("judging")
 class Judging:
     """Resamples of the bootstrap for confidence intervals, 0 for none; and their seed."""
 
-    resamples: Annotated[
-        int, Field(strict=True), _checked(lambda n: n == 0 or n >= 100, _ENOUGH)
-    ] = 2000
+    resamples: Annotated[int, Field(strict=True), _enough] = 2000
     seed: Seed = 0
 
 
@@ -301,17 +295,12 @@ class EvaluateOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         if self.study is not None and self.market is not None:
-            raise ConfigError(
-                f"market=... beside study={self.study}, which has its own bars",
-                expected="one of them",
-                instead="remove market=..., or study=... to judge predictions=... alone",
-            )
+            found = f"market=... beside study={self.study}, which has its own bars"
+            instead = "remove market=..., or study=... to judge predictions=... alone"
+            raise ConfigError(found, expected="one of them", instead=instead)
         if self.study is None and self.predictions and self.market is None:
-            raise ConfigError(
-                "predictions=... without bars",
-                expected="the bars that they are about",
-                instead="add market=file market.path=bars.parquet, or the study=... that has them",
-            )
+            instead = "add market=file market.path=bars.parquet, or the study=... that has them"
+            raise ConfigError("predictions=...", expected="bars beside them", instead=instead)
 
     @property
     def rules(self) -> TradingRules:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.app.options import METHODS, EvaluateOptions, Flag, Market, StudyOptions
+from gafcnn.app.options import EvaluateOptions, Flag, Market, StudyOptions
 from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files
 from gafcnn.app.studies import Study
 from gafcnn.atomic_io import read_sealed
@@ -80,11 +80,9 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     # the options of a run may name an address that is not trusted; typed ones are
     source: Any = settings.market or at_rest(study.settings.market)
     if settings.watch and as_plain(source).get("kind") in NEVER_NEW:
-        raise ConfigError(
-            "watch=true for a simulated market, in which no further bar closes",
-            expected="a market that goes on",
-            instead="remove watch=true, or set market=bnb, or market=file market.path=...",
-        )
+        found = "watch=true for a simulated market, in which no further bar closes"
+        instead = "remove watch=true, or set market=bnb, or market=file market.path=..."
+        raise ConfigError(found, expected="a market that goes on", instead=instead)
     decider, max_age = study.decider, settings.max_age
     if decider.fold is not None:
         log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
@@ -140,18 +138,14 @@ def _add(decisions: dict[str, Any], facts: dict[str, Any], settings: PredictOpti
 def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) -> None:
     now, text = pd.Timestamp.now("UTC"), f"{newest:%Y-%m-%d %H:%M:%S} UTC"
     if newest > now:
-        raise BarsError(
-            f"the newest bar of {symbol} closes at {text}, in the future",
-            expected="a bar that has closed",
-            instead="remove the open bar, or correct the clock of this machine",
-        )
+        found = f"the newest bar of {symbol} closes at {text}, in the future"
+        instead = "remove the open bar, or correct the clock of this machine"
+        raise BarsError(found, expected="a bar that has closed", instead=instead)
     if max_age is not None and now - newest > max_age:
-        age = format_age((now - newest).total_seconds())
-        raise BarsError(
-            f"the newest bar of {symbol} closed at {text}, {age} ago",
-            expected=f"a bar that is at most {format_duration(max_age)} old",
-            instead="use newer bars, or set a longer max_age",
-        )
+        age, allowed = format_age((now - newest).total_seconds()), format_duration(max_age)
+        found = f"the newest bar of {symbol} closed at {text}, {age} ago"
+        instead = "use newer bars, or set a longer max_age"
+        raise BarsError(found, expected=f"at most {allowed}", instead=instead)
 
 
 def _facts(study: Study, decision: Decision) -> dict[str, Any]:
@@ -273,9 +267,7 @@ class Decider:
         classes: Names of the classes.
         fold: The fold that decides; None without walk-forward.
         interval: Time between two bars.
-        history: The number of bars that a decision needs: with fewer, indicators that average over
-            all earlier bars would not have settled.
-        members: Functions of bars and rows, one per seed, by the name of the model.
+        history: The number of bars that a decision needs, after which indicators have settled.
         ensembles: Fitted ensembles, by name.
         thresholds: The threshold of each model, by symbol and by name; empty for other classes.
         rules: The trading rules.
@@ -294,11 +286,9 @@ class Decider:
         self._runs = {name: [run for run in of if run.fold == self.fold] for name, of in runs}
         for name, of in self._runs.items():
             if not of:
-                raise RunError(
-                    f"{name} has no run of fold {self.fold}, the newest",
-                    expected="that fold for every model",
-                    instead=f"evaluate.py study={study.folder.name} trains it",
-                )
+                found = f"{name} has no run of fold {self.fold}, the newest"
+                instead = f"evaluate.py study={study.folder.name} trains it"
+                raise RunError(found, expected="that fold for every model", instead=instead)
         self.interval = interval_of(next(iter(study.bars.values())))
         options = [of[0].settings for of in self._runs.values()]
         lookback = max(one.window.lookback for one in options)
@@ -376,11 +366,9 @@ class Decider:
         if symbol in self.thresholds:
             return str(symbol)
         if others:
-            raise RunError(
-                f"the symbol is {symbol}",
-                expected=f"one of {', '.join(self.thresholds)}, each with its own threshold",
-                instead=f'pass symbol="{first}", or set market.symbol={first}',
-            )
+            expected = f"one of {', '.join(self.thresholds)}, each with its own threshold"
+            instead = f'pass symbol="{first}", or set market.symbol={first}'
+            raise RunError(f"the symbol is {symbol}", expected=expected, instead=instead)
         if symbol is not None and symbol not in self._warned:
             self._warned.add(symbol)
             log.warning("%s: the models were trained and evaluated on %s", symbol, first)
@@ -389,39 +377,32 @@ class Decider:
     def _check(self, bars: pd.DataFrame, symbol: str) -> None:
         interval, wanted = format_duration(interval_of(bars)), format_duration(self.interval)
         if interval != wanted:
-            raise BarsError(
-                f"the bars of {symbol} are of {interval}",
-                expected=f"bars of {wanted}, as in the training",
-                instead=f"pass such bars; on the command line, set market.interval={wanted}",
-            )
+            found, expected = f"the bars of {symbol} are of {interval}", f"{wanted}, as in training"
+            instead = f"pass such bars; on the command line, set market.interval={wanted}"
+            raise BarsError(found, expected=expected, instead=instead)
         if len(bars) < self.history:
             reason = "window.lookback" if self.history == self._lookback else "indicators"
-            raise BarsError(
-                f"there are {len(bars):,} bars of {symbol}",
-                expected=f"at least {self.history:,} (for {reason})",
-                instead="use more bars",
-            )
+            found = f"there are {len(bars):,} bars of {symbol}"
+            expected = f"at least {self.history:,} (for {reason})"
+            raise BarsError(found, expected=expected, instead="use more bars")
         missing = gaps(bars.iloc[-self._lookback :])
         if len(missing):
             gap = missing.iloc[-1]
-            raise BarsError(
-                f"{int(gap['missing'])} bars of {symbol} are missing after "
-                f"{gap['after']:%Y-%m-%d %H:%M} UTC",
-                expected=f"the last {self._lookback} bars without a gap",
-                instead="fill the gap, or wait until it is older than window.lookback",
-            )
+            after = f"{int(gap['missing'])} after {gap['after']:%Y-%m-%d %H:%M} UTC"
+            expected = f"the last {self._lookback} bars without a gap"
+            instead = "fill the gap, or wait until it is older than window.lookback"
+            found = f"bars of {symbol} are missing: {after}"
+            raise BarsError(found, expected=expected, instead=instead)
 
 
 def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], str]:
     """Return rules, names of ensembles, and a sentence about them, from an evaluation's metrics."""
-    if not evaluated:
-        text = "default rules, because the study has not been evaluated"
-        return TradingRules(), METHODS, f"{text}; thresholds are chosen on validation rows"
-    held = evaluated["config"]["evaluate"]
+    held = evaluated["config"]["evaluate"] if evaluated else {}
     options = {key: held[key] for key in ("trading", "costs", "ensemble") if held.get(key)}
     settings = create(EvaluateOptions, "", options)
-    rules = settings.rules
-    costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
+    rules, text = settings.rules, "default rules, because the study has not been evaluated"
+    if evaluated:
+        costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
+        text = f"rules of the last evaluation: {costs}"
     chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"
-    text = f"rules of the last evaluation: {costs}; thresholds are {chosen}"
-    return rules, settings.ensemble.methods, text
+    return rules, settings.ensemble.methods, f"{text}; thresholds are {chosen}"

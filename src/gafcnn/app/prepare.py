@@ -36,9 +36,7 @@ def prepare(options: Mapping[str, Any]) -> None:
 def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
     """Return the bars of a training, after checking that its window and label fit their interval.
 
-    Raises:
-        ConfigError: They do not; before anything is downloaded, if the interval is an option.
-        BarsError: The bars are invalid.
+    If the interval is an option, nothing is downloaded before. A ConfigError says what is wrong.
     """
 
     def check(interval: pd.Timedelta) -> None:
@@ -63,12 +61,12 @@ def load(source: Source) -> dict[str, pd.DataFrame]:
     """
     bars = load_bars(source)
     for symbol, frame in bars.items():
-        n, missing = f"{len(frame):,}", gaps(frame)
-        first, last = (f"{time:%Y-%m-%d %H:%M}" for time in frame.index[[0, -1]])
+        missing, ends = gaps(frame), frame.index[[0, -1]]
+        first, last = (f"{time:%Y-%m-%d %H:%M}" for time in ends)
         lacking = f"{len(missing)} gaps ({missing['missing'].sum():,} bars)"
-        lacking = lacking if len(missing) else "no gap"
-        volume = "" if has_volume(frame) else ", no volume"
-        log.info("%s: %s bars from %s to %s UTC, %s%s", symbol, n, first, last, lacking, volume)
+        found = f"{len(frame):,} bars from {first} to {last} UTC"
+        found += f", {lacking if len(missing) else 'no gap'}"
+        log.info("%s: %s%s", symbol, found, "" if has_volume(frame) else ", no volume")
     return bars
 
 

@@ -167,11 +167,11 @@ def load_run(folder: str | Path) -> Run:
             instead=f'load one of them: load_run("{found[0]}")' if found else "correct the path",
         )
     if not (found[0] / METRICS).is_file():
-        raise RunError(
+        text, instead = (
             f"the run in {found[0]} is not complete",
-            expected=f"{METRICS}, which is written last",
-            instead="run the command that trained it again: it resumes",
+            "run its command again: it resumes",
         )
+        raise RunError(text, expected=f"{METRICS}, which is written last", instead=instead)
     return Run(found[0])
 
 
@@ -200,17 +200,14 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         if complete or read_config(path.parent)["model"]["kind"] != "trees":  # they do not resume
             found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
-        raise RunError(
-            f"study {study.name} has no runs",
-            expected="a complete run for each model",
-            instead=f"train one with python train.py window=30m study={study.name}",
-        )
+        instead = f"train one with python train.py window=30m study={study.name}"
+        raise RunError(f"study {study.name} has no runs", expected="some", instead=instead)
 
-    def order(item: tuple[str, list[Run]]) -> tuple[bool, pd.Timedelta]:
-        [run, *_] = item[1]
+    def order(name: str) -> tuple[bool, pd.Timedelta]:
+        run = found[name][0]
         return run.is_baseline, parse_duration("window.span", run.config["window"]["span"])
 
-    return dict(sorted(found.items(), key=order))
+    return {name: found[name] for name in sorted(found, key=order)}
 
 
 # --- one writer, and complete or resumed ----------------------------------------------------------
@@ -227,11 +224,9 @@ def hold(folder: Path) -> Iterator[None]:
                 left.unlink(missing_ok=True)
             yield
     except Timeout:
-        raise RunError(
-            f"{lock_holder(folder / LOCK)} is working in {folder}",
-            expected="one process at a time",
-            instead="wait for it, or use another study=...",
-        ) from None
+        found = f"{lock_holder(folder / LOCK)} is working in {folder}"
+        instead = "wait for it, or use another study=..."
+        raise RunError(found, expected="one process at a time", instead=instead) from None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
@@ -244,11 +239,9 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
         return False
     if differing := differences(read_config(folder), config):
         shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
-        raise RunError(
-            f"{folder} holds a different run ({shown})",
-            expected="the same options and bars",
-            instead="keep both with study=..., or delete the old one with overwrite=true",
-        )
+        found = f"{folder} holds a different run ({shown})"
+        instead = "keep both with study=..., or delete the old one with overwrite=true"
+        raise RunError(found, expected="the same options and bars", instead=instead)
     if not (folder / METRICS).is_file():
         return False
     damaged = damaged_files(folder)
@@ -343,11 +336,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         canonical_json(config)  # raises for what is not plain data
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise RunError(
-            f"{path} cannot be read ({reason or type(error).__name__})",
-            expected="the options that train.py wrote",
-            instead="train the run again with overwrite=true, or move its folder out of the study",
-        ) from error
+        found = f"{path} cannot be read ({reason or type(error).__name__})"
+        instead = "train the run again with overwrite=true, or move its folder out of the study"
+        raise RunError(found, expected="what train.py wrote", instead=instead) from error
     return config
 
 

@@ -71,11 +71,9 @@ class Study:
         if windows is not None:
             known = self.windows
             if absent := [name for name in windows if name not in known]:
-                raise RunError(
-                    f"study {folder.name} has no run for window {absent[0]}",
-                    expected=f"some of [{','.join(known)}]",
-                    instead=f"correct it, or train it with study={folder.name} window={absent[0]}",
-                )
+                found = f"study {folder.name} has no run for window {absent[0]}"
+                instead = f"correct it, or train it with study={folder.name} window={absent[0]}"
+                raise RunError(found, expected=f"some of [{','.join(known)}]", instead=instead)
             self.runs = {k: of for k, of in self.runs.items() if k in windows or k not in known}
         self._check_folds()
 
@@ -89,11 +87,8 @@ class Study:
         """The name of the baseline, if there is one; a RunError says that there are several."""
         names = [name for name, runs in self.runs.items() if runs[0].is_baseline]
         if len(names) > 1:
-            raise RunError(
-                f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}",
-                expected="one",
-                instead="move the other into another study",
-            )
+            found = f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}"
+            raise RunError(found, expected="one", instead="move the other into another study")
         return names[0] if names else None
 
     @property
@@ -141,18 +136,14 @@ class Study:
         first, *others = self.all_runs
         for run in others:
             if run.config[BARS] != first.config[BARS]:
-                raise RunError(
-                    f"{first.folder} and {run.folder} were trained on different bars",
-                    expected="the same bars for all runs",
-                    instead="train them again on the same bars, with another study=...",
-                )
+                found = f"{first.folder} and {run.folder} were trained on different bars"
+                instead = "train them again on the same bars, with another study=..."
+                raise RunError(found, expected="the same bars for all runs", instead=instead)
         bars = load(at_rest(self.settings.market))
         if fingerprints(bars) != first.config[BARS]:
-            raise RunError(
-                f"the bars of {', '.join(bars)} differ from those {first.folder} was trained on",
-                expected="the same bars",
-                instead="restore the old ones, or train again with study=...",
-            )
+            found = f"the bars of {', '.join(bars)} differ from those {first.folder} was trained on"
+            instead = "restore the old ones, or train again with study=..."
+            raise RunError(found, expected="the same bars", instead=instead)
         return bars
 
     def samples(self, fold: int | None = None) -> Samples:
@@ -196,11 +187,8 @@ class Study:
 
         members, others = self.members(), predictions or {}
         if taken := sorted(members.keys() & others.keys()):
-            raise ConfigError(
-                f"a table of predictions is called {taken[0]}, like a model of the study",
-                expected="another name",
-                instead="rename its file",
-            )
+            found = f"a table of predictions is called {taken[0]}, like a model of the study"
+            raise ConfigError(found, expected="another name", instead="rename its file")
         # the true probability of a simulated market, if it is that of the label
         market, oracles = self.settings.market, {}
         ahead = getattr(market, "horizon", None)
@@ -294,11 +282,9 @@ class Study:
         for run in others:
             found = differences(first.config, run.config)
             if differing := [text for text in found if not text.startswith(_SEED_OPTIONS)]:
-                raise RunError(
-                    f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
-                    expected=f"runs of {name} that differ only in seed and fold",
-                    instead="train each of them in another study, with study=...",
-                )
+                text = f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}"
+                expected = f"runs of {name} that differ only in seed and fold"
+                raise RunError(text, expected=expected, instead="use another study=... for each")
         return average_seeds(run.predictions for run in self.runs[name])
 
     def __repr__(self) -> str:
@@ -312,11 +298,9 @@ class Study:
             missing = wanted - {run.fold for run in runs}
             # a missing baseline is trained like the windows
             if missing and (len(self.runs) == 1 or not runs[0].is_baseline):
-                raise RunError(
-                    f"{name} has no run of fold {min(missing)}",
-                    expected="every fold for every window",
-                    instead=f"train it with split.fold={min(missing)}",
-                )
+                found = f"{name} has no run of fold {min(missing)}"
+                instead = f"train it with split.fold={min(missing)}"
+                raise RunError(found, expected="every fold for every window", instead=instead)
 
 
 def count_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:

@@ -41,11 +41,9 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
         counts = ", ".join(f"{kind} {count}" for kind, count in intact.items())
         log.info("intact in %s and %s: %s", paths.data, paths.outputs, counts or "nothing there")
     if damaged:
-        raise DamageError(
-            f"damage in {len(damaged)} of {len(findings)} places",
-            expected="files as they were written",
-            instead="do what the lines above say",
-        )
+        found = f"damage in {len(damaged)} of {len(findings)} places"
+        instead = "do what the lines above say"
+        raise DamageError(found, expected="files as they were written", instead=instead)
     return dict(intact)
 
 
