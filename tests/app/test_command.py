@@ -13,7 +13,6 @@ import yaml
 
 from gafcnn.app import command
 from gafcnn.app.command import COMMANDS, main
-from gafcnn.errors import ConfigError
 
 Run = Callable[..., str]
 
@@ -133,16 +132,9 @@ def test_messages_have_what_was_found_and_what_to_do(
     assert not list(tmp_path.rglob("*"))
 
 
-def test_a_full_error_is_the_exception_itself(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_unexpected_error_is_named_and_a_full_error_is_the_exception_itself(
+    refused: Run, typed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError):
-        main("train", words=["seed=-1"])
-
-
-def test_an_unexpected_error_is_named(refused: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> None:
         raise ZeroDivisionError("1 / 0")
 
@@ -150,3 +142,6 @@ def test_an_unexpected_error_is_named(refused: Run, monkeypatch: pytest.MonkeyPa
     message = refused("train")
     assert "ZeroDivisionError: 1 / 0" in message
     assert "HYDRA_FULL_ERROR=1" in message
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ZeroDivisionError):
+        typed("train")

@@ -109,9 +109,17 @@ def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
     assert metrics["task"] == "classification"
     assert len(metrics["confusion"]["15m"]) == 3
     decision = decide_and_export(typed, tmp_path, words[0])
-    forecast = decision["models"]["15m"]
-    assert list(forecast["probabilities"]) == ["down", "flat", "up"]
-    assert forecast["predicted"] in forecast["probabilities"]
+    assert (decision["horizon"], decision["rules"]) == ("10min", None)
+    forecast: dict[str, Any] = decision["models"]["15m"]
+    assert set(forecast) == {"probabilities", "predicted"}
+    p: dict[str, float] = forecast["probabilities"]
+    assert (list(p), sum(p.values())) == (["down", "flat", "up"], pytest.approx(1))
+    assert forecast["predicted"] == max(p, key=p.__getitem__)
+    study, last = gc.load_study(tmp_path / "outputs/own"), run.predictions.iloc[-1]
+    bars, _ = gc.simulate(2 * 1440)
+    found = study.decide(bars.loc[: last["time"]]).models["15m"]
+    assert found.position is None
+    np.testing.assert_allclose([*found.probabilities.values()], list(last[columns]), atol=1e-5)
 
 
 def test_a_network_a_field_and_an_image_kind(own: Run, typed: Run, tmp_path: Path) -> None:

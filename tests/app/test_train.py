@@ -55,8 +55,9 @@ def test_what_is_printed_has_the_shares_of_the_classes_and_the_embargo(study: Pa
         assert re.search(pattern, printed)
 
 
-def test_the_api_gives_the_numbers_of_the_command(study: Path) -> None:
-    bars, _ = gc.simulate(3 * 1440)
+def test_the_api_and_loaded_models_give_the_numbers_of_the_command(
+    study: Path, bars: pd.DataFrame
+) -> None:
     samples = gc.make_samples({"SIMULATED": bars})
     network, spec = {"kind": "small_cnn", "width": 4}, gc.ImageSpec(size=16)
     options: Any = {"network": network, "max_epochs": 2, "accelerator": "cpu"}
@@ -65,10 +66,6 @@ def test_the_api_gives_the_numbers_of_the_command(study: Path) -> None:
     pd.testing.assert_frame_equal(model.fit(samples).predict(samples), run.predictions)
     trees = gc.BoostedTrees().fit(samples).predict(samples)
     pd.testing.assert_frame_equal(trees, gc.load_run(folder_of(study, "xgboost")).predictions)
-
-
-def test_a_loaded_model_makes_the_predictions_that_were_written(study: Path) -> None:
-    bars, _ = gc.simulate(3 * 1440)
     for name in ("30m", "xgboost"):
         run = gc.load_run(folder_of(study, name))
         rows = bars.index.get_indexer(pd.DatetimeIndex(run.predictions["time"]))

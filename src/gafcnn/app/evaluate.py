@@ -45,12 +45,9 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
-    Options are those of `conf/evaluate.yaml`; returned is the content of metrics.json.
-
-    Raises:
-        RunError: A run is missing or not complete, the runs are of different bars, or another
-            process evaluates the study.
-        PredictionsError: Models are not about the same samples, or a table is invalid.
+    Options are those of `conf/evaluate.yaml`; returned is the content of metrics.json. A RunError
+    says that a run is missing or not complete, runs are of different bars, or another process
+    evaluates; a PredictionsError, that models are about different samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
     judging = {"rules": settings.rules, **as_plain(settings.judging)}

@@ -49,10 +49,8 @@ def receipts(
     """Audit a study for look-ahead.
 
     Thresholds are chosen by the rules, by default `TradingRules()`; `methods` names the ensembles.
-    Bars are altered after so many `moments`, drawn like all else with `seed`.
-
-    Yields:
-        For each audit its name, "receipt"; whether it "passed"; and what was "found".
+    Bars are altered after so many `moments`, drawn like all else with `seed`. Each audit yields its
+    name, "receipt"; whether it "passed"; and what was "found".
     """
     yield parts_apart(study)
     if study.label.classes == DIRECTIONS:

@@ -66,12 +66,9 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decide on the newest bar of each symbol, and print what the models predict.
 
     Options are those of `conf/predict.yaml`. Returned is the last decision of each symbol, as it is
-    printed with `json=true`.
-
-    Raises:
-        RunError: The study has no complete runs.
-        BarsError, SamplesError, ImagesError: The newest bars are too old, too few, have a gap, are
-            of another interval, or cannot be encoded. With `watch` they are logged instead.
+    printed with `json=true`. A BarsError, SamplesError or ImagesError says that the newest bars are
+    too old, too few, have a gap, are of another interval, or cannot be encoded; with `watch` it is
+    logged instead.
     """
     settings = create(PredictOptions, "", options)
     if settings.json:
@@ -276,7 +273,6 @@ class Decider:
     Raises:
         RunError: The baseline has no run of the newest fold.
         PredictionsError: The models have no samples in common, or no ensemble can be fitted.
-        ConfigError: The extra `export` is not installed.
     """
 
     def __init__(self, study: Study) -> None:

@@ -22,8 +22,7 @@ log = logging.getLogger(__name__)
 def prepare(options: Mapping[str, Any]) -> None:
     """Load bars, and store the images of a window, by the options of `conf/prepare.yaml`.
 
-    Raises:
-        GafcnnError: The options, the bars or the images are invalid, or the disk is full.
+    A GafcnnError says that options, bars or images are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
     for symbol, bars in load_for(settings).items():

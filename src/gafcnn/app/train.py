@@ -37,12 +37,9 @@ _CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/mac
 def train(options: Mapping[str, Any]) -> float:
     """Train one window or the baseline, or resume it, by the options of `conf/train.yaml`.
 
-    Returns:
-        The validation score that `objective` names; NaN if it cannot be computed.
-
-    Raises:
-        RunError: The folder holds a different run, or is in use.
-        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
+    Returned is the validation score that `objective` names; NaN if it cannot be computed. A
+    RunError says that the folder holds a different run, or is in use; another GafcnnError, that
+    options, bars or samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
     direction = settings.label.classes == DIRECTIONS
