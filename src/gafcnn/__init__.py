@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from gafcnn.app.runs import Run, load_run
     from gafcnn.app.studies import Study, load_study
     from gafcnn.data.bars import as_bars, resample
-    from gafcnn.data.candlestick import Candlestick
     from gafcnn.data.features import register_field
-    from gafcnn.data.labels import Direction, TripleBarrier, register_label
+    from gafcnn.data.labels import Candlestick, Direction, TripleBarrier, register_label
     from gafcnn.data.reading import read_bars, write_bars
     from gafcnn.data.samples import Samples, make_samples
     from gafcnn.data.simulated import simulate
@@ -39,9 +38,8 @@ _MODULES = {
     "app.runs": ("Run", "load_run"),
     "app.studies": ("Study", "load_study"),
     "data.bars": ("as_bars", "resample"),
-    "data.candlestick": ("Candlestick",),
     "data.features": ("register_field",),
-    "data.labels": ("Direction", "TripleBarrier", "register_label"),
+    "data.labels": ("Candlestick", "Direction", "TripleBarrier", "register_label"),
     "data.reading": ("read_bars", "write_bars"),
     "data.samples": ("Samples", "make_samples"),
     "data.simulated": ("simulate",),

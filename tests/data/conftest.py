@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from numpy.typing import ArrayLike
 
+from gafcnn.durations import format_duration
+
 
 def _make_bars(
     close: ArrayLike, *, interval: str = "1min", missing: Iterable[int] = (), **columns: ArrayLike
@@ -28,7 +30,7 @@ def _make_bars(
     }
     bars = pd.DataFrame(values, index=pd.DatetimeIndex(times, name="close_time"))
     bars = bars.drop(index=bars.index[sorted(missing)])
-    bars.attrs = {"interval": length, "label": "close"}
+    bars.attrs = {"interval": format_duration(length)}
     return bars
 
 

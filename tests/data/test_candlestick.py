@@ -10,8 +10,7 @@ import pytest
 import talib
 from numpy.testing import assert_array_equal
 
-from gafcnn.data.candlestick import PATTERNS, Candlestick, pattern_lookback, patterns
-from gafcnn.data.labels import NULL
+from gafcnn.data.labels import NULL, PATTERNS, Candlestick, pattern_lookback, patterns
 from gafcnn.data.samples import make_samples
 from gafcnn.data.splits import Chronological, WalkForward
 

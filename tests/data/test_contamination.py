@@ -17,10 +17,9 @@ from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from gafcnn.data.augmentation import Augmentation, Drawn
-from gafcnn.data.candlestick import Candlestick
 from gafcnn.data.features import FIELDS
 from gafcnn.data.indicators import indicators
-from gafcnn.data.labels import NULL, Direction, Label, TripleBarrier
+from gafcnn.data.labels import NULL, Candlestick, Direction, Label, TripleBarrier
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.data.splits import Chronological, WalkForward
 from gafcnn.data.windows import Window, WindowReader, close_times, decision_rows

@@ -28,9 +28,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from gafcnn.data.bars import COLUMNS, gaps
-from gafcnn.data.exchange import ExchangeSource, pair_of
-from gafcnn.data.klines import NewestBars
+from gafcnn.data.bars import COLUMNS, gaps, interval_of
+from gafcnn.data.exchange import ExchangeSource, NewestBars, pair_of
 from gafcnn.data.sources import SOURCES
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.settings import as_plain, create
@@ -203,7 +202,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalExchange]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry without a pause, unless the exchange asks for one."""
-    monkeypatch.setattr("gafcnn.data.klines._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gafcnn.data.exchange._FIRST_PAUSE", 0.001)
     monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)
 
 
@@ -233,7 +232,7 @@ def check_asked_once(exchange: LocalExchange) -> None:
 
 def test_bars_equal_those_of_the_exchange(server: LocalExchange, tmp_path: Path) -> None:
     bars = download(server, tmp_path)
-    assert bars.attrs["interval"] == pd.Timedelta("15min")
+    assert interval_of(bars) == QUARTER
     assert len(bars) == 3 * 96
     assert bars.index[0] == UNTIL - 3 * DAY + QUARTER
     assert bars.index[-1] == UNTIL
@@ -475,7 +474,7 @@ FAULTS = {
 def test_temporary_faults_do_no_harm(
     server: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gafcnn.data.klines._PAGE", 60)
+    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 60)
     # as many as are tolerated: four before each answer
     numbers = [n for n in range(1, 100) if n % 5]
     names = dict(zip(numbers, FAULTS, strict=False))
@@ -510,13 +509,13 @@ def stuck(handler: Handler, klines: list[Any]) -> None:
 def test_silent_exchange_is_asked_again(
     server: LocalExchange, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.3)
+    monkeypatch.setattr("gafcnn.data.exchange._SILENCE", 0.3)
     server.faults[1] = stuck
     bars = download(server, tmp_path, days=1)
     assert_frame_equal(bars, server.expected(UNTIL - DAY))
     first, second = server.requests
     assert second.at - first.at < 1
-    monkeypatch.setattr("gafcnn.data.klines._SILENCE", 0.05)
+    monkeypatch.setattr("gafcnn.data.exchange._SILENCE", 0.05)
     server.always = stuck
     with pytest.raises(DownloadError, match="RequestTimeout"):
         download(server, tmp_path, days=2)
@@ -612,7 +611,7 @@ def test_settings_survive_plain_data() -> None:
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ccxt", None)
-    with pytest.raises(DownloadError, match=r"pip install 'gafcnn\[exchange\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'gafcnn\[exchange\]'"):
         ExchangeSource(folder=tmp_path).load()
 
 
@@ -630,7 +629,7 @@ def test_newest_bars_are_settled_and_requested_once(
     held = newest(server)
     first = held.read(UNTIL + timedelta(seconds=10))
     assert_frame_equal(first, server.expected(UNTIL - DAY))
-    assert first.attrs["interval"] == QUARTER
+    assert interval_of(first) == QUARTER
     # the next bar is requested once it has settled, and no other
     later = held.read(UNTIL + QUARTER + timedelta(seconds=9))
     assert_frame_equal(later, first)

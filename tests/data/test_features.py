@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gafcnn.data.candlestick import PATTERNS, patterns
 from gafcnn.data.features import FIELDS, Candles, register_field
+from gafcnn.data.labels import PATTERNS, patterns
 from gafcnn.data.simulated import tick_walk
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.errors import ConfigError, SamplesError

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
+from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import LABELS, NULL, Direction, Outcomes, TripleBarrier
 from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import ConfigError, SamplesError
@@ -22,7 +23,7 @@ Bars = Callable[..., pd.DataFrame]
 
 
 def _rows(bars: pd.DataFrame) -> NDArray[np.int64]:
-    return decision_rows(bars, bars.attrs["interval"])
+    return decision_rows(bars, interval_of(bars))
 
 
 # --- faults of the seed ---------------------------------------------------------------------------

@@ -10,10 +10,19 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
+from sklearn.model_selection import TimeSeriesSplit
 
-from gafcnn.data.candlestick import Candlestick
-from gafcnn.data.labels import LABELS, Direction, Label, Outcomes, TripleBarrier, register_label
+from gafcnn.data.labels import (
+    LABELS,
+    Candlestick,
+    Direction,
+    Label,
+    Outcomes,
+    TripleBarrier,
+    register_label,
+)
 from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological, Split, WalkForward
 from gafcnn.data.windows import decision_rows
 from gafcnn.durations import NO_TIME
@@ -87,6 +96,34 @@ def test_bars_must_come_from_gafcnn(random_bars: Bars) -> None:
         make_samples({"A": random_bars(600), "B": bars})
 
 
+@pytest.mark.parametrize(
+    ("options", "fact"),
+    [
+        ({"label": "direction"}, "label is 'direction'.*gc.Direction"),
+        ({"label": Direction}, "label is <class.*gc.Direction"),
+        ({"split": "chronological"}, "split is 'chronological'.*gc.Chronological"),
+        ({"split": TimeSeriesSplit()}, "split is TimeSeriesSplit.*embargo"),
+        ({"bars": {}}, "no bars"),
+        ({"bars": {"A": simulate(600)[0], "B": simulate(600, "5min")[0]}}, "5min.*gc.resample"),
+    ],
+)
+def test_arguments_of_another_kind(options: dict[str, Any], fact: str, random_bars: Bars) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        make_samples(**({"bars": random_bars(600)} | options))
+
+
+def test_prices_that_never_change_have_no_labels(make_bars: Bars) -> None:
+    with pytest.raises(SamplesError, match="^0 labelled training samples of"):
+        make_samples(make_bars(np.ones(1500)))
+
+
+def test_repr_is_short(random_bars: Bars) -> None:
+    found = repr(make_samples({"BNB": random_bars(1500)}, label=SHORT))
+    assert found.startswith("<Samples of BNB: ")
+    assert " train, " in found
+    assert len(found) < 250
+
+
 # --- labels of the user's own ---------------------------------------------------------------------
 
 
@@ -136,6 +173,17 @@ def test_own_label_of_three_classes(random_bars: Bars) -> None:
     assert_allclose(share, [0.5, 0.4, 0.1], atol=0.01)
     with pytest.raises(ConfigError, match="label: .*'larg'"):
         LABELS.create({"kind": "size", "larg": 1}, "label")
+
+
+def test_own_label_without_a_horizon(
+    random_bars: Bars, own_labels: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bare:
+        classes = ("small", "medium", "large")
+        outcomes, assign = Size(0.9).outcomes, Size(0.9).assign
+
+    assert make_samples(random_bars(2000), label=Bare()).horizon == Size.horizon
+    assert register_label("bare")(Bare)().horizon == NO_TIME
 
 
 @pytest.mark.usefixtures("own_labels")

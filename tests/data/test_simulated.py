@@ -7,12 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.metrics import roc_auc_score
 
-from gafcnn.data.bars import check_bars, interval_of
+from gafcnn.data.bars import COLUMNS, check_bars, interval_of
 from gafcnn.data.reading import read_bars
-from gafcnn.data.simulated import MEMORY, VOLATILITY, SimulatedSource, TickWalkSource, simulate
+from gafcnn.data.simulated import (
+    MEMORY,
+    VOLATILITY,
+    SimulatedSource,
+    TickWalkSource,
+    most_bars,
+    simulate,
+    tick_walk,
+)
 from gafcnn.errors import ConfigError
 
 
@@ -92,8 +101,37 @@ def test_invalid_simulations() -> None:
             simulate(100, **arguments)
         with pytest.raises(ConfigError, match=next(iter(arguments))):
             SimulatedSource(**arguments).load()  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ConfigError, match="1 bars"):
-        simulate(1)
+    for make in (simulate, tick_walk):
+        for arguments, fact in (({"n_bars": 1}, "1 bars"), ({"seed": -1}, "seed -1")):
+            with pytest.raises(ConfigError, match=fact):
+                make(**({"n_bars": 100} | arguments))
+        with pytest.raises(ConfigError, match="bars of 0D"):
+            make(100, "0min")
     for source in (SimulatedSource, TickWalkSource):
         with pytest.raises(ConfigError, match=r"market\.seed is -1"):
             source(seed=-1)
+
+
+# --- random walks on a grid ---------------------------------------------------------------------
+
+
+def test_tick_walk() -> None:
+    bars = tick_walk(20_000, seed=4)
+    assert_frame_equal(bars, tick_walk(20_000, seed=4))
+    assert not bars.equals(tick_walk(20_000, seed=5))
+    at_the_close = bars["open"].to_numpy()[1:] == bars["close"].to_numpy()[:-1]
+    assert 0.45 < at_the_close.mean() < 0.6
+    ticks = bars[list(COLUMNS[:4])].to_numpy() * 100
+    assert_allclose(ticks, np.rint(ticks), atol=1e-6)
+
+
+def test_walks_end_before_2100() -> None:
+    days = most_bars(pd.Timedelta("1D"))
+    assert tick_walk(days, "1D").index[-1].year == 2099
+    with pytest.raises(ConfigError, match=f"{days:,}"):
+        tick_walk(days + 1, "1D")
+
+
+def test_source_of_walks() -> None:
+    bars = TickWalkSource(symbols=("ONE", "TWO"), days=1, seed=3).load()
+    assert_frame_equal(bars["TWO"], tick_walk(96, seed=4))

@@ -19,7 +19,7 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from gafcnn.data.augmentation import Augmentation
-from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window

@@ -26,9 +26,8 @@ from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files
 from gafcnn.app.studies import Study
 from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import ensure_bars, gaps, interval_of
-from gafcnn.data.exchange import ExchangeSource
+from gafcnn.data.exchange import ExchangeSource, NewestBars
 from gafcnn.data.indicators import MEMORY
-from gafcnn.data.klines import NewestBars
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.sources import at_rest, load_bars
 from gafcnn.durations import Duration, OptionalDuration, format_duration, multiple_of

@@ -95,7 +95,7 @@ class Augmentation:
             ConfigError: The label looks ahead, there are several symbols, or fewer training bars
                 than a block.
         """
-        if samples.definition.horizon or len(samples.symbols) > 1:
+        if samples.horizon or len(samples.symbols) > 1:
             raise ConfigError(
                 "augmentation with a label that looks ahead, or with several symbols",
                 expected="one symbol, and a label that is known at the decision time",
@@ -177,7 +177,8 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
         )
     (opened, high, low, close), scale = _on_grid(bars)
     before = np.concatenate([opened[:1], close[:-1]])
-    whole = np.concatenate([[False], np.diff(bars.index) == interval_of(bars)])
+    interval = interval_of(bars)
+    whole = np.concatenate([[False], np.diff(bars.index) == interval])
     gap = np.where(whole, opened - before, 0)
     blocks = len(bars) // block
     rng = np.random.default_rng(seed)
@@ -191,7 +192,7 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     below = (np.minimum(opened, close) - low)[order]
     lows = np.minimum(begins, ends) - below
     lift = max(0, 1 - int(lows.min()))  # another order may lead below zero
-    index = pd.date_range(bars.index[0], periods=len(order), freq=interval_of(bars))
+    index = pd.date_range(bars.index[0], periods=len(order), freq=interval, name="close_time")
     frame = bars.iloc[: len(order)].assign(volume=bars["volume"].to_numpy()[order])
     highs = np.maximum(begins, ends) + above
     prices = [ticks + lift for ticks in (begins, highs, lows, ends)]

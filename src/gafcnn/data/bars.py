@@ -2,15 +2,15 @@
 
 Bars are a DataFrame with the columns `COLUMNS` as float64, indexed by `close_time`
 (datetime64[ns, UTC], strictly increasing). A bar is labelled by its close time, the moment at which
-it is known. `attrs["interval"]` holds the time between two bars, and `attrs["label"]` is "close" in
-every frame that was checked. Gaps are allowed. A market without volume has NaN in all rows.
+it is known. `attrs["interval"]` of every frame that was checked holds the time between two bars, as
+a text such as "15min". Gaps are allowed. A market without volume has NaN in all rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -25,14 +25,16 @@ from gafcnn.errors import BarsError, ConfigError
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
 
-TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", "close_time")
-"""Names that exchanges and tools give to the time of a bar; all but the last are open times."""
+_CLOSE_TIMES = ("close_time", "closetime")
+
+TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", *_CLOSE_TIMES)
+"""Names that exchanges and tools give to the time of a bar; all but the last two are open times."""
 
 REPAIR = "repair the row, or remove it: gaps are allowed"
+_CONVERT = 'pass it through gc.as_bars(df, time=..., label="open" or "close")'
 
 # limits that keep sums and differences of two times within int64 nanoseconds
-_EARLIEST = pd.Timestamp("1970-01-01", tz="UTC")
-_LATEST = pd.Timestamp("2100-01-01", tz="UTC")
+_EARLIEST, _LATEST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 
 # this many equal steps in a row, other than the interval, are bars of another interval, not gaps
 _MIXED_RUN = 10
@@ -66,63 +68,88 @@ def as_bars(
     *,
     time: str | None = None,
     timezone: str | None = None,
-    label: Literal["open", "close"] = "open",
+    label: Literal["open", "close"] | None = None,
     interval: DurationLike | None = None,
 ) -> pd.DataFrame:
     """Return a DataFrame of prices as bars.
 
-    Bars that come from gafcnn are returned unchanged.
+    Bars that come from gafcnn are returned unchanged, unless `time` or `label` is given.
 
     Args:
         frame: Columns open, high, low, close and, optionally, volume, in any case.
         time: The column that holds the times (timestamps, ISO texts, or epochs in s, ms, us or ns);
             None for the index.
         timezone: Time zone of times without one, for example "UTC" or "America/New_York".
-        label: Whether the times are open times, as most exchanges give them, or close times.
+        label: Whether the times are open times, as most exchanges give them, or close times; by
+            default close times if they are named close_time or closeTime, otherwise open times.
         interval: Time between two bars; by default the most common one.
 
     Raises:
         BarsError: The frame has no valid bars; names row, value and remedy.
         ConfigError: `label`, `timezone` or `interval` is invalid.
     """
-    if time is None and is_marked(frame):
-        return frame
+    unchanged = time is None and label is None
+    if not isinstance(frame, pd.DataFrame) or (unchanged and "interval" in frame.attrs):
+        return ensure_bars(frame)
+    label = label or label_of(frame.index.name if time is None else time)
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
-    if time is None and not isinstance(frame.index, pd.DatetimeIndex):
-        raise BarsError(
-            f"the index of the DataFrame holds {frame.index.dtype}, not times",
-            expected="a DatetimeIndex, or the name of the column that holds the times",
-            instead='write as_bars(df, time="date"), for example',
-        )
-    origin = Origin("the DataFrame")
     if time is None:
+        if not isinstance(frame.index, pd.DatetimeIndex):
+            raise BarsError(
+                f"the index of the DataFrame holds {frame.index.dtype}, not times",
+                expected="a DatetimeIndex, or the name of the column that holds the times",
+                instead='write as_bars(df, time="date"), for example',
+            )
         time = "the index"
         frame = frame.rename_axis(time).reset_index()
+    origin = Origin("the DataFrame")
     columns = select_columns(origin.source, [str(name) for name in frame.columns], time)
     table = frame.set_axis(frame.columns.astype(str), axis=1).filter(columns)
     return convert(table.set_axis([*columns.values()], axis=1), origin, label, interval, timezone)
 
 
-def is_marked(frame: pd.DataFrame) -> bool:
-    """Return whether a frame is known to be bars, whose index holds close times."""
-    # reset_index keeps attrs
-    return frame.attrs.get("label") == "close" and getattr(frame.index, "tz", None) is not None
+def label_of(time: object) -> Literal["open", "close"]:
+    """Return whether times of this name are open or close times."""
+    return "close" if _plain(str(time)) in _CLOSE_TIMES else "open"
 
 
 def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     """Return bars unchanged if they come from `read_bars`, `as_bars` or another gafcnn function.
 
+    pandas copies `attrs` to whatever is made of bars, so that the frame itself is checked as well.
+
     Raises:
-        BarsError: They do not, so that their times may be open times.
+        BarsError: They do not, so that their times may be open times, or they were changed to
+            something that is not bars.
     """
-    if isinstance(bars, pd.DataFrame) and is_marked(bars):
-        return bars
-    raise BarsError(
-        f"a {type(bars).__name__} whose times may be open or close times",
-        expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
-        instead='pass it through gc.as_bars(df, time=..., label="open" or "close")',
-    )
+    known = isinstance(bars, pd.DataFrame) and "interval" in bars.attrs
+    if not known or bars.index.name != "close_time" or getattr(bars.index, "tz", None) is None:
+        raise BarsError(
+            f"a {type(bars).__name__} whose times may be open or close times",
+            expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
+            instead=_CONVERT,
+        )
+    names = [*bars.columns]
+    if wrong := [c for c in COLUMNS if names.count(c) != 1 or bars[c].dtype != "float64"]:
+        raise BarsError(
+            f"bars without one column {wrong[0]} of float64",
+            expected=f"the columns {', '.join(COLUMNS)}",
+            instead=_CONVERT,
+        )
+    steps, interval = _steps(bars), pd.to_timedelta(bars.attrs["interval"])
+    others = steps[steps != interval.value]
+    prices = [bars[name].to_numpy() for name in PRICES if len(bars)]
+    if others.min(initial=1) <= 0 or not all(0 < p.min() <= p.max() < np.inf for p in prices):
+        check_values(bars, Origin("the bars"))
+    if len(steps) > 1 and (len(others) == len(steps) or (others % interval.value).any()):
+        raise BarsError(
+            f"bars of {format_duration(_usual(steps))} that were made of bars of "
+            f"{format_duration(interval)}, and whose times may be open or close times",
+            expected="bars of one interval",
+            instead=f"make coarser bars with gc.resample(bars, ...), or {_CONVERT}",
+        )
+    return bars
 
 
 def check_bars(
@@ -158,7 +185,8 @@ def check_bars(
     times = _nanoseconds(bars).view("datetime64[ns]")
     bars = bars.set_axis(pd.DatetimeIndex(times, tz="UTC", name="close_time"))
     check_values(bars, origin)
-    bars.attrs = {"interval": _check_interval(_steps(bars), origin, interval), "label": "close"}
+    checked = _check_interval(_steps(bars), origin, interval)
+    bars.attrs = {"interval": format_duration(checked)}  # a text, which parquet can hold
     return bars
 
 
@@ -174,7 +202,7 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
     Raises:
         BarsError: A column is missing or occurs twice.
     """
-    plain = [name.strip().lower().replace(" ", "_") for name in names]
+    plain = [_plain(name) for name in names]
     if time is None:
         time = found = next((name for name in TIMES if name in plain), TIMES[0])
     else:
@@ -198,6 +226,10 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
             instead="remove or rename one",
         )
     return {names[plain.index(name)]: name for name in wanted}
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
 
 
 def convert(
@@ -252,7 +284,30 @@ def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
     Raises:
         BarsError: The frame did not come from `read_bars`, `as_bars` or another gafcnn function.
     """
-    return ensure_bars(bars).attrs["interval"]
+    return pd.to_timedelta(ensure_bars(bars).attrs["interval"])
+
+
+def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
+    """Check that the bars of several symbols have one interval and close at the same times.
+
+    Raises:
+        ConfigError: They do not, or there is no symbol.
+    """
+    if not bars:
+        raise ConfigError("no bars", expected="those of a symbol or more", instead="pass bars")
+    (first, reference), *others = bars.items()
+    interval = interval_of(reference)
+    for other, frame in others:
+        if interval_of(frame) != interval or (frame.index[0] - reference.index[0]) % interval:
+            longer = format_duration(max(interval, interval_of(frame)))
+            raise ConfigError(
+                f"{first} has bars of {format_duration(interval)}, one of which closes at "
+                f"{reference.index[0]}, and {other} of {format_duration(interval_of(frame))}, at "
+                f"{frame.index[0]}",
+                expected="one interval, and close times that are multiples of it apart",
+                instead=f"use gc.resample(bars, {longer!r}) or market.interval={longer}, "
+                f"or remove {other}",
+            )
 
 
 def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -344,8 +399,7 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
 def _check_interval(
     steps: NDArray[np.int64], origin: Origin, asked: DurationLike | None
 ) -> pd.Timedelta:
-    values, counts = np.unique(steps, return_counts=True)
-    usual = pd.to_timedelta(values[counts.argmax()], unit="ns")
+    usual = _usual(steps)
     interval = usual if asked is None else parse_duration("market.interval", asked)
     if not (steps == interval.value).any():
         raise BarsError(
@@ -367,6 +421,11 @@ def _check_interval(
         "split the bars by their interval",
     )
     return interval
+
+
+def _usual(steps: NDArray[np.int64]) -> pd.Timedelta:
+    values, counts = np.unique(steps, return_counts=True)
+    return pd.to_timedelta(values[counts.argmax()], unit="ns")
 
 
 def _to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
@@ -402,7 +461,8 @@ def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.Dat
             aware,
             lambda row: f"the time {column.iloc[row]} has no timezone",
             "UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
-            'write the times with their offset, or use as_bars(df, timezone="UTC")',
+            "write the times with their offset, or convert the file: "
+            'gc.write_bars("bars.parquet", gc.as_bars(df, time=..., timezone="UTC"))',
         )
         return times.tz_localize("UTC")
     try:

@@ -6,38 +6,34 @@
     2025-05-05.until-133000.parquet   a day that was incomplete when it was requested
 A file's name tells which period was requested, whether or not the exchange had bars then, so that
 an outage is not requested twice. Each file holds the fingerprint of its bars, so that damage is
-detected. A file that is missing or damaged is downloaded again, and no other.
+detected. A file that is missing or damaged is downloaded again, and no other. Klines are requested
+page by page with retries, and checked before they are used. The newest closed bars, for live
+decisions, are held in memory only.
 """
 
 from __future__ import annotations
 
+import difflib
 import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias
+from urllib.parse import urlsplit
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, PlainValidator
 
-from gafcnn.atomic_io import (
-    disk_errors,
-    locked,
-    make_folder,
-    read_sealed,
-    remove_partial_files,
-    seal,
-    write_bytes,
-    write_json,
-)
-from gafcnn.data.bars import COLUMNS, check_bars, fingerprint
-from gafcnn.data.klines import Klines, NewestBars, Period
+from gafcnn import atomic_io
+from gafcnn.data.bars import COLUMNS, Origin, check_bars, check_values, fingerprint, gaps
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
-from gafcnn.errors import BarsError, ConfigError, DownloadError
+from gafcnn.errors import BarsError, ConfigError, DownloadError, import_extra
 from gafcnn.progress import counting
 from gafcnn.settings import settings
 
@@ -59,6 +55,20 @@ _SCHEMA = pa.schema(
     [("close_time", pa.timestamp("ns", "UTC")), *((name, pa.float64()) for name in COLUMNS)]
 )
 _SEAL = b"fingerprint"
+
+_PAGE = 1000  # bars
+_ATTEMPTS = 5
+_FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
+_SILENCE = 10.0  # seconds without data after which a request fails
+_MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the address
+
+Period = tuple[pd.Timestamp, pd.Timestamp]
+
+# raised when an answer has an unexpected shape, by ccxt as well
+_INVALID = (
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    BarsError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -158,22 +168,21 @@ class ExchangeSource:
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
         """Return readers of the newest `count` bars of each symbol; nothing is stored."""
         return {
-            symbol: NewestBars(partial(self._klines, pair), count, settle)
+            symbol: NewestBars(
+                partial(Klines, self.exchange, pair, self.interval, self.url), count, settle
+            )
             for symbol, pair in self.pairs().items()
         }
-
-    def _klines(self, pair: str) -> Klines:
-        return Klines(self.exchange, pair, self.interval, self.url)
 
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
         stored = _stored_end(place, self.exchange, pair)
         bars, missing = held(place, *self._period(stored))
         if stored is None or self.refresh or missing:
-            with disk_errors(place, 0):
-                make_folder(place)
-            with locked(place / LOCK, f"downloading to {place}"):
-                remove_partial_files(place)
+            with atomic_io.disk_errors(place, 0):
+                atomic_io.make_folder(place)
+            with atomic_io.locked(place / LOCK, f"downloading to {place}"):
+                atomic_io.remove_partial_files(place)
                 bars = self._download(place, pair)
         return check_bars(bars, place, self.interval)
 
@@ -196,20 +205,20 @@ class ExchangeSource:
         stored = _stored_end(place, self.exchange, pair)
         since, until = self._period(stored)
         end = until if stored is None or self.refresh else stored
-        record = seal({"exchange": self.exchange, "pair": pair, "end": end.isoformat()})
+        record = atomic_io.seal({"exchange": self.exchange, "pair": pair, "end": end.isoformat()})
         for part in damaged_parts(place):
             log.warning("%s is damaged, and is downloaded again", part)
             part.unlink()
         bars, missing = held(place, since, until)
         if not missing:
-            write_json(place / RECORD, record)
+            atomic_io.write_json(place / RECORD, record)
             return bars
-        klines = self._klines(pair)
+        klines = Klines(self.exchange, pair, self.interval, self.url)
         total = sum((end - begin) // self.interval for begin, end in missing)
         with counting(f"bars {pair}", total, "bars") as advance:
             for page, begin, end in klines.pages(missing):
                 # written after the first answer, so that a wrong pair is not recorded
-                write_json(place / RECORD, record)
+                atomic_io.write_json(place / RECORD, record)
                 keep(place, page, begin, end)
                 advance((end - begin) // self.interval)
         return held(place, since, until)[0]
@@ -239,7 +248,7 @@ def _stored_end(place: Path, exchange: str, pair: str) -> pd.Timestamp | None:
     path = place / RECORD
     if not path.exists():
         return None
-    record = read_sealed(path)
+    record = atomic_io.read_sealed(path)
     if record is None:
         raise BarsError(
             f"{path} cannot be read",
@@ -301,7 +310,7 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
         table = pa.Table.from_pandas(new.reset_index(), _SCHEMA, preserve_index=False)
         packed = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata({_SEAL: fingerprint(new)}), packed)
-        write_bytes(_part(place, day, end), memoryview(packed.getvalue()))
+        atomic_io.write_bytes(_part(place, day, end), memoryview(packed.getvalue()))
         if before is not None:
             before.unlink()
 
@@ -342,3 +351,205 @@ def _read(part: Path) -> pd.DataFrame | None:
     except Exception:  # noqa: BLE001 - the parser raises many types for damaged files
         return None
     return bars if whole else None
+
+
+# --- klines ---------------------------------------------------------------------------------------
+
+
+class Klines:
+    """The klines of a pair at an exchange.
+
+    Args:
+        exchange: An exchange that ccxt supports.
+        pair: Base and quote, such as BNB/USDT.
+        interval: Time between two bars.
+        url: Base address of a mirror of the exchange's API.
+
+    Raises:
+        DownloadError: The exchange, pair or interval does not exist, or ccxt is not installed.
+    """
+
+    def __init__(
+        self, exchange: str, pair: str, interval: pd.Timedelta, url: str | None = None
+    ) -> None:
+        self.exchange, self.pair, self.interval = exchange, pair, interval
+        self._client = client = _client(exchange, url)
+        seconds = int(interval.total_seconds())
+        offered = {int(client.parse_timeframe(name)): name for name in client.timeframes or ()}
+        if seconds not in offered:
+            raise DownloadError(
+                f"{exchange} has no bars of {format_duration(interval)}",
+                expected=f"one of {', '.join(offered.values()) or 'no interval: it has no bars'}",
+                instead="change market.interval or market.exchange",
+            )
+        self._timeframe = offered[seconds]
+        limit = self._client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
+        self._page = min(limit or _PAGE, _PAGE)
+        self._load_pair()
+
+    def pages(self, periods: Sequence[Period]) -> Iterator[tuple[pd.DataFrame, *Period]]:
+        """Request the bars that opened in each period [since, until), page by page.
+
+        Yields:
+            Bars indexed by close time (possibly none), and the period that they cover.
+
+        Raises:
+            DownloadError: The exchange does not answer with bars after several attempts.
+        """
+        for since, until in periods:
+            while since < until:
+                end = min(until, since + self._page * self.interval)
+                bars = self._retry(self._bars, since, end)
+                # some exchanges return fewer bars than requested, so only those are certain
+                reached = end if bars.empty else bars.index[-1]
+                yield bars, since, reached
+                since = reached
+
+    def _load_pair(self) -> None:
+        if self.exchange in ("binance", "binanceus"):
+            # ccxt would load the markets of three APIs, some of which are blocked in some countries
+            base, _, quote = self.pair.partition("/")
+            names = {"base": base, "quote": quote, "baseId": base, "quoteId": quote}
+            kind = {"spot": True, "type": "spot"}
+            self._client.set_markets([{"id": base + quote, "symbol": self.pair, **names, **kind}])
+            return
+        self._client.has["fetchCurrencies"] = False
+        self._retry(self._client.load_markets)
+        if self.pair not in self._client.markets:
+            raise self._error(f"{self.exchange} has no pair {self.pair}")
+
+    def _retry(self, request: Any, *args: Any) -> Any:
+        """Return the answer to a request; retry after errors that may be temporary."""
+        import ccxt
+        import tenacity
+
+        retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((ccxt.OperationFailed, *_INVALID)),
+            wait=lambda s: max(_FIRST_PAUSE * 2 ** (s.attempt_number - 1), self._retry_after()),
+            stop=lambda s: s.attempt_number >= _ATTEMPTS or self._retry_after() > _MAX_PAUSE,
+            before_sleep=self._log_retry,
+            reraise=True,
+        )
+        try:
+            self._client.last_response_headers = self._client.last_json_response = None
+            return retry(request, *args)
+        except (ccxt.BaseError, *_INVALID) as error:
+            reason = _reason(error)
+            if (pause := self._retry_after()) > _MAX_PAUSE:
+                reason = f"it asks to wait {pause:,.0f} s; {reason}"
+            raise self._error(f"no {self.pair} bars from {self.exchange} ({reason})") from error
+
+    def _log_retry(self, state: Any) -> None:
+        log.info(
+            "no %s bars from %s yet (%s); asking again in %.3g s",
+            *(self.pair, self.exchange, _reason(state.outcome.exception()), state.upcoming_sleep),
+        )
+
+    def _retry_after(self) -> float:
+        headers = self._client.last_response_headers or {}
+        seconds = headers.get("Retry-After", "")
+        return float(seconds) if seconds.isdecimal() else 0.0
+
+    def _bars(self, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+        step, first, end = (time.value // 10**6 for time in (self.interval, since, until))
+        rows = self._client.fetch_ohlcv(
+            self.pair, self._timeframe, first, (end - first) // step, {"until": end - 1}
+        )
+        if not rows and not _has_empty_list(self._client.last_json_response):
+            raise ValueError("the answer is empty, incomplete or of another shape")
+        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
+        table = table[table[:, 0].argsort(kind="stable")]
+        if not np.isfinite(table).all() or not np.isin(table[:, 0], range(first, end, step)).all():
+            raise ValueError("the answer has missing numbers, or bars of other times")
+        closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
+        index = closed.as_unit("ns").rename("close_time")
+        bars = pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
+        check_values(bars, Origin("the answer"))
+        return bars
+
+    def _error(self, found: str) -> DownloadError:
+        return DownloadError(
+            found,
+            expected="an exchange that can be reached and a pair that it trades",
+            instead="check market.exchange, market.pair and the network and run the command again, "
+            "which resumes a download; or use market=file market.path=... or market=simulated",
+        )
+
+
+class NewestBars:
+    """The newest bars of a pair. Each call of `read` requests those that closed since the last.
+
+    Args:
+        connect: Returns the pair's klines; called by the first `read`.
+        count: Number of bars.
+        settle: How long after its close a bar is requested.
+    """
+
+    def __init__(self, connect: Callable[[], Klines], count: int, settle: pd.Timedelta) -> None:
+        self._connect, self._count, self._settle = connect, count, settle
+        self._klines: Klines | None = None
+        self._held: pd.DataFrame | None = None
+
+    def read(self, now: pd.Timestamp) -> pd.DataFrame:
+        """Return the bars up to the newest one that closed `settle` before `now`.
+
+        Bars that are missing are requested again with the next call, since they may be late.
+
+        Raises:
+            DownloadError: The exchange cannot be reached or does not answer with bars.
+            BarsError: The bars are invalid.
+        """
+        self._klines = klines = self._klines or self._connect()
+        until: Any = (now - self._settle).floor(klines.interval)
+        since = until - self._count * klines.interval
+        found = []
+        if self._held is not None:
+            missing = gaps(self._held)
+            last = missing["after"].iloc[0] if len(missing) else self._held.index[-1]
+            found = [self._held.loc[since + klines.interval : last]]
+            since = max(since, last)
+        found += [bars for bars, _, _ in klines.pages([(since, until)])]
+        bars = pd.concat(found)
+        self._held = check_bars(bars, f"{klines.exchange} {klines.pair}", klines.interval)
+        return self._held
+
+
+def _client(name: str, url: str | None) -> Any:
+    ccxt = import_extra("ccxt", "exchange")  # takes seconds, and only a download needs it
+    import_extra("tenacity", "exchange")
+    if name not in ccxt.exchanges:
+        near = difflib.get_close_matches(name, ccxt.exchanges, n=3)
+        raise DownloadError(
+            f"market.exchange={name} is unknown to ccxt",
+            expected=f"an exchange such as {', '.join(near) or 'binance, kraken or coinbase'}",
+            instead="correct it, or use market=file market.path=... or market=simulated",
+        )
+    options = {"enableRateLimit": True, "requests_trust_env": True, "timeout": 1000 * _SILENCE}
+    client = getattr(ccxt, name)(options)
+    client.enableLastJsonResponse = True
+    # ccxt's own function drops malformed rows, which would then look like an outage
+    client.parse_ohlcvs = lambda rows, market=None, *_: [
+        client.parse_ohlcv(row, market) for row in rows
+    ]
+    if url is not None:
+        client.urls["api"] = _moved(client.urls["api"], url.rstrip("/"))
+    return client
+
+
+def _moved(addresses: Any, url: str) -> Any:
+    """Return the API's addresses, nested as they are, at another host."""
+    if isinstance(addresses, dict):
+        return {name: _moved(address, url) for name, address in addresses.items()}
+    return url + urlsplit(addresses).path if isinstance(addresses, str) else addresses
+
+
+def _has_empty_list(answer: Any) -> bool:
+    """Whether an answer contains an empty list, as the answer for an outage does."""
+    if isinstance(answer, dict):
+        return any(map(_has_empty_list, answer.values()))
+    return isinstance(answer, list) and (not answer or any(map(_has_empty_list, answer)))
+
+
+def _reason(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}".removeprefix("ValueError: ")
+    return " ".join(text.split())[:200]

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +27,7 @@ import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from gafcnn.data.bars import COLUMNS
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
 
@@ -39,60 +39,34 @@ VERY_SHORT = 0.1  # of the mean range: ShadowVeryShort
 PENETRATION = 0.3  # of the first body: optInPenetration
 
 
-@dataclass(frozen=True, eq=False)  # DataFrames have no single answer to ==
 class Candles:
     """The candle that ends at every row: arrays of shape (n_bars,), NaN where bars are too few.
 
     Values of a row are computed from rows up to it, even across a gap: a caller has to check for
     gaps, as `WindowReader` does.
 
-    Attributes:
+    Args:
         bars: Bars indexed by close time.
         step: Bars per candle.
+
+    Attributes:
+        open: The first open; likewise `high`, the highest high, `low`, the lowest low, `close`, the
+            last close, and `volume`, the sum of the volumes.
+        top: The upper end of the real body, and `bottom`, the lower one.
+        body: The real body, signed: close - open.
     """
 
-    bars: pd.DataFrame
-    step: int = 1
-
-    @cached_property
-    def open(self) -> Floats:
-        """The first open."""
-        return self._steps("open")[:, 0]
-
-    @cached_property
-    def high(self) -> Floats:
-        """The highest high."""
-        return np.max(self._steps("high"), axis=-1)
-
-    @cached_property
-    def low(self) -> Floats:
-        """The lowest low."""
-        return np.min(self._steps("low"), axis=-1)
-
-    @cached_property
-    def close(self) -> Floats:
-        """The last close."""
-        return self.bars["close"].to_numpy(np.float64)
-
-    @cached_property
-    def volume(self) -> Floats:
-        """The sum of the volumes."""
-        return np.sum(self._steps("volume"), axis=-1)
-
-    @property
-    def top(self) -> Floats:
-        """The upper end of the real body."""
-        return np.maximum(self.open, self.close)
-
-    @property
-    def bottom(self) -> Floats:
-        """The lower end of the real body."""
-        return np.minimum(self.open, self.close)
-
-    @property
-    def body(self) -> Floats:
-        """The real body, signed: close - open."""
-        return self.close - self.open
+    def __init__(self, bars: pd.DataFrame, step: int = 1) -> None:
+        self.bars, self.step = bars, step
+        before = np.full(step - 1, np.nan)
+        columns = (bars[name].to_numpy(np.float64) for name in COLUMNS)
+        opened, high, low, close, volume = (
+            sliding_window_view(np.concatenate([before, values]), step) for values in columns
+        )
+        self.open, self.close = opened[:, 0], close[:, -1]
+        self.high, self.low, self.volume = high.max(axis=1), low.min(axis=1), volume.sum(axis=1)
+        self.top, self.bottom = np.maximum(self.open, self.close), np.minimum(self.open, self.close)
+        self.body = self.close - self.open
 
     def before(self, values: Floats, candles: int = 1) -> Floats:
         """Return the values this many candles earlier."""
@@ -105,12 +79,6 @@ class Candles:
         for candles in range(1, MEAN_CANDLES + 1):
             total += self.before(values, candles)
         return total / MEAN_CANDLES
-
-    def _steps(self, column: str) -> Floats:
-        """The column over the bars of each candle: shape (n_bars, step)."""
-        values = self.bars[column].to_numpy(np.float64)
-        before = np.full(self.step - 1, np.nan)
-        return sliding_window_view(np.concatenate([before, values]), self.step)
 
 
 FieldFunction: TypeAlias = Callable[[Candles], Floats]
@@ -167,10 +135,6 @@ def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         FIELDS[name]
     return names
-
-
-def _overlap(c: Candles) -> Floats:
-    return np.minimum(c.top, c.before(c.top)) - np.maximum(c.bottom, c.before(c.bottom))
 
 
 def _star(c: Candles) -> Floats:
@@ -235,7 +199,11 @@ _WITH_RATIOS: dict[str, tuple[int, FieldFunction]] = {
     "lower_shadow": (0, lambda c: c.bottom - c.low),
     "range": (0, lambda c: c.high - c.low),
     "gap": (1, lambda c: c.open - c.before(c.close)),
-    "overlap": (1, _overlap),  # with the body before; negative if they are apart
+    # with the body before; negative if they are apart
+    "overlap": (
+        1,
+        lambda c: np.minimum(c.top, c.before(c.top)) - np.maximum(c.bottom, c.before(c.bottom)),
+    ),
     "top_step": (1, lambda c: c.top - c.before(c.top)),
     "bottom_step": (1, lambda c: c.bottom - c.before(c.bottom)),
 }

@@ -3,25 +3,32 @@
 The future of a sample is the bars after its decision time `t`, up to and including the one that
 closes at `t + horizon`. The horizon is counted from `t` whatever the window. An outcome is a fact
 of the bars; a label may also need thresholds, which are fitted on training samples only.
+
+Candlestick patterns are TA-Lib's (https://ta-lib.org), with its default settings, after Nison,
+Japanese Candlestick Charting Techniques (1991). Nothing is forecast: a network that sees the bars
+up to `t` is asked what it is looking at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol, Self
+from functools import cache
+from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gafcnn.data.bars import interval_of, rolling_volatility
+from gafcnn.data.bars import PRICES, interval_of, rolling_volatility, stretches
 from gafcnn.data.windows import close_times, stretch_starts
-from gafcnn.durations import Duration, multiple_of
+from gafcnn.durations import NO_TIME, Duration, multiple_of
 from gafcnn.errors import SamplesError
 from gafcnn.registry import Registry
 from gafcnn.settings import settings
+
+L = TypeVar("L")
 
 NULL = -1
 """The label of a sample without a class, or whose class is not known."""
@@ -29,9 +36,18 @@ NULL = -1
 DIRECTIONS = ("down", "up")
 """The classes of a direction, in the order of their numbers."""
 
-LABELS: Registry[Any] = Registry("label", "label.kind", ("gafcnn.data.candlestick",))
-register_label = LABELS.register
-"""Register a `Label` under a name, which `label.kind` then accepts."""
+LABELS: Registry[Any] = Registry("label", "label.kind")
+
+
+def register_label(name: str) -> Callable[[type[L]], type[L]]:
+    """Register a `Label` under a name, which `label.kind` then accepts."""
+
+    def add(label: type[L]) -> type[L]:
+        if not hasattr(label, "horizon"):
+            label.horizon = NO_TIME  # pyright: ignore[reportAttributeAccessIssue]
+        return LABELS.register(name)(label)
+
+    return add
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,15 @@ class Outcomes:
         )
 
 
+class _Found:
+    """The method of labels whose class is already part of the outcome."""
+
+    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Return labels by the outcomes' `value`: int8, shape (n,)."""
+        assert outcomes.value is not None
+        return outcomes.value.copy()
+
+
 class Label(Protocol):
     """A way to label samples: any class with these attributes, registered by `register_label`.
 
@@ -78,7 +103,7 @@ class Label(Protocol):
 
     @property
     def horizon(self) -> pd.Timedelta:
-        """How far ahead of the decision time the label looks; 0 for not at all."""
+        """How far ahead of the decision time the label looks; 0 (or no attribute): not at all."""
         ...
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
@@ -151,7 +176,7 @@ class Direction:
 
 @register_label("triple_barrier")
 @settings("label")
-class TripleBarrier:
+class TripleBarrier(_Found):
     """Which of two price barriers, scaled by volatility, is reached first within the horizon.
 
     Lopez de Prado, Advances in Financial Machine Learning (2018), chapter 3. The barriers are at
@@ -189,31 +214,25 @@ class TripleBarrier:
                 interval, or the lookback is shorter than three bars.
         """
         ahead = multiple_of("label.horizon", self.horizon, interval_of(bars))
-        distance = self.width * np.sqrt(ahead) * self._volatility(bars)[rows]
-        known = _has_future(bars, rows, ahead) & ~np.isnan(distance)
+        key = "label.volatility_lookback"
+        sigma = rolling_volatility(bars, key, self.volatility_lookback)
+        lookback = multiple_of(key, self.volatility_lookback, interval_of(bars))
+        distance = self.width * np.sqrt(ahead) * sigma[rows]
+        gap_free = rows - stretch_starts(bars)[rows] + 1 >= lookback
+        known = _has_future(bars, rows, ahead) & gap_free & ~np.isnan(distance)
         now, distance = rows[known], distance[known]
-        above, below = _first_touches(bars, now, distance, ahead)
+        high, low, close = (bars[name].to_numpy(np.float64) for name in ("high", "low", "close"))
+        upper, lower = close[now] * (1 + distance), close[now] * (1 - distance)
+        above, below = np.full((2, len(now)), ahead + 1)  # bars until the barriers are reached
+        for step in range(ahead, 0, -1):  # backwards, so that the earliest touch is written last
+            above[high[now + step] >= upper] = step
+            below[low[now + step] <= lower] = step
         last = now + np.minimum(np.minimum(above, below), ahead)
-
-        close = bars["close"].to_numpy(np.float64)
         up, down = above < below, below < above
         returns = np.select([up, down], [distance, -distance], close[last] / close[now] - 1)
         touched = np.full(len(rows), NULL, dtype=np.int8)
         touched[known] = np.select([up, down], [1, 0], NULL)
         return _outcomes(bars, known, last, returns, touched)
-
-    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return labels by the barrier reached: int8, shape (n,)."""
-        assert outcomes.value is not None
-        return outcomes.value.copy()
-
-    def _volatility(self, bars: pd.DataFrame) -> NDArray[np.float64]:
-        """Standard deviation of one-bar log returns up to each row: (n_bars,), NaN across a gap."""
-        key = "label.volatility_lookback"
-        sigma = rolling_volatility(bars, key, self.volatility_lookback)
-        lookback = multiple_of(key, self.volatility_lookback, interval_of(bars))
-        gap_free = np.arange(len(bars)) - stretch_starts(bars) + 1 >= lookback
-        return np.where(gap_free, sigma, np.nan)
 
 
 def _has_future(bars: pd.DataFrame, rows: NDArray[np.int64], ahead: int) -> NDArray[np.bool_]:
@@ -238,15 +257,73 @@ def _outcomes(
     return Outcomes(forward_return, known_at, value)
 
 
-def _first_touches(
-    bars: pd.DataFrame, rows: NDArray[np.int64], distance: NDArray[np.float64], ahead: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Bars after each row until the upper and the lower barrier are reached; else `ahead + 1`."""
-    high, low = bars["high"].to_numpy(np.float64), bars["low"].to_numpy(np.float64)
-    close = bars["close"].to_numpy(np.float64)[rows]
-    upper, lower = close * (1 + distance), close * (1 - distance)
-    above, below = np.full(len(rows), ahead + 1), np.full(len(rows), ahead + 1)
-    for step in range(ahead, 0, -1):  # backwards, so that the earliest touch is written last
-        above[high[rows + step] >= upper] = step
-        below[low[rows + step] <= lower] = step
-    return above, below
+# TA-Lib returns a positive number for a bullish pattern and a negative one for a bearish pattern
+_TALIB = {
+    "morning_star": ("CDLMORNINGSTAR", 1),
+    "evening_star": ("CDLEVENINGSTAR", -1),
+    "bullish_engulfing": ("CDLENGULFING", 1),
+    "bearish_engulfing": ("CDLENGULFING", -1),
+    "shooting_star": ("CDLSHOOTINGSTAR", -1),
+    "inverted_hammer": ("CDLINVERTEDHAMMER", 1),
+    "bullish_harami": ("CDLHARAMI", 1),
+    "bearish_harami": ("CDLHARAMI", -1),
+}
+
+PATTERNS = ("none", *_TALIB)
+"""The classes, in the order of their numbers."""
+
+
+@cache
+def pattern_lookback() -> int:
+    """Return the bars of the same gap-free stretch that all patterns of a bar need before it."""
+    from talib.abstract import Function  # pyright: ignore[reportAttributeAccessIssue]
+
+    # TA-Lib returns 0 for a bar with too few bars before it, as for a bar without a pattern
+    return max(Function(name).lookback for name, _ in _TALIB.values())
+
+
+def patterns(bars: pd.DataFrame) -> NDArray[np.int8]:
+    """Return the pattern that ends with each bar, known when that bar closes.
+
+    Patterns are found in each gap-free stretch separately, on the bars' own interval.
+
+    Args:
+        bars: Bars indexed by close time.
+
+    Returns:
+        Position in `PATTERNS`, shape (n_bars,); `NULL` for a bar with several patterns, and for the
+        first `pattern_lookback()` bars of a stretch.
+    """
+    import talib
+
+    found = []
+    for stretch in stretches(bars):
+        prices = [stretch[name].to_numpy(np.float64, copy=True) for name in PRICES]
+        present = np.zeros((len(stretch), len(PATTERNS)), dtype=bool)
+        for number, (function, sign) in enumerate(_TALIB.values(), 1):
+            present[:, number] = np.sign(getattr(talib, function)(*prices)) == sign
+        pattern = np.where(np.count_nonzero(present, axis=1) <= 1, present.argmax(axis=1), NULL)
+        pattern[: pattern_lookback()] = NULL
+        found.append(pattern.astype(np.int8))
+    return np.concatenate(found)
+
+
+@register_label("candlestick")
+@settings("label")
+class Candlestick(_Found):
+    """The candlestick pattern that ends with the bar that closes at `t`, one of `PATTERNS`.
+
+    A bar with several patterns has no label. It remains among the samples, so that it is counted.
+    """
+
+    classes: ClassVar = PATTERNS
+    horizon: ClassVar = NO_TIME
+
+    def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
+        """Return the pattern at each row.
+
+        The label depends on bars up to `t` only and is known at `t`, so there is nothing to purge.
+        """
+        judged = rows - stretch_starts(bars)[rows] >= pattern_lookback()
+        known_at = np.where(judged, close_times(bars)[rows], np.datetime64("NaT", "ns"))
+        return Outcomes(np.full(len(rows), np.nan), known_at, patterns(bars)[rows])

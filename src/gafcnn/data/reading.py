@@ -17,22 +17,34 @@ import pyarrow.csv as pa_csv
 from pyarrow import dataset as pa_dataset
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import COLUMNS, REPAIR, Origin, convert, ensure_bars, select_columns
+from gafcnn.data.bars import (
+    COLUMNS,
+    REPAIR,
+    Origin,
+    convert,
+    ensure_bars,
+    label_of,
+    select_columns,
+)
 from gafcnn.durations import DurationLike
-from gafcnn.errors import BarsError
+from gafcnn.errors import BarsError, ConfigError
 
 ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet", ".feather")
 
 # the columns of Binance's klines, which have no header
 _KLINE = ("open_time", *COLUMNS)
 
+# bars are compressed five- to tenfold; a table that grows far more is damaged or malicious
+_MAX_GROWTH = 200
+_ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost nothing
+
 
 def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.DataFrame:
     """Read bars from a csv (with or without header), csv.gz, kline zip, parquet or feather file.
 
     Times may be epochs in s, ms, us or ns, or ISO times with an offset. They are open times, as
-    exchanges write them, unless the file's only time is `close_time`. A file may lack the column
-    volume; its bars then have NaN there.
+    exchanges write them, unless the file's only time is `close_time` (or `closeTime`). A file may
+    lack the column volume; its bars then have NaN there.
 
     Args:
         path: The file; the ending of its name gives the format.
@@ -55,18 +67,23 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
         raise
     except Exception as error:  # the parsers raise many types for damaged files
         raise _unreadable(path, error) from error
-    label = "close" if frame.columns[0] == "close_time" else "open"
-    return convert(frame, origin, label, interval)
+    return convert(frame, origin, label_of(frame.columns[0]), interval)
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
-    """Write bars as parquet, or Feather by the ending; `read_bars` returns them unchanged."""
-    frame, content = bars.reset_index(), BytesIO()
-    frame.attrs = {}  # a Timedelta cannot be written
-    if str(path).endswith(".feather"):
-        frame.to_feather(content)
-    else:
-        frame.to_parquet(content, index=False)
+    """Write bars to a parquet file, which `read_bars` returns unchanged.
+
+    Raises:
+        ConfigError: The path does not end in .parquet.
+        BarsError: They are not bars of gafcnn, see `gafcnn.as_bars`.
+        DiskError: The file cannot be written.
+    """
+    if Path(path).suffix != ".parquet":
+        raise ConfigError(
+            f"the path is {path}", expected="one that ends in .parquet", instead="rename it"
+        )
+    content = BytesIO()
+    ensure_bars(bars).reset_index().to_parquet(content, index=False)
     write_bytes(Path(path), content.getvalue())
 
 
@@ -88,6 +105,11 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, Origin]:
     if ending in (".parquet", ".feather"):
         dataset = pa_dataset.dataset(path, format=ending[1:])
         columns = select_columns(path, dataset.schema.names)
+        size = 8 * dataset.count_rows() * len(columns)
+        for part in dataset.get_fragments() if ending == ".parquet" else ():
+            size = max(size, sum(group.total_byte_size for group in part.row_groups))
+        if size > _MAX_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED:
+            raise _unreadable(path, f"it unpacks to more than {_MAX_GROWTH} times its size")
         table = dataset.to_table(list(columns)).rename_columns(list(columns.values()))
         origin = Origin(path)
     else:

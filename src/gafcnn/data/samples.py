@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import ensure_bars
+from gafcnn.data.bars import check_together, ensure_bars
 from gafcnn.data.labels import DIRECTIONS, NULL, Direction, Label, Outcomes
 from gafcnn.data.splits import Chronological, Split, Splitter, check_purged, format_moment
 from gafcnn.data.windows import close_times, decision_rows
 from gafcnn.durations import DurationLike, parse_duration
-from gafcnn.errors import SamplesError
+from gafcnn.errors import ConfigError, SamplesError
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -50,6 +50,12 @@ class Samples:
     def __len__(self) -> int:
         return len(self.times)
 
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{len(self.part(name))} {name}" for name in PARTS)
+        first, last = (format_moment(moment) for moment in (self.times.min(), self.times.max()))
+        of = f" of {', '.join(self.symbols)}" if any(self.symbols) else ""
+        return f"<Samples{of}: {parts}, {self.definition!r}, from {first} to {last} UTC>"
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the symbols, in their order."""
@@ -64,6 +70,12 @@ class Samples:
     def task(self) -> Literal["direction", "classification"]:
         """What the label asks: the classes "down" and "up" are a direction, others are not."""
         return "direction" if self.classes == DIRECTIONS else "classification"
+
+    @property
+    def horizon(self) -> pd.Timedelta:
+        """How far the label looks ahead; without an attribute `horizon`, the longest wait."""
+        waits: Any = pd.Series(self.outcomes.known_at - self.times)
+        return getattr(self.definition, "horizon", None) or waits.max()
 
     def of(self, symbol: str) -> Self:
         """Return the samples of one symbol."""
@@ -146,7 +158,30 @@ class Samples:
                 expected=f"{len(self)} of {NULL} (no class) to {len(self.classes) - 1}",
                 instead="correct the label's assign or its classes",
             )
-        return replace(self, label=label.astype(np.int8))
+        samples = replace(self, label=label.astype(np.int8))
+        if not len(samples.labelled("train")):
+            raise SamplesError(
+                f"0 labelled training samples of {len(self.split.train)}",
+                expected="samples of every class",
+                instead="use bars whose prices change, or another label",
+            )
+        return samples
+
+
+_LABEL = ("gc.Direction()", ("classes", "outcomes", "assign"))
+_SPLIT = ("gc.Chronological()", ("embargo", "split"))
+
+
+def _having(argument: str, value: Any, needed: tuple[str, tuple[str, ...]]) -> Any:
+    """Return an argument that has the attributes needed, and is no class."""
+    example, attributes = needed
+    if isinstance(value, type) or not all(hasattr(value, name) for name in attributes):
+        raise ConfigError(
+            f"{argument} is {value!r}",
+            expected=f"an object such as {example}, with {', '.join(attributes)}",
+            instead=f"write {argument}={example}, for example",
+        )
+    return value
 
 
 def make_samples(
@@ -173,12 +208,14 @@ def make_samples(
         SamplesError: Bars, label and split do not fit together; symbols have no common period, or
             one has no sample in some part.
         LeakError: A label would be known only after a later part has begun.
-        ConfigError: The lookback or horizon is not a multiple of the bars' interval.
+        ConfigError: The lookback or horizon is not a multiple of the bars' interval, the intervals
+            of symbols differ, or `label` or `split` is of another kind.
     """
-    definition: Label = Direction() if label is None else label
-    splitter: Splitter = Chronological() if split is None else split
+    definition: Label = _having("label", Direction() if label is None else label, _LABEL)
+    splitter: Splitter = _having("split", Chronological() if split is None else split, _SPLIT)
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
+    check_together(by_symbol)
     length = parse_duration("lookback", lookback)
     rows = [decision_rows(frame, length) for frame in frames]
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]

@@ -77,17 +77,19 @@ def simulate(
         Bars (see `gafcnn.data.bars`), and P(up) as float64 by close time, shape (n_bars,).
 
     Raises:
-        ConfigError: `strength` is outside [0, 1), `n_bars` is below 2, or a time is invalid.
+        ConfigError: `strength` is outside [0, 1), `n_bars` is below 2, or `seed` or a time is
+            invalid.
     """
     from scipy.signal import lfilter  # scipy takes time to import, and only simulations need it
     from scipy.special import ndtr
 
     interval = parse_duration("market.interval", interval)
-    if n_bars < 2 or not 0 <= strength < 1 or interval == NO_TIME:
+    if n_bars < 2 or not 0 <= strength < 1 or interval == NO_TIME or seed < 0:
         raise ConfigError(
-            f"{n_bars} bars of {format_duration(interval)} and strength {strength}",
-            expected="at least 2 bars, longer than 0, and a strength from 0 to less than 1",
-            instead='call simulate(10_000, "1min", strength=0.5), for example',
+            f"{n_bars} bars of {format_duration(interval)}, strength {strength} and seed {seed}",
+            expected="2 bars or more, longer than 0, a strength from 0 to less than 1, and a seed "
+            "of 0 or more",
+            instead='call simulate(10_000, "1min", strength=0.5, seed=0), for example',
         )
     ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
     moves, paths, volumes = (
@@ -179,13 +181,14 @@ def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> p
         seed: Seed of all randomness.
 
     Raises:
-        ConfigError: `n_bars` is below 2 or above `most_bars`, or `interval` is invalid.
+        ConfigError: `n_bars` is below 2 or above `most_bars`, or `interval` or `seed` is invalid.
     """
     interval = parse_duration("market.interval", interval)
-    if not 2 <= n_bars <= most_bars(interval):
+    most = most_bars(interval) if interval else 0
+    if not 2 <= n_bars <= most or seed < 0:
         raise ConfigError(
-            f"{n_bars} bars of {format_duration(interval)} to simulate",
-            expected=f"from 2 to {most_bars(interval):,}",
+            f"{n_bars} bars of {format_duration(interval)} to simulate with seed {seed}",
+            expected=f"from 2 to {most:,} bars, longer than 0, and a seed of 0 or more",
             instead="set market.days to 365, for example",
         )
     rng = np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gafcnn.data.bars import ensure_bars, interval_of, resample
+from gafcnn.data.bars import check_together, ensure_bars, resample
 from gafcnn.durations import Duration, format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
@@ -82,18 +82,7 @@ def load_bars(source: Source) -> dict[str, pd.DataFrame]:
         BarsError: The bars are invalid.
     """
     bars = {_valid_symbol(symbol): ensure_bars(frame) for symbol, frame in source.load().items()}
-    (first, reference), *others = bars.items()
-    interval = interval_of(reference)
-    for other, frame in others:
-        if interval_of(frame) != interval or (frame.index[0] - reference.index[0]) % interval:
-            longer = format_duration(max(interval, interval_of(frame)))
-            raise ConfigError(
-                f"{first} has bars of {format_duration(interval)}, one of which closes at "
-                f"{reference.index[0]}, and {other} of {format_duration(interval_of(frame))}, at "
-                f"{frame.index[0]}",
-                expected="one interval, and close times that are multiples of it apart",
-                instead=f"set market.interval={longer}, or remove {other} from market.symbols",
-            )
+    check_together(bars)
     return bars
 
 

@@ -16,7 +16,7 @@ symbol, and no symbol's label reaches into it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Annotated, Any, Protocol, TypeAlias
@@ -80,6 +80,8 @@ class _ByTime:
 
     embargo: Any
     stride: int
+    # returns the start of val, the start of test, and the end of test, which is excluded
+    _borders: Callable[[np.datetime64, np.datetime64], tuple[np.datetime64, ...]]
 
     def split(
         self,
@@ -109,10 +111,6 @@ class _ByTime:
         split = Split(train[part[train] == 0], val, test, getattr(self, "fold", None))
         check_purged(times, known_at, split, embargo)
         return split
-
-    def _borders(self, start: np.datetime64, end: np.datetime64) -> tuple[np.datetime64, ...]:
-        """Return the start of val, the start of test, and the end of test, which is excluded."""
-        raise NotImplementedError
 
 
 @SPLITS.register("chronological")

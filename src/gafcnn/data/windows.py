@@ -66,13 +66,13 @@ class Window:
 
     def __post_init__(self) -> None:
         span, step, points = self.span, self.step, self.points
-        if points is not None and step is not None and span in (None, points * step):
+        if points and step and points * step.value < 2**63 and span in (None, points * step):  # ns
             span = points * step
         elif points is not None or span is None:
             lengths = ["null" if one is None else format_duration(one) for one in (span, step)]
             raise ConfigError(
                 f"window.span={lengths[0]}, window.points={points}, window.step={lengths[1]}",
-                expected="a span, or points and their step",
+                expected="a span, or points and their step, of less than 292 years",
                 instead='write Window(span="30min"), or Window(points=64, step="15min")',
             )
         name = self.name or (

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.labels import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length, exact
 from gafcnn.evaluation.comparisons import Pair, Study, pair_rows, pattern_target

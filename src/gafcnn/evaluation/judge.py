@@ -180,7 +180,7 @@ def judge(
         length = parse_duration("horizon", horizon)
     else:
         ahead: Any = joined["known_at"] - joined["time"]
-        length = ahead.max() if label is None else label.horizon
+        length = getattr(label, "horizon", None) or ahead.max()
     facts: dict[str, Any] = {
         "task": "classification" if classes else "direction",
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),

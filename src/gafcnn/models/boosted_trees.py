@@ -104,7 +104,7 @@ class BoostedTrees(Estimator):
             LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
                 weights do not fit the label.
         """
-        looks_ahead = samples.definition.horizon > pd.Timedelta(0)
+        looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
         if self.features_ not in ("indicators", "window"):
             raise ConfigError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gafcnn.data.augmentation import Drawn
 from gafcnn.data.bars import interval_of
-from gafcnn.data.candlestick import Candlestick
+from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import format_duration

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from arch.bootstrap import StationaryBootstrap
 
-from gafcnn.data.candlestick import PATTERNS
+from gafcnn.data.bars import COLUMNS, check_bars
+from gafcnn.data.labels import PATTERNS
 from gafcnn.evaluation.classification import CLASS_FIGURES
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.statistics import score_classes
@@ -35,8 +36,7 @@ def make(
     """
     rng, total = np.random.default_rng(0), n + 20
     time = pd.date_range("2025-06-20", periods=total, freq="1min", tz="UTC").as_unit("ns")
-    bars = pd.DataFrame({"close": 1.0}, index=time)
-    bars.attrs = {"interval": pd.Timedelta("1min"), "label": "close"}
+    bars = check_bars(pd.DataFrame(dict.fromkeys(COLUMNS, 1.0), index=time), "by hand")
     number = (np.arange(total) % 5 == 0).astype(np.int64)
     number[21 : 21 + rare] = 2
     label = pd.array(number, dtype="Int8")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gafcnn.data.bars import check_bars
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.positions import Choice, positions
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
@@ -24,8 +25,7 @@ def by_hand() -> TestSet:
     index = pd.date_range("2025-06-20 00:01", periods=12, freq="1min", tz="UTC").as_unit("ns")
     close = 100.0 + np.arange(12)
     bars = pd.DataFrame({"open": close - 0.5, "high": close, "low": close - 0.5, "close": close})
-    bars = bars.set_index(index)
-    bars.attrs = {"interval": pd.Timedelta("1min"), "label": "close"}
+    bars = check_bars(bars.set_index(index), "by hand")
     rows = pd.DataFrame(
         {
             "symbol": "SIM",

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.data.candlestick import Candlestick
-from gafcnn.data.labels import Direction
+from gafcnn.data.labels import Candlestick, Direction
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological
