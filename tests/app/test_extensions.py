@@ -66,8 +66,8 @@ def decide_and_export(typed: Run, folder: Path, imports: str, study: str = "own"
     return decisions[0]
 
 
-def metrics_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "outputs/own/evaluation/metrics.json").read_text())
+def metrics_of(folder: Path, study: str = "own") -> dict[str, Any]:
+    return json.loads((folder / "outputs" / study / "evaluation/metrics.json").read_text())
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -176,6 +176,16 @@ class Plain:
 class Unused:
     def __init__(self, needed):
         self.kept = needed
+
+@gc.register_label("ahead")
+class Ahead:
+    classes = ("down", "up")
+
+    def outcomes(self, bars, rows):
+        return gc.Direction("10min").outcomes(bars, rows)
+
+    def assign(self, outcomes, train):
+        return gc.Direction("10min").assign(outcomes, train)
 """
 
 
@@ -186,7 +196,7 @@ def test_plain_classes_have_their_arguments_as_options(
     (tmp_path / "own_plain.py").write_text(PLAIN)
     words = ["study=tiny", "imports=own_plain.py", "judging.resamples=0"]
     typed("evaluate", *words, "costs=plain", "costs.bps=30")
-    metrics = json.loads((tmp_path / "outputs/tiny/evaluation/metrics.json").read_text())
+    metrics = metrics_of(tmp_path, "tiny")
     assert metrics["config"]["evaluate"]["costs"] == {"kind": "plain", "bps": 30}
     assert metrics["models"]["15m"]["net_bps"]["value"] < -30
     assert "bps" in refused("evaluate", *words, "costs=plain", "costs.pbs=30")
@@ -194,6 +204,16 @@ def test_plain_classes_have_their_arguments_as_options(
     assert "label.needed has no value" in message
     message = refused("evaluate", *words, "label=unused", "label.needed=1")
     assert "no attribute needed" in message
+
+
+def test_a_label_need_not_say_how_far_ahead_it_looks(typed: Run, tmp_path: Path) -> None:
+    (tmp_path / "own_ahead.py").write_text(PLAIN)
+    words = ("imports=own_ahead.py", "study=own")
+    trees = ("label=ahead", "model=xgboost", "model.rounds=5", "market=simulated", "market.days=2")
+    typed("train", *words, *trees)
+    typed("evaluate", *words, "judging.resamples=0")
+    assert metrics_of(tmp_path)["horizon"] == "10min"
+    assert decide_and_export(typed, tmp_path, words[0])["horizon"] == "10min"
 
 
 def test_a_file_named_like_another_module_is_refused(tmp_path: Path) -> None:

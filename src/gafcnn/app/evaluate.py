@@ -58,8 +58,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
     with hold(folder):
-        ahead = bool(study.label.horizon)
-        study.train_baseline(settings.baseline if ahead else settings.pattern_baseline)
+        study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
             more = {"advance": advance, **judging}
             judgement = study.judge(predictions=tables, ensembles=methods, count_look=False, **more)

@@ -169,7 +169,7 @@ def _facts(study: Study) -> dict[str, Any]:
     """Return metadata.json, without the models."""
     label, direction = study.label, study.label.classes == DIRECTIONS
     asks = "the probability of " + ("up against down" if direction else "each class")
-    asks += f", {format_duration(label.horizon)} ahead" if label.horizon else ""
+    asks += f", {format_duration(study.horizon)} ahead" if study.horizon else ""
     kind = as_plain(label).get("kind", type(label).__name__)
     return {
         "study": study.folder.name,

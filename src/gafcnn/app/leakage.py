@@ -113,13 +113,13 @@ def fitted_on_validation(
     thresholds = 0
     for symbol, bars in study.bars.items():
         for _, rows in before.loc[before["symbol"] == symbol].groupby("fold", dropna=False):
-            one = TestSet.of(rows, bars, study.label.horizon, rules)
+            one = TestSet.of(rows, bars, study.horizon, rules)
             [fold] = one.folds
             begins = one.test["time"].min().to_datetime64()
             changed = altered(bars, begins - np.timedelta64(1, "ns"), rng)
             of_test = (rows["split"] == "test").to_numpy()
             other_rows = _with_other_rows(rows, of_test, models, rng)
-            other = TestSet.of(other_rows, changed, study.label.horizon, rules)
+            other = TestSet.of(other_rows, changed, study.horizon, rules)
             for model in models:
                 thresholds += 1
                 if one.choice(fold, model).threshold != other.choice(fold, model).threshold:
@@ -227,7 +227,7 @@ def _known(
     """Return what is known at a decision time, by its name; `once` has predictions of all rows."""
     label = samples.definition
     # a barrier that is reached after t may free a sample from the purge, or leave it in
-    settled = t if isinstance(label, Direction) else t - label.horizon.to_timedelta64()
+    settled = t if isinstance(label, Direction) else t - samples.horizon.to_timedelta64()
     membership = np.full(len(samples), -1, dtype=np.int8)
     for number, name in enumerate(PARTS):
         membership[samples.part(name)] = number
@@ -235,7 +235,7 @@ def _known(
         "the split": membership[samples.times <= settled],
         "training labels": samples.label[samples.split.train],
     }
-    if not label.horizon:
+    if not samples.horizon:
         known["labels"] = samples.label[samples.times <= t]
     for symbol, bars in samples.bars.items():
         end = int(np.searchsorted(samples.of(symbol).times, t, side="right"))

@@ -164,7 +164,7 @@ def _facts(study: Study, decision: Decision) -> dict[str, Any]:
         "time": decision.time.isoformat(),
         "age_seconds": round((pd.Timestamp.now("UTC") - decision.time).total_seconds(), 3),
         "close": decision.close,
-        "horizon": format_duration(study.label.horizon) if study.label.horizon else None,
+        "horizon": format_duration(study.horizon) if study.horizon else None,
         "headline": decision.headline,
         "rules": decision.rules,
         "models": models,
@@ -305,7 +305,7 @@ class Decider:
         self.thresholds: dict[str, dict[str, float]] = {symbol: {} for symbol in study.bars}
         for symbol, bars in study.bars.items() if direction else ():
             rows = combined.table.loc[combined.table["symbol"] == symbol]
-            test_set = TestSet.of(rows, bars, study.label.horizon, self.rules)
+            test_set = TestSet.of(rows, bars, study.horizon, self.rules)
             for name in self.names:
                 self.thresholds[symbol][name] = test_set.choice(self.fold, name).threshold
 

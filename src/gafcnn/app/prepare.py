@@ -39,8 +39,9 @@ def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
     """
 
     def check(interval: pd.Timedelta) -> None:
-        if settings.label.horizon or settings.label.classes == DIRECTIONS:
-            multiple_of("label.horizon", settings.label.horizon, interval)
+        ahead = vars(settings.label).get("horizon")  # None if it is no option
+        if ahead or (ahead is not None and settings.label.classes == DIRECTIONS):
+            multiple_of("label.horizon", ahead, interval)
         if settings.shows_window:
             settings.window.check_image(interval)
 

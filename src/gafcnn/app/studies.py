@@ -106,6 +106,14 @@ class Study:
         """What the study predicts."""
         return self.settings.label
 
+    @cached_property
+    def horizon(self) -> pd.Timedelta:
+        """How far ahead the label looks, by its own attribute or its outcomes; 0 for not at all."""
+        if self.label.horizon:
+            return self.label.horizon
+        rows: Any = self.all_runs[0].predictions
+        return (rows["known_at"] - rows["time"]).max()
+
     @property
     def folds(self) -> list[int | None]:
         """The folds of a walk-forward study, or [None]."""
@@ -192,7 +200,7 @@ class Study:
         # the true probability of a simulated market, if it is that of the label
         market, oracles = self.settings.market, {}
         ahead = getattr(market, "horizon", None)
-        if ahead == self.label.horizon and self.label.classes == DIRECTIONS:
+        if ahead == self.horizon and self.label.classes == DIRECTIONS:
             oracles = load_oracles(at_rest(market))
         judgement = judge(
             {**members, **others},
