@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from gafcnn.data.augmentation import Augmentation, Drawn, class_counts, mirrored, shuffled
+from gafcnn.data.augmentation import Augmentation, Drawn, mirrored, shuffled
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import Candlestick, Direction, patterns
 from gafcnn.data.samples import Samples, make_samples
@@ -40,6 +40,10 @@ def samples(bars: pd.DataFrame) -> Samples:
 
 def draw(samples: Samples, **options: Any) -> list[Drawn]:
     return list(Augmentation(**options).draw(samples))
+
+
+def class_counts(drawn: list[Drawn], classes: int) -> np.ndarray:
+    return np.bincount(np.concatenate([part.label for part in drawn]), minlength=classes)
 
 
 def test_each_class_is_brought_up_to_per_class(samples: Samples) -> None:

@@ -24,12 +24,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import COLUMNS, gaps, interval_of
-from gafcnn.data.exchange import ExchangeSource, NewestBars, pair_of
+from gafcnn.data.exchange import (
+    ExchangeSource,
+    NewestBars,
+    damaged_parts,
+    held,
+    keep,
+    pair_of,
+    utc_time,
+)
 from gafcnn.data.sources import SOURCES
 from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
 from gafcnn.settings import as_plain, create
@@ -38,20 +49,9 @@ MINUTE, STEP = 60_000, 900_000  # ms
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
 
 
-def moment(time: int | str) -> pd.Timestamp:
-    """Return a time from epoch milliseconds or ISO text."""
-    found = pd.to_datetime(time, unit="ms" if isinstance(time, int) else None, utc=True)
-    assert isinstance(found, pd.Timestamp)
-    return found.as_unit("ns")
-
-
-def milliseconds(time: pd.Timestamp) -> int:
-    return time.value // 10**6
-
-
-LISTED = moment("2017-01-01")
+LISTED = utc_time("2017-01-01")
 END = "2025-05-10T06:00"
-UNTIL = moment(END)
+UNTIL = utc_time(END)
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class Request:
     asked: dict[str, str]
 
     @property
-    def start(self) -> pd.Timestamp:
-        return moment(int(self.asked["startTime"]))
+    def start(self) -> Any:
+        return pd.Timestamp(int(self.asked["startTime"]), unit="ms", tz="UTC")
 
     @property
-    def end(self) -> pd.Timestamp:
+    def end(self) -> Any:
         """Exclusive."""
-        return moment(int(self.asked["endTime"]) + 1)
+        return pd.Timestamp(int(self.asked["endTime"]) + 1, unit="ms", tz="UTC")
 
 
 Fault = Callable[["Handler", list[Any]], None]
@@ -89,14 +89,14 @@ class LocalExchange:
     def rows(self, first: int, last: int, limit: int) -> list[list[float]]:
         """Time (ms), open, high, low, close and volume of the bars that open in [first, last]."""
         out = [(LISTED, self.listed), *self.outages]
-        lacking = [(milliseconds(begin), milliseconds(end)) for begin, end in out]
+        lacking = [(begin.value // 10**6, end.value // 10**6) for begin, end in out]
         opens = range(-(-first // STEP) * STEP, min(last, int(time.time() * 1000)) + 1, STEP)
         present = (t for t in opens if not any(begin <= t < end for begin, end in lacking))
         return [[t, *bar(t)] for t in islice(present, limit)]
 
     def expected(self, since: pd.Timestamp, until: pd.Timestamp = UNTIL) -> pd.DataFrame:
         """Return the bars that opened in [since, until), labelled by close time."""
-        rows = self.rows(milliseconds(since), milliseconds(until) - 1, 10**9)
+        rows = self.rows(since.value // 10**6, until.value // 10**6 - 1, 10**9)
         times = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True).as_unit("ns")
         index = (times + QUARTER).rename("close_time")
         return pd.DataFrame([row[1:] for row in rows], index, columns=list(COLUMNS))
@@ -146,19 +146,17 @@ class Handler(BaseHTTPRequestHandler):
     def ohlc(self, asked: dict[str, str]) -> None:
         first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
         rows = self.exchange.rows(first, last, int(asked["limit"]))
+        names = ("timestamp", *COLUMNS)
         bars = [
-            {
-                "timestamp": str(int(row[0]) // 1000),
-                **dict(zip(COLUMNS, map(str, row[1:]), strict=True)),
-            }
-            for row in reversed(rows)
+            dict(zip(names, map(str, [int(opened) // 1000, *values]), strict=True))
+            for opened, *values in reversed(rows)
         ]
         self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
 
     def answer(self, content: Any, status: int = 200, **headers: str) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        fields = {"Content_Type": "application/json", "Content_Length": str(len(body)), **headers}
         for name, value in fields.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
@@ -169,19 +167,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 BITSTAMP_MARKET = {
-    "name": "BNB/USDT",
-    "market_symbol": "bnbusdt",
-    "base_currency": "BNB",
-    "base_decimals": 8,
-    "counter_currency": "USDT",
-    "counter_decimals": 2,
-    "minimum_order_value": "10",
-    "trading": "Enabled",
-    "instant_order_counter_decimals": 2,
-    "instant_and_market_orders": "Enabled",
-    "description": "BNB / Tether",
-    "market_type": "SPOT",
-}
+    "name": "BNB/USDT", "market_symbol": "bnbusdt", "description": "BNB / Tether",
+    "base_currency": "BNB", "base_decimals": 8, "counter_currency": "USDT", "counter_decimals": 2,
+    "minimum_order_value": "10", "trading": "Enabled", "instant_order_counter_decimals": 2,
+    "instant_and_market_orders": "Enabled", "market_type": "SPOT",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -214,7 +204,7 @@ def download(server: LocalExchange, folder: Path, **options: Any) -> pd.DataFram
 
 
 def may(text: str) -> pd.Timestamp:
-    return moment(f"2025-05-{text}")
+    return utc_time(f"2025-05-{text}")
 
 
 def parts(folder: Path) -> list[str]:
@@ -409,7 +399,7 @@ def test_full_disk_raises_and_the_download_resumes(
             break
         finally:
             filler.unlink()
-        whole = [moment(name[:10]) for name in parts(folder) if "until" not in name]
+        whole = [utc_time(name[:10]) for name in parts(folder) if "until" not in name]
         server.requests.clear()
         assert_frame_equal(download(server, folder), expected)
         for asked in server.requests:
@@ -434,12 +424,7 @@ def at_row(row: int, change: Callable[[list[Any]], list[list[Any]]]) -> Fault:
 
 
 def dropped(handler: Handler, klines: list[Any]) -> None:
-    body = json.dumps(klines).encode()
-    handler.send_response(200)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body[: len(body) // 2])
+    handler.answer(json.dumps(klines).encode()[: len(klines)], Content_Length="1000000")
     handler.close_connection = True
 
 
@@ -498,10 +483,7 @@ def test_permanent_fault_raises_and_stores_nothing(
 
 
 def stuck(handler: Handler, klines: list[Any]) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    handler.wfile.write(b"[[")
+    handler.answer(b"[[", Content_Length="1000")
     time.sleep(1)
     handler.close_connection = True
 
@@ -623,9 +605,7 @@ def newest(server: LocalExchange, count: int = 96) -> NewestBars:
     return source.newest(count)["BNBUSDT"]
 
 
-def test_newest_bars_are_settled_and_requested_once(
-    server: LocalExchange,
-) -> None:
+def test_newest_bars_are_settled_and_requested_once(server: LocalExchange) -> None:
     held = newest(server)
     first = held.read(UNTIL + timedelta(seconds=10))
     assert_frame_equal(first, server.expected(UNTIL - DAY))
@@ -650,3 +630,64 @@ def test_late_bar_is_requested_again(server: LocalExchange) -> None:
     assert server.requests[-1].start == late
     expected = server.expected(whole.index[-1] - DAY, whole.index[-1])
     assert_frame_equal(whole, expected)
+
+
+# --- one file per day -----------------------------------------------------------------------------
+
+MIDNIGHT = utc_time("2025-05-08")
+HOUR = timedelta(hours=1)
+
+
+def _bars(hours: int = 24, start: pd.Timestamp = MIDNIGHT) -> pd.DataFrame:
+    closes = pd.date_range(start + HOUR, periods=hours, freq=HOUR, name="close_time", unit="ns")
+    prices = 600 + np.random.default_rng(0).normal(size=(hours, len(COLUMNS)))
+    return pd.DataFrame(prices, columns=list(COLUMNS), index=closes)
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a whole day."""
+    place = tmp_path_factory.mktemp("parts")
+    keep(place, _bars(), MIDNIGHT, MIDNIGHT + DAY)
+    return place / "2025-05-08.parquet"
+
+
+def test_day_is_read_unchanged(part: Path) -> None:
+    bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
+    assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
+    assert missing == damaged_parts(part.parent) == []
+
+
+def test_outage_is_a_day_without_bars(tmp_path: Path) -> None:
+    keep(tmp_path, _bars()[:0], MIDNIGHT, MIDNIGHT + DAY)
+    bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
+    assert bars.empty
+    assert missing == damaged_parts(tmp_path) == []
+
+
+@given(place=st.floats(0, 1, exclude_max=True), flips=st.integers(1, 255))
+def test_changed_byte_is_detected(part: Path, place: float, flips: int) -> None:
+    whole = part.read_bytes()
+    changed = bytearray(whole)
+    changed[int(place * len(whole))] ^= flips
+    try:
+        part.write_bytes(changed)
+        bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
+        damaged = damaged_parts(part.parent)
+    finally:
+        part.write_bytes(whole)
+    if not damaged:
+        assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
+    else:
+        assert (damaged, missing) == ([part], [(MIDNIGHT, MIDNIGHT + DAY)])
+        assert bars.empty
+
+
+def test_parts_of_a_day_become_one_file(tmp_path: Path) -> None:
+    morning, evening = MIDNIGHT + 10 * HOUR, MIDNIGHT + 20 * HOUR
+    keep(tmp_path, _bars()[:10], MIDNIGHT, morning)
+    keep(tmp_path, _bars()[10:20], morning, evening)
+    assert [path.name for path in tmp_path.iterdir()] == ["2025-05-08.until-200000.parquet"]
+    bars, missing = held(tmp_path, MIDNIGHT + 2 * HOUR, MIDNIGHT + DAY)
+    assert_frame_equal(bars, _bars()[2:20], check_freq=False)
+    assert missing == [(evening, MIDNIGHT + DAY)]

@@ -59,7 +59,7 @@ def metrics(bars: pd.DataFrame) -> Metrics:
         p = 0.5 + 0.08 * rng.normal(size=len(up)) + skill * np.where(up, 1, -1)
         tables[name] = table(bars, name, label, {"p_up": np.clip(p, 0.01, 0.99)})
     judged = gc.judge(
-        tables, bars, ensembles=("mean", "two_stage"), resamples=50, oracle=oracle
+        tables, bars, ensembles=("mean", "two_stage"), resamples=100, oracle=oracle
     ).metrics
     fold = {
         "model": "15m", "first": judged["first"], "last": judged["last"], "n": 850, "trades": 12,
@@ -94,7 +94,7 @@ def class_metrics(bars: pd.DataFrame) -> Metrics:
         p /= p.sum(axis=1, keepdims=True)
         columns = {f"p_{one}": p[:, k] for k, one in enumerate(CLASSES)}
         tables[name] = table(bars, name, label, columns)
-    return gc.judge(tables, bars, resamples=50).metrics
+    return gc.judge(tables, bars, resamples=100).metrics
 
 
 @pytest.fixture(scope="session")

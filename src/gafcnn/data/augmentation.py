@@ -8,7 +8,7 @@ prices are exactly equal. Rules that compare an open with the previous close see
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -41,12 +41,6 @@ class Drawn:
     bars: pd.DataFrame
     rows: NDArray[np.int64]
     label: NDArray[np.int8]
-
-
-def class_counts(drawn: Iterable[Drawn], classes: int) -> NDArray[np.int64]:
-    """Return how many samples of each class were drawn: shape (classes,)."""
-    labels = [part.label for part in drawn]
-    return np.bincount(np.concatenate(labels or [[]]).astype(np.int64), minlength=classes)
 
 
 @settings("augmentation")
@@ -118,7 +112,7 @@ class Augmentation:
             chosen.extend(rng.permutation(np.flatnonzero(classes == 0))[: len(chosen)])
             places = np.sort(np.array(chosen, np.int64))
             drawn = Drawn(source, rows[places], classes[places])
-            have += class_counts([drawn], len(have))
+            have += np.bincount(drawn.label, minlength=len(have))
             yield drawn
 
     @property

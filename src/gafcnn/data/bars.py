@@ -212,19 +212,15 @@ def select_columns(source: object, names: Sequence[str], time: str | None = None
         ]
     # a volume of another name is an error, so that it is not ignored unnoticed
     wanted = (found, *(COLUMNS if any("vol" in name for name in plain) else PRICES))
-    missing = [time if name == found else name for name in wanted if name not in plain]
-    if missing:
-        raise BarsError(
-            f"{source} has no column {' or '.join(missing)}, only {reprlib.repr(list(names))}",
-            expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}",
-            instead="rename the columns (volume may be absent)",
-        )
-    if twice := [name for name in wanted if plain.count(name) > 1]:
-        raise BarsError(
-            f"{source} has the column {twice[0]} twice",
-            expected="each column once",
-            instead="remove or rename one",
-        )
+    for name in wanted:
+        if (count := plain.count(name)) != 1:
+            shown = time if name == found else name
+            raise BarsError(
+                f"{source} has {'the' if count else 'no'} column {shown}{' twice' if count else ''}"
+                f", among {reprlib.repr(list(names))}",
+                expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}, each once",
+                instead="rename the columns (volume may be absent)",
+            )
     return {names[plain.index(name)]: name for name in wanted}
 
 
@@ -266,15 +262,14 @@ def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> 
     Raises:
         ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
     """
-    interval = interval_of(bars)
-    length = multiple_of(key, lookback, interval)
+    length = multiple_of(key, lookback, interval_of(bars))
     if length < 3:
         raise ConfigError(
             f"{key} is {format_duration(lookback)}",
             expected="at least three bars, which have two returns",
-            instead=f"set {key} to {format_duration(interval * 3)} or more",
+            instead=f"set {key} to {format_duration(interval_of(bars) * 3)} or more",
         )
-    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
+    log_close = pd.Series(np.log(bars["close"]))
     return log_close.diff().rolling(length - 1).std().to_numpy(np.float64)
 
 
@@ -445,7 +440,7 @@ def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.Dat
     if column.dtype.kind == "M":
         times, aware = pd.DatetimeIndex(column), np.zeros(len(column), bool)
     elif _as_numbers(column.head(1)).notna().all():  # the first row determines the format of all
-        return _from_epochs(column, origin)
+        return from_epochs(column, origin)
     else:
         column = _texts(column).str.strip()
         parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
@@ -486,7 +481,8 @@ def _texts(column: pd.Series) -> pd.Series:
     return column if column.dtype == "str" else pd.Series(map(str, column), dtype="str")
 
 
-def _from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    """Return epochs in s, ms, us or ns, whichever their size shows, as times in UTC."""
     epochs = _as_numbers(column)
     values = epochs.to_numpy("float64")
     # per value, since Binance's klines change from ms to us with the year 2025

@@ -12,7 +12,6 @@ from typing import Annotated, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
@@ -102,13 +101,37 @@ def simulate(
     past = np.asarray(lfilter(np.ones(1), momentum, shocks))
     returns = past[WARM_UP:]
 
+    # bars open at the previous close; a bridge of moves between open and close gives high and low
+    close = PRICE * np.exp(returns.cumsum())
+    opened = np.r_[PRICE, close[:-1]]
+    share = np.arange(1, PATH_POINTS + 1) / PATH_POINTS
+    walk = paths.normal(0, sigma / np.sqrt(PATH_POINTS), (n_bars, PATH_POINTS)).cumsum(axis=1)
+    bridge = walk - share * walk[:, -1:] + share * returns[:, None]
+    turns = opened[:, None] * np.exp(bridge)
+    values = {
+        "open": opened,
+        "high": np.maximum.reduce([opened, close, turns.max(axis=1)]),
+        "low": np.minimum.reduce([opened, close, turns.min(axis=1)]),
+        "close": close,
+        "volume": volumes.lognormal(3, 0.5, n_bars),
+    }
     first = START + interval  # the first bar opens at START
-    index = pd.date_range(first, periods=n_bars, freq=interval, name="close_time", unit="ns")
-    bars = _bars(returns, sigma, paths, volumes).set_index(index)
-    weights, deviation = _forecast(strength, ahead, sigma)
+    index = pd.date_range(first, periods=n_bars, freq=interval, unit="ns")
+
+    # the return to the horizon: weights of the past returns, and its standard deviation
+    transition = np.eye(MEMORY, k=-1)  # the state: the last m returns, newest first
+    transition[0] = strength / MEMORY
+    power, weights = np.eye(MEMORY), np.zeros(MEMORY)
+    response = np.zeros(ahead)
+    for step in range(ahead):
+        response[step] = power[0, 0]
+        power = transition @ power
+        weights += power[0]  # weight of each past return, `step + 1` bars ahead
+    deviation = sigma * float(np.sqrt((response.cumsum() ** 2).sum()))
     mean = np.asarray(lfilter(weights, np.ones(1), past))[WARM_UP:]
-    oracle = pd.Series(ndtr(mean / deviation), index=index, name="p_up")
-    return check_bars(bars, "the simulation", interval), oracle
+    bars = check_bars(pd.DataFrame(values, index), "the simulation", interval)
+    oracle = pd.Series(ndtr(mean / deviation), index=bars.index, name="p_up")
+    return bars, oracle
 
 
 @register_source("simulated")
@@ -241,40 +264,3 @@ class TickWalkSource:
         n_bars = count_bars(self.days, self.interval)
         names = enumerate(self.symbols or (self.symbol,))
         return {name: tick_walk(n_bars, self.interval, self.seed + k) for k, name in names}
-
-
-def _bars(
-    returns: NDArray[np.float64],
-    sigma: float,
-    paths: np.random.Generator,
-    volumes: np.random.Generator,
-) -> pd.DataFrame:
-    """Return bars with the given close-to-close log returns. Each opens at the previous close."""
-    n, steps = len(returns), np.arange(1, PATH_POINTS + 1) / PATH_POINTS
-    walk = paths.normal(0, sigma / np.sqrt(PATH_POINTS), (n, PATH_POINTS)).cumsum(axis=1)
-    bridge = walk - steps * walk[:, -1:] + steps * returns[:, None]  # ends at the bar's return
-    close = PRICE * np.exp(returns.cumsum())
-    opened = np.r_[PRICE, close[:-1]]
-    turns = opened[:, None] * np.exp(bridge)
-    return pd.DataFrame(
-        {
-            "open": opened,
-            "high": np.maximum.reduce([opened, close, turns.max(axis=1)]),
-            "low": np.minimum.reduce([opened, close, turns.min(axis=1)]),
-            "close": close,
-            "volume": volumes.lognormal(3, 0.5, n),
-        }
-    )
-
-
-def _forecast(strength: float, ahead: int, sigma: float) -> tuple[NDArray[np.float64], float]:
-    """Return the log return over the next `ahead` bars: weights of past returns, and its sd."""
-    transition = np.eye(MEMORY, k=-1)  # the state: the last m returns, newest first
-    transition[0] = strength / MEMORY
-    power, summed = np.eye(MEMORY), np.zeros(MEMORY)
-    response = np.zeros(ahead)
-    for step in range(ahead):
-        response[step] = power[0, 0]
-        power = transition @ power
-        summed += power[0]  # weight of each past return, `step + 1` bars ahead
-    return summed, sigma * float(np.sqrt((response.cumsum() ** 2).sum()))

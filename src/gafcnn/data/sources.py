@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gafcnn.data.bars import check_together, ensure_bars, resample
-from gafcnn.durations import Duration, format_duration
+from gafcnn.durations import NO_TIME, Duration, format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
 from gafcnn.settings import settings
@@ -31,9 +31,7 @@ class Source(Protocol):
 
 
 SOURCES: Registry[Any] = Registry(
-    "source of bars",
-    "market.kind",
-    ("gafcnn.data.exchange", "gafcnn.data.simulated"),
+    "source of bars", "market.kind", ("gafcnn.data.exchange", "gafcnn.data.simulated")
 )
 register_source = SOURCES.register
 """Register a `Source` under a name, which `market.kind` then accepts."""
@@ -58,19 +56,11 @@ def _distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Symbol: TypeAlias = Annotated[str, AfterValidator(_valid_symbol)]
-"""A field that holds the name of a symbol, such as BNBUSDT."""
-
 Symbols: TypeAlias = Annotated[tuple[Symbol, ...], AfterValidator(_distinct)]
-"""A field that holds the names of several symbols."""
-
-Interval: TypeAlias = Annotated[Duration, Field(gt=pd.Timedelta(0))]
-"""A field that holds the time between two bars."""
-
+Interval: TypeAlias = Annotated[Duration, Field(gt=NO_TIME)]
 Days: TypeAlias = Annotated[float, Field(gt=0, le=10_000)]
-"""A field that holds a number of days."""
-
 Seed: TypeAlias = Annotated[int, Field(ge=0)]
-"""A field that holds the seed of a random generator."""
+"""Types of options: names of symbols, the time between bars, a length in days, a random seed."""
 
 
 def load_bars(source: Source) -> dict[str, pd.DataFrame]:

@@ -96,7 +96,23 @@ class _ByTime:
             SamplesError: The times are not increasing, or a part of the split is empty.
         """
         times, known_at = _moments(times), _moments(known_at)
-        borders = np.array(self._borders(*_period(times, known_at, starts)))
+        symbols, known = np.split(times, starts[1:]), np.split(known_at, starts[1:])
+        if not all((np.diff(one) > np.timedelta64(0)).all() for one in symbols):
+            raise SamplesError(
+                "the decision times are not strictly increasing",
+                expected="the samples of one symbol after another, each in order of time",
+                instead="sort the times of each symbol, and pass in starts where each one begins",
+            )
+        decided = [one[~np.isnat(at)] for one, at in zip(symbols, known, strict=True)]
+        ends = np.array([(one[0], one[-1]) for one in decided if len(one)])
+        if not len(ends):
+            raise SamplesError(
+                f"none of {len(times)} samples has a known outcome",
+                expected="bars that reach further than label.horizon after some of them",
+                instead="use more bars or a shorter label.horizon",
+            )
+        # from the first decision with a known outcome of any symbol to the last that all have
+        borders = np.array(self._borders(ends[:, 0].min(), ends[:, 1].min()))
         part = np.searchsorted(borders, times, side="right")
         part[np.isnat(known_at)] = -1
         train = np.flatnonzero(part == 0)
@@ -219,31 +235,6 @@ def check_purged(
                 expected=f"a time before {later} begins at {format_moment(begins)} UTC",
                 instead="use Chronological or WalkForward, which purge",
             )
-
-
-def _period(
-    times: NDArray[np.datetime64], known_at: NDArray[np.datetime64], starts: Sequence[int]
-) -> tuple[np.datetime64, np.datetime64]:
-    """The first decision time with a known outcome of any symbol, and the last that all have.
-
-    Symbols without a known outcome do not count.
-    """
-    symbols, known = np.split(times, starts[1:]), np.split(known_at, starts[1:])
-    if not all((np.diff(one) > np.timedelta64(0)).all() for one in symbols):
-        raise SamplesError(
-            "the decision times are not strictly increasing",
-            expected="the samples of one symbol after another, each in order of time",
-            instead="sort the times of each symbol, and pass in starts where each one begins",
-        )
-    decided = [one[~np.isnat(at)] for one, at in zip(symbols, known, strict=True)]
-    ends = [(one[0], one[-1]) for one in decided if len(one)]
-    if not ends:
-        raise SamplesError(
-            f"none of {len(times)} samples has a known outcome",
-            expected="bars that reach further than label.horizon after some of them",
-            instead="use more bars or a shorter label.horizon",
-        )
-    return min(first for first, _ in ends), min(last for _, last in ends)
 
 
 def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.datetime64:

@@ -239,23 +239,21 @@ class WindowReader:
         interval = interval_of(bars)
         points = window.count_points(interval)
         self.fields = known_fields(fields)
-        step = window.step_of(interval) // interval
-        self.offsets = np.arange(1 - points, 1, dtype=np.int64) * step
-        farthest = max(self.fields, key=lambda field: FIELDS[field].back)
-        reach = FIELDS[farthest].back
-        needed = window.span + reach * step * interval
-        if needed > window.lookback:
+        step = window.step_of(interval)
+        bars_of_step = step // interval
+        self.offsets = np.arange(1 - points, 1, dtype=np.int64) * bars_of_step
+        reach, farthest = max((FIELDS[field].back, field) for field in self.fields)
+        if (needed := window.span + reach * step) > window.lookback:
             raise ConfigError(
-                f"the field {farthest!r} reads {reach} earlier candles of "
-                f"{format_duration(step * interval)} than the window of "
-                f"{format_duration(window.span)}",
+                f"the field {farthest!r} reads {reach} candles of {format_duration(step)} before "
+                f"the window of {format_duration(window.span)}",
                 expected=f"all of them within the lookback, {format_duration(window.lookback)}",
                 instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
                 f"{format_duration(needed)} or more",
             )
-        self._needed = (points + reach) * step
+        self._needed = (points + reach) * bars_of_step
         self._starts = stretch_starts(bars)
-        candles = Candles(bars, step)
+        candles = Candles(bars, bars_of_step)
         self._series = [FIELDS[field].compute(candles) for field in self.fields]
         for name, series in zip(self.fields, self._series, strict=True):
             if len(bars) and not has_volume(bars) and np.isnan(series).all():

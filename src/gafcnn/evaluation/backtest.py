@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -55,7 +55,7 @@ class RoundTrips:
         return cls(decided, sides, entry, entry_cost, *exits, exit_cost)
 
     def __getitem__(self, rows: NDArray[Any]) -> Self:
-        return type(self)(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return type(self)(*(getattr(self, one.name)[rows] for one in fields(self)))
 
     @property
     def ratio(self) -> Floats:
@@ -202,10 +202,10 @@ class Backtest:
         interval: Time between two bars.
     """
 
-    trades: pd.DataFrame
-    returns: pd.Series
-    equity: pd.Series
-    exposure: pd.Series
+    trades: pd.DataFrame = field(repr=False)
+    returns: pd.Series = field(repr=False)
+    equity: pd.Series = field(repr=False)
+    exposure: pd.Series = field(repr=False)
     turnover: float
     slices: int
     horizon: pd.Timedelta

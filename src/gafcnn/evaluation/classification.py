@@ -6,7 +6,7 @@ rows; their count is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,13 @@ CLASS_FIGURES = {
     "macro_f1_without_0": "macro-F1 without class 0",
     "log_loss": "log loss",
 }
-"""The figures of a model and their names in sentences; see `statistics.score_classes`."""
+"""The figures of a model and their names in sentences; see `statistics.score_classes`.
+
+Those that leave class 0 out are given only if class 0 is called `none`.
+"""
+
+NONE = "none"
+"""The class 0 of labels that recognise patterns: none of them."""
 
 MOST_BINS = 20_000
 """Bins of a timeline at most; longer timelines have bins of several bars."""
@@ -89,6 +95,11 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         PredictionsError: There are no labelled test rows.
     """
     rows = LabelledRows(study, classes)
+    names = {
+        name: text
+        for name, text in CLASS_FIGURES.items()
+        if classes[0] == NONE or not name.endswith(("_without_0", "_among_patterns"))
+    }
     n = len(rows.label)
     # bins are as long as the horizon, longer on long timelines
     length = max(-(-len(rows.times) // MOST_BINS), study.horizon // study.interval)
@@ -111,10 +122,8 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         "rows": {"all": rows.all, "labelled": n, "several": rows.all - n},
         "classes": dict(zip(classes, rows.counts.tolist(), strict=True)),
         "bootstrap": bootstrap.describe(study.interval),
-        "models": {
-            name: {key: of_model[key] for key in CLASS_FIGURES} for name, of_model in found.items()
-        },
-        "no_skill": {key: estimate(no_skill[key], n) for key in CLASS_FIGURES},
+        "models": {name: {key: of_model[key] for key in names} for name, of_model in found.items()},
+        "no_skill": {key: estimate(no_skill[key], n) for key in names},
         "per_class": [
             {
                 "model": name,
@@ -132,10 +141,8 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
             name: confusion(one, rows.label, len(classes)).tolist()
             for name, one in predicted.items()
         },
-        "pairs": pair_rows(
-            [Pair(name, str(study.baseline)) for name in others], sampled, CLASS_FIGURES
-        ),
-        "folds": [row for name in study.models for row in _fold_rows(rows, name)],
+        "pairs": pair_rows([Pair(name, str(study.baseline)) for name in others], sampled, names),
+        "folds": [row for name in study.models for row in _fold_rows(rows, name, names)],
         "targets": targets,
     }
 
@@ -178,7 +185,7 @@ def _f1(found: Row) -> Row:
     return estimate(found["value"], found["n"]) if found["value"] in (0.0, 1.0) else found
 
 
-def _fold_rows(rows: LabelledRows, model: str) -> list[Row]:
+def _fold_rows(rows: LabelledRows, model: str, names: Iterable[str]) -> list[Row]:
     """The scores of each test block of a walk-forward; nothing for a single split."""
     found = []
     for fold, inside in folds_of(rows.rows).items():
@@ -187,5 +194,5 @@ def _fold_rows(rows: LabelledRows, model: str) -> list[Row]:
             times = rows.rows.loc[inside, "time"]
             row = {"model": model, "fold": fold}
             row |= {"first": times.min().isoformat(), "last": times.max().isoformat()}
-            found.append(row | {name: scored[name] for name in ("n", *CLASS_FIGURES)})
+            found.append(row | {name: scored[name] for name in ("n", *names)})
     return found

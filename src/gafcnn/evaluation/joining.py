@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,9 @@ def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return _side_by_side(first[1], members)
 
 
-def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list[str]]:
+def join_common(
+    members: Mapping[str, pd.DataFrame], notes: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     """Join predictions of models that do not cover the same rows.
 
     Test rows that a model lacks are dropped for all. Validation rows that it lacks are NaN in its
@@ -55,9 +57,10 @@ def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list
 
     Args:
         members: See `join`.
+        notes: What is known of the members already, in sentences.
 
     Returns:
-        The table as from `join`, and one sentence per model that lacks rows.
+        The table as from `join`, and the notes, with one more per model that lacks rows.
 
     Raises:
         PredictionsError: A member is not a predictions table, the members have no test row in
@@ -69,7 +72,7 @@ def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list
         _check_agreement(first, other, complete=False)
     rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
     joined = _side_by_side(rows.drop_duplicates(list(KEY)), members)
-    is_test, notes, common = joined["split"] == "test", [], joined["split"] == "test"
+    is_test, notes, common = joined["split"] == "test", [*notes], joined["split"] == "test"
     for name, frame in members.items():
         has = joined[member_column(name, probability_columns(frame)[0])].notna()
         common &= has
@@ -80,7 +83,7 @@ def join_common(members: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, list
                     + ("; they are left out for all models" if part == "test" else "")
                 )
     if not np.any(common):
-        raise _disagreement("the models have no test row in common")
+        raise _disagreement("; ".join(["the models have no test row in common", *notes]))
     return joined.loc[common | ~is_test].reset_index(drop=True), notes
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from gafcnn.data.bars import ensure_bars, interval_of
@@ -21,7 +22,7 @@ from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.classification import judge_classes
 from gafcnn.evaluation.comparisons import Study
 from gafcnn.evaluation.directions import ORACLE, judge_directions
-from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
+from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join, join_common, probabilities
 from gafcnn.evaluation.predictions import (
     KEY,
@@ -30,14 +31,19 @@ from gafcnn.evaluation.predictions import (
     SHARED,
     classes_of,
     complete_predictions,
+    first_row,
+    place,
     probability_column,
     read_table,
 )
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.evaluation.verdict import sentences
+from gafcnn.settings import create
 
 BASELINE = "xgboost"
 """The model that others are compared with, if there is one of this name."""
+
+_TOLERANCE = 1e-6  # of returns: tables may hold them in float32
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +59,12 @@ class Judgement:
         by_symbol: For a direction of several symbols, the judgement of each.
     """
 
-    metrics: dict[str, Any]
+    metrics: dict[str, Any] = field(repr=False)
     predictions: pd.DataFrame = field(repr=False)
     by_symbol: Mapping[str, Judgement] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return "\n".join(["Judgement:", *self.verdict])
 
     @property
     def task(self) -> Literal["direction", "classification"]:
@@ -99,7 +108,7 @@ def judge(
     *,
     cost_bps: float | None = None,
     threshold: float | None = None,
-    rules: TradingRules | None = None,
+    rules: TradingRules | Mapping[str, Any] | None = None,
     label: Label | None = None,
     split: Splitter | None = None,
     horizon: DurationLike | None = None,
@@ -115,17 +124,17 @@ def judge(
 ) -> Judgement:
     """Judge predictions of several models on the test rows that all of them have.
 
-    A table from elsewhere needs the columns `time` and `p_up` (or `p_<class>`), and `symbol` if
-    there are several. Outcomes and split are filled in from the other tables, or from `label`,
-    `split` and the bars. Validation rows are needed only to choose a threshold: without them, every
-    row is traded unless `threshold` is given.
+    A table from elsewhere needs the columns `time` and `p_up` (or `p_<class>`, or a `score` that is
+    higher for a more likely rise), and `symbol` if there are several. Outcomes and split are filled
+    in from the other tables, or from `label`, `split` and the bars. Validation rows are needed only
+    to choose a threshold: without them, every row is traded unless `threshold` is given.
 
     Args:
         models: Predictions tables, or paths of parquet files, by the name of the model.
         bars: Bars of one symbol, or of several by their names.
         cost_bps: Cost per side, in basis points; replaces that of `rules`.
         threshold: Confidence |P(up) - 1/2| from which to trade; replaces that of `rules`.
-        rules: Trading rules; `TradingRules()` by default.
+        rules: Trading rules, or their options by name; `TradingRules()` by default.
         label: Definition of the label, for tables without outcomes.
         split: Splitter, for tables without a split; without it all their rows are test rows.
         horizon: Longest duration of a trade; by default the label's, else that of the tables.
@@ -136,25 +145,30 @@ def judge(
         baseline: Model that the others are compared with, and that "two_stage" is added to; by
             default "xgboost" if there is one, without "two_stage".
         headline: Model that the verdict is about; by default two_stage, else mean, else the first.
-        trials: Number of trainings that were tried; by default the number of models.
+        trials: Number of trainings that were tried, at least 1; by default the number of models.
         oracle: The true P(up) of a simulated market by close time, shown beside the models.
-        resamples: Resamples of the bootstrap; 0 for no confidence intervals.
+        resamples: Resamples of the bootstrap, at least 100; 0 for no confidence intervals.
         seed: Seed of the resamples.
         advance: Called with the number of models that were finished.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
-        PredictionsError: A table has no usable rows, or the models have no test row in common.
-        ConfigError: A name is unknown, or an option is out of its range.
+        PredictionsError: A table has no usable rows, the models have no test row in common, or
+            their returns are not those of the bars.
+        ConfigError: A name is unknown, or an option is of another type or out of its range.
     """
+    if isinstance(rules, Mapping):
+        rules = create(TradingRules, "trading", rules)
+    _check_arguments(models, bars, label, split, rules, resamples, trials)
     rules = rules or TradingRules()
+    for name in {*ensembles} - {TWO_STAGE}:
+        ENSEMBLES[name]  # an unknown name is an error
     if cost_bps is not None:
         rules = replace(rules, cost_bps=cost_bps, costs=None)
     if threshold is not None:
         rules = replace(rules, threshold=threshold)
     tables, foreign, notes = _complete(models, bars, label, split)
-    joined, more = join_common(tables) if foreign else (join(tables), [])
-    notes += more
+    joined, notes = join_common(tables, notes) if foreign else (join(tables), notes)
     classes = classes_of(next(iter(tables.values())))
     given, baseline = baseline, baseline or (BASELINE if BASELINE in tables else None)
     if baseline is not None:
@@ -176,11 +190,12 @@ def judge(
     first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
     headline = headline or first
     _check_name("headline", headline, names)
+    ahead: Any = joined["known_at"] - joined["time"]
+    length = getattr(label, "horizon", None) or ahead.max()
+    if label is not None or ahead.min() == length:  # else the label may be known before the horizon
+        _check_returns(joined, by_symbol, length)
     if horizon is not None:
         length = parse_duration("horizon", horizon)
-    else:
-        ahead: Any = joined["known_at"] - joined["time"]
-        length = getattr(label, "horizon", None) or ahead.max()
     facts: dict[str, Any] = {
         "task": "classification" if classes else "direction",
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),
@@ -201,7 +216,7 @@ def judge(
         if unchosen and rules.threshold is None:
             notes.append(
                 f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
-                "every row is traded; threshold= sets one"
+                "every row is traded; a threshold (trading.threshold on the command line) sets one"
             )
         facts["chosen"] = headline not in unchosen
     for note in notes:
@@ -240,6 +255,55 @@ def judge(
     return replace(result, by_symbol=singles)
 
 
+def _check_arguments(
+    models: Any, bars: Any, label: Any, split: Any, rules: Any, resamples: Any, trials: Any
+) -> None:
+    """Check the arguments of `judge`, as far as nothing else does."""
+
+    def has(value: Any, method: str) -> bool:
+        return value is None or (hasattr(value, method) and not isinstance(value, type))
+
+    tables = models if isinstance(models, Mapping) else {}
+    named = all(
+        isinstance(name, str) and isinstance(table, pd.DataFrame | str | Path)
+        for name, table in tables.items()
+    )
+    for argument, value, valid, expected in (
+        ("models", models, tables and named, 'tables or paths by name, as in {"mine": frame}'),
+        ("bars", bars, isinstance(bars, pd.DataFrame | Mapping), "bars, or a dict of bars by name"),
+        ("label", label, has(label, "assign"), 'a label, such as gc.Direction("15min")'),
+        ("split", split, has(split, "embargo"), "a splitter, such as gc.Chronological()"),
+        ("rules", rules, has(rules, "cost_model"), 'rules, as in {"cost_bps": 3}'),
+        ("resamples", resamples, resamples == 0 or resamples >= 100, "0, or 100 or more"),
+        ("trials", trials, trials is None or trials >= 1, "1 or more"),
+    ):
+        if not valid:
+            shown = repr(value) if isinstance(value, str | int) else f"a {type(value).__name__}"
+            raise ConfigError(
+                f"{argument} is {shown}", expected=expected, instead=f"correct {argument}="
+            )
+
+
+def _check_returns(
+    joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], horizon: pd.Timedelta
+) -> None:
+    """Check that returns are those of the bars, which may be of another market."""
+    for symbol, bars in by_symbol.items():
+        rows = joined.loc[joined["symbol"] == symbol]
+        now, then = (
+            bars["close"].reindex(pd.DatetimeIndex(rows["time"]) + later).to_numpy()
+            for later in (pd.Timedelta(0), horizon)
+        )
+        differ = np.abs(rows["forward_return"].to_numpy() - (then / now - 1)) > _TOLERANCE
+        if differ.any():
+            raise PredictionsError(
+                f"{differ.sum():,} of {len(rows):,} forward returns differ from the bars' over "
+                f"{format_duration(horizon)}, first {place(first_row(rows, differ))}",
+                expected="predictions of the market of these bars",
+                instead="pass the bars that the predictions were made from",
+            )
+
+
 def _complete(
     models: Mapping[str, pd.DataFrame | str | Path],
     bars: pd.DataFrame | Mapping[str, pd.DataFrame],
@@ -247,12 +311,6 @@ def _complete(
     split: Splitter | None,
 ) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
     """Return tables with outcomes and split, the names of those that had none, and notes."""
-    if not models:
-        raise ConfigError(
-            "there are no models",
-            expected="at least one predictions table by the name of its model",
-            instead='write judge({"mine": frame}, bars)',
-        )
     tables = {
         name: table if isinstance(table, pd.DataFrame) else read_table(table)
         for name, table in models.items()

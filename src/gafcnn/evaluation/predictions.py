@@ -6,6 +6,7 @@ outcome.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import ensure_bars
+from gafcnn.data.bars import Origin, ensure_bars, from_epochs
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
@@ -34,6 +35,7 @@ SHARED = {
     "known_at": "datetime64[ns, UTC]",
 }
 P_UP = "p_up"
+SCORE = "score"
 COLUMNS = (*SHARED, P_UP)
 KEY = ("symbol", "time", "fold", "split")
 OUTCOME = ("label", "forward_return", "known_at")
@@ -77,8 +79,12 @@ def complete_predictions(
     `split`, and the label is fitted on the bars before the first row.
 
     Args:
-        frame: `time` (close times; UTC if they have no time zone; a column or the index) and `p_up`
-            or `p_<class>`; `symbol` if there are several. Columns `fold` and `split` are kept.
+        frame: `time` (close times; UTC if they have no time zone; a column or the index), `p_up` or
+            `p_<class>`, and `symbol` if there are several. Columns `fold` and `split` are kept. In
+            place of `p_up`, a `score` that is higher for a more likely rise: it is converted by a
+            logistic regression on the labelled validation rows of the fold; without them to
+            `1 / (1 + exp(-score / standard deviation))`, of which only order and sign mean
+            anything.
         bars: Bars of one symbol, or of several by their names.
         label: Definition of the label.
         split: Splitter.
@@ -87,8 +93,8 @@ def complete_predictions(
         lookback: Gap-free bars that a sample of `split` needs.
 
     Returns:
-        The predictions table, and one sentence per reason why rows cannot be used. A table that is
-        complete is returned unchanged.
+        The predictions table, and one sentence per reason why rows cannot be used, or are read in a
+        way that is not obvious. A table that is complete is returned unchanged.
 
     Raises:
         PredictionsError: A column is missing, or no row can be used.
@@ -107,12 +113,14 @@ def complete_predictions(
             expected="a label, or a complete table of another model",
             instead='pass label=gc.Direction("15min"), for example',
         )
-    table = _standardise(frame, columns, symbols, name)
+    scored = columns == (P_UP,) and P_UP not in frame and SCORE in frame
+    given, what = ([SCORE], "score") if scored else ([*columns], "probability")
+    notes: list[str] = []
+    table = _standardise(frame, given, symbols, name, notes)
     if not isinstance(bars, Mapping):  # bars of one symbol need no name
         by_symbol = {symbols[0]: bars}
         if len(set(table["symbol"])) == 1:
             table["symbol"] = symbols[0]
-    notes: list[str] = []
     if like is not None:
         outcomes, reason = like, "the other models have no such row"
     elif split is not None:
@@ -130,27 +138,29 @@ def complete_predictions(
     for symbol, frame_of_symbol in by_symbol.items():
         closes = ensure_bars(frame_of_symbol).index.to_series()
         at_bar |= ((merged["symbol"] == symbol) & merged["time"].isin(closes)).to_numpy()
-    usable = np.ones(len(merged), dtype=bool)
-    for valid, why in (
-        (merged[[*columns]].notna().all(axis="columns"), "the probability is missing"),
-        (at_bar, "no bar closes at that time"),
-        (merged["found"] == "both", reason),
+    usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
+    for valid, why, instead in (
+        (np.isfinite(merged[given].to_numpy()).all(axis=1), f"the {what} is missing", "drop them"),
+        (at_bar, "no bar closes at that time", "add the bars' interval to open times"),
+        (merged["found"] == "both", reason, "pass other rows, or other bars"),
     ):
         lost = usable & ~np.asarray(valid)
         if lost.any():
-            first = first_row(merged, lost)
             notes.append(
                 f"{name}: {lost.sum():,} of {len(merged):,} rows cannot be used, as {why} "
-                f"(first {first['symbol']} {first['time']})".replace("  ", " ")
+                f"(first {place(first_row(merged, lost))})"
             )
+            most, remedy = max((most, remedy), (int(lost.sum()), instead))
         usable &= ~lost
     if not usable.any():
         raise PredictionsError(
             f"no row can be used; {'; '.join(notes)}",
-            expected="close times of these bars, in UTC",
-            instead="add the bars' interval to open times, or pass other bars",
+            expected=f"close times of these bars, in UTC, and a {what} in every row",
+            instead=remedy,
         )
     rows = {"fold": pd.NA, "split": "test", **merged[usable], "window": name, "seed": 0}
+    if scored:
+        rows[P_UP] = _from_scores(pd.DataFrame(rows), name, notes)
     complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
     texts = {column: dtype for column, dtype in SHARED.items() if "datetime" not in dtype}
     return check_predictions(complete.astype(texts).reset_index(drop=True), name), notes
@@ -161,22 +171,29 @@ def _columns_of(classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def _standardise(
-    frame: pd.DataFrame, columns: tuple[str, ...], symbols: Sequence[str], name: str
+    frame: pd.DataFrame, columns: Sequence[str], symbols: Sequence[str], name: str, notes: list[str]
 ) -> pd.DataFrame:
-    """Return a copy with `symbol`, `time` in UTC and probabilities in float64."""
+    """Return a copy with `symbol`, `time` in UTC and forecasts in float64."""
     if "time" not in frame.columns and isinstance(frame.index, pd.DatetimeIndex):
         frame = frame.rename_axis("time").reset_index()
     if "symbol" not in frame.columns and len(symbols) == 1:
         frame = frame.assign(symbol=symbols[0])
     missing = [one for one in ("symbol", "time", *columns) if one not in frame.columns]
-    if missing:
+    if missing or frame.empty:
+        there_is_no = f"column {', '.join(missing)} among {', '.join(map(str, frame))}"
         raise PredictionsError(
-            f"{name}: there is no column {', '.join(missing)} among {', '.join(map(str, frame))}",
+            f"{name}: there is no {there_is_no if missing else 'row'}",
             expected=f"time and {', '.join(columns)}, and symbol if there are several",
-            instead=f'name it with frame.rename(columns={{"...": "{missing[0]}"}})',
+            instead="rename the columns, or pass another table",
         )
     try:
-        time = pd.DatetimeIndex(pd.to_datetime(frame["time"], utc=True)).as_unit("ns")
+        given = pd.Series(frame["time"])
+        if pd.api.types.is_numeric_dtype(given):
+            time = from_epochs(given, Origin(name))
+        else:
+            time = pd.DatetimeIndex(pd.to_datetime(given, utc=True)).as_unit("ns")
+            if not re.search(r"(Z|[+-]\d\d:?\d\d)$", str(given.iloc[0])):
+                notes.append(f"{name}: times without time zone are read as UTC")
         return frame.assign(time=time, **frame[[*columns]].astype("float64"))
     except (TypeError, ValueError) as error:
         raise PredictionsError(
@@ -184,6 +201,29 @@ def _standardise(
             expected=f"times in time, and numbers in {', '.join(columns)}",
             instead="convert it with pd.to_datetime or pd.to_numeric",
         ) from error
+
+
+def _from_scores(rows: pd.DataFrame, name: str, notes: list[str]) -> NDArray[np.float64]:
+    """Return P(up) from scores, fold by fold (Platt, 1999), and note how."""
+    from scipy.special import expit
+    from sklearn.linear_model import LogisticRegression  # takes most of a second to import
+
+    scores, p = rows[[SCORE]].to_numpy(), np.empty(len(rows))
+    fold = rows["fold"].fillna(-1).to_numpy()
+    for number in np.unique(fold):
+        inside = fold == number
+        val = inside & np.asarray(rows["split"] == "val") & rows["label"].notna().to_numpy()
+        up = rows.loc[val, "label"].to_numpy(np.int8)
+        if len(np.unique(up)) < 2:
+            notes.append(
+                f"{name}: without labelled validation rows a score is no probability, so that log "
+                "loss and calibration mean nothing"
+            )
+            return expit(scores[:, 0] / (scores.std() or 1.0))
+        scaled = scores / (scores[val].std() or 1.0)
+        p[inside] = LogisticRegression().fit(scaled[val], up).predict_proba(scaled[inside])[:, 1]
+    notes.append(f"{name}: P(up) is a logistic regression on the score, fitted on validation rows")
+    return p
 
 
 def _outcomes(
@@ -202,7 +242,8 @@ def _outcomes(
         if earlier.any():
             train = np.flatnonzero(earlier)
         else:
-            notes.append(f"the label of {symbol} is fitted on the predicted rows, none are earlier")
+            of = f" of {symbol}" if symbol else ""
+            notes.append(f"the label{of} is fitted on the predicted rows, none are earlier")
         found.append(_outcome_columns(outcomes, label.assign(outcomes, train), rows))
         found[-1] = found[-1].assign(symbol=symbol, time=bars.index[rows])
     return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
@@ -352,8 +393,9 @@ def probability_column(name: str) -> str:
 def place(row: Mapping[Hashable, Any]) -> str:
     """Return symbol, time, fold and split of a row: `BNBUSDT 2025-06-20 00:00 UTC, fold 2, val`."""
     time = f"{row['time']}"[:19].removesuffix(":00")
-    fold = "" if pd.isna(row["fold"]) else f", fold {row['fold']}"
-    return f"{row['symbol']} {time} UTC{fold}, {row['split']}"
+    fold = f", fold {row['fold']}" if "fold" in row and pd.notna(row["fold"]) else ""
+    split = f", {row['split']}" if "split" in row else ""
+    return f"{row['symbol']} {time} UTC{fold}{split}".lstrip()
 
 
 def first_row(frame: pd.DataFrame, where: NDArray[np.bool_]) -> dict[Hashable, Any]:
@@ -368,36 +410,28 @@ def _has_dtype(column: Any, dtype: str) -> bool:
 
 def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, str, Any, str]]:
     """Yield each possible fault: its name, its column, the rows that have it, what is expected."""
+    columns, classes = list(probability_columns(frame)), classes_of(frame)
+    label, ahead, known = frame["label"], frame["forward_return"], frame["known_at"]
     for column in ("symbol", "time", "window", "split", "known_at"):
         yield f"{column} is missing", column, frame[column].isna(), "a value in every row"
     yield "split is unknown", "split", ~frame["split"].isin(SPLITS), "val or test"
     twice = frame.duplicated(["symbol", "time", "window", "fold"], keep=False)
-    yield (
-        "a decision time occurs more than once", "window", twice,
-        "one row per symbol, time, window and fold; average seeds with average_seeds",
-    )  # fmt: skip
-    columns, classes = list(probability_columns(frame)), classes_of(frame)
+    unique = "one row per symbol, time, window and fold; average seeds with average_seeds"
+    yield "a decision time occurs more than once", "window", twice, unique
     for column in columns:
         outside = ~frame[column].between(0.0, 1.0)
         yield f"{column} is not a probability", column, outside, "a number from 0 to 1"
     numbers = range(len(classes) or 2)
-    unknown = frame["label"].notna() & ~frame["label"].isin(numbers)
-    yield (
-        "label is out of range", "label", unknown,
-        f"a class number from 0 to {numbers[-1]}, or null",
-    )  # fmt: skip
-    ahead, known = frame["forward_return"], frame["known_at"]
-    if classes:
-        yield "forward_return is infinite", "forward_return", np.isinf(ahead), "a fraction, or NaN"
-        total = frame[columns].sum(axis="columns")
-        yield (
-            f"the probabilities of {len(classes)} classes do not sum to 1", columns[0],
-            (total - 1).abs() > SUM, "probabilities that sum to 1",
-        )  # fmt: skip
-        early = known < frame["time"]
-        yield "known_at is before the decision time", "known_at", early, "the same time or later"
-    else:
-        infinite = ~np.isfinite(ahead)
+    unknown = label.notna() & ~label.isin(numbers)
+    yield "label is out of range", "label", unknown, f"a class from 0 to {numbers[-1]}, or null"
+    if not classes:
+        infinite, early = ~np.isfinite(ahead), known <= frame["time"]
         yield "forward_return is not finite", "forward_return", infinite, "a return as a fraction"
-        early = known <= frame["time"]
         yield "known_at is not after the decision time", "known_at", early, "a later time"
+        return
+    yield "forward_return is infinite", "forward_return", np.isinf(ahead), "a fraction, or NaN"
+    apart = (frame[columns].sum(axis="columns") - 1).abs() > SUM
+    wrong = f"the probabilities of {len(classes)} classes do not sum to 1"
+    yield wrong, columns[0], apart, "probabilities that sum to 1"
+    early = known < frame["time"]
+    yield "known_at is before the decision time", "known_at", early, "the same time or later"

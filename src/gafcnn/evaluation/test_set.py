@@ -206,19 +206,14 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     val, test = (
         by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
     )
-    if test.empty:
-        raise PredictionsError(
-            "there are no test rows",
-            expected="rows whose split is test",
-            instead="use a larger split.test, or more bars",
-        )
     repeated = test["time"].duplicated()
-    if repeated.any():
+    if test.empty or repeated.any():
+        first = "" if test.empty else f", first {test['time'][repeated].iloc[0]}"
         raise PredictionsError(
-            f"{int(repeated.sum()):,} decision times are in the test of several folds, first "
-            f"{test['time'][repeated].iloc[0]}",
-            expected="consecutive test blocks",
-            instead="train all folds with the same split.folds and split.first",
+            f"of {len(test):,} test rows, {repeated.sum():,} decision times are in several folds"
+            + first,
+            expected="test rows, in consecutive blocks",
+            instead="use a larger split.test, or the same split.folds and split.first for all",
         )
     return val, test
 

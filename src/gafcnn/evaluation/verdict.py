@@ -50,7 +50,7 @@ def _classification(
         f"{_format(figures['accuracy'], '.1%')} of all rows are classified correctly; always "
         f"predicting {most} is correct in {counts[most] / rows['labelled']:.1%}."
     )
-    if next(iter(counts)) == "none":
+    if "balanced_accuracy_without_0" in figures:
         yield (
             "On rows of the other classes the balanced accuracy is "
             f"{_format(figures['balanced_accuracy_without_0'], '.1%')}, and "

@@ -136,7 +136,7 @@ def judgement(
     samples, tables = single
     return judge_tables(
         tables, ensembles=["mean", "vote"], baseline="xgboost", trials=4, oracle=market[1],
-        samples=samples, resamples=60,
+        samples=samples, resamples=100,
     )  # fmt: skip
 
 

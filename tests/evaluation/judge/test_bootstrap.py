@@ -189,7 +189,7 @@ def test_figures_that_rest_on_few_bins_have_no_distribution() -> None:
     some, many = np.zeros(100), np.ones(100)
     some[:9] = 1.0
     figures = {"some": (ratio(some, some), 9), "many": (ratio(some, many), 100)}
-    sampled = Bootstrap(1, 100, 1, resamples=50).sample(figures)
+    sampled = Bootstrap(1, 100, 1, resamples=100).sample(figures)
     assert np.isnan(sampled["some"].drawn).all()
     assert np.isfinite(sampled["many"].drawn).all()
 

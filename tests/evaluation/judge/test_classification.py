@@ -165,8 +165,8 @@ def test_several_symbols_are_judged_together() -> None:
         name: pd.concat([table, table.assign(symbol="OTHER")], ignore_index=True)
         for name, table in tables.items()
     }
-    two = judge(both, {"SIM": bars, "OTHER": bars}, resamples=50).metrics
-    one = judge(tables, bars, resamples=50).metrics
+    two = judge(both, {"SIM": bars, "OTHER": bars}, resamples=100).metrics
+    one = judge(tables, bars, resamples=100).metrics
     assert two["rows"]["labelled"] == 2 * one["rows"]["labelled"]
     for name, figures in one["models"].items():
         for figure, found in figures.items():

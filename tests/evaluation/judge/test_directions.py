@@ -44,11 +44,11 @@ def test_a_judgement_is_reproducible_and_depends_on_the_seed_alone(
     judge_tables: Judge, tables: Tables
 ) -> None:
     one = {"30m": tables["30m"]}
-    first = judge_tables(one, resamples=20).metrics
-    assert judge_tables(one, resamples=20).metrics == first
+    first = judge_tables(one, resamples=100).metrics
+    assert judge_tables(one, resamples=100).metrics == first
     shuffled = {"30m": tables["30m"].sample(frac=1, random_state=0)}
-    assert judge_tables(shuffled, resamples=20).metrics == first
-    assert judge_tables(one, resamples=20, seed=1).metrics["models"] != first["models"]
+    assert judge_tables(shuffled, resamples=100).metrics == first
+    assert judge_tables(one, resamples=100, seed=1).metrics["models"] != first["models"]
 
 
 # --- figures ---------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_holding_lasts_from_the_first_decision_to_the_last_horizon(
 
 
 def test_without_trades_there_are_no_figures_of_trades(judge_tables: Judge, tables: Tables) -> None:
-    found = judge_tables({"30m": tables["30m"]}, rules=TradingRules(threshold=0.5), resamples=20)
+    found = judge_tables({"30m": tables["30m"]}, rules=TradingRules(threshold=0.5), resamples=100)
     metrics = found.metrics
     figures = metrics["models"]["30m"]
     assert figures["trades"]["value"] == 0

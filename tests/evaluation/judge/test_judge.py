@@ -87,17 +87,39 @@ class Terciles:
         return np.where(np.isnan(returns), NULL, np.searchsorted(edges, returns)).astype(np.int8)
 
 
-def test_three_classes_of_returns_are_a_classification(judge_tables: Judge, tables: Tables) -> None:
+def test_three_classes_of_returns_are_a_classification(
+    judge_tables: Judge, tables: Tables, tmp_path: Path
+) -> None:
     mine = foreign(tables["30m"])
     p = mine.pop("p_up")
     mine = mine.assign(p_fall=0.7 * (1 - p), p_flat=0.3, p_rise=0.7 * p)
-    found = judge_tables({"mine": mine}, label=Terciles(), resamples=50)
+    found = judge_tables({"mine": mine}, label=Terciles(), resamples=100)
     assert found.task == "classification"
     assert list(found.metrics["classes"]) == ["fall", "flat", "rise"]
     assert found.metrics["bootstrap"]["bin"] == "15min"
     assert found.metrics["targets"] == []
     assert found.metrics["models"]["mine"]["balanced_accuracy"]["value"] > 1 / 3
     assert not any("pattern" in sentence for sentence in found.verdict)
+    assert "balanced_accuracy_without_0" not in found.metrics["models"]["mine"]
+    assert found.to_html(tmp_path / "page.html").is_file()
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_score_becomes_a_probability(judge_tables: Judge, tables: Tables, part: str) -> None:
+    """By the labelled validation rows; without them its order and its sign remain."""
+    table, own = tables["30m"], judge_tables({"30m": tables["30m"]}).metrics["models"]["30m"]
+    table = table.loc[table["split"].isin([part, "test"])]
+    mine = table[["time", "split"]].assign(score=1e-4 * (table["p_up"] - 0.5))
+    for others in ({}, {"60m": tables["60m"]}):
+        found = judge_tables({**others, "mine": mine}, label=LABEL)
+        figures = found.metrics["models"]["mine"]
+        assert figures["auc"]["value"] == pytest.approx(own["auc"]["value"], abs=1e-12)
+        if part == "val":
+            assert any("logistic regression" in note for note in found.notes)
+            assert figures["log_loss"]["value"] < 0.69
+        else:
+            assert any("mean nothing" in note for note in found.notes)
+            assert figures["accuracy"] == own["accuracy"]
 
 
 # --- roles -----------------------------------------------------------------------------------
@@ -127,6 +149,32 @@ def test_the_headline_is_named_and_not_chosen_by_merit(judge_tables: Judge, tabl
 def test_unknown_names_are_errors(judge_tables: Judge, tables: Tables, option: str) -> None:
     with pytest.raises(ConfigError, match=rf"{option}.*'nobody'.*30m"):
         judge_tables({"30m": tables["30m"]}, **{option: "nobody"})
+    with pytest.raises(ConfigError, match="'medain' is unknown.*mean"):
+        judge_tables({"30m": tables["30m"]}, ensembles=["medain"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "found"),
+    [
+        ("models", {}, "is a dict.*by name"),
+        ("models", pd.DataFrame({"p_up": [0.5]}), "is a DataFrame.*by name"),
+        ("models", [pd.DataFrame()], "is a list"),
+        ("models", {1: pd.DataFrame()}, "is a dict"),
+        ("bars", [1], "is a list"),
+        ("label", "direction", "is 'direction'.*gc.Direction"),
+        ("label", Direction, "is a ModelMetaclass|is a type"),
+        ("split", "chronological", "is 'chronological'.*gc.Chronological"),
+        ("rules", 3, "is 3.*cost_bps"),
+        ("resamples", 99, "is 99.*100 or more"),
+        ("trials", 0, "is 0.*1 or more"),
+    ],
+)
+def test_arguments_of_another_kind(
+    bars: pd.DataFrame, tables: Tables, argument: str, value: Any, found: str
+) -> None:
+    given = {"models": {"30m": tables["30m"]}, "bars": bars, "resamples": 0} | {argument: value}
+    with pytest.raises(ConfigError, match=f"^{argument} {found}"):
+        judge(**given)
 
 
 # --- bars, horizon and costs -----------------------------------------------------------------
@@ -143,6 +191,12 @@ def test_bars_must_be_bars_of_the_symbols(bars: pd.DataFrame, tables: Tables) ->
         judge(two, bars, resamples=0)
 
 
+def test_bars_of_another_market_are_refused(bars: pd.DataFrame, tables: Tables) -> None:
+    other = bars.assign(close=bars["close"] * np.linspace(1, 2, len(bars)))
+    with pytest.raises(PredictionsError, match="forward returns differ.*15min, first SIM"):
+        judge({"30m": tables["30m"]}, other, resamples=0)
+
+
 def test_the_horizon_is_that_of_the_tables_unless_it_is_given(
     judge_tables: Judge, tables: Tables
 ) -> None:
@@ -156,7 +210,8 @@ def test_the_horizon_is_that_of_the_tables_unless_it_is_given(
 
 
 def test_cost_and_threshold_replace_those_of_the_rules(judge_tables: Judge, tables: Tables) -> None:
-    found = judge_tables({"30m": tables["30m"]}, cost_bps=7, threshold=0.1).metrics
+    rules = {"threshold": 0.1}
+    found = judge_tables({"30m": tables["30m"]}, cost_bps=7, rules=rules).metrics
     assert (found["cost_bps"], found["costs"], found["threshold"]) == (7, "7 bps a side", 0.1)
     gross, net = (found["models"]["30m"][name]["value"] for name in ("gross_bps", "net_bps"))
     assert gross - net == pytest.approx(14, abs=0.2)
@@ -176,6 +231,7 @@ def test_costs_that_vary_are_stated_on_average(judge_tables: Judge, tables: Tabl
 
 
 def test_the_summary_holds_all_figures(judgement: Judgement) -> None:
+    assert repr(judgement) == "\n".join(["Judgement:", *judgement.verdict])
     summary, models = judgement.summary, judgement.metrics["models"]
     assert list(summary.index) == list(models)
     for name, figures in models.items():

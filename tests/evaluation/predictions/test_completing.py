@@ -112,8 +112,20 @@ def test_rows_that_cannot_be_used_are_counted(bars: pd.DataFrame, own: pd.DataFr
     table, notes = complete_predictions(last, bars, label=LABEL)
     assert len(table) == 5
     assert "15 of 20" in notes[0]
-    with pytest.raises(PredictionsError, match="20 of 20 rows"):
-        complete_predictions(last.assign(time=last["time"] + pd.Timedelta("1s")), bars, LABEL)
+    for shift, p, remedy in (("1s", 0.5, "the bars' interval"), ("0s", np.nan, "drop them")):
+        moved = last.assign(time=last["time"] + pd.Timedelta(shift), p_up=p)
+        with pytest.raises(PredictionsError, match=rf"20 of 20 rows.*\(first 2.*{remedy}"):
+            complete_predictions(moved, bars, LABEL)
+
+
+def test_times_of_other_kinds(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]]
+    naive, ns = mine["time"].dt.tz_localize(None), mine["time"].astype("int64")
+    for time in (naive, naive.astype(str), ns, ns // 10**6, ns // 10**9):
+        table, notes = complete_predictions(mine.assign(time=time), bars, like=own)
+        pd.testing.assert_series_equal(table["time"], own["time"])
+        is_epoch = time.dtype.kind == "i"
+        assert notes == ["predictions: times without time zone are read as UTC"][is_epoch:]
 
 
 def test_tables_that_cannot_be_completed(bars: pd.DataFrame, own: pd.DataFrame) -> None:
@@ -123,6 +135,7 @@ def test_tables_that_cannot_be_completed(bars: pd.DataFrame, own: pd.DataFrame) 
         (mine, bars, None, "label="),
         (mine.rename(columns={"p_up": "up"}), bars, LABEL, "^mine: there is no column p_up"),
         (mine, two, LABEL, "there is no column symbol"),
+        (mine.head(0), bars, LABEL, "there is no row"),
         (mine.assign(p_up="high"), bars, LABEL, "cannot be converted"),
         (mine.assign(p_up=3.0), bars, LABEL, "p_up is not a probability"),
     ):
@@ -142,5 +155,5 @@ def test_models_that_cover_different_rows(bars: pd.DataFrame, own: pd.DataFrame)
     for note, n in zip(notes, [7, (~test).sum()], strict=True):
         assert f"mine has no predictions for {n} of" in note
     pd.testing.assert_frame_equal(join_common({"a": own, "b": own})[0], join({"a": own, "b": own}))
-    with pytest.raises(PredictionsError, match="no test row in common"):
-        join_common({"30m": own[~test], "mine": mine})
+    with pytest.raises(PredictionsError, match="no test row in common; a note; 30m has no"):
+        join_common({"30m": own[~test], "mine": mine}, ["a note"])

@@ -78,6 +78,8 @@ def test_a_cost_for_each_row(walk: Bars) -> None:
 
     with pytest.raises(ConfigError, match=r"\(20,\) for 3 rows"):
         cost_per_side(Whole(), walk(20, 0), np.arange(3))
+    with pytest.raises(ConfigError, match=r"RangeCosts.per_side failed: KeyError: 'high'"):
+        cost_per_side(RangeCosts(), pd.DataFrame(), np.arange(3))
 
 
 @pytest.mark.parametrize("barrier", [None, 5.0])
