@@ -77,9 +77,8 @@ def export(options: Mapping[str, Any]) -> Path:
                     files += [f"{name}.onnx", f"{name}.safetensors"]
                 advance(1)
         write_bytes(folder / ENSEMBLES, canonical_json(described))
-        fitted = decider.ensembles.items()
-        of = {name: f"of {', '.join(one.members)}; see {ENSEMBLES}" for name, one in fitted}
-        facts["ensembles"] = of
+        for name, fitted in decider.ensembles.items():
+            facts["ensembles"][name] = f"of {', '.join(fitted.members)}; see {ENSEMBLES}"
         write_text(folder / CARD, model_card(facts))
         for path in folder.iterdir():  # of an earlier export
             if path.suffix in (".onnx", ".safetensors", ".json") and path.name not in files:
@@ -193,6 +192,7 @@ def _facts(study: Study) -> dict[str, Any]:
         },
         "models": {},
         "trees": {},
+        "ensembles": {},
         "evaluation": _evaluation(study),
     }
 

@@ -51,9 +51,7 @@ def _checked(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_as_tuple = BeforeValidator(
-    lambda value: (value,) if isinstance(value, str | Path) else value or ()
-)
+_as_tuple = BeforeValidator(lambda of: (of,) if isinstance(of, str | Path) else of or ())
 _enough = _checked(lambda number: number == 0 or number >= 100, "0, or 100 or more")
 _NAME, _NAMING = re.compile(r"[A-Za-z0-9][\w.\-]{0,99}"), "a name of letters, digits, - _ ."
 
