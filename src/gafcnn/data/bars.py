@@ -91,7 +91,7 @@ def as_bars(
     unchanged = time is None and label is None
     if not isinstance(frame, pd.DataFrame) or (unchanged and "interval" in frame.attrs):
         return ensure_bars(frame)
-    label = label or label_of(frame.index.name if time is None else time)
+    label = label or _label_of(frame.index.name if time is None else time)
     if label not in ("open", "close"):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
     if time is None:
@@ -109,8 +109,7 @@ def as_bars(
     return convert(table.set_axis([*columns.values()], axis=1), origin, label, interval, timezone)
 
 
-def label_of(time: object) -> Literal["open", "close"]:
-    """Return whether times of this name are open or close times."""
+def _label_of(time: object) -> Literal["open", "close"]:
     return "close" if _plain(str(time)) in _CLOSE_TIMES else "open"
 
 
@@ -231,11 +230,13 @@ def _plain(name: str) -> str:
 def convert(
     table: pd.DataFrame,
     origin: Origin,
-    label: str,
+    label: str | None,
     interval: DurationLike | None,
     timezone: str | None = None,
 ) -> pd.DataFrame:
     """Return checked bars from a table whose first column holds the open or close times.
+
+    If `label` is None, the name of that column tells which.
 
     Raises:
         BarsError: See `check_bars`.
@@ -243,9 +244,8 @@ def convert(
     times = _to_times(table.iloc[:, 0], origin, timezone)
     values = {name: _to_numbers(column, origin) for name, column in table.iloc[:, 1:].items()}
     bars = check_bars(pd.DataFrame(values, times), origin, interval)
-    if label == "close":
-        return bars
-    return bars.set_axis(bars.index + interval_of(bars))
+    is_open = (label or _label_of(table.columns[0])) == "open"
+    return bars.set_axis(bars.index + interval_of(bars)) if is_open else bars
 
 
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:

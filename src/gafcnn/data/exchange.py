@@ -75,9 +75,9 @@ log = logging.getLogger(__name__)
 
 def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
     """Return a time from a text; UTC if it has no offset. Raises ValueError for other texts."""
-    time = pd.to_datetime(text, utc=True, format=notation)
+    time = pd.to_datetime(text, utc=True, format=notation, errors="coerce")
     if not isinstance(time, pd.Timestamp):
-        raise ValueError(text)
+        raise ValueError("expected an ISO time, UTC, such as 2025-05-04T00:00")
     return time.as_unit("ns")
 
 
@@ -87,15 +87,8 @@ def _divides_a_day(step: pd.Timedelta) -> pd.Timedelta:
     return step
 
 
-def _utc_or_none(value: Any) -> pd.Timestamp | None:
-    try:
-        return None if value is None else utc_time(str(value))
-    except (ValueError, TypeError):
-        raise ValueError("expected an ISO time, UTC, such as 2025-05-04T00:00") from None
-
-
 _Interval: TypeAlias = Annotated[Interval, AfterValidator(_divides_a_day)]
-_Time: TypeAlias = Annotated[pd.Timestamp | None, PlainValidator(_utc_or_none)]
+_Time: TypeAlias = Annotated[pd.Timestamp, PlainValidator(lambda time: utc_time(str(time)))]
 
 
 @register_source("exchange")
@@ -128,7 +121,7 @@ class ExchangeSource:
     pair: str | None = None
     interval: _Interval = pd.to_timedelta("1min")
     days: Days = 180
-    end: _Time = None
+    end: _Time | None = None
     refresh: bool = False
     url: str | None = None
     folder: Path = Path("data/bars")

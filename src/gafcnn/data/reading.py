@@ -17,15 +17,7 @@ import pyarrow.csv as pa_csv
 from pyarrow import dataset as pa_dataset
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import (
-    COLUMNS,
-    REPAIR,
-    Origin,
-    convert,
-    ensure_bars,
-    label_of,
-    select_columns,
-)
+from gafcnn.data.bars import COLUMNS, REPAIR, Origin, convert, ensure_bars, select_columns
 from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError, ConfigError
 
@@ -67,7 +59,7 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
         raise
     except Exception as error:  # the parsers raise many types for damaged files
         raise _unreadable(path, error) from error
-    return convert(frame, origin, label_of(frame.columns[0]), interval)
+    return convert(frame, origin, None, interval)
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:

@@ -17,14 +17,7 @@ from pydantic import Field
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import check_bars
 from gafcnn.data.sources import Days, Interval, Seed, Symbol, Symbols, count_bars, register_source
-from gafcnn.durations import (
-    NO_TIME,
-    Duration,
-    DurationLike,
-    format_duration,
-    multiple_of,
-    parse_duration,
-)
+from gafcnn.durations import Duration, DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError
 from gafcnn.settings import settings
 
@@ -83,7 +76,7 @@ def simulate(
     from scipy.special import ndtr
 
     interval = parse_duration("market.interval", interval)
-    if n_bars < 2 or not 0 <= strength < 1 or interval == NO_TIME or seed < 0:
+    if n_bars < 2 or not 0 <= strength < 1 or not interval or seed < 0:
         raise ConfigError(
             f"{n_bars} bars of {format_duration(interval)}, strength {strength} and seed {seed}",
             expected="2 bars or more, longer than 0, a strength from 0 to less than 1, and a seed "
