@@ -36,10 +36,6 @@ class Thirds:
 
     classes: tuple[str, ...] = ("none", "one", "both")
 
-    @property
-    def horizon(self) -> pd.Timedelta:
-        return pd.Timedelta(0)  # pyright: ignore[reportReturnType]
-
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         rose = (bars["close"].diff() > 0).to_numpy().astype(np.int8)
         times = bars.index.to_numpy("datetime64[ns]")[rows]

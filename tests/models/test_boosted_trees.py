@@ -89,14 +89,14 @@ def test_features_are_indicators_for_a_label_that_looks_ahead_else_the_window(
     assert fitted.features_ == "indicators"
     with pytest.raises(ConfigError, match="window"):
         BoostedTrees(**QUICK).fit(classes)
-    with pytest.raises(ConfigError, match="features=windows"):
+    with pytest.raises(ConfigError, match="features is 'windows'"):
         BoostedTrees(**WINDOW | {"features": "windows"}).fit(classes)
     model = BoostedTrees(**QUICK, window="15m", fields=("close", "high")).fit(classes)
     assert model.features_ == "window"
     assert set(model.gains().index) <= {f"{f}[{-k}]" for f in ("close", "high") for k in range(15)}
     bars, rows = classes.bars[""], classes.bar_rows("")[:3]
     values = WindowReader(bars, as_window("15m"), ("close", "high"))(rows)
-    table = model._source_at(bars, rows)
+    table = model._read([(bars, rows)])
     np.testing.assert_allclose(table["high[-2]"], values[:, 1, -3], rtol=1e-6)
 
 
@@ -188,29 +188,23 @@ THREE, COUNTS = ("none", "star", "hammer"), np.array([5, 2, 1])
 def test_balanced_weights_are_those_of_scikit_learn() -> None:
     found = class_weights("balanced", THREE, COUNTS)
     label = np.repeat(np.arange(3), COUNTS)
-    np.testing.assert_allclose(
-        found, compute_class_weight("balanced", classes=np.arange(3), y=label)
-    )
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=label)
+    np.testing.assert_allclose(found, expected)
     assert COUNTS @ np.array(found) == pytest.approx(COUNTS.sum())
-
-
-def test_none_and_lists() -> None:
     assert class_weights(None, THREE, COUNTS) is None
     assert class_weights([1, 2.5, 3], THREE, COUNTS) == [1.0, 2.5, 3.0]
 
 
-@pytest.mark.parametrize("weights", [[1, 2], [1, 2, 0], [1, 2, -1], [1, 2, np.nan], "even", [[1]]])
-def test_other_values_are_rejected(weights: Any) -> None:
-    with pytest.raises(LearningError, match="3 positive numbers"):
-        class_weights(weights, THREE, COUNTS)
-
-
-@pytest.mark.parametrize("weights", [[1, 2], "balanced"])
-def test_a_direction_has_no_weights(weights: Any) -> None:
-    with pytest.raises(LearningError, match="null for a direction"):
-        class_weights(weights, DIRECTIONS, COUNTS[:2])
-
-
-def test_a_class_without_training_samples_cannot_be_balanced() -> None:
-    with pytest.raises(LearningError, match="0 hammer"):
-        class_weights("balanced", THREE, np.array([5, 2, 0]))
+@pytest.mark.parametrize(
+    ("weights", "classes", "counts", "found"),
+    [
+        *((weights, THREE, COUNTS, "3 positive numbers")
+          for weights in ([1, 2], [1, 2, 0], [1, 2, -1], [1, 2, np.nan], "even", [[1]])),
+        ([1, 2], DIRECTIONS, [5, 2], "null for a direction"),
+        ("balanced", DIRECTIONS, [5, 2], "null for a direction"),
+        ("balanced", THREE, [5, 2, 0], "0 hammer"),
+    ],
+)  # fmt: skip
+def test_other_weights_are_rejected(weights: Any, classes: Any, counts: Any, found: str) -> None:
+    with pytest.raises(LearningError, match=found):
+        class_weights(weights, classes, np.array(counts))

@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from gafcnn.data.augmentation import Augmentation
+from gafcnn.data.bars import resample
 from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Chronological
@@ -27,9 +28,15 @@ from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import check_predictions
 from gafcnn.images.kinds import register_image
 from gafcnn.images.spec import ImageSpec
+from gafcnn.models.boosted_trees import BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 
 Train = Callable[..., GafClassifier]
+
+
+@pytest.fixture(scope="module")
+def trees(samples: Samples) -> BoostedTrees:
+    return BoostedTrees(rounds=5).fit(samples)
 
 
 def test_a_network_finds_the_momentum(trained: GafClassifier, samples: Samples) -> None:
@@ -91,7 +98,7 @@ def test_it_is_a_scikit_learn_estimator(
     assert (other.seed, other.model_name, trained.seed) == (1, "30m", 0)
     with pytest.raises(LearningError, match="not fitted"):
         other.predict(samples)
-    with pytest.raises(LearningError, match="none, one, both"):
+    with pytest.raises(LearningError, match="'none', 'one', 'both'.* was .*'down', 'up'"):
         trained.predict(classes)
     p = trained.predict_proba(samples, samples.split.test)
     assert p.shape == (len(samples.split.test), 2)
@@ -179,33 +186,54 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"window": "64x15m"}, "lookback to 16h"),
-        ({"window": Window("90min")}, "lookback to 90min"),
-        ({"window": Window("5min")}, "5 points"),
-        ({"network": "small_cn"}, "small_cn"),
-        ({"network": {"kind": "small_cnn", "depth": 3}}, "depth"),
-        ({"images": "stored"}, "data_folder"),
-        ({"images": "drawn"}, "drawn"),
-        ({"monitor": "val/f1"}, "val/f1"),
-        ({"monitor_mode": "least"}, "least"),
-        ({"batch_size": 100_000}, "100000"),
-        ({"class_weights": "balanced"}, "balanced"),
-        ({"weights": "imagenet"}, "imagenet"),
-        ({"precision": "16-mixed"}, "16-mixed"),
-        ({"precision": "17"}, "17"),
-        ({"accelerator": "abacus"}, "abacus"),
-        ({"loggers": {"paper": {}}}, "paper"),
+        ({"window": "64x15m"}, "lookback to 16h"), ({"window": Window("90min")}, "to 90min"),
+        ({"window": Window("5min")}, "5 points"), ({"window": {"spam": "30min"}}, "window.spam"),
+        ({"network": "small_cn"}, "small_cn"), ({"network": {"kind": "small_cnn", "a": 3}}, "'a'"),
+        ({"network": {"width": 4}}, "None"), ({"network": 5}, "network"),
+        ({"image_spec": {"size": 0}}, "images.size"), ({"image_spec": 16}, "image_spec"),
+        ({"images": "stored"}, "data_folder"), ({"images": "drawn"}, "drawn"),
+        ({"monitor": "val/f1"}, "val/f1"), ({"monitor_mode": "least"}, "least"),
+        ({"batch_size": 100_000}, "100000"), ({"batch_size": 1}, "batch_size is 1"),
+        ({"max_epochs": 0}, "max_epochs is 0"), ({"max_epochs": 2.5}, "max_epochs is 2.5"),
+        ({"lr": -1}, "lr is -1"), ({"seed": "a"}, "seed is 'a'"), ({"augmentation": 9}, "augment"),
+        ({"average_weights": 1}, "average_weights is 1"), ({"compile": "true"}, "compile"),
+        ({"class_weights": "balanced"}, "balanced"), ({"weights": "imagenet"}, "imagenet"),
+        ({"precision": "16-mixed"}, "16-mixed"), ({"precision": "17"}, "17"),
+        ({"accelerator": "abacus"}, "abacus"), ({"loggers": {"paper": {}}}, "paper"),
         ({"loggers": {"csv": {"colour": 1}}}, "csv"),
-        ({"image_spec": {"size": 0}}, "images.size"),
-        ({"max_epochs": 0}, "val/loss"),
     ],
-)
+)  # fmt: skip
 def test_invalid_parameters_are_named(
     train: Train, options: dict[str, Any], found: str, samples: Samples
 ) -> None:
     with pytest.raises((ConfigError, LearningError)) as caught:
         train(samples, **options)
     assert found in str(caught.value)
+
+
+def test_samples_bars_and_rows_are_those_that_the_model_can_use(
+    trained: GafClassifier, trees: BoostedTrees, samples: Samples, bars: pd.DataFrame
+) -> None:
+    for model in (trained, trees):
+        for method in (model.fit, model.predict):
+            with pytest.raises(ConfigError, match="given a DataFrame; expected samples alone"):
+                method(bars)
+        with pytest.raises(ConfigError, match="samples alone"):
+            model.fit(samples, samples.label)
+        for found, rows in ((bars, [-1]), (bars, [1500]), (bars, [0.5]), (samples, [-1, 3])):
+            with pytest.raises(LearningError, match=rf"rows=\[{rows[0]}"):
+                model.predict_proba(found, rows)
+        with pytest.raises(LearningError, match="interval is 5min, and was 1min"):
+            model.predict_proba(resample(bars, "5min"))
+        with pytest.raises(LearningError, match="lookback is 15min"):
+            model.predict(make_samples(bars, lookback="15min"))
+
+
+def test_a_parameter_that_changed_after_fit_is_named(samples: Samples) -> None:
+    model = BoostedTrees(rounds=5, window="15m", features="window").fit(samples)
+    model.set_params(name="mine").predict(samples)
+    with pytest.raises(LearningError, match="window is 30m, and was 15m in fit"):
+        model.set_params(window="30m").predict(samples)
 
 
 def test_a_longer_lookback_makes_room_for_a_longer_window(train: Train, bars: pd.DataFrame) -> None:

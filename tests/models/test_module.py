@@ -6,7 +6,9 @@ import os
 import pickle
 import zipfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.datamodule import GafDataModule, SeriesInMemory, StoredImages, image_source
+from gafcnn.models.batches import Batches, SeriesInMemory, stored_images
 from gafcnn.models.module import BalancedAccuracy, GafModule, Task, load_plain
 from gafcnn.models.training import AtomicCheckpoints
 
@@ -74,6 +76,9 @@ def test_a_class_weight_of_two_counts_each_sample_twice() -> None:
     twice = torch.cat([torch.arange(300), (labels == 1).nonzero().squeeze(1)])
     weighted = task.loss(logits, labels.float(), torch.tensor([1.0, 2.0, 1.0, 1.0]))
     torch.testing.assert_close(weighted, task.loss(logits[twice], labels[twice].float(), None))
+    module = GafModule(NINE)
+    module.class_weights = torch.arange(9.0)
+    assert "class_weights" not in module.state_dict()
 
 
 def test_probabilities_sum_to_one_or_are_a_sigmoid() -> None:
@@ -82,12 +87,6 @@ def test_probabilities_sum_to_one_or_are_a_sigmoid() -> None:
     torch.testing.assert_close(p.sum(dim=1), torch.ones(5))
     module = GafModule(ONE).eval()
     torch.testing.assert_close(module.probabilities(images), module(images).sigmoid())
-
-
-def test_class_weights_are_not_part_of_the_network() -> None:
-    module = GafModule(NINE)
-    module.class_weights = torch.arange(9.0)
-    assert "class_weights" not in module.state_dict()
 
 
 def test_logits_between_zero_and_one_are_not_read_as_probabilities() -> None:
@@ -161,8 +160,8 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
     holes = bars.drop(index=bars.index[[150, 151, 400]])
     samples = make_samples({"A": bars, "B": holes})
     spec, positions = ImageSpec(16, fields=fields), np.random.default_rng(0).permutation(900)
-    fly, stored = (image_source(samples, window, spec, folder) for folder in (None, tmp_path))
-    assert isinstance(stored, StoredImages)
+    fly = SeriesInMemory([(samples.bars[s], samples.bar_rows(s)) for s in "AB"], window, spec)
+    stored = stored_images(samples, window, spec, tmp_path)
     positions = np.concatenate([positions, len(samples) - 1 - positions])
     images = [
         source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)
@@ -173,49 +172,30 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
 # --- batches --------------------------------------------------------------------------------------
 
 
-class Trainer:
-    """What batches ask of Lightning's trainer."""
-
-    def __init__(self, rank: int = 0, count: int = 1, epoch: int = 0) -> None:
-        self.global_rank, self.world_size, self.current_epoch = rank, count, epoch
-        self.strategy = self
-        self.root_device = torch.device("cpu")
-
-
-class Numbers:
-    """A source whose images are the positions themselves."""
-
-    def read(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        return positions
-
-
 def batches(
     n: int, size: int, *, shuffle: bool, additional: int | None = None, **trainer: int
 ) -> list[NDArray[np.int64]]:
-    labels = np.zeros(n, np.int8)
-    data = GafDataModule(Numbers(), labels, np.arange(n), np.arange(n), size, 3, additional)
-    data.trainer = Trainer(**trainer)
-    epoch = data.train_dataloader() if shuffle else data.val_dataloader()
+    """Read the batches of an epoch from a source whose images are the positions themselves."""
+    source: Any = SimpleNamespace(read=lambda positions: positions)
+    labels, seed = np.zeros(n, np.int8), 3 if shuffle else None
+    epoch = Batches(source, labels, np.arange(n), size, seed, additional)
+    device = SimpleNamespace(root_device=torch.device("cpu"))
+    alone = {"global_rank": 0, "world_size": 1, "current_epoch": 0, "strategy": device}
+    epoch.trainer = SimpleNamespace(**alone | trainer)
     found = [read.numpy() for read, _ in epoch]
     assert len(found) == len(epoch)
     return found
 
 
-def test_an_epoch_has_every_sample_once_without_a_smaller_last_batch() -> None:
-    epoch = batches(103, 10, shuffle=True)
+def test_an_epoch_has_every_sample_once_in_an_order_of_its_own() -> None:
+    """Training drops a smaller last batch; validation keeps it, and the order."""
+    epoch = batches(103, 10, shuffle=True, current_epoch=2)
     assert [len(batch) for batch in epoch] == [10] * 10
-    assert len(set(np.concatenate(epoch))) == 100
-
-
-def test_validation_keeps_the_order_and_the_last_batch() -> None:
+    order = np.random.default_rng((3, 2)).permutation(103)[:100]
+    assert np.array_equal(np.concatenate(epoch), order)
     epoch = batches(23, 10, shuffle=False)
     assert [len(batch) for batch in epoch] == [10, 10, 3]
     assert np.concatenate(epoch).tolist() == list(range(23))
-
-
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    order = np.random.default_rng((3, 2)).permutation(50)[:49]
-    assert np.array_equal(np.concatenate(batches(50, 7, shuffle=True, epoch=2)), order)
 
 
 def test_additional_samples_come_last_in_a_batch() -> None:
@@ -227,18 +207,18 @@ def test_additional_samples_come_last_in_a_batch() -> None:
 @given(count=st.integers(1, 5), share=st.integers(1, 7), n=st.integers(2, 200))
 def test_processes_share_each_batch_equally(count: int, share: int, n: int) -> None:
     for shuffle in (True, False):
-        alone = batches(n, count * share, shuffle=shuffle)
-        parts = [
-            batches(n, count * share, shuffle=shuffle, rank=r, count=count) for r in range(count)
-        ]
+        read = partial(batches, n, count * share, shuffle=shuffle)
+        alone, parts = read(), [read(global_rank=r, world_size=count) for r in range(count)]
         for batch, own in zip(alone, zip(*parts, strict=True), strict=True):
             assert len({len(part) for part in own}) == 1
             assert set(np.concatenate(own)) == set(batch)
 
 
 def test_labels_belong_to_their_samples(samples: Samples) -> None:
-    source = image_source(samples, Window("15min"), ImageSpec(8), None)
-    data = GafDataModule(source, samples.label, samples.labelled("train"), np.arange(3), 32)
+    source = SeriesInMemory(
+        [(samples.bars[""], samples.bar_rows(""))], Window("15min"), ImageSpec(8)
+    )
+    data = Batches(source, samples.label, samples.labelled("train"), 32)
     positions = samples.labelled("train")[[5, 2]]
     sent, labels = data.read(positions)
     assert labels.tolist() == samples.label[positions].tolist()
@@ -252,6 +232,9 @@ STATE = {
     "state_dict": {"a.weight": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(7)},
     "callbacks": {"stopping": {"wait": 2, "best": torch.tensor(0.5)}},
 }
+
+
+assert_same = partial(torch.testing.assert_close, rtol=0, atol=0)
 
 
 class Hostile:
@@ -271,15 +254,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
-
-
 def test_a_checkpoint_is_read_as_written_without_leftovers(stored: Path) -> None:
-    assert same(load_plain(stored), STATE)
-    assert same(AtomicCheckpoints().load_checkpoint(stored), STATE)
+    assert_same(load_plain(stored), STATE)
+    assert_same(AtomicCheckpoints().load_checkpoint(stored), STATE)
     assert [path.name for path in stored.parent.iterdir()] == ["last.ckpt"]
 
 
@@ -295,15 +272,7 @@ def test_a_flipped_bit_is_detected_or_harmless(stored: Path, data: st.DataObject
     with suppress(LearningError):
         loaded = load_plain(damaged)
     damaged.unlink()
-    assert same(loaded, STATE)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-def test_a_truncated_file_is_rejected(stored: Path, tmp_path: Path, share: float) -> None:
-    content = stored.read_bytes()
-    (tmp_path / "cut.ckpt").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(LearningError, match=r"cut.ckpt cannot be read"):
-        load_plain(tmp_path / "cut.ckpt")
+    assert_same(loaded, STATE)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -317,12 +286,16 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, *, zipped: bool) -> N
     assert not created.exists()
 
 
-def test_a_missing_file_and_another_zip_file_are_named(tmp_path: Path) -> None:
+def test_missing_truncated_and_other_files_are_named(stored: Path, tmp_path: Path) -> None:
+    content = stored.read_bytes()
+    for share in (0.0, 0.01, 0.5, 0.99):
+        (tmp_path / f"{share}.ckpt").write_bytes(content[: int(share * len(content))])
     with zipfile.ZipFile(tmp_path / "other.ckpt", "w") as archive:
         archive.writestr("bars.csv", "1,2,3")
-    for name, reason in (("none.ckpt", ".*No such file"), ("other.ckpt", " cannot be read")):
-        with pytest.raises(LearningError, match=name + reason):
-            load_plain(tmp_path / name)
+    for path in (*tmp_path.iterdir(), tmp_path / "none.ckpt"):
+        reason = ".*No such file" if path.stem == "none" else " cannot be read"
+        with pytest.raises(LearningError, match=path.name + reason):
+            load_plain(path)
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, small_disk: Any) -> None:
@@ -330,5 +303,5 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, small_disk: Any) 
     AtomicCheckpoints().save_checkpoint(STATE, folder / "last.ckpt")
     with pytest.raises(DiskError, match=r"last.ckpt"):
         AtomicCheckpoints().save_checkpoint({"a": torch.zeros(30_000)}, folder / "last.ckpt")
-    assert same(load_plain(folder / "last.ckpt"), STATE)
+    assert_same(load_plain(folder / "last.ckpt"), STATE)
     assert [path.name for path in folder.iterdir()] == ["last.ckpt"]

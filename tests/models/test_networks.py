@@ -8,10 +8,9 @@ import torch
 from torchvision.models import resnet18
 
 from gafcnn.errors import GafcnnError, LearningError
+from gafcnn.models.architectures import GafResNet18, SmallCNN
 from gafcnn.models.module import GafModule
 from gafcnn.models.networks import NETWORKS, build_network, register_network, training_defaults
-from gafcnn.models.resnet import GafResNet18
-from gafcnn.models.small_cnn import SmallCNN
 
 
 @pytest.mark.parametrize(("width", "least", "most"), [(6, 2_000, 3_000), (32, 50_000, 100_000)])
@@ -77,12 +76,17 @@ def test_own_networks_are_registered_with_their_training_defaults() -> None:
     assert training_defaults("resnet18") == {"lr": 1e-4, "weight_decay": 1e-5, "batch_size": 64}
 
 
+def test_outputs_of_another_shape_are_named() -> None:
+    @register_network("flat")
+    def flat(channels: int, outputs: int, size: int) -> torch.nn.Module:
+        return torch.nn.Flatten(0)
+
+    module = GafModule({"kind": "flat", "channels": 1, "outputs": 1, "size": 2})
+    with pytest.raises(LearningError, match=r"flat returned shape \(12,\); .* here \(3, 1\)"):
+        module(torch.zeros(3, 1, 2, 2))
+
+
 # --- ResNet18 -------------------------------------------------------------------------------------
-
-
-def images(n: int = 4, channels: int = 2, size: int = 64) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand((n, channels, size, size), generator=generator) * 2 - 1
 
 
 @pytest.fixture
@@ -97,33 +101,28 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tor
     return state
 
 
-def test_parameter_counts() -> None:
+def test_only_the_first_convolution_and_the_head_differ_from_torchvision() -> None:
     network = GafResNet18()
     assert sum(p.numel() for p in network.parameters()) == 11_239_425
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == 10_565_889
-
-
-def test_only_the_first_convolution_and_the_head_differ_from_torchvision() -> None:
-    ours, theirs = GafResNet18().state_dict(), resnet18().state_dict()
-    different = ours.keys() ^ theirs.keys()
-    assert {name.split(".")[0] for name in different} == {"fc"}
-    assert {n for n in ours.keys() & theirs.keys() if ours[n].shape != theirs[n].shape} == {
-        "conv1.weight"
-    }
+    ours, theirs = network.state_dict(), resnet18().state_dict()
+    assert {name.split(".")[0] for name in ours.keys() ^ theirs.keys()} == {"fc"}
+    other = {n for n in ours.keys() & theirs.keys() if ours[n].shape != theirs[n].shape}
+    assert other == {"conv1.weight"}
 
 
 @pytest.mark.parametrize("stages", [("layer1", "layer2"), ("conv1", "bn1", "layer1"), ()])
 def test_frozen_stages_stay_bit_identical_through_training_steps(stages: tuple[str, ...]) -> None:
     """Freezing gradients alone would let BatchNorm statistics change."""
     torch.manual_seed(0)
-    network = GafResNet18(freeze=stages)
+    network, images = GafResNet18(freeze=stages), torch.rand(4, 2, 64, 64) * 2 - 1
     before = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(3):
         network.eval()
         network.train()  # as the trainer does around each validation
         optimizer.zero_grad()
-        network(images()).sum().backward()
+        network(images).sum().backward()
         optimizer.step()
     after = network.state_dict()
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}

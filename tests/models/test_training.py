@@ -19,6 +19,7 @@ from lightning import Callback
 from gafcnn.data.samples import Samples
 from gafcnn.errors import LearningError
 from gafcnn.models import training
+from gafcnn.models.boosted_trees import TREES, BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.module import BEST, LAST, load_plain
 from gafcnn.models.training import (
@@ -116,6 +117,19 @@ def test_a_folder_of_another_training_is_rejected(
         train(samples, **{"max_epochs": 1, option: value}, folder=tmp_path)
 
 
+@pytest.mark.parametrize("name", [BEST, LAST, TREES])
+def test_a_file_that_is_no_checkpoint_is_left_alone(
+    train: Train, name: str, samples: Samples, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir()
+    path.write_text("my notes")
+    trees = BoostedTrees(rounds=2, folder=tmp_path)
+    with pytest.raises(LearningError, match=f"{path.name} cannot be read .* another"):
+        trees.fit(samples) if name == TREES else train(samples, folder=tmp_path)
+    assert path.read_text() == "my notes"
+
+
 def test_checkpoints_hold_plain_data_and_describe_their_training(
     train: Train, samples: Samples, tmp_path: Path
 ) -> None:
@@ -169,7 +183,7 @@ def test_throughput_leaves_out_the_first_epoch(train: Train, samples: Samples) -
     assert one["samples_per_second"] is None
     assert two["samples_per_second"] > 0
     assert 0 <= two["data_wait_share"] < 1
-    log = Epochs(0)
+    log = Epochs(0, "val/loss", "min", 10, None)
     log.load_state_dict({"rows": [], "totals": [5, 2.0, 0.5]})
     assert log.throughput == {"samples_per_second": 2.5, "data_wait_share": 0.25}
 
@@ -188,6 +202,7 @@ import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from gafcnn.data.samples import make_samples
 from gafcnn.data.simulated import simulate
+from gafcnn.models.boosted_trees import TREES, BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 samples = make_samples(simulate(3000, seed=0)[0])
 model = GafClassifier({options}).fit(samples)
@@ -230,16 +245,12 @@ def test_sigterm_ends_a_training_or_a_prediction_at_once(line: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "bf16", "network", "precision"),
     [
-        ("cuda", True, "resnet18", "bf16-mixed"),
-        ("cuda", True, "small_cnn", "bf16-mixed"),
-        ("cuda", False, "resnet18", "32-true"),
-        ("cpu", True, "resnet18", "bf16-mixed"),
-        ("cpu", True, "small_cnn", "32-true"),
-        ("cpu", True, "another", "32-true"),
-        ("cpu", False, "resnet18", "32-true"),
-        ("mps", False, "resnet18", "32-true"),
+        ("cuda", True, "resnet18", "bf16-mixed"), ("cuda", True, "small_cnn", "bf16-mixed"),
+        ("cuda", False, "resnet18", "32-true"), ("cpu", True, "resnet18", "bf16-mixed"),
+        ("cpu", True, "small_cnn", "32-true"), ("cpu", True, "another", "32-true"),
+        ("cpu", False, "resnet18", "32-true"), ("mps", False, "resnet18", "32-true"),
     ],
-)
+)  # fmt: skip
 def test_auto_precision(kind: str, bf16: bool, network: str, precision: str) -> None:
     assert choose_precision("auto", Device(kind, "", bf16), network) == precision
 
@@ -255,16 +266,11 @@ def test_other_precisions_are_passed_on_except_float16_on_a_cpu() -> None:
 @pytest.mark.parametrize(
     ("accelerator", "cuda", "mps", "kind"),
     [
-        ("auto", False, False, "cpu"),
-        ("auto", True, True, "cuda"),
-        ("auto", False, True, "mps"),
-        ("gpu", False, True, "mps"),
-        ("cpu", True, False, "cpu"),
-        ("gpu", False, False, None),
-        ("cuda", False, True, None),
-        ("abacus", True, True, None),
+        ("auto", False, False, "cpu"), ("auto", True, True, "cuda"), ("auto", False, True, "mps"),
+        ("gpu", False, True, "mps"), ("cpu", True, False, "cpu"), ("gpu", False, False, None),
+        ("cuda", False, True, None), ("abacus", True, True, None),
     ],
-)
+)  # fmt: skip
 def test_an_accelerator_is_the_first_one_available(
     accelerator: str, cuda: bool, mps: bool, kind: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,21 +12,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 import xgboost
 from numpy.typing import NDArray
+from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.augmentation import Drawn
+from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
-from gafcnn.durations import parse_duration
-from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.estimator import ClassWeights, Estimator, parts, window_from
+from gafcnn.errors import LearningError
+from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part, window_from
 
 TREES = "checkpoints/trees.json"
 
@@ -40,10 +40,6 @@ DEFAULT_TREES = {
     "nthread": 0,  # all cores; the result does not depend on their number
 }
 """XGBoost's parameters for a weak signal."""
-
-_DIRECTION = {"objective": "binary:logistic", "eval_metric": "logloss"}
-_CLASSES = {"objective": "multi:softprob", "eval_metric": "mlogloss"}
-_DESCRIPTION = "gafcnn"  # the attribute of the booster
 
 # XGBoost does not accept brackets in a name
 _OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
@@ -80,20 +76,20 @@ class BoostedTrees(Estimator):
 
     features: Literal["indicators", "window"] | None = None
     _: KW_ONLY
-    window: Window | str | dict[str, Any] | None = None
+    window: Window | str | Mapping[str, Any] | None = None
     fields: Sequence[str] = ("close",)
     class_weights: ClassWeights = None
-    rounds: int = 3000
-    patience: int = 100
+    rounds: Annotated[int, Field(ge=1, strict=True)] = 3000
+    patience: Annotated[int, Field(ge=1, strict=True)] = 100
     trees: Mapping[str, Any] | None = None
-    augmentation: Any = None
-    seed: int = 0
+    augmentation: Augmentation | Mapping[str, Any] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     folder: str | Path | None = None
     name: str | None = "xgboost"
     booster_: xgboost.Booster = field(init=False)
     best_round_: int = field(init=False)
 
-    def fit(self, samples: Samples) -> Self:
+    def fit(self, samples: Samples, y: None = None) -> Self:
         """Grow trees on labelled training samples until validation stops to improve.
 
         Returns:
@@ -104,27 +100,27 @@ class BoostedTrees(Estimator):
             LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
                 weights do not fit the label.
         """
+        self._check(samples, y)
+        path = None if self.folder is None else Path(self.folder) / TREES
+        if path is not None and path.is_file():
+            self.load(path)  # raises if it is not a file of this library, which is left alone
         looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
-        if self.features_ not in ("indicators", "window"):
-            raise ConfigError(
-                f"model.features={self.features_}",
-                expected="indicators, or window and the window whose values are features",
-                instead="set features='indicators', or pass window='30m'",
-            )
-        self._lookback = samples.lookback
+        description = self._describe(samples) | {"features": self.features_}
         drawn, labels, train, weights = self._draw(samples)
         table = self._source(samples, drawn)
         val = samples.labelled("val")
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
         )
-        several = _CLASSES | {"num_class": len(samples.classes)}
+        aim: dict[str, Any] = {"objective": "binary:logistic"}
+        if samples.task != "direction":
+            aim = {"objective": "multi:softprob", "num_class": len(samples.classes)}
         with _invalid_parameters():
             booster = xgboost.train(
                 {
                     "tree_method": "hist",
-                    **(_DIRECTION if samples.task == "direction" else several),
+                    **aim,
                     **(DEFAULT_TREES if self.trees is None else self.trees),
                     "seed": self.seed,
                     "validate_parameters": True,
@@ -137,14 +133,9 @@ class BoostedTrees(Estimator):
             )
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
-        description = {
-            "parameters": self._plain_params("folder") | {"features": self.features_},
-            "lookback": f"{self._lookback.total_seconds():.0f}s",
-            "classes": samples.classes,
-        }
-        booster.set_attr(**{_DESCRIPTION: json.dumps(description)})
-        if self.folder is not None:
-            write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
+        booster.set_attr(**{DESCRIPTION: json.dumps(description)})
+        if path is not None:
+            write_bytes(path, booster.save_raw("json"))
         self.facts_ = {
             "rounds": booster.num_boosted_rounds(),
             "best_round": self.best_round_,
@@ -173,17 +164,17 @@ class BoostedTrees(Estimator):
             # XGBoost ends the process on an empty file; on an empty object it raises an error
             booster.load_model(bytearray(path.read_bytes() or b"{}"))
             best = booster.best_iteration
-            stored = json.loads(booster.attr(_DESCRIPTION) or "{}")
+            stored = json.loads(booster.attr(DESCRIPTION) or "{}")
             model = cls(**{**stored["parameters"], **params})
         except Exception as error:  # XGBoost raises many kinds of error for damaged files
             raise LearningError(
                 f"{path} cannot be read ({_reason(error)})",
                 expected="the trees of a finished training",
-                instead="train the run again with overwrite=true",
+                instead=REMEDY,
             ) from error
         model.booster_, model.best_round_ = booster, best + 1
-        model.classes_, model.features_ = tuple(stored["classes"]), model.features
-        model._lookback = parse_duration("lookback", stored["lookback"])
+        model.classes_, model._description = tuple(stored["classes"]), stored
+        model.features_ = stored.get("features", model.features)
         return model
 
     def gains(self) -> pd.Series:
@@ -193,16 +184,10 @@ class BoostedTrees(Estimator):
         gains = pd.Series(named, dtype=np.float64)
         return (gains / gains.sum()).sort_values(ascending=False)
 
-    @property
-    def lookback(self) -> pd.Timedelta:
-        """The gap-free stretch of bars that a prediction needs."""
-        return self._lookback
+    def _read(self, parts: Sequence[Part]) -> pd.DataFrame:
+        return pd.concat([self._table(bars, rows) for bars, rows in parts], ignore_index=True)
 
-    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> pd.DataFrame:
-        tables = [self._source_at(*part) for part in parts(samples, drawn)]
-        return pd.concat(tables, ignore_index=True)
-
-    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+    def _table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
         """Return the features at rows of bars.
 
         The values of a window are named `close[-1]` for the point before the last, `close[0]` for
@@ -210,7 +195,7 @@ class BoostedTrees(Estimator):
         """
         if self.features_ == "indicators":
             return indicators(bars).iloc[rows]
-        window = replace(window_from(self.window or ""), lookback=self._lookback)
+        window = replace(window_from(self.window or ""), lookback=self.lookback)
         values = WindowReader(bars, window, self.fields)(rows)
         columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
         flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it

@@ -6,36 +6,32 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 
-from gafcnn.data.augmentation import Drawn
+from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader
+from gafcnn.data.windows import Window
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.estimator import ClassWeights, Estimator, plain, window_from
+from gafcnn.models.estimator import ClassWeights, Estimator, Part, plain, window_from
 from gafcnn.models.networks import training_defaults
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
-    from gafcnn.models.datamodule import ImageSource
+    from gafcnn.models.batches import ImageSource
     from gafcnn.models.module import GafModule
 
 DEFAULT_SPEC = ImageSpec()
 BATCH = 256  # samples that are predicted at a time
-
-# parameters that say where and how fast a training is computed, not which training it is
-_ELSEWHERE = (
-    "images", "accelerator", "devices", "strategy", "precision", "compile", "loggers", "progress",
-    "folder", "data_folder",
-)  # fmt: skip
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 
 @dataclass(eq=False, repr=False)
@@ -85,30 +81,30 @@ class GafClassifier(Estimator):
         facts_: Facts of the training: epochs, steps, samples per second, device, precision.
     """
 
-    window: Window | str | dict[str, Any] = "30m"
+    window: Window | str | Mapping[str, Any] = "30m"
     _: KW_ONLY
-    network: str | dict[str, Any] = "small_cnn"
-    image_spec: ImageSpec | dict[str, Any] = DEFAULT_SPEC
+    network: str | Mapping[str, Any] = "small_cnn"
+    image_spec: ImageSpec | Mapping[str, Any] = DEFAULT_SPEC
     images: Literal["on_the_fly", "stored"] = "on_the_fly"
     weights: str | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    batch_size: int | None = None
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    batch_size: Annotated[int, Field(ge=2, strict=True)] | None = None
     class_weights: ClassWeights = None
-    augmentation: Any = None
-    max_epochs: int = 50
-    patience: int = 10
+    augmentation: Augmentation | Mapping[str, Any] | None = None
+    max_epochs: Annotated[int, Field(ge=1, strict=True)] = 50
+    patience: Annotated[int, Field(ge=0, strict=True)] = 10
     monitor: str = "val/loss"
     monitor_mode: Literal["min", "max"] = "min"
-    average_weights: float | None = None
+    average_weights: Annotated[float, Field(ge=0, lt=1)] | None = None
     accelerator: str = "auto"
     devices: int | str | list[int] = 1
     strategy: str = "auto"
     precision: str | int = "auto"
-    compile: bool | str = False
+    compile: Annotated[bool, Field(strict=True)] | CompileMode = False
     loggers: Mapping[str, Mapping[str, Any] | None] | None = None
     progress: bool | None = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     folder: str | Path | None = None
     data_folder: str | Path | None = None
     name: str | None = None
@@ -116,28 +112,40 @@ class GafClassifier(Estimator):
     history_: pd.DataFrame = field(init=False)
     best_epoch_: int = field(init=False)
 
-    def check(self, samples: Samples) -> None:
-        """Check the parameters against samples, before torch is imported.
+    def check(self, samples: Samples, y: None = None) -> None:
+        """Check the parameters, also against samples, before torch is imported.
 
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
         """
-        self._check_window(samples)
+        self._check(samples, y)
+        window = replace(window_from(self.window), lookback=samples.lookback)
+        for interval in map(interval_of, samples.bars.values()):
+            window.check_image(interval)
+            candle = window.step_of(interval)
+            if candle != interval and isinstance(samples.definition, Candlestick):
+                step, bar = format_duration(candle), format_duration(interval)
+                raise ConfigError(
+                    f"window {window.name} shows candles of {step}, and the label is the pattern "
+                    f"of bars of {bar}",
+                    expected="candles that are the bars",
+                    instead=f"set market.interval={step}, or window.step={bar}",
+                )
         n, batch_size = len(samples.labelled("train")), self._setting("batch_size")
-        if not 2 <= batch_size <= n:
+        if batch_size > n:
             raise ConfigError(
                 f"batch_size={batch_size} with {n:,} labelled training samples",
                 expected=f"a batch size from 2 to {n:,}",
                 instead="use a smaller batch size, or more bars",
             )
-        if self.images != "on_the_fly" and (self.images != "stored" or self.data_folder is None):
+        if self.images == "stored" and self.data_folder is None:
             raise ConfigError(
-                f"images={self.images!r} with data_folder={self.data_folder}",
-                expected="on_the_fly, or stored and a folder for the stored images",
-                instead="pass images='on_the_fly', or images='stored' and data_folder='data'",
+                "images='stored' without data_folder",
+                expected="a folder for the stored images",
+                instead="pass data_folder='data', or images='on_the_fly'",
             )
 
-    def fit(self, samples: Samples) -> Self:
+    def fit(self, samples: Samples, y: None = None) -> Self:
         """Train the network, or resume its training in `folder`.
 
         Training and validation use labelled samples only. torch's random generator is seeded.
@@ -150,11 +158,11 @@ class GafClassifier(Estimator):
             LearningError: The device, the weights or the network are not available, a part has
                 fewer than two classes, or no epoch had a finite metric.
         """
-        self.check(samples)
+        self.check(samples, y)
         # torch and Lightning take seconds to import
         import torch
 
-        from gafcnn.models.datamodule import GafDataModule
+        from gafcnn.models.batches import Batches
         from gafcnn.models.module import GafModule
         from gafcnn.models.training import find_device, fit
 
@@ -174,11 +182,11 @@ class GafClassifier(Estimator):
             load(self.weights)
         drawn, labels, train, weights = self._draw(samples)
         module.class_weights = None if weights is None else torch.tensor(weights)
-        module.description = self._description(samples)
+        module.description = self._describe(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
-        batch_size = self._setting("batch_size")
-        data = GafDataModule(source, labels, train, val, batch_size, self.seed, additional=n)
-        rows, facts = fit(self, module, data, device)
+        module.to_images, size = source.to_images, self._setting("batch_size")
+        batches = Batches(source, labels, train, size, self.seed, additional=n)
+        rows, facts = fit(self, module, batches, Batches(source, labels, val, size), device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
         self.history_, self.best_epoch_ = pd.DataFrame(rows).set_index("epoch"), facts["best_epoch"]
         self._score(samples, self._predict(source, val), "epochs")
@@ -199,18 +207,14 @@ class GafClassifier(Estimator):
 
         module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
         model = cls(**{**module.description["parameters"], **params})
-        model.set_params(window=model._window, image_spec=model._spec)
-        model.module_, model.classes_ = module, tuple(module.description["classes"])
+        model.set_params(window=window_from(model.window), image_spec=model._spec)
+        model.module_, model._description = module, module.description
+        model.classes_ = tuple(module.description["classes"])
         return model
 
     @property
-    def lookback(self) -> pd.Timedelta:
-        """The gap-free stretch of bars that a prediction needs."""
-        return self._window.lookback
-
-    @property
     def _window(self) -> Window:
-        return window_from(self.window)
+        return replace(window_from(self.window), lookback=self.lookback)
 
     @property
     def _spec(self) -> ImageSpec:
@@ -220,41 +224,25 @@ class GafClassifier(Estimator):
     @property
     def _network(self) -> dict[str, Any]:
         """The name of the network, as `kind`, and its own options."""
-        return {"kind": self.network} if isinstance(self.network, str) else plain(self.network)
+        name = self.network
+        return {"kind": name} if isinstance(name, str) else {"kind": None, **plain(name)}
 
     def _setting(self, name: str) -> Any:
         """Return a parameter, or the network's default for it."""
         value = getattr(self, name)
         return training_defaults(self._network["kind"])[name] if value is None else value
 
-    def _check_window(self, samples: Samples) -> None:
-        """Check that the window suits the bars, the lookback and the label."""
-        window = replace(self._window, lookback=samples.lookback)
-        for bars in samples.bars.values():
-            interval = interval_of(bars)
-            window.check_image(interval)
-            candle = window.step_of(interval)
-            if candle != interval and isinstance(samples.definition, Candlestick):
-                step, bar = format_duration(candle), format_duration(interval)
-                raise ConfigError(
-                    f"window {window.name} shows candles of {step}, and the label is the pattern "
-                    f"of bars of {bar}",
-                    expected="candles that are the bars",
-                    instead=f"set market.interval={step}, or window.step={bar}",
-                )
-
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
-        from gafcnn.models.datamodule import image_source
+        if self.images == "on_the_fly":
+            return super()._source(samples, drawn)
+        from gafcnn.models.batches import stored_images
 
-        self._check_window(samples)
-        folder = Path(str(self.data_folder)) if self.images == "stored" else None
-        return image_source(samples, self._window, self._spec, folder, drawn)
+        return stored_images(samples, self._window, self._spec, Path(str(self.data_folder)), drawn)
 
-    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> ImageSource:
-        from gafcnn.models.datamodule import SeriesInMemory
+    def _read(self, parts: Sequence[Part]) -> ImageSource:
+        from gafcnn.models.batches import SeriesInMemory
 
-        WindowReader(bars, self._window, self._spec.fields)(rows)  # raises if bars are missing
-        return SeriesInMemory([(bars, rows)], self._window, self._spec)
+        return SeriesInMemory(parts, self._window, self._spec)
 
     def _predict(self, source: ImageSource, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         import torch
@@ -269,15 +257,14 @@ class GafClassifier(Estimator):
         module.to("cpu")
         return torch.cat(found).double().numpy()
 
-    def _description(self, samples: Samples) -> dict[str, Any]:
-        """Return what a checkpoint holds besides the weights, as plain data."""
+    def _describe(self, samples: Samples) -> dict[str, Any]:
         prices = (bars["close"].to_numpy() for bars in samples.bars.values())
         fingerprint = 0
         for array in (samples.times, samples.label, samples.split.train, *prices):
             fingerprint = zlib.crc32(array.tobytes(), fingerprint)
-        settings = {"window": plain(self._window), "image_spec": plain(self._spec)}
-        return {
-            "parameters": self._plain_params(*_ELSEWHERE) | settings,
-            "classes": list(samples.classes),
-            "samples": fingerprint,
-        }
+        self._description = super()._describe(samples) | {"samples": fingerprint}
+        return self._description
+
+    def _parameters(self) -> dict[str, Any]:
+        settings = {"window": plain(window_from(self.window)), "image_spec": plain(self._spec)}
+        return super()._parameters() | settings

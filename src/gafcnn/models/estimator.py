@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from gafcnn.data.augmentation import Augmentation, Drawn
+from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, as_window, decision_rows
-from gafcnn.errors import LearningError
+from gafcnn.durations import format_duration, parse_duration
+from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
 from gafcnn.evaluation.statistics import score, score_classes
 from gafcnn.progress import counting
@@ -24,6 +26,15 @@ from gafcnn.settings import as_plain, create
 
 ClassWeights: TypeAlias = str | Sequence[float] | None
 """None, "balanced", or a positive number for each class."""
+
+DESCRIPTION = "gafcnn"  # the key of what a stored model says of itself
+REMEDY = "give another path, or train again (on the command line with overwrite=true)"
+
+# parameters that say where and how fast a training is computed, not which training it is
+ELSEWHERE = (
+    "images", "accelerator", "devices", "strategy", "precision", "compile", "loggers", "progress",
+    "folder", "data_folder",
+)  # fmt: skip
 
 Part: TypeAlias = tuple[pd.DataFrame, NDArray[np.int64]]
 """Bars, and decision rows in them."""
@@ -42,16 +53,15 @@ class Estimator(BaseEstimator):
     classes_: tuple[str, ...]
     metrics_: dict[str, Any]
     facts_: dict[str, Any]
+    _description: dict[str, Any]
 
     def predict(self, samples: Samples) -> pd.DataFrame:
         """Return the predictions table of all validation and test samples.
 
-        Args:
-            samples: Samples with the classes of the training.
-
         Raises:
-            LearningError: The estimator is not fitted, or the classes differ.
+            LearningError: The estimator is not fitted, or to other parameters, classes or bars.
         """
+        _check_samples(samples)
         rows = np.concatenate([samples.split.val, samples.split.test])
         p = self.predict_samples(samples, rows)
         return prediction_table(samples, p, self.model_name, self.seed)
@@ -68,39 +78,42 @@ class Estimator(BaseEstimator):
             rows: Positions of samples, or rows of the bars; by default all at which a decision is
                 possible.
         """
-        if isinstance(X, Samples):
-            p = self.predict_samples(X, np.arange(len(X)) if rows is None else rows)
-        else:
-            p = self.predict_at(X, decision_rows(X, self.lookback) if rows is None else rows)
+        p = (self.predict_samples if isinstance(X, Samples) else self.predict_at)(X, rows)  # pyright: ignore[reportArgumentType]
         return np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
 
-    def predict_samples(self, samples: Samples, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def predict_samples(
+        self, samples: Samples, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """Return P(up) of samples, shape (n,); for several classes (n, classes).
 
-        Args:
-            samples: Samples with the classes of the training.
-            rows: Their positions, n of them.
+        `rows` are their positions, n of them; all by default.
         """
-        self._check_fitted(samples.classes)
+        _check_samples(samples)
+        self._check_fitted(samples)
+        rows = _among(rows, np.arange(len(samples)), "positions of samples")
         return self._predict(self._source(samples), rows)
 
-    def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    def predict_at(
+        self, bars: pd.DataFrame, rows: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        Args:
-            bars: The bars of one symbol.
-            rows: Rows of the bars that end a gap-free `lookback`, n of them.
+        `rows` are rows that end a gap-free `lookback` of bars, n of them; all by default.
         """
-        self._check_fitted()
-        rows = np.asarray(rows, dtype=np.int64)
-        return self._predict(self._source_at(bars, rows), np.arange(len(rows)))
+        self._check_fitted(bars)
+        possible = decision_rows(bars, self.lookback)
+        rows = _among(
+            rows, possible, f"rows that end {format_duration(self.lookback)} without a gap"
+        )
+        return self._predict(self._read([(bars, rows)]), np.arange(len(rows)))
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> Any:
         """Return what a prediction of any of the samples reads, and then of drawn ones."""
-        raise NotImplementedError
+        own = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
+        return self._read(own + [(one.bars, one.rows) for one in drawn])
 
-    def _source_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Any:
-        """Return what a prediction at rows of bars reads."""
+    def _read(self, parts: Sequence[Part]) -> Any:
+        """Return what predictions at these rows read, part after part."""
         raise NotImplementedError
 
     def _predict(self, source: Any, positions: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -113,23 +126,52 @@ class Estimator(BaseEstimator):
 
     @property
     def lookback(self) -> pd.Timedelta:
-        """The gap-free stretch of bars that a prediction needs."""
-        raise NotImplementedError
+        """The gap-free stretch of bars that a prediction needs: that of the samples of `fit`."""
+        stored = self._description.get("lookback")
+        return window_from(self.window).lookback if stored is None else parse_duration("", stored)
 
-    def _check_fitted(self, classes: Sequence[str] | None = None) -> None:
-        """Check that the estimator is fitted, and to samples of these classes."""
-        own = getattr(self, "classes_", None)
-        if own is None or own != tuple(classes or own):
+    def _check(self, samples: Samples, y: object) -> None:
+        """Check what `fit` is given, and the parameters."""
+        _check_samples(samples, y)
+        create(type(self), "", self.get_params(deep=False))
+
+    def _describe(self, samples: Samples) -> dict[str, Any]:
+        """Return, and keep, what a stored model needs besides its numbers, as plain data."""
+        self._description = {
+            "parameters": self._parameters(),
+            "classes": list(samples.classes),
+            "lookback": format_duration(samples.lookback),
+            "interval": format_duration(interval_of(next(iter(samples.bars.values())))),
+        }
+        return self._description
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters that say which training it is, as plain data."""
+        params = self.get_params(deep=False).items()
+        return {name: plain(value) for name, value in params if name not in ELSEWHERE}
+
+    def _check_fitted(self, found: Samples | pd.DataFrame) -> None:
+        """Check that the model is fitted, with its parameters, to such samples or bars."""
+        if not hasattr(self, "classes_"):
             raise LearningError(
-                f"this model is fitted to {', '.join(own)}" if own else "this model is not fitted",
-                expected=f"a model fitted to {', '.join(classes or ['samples'])}",
-                instead="call fit(samples) first, and use the label of the training",
+                "this model is not fitted",
+                expected="a fitted model",
+                instead="call fit(samples) first",
             )
-
-    def _plain_params(self, *without: str) -> dict[str, Any]:
-        """Return the parameters except some, as plain data."""
-        params = self.get_params(deep=False)
-        return {name: plain(value) for name, value in params.items() if name not in without}
+        given = self._parameters()
+        if isinstance(found, Samples):
+            lookback = format_duration(min(found.lookback, self.lookback))
+            given |= {"classes": list(found.classes), "lookback": lookback}
+        bars = next(iter(found.bars.values())) if isinstance(found, Samples) else found
+        given["interval"] = format_duration(interval_of(bars))
+        fitted = self._description | self._description["parameters"]
+        for name, value in given.items():
+            if name != "name" and value != fitted.get(name, value):
+                raise LearningError(
+                    f"{name} is {value}, and was {fitted[name]} in fit",
+                    expected="parameters, classes, bars and lookback as in fit",
+                    instead=f"restore {name}, or call fit(samples) again",
+                )
 
     def _draw(
         self, samples: Samples
@@ -189,10 +231,27 @@ class Estimator(BaseEstimator):
         )  # fmt: skip
 
 
-def parts(samples: Samples, drawn: Sequence[Drawn] = ()) -> list[Part]:
-    """Return bars and rows of samples, symbol after symbol, and then of drawn samples."""
-    own = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
-    return own + [(one.bars, one.rows) for one in drawn]
+def _check_samples(samples: object, y: object = None) -> None:
+    """Check that an estimator is given samples, not bars or a table of features and y."""
+    if y is not None or not isinstance(samples, Samples):
+        raise ConfigError(
+            f"given a {type(samples).__name__}" + ("" if y is None else " and y"),
+            expected="samples alone, which hold bars, labels and the split",
+            instead="pass gc.make_samples(bars, label=gc.Direction('15min'))",
+        )
+
+
+def _among(rows: Any, possible: NDArray[np.int64], what: str) -> NDArray[np.int64]:
+    """Return rows after a check that all are possible; None stands for all."""
+    found = possible if rows is None else np.asarray(rows)
+    whole = found.dtype.kind in "iu" or not found.size
+    if found.ndim != 1 or not whole or not np.isin(found, possible).all():
+        raise LearningError(
+            f"rows={str(found.tolist())[:60]}",
+            expected=f"whole numbers among the {len(possible):,} {what}",
+            instead="leave rows out for all of them",
+        )
+    return found.astype(np.int64)
 
 
 def plain(value: Any) -> Any:
@@ -200,9 +259,9 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(as_plain(value)))
 
 
-def window_from(value: Window | str | dict[str, Any]) -> Window:
+def window_from(value: Window | str | Mapping[str, Any]) -> Window:
     """Return a window from its name, its options, or itself."""
-    return create(Window, "window", value) if isinstance(value, dict) else as_window(value)
+    return create(Window, "window", value) if isinstance(value, Mapping) else as_window(value)
 
 
 def class_weights(
@@ -210,14 +269,10 @@ def class_weights(
 ) -> list[float] | None:
     """Return the weight of a training sample of each class, in the order of the classes.
 
-    Balanced weights are `n / (classes * n of the class)` over labelled training samples: every
-    class then has the same total weight, and the sum over all samples stays the same (King and
-    Zeng, "Logistic Regression in Rare Events Data", Political Analysis, 2001).
-
-    Args:
-        weights: None, "balanced", or a positive number for each class.
-        classes: Names of the classes.
-        counts: Labelled training samples of each class: ndarray of shape (classes,).
+    `counts` are the labelled training samples of each class. Balanced weights are
+    `n / (classes * n of the class)`: every class then has the same total weight, and the sum over
+    all samples stays the same (King and Zeng, "Logistic Regression in Rare Events Data", Political
+    Analysis, 2001).
 
     Raises:
         LearningError: The weights do not fit the classes, the label is a direction (which balances

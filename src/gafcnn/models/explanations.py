@@ -109,11 +109,7 @@ def pixel_attributions(
 ) -> Floats:
     """Return the integrated gradients of the log-odds of a class, against constant series.
 
-    Args:
-        module: The network.
-        series: Shape (n, fields, points).
-        spec: How images are encoded.
-        classes: The class to explain for each series: shape (n,).
+    The arguments are those of `explain`.
 
     Returns:
         Shape (n, channels, size, size), in log-odds, positive for the class. They add up to the
@@ -144,14 +140,9 @@ def pixel_attributions(
 def by_point(maps: ArrayLike, points: int) -> Floats:
     """Distribute attributions of pixels, or cells, over the points of the window.
 
-    Pixel (i, j) depends on the moments i and j, so half of its attribution goes to each.
-
-    Args:
-        maps: Shape (..., size, size), such as `pixel_attributions` or `grad_cam`.
-        points: Points of the window.
-
-    Returns:
-        Shape (..., points), with the same sum.
+    Pixel (i, j) depends on the moments i and j, so half of its attribution goes to each. Maps have
+    shape (..., size, size), as from `pixel_attributions` or `grad_cam`; the result has shape
+    (..., points) and the same sum.
     """
     maps = np.asarray(maps, dtype=np.float64)
     by_moment = (maps.sum(axis=-1) + maps.sum(axis=-2)) / 2
@@ -164,15 +155,9 @@ def occlusion(
     """Return the log-odds that a class loses if each point, or run of points, is hidden.
 
     All fields of a point are hidden together. At either end, the value of the only neighbour is
-    held. A point on the line between its neighbours makes no difference, so longer runs say more
-    about long straight moves.
-
-    Args:
-        module: The network.
-        series: Shape (n, fields, points), as `WindowReader` reads them.
-        spec: How images are encoded.
-        classes: The class to explain for each series: shape (n,).
-        run: How many neighbouring points are hidden together.
+    held. A point on the line between its neighbours makes no difference, so longer runs (of `run`
+    neighbouring points) say more about long straight moves. The other arguments are those of
+    `explain`.
 
     Returns:
         Shape (n, points), positive for points that support the class; for runs, the mean over all
@@ -190,16 +175,12 @@ def occlusion(
             expected=f"a whole number from 1 to {points - 1}",
             instead="set run=1, and pass whole windows, of shape (n, fields, points)",
         )
-    rows, units = np.arange(points), np.eye(points)
-    hidden = np.array(
-        [(start <= rows) & (rows < start + run) for start in range(points - run + 1)]
-    )  # of each run
+    rows, starts = np.arange(points), np.arange(points - run + 1)[:, None]
+    hidden = (starts <= rows) & (rows < starts + run)  # by each run
+    # for each run the matrix that hides it
     bridges = np.array(
-        [
-            np.transpose([np.interp(rows, rows[kept], unit[kept]) for unit in units])
-            for kept in ~hidden
-        ]
-    )  # for each run the matrix that hides it
+        [[np.interp(rows, rows[kept], unit[kept]) for unit in np.eye(points)] for kept in ~hidden]
+    ).swapaxes(1, 2)
     changed = np.empty((n, len(bridges)))
     at_once = max(1, BATCH // len(bridges))
     for start in range(0, n, at_once):
@@ -215,10 +196,7 @@ def occlusion(
 def grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return the maps of the network's `cam_layer`, weighted by how much each raises the log-odds.
 
-    Args:
-        module: The network.
-        images: In [-1, 1]: shape (n, channels, size, size).
-        classes: The class to explain for each image: shape (n,).
+    Images are in [-1, 1], shape (n, channels, size, size), each with the class to explain.
 
     Returns:
         Shape (n, height, width), 0 or more; cells lie as the pixels do.
@@ -242,10 +220,7 @@ def grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
 def log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return ln(p / (1 - p)) of one class per image; for a direction, plus or minus the logit.
 
-    Args:
-        module: The network.
-        images: In [-1, 1]: shape (n, channels, size, size).
-        classes: The number of a class for each image: shape (n,).
+    Images are in [-1, 1], shape (n, channels, size, size).
 
     Raises:
         ImagesError: The images do not have the network's shape.

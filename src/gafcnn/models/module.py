@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,12 +22,11 @@ from torchmetrics.classification import (
 )
 
 from gafcnn.errors import LearningError
+from gafcnn.models.batches import Batch
+from gafcnn.models.estimator import DESCRIPTION, REMEDY
 from gafcnn.models.networks import build_network
 
-Batch = tuple[Tensor, Tensor]
-DESCRIPTION = "gafcnn"  # the key in a checkpoint
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
-REMEDY = "train the run again with overwrite=true"
 
 
 class Task:
@@ -34,9 +34,6 @@ class Task:
 
     One output is the logit of up against down, with binary cross-entropy as the loss. Several
     outputs are the logits of as many classes, with cross-entropy.
-
-    Args:
-        outputs: Number of outputs of the network.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -45,15 +42,14 @@ class Task:
 
     def metrics(self) -> MetricCollection:
         """Return the metrics of an epoch, computed from probabilities and class numbers."""
-        n = self.outputs
-        metrics: dict[str, Any] = {"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()}
-        if not self.binary:
-            metrics = {
-                "accuracy": MulticlassAccuracy(n, average="micro"),
-                "balanced_accuracy": BalancedAccuracy(n),
-                "macro_f1": MulticlassF1Score(n, average="macro"),
-            }
-        return MetricCollection(metrics)
+        if self.binary:
+            return MetricCollection({"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()})
+        several: dict[str, Any] = {
+            "accuracy": MulticlassAccuracy(self.outputs, average="micro"),
+            "balanced_accuracy": BalancedAccuracy(self.outputs),
+            "macro_f1": MulticlassF1Score(self.outputs, average="macro"),
+        }
+        return MetricCollection(several)
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Return logits, (n,) or (n, classes), from outputs of shape (n, outputs)."""
@@ -76,12 +72,9 @@ class Task:
         return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """Return the mean loss, weighted by class if there are weights.
+        """Return the mean loss of logits and class numbers (float32 of shape (n,)).
 
-        Args:
-            logits: Shape (n,), or (n, classes).
-            labels: Class numbers as float32 of shape (n,).
-            weights: Shape (classes,); for several classes only.
+        Several classes can have weights, of shape (classes,).
         """
         if self.binary:
             return functional.binary_cross_entropy_with_logits(logits, labels)
@@ -115,10 +108,12 @@ class GafModule(LightningModule):
 
     Attributes:
         description: Plain data that is stored in every checkpoint.
+        to_images: Returns images of what `Batches` read: the source's function.
         class_weights: The weight of a sample of each class in the loss; None for equal weights.
     """
 
     class_weights: Tensor | None
+    to_images: Callable[[Tensor], Tensor]
 
     def __init__(
         self, network: dict[str, Any], lr: float = 1e-4, weight_decay: float = 1e-5
@@ -138,9 +133,20 @@ class GafModule(LightningModule):
         """Return logits for images of shape (n, channels, size, size) in [-1, 1].
 
         They have shape (n,) for a network of one output, (n, classes) for several.
+
+        Raises:
+            LearningError: The network returns something of another shape.
         """
-        images = images.contiguous(memory_format=torch.channels_last)
-        return self.task.logits(self.network(images)).float()
+        outputs = self.network(images.contiguous(memory_format=torch.channels_last))
+        found, expected = getattr(outputs, "shape", None), (len(images), self.task.outputs)
+        if found != expected:
+            raise LearningError(
+                f"the network {self.hparams['network']['kind']} returned "
+                + (f"a {type(outputs).__name__}" if found is None else f"shape {tuple(found)}"),
+                expected=f"logits of shape (n, outputs), here {expected}",
+                instead="correct its forward, for example with logits.reshape(len(images), -1)",
+            )
+        return self.task.logits(outputs).float()
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -183,6 +189,10 @@ class GafModule(LightningModule):
         """Store the description."""
         checkpoint[DESCRIPTION] = self.description
 
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Compute the images on the device, from what their source reads."""
+        return self.to_images(batch[0]), batch[1]
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch."""
         return self._step(batch, "train", self.train_metrics)
@@ -219,10 +229,6 @@ class GafModule(LightningModule):
 
 def load_plain(path: Path, remedy: str = REMEDY) -> Any:
     """Read tensors and plain data written by `torch.save`, onto the CPU; no code is run.
-
-    Args:
-        path: The file.
-        remedy: What the error suggests.
 
     Raises:
         LearningError: The file is damaged, or holds more than tensors and plain data.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
-    "network", "model.network.kind", ("gafcnn.models.small_cnn", "gafcnn.models.resnet")
+    "network", "model.network.kind", ("gafcnn.models.architectures",)
 )
 """Classes or functions of `channels`, `outputs`, `size` and options of their own, by name."""
 
@@ -53,11 +53,7 @@ def training_defaults(name: str) -> dict[str, Any]:
 
 
 def build_network(kind: str, **options: Any) -> nn.Module:
-    """Build a network with random weights.
-
-    Args:
-        kind: A name in `NETWORKS`.
-        **options: Arguments of the network: channels, outputs, size and its own.
+    """Build a network by its name, with random weights; options are channels, outputs, size, own.
 
     Raises:
         ConfigError: The name is unknown.

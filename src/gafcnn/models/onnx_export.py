@@ -20,6 +20,7 @@ from gafcnn.data.windows import Window, WindowReader
 from gafcnn.errors import LearningError, import_extra
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.classifier import GafClassifier
+from gafcnn.models.estimator import DESCRIPTION
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
@@ -28,15 +29,12 @@ if TYPE_CHECKING:
 OPSET = 18  # the lowest that torch's exporter writes
 INPUT, P_UP, PROBABILITIES = "images", "p_up", "probabilities"
 TOLERANCE = 1e-5  # of a probability: another runtime sums in another order
-DESCRIPTION = "gafcnn"  # the key of the metadata
 
 
 def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return a fitted network as ONNX, from images to probabilities, for any number of images.
 
-    Args:
-        model: The fitted model.
-        metadata: Further text to store in the file, by key.
+    `metadata` is further text to store in the file, by key.
 
     Raises:
         ConfigError: onnx is not installed.
@@ -74,11 +72,7 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
 
 def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the state dict of a fitted network as safetensors.
-
-    Args:
-        model: The fitted model.
-        metadata: Text to store in the file, by key.
+    """Return the state dict of a fitted network as safetensors, with text to store by key.
 
     Raises:
         ConfigError: safetensors is not installed.
@@ -131,17 +125,14 @@ class OnnxPredictor:
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return P(up) of images, shape (n,); for several classes (n, classes).
 
-        Args:
-            images: In [-1, 1], as `ImageSpec.shown` returns them: shape (n, channels, size, size).
+        Images are in [-1, 1], as from `ImageSpec.shown`: shape (n, channels, size, size).
         """
         return np.asarray(self._session.run(None, {INPUT: images})[0])
 
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        Args:
-            bars: The bars of one symbol; `window.lookback` before each row is enough.
-            rows: Rows of the bars at which a decision is possible, n of them.
+        Each row ends a gap-free stretch of bars; `window.lookback` before it is enough.
         """
         series = WindowReader(bars, self.window, self.image_spec.fields)(rows)
         return self.predict(self.image_spec.shown(series)).astype(np.float64)
@@ -149,11 +140,6 @@ class OnnxPredictor:
 
 def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np.float32]) -> float:
     """Return how far the probabilities of an export are from those of the network.
-
-    Args:
-        exported: What `to_onnx` returned.
-        model: The fitted model.
-        images: Images to compare them on.
 
     Raises:
         LearningError: The difference is larger than `TOLERANCE`, or NaN.

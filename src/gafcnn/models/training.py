@@ -29,8 +29,9 @@ from torch import Tensor
 
 from gafcnn.atomic_io import disk_error, is_full, write_bytes
 from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.datamodule import GafDataModule
-from gafcnn.models.module import BEST, DESCRIPTION, LAST, GafModule, load_plain
+from gafcnn.models.batches import Batches
+from gafcnn.models.estimator import DESCRIPTION
+from gafcnn.models.module import BEST, LAST, GafModule, load_plain
 
 if TYPE_CHECKING:
     from gafcnn.models.classifier import GafClassifier
@@ -51,20 +52,12 @@ log = logging.getLogger(__name__)
 
 
 def fit(
-    model: GafClassifier, module: GafModule, data: GafDataModule, device: Device
+    model: GafClassifier, module: GafModule, train: Batches, val: Batches, device: Device
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """Train a network, or resume its training; afterwards it has the weights of its best epoch.
 
-    The other processes of a shared training exit at its end.
-
-    Args:
-        model: The parameters of the training.
-        module: The network.
-        data: The samples.
-        device: The device to train on.
-
-    Returns:
-        Losses and metrics of each epoch; and the facts of the training, as plain data.
+    The other processes of a shared training exit at its end. Returned are the losses and metrics of
+    each epoch, and the facts of the training, as plain data.
 
     Raises:
         LearningError: No epoch had a finite metric, or a checkpoint does not fit.
@@ -88,18 +81,18 @@ def fit(
         kind = module.hparams["network"]["kind"]
         precision = choose_precision(model.precision, device, kind)
     module.description["precision"] = precision
-    epochs = Epochs(model.seed)
-    best = BestEpoch(model.monitor, model.monitor_mode, model.patience, folder)
+    epochs = Epochs(model.seed, model.monitor, model.monitor_mode, model.patience, folder)
     with warnings.catch_warnings():
         for advice in (
             r"module\(s\) in eval mode",  # frozen stages are, on purpose
             "treespec, LeafSpec",  # a name of torch that Lightning uses
         ):
             warnings.filterwarnings("ignore", f".*{advice}.*")
-        trainer = _trainer(model, folder, device, precision, [epochs, best])
+        trainer = _trainer(model, folder, device, precision, epochs)
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
-        _run(trainer, module, data, start)
+        train.trainer = val.trainer = trainer
+        _run(trainer, module, train, val, start)
     for logger in trainer.loggers:
         # a run of Weights & Biases ends here; otherwise the next training would continue it
         getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
@@ -107,18 +100,18 @@ def fit(
         torch.distributed.destroy_process_group()
         if trainer.global_rank > 0:
             raise SystemExit(0)
-    if not best.epoch:
+    if not epochs.best_epoch:
         raise LearningError(
             f"no epoch had a finite {model.monitor}",
             expected="a finite validation metric after at least one epoch",
-            instead="lower lr, or set max_epochs to 1 or more",
+            instead="lower lr",
         )
     # the best epoch may have been before a resume
-    module.load_state_dict(best.state or load_plain(Path(folder or "") / BEST)["state_dict"])
+    module.load_state_dict(epochs.best_state or load_plain(Path(folder or "") / BEST)["state_dict"])
     module.eval()
     facts = {
         "epochs": len(epochs.rows),
-        "best_epoch": best.epoch,
+        "best_epoch": epochs.best_epoch,
         "steps": trainer.global_step,
         **epochs.throughput,
         "device": device.name,
@@ -131,16 +124,18 @@ def fit(
 
 def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
     """Return the newest intact checkpoint of this training and its precision; None for none."""
+    damage = None
     # the best checkpoint is as complete as the last one
     for path in () if folder is None else (folder / LAST, folder / BEST):
         if not path.is_file():
             continue
         try:
             checkpoint = load_plain(path)
-        except LearningError as damage:
-            log.warning("%s: resuming from an earlier checkpoint", damage.found)
+        except LearningError as error:
+            damage = error
+            log.warning("%s: resuming from an earlier checkpoint", error.found)
             continue
-        stored = checkpoint.get(DESCRIPTION, {})
+        stored = checkpoint.get(DESCRIPTION, {}) if isinstance(checkpoint, dict) else {}
         before, now = (
             {**one.get("parameters", {}), "samples": one.get("samples")}
             for one in (stored, module.description)
@@ -153,6 +148,12 @@ def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
             )
         log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
         return path, stored["precision"]
+    if damage is not None:  # it may be a file of the user's
+        raise LearningError(
+            damage.found,
+            expected="no file there, or a checkpoint of this training",
+            instead="use another folder, or delete the file (overwrite=true on the command line)",
+        )
     return None, None
 
 
@@ -161,12 +162,12 @@ def _trainer(
     folder: Path | None,
     device: Device,
     precision: Any,
-    callbacks: list[Callback],
+    epochs: Epochs,
 ) -> Trainer:
     loggers = _create_loggers(model.loggers or {}, folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
-    callbacks += [RichProgressBar()] if bar else []
+    callbacks = [epochs, *[RichProgressBar()] * bar]
     callbacks += [LearningRateMonitor(logging_interval="epoch")] if loggers else []
     if model.average_weights is not None:
         callbacks.append(AveragedWeights(model.average_weights))
@@ -183,7 +184,7 @@ def _trainer(
             strategy=model.strategy,
             precision=precision,
             max_epochs=model.max_epochs,
-            use_distributed_sampler=False,  # the data module gives each process its part
+            use_distributed_sampler=False,  # `Batches` give each process its part
             sync_batchnorm=device.kind == "cuda",
             plugins=[environment, AtomicCheckpoints()],
             callbacks=callbacks,
@@ -228,10 +229,12 @@ def _create_loggers(
     return created
 
 
-def _run(trainer: Trainer, module: GafModule, data: GafDataModule, start: Path | None) -> None:
+def _run(
+    trainer: Trainer, module: GafModule, train: Batches, val: Batches, start: Path | None
+) -> None:
     """Train from the start, or from a checkpoint."""
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        trainer.fit(module, train, val, ckpt_path=start, weights_only=True)
     except SIGTERMException:  # Lightning would end the process with exit code 0
         log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
         raise SystemExit(128 + signal.SIGTERM) from None
@@ -250,11 +253,8 @@ class AveragedWeights(WeightAveraging):
 
     After n steps the mean keeps `min(decay, (1 + n) / (10 + n))` of itself, so that a short
     training is not a mean over its random start (Polyak and Juditsky, 1992, on averaging; the ramp
-    is that of TensorFlow's `ExponentialMovingAverage`).
-
-    Args:
-        decay: What the mean keeps of itself at a step in the long run, in [0, 1). With 0.998 it
-            covers about 500 steps.
+    is that of TensorFlow's `ExponentialMovingAverage`). `decay` is in [0, 1); with 0.998 the mean
+    covers about 500 steps.
     """
 
     def __init__(self, decay: float = 0.998) -> None:
@@ -266,7 +266,7 @@ class AveragedWeights(WeightAveraging):
 
 
 class Epochs(Callback):
-    """Seed torch at each epoch, keep and log the metrics, and measure the throughput.
+    """Seed, measure and log each epoch, keep the best one, write checkpoints, and stop early.
 
     Seeds depend on the seed, the epoch and the process: dropout then draws the same numbers in
     epoch k however often the training was resumed, and no state of a random generator is stored.
@@ -274,37 +274,56 @@ class Epochs(Callback):
     The throughput is that of the training loop: reading, forward, backward, step, without
     validation. Its mean leaves out the first epoch of a process, when caches are cold.
 
+    Comes before `AveragedWeights`, so that it keeps the averaged weights.
+
     Args:
         seed: The seed of the training.
+        monitor: The metric of validation that chooses the best epoch.
+        mode: "min" or "max".
+        patience: Epochs without a better one after which training ends.
+        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
 
     Attributes:
         rows: For each epoch its number from 1, the losses and the metrics of validation.
         totals: Samples, seconds, and seconds from the end of one step until the next batch is
             ready.
+        best_epoch: The best epoch, from 1; 0 before the first finite value of the metric.
+        best_state: The state dict of the module after it; empty if that was before a resume.
     """
 
-    def __init__(self, seed: int) -> None:
-        self.seed, self.rows = seed, list[dict[str, float]]()
-        self.totals, self._epoch = np.zeros(3), np.zeros(3)
+    STORED = ("rows", "totals", "best", "best_epoch", "ended")
+
+    def __init__(
+        self, seed: int, monitor: str, mode: str, patience: int, folder: Path | None
+    ) -> None:
+        self.seed, self.monitor, self.sign = seed, monitor, 1 if mode == "min" else -1
+        self.patience, self.folder = patience, folder
+        self.rows, self.totals = list[dict[str, float]](), [0.0, 0.0, 0.0]
+        self.best, self.best_epoch, self.ended = np.inf, 0, False
+        self.best_state = dict[str, Tensor]()
         self._cold, self._start, self._end = True, 0.0, 0.0
-        self._loss = torch.zeros(())
+        self._epoch, self._loss = np.zeros(3), torch.zeros(())
 
     @property
     def throughput(self) -> dict[str, float | None]:
         """Samples per second and the share of waiting; None before the end of a second epoch."""
-        samples, seconds, waited = map(float, self.totals)
+        samples, seconds, waited = self.totals
         return {
             "samples_per_second": samples / seconds if seconds else None,
             "data_wait_share": waited / seconds if seconds else None,
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the rows and the totals."""
-        return {"rows": self.rows, "totals": self.totals.tolist()}
+        """Return what a resumed training continues."""
+        return {name: getattr(self, name) for name in self.STORED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue the rows and the totals of a checkpoint."""
-        self.rows, self.totals = list(state_dict["rows"]), np.array(state_dict["totals"])
+        """Continue from a checkpoint."""
+        vars(self).update(state_dict)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """End a resumed training at once if it had ended early."""
+        trainer.should_stop = self.ended
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed torch, start the clock and the mean of the training loss."""
@@ -328,78 +347,42 @@ class Epochs(Callback):
         self._loss += outputs["loss"].detach() * n
         self._epoch[:2] = self._epoch[0] + n, self._end - self._start
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch, and log its line."""
-        samples, seconds, waited = map(float, self._epoch)
-        if not self._cold:
-            self.totals += samples * trainer.world_size, seconds, waited
-        self._cold, epoch = False, trainer.current_epoch + 1
-        row = {"epoch": epoch, "train/loss": float(self._loss) / max(samples, 1)}
-        metrics = trainer.callback_metrics.items()
-        row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
-        self.rows.append(row)
-        if not trainer.is_global_zero:
-            return
-        name = "AUC" if "val/auc" in row else "balanced accuracy"
-        epochs = trainer.max_epochs or epoch
-        left = (time.perf_counter() - self._start) * (epochs - epoch)
-        log.info(
-            "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
-            "at most %s left",
-            epoch, epochs, row["train/loss"], row["val/loss"], name,
-            row[f"val/{name.lower().replace(' ', '_')}"],
-            f"{samples * trainer.world_size / max(seconds, 1e-9):,.0f}",
-            f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
-        )  # fmt: skip
-
-
-class BestEpoch(Callback):
-    """Keep the weights of the best epoch, write checkpoints, and end a training that stagnates.
-
-    Comes after `Epochs`, whose rows a checkpoint holds, and before `AveragedWeights`.
-
-    Args:
-        monitor: The metric of validation that chooses the epoch.
-        mode: "min" or "max".
-        patience: Epochs without a better one after which training ends.
-        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
-
-    Attributes:
-        epoch: The best epoch, from 1; 0 before the first finite value of the metric.
-        state: The state dict of the module after it; empty if that was before a resume.
-    """
-
-    def __init__(self, monitor: str, mode: str, patience: int, folder: Path | None) -> None:
-        self.monitor, self.sign = monitor, 1 if mode == "min" else -1
-        self.patience, self.folder, self.state = patience, folder, dict[str, Tensor]()
-        self.best, self.epoch, self.ended = np.inf, 0, False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the best epoch, its metric, and whether the training has ended."""
-        return {"best": self.best, "epoch": self.epoch, "ended": self.ended}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        self.best, self.epoch, self.ended = (state_dict[key] for key in ("best", "epoch", "ended"))
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End a resumed training at once if it had ended early."""
-        trainer.should_stop = self.ended
-
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the weights if they are better; here they are the averaged ones."""
         value, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
         if self.sign * value < self.best:
-            self.best, self.epoch = self.sign * value, epoch
+            self.best, self.best_epoch = self.sign * value, epoch
             state = pl_module.state_dict()
-            self.state = {name: value.detach().cpu().clone() for name, value in state.items()}
-        elif epoch - self.epoch >= self.patience or not np.isfinite(value):
+            self.best_state = {name: one.detach().cpu().clone() for name, one in state.items()}
+        elif epoch - self.best_epoch >= self.patience or not np.isfinite(value):
             self.ended = trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write checkpoints; a training that is killed loses one epoch at most."""
+        """Add the epoch, log its line, and write checkpoints: a killed training loses one epoch."""
+        (samples, seconds, waited), epoch = self._epoch.tolist(), trainer.current_epoch + 1
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(samples, 1)}
+        samples *= trainer.world_size
+        if not self._cold:
+            added = (samples, seconds, waited)
+            self.totals = [sum(pair) for pair in zip(self.totals, added, strict=True)]
+        self._cold = False
+        metrics = trainer.callback_metrics.items()
+        row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            name = "AUC" if "val/auc" in row else "balanced accuracy"
+            epochs = trainer.max_epochs or epoch
+            left = (time.perf_counter() - self._start) * (epochs - epoch)
+            log.info(
+                "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
+                "at most %s left",
+                epoch, epochs, row["train/loss"], row["val/loss"], name,
+                row[f"val/{name.lower().replace(' ', '_')}"],
+                f"{samples / max(seconds, 1e-9):,.0f}",
+                f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
+            )  # fmt: skip
         if self.folder is not None:
-            for name in [BEST] * (self.epoch == trainer.current_epoch + 1) + [LAST]:
+            for name in [BEST] * (self.best_epoch == epoch) + [LAST]:
                 trainer.save_checkpoint(self.folder / name)
 
 
@@ -426,13 +409,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 class Device(NamedTuple):
-    """A device to compute on.
-
-    Attributes:
-        kind: The accelerator, as Lightning and torch name it: `cpu`, `cuda`, `mps`.
-        name: A description.
-        bf16: Whether it has units for products in bfloat16.
-    """
+    """A device: its kind (`cpu`, `cuda`, `mps`), a description, and whether it has bf16 units."""
 
     kind: str
     name: str
@@ -442,8 +419,7 @@ class Device(NamedTuple):
 def find_device(accelerator: str) -> Device:
     """Return the device that an accelerator stands for on this machine; of GPUs, the first.
 
-    Args:
-        accelerator: `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; or a name.
+    `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; others are names.
 
     Raises:
         LearningError: This machine has none.
@@ -488,12 +464,7 @@ def choose_precision(precision: str | int | None, device: Device, network: str) 
     `bf16-mixed` is autocast (Micikevicius et al., "Mixed Precision Training", ICLR 2018, with
     bfloat16 in place of float16): products in bfloat16; weights, sums and the optimiser in float32.
     It has the range of float32, needs no scaling of the loss, and continues on any device.
-    `16-mixed` does not, so it is used only if it is set.
-
-    Args:
-        precision: `auto`, or a precision of Lightning.
-        device: The device.
-        network: The name of the network.
+    `16-mixed` does not, so it is used only if it is set. Other precisions are Lightning's.
 
     Raises:
         LearningError: float16 on a CPU, where Lightning would use bfloat16.

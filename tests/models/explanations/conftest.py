@@ -31,25 +31,13 @@ def planted(n: int, seed: int) -> tuple[Series, NDArray[np.int64]]:
 
 
 @pytest.fixture(scope="session")
-def decisive() -> slice:
-    """The points that determine the direction: 4 of 15."""
-    return slice(FIRST, LAST + 1)
-
-
-@pytest.fixture(scope="session")
 def walks() -> Series:
     """Windows of the planted market that are not used in training."""
     return planted(200, 1)[0]
 
 
-@pytest.fixture(scope="session")
-def spec() -> ImageSpec:
-    """32 pixels, stored as int8."""
-    return ImageSpec(32)
-
-
 def network(seed: int, **options: object) -> GafModule:
-    """Return a small network with random weights, whose last maps are 8 x 8."""
+    """Return a small network for 32 pixels with random weights, whose last maps are 8 x 8."""
     torch.manual_seed(seed)
     layers = {"multiples": [1, 2], "strides": [2, 2]}
     shape = {"channels": 2, "outputs": 1, "size": 32}
@@ -63,11 +51,12 @@ def random_network() -> Callable[..., GafModule]:
 
 
 @pytest.fixture(scope="session")
-def trained(spec: ImageSpec) -> GafModule:
+def trained() -> GafModule:
     """A small network trained on the planted market; takes seconds."""
     module = network(0)
     series, classes = planted(6000, 0)
-    images, labels = torch.from_numpy(spec.shown(series)), torch.from_numpy(classes).float()
+    images = torch.from_numpy(ImageSpec(32).shown(series))
+    labels = torch.from_numpy(classes).float()
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3, weight_decay=0.05)
     order = torch.Generator().manual_seed(0)
     module.train()

@@ -28,6 +28,7 @@ from gafcnn.models.module import GafModule
 Series = NDArray[np.float64]
 Make = Callable[..., GafModule]
 
+SPEC = ImageSpec(32)
 UP, DOWN = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
 
 
@@ -54,23 +55,16 @@ def gain(module: GafModule, series: Series, spec: ImageSpec, classes: NDArray[np
 # --- integrated gradients -------------------------------------------------------------------------
 
 
-def test_by_point_with_a_pixel_per_point() -> None:
+def test_by_point_by_hand() -> None:
     """Half of a pixel goes to the point of its row, half to that of its column."""
     pixels = [[1.0, 2.0, 0.0], [4.0, 0.0, 8.0], [0.0, -6.0, 16.0]]
     np.testing.assert_array_equal(by_point(pixels, 3), [(3 + 5) / 2, (12 - 4) / 2, (10 + 24) / 2])
-
-
-def test_by_point_with_more_pixels_than_points() -> None:
-    """Centres at -0.25 (clamped to 0), 0.25, 0.75 and 1.25 (clamped to 1)."""
+    # more pixels than points: centres at -0.25 (clamped to 0), 0.25, 0.75 and 1.25 (clamped to 1)
     pixels = np.zeros((4, 4))
     pixels[1, 3] = 8.0  # 4 to the row, three quarters of it to the first; 4 to the last
     np.testing.assert_array_equal(by_point(pixels, 2), [3.0, 5.0])
-
-
-def test_by_point_with_fewer_pixels_than_points() -> None:
-    """Five points at two pixels: segments of two and of three."""
-    pixels = np.array([[0.0, 12.0], [0.0, 0.0]])
-    np.testing.assert_allclose(by_point(pixels, 5), [3, 3, 2, 2, 2])
+    # fewer pixels than points: segments of two and of three
+    np.testing.assert_allclose(by_point([[0.0, 12.0], [0.0, 0.0]], 5), [3, 3, 2, 2, 2])
 
 
 @settings(max_examples=30)
@@ -83,12 +77,10 @@ def test_by_point_keeps_the_sum(points: int, size: int, seed: int) -> None:
     np.testing.assert_allclose(by_point(maps.swapaxes(-1, -2), points), folded, atol=1e-12)
 
 
-def test_points_add_up_to_the_gain_in_log_odds(
-    trained: GafModule, walks: Series, spec: ImageSpec
-) -> None:
+def test_points_add_up_to_the_gain_in_log_odds(trained: GafModule, walks: Series) -> None:
     series, classes = walks[:30], np.arange(30) % 2
-    pixels = pixel_attributions(trained, series, spec, classes)
-    gained = gain(trained, series, spec, classes)
+    pixels = pixel_attributions(trained, series, SPEC, classes)
+    gained = gain(trained, series, SPEC, classes)
     assert np.abs(gained).mean() > 1
     np.testing.assert_allclose(by_point(pixels.sum(axis=1), 15).sum(axis=1), gained, atol=0.1)
 
@@ -130,10 +122,10 @@ def test_several_classes(walks: Series, random_network: Make) -> None:
     np.testing.assert_allclose(found.folded.sum(axis=1), gained, atol=0.01)
 
 
-def test_the_network_is_unchanged(random_network: Make, walks: Series, spec: ImageSpec) -> None:
+def test_the_network_is_unchanged(random_network: Make, walks: Series) -> None:
     module = random_network(0).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    first, again = (explain(module, walks[:9], spec).folded for _ in range(2))
+    first, again = (explain(module, walks[:9], SPEC).folded for _ in range(2))
     np.testing.assert_array_equal(first, again)  # no dropout
     assert module.training
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
@@ -177,16 +169,16 @@ def test_points_that_the_network_ignores() -> None:
     assert (found[:4] != 0).all()
 
 
-def test_points_on_the_line_between_their_neighbours(random_network: Make, spec: ImageSpec) -> None:
+def test_points_on_the_line_between_their_neighbours(random_network: Make) -> None:
     series = np.array([[[3.0, 1, 2, 3, 4, 4, 4, 6, 2, 9, 1, 5, 5, 5, 5]]])
-    found = occlusion(random_network(0), series, spec, UP)[0]
+    found = occlusion(random_network(0), series, SPEC, UP)[0]
     on_it = [2, 3, 5, 12, 13, 14]
     np.testing.assert_allclose(found[on_it], 0, atol=1e-6)
     assert (np.abs(np.delete(found, on_it)) > 1e-5).all()
 
 
-def test_occlusion_of_constant_series(random_network: Make, spec: ImageSpec) -> None:
-    found = occlusion(random_network(0), np.full((2, 1, 15), 600.1), spec, np.zeros(2, np.int64))
+def test_occlusion_of_constant_series(random_network: Make) -> None:
+    found = occlusion(random_network(0), np.full((2, 1, 15), 600.1), SPEC, np.zeros(2, np.int64))
     np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
@@ -210,10 +202,10 @@ def test_occlusion_against_a_plain_loop(random_network: Make) -> None:
     np.testing.assert_allclose(found, lost / count, atol=1e-5)
 
 
-def test_occlusion_in_batches(random_network: Make, walks: Series, spec: ImageSpec) -> None:
+def test_occlusion_in_batches(random_network: Make, walks: Series) -> None:
     module, classes = random_network(2), np.zeros(40, np.int64)
-    together = occlusion(module, walks[:40], spec, classes)
-    alone = [occlusion(module, walks[k : k + 1], spec, classes[:1])[0] for k in (0, 17, 39)]
+    together = occlusion(module, walks[:40], SPEC, classes)
+    alone = [occlusion(module, walks[k : k + 1], SPEC, classes[:1])[0] for k in (0, 17, 39)]
     np.testing.assert_allclose(together[[0, 17, 39]], alone, atol=1e-5)
 
 
@@ -242,8 +234,8 @@ def test_grad_cam_by_hand() -> None:
     np.testing.assert_allclose(grad_cam(module, image, DOWN), [[[0.5, 0], [1.0, 0]]])
 
 
-def test_grad_cam_against_torch(trained: GafModule, walks: Series, spec: ImageSpec) -> None:
-    images = torch.from_numpy(spec.shown(walks[:6]))
+def test_grad_cam_against_torch(trained: GafModule, walks: Series) -> None:
+    images = torch.from_numpy(SPEC.shown(walks[:6]))
     maps = trained.network.features(images.contiguous(memory_format=torch.channels_last))
     (gradient,) = torch.autograd.grad(trained.network.head(maps).sum(), maps)
     weighed = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1).relu()
@@ -288,16 +280,16 @@ def test_classes_that_do_not_exist(classes: list[float]) -> None:
 
 @pytest.mark.parametrize(("run", "points"), [(0, 15), (15, 15), (2.5, 15), (1, 1)])
 def test_runs_have_to_leave_a_point(
-    random_network: Make, walks: Series, spec: ImageSpec, run: int, points: int
+    random_network: Make, walks: Series, run: int, points: int
 ) -> None:
     with pytest.raises(ConfigError, match=f"run is {run} for windows of {points} points"):
-        occlusion(random_network(0), walks[:2, :, :points], spec, np.zeros(2, np.int64), run)
+        occlusion(random_network(0), walks[:2, :, :points], SPEC, np.zeros(2, np.int64), run)
 
 
 def test_without_captum(
-    random_network: Make, walks: Series, spec: ImageSpec, monkeypatch: pytest.MonkeyPatch
+    random_network: Make, walks: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.delitem(sys.modules, "captum.attr", raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'gafcnn\[explain\]'"):
-        explain(random_network(0), walks[:2], spec)
+        explain(random_network(0), walks[:2], SPEC)

@@ -11,13 +11,11 @@ Both show a network the same numbers to the last bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,9 +25,9 @@ from gafcnn.data.windows import Window, WindowReader
 from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import build_store, store_folder
-from gafcnn.models.estimator import Part, parts
+from gafcnn.models.estimator import Part
 
-Batch = tuple[Tensor, Tensor]
+Batch: TypeAlias = tuple[Tensor, Tensor]
 IN_CACHE = 16  # images that are computed at a time on a CPU
 CHUNK = 4096  # additional images that are encoded at a time
 
@@ -37,10 +35,7 @@ CHUNK = 4096  # additional images that are encoded at a time
 class SeriesInMemory:
     """Images that are encoded batch by batch from series in memory.
 
-    Args:
-        parts: Bars and decision rows, for each symbol and each additional source.
-        window: What an image shows.
-        spec: How images are encoded.
+    Parts are bars and decision rows, for each symbol and each additional source.
     """
 
     def __init__(self, parts: Sequence[Part], window: Window, spec: ImageSpec) -> None:
@@ -92,10 +87,7 @@ class SeriesInMemory:
 class StoredImages:
     """Images that were encoded before.
 
-    Args:
-        arrays: Encoded images of each symbol and additional source: shape (n, channels, size,
-            size) each.
-        spec: How images were encoded.
+    Arrays have shape (n, channels, size, size), one for each symbol and additional source.
     """
 
     def __init__(self, arrays: Sequence[NDArray[Any]], spec: ImageSpec) -> None:
@@ -120,29 +112,17 @@ class StoredImages:
 ImageSource: TypeAlias = SeriesInMemory | StoredImages
 
 
-def image_source(
-    samples: Samples,
-    window: Window,
-    spec: ImageSpec,
-    folder: Path | None,
-    drawn: Sequence[Drawn] = (),
-) -> ImageSource:
+def stored_images(
+    samples: Samples, window: Window, spec: ImageSpec, folder: Path, drawn: Sequence[Drawn] = ()
+) -> StoredImages:
     """Return images of samples, symbol after symbol, and then of additional samples.
 
-    Args:
-        samples: The samples, with their bars.
-        window: What an image shows.
-        spec: How images are encoded.
-        folder: Folder of the stored images, which are encoded if they are missing (additional ones
-            into memory); None encodes images batch by batch.
-        drawn: Additional training samples.
+    Images are encoded into `folder` if they are missing there, additional ones into memory. The
+    window has the lookback of the samples.
 
     Raises:
         StoreError: A store is damaged, or does not match the samples.
     """
-    window = replace(window, lookback=samples.lookback)  # which makes the decision rows
-    if folder is None:
-        return SeriesInMemory(parts(samples, drawn), window, spec)
     arrays = []
     for symbol, bars in samples.bars.items():
         arrays.append(build_store(store_folder(folder, symbol, window), bars, window, spec).array)
@@ -153,83 +133,64 @@ def image_source(
     return StoredImages(arrays, spec)
 
 
-class GafDataModule(LightningDataModule):
-    """Batches of labelled samples of training and validation.
+class Batches:
+    """Batches of labelled samples, as an iterable of what the source reads and the labels.
 
     The order of epoch k depends on the seed and k alone, so a training that resumes at epoch k sees
     the batches of one that was never stopped. Batches are read in the process of the training,
     since each is one gather from memory.
 
+    A shuffled epoch drops its last, smaller batch, because BatchNorm cannot learn from a batch of
+    one. Of several processes each reads every `world_size`-th sample of a batch; as in torch's
+    `DistributedSampler`, samples of a batch repeat to give all equal parts.
+
     Args:
         source: Images of n samples.
         labels: ndarray of int8, shape (n,): the class numbers.
-        train: Positions of the training samples.
-        val: Positions of the validation samples.
-        batch_size: Samples per batch, of all processes together.
-        seed: Seed of the training order.
+        positions: Positions of the samples to read.
+        size: Samples per batch, of all processes together.
+        seed: Seed of the order, another one in each epoch; None keeps the order of positions.
         additional: Position of the first additional sample; n by default. In a batch, additional
             samples come after the others.
+
+    Attributes:
+        trainer: Lightning's trainer, which knows the epoch, the process and the device.
     """
+
+    trainer: Any
 
     def __init__(
         self,
         source: ImageSource,
         labels: NDArray[np.int8],
-        train: NDArray[np.int64],
-        val: NDArray[np.int64],
-        batch_size: int = 64,
-        seed: int = 0,
+        positions: NDArray[np.int64],
+        size: int,
+        seed: int | None = None,
         additional: int | None = None,
     ) -> None:
-        super().__init__()
-        self.source, self.labels, self.train, self.val = source, labels, train, val
-        self.batch_size, self.seed = batch_size, seed
+        self.source, self.labels, self.positions = source, labels, positions
+        self.size, self.seed = size, seed
         self.additional = len(labels) if additional is None else additional
 
-    def train_dataloader(self) -> _Batches:
-        """Return labelled training samples, in another order each epoch."""
-        return _Batches(self, self.train, shuffle=True)
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.positions), self.size)
+        return whole + (rest > 0 and self.seed is None)
 
-    def val_dataloader(self) -> _Batches:
-        """Return labelled validation samples in order of time."""
-        return _Batches(self, self.val, shuffle=False)
+    def __iter__(self) -> Iterator[Batch]:
+        trainer, size, order = self.trainer, self.size, self.positions
+        if self.seed is not None:
+            rng = np.random.default_rng((self.seed, trainer.current_epoch))
+            order = order[rng.permutation(len(order))]
+        rank, count = trainer.global_rank, trainer.world_size
+        for start in range(0, len(self) * size, size):
+            batch = order[start : start + size]
+            sent, labels = self.read(np.resize(batch, -(-len(batch) // count) * count)[rank::count])
+            if trainer.strategy.root_device.type == "cuda":  # copied while the GPU computes
+                sent, labels = sent.pin_memory(), labels.pin_memory()
+            yield sent, labels
 
     def read(self, positions: NDArray[np.int64]) -> Batch:
         """Return what the source reads for b samples, and their labels, float32 of shape (b,)."""
         positions = positions[np.argsort(positions >= self.additional, kind="stable")]
-        sent = torch.from_numpy(self.source.read(positions))
         labels = torch.from_numpy(self.labels[positions].astype(np.float32))
-        if self.trainer and self.trainer.strategy.root_device.type == "cuda":
-            return sent.pin_memory(), labels.pin_memory()  # copied while the GPU computes
-        return sent, labels
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Compute the images on the device."""
-        sent, labels = batch
-        return self.source.to_images(sent), labels
-
-
-class _Batches:
-    """The batches of an epoch, as an iterable; a shuffled one changes with the epoch.
-
-    A shuffled epoch drops its last, smaller batch, because BatchNorm cannot learn from a batch of
-    one. Of several processes each reads every `world_size`-th sample of a batch; as in torch's
-    `DistributedSampler`, samples of a batch repeat to give all equal parts.
-    """
-
-    def __init__(self, data: GafDataModule, positions: NDArray[np.int64], *, shuffle: bool) -> None:
-        self.data, self.positions, self.shuffle = data, positions, shuffle
-
-    def __len__(self) -> int:
-        whole, rest = divmod(len(self.positions), self.data.batch_size)
-        return whole if self.shuffle else whole + (rest > 0)
-
-    def __iter__(self) -> Iterator[Batch]:
-        trainer, size, order = self.data.trainer, self.data.batch_size, self.positions
-        epoch = trainer.current_epoch if trainer else 0
-        rank, count = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        if self.shuffle:
-            order = order[np.random.default_rng((self.data.seed, epoch)).permutation(len(order))]
-        for start in range(0, len(self) * size, size):
-            batch = order[start : start + size]
-            yield self.data.read(np.resize(batch, -(-len(batch) // count) * count)[rank::count])
+        return torch.from_numpy(self.source.read(positions)), labels
