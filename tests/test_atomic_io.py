@@ -58,8 +58,10 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match=r"file.bin needs 1,001 bytes.*File too large"):
         write_bytes(path, bytes(1001))
     assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
-    write_bytes(path, bytes(1000))
-    assert path.read_bytes() == bytes(1000)
+    write_bytes(path, b"123456789" + bytes(991))
+    assert path.read_bytes() == b"123456789" + bytes(991)
+    write_bytes(path, b"123456789")
+    assert checksum(path) == 0xCBF43926  # the check value of CRC-32
 
 
 def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
@@ -111,12 +113,6 @@ def test_sealed_json_reports_damage(tmp_path: Path, content: str) -> None:
     assert read_sealed(path) == {"auc": 0.5}
     path.write_text(content)
     assert read_sealed(path) is None
-
-
-def test_checksum(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"123456789")
-    assert checksum(path) == 0xCBF43926  # the check value of CRC-32
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

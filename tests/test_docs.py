@@ -1,4 +1,4 @@
-"""The documentation builds without warnings, its links work, and its code does what it says."""
+"""The documentation builds, its links work, its code runs; files of the project agree."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import hydra
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import gafcnn
@@ -100,11 +103,8 @@ def test_make_targets_of_the_pages_exist(page: Path) -> None:
     assert set(re.findall(r"(?:\$ |`)make ([a-z-]+)", page.read_text())) <= targets
 
 
-def test_the_readme_is_short() -> None:
+def test_the_readme_is_short_and_pictures_are_small() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) < 90
-
-
-def test_pictures_are_small() -> None:
     for path in (ROOT / "docs" / "pictures").iterdir():
         assert path.stat().st_size < 500_000, path
 
@@ -136,3 +136,47 @@ def test_the_python_of_readme_and_quick_start_runs(
         exec(code, scope)
         assert scope["result"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+# --- files of the project -------------------------------------------------------------------------
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_pre_commit_runs_the_commands_of_make_lint() -> None:
+    recipe = re.search(r"^lint: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    commands = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe[1].splitlines()]
+    (local,) = read(".pre-commit-config.yaml")["repos"]
+    assert local["repo"] == "local"
+    assert [hook["entry"] for hook in local["hooks"]] == commands
+
+
+def test_the_workflow_runs_make_test_on_the_oldest_and_newest_python(
+    project: dict[str, Any],
+) -> None:
+    (job,) = read(".github/workflows/test.yml")["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make test PYTHON=python"]
+    oldest, newest = job["strategy"]["matrix"]["python"]
+    assert project["requires-python"] == f">={oldest}"
+    assert newest == "3.x"
+
+
+def test_few_dependencies_and_a_citation_that_agrees(project: dict[str, Any]) -> None:
+    assert len(project["dependencies"]) <= 22
+    citation = read("CITATION.cff")
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def test_no_two_modules_share_a_name() -> None:
+    names = [path.stem for path in (ROOT / "src").rglob("*.py") if path.stem != "__init__"]
+    assert len(names) == len(set(names)), sorted({n for n in names if names.count(n) > 1})

@@ -9,6 +9,10 @@ import pytest
 from gafcnn import progress
 from gafcnn.progress import counting
 
+Patch = pytest.MonkeyPatch
+Log = pytest.LogCaptureFixture
+Capture = pytest.CaptureFixture[str]
+
 
 def count_to_hundred(*, shown: bool = True) -> None:
     with counting("bars BNB", 100, "bars", done=10, shown=shown) as advance:
@@ -17,7 +21,7 @@ def count_to_hundred(*, shown: bool = True) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _every_second(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def _every_second(monkeypatch: Patch, caplog: Log) -> None:
     """Each `advance` takes a second."""
     seconds = iter(range(1000))
     monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(seconds)))
@@ -25,11 +29,7 @@ def _every_second(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO, "gafcnn")
 
 
-def test_a_terminal_has_a_bar(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_terminal_has_a_bar(monkeypatch: Patch, capsys: Capture, caplog: Log) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     count_to_hundred()
     out, err = capsys.readouterr()
@@ -39,11 +39,7 @@ def test_a_terminal_has_a_bar(
     assert caplog.messages == []
 
 
-def test_a_log_has_a_line_every_tenth(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_log_has_a_line_every_tenth(monkeypatch: Patch, capsys: Capture, caplog: Log) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "0")
     monkeypatch.setattr(progress, "LOG_SECONDS", 0)
     count_to_hundred()
@@ -55,7 +51,7 @@ def test_a_log_has_a_line_every_tenth(
 
 @pytest.mark.parametrize(("seconds", "lines"), [(5, 6), (100, 0)])
 def test_quick_work_has_few_lines(
-    seconds: int, lines: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    seconds: int, lines: int, monkeypatch: Patch, caplog: Log
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "0")
     monkeypatch.setattr(progress, "LOG_SECONDS", seconds)
@@ -63,11 +59,7 @@ def test_quick_work_has_few_lines(
     assert len(caplog.messages) == lines
 
 
-def test_nothing_is_shown_if_not_wanted(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_nothing_is_shown_if_not_wanted(monkeypatch: Patch, capsys: Capture, caplog: Log) -> None:
     for terminal in ("0", "1"):
         monkeypatch.setenv("TTY_COMPATIBLE", terminal)
         count_to_hundred(shown=False)

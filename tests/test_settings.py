@@ -1,7 +1,8 @@
-"""Settings classes, registries and lengths of time."""
+"""Settings classes, registries, lengths of time and errors."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from pydantic import Field
 
+from gafcnn import errors
 from gafcnn.durations import Duration, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry, UnknownNameError
@@ -149,3 +151,26 @@ def test_multiples() -> None:
     assert multiple_of("window.span", pd.Timedelta("1h"), minute) == 60
     with pytest.raises(ConfigError, match="set window.span to 1min or 2min"):
         multiple_of("window.span", pd.Timedelta("90s"), minute)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_message() -> None:
+    error = errors.BarsError("close is NaN", expected="a price", instead="drop the row")
+    assert str(error) == "close is NaN; expected a price; drop the row."
+
+
+def test_tree() -> None:
+    assert issubclass(errors.DownloadError, errors.BarsError)
+    assert issubclass(errors.StoreError, errors.ImagesError)
+    assert issubclass(errors.LeakError, errors.SamplesError)
+    kinds = [one for name, one in vars(errors).items() if name.endswith("Error")]
+    assert all(issubclass(kind, errors.GafcnnError) for kind in kinds)
+
+
+def test_pickle() -> None:
+    error = errors.DownloadError("no answer", expected="bars", instead="try market=simulated")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is errors.DownloadError
+    assert (str(copy), copy.instead) == (str(error), "try market=simulated")

@@ -95,8 +95,8 @@ def disk_error(path: Path, needed: int, error: OSError) -> DiskError:
     found = f"{path} is not accessible ({error.strerror})"
     expected, first = "a place that this user can read and write", "check its permissions"
     if is_full(error):
-        free = shutil.disk_usage(nearest_existing(path)).free
-        found = f"{path} needs {needed:,} bytes, and its disk has {free:,} free ({error.strerror})"
+        free = f"its disk has {_free_bytes(path):,} free"
+        found = f"{path} needs {needed:,} bytes, and {free} ({error.strerror})"
         expected, first = "enough free space", "free some"
     return DiskError(
         found,
@@ -108,7 +108,7 @@ def disk_error(path: Path, needed: int, error: OSError) -> DiskError:
 
 def check_free_space(path: Path, needed: int) -> None:
     """Raise the `OSError` of a full disk if it has fewer than `needed` bytes free."""
-    if shutil.disk_usage(nearest_existing(path)).free < needed:
+    if _free_bytes(path) < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -117,12 +117,10 @@ def is_full(error: OSError) -> bool:
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def nearest_existing(path: Path) -> Path:
-    """Return the path, or the nearest folder above it that exists."""
-    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
-
-
-# --- one writer at a time -------------------------------------------------------------------------
+def _free_bytes(path: Path) -> int:
+    """Return how much is free on the disk of a path, which need not exist."""
+    places = (path.absolute(), *path.absolute().parents)
+    return shutil.disk_usage(next(place for place in places if place.exists())).free
 
 
 @contextmanager
@@ -169,9 +167,6 @@ def remove_partial_files(folder: Path) -> None:
     """Remove temporary files that a killed `write_bytes` left; hold the folder's lock."""
     for left in folder.glob(".*.partial"):
         left.unlink(missing_ok=True)
-
-
-# --- checksums ------------------------------------------------------------------------------------
 
 
 def checksum(path: Path) -> int:

@@ -48,12 +48,10 @@ def parse_duration(key: str, value: DurationLike) -> pd.Timedelta:
     """
     try:
         return _validated(value)
-    except ValueError:
-        raise ConfigError(
-            f"{key} is {value!r}",
-            expected='a length of time with its unit, such as "15min" or "1h"',
-            instead=f"write {key}=15min, for example",
-        ) from None
+    except ValueError as error:
+        expected = str(error).removeprefix("expected ")
+        instead = f"write {key}=15min, for example"
+        raise ConfigError(f"{key} is {value!r}", expected=expected, instead=instead) from None
 
 
 def format_duration(length: pd.Timedelta) -> str:

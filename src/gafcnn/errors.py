@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from importlib import import_module
-from typing import Any, Self
+from typing import Any
 
 
 class GafcnnError(Exception):
@@ -44,11 +44,6 @@ class DamageError(GafcnnError):
 
 class BarsError(GafcnnError):
     """Invalid bars."""
-
-    @classmethod
-    def at(cls, source: object, place: str, found: str, *, expected: str, instead: str) -> Self:
-        """Return an error that begins with the file (or other source) and the row or line."""
-        return cls(f"{source}, {place}: {found}", expected=expected, instead=instead)
 
 
 class DownloadError(BarsError):

@@ -6,11 +6,13 @@ option as it is typed on the command line (`label.horizon`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
@@ -90,7 +92,13 @@ def as_plain(value: Any) -> Any:
         plain = {"kind": kind} if isinstance(kind, str) else {}
         return plain | {one.name: as_plain(getattr(value, one.name)) for one in fields(value)}
     if isinstance(kind, str):  # a plain class, whose attributes are named like its arguments
-        names = signature(type(value)).parameters
+        names = arguments(type(value))
+        if absent := [name for name in names if not hasattr(value, name)]:
+            raise ConfigError(
+                f"an object of {type(value).__name__} has no attribute {absent[0]}",
+                expected="an attribute for each argument of __init__, so that it can be stored",
+                instead=f"set self.{absent[0]} in __init__",
+            )
         return {"kind": kind} | {name: as_plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): as_plain(one) for key, one in value.items()}
@@ -99,6 +107,29 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, pd.Timedelta):
         return format_duration(value)
     return str(value) if isinstance(value, Path | pd.Timestamp) else value
+
+
+def arguments(of: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments of a class or function with their defaults; "???" where there is none.
+
+    A default that is no plain data is left out.
+    """
+    found = {}
+    for name, default in _defaults(of).items():
+        plain = "???" if default is MISSING or default is Parameter.empty else as_plain(default)
+        with suppress(TypeError, ValueError):
+            json.dumps(plain)
+            found[name] = plain
+    return found
+
+
+def _defaults(of: Callable[..., Any]) -> dict[str, Any]:
+    if is_dataclass(of):
+        made = ((one, one.default_factory) for one in fields(of))
+        return {one.name: one.default if make is MISSING else make() for one, make in made}
+    given = signature(of).parameters.items()
+    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    return {name: one.default for name, one in given if one.kind not in variadic}
 
 
 def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:
@@ -120,19 +151,15 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     expected = first["msg"]
     for prefix in ("Value error, ", "Input should be ", "expected "):
         expected = expected.removeprefix(prefix)
-    if not path:
+    if not path:  # of a calculation with several options
         given = first["input"]
         if not isinstance(given, Mapping):
             given = dict(zip(names, given.args or (), strict=False)) | (given.kwargs or {})
-        return ConfigError(
-            f"{key or cls.__name__} of {given} fails ({expected})",
-            expected=f"other values of {', '.join(names)}",
-            instead="correct them",
-        )
+        found = f"{key or cls.__name__} of {given} fails ({expected})"
+        return ConfigError(found, expected="other values", instead="correct them")
     if expected.startswith(("less", "greater")):
         expected = f"a value {expected}"
-    defaults = {one.name: as_plain(one.default) for one in fields(cls)}  # pyright: ignore[reportArgumentType]
-    default = defaults.get(str(path[0])) if path else None
+    default = as_plain(getattr(cls, str(path[0]), None))
     known = isinstance(default, str | int | float | bool | list) and default != ""
     return ConfigError(
         f"{key} is {first['input']!r}",

@@ -3,9 +3,12 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,7 +18,10 @@ import gafcnn as gc
 from gafcnn.app.command import main
 
 Run = Callable[..., str]
+Words = tuple[str, ...]
+Start = Callable[..., subprocess.Popen[str]]
 
+FAST = "judging.resamples=100"
 # a simulated market of three days and a network that learns it in seconds
 TINY = (
     "market=simulated",
@@ -37,11 +43,23 @@ def run_command(folder: Path, command: str, *words: str) -> str:
     return printed.getvalue()
 
 
-def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    """A folder that all test processes share."""
-    shared = tmp_path_factory.getbasetemp()
+def made(
+    factory: pytest.TempPathFactory, name: str, *commands: Words, copied: Path | None = None
+) -> Path:
+    """A folder that all test processes share, in which commands ran.
+
+    What they printed is in files like train.txt. It begins as a copy of another one.
+    """
+    shared = factory.getbasetemp()
     folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / name
     folder.mkdir(exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if copied is not None and not (folder / "outputs").is_dir():
+            unlike = shutil.ignore_patterns("*.txt", ".lock", "*.tmp")
+            shutil.copytree(copied, folder, dirs_exist_ok=True, ignore=unlike)
+        for command, *words in commands:
+            if not (folder / f"{command}.txt").is_file():
+                (folder / f"{command}.txt").write_text(run_command(folder, command, *words))
     return folder
 
 
@@ -77,33 +95,54 @@ def refused(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture
+def start(root: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a script in a process of its own, which ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def run(
+        script: str, *words: str, folder: Path = tmp_path, prefix: Words = (),
+        launcher: Words = (), env: dict[str, str] | None = None,
+    ) -> subprocess.Popen[str]:  # fmt: skip
+        process = subprocess.Popen(
+            [*prefix, sys.executable, *launcher, str(root / script), *words],
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**(os.environ if env is None else env), "PYTHONPATH": str(root / "src")},
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def ended(start: Start) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in a process of its own until it ends."""
+
+    def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        process = start(*words, **more)
+        printed = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, *printed)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with study `tiny`: two windows by one sweep, evaluated.
-
-    What the sweep and the evaluation printed is in train.txt and evaluate.txt.
-    """
-    folder = shared_folder(tmp_path_factory, "tiny")
-    with FileLock(folder / ".lock"):
-        if not (folder / "evaluate.txt").is_file():
-            printed = run_command(folder, "train", "-m", "window=15m,30m", *TINY)
-            (folder / "train.txt").write_text(printed)
-            printed = run_command(folder, "evaluate", "study=tiny", "judging.resamples=100")
-            (folder / "evaluate.txt").write_text(printed)
-    return folder
+    """A folder with study `tiny`: two windows by one sweep, evaluated."""
+    train, evaluate = ("train", "-m", "window=15m,30m", *TINY), ("evaluate", "study=tiny", FAST)
+    return made(tmp_path_factory, "tiny", train, evaluate)
 
 
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with study `pool`: a window on two symbols, evaluated."""
-    folder = shared_folder(tmp_path_factory, "pool")
-    with FileLock(folder / ".lock"):
-        if not (folder / "evaluate.txt").is_file():
-            words = [*TINY, "market.symbols=[AAA,BBB]", "window=15m", "study=pool"]
-            (folder / "train.txt").write_text(run_command(folder, "train", *words))
-            printed = run_command(folder, "evaluate", "study=pool", "judging.resamples=100")
-            (folder / "evaluate.txt").write_text(printed)
-    return folder
+    train = ("train", *TINY, "market.symbols=[AAA,BBB]", "window=15m", "study=pool")
+    return made(tmp_path_factory, "pool", train, ("evaluate", "study=pool", FAST))
 
 
 @pytest.fixture(scope="session")
@@ -115,20 +154,8 @@ def bars() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def live(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the folder of `study`, with stored images, evaluated at 5 bps, and exported."""
-    folder = shared_folder(tmp_path_factory, "live")
-    with FileLock(folder / ".lock"):
-        if not (folder / "outputs" / "tiny" / "export" / "metadata.json").is_file():
-            for name in (
-                "outputs/tiny",
-                "data/bars",
-                "data/gaf/SIMULATED_15m",
-                "data/gaf/SIMULATED_30m",
-            ):
-                shutil.copytree(study / name, folder / name, dirs_exist_ok=True)
-            words = ["study=tiny", "judging.resamples=0", "trading.cost_bps=5"]
-            run_command(folder, "evaluate", *words)
-            run_command(folder, "export", "study=tiny")
-    return folder
+    evaluate = ("evaluate", "study=tiny", "judging.resamples=0", "trading.cost_bps=5")
+    return made(tmp_path_factory, "live", evaluate, ("export", "study=tiny"), copied=study)
 
 
 @pytest.fixture

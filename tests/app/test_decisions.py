@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +16,6 @@ from gafcnn.app.predict import Decider
 from gafcnn.app.runs import Run as TrainedRun
 from gafcnn.app.studies import Study
 from gafcnn.data.indicators import MEMORY
-from gafcnn.data.labels import LABELS
 from gafcnn.errors import BarsError, RunError
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -137,13 +134,6 @@ def test_exported_networks_decide_if_they_are_of_the_same_checkpoint(
     assert [run.is_baseline for run in loaded[3:]] == [False, False, True]
 
 
-@pytest.fixture
-def three_classes(root: Path) -> Iterator[str]:
-    yield f"imports=[{root / 'examples' / 'own_three_classes.py'}]"
-    LABELS._found.pop("band", None)
-    sys.modules.pop("own_three_classes", None)
-
-
 def test_patterns_have_no_horizon(typed: Run) -> None:
     words = ["market=ticks", "market.days=20", "window=10x15m", "label=candlestick"]
     words += ["split=tenths", "model=xgboost_patterns", "model.rounds=5", "study=patterns"]
@@ -151,22 +141,3 @@ def test_patterns_have_no_horizon(typed: Run) -> None:
     printed = json.loads(typed("predict", "study=patterns", "json=true"))
     assert (printed["horizon"], printed["rules"]) == (None, None)
     assert "horizon" not in typed("predict", "study=patterns")
-
-
-def test_three_classes_have_probabilities_and_no_position(
-    three_classes: str, tmp_path: Path, typed: Run, bars: pd.DataFrame
-) -> None:
-    typed("train", three_classes, *TREES, "study=classes", "label=band")
-    printed = json.loads(typed("predict", three_classes, "study=classes", "json=true"))
-    assert (printed["horizon"], printed["rules"]) == ("10min", None)
-    [found] = printed["models"].values()
-    assert set(found) == {"probabilities", "predicted"}
-    p: dict[str, Any] = found["probabilities"]
-    assert sum(p.values()) == pytest.approx(1)
-    assert found["predicted"] == max(p, key=p.__getitem__)
-    study = gc.load_study(tmp_path / "outputs" / "classes")
-    last = study.runs["xgboost"][0].predictions.iloc[-1]
-    forecast = study.decide(bars.loc[: last["time"]]).models["xgboost"]
-    assert forecast.position is None
-    for name in ("down", "flat", "up"):
-        assert forecast.probabilities[name] == pytest.approx(last[f"p_{name}"], abs=1e-6)

@@ -23,6 +23,7 @@ import gafcnn as gc
 from gafcnn.atomic_io import checksum, read_sealed
 from gafcnn.data.indicators import indicators
 from gafcnn.data.windows import WindowReader
+from gafcnn.evaluation.ensembles import ENSEMBLES, Ensemble
 
 Run = Callable[..., str]
 
@@ -117,3 +118,13 @@ def test_another_export_replaces_the_first(harmed: Path, run_in: Run) -> None:
     assert not [*(folder / "export").glob("30m.*")]
     found = metadata_of(folder)
     assert (list(found["models"]), found["evaluation"]) == (["15m"], None)
+
+
+def test_parameters_that_are_no_json_are_refused(
+    harmed: Path, refused: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Ensemble(lambda p, _: p.mean(axis=1), lambda *_: object())
+    monkeypatch.setitem(ENSEMBLES._found, "weighted", own)
+    before = metadata_of(harmed / "outputs" / "tiny")
+    assert "the ensemble weighted" in refused("export", "study=tiny")
+    assert metadata_of(harmed / "outputs" / "tiny") == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,8 +66,8 @@ def decide_and_export(typed: Run, folder: Path, imports: str, study: str = "own"
     return decisions[0]
 
 
-def metrics_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "outputs/own/evaluation/metrics.json").read_text())
+def metrics_of(folder: Path, study: str = "own") -> dict[str, Any]:
+    return json.loads((folder / "outputs" / study / "evaluation/metrics.json").read_text())
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -108,9 +109,17 @@ def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
     assert metrics["task"] == "classification"
     assert len(metrics["confusion"]["15m"]) == 3
     decision = decide_and_export(typed, tmp_path, words[0])
-    forecast = decision["models"]["15m"]
-    assert list(forecast["probabilities"]) == ["down", "flat", "up"]
-    assert forecast["predicted"] in forecast["probabilities"]
+    assert (decision["horizon"], decision["rules"]) == ("10min", None)
+    forecast: dict[str, Any] = decision["models"]["15m"]
+    assert set(forecast) == {"probabilities", "predicted"}
+    p: dict[str, float] = forecast["probabilities"]
+    assert (list(p), sum(p.values())) == (["down", "flat", "up"], pytest.approx(1))
+    assert forecast["predicted"] == max(p, key=p.__getitem__)
+    study, last = gc.load_study(tmp_path / "outputs/own"), run.predictions.iloc[-1]
+    bars, _ = gc.simulate(2 * 1440)
+    found = study.decide(bars.loc[: last["time"]]).models["15m"]
+    assert found.position is None
+    np.testing.assert_allclose([*found.probabilities.values()], list(last[columns]), atol=1e-5)
 
 
 def test_a_network_a_field_and_an_image_kind(own: Run, typed: Run, tmp_path: Path) -> None:
@@ -149,6 +158,62 @@ def test_own_parts_are_options_with_their_defaults(root: Path) -> None:
     assert found["costs", "volatility_spread"]["kind"] == "volatility_spread"
     import_own([str(root / "examples" / "own_label.py")])  # again
     assert pd.Timedelta(LABELS["beyond_costs"]().horizon) == pd.Timedelta("15min")
+
+
+PLAIN = """
+import numpy as np
+import gafcnn as gc
+
+@gc.register_costs("plain")
+class Plain:
+    def __init__(self, bps: float = 3, scale=np.float64, **more):
+        self.bps, self.scale = bps, scale
+
+    def per_side(self, bars, rows):
+        return np.full(len(rows), self.scale(self.bps))
+
+@gc.register_label("unused")
+class Unused:
+    def __init__(self, needed):
+        self.kept = needed
+
+@gc.register_label("ahead")
+class Ahead:
+    classes = ("down", "up")
+
+    def outcomes(self, bars, rows):
+        return gc.Direction("10min").outcomes(bars, rows)
+
+    def assign(self, outcomes, train):
+        return gc.Direction("10min").assign(outcomes, train)
+"""
+
+
+def test_plain_classes_have_their_arguments_as_options(
+    study: Path, typed: Run, refused: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(study / "outputs", tmp_path / "outputs")
+    (tmp_path / "own_plain.py").write_text(PLAIN)
+    words = ["study=tiny", "imports=own_plain.py", "judging.resamples=0"]
+    typed("evaluate", *words, "costs=plain", "costs.bps=30")
+    metrics = metrics_of(tmp_path, "tiny")
+    assert metrics["config"]["evaluate"]["costs"] == {"kind": "plain", "bps": 30}
+    assert metrics["models"]["15m"]["net_bps"]["value"] < -30
+    assert "bps" in refused("evaluate", *words, "costs=plain", "costs.pbs=30")
+    message = refused("train", "imports=own_plain.py", "market=simulated", "label=unused")
+    assert "label.needed has no value" in message
+    message = refused("evaluate", *words, "label=unused", "label.needed=1")
+    assert "no attribute needed" in message
+
+
+def test_a_label_need_not_say_how_far_ahead_it_looks(typed: Run, tmp_path: Path) -> None:
+    (tmp_path / "own_ahead.py").write_text(PLAIN)
+    words = ("imports=own_ahead.py", "study=own")
+    trees = ("label=ahead", "model=xgboost", "model.rounds=5", "market=simulated", "market.days=2")
+    typed("train", *words, *trees)
+    typed("evaluate", *words, "judging.resamples=0")
+    assert metrics_of(tmp_path)["horizon"] == "10min"
+    assert decide_and_export(typed, tmp_path, words[0])["horizon"] == "10min"
 
 
 def test_a_file_named_like_another_module_is_refused(tmp_path: Path) -> None:

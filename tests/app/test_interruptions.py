@@ -8,9 +8,8 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ Run = Callable[..., str]
 Words = tuple[str, ...]
 Disk = Callable[[int], Path]
 Start = Callable[..., subprocess.Popen[str]]
+Ended = Callable[..., subprocess.CompletedProcess[str]]
 Fill = Callable[[Path, str], None]
 
 MORE = ("window=15m", "trainer.max_epochs=6", "trainer.patience=2")
@@ -34,31 +34,17 @@ LAST = Path("outputs/tiny/15m/seed=0/checkpoints/last.ckpt")
 NEEDS = r"(/\S+/)?{} needs [\d,]+ bytes"
 
 
-@pytest.fixture
-def start(root: Path) -> Iterator[Start]:
-    """Start a command in a process of its own."""
-    started: list[subprocess.Popen[str]] = []
-
-    def run(folder: Path, script: str, *words: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, str(root / script), *words],
-            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "PYTHONPATH": str(root / "src")},
-        )  # fmt: skip
-        started.append(process)
-        return process
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-
-
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
     while not condition() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[str], seconds: float = 0) -> None:
+    """Kill a process after so many seconds."""
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
 
 
 def same(one: Any, other: Any) -> bool:
@@ -97,21 +83,20 @@ def test_a_training_that_is_stopped_and_killed_ends_as_an_undisturbed_one(
     start: Start, tmp_path: Path, typed: Run, tiny: Words, undisturbed: Path
 ) -> None:
     last = tmp_path / LAST
-    stopped = start(tmp_path, "train.py", *tiny, *MORE)
+    stopped = start("train.py", *tiny, *MORE)
     wait_for(last.is_file, stopped)
     at = time.monotonic()
     stopped.terminate()
-    printed = stopped.communicate(timeout=60)[0]
+    printed = "".join(stopped.communicate(timeout=60))
     if stopped.returncode:  # else it was faster
         assert stopped.returncode == 128 + signal.SIGTERM
         assert time.monotonic() - at < 15  # one or two seconds on a core of its own
         assert "the same command resumes" in printed
         assert "Traceback" not in printed
     before = last.stat().st_mtime_ns
-    killed = start(tmp_path, "train.py", *tiny, *MORE)
+    killed = start("train.py", *tiny, *MORE)
     wait_for(lambda: last.stat().st_mtime_ns != before, killed)
-    killed.kill()
-    killed.communicate()
+    kill(killed)
     typed("train", *tiny, *MORE)
     assert_same_run(last.parents[1], undisturbed)
     ledger = (tmp_path / "outputs" / "tiny" / "ledger.jsonl").read_text().splitlines()
@@ -125,10 +110,7 @@ def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
     for number, seconds in enumerate(np.random.default_rng(0).uniform(2, 12, 15)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        killed = start(folder, "train.py", *tiny, *MORE)
-        time.sleep(seconds)
-        killed.kill()
-        killed.communicate()
+        kill(start("train.py", *tiny, *MORE, folder=folder), seconds)
         run_in(folder, "train", *tiny, *MORE)
         assert_same_run((folder / LAST).parents[1], undisturbed)
 
@@ -144,10 +126,7 @@ def test_an_evaluation_killed_at_any_moment_gives_the_same_numbers(
         for name in ("evaluation", "xgboost", "ledger.jsonl"):
             place = folder / "outputs" / "tiny" / name
             shutil.rmtree(place) if place.is_dir() else place.unlink()
-        killed = start(folder, "evaluate.py", *words)
-        time.sleep(seconds)
-        killed.kill()
-        killed.communicate()
+        kill(start("evaluate.py", *words, folder=folder), seconds)
         run_in(folder, "evaluate", *words)
         evaluation = folder / "outputs" / "tiny" / "evaluation"
         found = json.loads((evaluation / "metrics.json").read_text())
@@ -198,14 +177,9 @@ def fill_after(monkeypatch: pytest.MonkeyPatch) -> Fill:
     ],
 )
 def test_a_disk_that_fills_during_a_training_is_named_and_the_training_resumes(
-    full: str,
-    refused_at: str,
-    small_disk: Disk,
-    fill_after: Fill,
-    refused: Run,
-    typed: Run,
+    full: str, refused_at: str, small_disk: Disk, fill_after: Fill, refused: Run, typed: Run,
     tiny: Words,
-) -> None:
+) -> None:  # fmt: skip
     disk = small_disk(2_000_000)
     words = ["window=15m", *tiny, f"paths.outputs={disk}"]
     fill_after(disk, full)
@@ -224,14 +198,9 @@ def test_a_disk_that_fills_during_a_training_is_named_and_the_training_resumes(
     [("predictions.parquet", "evaluation/"), ("report.html", "evaluation/metrics.json")],
 )
 def test_a_disk_that_fills_during_an_evaluation_is_named(
-    full: str,
-    refused_at: str,
-    small_disk: Disk,
-    fill_after: Fill,
-    study: Path,
-    refused: Run,
+    full: str, refused_at: str, small_disk: Disk, fill_after: Fill, study: Path, refused: Run,
     typed: Run,
-) -> None:
+) -> None:  # fmt: skip
     disk = small_disk(30_000_000)
     shutil.copytree(study / "outputs" / "tiny", disk / "tiny")
     shutil.rmtree(disk / "tiny" / "evaluation")
@@ -255,7 +224,7 @@ NOT_ABOVE_RIGHTS = [
 
 @pytest.mark.slow
 def test_a_complete_run_can_be_read_only_and_a_new_one_is_refused(
-    study: Path, root: Path, tmp_path: Path, tiny: Words
+    study: Path, ended: Ended, tmp_path: Path, tiny: Words
 ) -> None:
     """In a folder with a space and an umlaut in its name, without a home."""
     bound = NOT_ABOVE_RIGHTS if os.geteuid() == 0 else []
@@ -266,18 +235,12 @@ def test_a_complete_run_can_be_read_only_and_a_new_one_is_refused(
     for path in closed:
         path.chmod(0o555)
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root / "src")}
-        line = [*bound, sys.executable, str(root / "train.py"), *tiny, *words]
-        return subprocess.run(
-            line, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-        )
-
+    more: Any = {"folder": folder, "prefix": bound, "env": {"PATH": os.environ["PATH"]}}
     try:
-        done = run("window=15m")
+        done = ended("train.py", *tiny, "window=15m", **more)
         assert done.returncode == 0, done.stderr
         assert "is complete: nothing to do" in done.stdout
-        done = run("window=15m", "study=other")
+        done = ended("train.py", *tiny, "window=15m", "study=other", **more)
         assert done.returncode == 1
         assert re.match(r"error: outputs\S* cannot be written", done.stderr)
     finally:

@@ -150,15 +150,13 @@ def test_labels_fitted_on_all_bars_are_found(clean: Study, monkeypatch: Any) -> 
     assert "training labels" in fault(leakage.altered_future(clean, moments=3))
 
 
-def auc_of_trees(
-    strength: float, days: int, seed: int
-) -> tuple[dict[str, float], dict[str, float]]:
+def auc_of_trees(strength: float, days: int, seed: int) -> list[dict[str, float]]:
     """Return the AUC of trees on a simulated market, and that of the oracle."""
     bars, oracle = gc.simulate(days * 1440, strength=strength, seed=seed)
     samples = gc.make_samples(bars, split=gc.Chronological(test=0.3))
     tables = {"xgboost": gc.BoostedTrees().fit(samples).predict(samples)}
     models = gc.judge(tables, bars, samples=samples, oracle=oracle).metrics["models"]
-    return models["xgboost"]["auc"], models["oracle"]["auc"]
+    return [models[name]["auc"] for name in ("xgboost", "oracle")]
 
 
 @pytest.mark.slow

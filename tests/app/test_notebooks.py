@@ -24,14 +24,10 @@ FAST = "01_from_bars_to_images"  # trains nothing
 def test_a_notebook_runs_and_writes_nothing(notebook: Path, tmp_path: Path) -> None:
     shutil.copy(notebook, tmp_path)
     script = Path(__file__).with_name("notebook.py")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT / "src"),
-        "IPYTHONDIR": str(tmp_path / ".i"),
-    }
+    own = {"PYTHONPATH": str(ROOT / "src"), "IPYTHONDIR": str(tmp_path / ".i")}
     done = subprocess.run(
         [sys.executable, script, notebook.name],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
+        cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert "<Figure size" in done.stdout

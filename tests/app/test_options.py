@@ -181,6 +181,7 @@ def test_a_wrong_option_is_named(word: str, key: str) -> None:
     ("word", "key"),
     [
         ("model.lr=0", "model.lr"),
+        ("window.name=a/b", "letters, digits"),
         ("+label.new=1", "label.new"),
         ("objective=majority", "objective"),
         ("label.horizon=90s", "label.horizon is 90s"),  # the market's own is interpolated from it
@@ -199,9 +200,11 @@ def test_a_wrong_option_is_named_before_anything_is_written(
 @pytest.mark.parametrize(
     "word",
     [
-        "windows=15m", "ensemble.methods=[mean,mean]", "trading.cost_bps=-1", "receipts=maybe",
+        "windows=[a,a]", "ensemble.methods=[mean,mean]", "trading.cost_bps=-1", "receipts=maybe",
         "trading.threshold=0.7", "judging.resamples=1", "receipts=1", "costs.bps=1",
     ],
 )  # fmt: skip
 def test_a_wrong_option_of_an_evaluation_is_named(refused: Run, word: str) -> None:
-    assert word.partition("=")[0].removesuffix(".bps") in refused("evaluate", "study=x", word)
+    message = refused("evaluate", "study=x", word)
+    assert word.partition("=")[0].removesuffix(".bps") in message
+    assert "resamples" not in word or "0, or 100 or more" in message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,8 @@ def judged(
 def test_the_most_certain_rows_are_shown(judged: tuple[gc.Study, Judgement]) -> None:
     study, judgement = judged
     samples = sample_pictures(study, judgement)
-    assert [(s.window, s.correct) for s in samples] == [
-        (name, correct) for name in ("15m", "30m") for correct in (True, False)
-    ]
+    found = [(sample.window, sample.correct) for sample in samples]
+    assert found == [*product(("15m", "30m"), (True, False))]
     table = judgement.predictions
     test = table[(table["window"] == "30m") & (table["split"] == "test")]
     right = test[(test["p_up"] > 0.5) == (test["forward_return"] > 0)]

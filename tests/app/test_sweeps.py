@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,28 +21,17 @@ from gafcnn.app.runs import find_runs
 
 Run = Callable[..., str]
 Words = tuple[str, ...]
-Start = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+Ended = Callable[..., subprocess.CompletedProcess[str]]
 
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-@pytest.fixture
-def start(root: Path, tmp_path: Path) -> Start:
-    """Run train.py in a process of its own, in an empty folder."""
-
-    def run(*words: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *launcher, str(root / "train.py"), *words],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root / "src")},
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-
-    return run
+TREES = ("-m", "model=xgboost", "market=simulated", "market.days=2", "study=swept")
 
 
 def test_a_sweep_over_any_option_has_a_folder_for_each_job(typed: Run, tmp_path: Path) -> None:
-    words = ["-m", "model=xgboost", "market=simulated", "market.days=2", "study=swept"]
-    words += ["model.rounds=4,8"]
+    words = (*TREES, "model.rounds=4,8")
     typed("train", *words)
     found = sorted(path.name for path in (tmp_path / "outputs/swept/xgboost").iterdir())
     assert found == ["model.rounds=4", "model.rounds=8"]
@@ -51,8 +39,7 @@ def test_a_sweep_over_any_option_has_a_folder_for_each_job(typed: Run, tmp_path:
 
 
 def test_the_other_jobs_of_a_sweep_go_on(refused: Run, tmp_path: Path) -> None:
-    words = ["-m", "model=xgboost", "market=simulated", "market.days=2", "study=swept"]
-    assert "model.rounds" in refused("train", *words, "model.rounds=0,8")
+    assert "model.rounds" in refused("train", *TREES, "model.rounds=0,8")
     assert gc.load_run(tmp_path / "outputs/swept").metrics["rounds"] == 8
 
 
@@ -75,28 +62,21 @@ def test_what_slurm_is_asked_for(root: Path, tmp_path: Path) -> None:
     launcher = hydra.utils.instantiate(options)
     params = {key: value for key, value in launcher.params.items() if value is not None}
     assert params.pop("max_num_timeout") == 10
-    params.pop("submitit_folder")
+    del params["submitit_folder"]
     # not by its constructor, which looks for Slurm
     params = SlurmExecutor.__new__(SlurmExecutor)._convert_parameters(params)
     script = _make_sbatch_string("job", tmp_path, **params, map_count=100).splitlines()
-    for line in (
-        "#SBATCH --partition=gpu",
-        "#SBATCH --gpus-per-node=1",
-        "#SBATCH --cpus-per-task=8",
-        "#SBATCH --mem=16GB",
-        "#SBATCH --time=240",
-        "#SBATCH --signal=USR2@120",
-        "#SBATCH --array=0-99%64",
-    ):
-        assert line in script
+    asked = "partition=gpu gpus-per-node=1 cpus-per-task=8 mem=16GB time=240 signal=USR2@120"
+    for option in (*asked.split(), "array=0-99%64"):
+        assert f"#SBATCH --{option}" in script
 
 
 @pytest.mark.slow
 def test_parallel_jobs_share_a_study_and_the_cores(
-    start: Start, study: Path, tmp_path: Path, tiny: Words
+    ended: Ended, study: Path, tmp_path: Path, tiny: Words
 ) -> None:
-    words = ["-m", "hydra/launcher=parallel", "window=15m,30m", *tiny]
-    swept = start(*words)
+    words = ["train.py", "-m", "hydra/launcher=parallel", "window=15m,30m", *tiny]
+    swept = ended(*words)
     assert swept.returncode == 0, swept.stderr
     assert "Warning" not in swept.stderr
     for window in ("15m", "30m"):
@@ -104,20 +84,17 @@ def test_parallel_jobs_share_a_study_and_the_cores(
         alone = gc.load_run(study / "outputs/tiny" / window)
         pd.testing.assert_frame_equal(run.predictions, alone.predictions, rtol=1e-4)
         assert run.metrics["threads"] <= max(joblib.cpu_count() // 2, 1)
-    assert start(*words).stdout.count("is complete: nothing to do") == 2
+    assert ended(*words).stdout.count("is complete: nothing to do") == 2
     assert list(find_runs(tmp_path / "outputs/tiny")) == ["15m", "30m"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 def test_a_job_at_its_time_limit_is_started_again_and_resumes(
-    root: Path, tmp_path: Path, tiny: Words
+    start: Start, tmp_path: Path, tiny: Words
 ) -> None:
-    words = ["-m", "hydra/launcher=submitit_local", "window=15m", *tiny]
-    words += ["trainer.max_epochs=40", "trainer.patience=40"]
-    line = [sys.executable, str(root / "train.py"), *words]
-    environment = {**os.environ, "PYTHONPATH": str(root / "src")}
-    sweep = subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+    words = ["hydra/launcher=submitit_local", "trainer.max_epochs=40", "trainer.patience=40"]
+    sweep = start("train.py", "-m", "window=15m", *tiny, *words)
     last = tmp_path / "outputs/tiny/15m/seed=0/checkpoints/last.ckpt"
     deadline = time.monotonic() + 120
     while not last.is_file() and time.monotonic() < deadline:
@@ -137,10 +114,11 @@ def test_a_job_at_its_time_limit_is_started_again_and_resumes(
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), TORCHRUN])
 def test_two_processes_share_a_training_and_leave_one_run(
-    start: Start, tmp_path: Path, tiny: Words, launcher: tuple[str, ...]
+    ended: Ended, tmp_path: Path, tiny: Words, launcher: Words
 ) -> None:
-    words = ["window=15m", *tiny, "trainer=ddp", *(() if launcher else ("trainer.devices=2",))]
-    done = start(*words, launcher=launcher)
+    words = ["train.py", "window=15m", *tiny]
+    ddp = [*words, "trainer=ddp", *(() if launcher else ("trainer.devices=2",))]
+    done = ended(*ddp, launcher=launcher)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("training 15m on") == done.stdout.count("epoch 1 of") == 1
     assert done.stdout.count("SIMULATED: 4,320 bars") == 1
@@ -148,19 +126,19 @@ def test_two_processes_share_a_training_and_leave_one_run(
     assert run.metrics["processes"] == 2
     assert np.isfinite(run.predictions["p_up"]).all()
     assert len((tmp_path / "outputs/tiny/ledger.jsonl").read_text().splitlines()) == 1
-    assert "is complete: nothing to do" in start("window=15m", *tiny).stdout
-    refused = start(*words, "model.lr=0.1", launcher=launcher)
+    assert "is complete: nothing to do" in ended(*words).stdout
+    refused = ended(*ddp, "model.lr=0.1", launcher=launcher)
     assert refused.returncode == 1
     assert "model.lr: 0.001 -> 0.1" in refused.stderr
 
 
 @pytest.mark.slow
 def test_every_logger_keeps_the_metrics_of_an_epoch(
-    start: Start, tmp_path: Path, tiny: Words
+    ended: Ended, tmp_path: Path, tiny: Words
 ) -> None:
     for package in ("mlflow", "wandb", "tensorboard"):
         pytest.importorskip(package, reason="the extras tracking and tensorboard are needed")
-    done = start(*tiny, "window=15m", "logger=[csv,tensorboard,mlflow,wandb]")
+    done = ended("train.py", *tiny, "window=15m", "logger=[csv,tensorboard,mlflow,wandb]")
     assert done.returncode == 0, done.stderr
     run = gc.load_run(tmp_path / "outputs/tiny/15m")
     (csv,) = run.folder.glob("csv/**/metrics.csv")

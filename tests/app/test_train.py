@@ -47,33 +47,25 @@ def test_each_window_leaves_a_complete_run(study: Path) -> None:
 def test_what_is_printed_has_the_shares_of_the_classes_and_the_embargo(study: Path) -> None:
     printed = (study / "train.txt").read_text()
     assert "SIMULATED: 4,320 bars from 2024-01-01 00:01" in printed
-    assert re.search(
-        r"training 15m on 2,692 labelled samples of SIMULATED \(50\.0 % \w+\)", printed
-    )
     assert "embargo 1h" in printed
-    assert re.search(
-        r"15m: 2 epochs, .*accuracy 0\.\d+ where the largest class has .* 0\.\d+", printed
-    )
+    for pattern in (
+        r"training 15m on 2,692 labelled samples of SIMULATED \(50\.0 % \w+\)",
+        r"15m: 2 epochs, .*accuracy 0\.\d+ where the largest class has .* 0\.\d+",
+    ):
+        assert re.search(pattern, printed)
 
 
-def test_the_api_gives_the_numbers_of_the_command(study: Path) -> None:
-    bars, _ = gc.simulate(3 * 1440)
+def test_the_api_and_loaded_models_give_the_numbers_of_the_command(
+    study: Path, bars: pd.DataFrame
+) -> None:
     samples = gc.make_samples({"SIMULATED": bars})
-    model = gc.GafClassifier(
-        "30m",
-        network={"kind": "small_cnn", "width": 4},
-        image_spec=gc.ImageSpec(size=16),
-        max_epochs=2,
-        accelerator="cpu",
-    )
+    network, spec = {"kind": "small_cnn", "width": 4}, gc.ImageSpec(size=16)
+    options: Any = {"network": network, "max_epochs": 2, "accelerator": "cpu"}
+    model = gc.GafClassifier("30m", image_spec=spec, **options)
     run = gc.load_run(folder_of(study, "30m"))
     pd.testing.assert_frame_equal(model.fit(samples).predict(samples), run.predictions)
     trees = gc.BoostedTrees().fit(samples).predict(samples)
     pd.testing.assert_frame_equal(trees, gc.load_run(folder_of(study, "xgboost")).predictions)
-
-
-def test_a_loaded_model_makes_the_predictions_that_were_written(study: Path) -> None:
-    bars, _ = gc.simulate(3 * 1440)
     for name in ("30m", "xgboost"):
         run = gc.load_run(folder_of(study, name))
         rows = bars.index.get_indexer(pd.DatetimeIndex(run.predictions["time"]))
@@ -163,9 +155,7 @@ def test_bars_without_volume_have_no_field_volume(refused: Run, typed: Run, tmp_
     assert "volume" in refused(*words, "images.fields=[close,volume]")
     printed = typed(*words, "images.fields=[close,body]")
     assert "no gap, no volume" in printed
-    assert [path.name for path in (tmp_path / "data" / "gaf").iterdir() if path.is_dir()] == [
-        "bars_15m"
-    ]
+    assert [path.parent.name for path in tmp_path.glob("data/gaf/*/images.npy")] == ["bars_15m"]
     assert not (tmp_path / "outputs").exists()
 
 
@@ -189,13 +179,10 @@ def test_stride_thins_training_only_and_says_so(typed: Run, tmp_path: Path) -> N
     words = ["model=xgboost", "market=simulated", "market.days=2", "model.rounds=5"]
     assert "thins training only" in typed("train", *words, "split.stride=4", "study=thin")
     typed("train", *words, "study=all")
-    thin, every = (
-        gc.load_run(tmp_path / "outputs" / name).metrics["samples"] for name in ("thin", "all")
-    )
+    outputs = tmp_path / "outputs"
+    thin, every = (gc.load_run(outputs / name).metrics["samples"] for name in ("thin", "all"))
     assert thin["train"]["all"] == -(-every["train"]["all"] // 4)
-    assert thin["val"] | {"labelled": 0, "classes": 0} == every["val"] | {
-        "labelled": 0, "classes": 0
-    }  # fmt: skip
+    assert thin["val"]["all"] == every["val"]["all"]
 
 
 class Touch:

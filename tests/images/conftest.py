@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from gafcnn.data.bars import as_bars
+from gafcnn.images import IMAGE_KINDS, register_image
 
 
 def random_walk(n: int, seed: int = 0) -> pd.DataFrame:
@@ -28,7 +31,16 @@ def bars() -> pd.DataFrame:
     return bars.drop(index=bars.index[[90, 91, 200]])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
+def register() -> Iterator[Any]:
+    """`register_image`, undone after the test."""
+    before = dict(IMAGE_KINDS)
+    yield register_image
+    IMAGE_KINDS._found.clear()
+    IMAGE_KINDS._found.update(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def pyts_image() -> ModuleType:
     """pyts.image, uncompiled: to compile its kernels at import takes half a minute."""
     with pytest.MonkeyPatch.context() as patch:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import minmax_scale
 from torch.nn.functional import interpolate
 
-from gafcnn.errors import ImagesError
+from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.images import ImageSpec, encode, point_weights
 from gafcnn.images.gaf import scaled
 from gafcnn.images.kinds import RANGES
+from gafcnn.settings import as_plain, create
 
 ROUNDING = 1e-6
+PYTS = ["markov", "recurrence"]
 SCALINGS = ("per_field", "jointly", "fixed")
 
 Floats = NDArray[np.float64]
@@ -47,6 +50,11 @@ def pyts_fields(pyts_image: ModuleType) -> Callable[..., Floats]:
 
 def walks(n: int, points: int, seed: int = 0) -> Floats:
     return np.random.default_rng(seed).normal(size=(n, points)).cumsum(axis=1)
+
+
+def resized(pictures: Floats, size: int) -> Floats:
+    images = torch.from_numpy(pictures)[:, None]
+    return interpolate(images, (size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
 whole_numbers = hnp.arrays(
@@ -107,9 +115,9 @@ def test_pyts_resized_for_fewer_points_than_pixels(
     points: int, size: int, pyts_fields: Callable[..., Floats]
 ) -> None:
     series = walks(5, points)
-    fields = torch.from_numpy(pyts_fields(series, points))
-    resized = interpolate(fields, (size, size), mode="bilinear", align_corners=False)
-    np.testing.assert_allclose(encode(series, size), resized.numpy(), atol=1e-5)
+    fields = pyts_fields(series, points)
+    expected = np.stack([resized(fields[:, kind], size) for kind in range(2)], axis=1)
+    np.testing.assert_allclose(encode(series, size), expected, atol=1e-5)
 
 
 # --- what every image has -------------------------------------------------------------------------
@@ -117,26 +125,21 @@ def test_pyts_resized_for_fewer_points_than_pixels(
 
 @settings(max_examples=30)
 @given(series=whole_numbers, size=st.integers(1, 20))
-def test_symmetry_and_range(series: NDArray[np.int64], size: int) -> None:
+def test_symmetry_range_and_sign(series: NDArray[np.int64], size: int) -> None:
     images = encode(series, size)
     gasf, gadf = images[:, 0::2], images[:, 1::2]
     np.testing.assert_array_equal(gasf, gasf.swapaxes(2, 3))
     np.testing.assert_array_equal(gadf, -gadf.swapaxes(2, 3))
     assert np.abs(images).max() <= 1 + ROUNDING
+    negated = encode(-series, size)
+    np.testing.assert_allclose(negated[:, 0::2], gasf, atol=ROUNDING)
+    np.testing.assert_allclose(negated[:, 1::2], -gadf, atol=ROUNDING)
 
 
 @settings(max_examples=30)
 @given(series=whole_numbers, shift=st.integers(-(2**30), 2**30), scale=st.sampled_from([0.25, 8]))
 def test_level_and_scale_do_not_matter(series: NDArray[np.int64], shift: int, scale: float) -> None:
     np.testing.assert_array_equal(encode(series, 9), encode(series * scale + shift, 9))
-
-
-@settings(max_examples=30)
-@given(series=whole_numbers)
-def test_negated_series(series: NDArray[np.int64]) -> None:
-    images, reverse = encode(series, 9), encode(-series, 9)
-    np.testing.assert_allclose(reverse[:, 0::2], images[:, 0::2], atol=ROUNDING)
-    np.testing.assert_allclose(reverse[:, 1::2], -images[:, 1::2], atol=ROUNDING)
 
 
 @pytest.mark.parametrize("scaling", ["per_field", "fixed"])
@@ -181,16 +184,10 @@ def test_images_of_earlier_versions_to_the_last_bit(
     assert zlib.crc32(encode(series, size, dtype).tobytes()) == checksum
 
 
-def test_channels_of_fields() -> None:
-    series = np.stack([walks(7, 30, seed) for seed in range(3)], axis=1)
-    alone = [encode(series[:, field]) for field in range(3)]
-    np.testing.assert_array_equal(encode(series), np.concatenate(alone, axis=1))
-
-
 def test_images_are_independent() -> None:
-    series = walks(101, 30)
-    alone = np.concatenate([encode(series[n : n + 1]) for n in range(101)])
-    np.testing.assert_array_equal(encode(series), alone)
+    series, kinds = walks(300, 8), ["gasf", "gadf", *PYTS]  # more than one block
+    alone = np.concatenate([encode(series[n : n + 1], 9, kinds=kinds) for n in range(300)])
+    np.testing.assert_array_equal(encode(series, 9, kinds=kinds), alone)
 
 
 # --- how it is stored -----------------------------------------------------------------------------
@@ -355,6 +352,194 @@ def test_images_are_the_outer_products_of_their_vectors(dtype: Any) -> None:
     np.testing.assert_array_equal(
         spec.encode(series), np.rint(images) if dtype == "int8" else images
     )
+
+
+# --- kinds of pyts --------------------------------------------------------------------------------
+
+
+def test_three_points_of_pyts_kinds_by_hand() -> None:
+    # 1, 2 and 4 are 1, 2 and 3 of 3 apart; each is in a quartile of its own
+    images = encode([[1.0, 2.0, 4.0]], 3, kinds=["recurrence", "markov"])
+    plot = [[-1, -1 / 3, 1], [-1 / 3, -1, 1 / 3], [1, 1 / 3, -1]]
+    np.testing.assert_allclose(images[0, 0], plot, atol=1e-6)
+    np.testing.assert_allclose(images[0, 1], [[-1, 1, -1], [-1, -1, 1], [-1, -1, -1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("points", "size"), [(30, 30), (15, 32), (64, 16), (65, 16)])
+@pytest.mark.parametrize("scaling", ["per_field", "fixed"])
+def test_markov(points: int, size: int, scaling: str, pyts_image: ModuleType) -> None:
+    series = walks(5, points)
+    fields = pyts_image.MarkovTransitionField(min(points, size), n_bins=4).transform(series)
+    expected = 2 * resized(fields, size) - 1
+    for ends in ((-1, 1), (0, 1)):
+        images = encode(series, size, kinds=["markov"], range=ends, scaling=scaling)
+        np.testing.assert_allclose(images[:, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("points", "size"), [(30, 30), (15, 32), (64, 16)])
+def test_recurrence(points: int, size: int, pyts_image: ModuleType) -> None:
+    series = walks(5, points)
+    means = series.reshape(5, min(points, size), -1).mean(axis=2)
+    plots = pyts_image.RecurrencePlot().transform(means)
+    expected = 2 * resized(plots / plots.max(axis=(1, 2), keepdims=True), size) - 1
+    for ends in ((-1, 1), (0, 1)):
+        images = encode(series, size, kinds=["recurrence"], range=ends)
+        np.testing.assert_allclose(images[:, 0], expected, atol=1e-5)
+
+
+def test_recurrence_with_fixed_scaling_by_hand() -> None:
+    images = encode([[0.0, 1.0, -1.0]], 3, kinds=["recurrence"], scaling="fixed")
+    # 0, 1/2 and -1/2 of a range of 2
+    np.testing.assert_allclose(images[0, 0, 0], [-1, -0.5, -0.5])
+    np.testing.assert_allclose(images[0, 0, 1], [-0.5, -1, 0])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float32"])
+def test_order_of_kinds(dtype: str) -> None:
+    series = np.stack([walks(3, 12, seed) for seed in range(2)], axis=1)
+    kinds = ["markov", "gadf", "recurrence", "gasf"]
+    images = encode(series, 16, dtype, kinds=kinds)
+    assert images.dtype == dtype
+    for place, (field, kind) in enumerate((f, k) for f in range(2) for k in kinds):
+        alone = encode(series[:, field], 16, dtype, kinds=[kind])
+        np.testing.assert_array_equal(images[:, place], alone[:, 0])
+
+
+def test_equal_values_give_an_image_without_a_warning() -> None:
+    series = [[2.0] * 12, [0.0, 1.0] * 6, [-1.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]]
+    images = encode(series, 12, "int8", kinds=PYTS)
+    assert (images[0, 0] == 127).all(), "a constant is always followed by itself"
+    assert (images[0, 1] == -127).all()
+    np.testing.assert_array_equal(images[1, 1, 0], [-127, 127] * 6)
+
+
+def test_the_smallest_series_and_images() -> None:
+    np.testing.assert_array_equal(encode([[5.0]], 2, kinds=PYTS), np.full((1, 2, 2, 2), -1))
+    # two points in one pixel: one of four pairs follows; their mean is 0 from itself
+    np.testing.assert_array_equal(encode([[1.0, 3.0]], 1, kinds=PYTS), [[[[-0.5]], [[-1.0]]]])
+
+
+# --- a user's own ---------------------------------------------------------------------------------
+
+
+def test_own_kind(register: Any) -> None:
+    calls = []
+
+    @register("columns")
+    def columns(series: Floats, size: int) -> Floats:
+        calls.append((series.shape, series.min(), series.max(), size))
+        return np.broadcast_to(series[:, None], (len(series), series.shape[1], series.shape[1]))
+
+    series = walks(3, 10)
+    images = encode(series, 20, kinds=["gasf", "columns"], range=(0, 1))
+    assert calls == [((3, 10), 0, 1, 20)]
+    x = (series - series.min(1, keepdims=True)) / np.ptp(series, axis=1, keepdims=True)
+    expected = resized(np.repeat(x[:, None], 10, axis=1), 20)
+    np.testing.assert_allclose(images[:, 1], expected, atol=1e-6)
+    alone = encode(series, 20, kinds=["gasf"], range=(0, 1))
+    np.testing.assert_array_equal(images[:, 0], alone[:, 0])
+    spec = ImageSpec(20, kinds=("columns",), range=(0, 1))
+    assert not spec.outer_products
+    np.testing.assert_allclose(spec.shown(series[:, None])[:, 0], expected, atol=0.51 / 127)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_averages_for_more_points_than_pixels(average: bool, register: Any) -> None:
+    @register("corner", average=average, range=(-1, 1))
+    def corner(series: Floats, size: int) -> Floats:
+        assert series.shape == (2, 8 if average else 40)
+        assert series.min() == -1
+        return np.zeros((len(series), size, size))
+
+    assert not encode(walks(2, 40), 8, kinds=["corner"], range=(0, 1)).any()
+
+
+@pytest.mark.parametrize(
+    ("draw", "fact"),
+    [
+        (lambda series, size: np.zeros((len(series), size)), r"shape \(3, 8\)"),
+        (lambda series, size: np.zeros((len(series), size, size + 1)), r"shape \(3, 8, 9\)"),
+        (lambda series, size: np.zeros((1, size, size)), r"shape \(1, 8, 8\)"),
+        (lambda series, size: np.full((len(series), size, size), 1.5), "1.5"),
+        (lambda series, size: np.full((len(series), size, size), np.nan), "nan"),
+    ],
+)
+def test_own_kind_that_returns_no_images(draw: Any, fact: str, register: Any) -> None:
+    register("wrong")(draw)
+    with pytest.raises(ImagesError, match=f"'wrong'.*{fact}"):
+        encode(walks(3, 8), 8, kinds=["wrong"])
+
+
+def test_a_name_is_registered_once(register: Any) -> None:
+    for _ in range(2):  # as a notebook cell that runs twice
+        register("mine")(lambda series, size: np.zeros((len(series), size, size)))
+    with pytest.raises(ConfigError, match="'gasf'"):
+        register("gasf")(lambda series, size: np.zeros((len(series), size, size)))
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_channels_in_order() -> None:
+    spec = ImageSpec(fields=("body", "gap"), kinds=("gadf", "markov"))
+    first, second = (("body", "gadf"), ("body", "markov")), (("gap", "gadf"), ("gap", "markov"))
+    assert spec.channels == first + second
+    assert ImageSpec().channels == (("close", "gasf"), ("close", "gadf"))
+    assert ImageSpec().outer_products
+    assert not spec.outer_products
+
+
+def test_a_spec_encodes_as_its_options_do() -> None:
+    series = np.random.default_rng(0).normal(size=(4, 2, 12))
+    spec = ImageSpec(10, "float32", ("body", "gap"), ("gadf",), (0, 1), "jointly")
+    images = spec.encode(series)
+    assert images.shape == (4, len(spec.channels), 10, 10)
+    options: Any = {"kinds": ["gadf"], "range": [0, 1], "scaling": "jointly"}
+    np.testing.assert_array_equal(images, encode(series, 10, "float32", **options))
+    with pytest.raises(ConfigError, match=r"^images\.size is 0"):
+        encode(series, 0)
+
+
+def test_stored_pixels_are_scaled_back() -> None:
+    series = np.random.default_rng(0).normal(size=(4, 1, 64))
+    stored, shown = ImageSpec().encode(series), ImageSpec().shown(series)
+    exact = replace(ImageSpec(), dtype="float32").encode(series)
+    np.testing.assert_allclose(stored * ImageSpec().scale, exact, atol=0.51 / 127)
+    assert shown.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(shown * 127), stored)
+
+
+def test_plain_data() -> None:
+    options = {"size": 64, "dtype": "int8", "fields": ["close"], "kinds": ["gasf", "gadf"]}
+    options |= {"range": [-1, 1], "scaling": "per_field"}
+    assert as_plain(ImageSpec()) == options
+    assert create(ImageSpec, "images", options) == ImageSpec()
+    assert hash(create(ImageSpec, "images", options)) == hash(ImageSpec())
+
+
+@pytest.mark.parametrize(
+    ("options", "fact"),
+    [
+        ({"size": 0}, "images.size is 0"),
+        ({"size": 64.5}, "images.size is 64.5"),
+        ({"dtype": "float64"}, "images.dtype is 'float64'"),
+        ({"dtype": None}, "images.dtype is None"),
+        ({"fields": []}, "fields"),
+        ({"fields": ["closs"]}, "did you mean close"),
+        ({"kinds": ["gasf", "gasf"]}, "images.kinds is ['gasf', 'gasf']"),
+        ({"kinds": []}, "images.kinds is []"),
+        ({"kinds": ["markof"]}, "did you mean markov"),
+        ({"kinds": "gasf"}, "images.kinds is 'gasf'"),
+        ({"range": [0, 2]}, "images.range is [0, 2]"),
+        ({"range": 1}, "images.range is 1"),
+        ({"scaling": "robust"}, "images.scaling is 'robust'"),
+        ({"sise": 3}, "did you mean size"),
+    ],
+)
+def test_invalid_options(options: dict[str, Any], fact: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ImageSpec(**options)
+    assert fact in str(caught.value)
 
 
 # --- processes ------------------------------------------------------------------------------------

@@ -27,8 +27,11 @@ import pytest
 from gafcnn.atomic_io import locked, read_sealed
 from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import BarsError, ConfigError, DiskError, GafcnnError, ImagesError, StoreError
-from gafcnn.images import IMAGE_KINDS, ImageSpec, Store, build_store, open_store, register_image
+from gafcnn.images import ImageSpec, Store, build_store, open_store
 from gafcnn.images.store import store_folder
+
+Bars = pd.DataFrame
+Log = pytest.LogCaptureFixture
 
 WINDOW = Window("15min")
 SMALL = ImageSpec(8)  # 128 bytes per image
@@ -36,7 +39,7 @@ CHUNK = 60 * 128  # 60 of 220 images: 4 chunks
 FILES = {"images.npy", "times.npy", "manifest.json"}
 
 
-def build(folder: Path, bars: pd.DataFrame, **options: Any) -> Store:
+def build(folder: Path, bars: Bars, **options: Any) -> Store:
     return build_store(folder, bars, WINDOW, SMALL, chunk_bytes=CHUNK, **options)
 
 
@@ -50,7 +53,7 @@ def identities(folder: Path) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, bars: pd.DataFrame) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Path:
     """A complete store; to be copied, not changed."""
     return build(tmp_path_factory.mktemp("whole"), bars).folder
 
@@ -72,7 +75,7 @@ def store(tmp_path: Path, whole: Path) -> Path:
     ],
 )
 def test_images_of_all_decision_times(
-    spec: ImageSpec, tmp_path: Path, bars: pd.DataFrame, pyts_image: ModuleType
+    spec: ImageSpec, tmp_path: Path, bars: Bars, pyts_image: ModuleType
 ) -> None:
     store = build_store(tmp_path, bars, WINDOW, spec, chunk_bytes=100_000)
     rows = decision_rows(bars, "60min")
@@ -94,7 +97,7 @@ def test_files_are_plain_arrays_mapped_read_only(whole: Path) -> None:
     assert size < 220 * (2 * 8 * 8 + 8) + 4096  # a byte per pixel, 8 per time
 
 
-def test_a_store_of_the_same_images_is_left_alone(store: Path, bars: pd.DataFrame) -> None:
+def test_a_store_of_the_same_images_is_left_alone(store: Path, bars: Bars) -> None:
     before = identities(store)
     build(store, bars.copy())
     build_store(store, bars, Window("15min", "1min", name="other name"), SMALL)
@@ -102,7 +105,7 @@ def test_a_store_of_the_same_images_is_left_alone(store: Path, bars: pd.DataFram
     assert open_store(store).matches(bars, WINDOW, SMALL)
 
 
-def changed_close(bars: pd.DataFrame) -> pd.DataFrame:
+def changed_close(bars: Bars) -> pd.DataFrame:
     return bars.assign(close=bars["close"] + 1e-9)
 
 
@@ -121,14 +124,14 @@ def changed_close(bars: pd.DataFrame) -> pd.DataFrame:
     ],
 )
 def test_a_store_of_other_images_is_replaced(
-    change: Callable[[pd.DataFrame], pd.DataFrame],
+    change: Callable[[Bars], Bars],
     window: Window,
     spec: ImageSpec,
     fact: str,
     store: Path,
     tmp_path: Path,
-    bars: pd.DataFrame,
-    caplog: pytest.LogCaptureFixture,
+    bars: Bars,
+    caplog: Log,
 ) -> None:
     old = open_store(store)
     first = np.array(old.array[:5])
@@ -141,8 +144,10 @@ def test_a_store_of_other_images_is_replaced(
     np.testing.assert_array_equal(old.array[:5], first)  # who has the old one open keeps it
 
 
-def test_images_of_an_edited_function_are_replaced(tmp_path: Path, bars: pd.DataFrame) -> None:
-    before, spec = dict(IMAGE_KINDS), ImageSpec(8, "float32", kinds=("gasf",))
+def test_images_of_an_edited_function_are_replaced(
+    tmp_path: Path, bars: Bars, register: Any
+) -> None:
+    spec = ImageSpec(8, "float32", kinds=("gasf",))
     for value in (0.25, 0.5):
         path = tmp_path / f"own_{value}.py"
         path.write_text(
@@ -150,11 +155,9 @@ def test_images_of_an_edited_function_are_replaced(tmp_path: Path, bars: pd.Data
         )
         code: dict[str, Any] = {"__name__": "own"}
         exec(compile(path.read_text(), str(path), "exec"), code)
-        register_image("own")(code["own"])
+        register("own")(code["own"])
         store = build_store(tmp_path / "store", bars, WINDOW, replace(spec, kinds=("own",)))
         assert (store.array == value).all()
-    IMAGE_KINDS._found.clear()
-    IMAGE_KINDS._found.update(before)
 
 
 def test_store_folder() -> None:
@@ -196,12 +199,7 @@ def pickled(path: Path) -> None:
     ],
 )
 def test_a_damaged_store_is_refused_and_rebuilt(
-    name: str,
-    damage: Callable[[Path], object],
-    store: Path,
-    whole: Path,
-    bars: pd.DataFrame,
-    caplog: pytest.LogCaptureFixture,
+    name: str, damage: Callable[[Path], object], store: Path, whole: Path, bars: Bars, caplog: Log
 ) -> None:
     damage(store / name)
     with pytest.raises(StoreError, match=f"^{re.escape(str(store / name))} "):
@@ -259,12 +257,7 @@ def recorded(folder: Path) -> int:
 @pytest.mark.parametrize("replaced", [False, True])
 @pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
-    replaced: bool,
-    every: int,
-    tmp_path: Path,
-    whole: Path,
-    bars: pd.DataFrame,
-    caplog: pytest.LogCaptureFixture,
+    replaced: bool, every: int, tmp_path: Path, whole: Path, bars: Bars, caplog: Log
 ) -> None:
     caplog.set_level(logging.INFO, "gafcnn")
     other = build(tmp_path / "other", changed_close(bars))
@@ -290,7 +283,7 @@ def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
 
 
 @pytest.fixture
-def half(tmp_path: Path, bars: pd.DataFrame) -> Path:
+def half(tmp_path: Path, bars: Bars) -> Path:
     """A store of which two chunks of four are recorded."""
     folder = tmp_path / "half"
     for step in itertools.count(15):
@@ -303,12 +296,7 @@ def half(tmp_path: Path, bars: pd.DataFrame) -> Path:
 
 @pytest.mark.parametrize(("places", "kept"), [((), 2), ((128 + 60 * 128,), 1), ((128, 9000), 0)])
 def test_recorded_chunks_are_kept_if_their_checksums_hold(
-    places: tuple[int, ...],
-    kept: int,
-    half: Path,
-    whole: Path,
-    bars: pd.DataFrame,
-    caplog: pytest.LogCaptureFixture,
+    places: tuple[int, ...], kept: int, half: Path, whole: Path, bars: Bars, caplog: Log
 ) -> None:
     caplog.set_level(logging.INFO, "gafcnn")
     for place in places:
@@ -321,7 +309,7 @@ def test_recorded_chunks_are_kept_if_their_checksums_hold(
 @pytest.mark.parametrize("name", ["images.npy.partial", "manifest.partial.json"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, empty])
 def test_an_unfinished_store_that_does_not_fit_is_begun_again(
-    name: str, damage: Callable[[Path], object], half: Path, whole: Path, bars: pd.DataFrame
+    name: str, damage: Callable[[Path], object], half: Path, whole: Path, bars: Bars
 ) -> None:
     damage(half / name)
     build(half, bars)
@@ -329,14 +317,14 @@ def test_an_unfinished_store_that_does_not_fit_is_begun_again(
 
 
 def test_an_unfinished_store_of_other_bars_is_begun_again(
-    half: Path, tmp_path: Path, bars: pd.DataFrame
+    half: Path, tmp_path: Path, bars: Bars
 ) -> None:
     build(half, changed_close(bars))
     build(tmp_path / "fresh", changed_close(bars))
     assert contents(half) == contents(tmp_path / "fresh")
 
 
-def test_chunks_before_an_invalid_value_are_kept(tmp_path: Path, bars: pd.DataFrame) -> None:
+def test_chunks_before_an_invalid_value_are_kept(tmp_path: Path, bars: Bars) -> None:
     wild = bars.copy()
     wild.iloc[350, wild.columns.get_loc("close")] = 1e301
     with pytest.raises(ImagesError, match=r"1e\+301"):
@@ -345,7 +333,7 @@ def test_chunks_before_an_invalid_value_are_kept(tmp_path: Path, bars: pd.DataFr
 
 
 def test_a_second_writer_waits_for_the_first(
-    tmp_path: Path, whole: Path, bars: pd.DataFrame, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, whole: Path, bars: Bars, caplog: Log
 ) -> None:
     waiting, folder = threading.Event(), tmp_path / "store"
     folder.mkdir()
@@ -389,7 +377,7 @@ def test_memory_does_not_grow_with_the_store(tmp_path: Path) -> None:
 
 
 def test_a_disk_without_room_is_reported_before_the_work(
-    store: Path, whole: Path, bars: pd.DataFrame
+    store: Path, whole: Path, bars: Bars
 ) -> None:
     needed = 220 * 2 * 2**40
     with pytest.raises(DiskError, match=f"images.npy.partial needs {needed:,} bytes"):
@@ -398,7 +386,7 @@ def test_a_disk_without_room_is_reported_before_the_work(
 
 
 def test_a_full_disk_is_reported_and_with_room_the_same_call_continues(
-    whole: Path, bars: pd.DataFrame, small_disk: Callable[[int], Path]
+    whole: Path, bars: Bars, small_disk: Callable[[int], Path]
 ) -> None:
     disk, page = small_disk(2**20), 4096
     refused = set()
@@ -432,7 +420,7 @@ def test_a_full_disk_is_reported_and_with_room_the_same_call_continues(
     ],
 )
 def test_what_cannot_be_built_leaves_no_folder(
-    options: dict[str, Any], error: type[GafcnnError], tmp_path: Path, bars: pd.DataFrame
+    options: dict[str, Any], error: type[GafcnnError], tmp_path: Path, bars: Bars
 ) -> None:
     arguments = {"bars": bars, "window": WINDOW, "spec": SMALL} | options
     with pytest.raises(error):
@@ -440,7 +428,7 @@ def test_what_cannot_be_built_leaves_no_folder(
     assert not (tmp_path / "store").exists()
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path: Path, bars: pd.DataFrame) -> None:
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path, bars: Bars) -> None:
     (tmp_path / "store").write_text("mine")
     with pytest.raises(DiskError, match="store"):
         build(tmp_path / "store", bars)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -140,48 +139,3 @@ def folder(
     folder = tmp_path_factory.mktemp("report")
     samples = [sample, replace(sample, window="30m", attributions=attributions)]
     return write_report(folder / "report.html", metrics, samples, files=True).parent
-
-
-class Parsed(HTMLParser):
-    """The text, the tags and the addresses of a page."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.tags: list[str] = []
-        self.attributes: set[str] = set()
-        self.ids: list[str] = []
-        self.addresses: list[str] = []
-        self.sections: list[str] = []
-        self.texts: list[str] = []
-        self.tables: dict[str, list[str]] = {}
-        self._table: list[str] | None = None
-        self.feed(self.source)
-        self.text = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        self.tags.append(tag)
-        self.attributes |= set(values)
-        self.addresses += [values[name] for name in ("src", "href") if name in values]
-        if "id" in values:
-            self.ids.append(values["id"])
-        if tag == "section":
-            self.sections.append(values["id"])
-        if tag == "table":
-            self.tables[values["id"].removeprefix("table-")] = self._table = []
-
-    def handle_endtag(self, tag: str) -> None:
-        self._table = None if tag == "table" else self._table
-
-    def handle_data(self, data: str) -> None:
-        if data.strip():
-            self.texts.append(data.strip())
-            if self._table is not None:
-                self._table.append(data.strip())
-
-
-@pytest.fixture(scope="session")
-def parse() -> type[Parsed]:
-    """The parser of pages."""
-    return Parsed

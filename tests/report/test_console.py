@@ -11,7 +11,7 @@ import pytest
 
 from gafcnn.report import decision_line, decision_table, show, summary_table
 from gafcnn.report.console import format_age
-from gafcnn.report.formatters import FIGURES, as_text, difference_format, format_of, time_text
+from gafcnn.report.tables import FIGURES, as_text, difference_format, format_of, time_text
 
 Metrics = dict[str, Any]
 

@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from gafcnn.errors import ImagesError
 from gafcnn.report import confusion_matrices, sample_image
 from gafcnn.report.charts import (
+    BLUE,
+    THEME,
+    VERMILION,
+    Picture,
     build_figures,
     class_confusion,
     coverage_chart,
@@ -24,7 +28,6 @@ from gafcnn.report.charts import (
     months_chart,
     regime_matrices,
 )
-from gafcnn.report.drawing import BLUE, THEME, VERMILION, Picture
 from gafcnn.report.sample_pictures import Attributions, shares
 
 Metrics = dict[str, Any]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gafcnn.errors import ConfigError
-from gafcnn.report import write_report
+from gafcnn.report import model_card, write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 
 Metrics = dict[str, Any]
@@ -20,14 +21,53 @@ SIZE = 2_500_000
 EVIL = '</script><script>alert(1)</script>" onload="alert(1)" \' & <img src=x> --> $\\x$ ../../x'
 
 
+class Parsed(HTMLParser):
+    """The text, the tags and the addresses of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.sections: list[str] = []
+        self.texts: list[str] = []
+        self.tables: dict[str, list[str]] = {}
+        self._table: list[str] | None = None
+        self.feed(self.source)
+        self.text = " ".join(" ".join(self.texts).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        self.tags.append(tag)
+        self.attributes |= set(values)
+        self.addresses += [values[name] for name in ("src", "href") if name in values]
+        if "id" in values:
+            self.ids.append(values["id"])
+        if tag == "section":
+            self.sections.append(values["id"])
+        if tag == "table":
+            self.tables[values["id"].removeprefix("table-")] = self._table = []
+
+    def handle_endtag(self, tag: str) -> None:
+        self._table = None if tag == "table" else self._table
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append(data.strip())
+            if self._table is not None:
+                self._table.append(data.strip())
+
+
 def table_of(folder: Path, name: str) -> list[dict[str, str]]:
     text = (folder / "tables" / f"{name}.csv").read_text(encoding="utf-8")
     return [*csv.DictReader(io.StringIO(text))]
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path, parse: Any) -> Any:
-    return parse(folder / "report.html")
+def page(folder: Path) -> Any:
+    return Parsed(folder / "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +125,10 @@ def test_every_figure_is_drawn_on_the_page_and_a_file(folder: Path, page: Any) -
     assert all(f"figures/{name}.png" in page.text for name in files)
 
 
-def test_several_symbols_are_compared_and_linked(
-    pooled: Metrics, tmp_path: Path, parse: Any
-) -> None:
+def test_several_symbols_are_compared_and_linked(pooled: Metrics, tmp_path: Path) -> None:
     (tmp_path / "symbols" / "A").mkdir(parents=True)
     (tmp_path / "symbols" / "A" / "report.html").touch()
-    page = parse(write_report(tmp_path / "report.html", pooled, files=True))
+    page = Parsed(write_report(tmp_path / "report.html", pooled, files=True))
     rows = table_of(tmp_path, "symbols")
     assert [(row["model"], row["symbol"]) for row in rows[:4]] == [
         ("15m", "A"), ("15m", "B"), ("15m", "all symbols"), ("30m", "A"),
@@ -101,10 +139,8 @@ def test_several_symbols_are_compared_and_linked(
     assert "B " + "1" * 64 in page.text
 
 
-def test_classes_are_judged_without_trades(
-    class_folder: Path, class_metrics: Metrics, parse: Any
-) -> None:
-    page = parse(class_folder / "report.html")
+def test_classes_are_judged_without_trades(class_folder: Path, class_metrics: Metrics) -> None:
+    page = Parsed(class_folder / "report.html")
     assert page.sections == ["verdict", "models", "classes", "pairs", "confusion", "config"]
     scores = {row["model"]: row for row in table_of(class_folder, "scores")}
     found = class_metrics["models"]["15m"]["balanced_accuracy"]
@@ -116,15 +152,13 @@ def test_classes_are_judged_without_trades(
     assert not re.search(r"https?:|<script", page.source)
 
 
-def test_judgement_without_a_study_is_one_file(
-    metrics: Metrics, tmp_path: Path, parse: Any
-) -> None:
+def test_judgement_without_a_study_is_one_file(metrics: Metrics, tmp_path: Path) -> None:
     study = ("study", "looks", "stride", "embargo", "bars", "config", "folds", "seeds", "receipts")
     bare = {key: value for key, value in metrics.items() if key not in study}
     path, own = tmp_path / "mine.html", tmp_path / "tables" / "coverage.csv"
     own.parent.mkdir()
     own.write_text("mine")
-    page = parse(write_report(path, bare))
+    page = Parsed(write_report(path, bare))
     assert set(tmp_path.rglob("*.*")) == {path, own}
     assert "tables/" not in page.text
     assert "figures/" not in page.text
@@ -167,7 +201,7 @@ def rename(value: Any, old: str, new: str) -> Any:
 
 @pytest.mark.parametrize("which", ["class_metrics", "pooled"])
 def test_hostile_names_are_text(
-    which: str, request: Any, sample: Sample, attributions: Attributions, tmp_path: Path, parse: Any
+    which: str, request: Any, sample: Sample, attributions: Attributions, tmp_path: Path
 ) -> None:
     pages = []
     for place, word in enumerate((EVIL, "plain")):
@@ -186,7 +220,7 @@ def test_hostile_names_are_text(
             attributions=attributions,
         )  # fmt: skip
         folder = tmp_path / f"folder{place}" / "report"
-        pages.append(parse(write_report(folder / "report.html", metrics, [shown], files=True)))
+        pages.append(Parsed(write_report(folder / "report.html", metrics, [shown], files=True)))
         assert [path.name for path in folder.parent.iterdir()] == ["report"]
     evil, plain = pages
     drawn = {"svg", "g", "path", "use", "text", "tspan", "defs", "rect", "clippath", "image"}
@@ -196,3 +230,68 @@ def test_hostile_names_are_text(
     assert evil.attributes == plain.attributes
     assert EVIL in evil.text
     assert "<script>" not in evil.source
+
+
+# --- model card -----------------------------------------------------------------------------------
+
+TIMES = {"first": "2025-06-20T10:14:00+00:00", "last": "2025-06-21T10:14:00+00:00"}
+MODEL: dict[str, Any] = {
+    "onnx": "30m.onnx",
+    "safetensors": "30m.safetensors",
+    "input": {"name": "images", "shape": ["batch", 2, 64, 64]},
+    "output": {"name": "p_up", "shape": ["batch"], "of": "P(up)"},
+    "channels": [["close", "gasf"], ["close", "gadf"]],
+    "images": {"size": 64, "dtype": "int8", "range": [-1, 1], "scaling": "each", "scale": 1 / 127},
+    "window": {"name": "30m", "points": 30, "step": "1min", "lookback": "60min"},
+    "parameters": 12345,
+    "seed": 0,
+    "fold": None,
+    "differences": {"one image": 1e-8, "random images": 1.2e-7},
+    "validation": {"all": {"n": 100, "accuracy": 0.61, "auc": 0.654}},
+    "config": {"window": {"span": "```\n# no heading"}},
+}
+FACTS: dict[str, Any] = {
+    "study": "demo",
+    "version": "2.0",
+    "opset": 17,
+    "tolerance": 1e-5,
+    "kind": "direction",
+    "asks": "the probability of up",
+    "symbols": ["BNB"],
+    "interval": "1min",
+    "data": {"BNB|X": {"fingerprint": "ab" * 32, "bars": 1000, "gaps": 2, **TIMES}},
+    "models": {"30m": MODEL},
+    "evaluation": {
+        **TIMES,
+        "verdict": ["It is good."],
+        "looks": 2,
+        "models": {
+            "30m": {
+                "auc": {"value": 0.6, "low": 0.5, "high": 0.7},
+                "trades": {"value": 12, "low": None, "high": None},
+            }
+        },
+    },
+}
+
+
+def test_card_has_the_facts() -> None:
+    card = model_card(FACTS)
+    for text in (
+        "| `30m.onnx` | `30m.safetensors` | 30m | 0 | n/a | 12,345 | 1e-07 |",
+        "float32 of shape (batch, 2, 64, 64)", "np.zeros((1, 2, 64, 64)", "gasf of close",
+        "| BNB\\|X | 1,000 | 1min | 2025-06-20 10:14 | 2025-06-21 10:14 | 2 |",
+        "| model | accuracy | auc |\n| --- | --- | --- |\n| 30m, all rows | 61.00% | 0.6540 |",
+        "| model | auc | trades |\n| --- | --- | --- |\n| 30m | 0.6000 [0.5000, 0.7000] | 12 |",
+        "after 2 looks", "> It is good.",
+    ):  # fmt: skip
+        assert text in card
+    assert "\n# no heading" not in card
+    assert "trees" not in card
+
+
+def test_card_lists_trees_and_ensembles() -> None:
+    tree = {"file": "xgboost.json", "seed": 1, "fold": 2, "features": ["a", "b", "c"]}
+    card = model_card({**FACTS, "trees": {"xgboost": tree}, "ensembles": {"mean": "all windows"}})
+    assert "| xgboost | `xgboost.json` | 1 | 2 | 3 |" in card
+    assert "**mean**: all windows" in card

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -69,8 +71,8 @@ def main(
 ) -> None:
     """Run a command with the options composed from `conf/<name>.yaml` and the words typed.
 
-    Errors end the process with one sentence on standard error and exit code 1;
-    HYDRA_FULL_ERROR=1 shows the traceback instead.
+    Errors end the process with one sentence on standard error and exit code 1; HYDRA_FULL_ERROR=1
+    shows the traceback instead.
 
     Args:
         name: The command, one of `COMMANDS`.
@@ -107,10 +109,12 @@ def main(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         jobs = _prepare_words(words)
-        OmegaConf.register_new_resolver("jobs", lambda: _parallel_jobs(jobs), replace=True)
-        options = partial(_options_of, conf)
-        OmegaConf.register_new_resolver("options", options, replace=True)
-        OmegaConf.register_new_resolver("run", program.format, replace=True)
+        for resolver, function in (
+            ("jobs", partial(_parallel_jobs, jobs)),
+            ("options", partial(_options_of, conf)),
+            ("run", program.format),
+        ):
+            OmegaConf.register_new_resolver(resolver, function, replace=True)
         sys.argv = [argv[0], *words]
         hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
     except KeyboardInterrupt:
@@ -163,16 +167,12 @@ def _stop_on_sigterm() -> None:
 def _prepare_words(words: list[str]) -> int | None:
     """Import the user's own modules; in a sweep, add the option that names the runs.
 
-    Returns:
-        The number of jobs, if it can be counted.
-
-    Raises:
-        ConfigError: A module cannot be imported, or the launcher is not available.
+    Returned is the number of jobs, if it can be counted.
     """
     overrides = _parse(words)
     for override in overrides:
-        if override.key_or_group == "imports" and isinstance(names := override.value(), list):
-            import_own([str(name) for name in names])
+        if override.key_or_group == "imports" and isinstance(names := override.value(), str | list):
+            import_own(names)
             from gafcnn.app.options import own_options
 
             for group, name, package, node in own_options():
@@ -180,17 +180,11 @@ def _prepare_words(words: list[str]) -> int | None:
     if not {"-m", "--multirun"} & set(words):
         return 1
     if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
-        raise ConfigError(
-            "hydra/launcher=slurm, but there is no srun here",
-            expected="a machine that submits jobs to Slurm",
-            instead="run the command on one, or use hydra/launcher=parallel",
-        )
+        expected, instead = "a machine with Slurm", "use one, or hydra/launcher=parallel"
+        raise ConfigError("there is no srun here", expected=expected, instead=instead)
     if {"trainer=ddp", "trainer.strategy=ddp"} & set(words):
-        raise ConfigError(
-            "trainer=ddp in a sweep",
-            expected="one device per job",
-            instead="remove trainer=ddp, or run each training by a command without -m",
-        )
+        expected, instead = "one device per job", "remove -m, or trainer=ddp"
+        raise ConfigError("trainer=ddp in a sweep", expected=expected, instead=instead)
     swept = [override for override in overrides if override.is_sweep_override()]
     named = [o.key_or_group for o in swept if o.key_or_group not in _IN_EVERY_NAME]
     if named:
@@ -217,16 +211,13 @@ def _parallel_jobs(jobs: int | None) -> int:
     return min(jobs or cpu_count(), cpu_count())
 
 
-def import_own(names: Sequence[str]) -> None:
+def import_own(names: str | Sequence[str]) -> None:
     """Import the user's own modules, which register labels, networks and other parts.
 
-    Args:
-        names: Paths of Python files, or names of modules.
-
-    Raises:
-        ConfigError: A module is not found, or a file is named like another module.
+    Names are paths of Python files, or names of modules. A ConfigError says that a module is not
+    found, or a file is named like another module.
     """
-    for name in names:
+    for name in [names] if isinstance(names, str) else map(str, names):
         path = Path(name).resolve()
         is_file = path.suffix == ".py"
         folder = str(path.parent if is_file else Path.cwd())
@@ -239,11 +230,9 @@ def import_own(names: Sequence[str]) -> None:
         except ModuleNotFoundError as error:
             found, reason = None, str(error)
         if reason and found != str(path):
-            raise ConfigError(
-                f"imports={name} cannot be imported ({reason})",
-                expected="a Python file, or a module that is installed",
-                instead="correct the path, or rename the file",
-            )
+            found, expected = f"imports={name} cannot be imported ({reason})", "a file or module"
+            instead = "correct the path, or rename the file"
+            raise ConfigError(found, expected=expected, instead=instead)
 
 
 # --- messages -------------------------------------------------------------------------------------
@@ -258,30 +247,32 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         near = get_close_matches(option, error.options, n=1)
-        instead = f"did you mean {group}={near[0]}?" if near else f"set {group}=<one of them>."
+        instead = f"; did you mean {group}={near[0]}?" if near else "."
         options = ", ".join(error.options)
-        return f"{group} has no option {option}; expected one of {options}; {instead}"
+        return f"{group} has no option {option}; expected one of {options}{instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
     if isinstance(error, OverrideParseException):
         return f"{error.override}: {first}; see --help."
+    if first.startswith("Ambiguous value"):
+        several = "add -m to run the command for each, or write a list as KEY=[A,B]."
+        return f"{first}; expected one value; {several}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unknown_key(name, conf, words) or f"{first}; see --help."
-    found = f"{type(error).__name__}: {first}"
-    return f"unexpected error: {found}; set HYDRA_FULL_ERROR=1 to see where it happened."
+    where = "set HYDRA_FULL_ERROR=1 to see where it happened."
+    return f"unexpected error: {type(error).__name__}: {first}; {where}"
 
 
 def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
     """Return a message about the first option typed that does not exist."""
     if GlobalHydra.instance().is_initialized():  # the options were composed
         return None
-    overrides = _parse(words)
+    overrides, defaults = _parse(words), []
+    for file in (name, "command"):
+        defaults += yaml.safe_load((conf / f"{file}.yaml").read_text("utf-8"))["defaults"]
+    groups = {key.partition("@")[0] for of in defaults if isinstance(of, dict) for key in of}
+    chosen = [o for o in overrides if o.key_or_group in groups and not o.is_sweep_override()]
     try:
         with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-            composed = hydra.compose(name, return_hydra_config=True)
-            groups = {key.partition("@")[0] for key in composed.hydra.runtime.choices}
-            chosen = [
-                o for o in overrides if o.key_or_group in groups and not o.is_sweep_override()
-            ]
             composed = hydra.compose(name, [str(o.input_line) for o in chosen])
     except (HydraException, OmegaConfBaseException):
         return None
@@ -293,6 +284,10 @@ def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
             numeric = isinstance(override.value(), int | float)  # no name of a group's option
             near = _nearest(key, keys - groups if numeric else keys | groups)
             instead = f"did you mean {near}?" if near else "--cfg job lists them."
+            group, _, last = key.partition(".")
+            for path in sorted((conf / group).glob("*.yaml")) if last else ():
+                if re.search(rf"^ *{re.escape(last)}:", path.read_text("utf-8"), re.MULTILINE):
+                    instead = f"add {group}={path.stem}"
             return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
     return None
 
@@ -319,7 +314,7 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
 def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:
     """Return the options of a group for a command's help, the default first."""
     chosen = _root_.hydra.runtime.choices.get(group)
-    names = sorted(path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml"))
-    names.sort(key=lambda option: option != chosen)
+    names = [path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml")]
+    names.sort(key=lambda option: (option != chosen, option))
     marked = chosen in names and chosen != "default"
     return ", ".join([names[0] + " (default)" * marked, *names[1:]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,14 @@ from numpy.typing import NDArray
 
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
-from gafcnn.app.runs import (
-    CONFIG,
-    EVALUATION,
-    LOOK,
-    METRICS,
-    PREDICTIONS,
-    Run,
-    hold,
-    record,
-    recorded,
-    write_metrics,
-)
-from gafcnn.app.studies import Study
+from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
+from gafcnn.app.studies import Study, count_look
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import ConfigError, LearningError, RunError
 from gafcnn.evaluation.judge import Judgement, judge
-from gafcnn.evaluation.predictions import probability_columns, write_predictions
+from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
 from gafcnn.report.sample_pictures import Attributions, Sample
@@ -56,45 +45,34 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
-
-    Args:
-        options: The options of `conf/evaluate.yaml`.
-
-    Returns:
-        The content of metrics.json.
-
-    Raises:
-        RunError: A run is missing or not complete, the runs are of different bars, or another
-            process evaluates the study.
-        PredictionsError: Models are not about the same samples, or a table is invalid.
+    Options are those of `conf/evaluate.yaml`; returned is the content of metrics.json. A RunError
+    says that a run is missing or not complete, runs are of different bars, or another process
+    evaluates; a PredictionsError, that models are about different samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
     judging = {"rules": settings.rules, **as_plain(settings.judging)}
-    tables = {path.stem: path for path in settings.predictions}
+    tables = {path.stem: read_table(path) for path in settings.predictions}
     if settings.study is None and tables:
         return _evaluate_tables(settings, tables, judging)
     study = Study(settings.folder, settings.windows)
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
     with hold(folder):
-        ahead = bool(study.label.horizon)
-        study.train_baseline(settings.baseline if ahead else settings.pattern_baseline)
+        study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
             more = {"advance": advance, **judging}
             judgement = study.judge(predictions=tables, ensembles=methods, count_look=False, **more)
         pictures = sample_pictures(study, judgement)
         study.count_look(judgement)
-        runs = study.runs.items()
         facts = {
             "study": study.folder.name,
-            "looks": study.looks,
             "stride": getattr(study.settings.split, "stride", 1),
             "embargo": study.all_runs[0].metrics["embargo"],
             "bars": fingerprints(study.bars),
             "config": {
                 "evaluate": as_plain(settings),
-                "runs": {name: of[0].config for name, of in runs},
-                "seeds": {name: [run.config["seed"] for run in of] for name, of in runs},
+                "runs": {name: of[0].config for name, of in study.runs.items()},
+                "seeds": {k: [run.config["seed"] for run in of] for k, of in study.runs.items()},
             },
         }
         metrics = _publish(study.folder, judgement, facts, pictures)
@@ -110,30 +88,21 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _evaluate_tables(
-    settings: EvaluateOptions, tables: Mapping[str, Path], judging: Mapping[str, Any]
+    settings: EvaluateOptions, tables: Mapping[str, pd.DataFrame], judging: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Judge tables of predictions alone, by the bars, the label and the split of the options."""
-    if settings.market is None:
-        raise ConfigError(
-            "predictions=... without bars",
-            expected="the bars that they are about",
-            instead="add market=file market.path=bars.parquet, or study=... for those of a study",
-        )
     folder = settings.paths.outputs / next(iter(tables))
     if next(folder.rglob(CONFIG), None) is not None:
-        raise ConfigError(
-            f"{folder} is a study with runs, and the evaluation of the table would replace its own",
-            expected="a table whose name is not that of a study",
-            instead=f"rename the file, or add study={folder.name} to judge it beside the study",
-        )
+        found = f"{folder} is a study with runs, whose evaluation would be replaced"
+        instead = f"rename the file, or add study={folder.name} to judge it beside the study"
+        raise ConfigError(found, expected="a table with another name", instead=instead)
     bars, (label, split) = load(settings.market), (settings.label, settings.split)
+    with counting("judging", len(tables), "models") as advance:
+        judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
     with hold(folder / EVALUATION):
-        with counting("judging", len(tables), "models") as advance:
-            judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
-        record(folder, LOOK, windows=[*tables], rows=judgement.metrics["rows"]["all"])
+        count_look(folder, judgement, [*tables])
         facts = {
             "study": folder.name,
-            "looks": recorded(folder, LOOK),
             "bars": fingerprints(bars),
             "config": {"evaluate": as_plain(settings), "runs": {}},
         }
@@ -146,6 +115,7 @@ def _publish(
     """Write an evaluation and print its summary; return the content of metrics.json."""
     from gafcnn.report.console import show, summary_table
 
+    facts = {**facts, "looks": judgement.metrics["looks"]}
     metrics = {**judgement.metrics, **facts}
     shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
     for symbol, part in judgement.by_symbol.items():
@@ -179,9 +149,7 @@ def _write(
 def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
     """Return for each window the test row that it was most certain about and right, and wrong.
 
-    Args:
-        study: The study.
-        judgement: Its judgement; rows of the first symbol are shown.
+    They are rows of the study's first symbol.
     """
     symbol, bars = next(iter(study.bars.items()))
     table, interval = judgement.predictions, interval_of(bars).to_timedelta64()
@@ -192,7 +160,7 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
         spec = settings.images.spec
         read = WindowReader(bars, settings.window, spec.fields)
         rows = of_symbol.loc[of_symbol["window"] == name]
-        for row, called, description, right in _most_certain(rows, study.label.classes):
+        for row in _most_certain(rows, study.label.classes):
             series = read(bars.index.get_indexer(pd.DatetimeIndex([row["time"]])))
             times = row["time"] + pd.TimedeltaIndex(read.offsets * interval)
             image = replace(spec, dtype="float32").encode(series)[0]
@@ -202,43 +170,38 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
                 window=name,
                 series=pd.Series(series[0, 0], times, name=spec.fields[0]),
                 channels=dict(zip(channel_names(spec), image, strict=False)),
-                description=description,
-                correct=right,
-                attributions=_attributions(runs, series, spec, called),
+                description=row["description"],
+                correct=bool(row["right"]),
+                attributions=_attributions(runs, series, spec, int(row["called"])),
             )
             shown.append(sample)
     return shown
 
 
-def _most_certain(
-    rows: pd.DataFrame, classes: Sequence[str]
-) -> Iterator[tuple[Any, int, str, bool]]:
-    """Yield the row, the predicted class, a description, and whether it was right.
+def _most_certain(rows: pd.DataFrame, classes: Sequence[str]) -> list[Any]:
+    """Return the row that was predicted with most certainty and right, and that and wrong.
 
-    Class 0 of several is not shown as a prediction.
+    They have the predicted class, a description, and whether it was right. Class 0 of several is
+    not shown as a prediction.
     """
     if tuple(classes) == DIRECTIONS:
-        p, returns = rows["p_up"].to_numpy(), rows["forward_return"].to_numpy()
-        called, certainty = (p > 0.5).astype(int), np.abs(p - 0.5)
-        right = (p > 0.5) == (returns > 0)
-
-        def describe(at: int) -> str:
-            return f"P(up) {p[at]:.1%}, then {returns[at]:+.2%}"
-
+        p, ahead = rows["p_up"], rows["forward_return"]
+        called, certainty, right = (p > 0.5).astype(int), (p - 0.5).abs(), (p > 0.5) == (ahead > 0)
+        text = [f"P(up) {up:.1%}, then {by:+.2%}" for up, by in zip(p, ahead, strict=True)]
     else:
         rows = rows.dropna(subset=["label"])
-        names = [name.replace("_", " ") for name in classes]
         p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
-        called, largest = p.argmax(axis=1), p.max(axis=1)
-        certainty, right = np.where(called > 0, largest, 0.0), called == label
-
-        def describe(at: int) -> str:
-            return f"{names[called[at]]} {largest[at]:.1%}, was {names[label[at]]}"
-
-    for kind in (right, ~right):
-        at = int(np.argmax(np.where(kind, certainty, -1.0))) if len(kind) else 0
-        if kind.any() and certainty[at] > 0:
-            yield rows.iloc[at], int(called[at]), describe(at), bool(right[at])
+        called, certainty = p.argmax(axis=1), p.max(axis=1)
+        names, each = (
+            [name.replace("_", " ") for name in classes],
+            zip(called, certainty, label, strict=True),
+        )
+        text = [f"{names[one]} {share:.1%}, was {names[was]}" for one, share, was in each]
+        certainty, right = np.where(called > 0, certainty, 0.0), called == label
+    more = {"called": called, "certainty": certainty, "right": right, "description": text}
+    shown = rows.assign(**more).query("certainty > 0")
+    parts = [shown.loc[shown["right"] == right] for right in (True, False)]
+    return [part.loc[part["certainty"].idxmax()] for part in parts if len(part)]
 
 
 def _attributions(

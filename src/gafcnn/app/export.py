@@ -15,7 +15,7 @@ import logging
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
 from gafcnn.durations import format_duration
+from gafcnn.errors import ConfigError
 from gafcnn.models.onnx_export import (
     OPSET,
     P_UP,
@@ -38,12 +39,8 @@ from gafcnn.models.onnx_export import (
     to_safetensors,
 )
 from gafcnn.progress import counting
-from gafcnn.report.card import model_card
+from gafcnn.report.page import model_card
 from gafcnn.settings import as_plain, create
-
-if TYPE_CHECKING:
-    from gafcnn.models.boosted_trees import BoostedTrees
-    from gafcnn.models.classifier import GafClassifier
 
 CARD, ENSEMBLES = "model_card.md", "ensembles.json"
 COMPARED = 64  # images of each kind that an exported network is compared on
@@ -54,20 +51,14 @@ log = logging.getLogger(__name__)
 def export(options: Mapping[str, Any]) -> Path:
     """Export the models of a study; networks are compared with torch.
 
-    Args:
-        options: The options of `conf/export.yaml`.
-
-    Returns:
-        The folder, `outputs/<study>/export`.
-
-    Raises:
-        RunError: The study has no complete run, its bars have changed, or another process exports
-            it.
-        LearningError: An exported network predicts something else than the trained one.
+    Options are those of `conf/export.yaml`; returned is the folder, `outputs/<study>/export`. A
+    RunError says that a run is not complete, bars have changed, or another process exports; a
+    LearningError, that an exported network predicts something else than the trained one.
     """
     settings = create(StudyOptions, "", options)
     study = Study(settings.folder, settings.windows)
     folder, decider = study.folder / EXPORT, Decider(study)
+    described = {name: _describe(name, decider) for name in decider.names}
     with hold(folder):
         (folder / METADATA).unlink(missing_ok=True)  # without it, the export is not complete
         facts, files = _facts(study), [CARD, ENSEMBLES]
@@ -77,20 +68,17 @@ def export(options: Mapping[str, Any]) -> Path:
                 name = study.name_of(run)
                 if run.is_baseline:
                     write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())
-                    booster: Any = cast("BoostedTrees", run.model()).booster_
-                    trees[name] = {"file": f"{name}.json", "features": booster.feature_names}
-                    trees[name] |= {"seed": run.settings.seed, "fold": run.fold}
+                    model: Any = run.model()
+                    found = {"file": f"{name}.json", "features": model.booster_.feature_names}
+                    trees[name] = found | {"seed": run.settings.seed, "fold": run.fold}
                     files.append(f"{name}.json")
                 else:
                     networks[name] = _export_network(folder, name, run, study)
                     files += [f"{name}.onnx", f"{name}.safetensors"]
                 advance(1)
-        described = {name: _describe(name, decider) for name in decider.names}
         write_bytes(folder / ENSEMBLES, canonical_json(described))
-        facts["ensembles"] = {
-            name: f"of {', '.join(one.members)}; see {ENSEMBLES}"
-            for name, one in decider.ensembles.items()
-        }
+        for name, fitted in decider.ensembles.items():
+            facts["ensembles"][name] = f"of {', '.join(fitted.members)}; see {ENSEMBLES}"
         write_text(folder / CARD, model_card(facts))
         for path in folder.iterdir():  # of an earlier export
             if path.suffix in (".onnx", ".safetensors", ".json") and path.name not in files:
@@ -106,14 +94,11 @@ def export(options: Mapping[str, Any]) -> Path:
 
 def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str, Any]:
     """Write a run's network; return its part of metadata.json."""
-    settings, model, classes = run.settings, cast("GafClassifier", run.model()), study.label.classes
+    settings, classes = run.settings, study.label.classes
     window, images = settings.window, settings.images.spec
-    text = {
-        "run": name,
-        "gafcnn": version("gafcnn"),
-        "bars": str(run.config["bars"]),
-        "classes": ", ".join(classes),
-    }
+    model: Any = run.model()
+    text = {"run": name, "gafcnn": version("gafcnn"), "bars": str(run.config["bars"])}
+    text["classes"] = ", ".join(classes)
     exported, shape = to_onnx(model, text), model.module_.image_shape
     drawn = np.random.default_rng(0).uniform(-1, 1, (COMPARED, *shape)).astype(np.float32)
     symbol, bars = next(iter(study.bars.items()))
@@ -125,13 +110,12 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         f"images of {symbol}": images.shown(series),
     }
     differences = {kind: largest_difference(exported, model, x) for kind, x in compared.items()}
-    files = {"onnx": f"{name}.onnx", "safetensors": f"{name}.safetensors"}
-    write_bytes(folder / files["onnx"], exported)
-    write_bytes(folder / files["safetensors"], to_safetensors(model, text))
-
+    write_bytes(folder / f"{name}.onnx", exported)
+    write_bytes(folder / f"{name}.safetensors", to_safetensors(model, text))
     interval, direction = interval_of(bars), classes == DIRECTIONS
     return {
-        **files,
+        "onnx": f"{name}.onnx",
+        "safetensors": f"{name}.safetensors",
         "checkpoint": run.checksum,
         "input": {"name": "images", "shape": ["batch", *shape]},
         "output": {
@@ -164,20 +148,19 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
 def _describe(name: str, decider: Decider) -> dict[str, Any]:
     """Return the members, parameters and thresholds of a model or an ensemble as plain data."""
     fitted = decider.ensembles.get(name)
-    # parameters of own ensembles that are neither plain data nor arrays become text
-    parameters = json.dumps(
-        fitted and fitted.parameters,
-        default=lambda value: value.tolist() if hasattr(value, "tolist") else repr(value),
-    )
+    try:
+        parameters = json.dumps(fitted and fitted.parameters, default=lambda array: array.tolist())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the parameters of the ensemble {name} cannot be written as JSON ({error})",
+            expected="numbers, texts, arrays, lists or mappings of these",
+            instead=f"change what the fit of {name} returns",
+        ) from error
     return {
         "members": list(fitted.members) if fitted else [],
         "method": fitted.method if fitted else None,
         "parameters": json.loads(parameters),
-        "thresholds": {
-            symbol: thresholds[name]
-            for symbol, thresholds in decider.thresholds.items()
-            if name in thresholds
-        },
+        "thresholds": {k: of[name] for k, of in decider.thresholds.items() if name in of},
     }
 
 
@@ -185,7 +168,7 @@ def _facts(study: Study) -> dict[str, Any]:
     """Return metadata.json, without the models."""
     label, direction = study.label, study.label.classes == DIRECTIONS
     asks = "the probability of " + ("up against down" if direction else "each class")
-    asks += f", {format_duration(label.horizon)} ahead" if label.horizon else ""
+    asks += f", {format_duration(study.horizon)} ahead" if study.horizon else ""
     kind = as_plain(label).get("kind", type(label).__name__)
     return {
         "study": study.folder.name,
@@ -209,6 +192,7 @@ def _facts(study: Study) -> dict[str, Any]:
         },
         "models": {},
         "trees": {},
+        "ensembles": {},
         "evaluation": _evaluation(study),
     }
 

@@ -37,7 +37,6 @@ ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of flo
 STEPS = {"int8": 1.01 / 127, "float16": 1e-3, "float32": TOLERANCE}  # of a pixel in [-1, 1]
 
 Receipt = dict[str, Any]
-Mask = NDArray[np.bool_]
 
 
 def receipts(
@@ -49,15 +48,9 @@ def receipts(
 ) -> Iterator[Receipt]:
     """Audit a study for look-ahead.
 
-    Args:
-        study: The study.
-        rules: Rules by which thresholds are chosen; by default `TradingRules()`.
-        methods: Names of the ensembles.
-        moments: Number of decision times after which all bars are altered.
-        seed: Seed of all draws.
-
-    Yields:
-        For each audit its name, "receipt"; whether it "passed"; and what was "found".
+    Thresholds are chosen by the rules, by default `TradingRules()`; `methods` names the ensembles.
+    Bars are altered after so many `moments`, drawn like all else with `seed`. Each audit yields its
+    name, "receipt"; whether it "passed"; and what was "found".
     """
     yield parts_apart(study)
     if study.label.classes == DIRECTIONS:
@@ -82,9 +75,8 @@ def parts_apart(study: Study) -> Receipt:
             begins = samples.times[samples.part(later)].min()
             nearest = min(nearest, distance := (begins - known - embargo) / minute)
             if distance <= 0:
-                moments = (np.datetime_as_string(moment, "m") for moment in (known, begins))
-                text = "{} is known at {} and {} begins at {} UTC"
-                faults.append(text.format(earlier, next(moments), later, next(moments)))
+                one, two = (moment.astype("datetime64[m]") for moment in (known, begins))
+                faults.append(f"{earlier} is known at {one} and {later} begins at {two} UTC")
         for run in study.all_runs:
             faults += _differing_rows(run, samples) if run.fold == fold else []
     return _receipt(
@@ -121,13 +113,13 @@ def fitted_on_validation(
     thresholds = 0
     for symbol, bars in study.bars.items():
         for _, rows in before.loc[before["symbol"] == symbol].groupby("fold", dropna=False):
-            one = TestSet.of(rows, bars, study.label.horizon, rules)
+            one = TestSet.of(rows, bars, study.horizon, rules)
             [fold] = one.folds
             begins = one.test["time"].min().to_datetime64()
             changed = altered(bars, begins - np.timedelta64(1, "ns"), rng)
             of_test = (rows["split"] == "test").to_numpy()
             other_rows = _with_other_rows(rows, of_test, models, rng)
-            other = TestSet.of(other_rows, changed, study.label.horizon, rules)
+            other = TestSet.of(other_rows, changed, study.horizon, rules)
             for model in models:
                 thresholds += 1
                 if one.choice(fold, model).threshold != other.choice(fold, model).threshold:
@@ -171,13 +163,14 @@ def images_again(study: Study, seed: int = 0) -> Receipt | None:
         spec = settings.images.spec
         for symbol, bars in study.bars.items():
             folder = store_folder(settings.paths.data, symbol, settings.window)
+            if not settings.images.stored or not (folder / MANIFEST).is_file():
+                continue
             try:
-                stored = settings.images.stored and (folder / MANIFEST).is_file()
-                store = open_store(folder) if stored else None
+                store = open_store(folder)
             except StoreError as error:
                 faults.append(str(error))
                 continue
-            if store is None or not store.matches(bars, settings.window, spec):
+            if not store.matches(bars, settings.window, spec):
                 continue
             at = np.sort(rng.permutation(len(store.times))[:ROWS])
             times = pd.DatetimeIndex(store.times[at]).tz_localize("UTC")
@@ -234,7 +227,7 @@ def _known(
     """Return what is known at a decision time, by its name; `once` has predictions of all rows."""
     label = samples.definition
     # a barrier that is reached after t may free a sample from the purge, or leave it in
-    settled = t if isinstance(label, Direction) else t - label.horizon.to_timedelta64()
+    settled = t if isinstance(label, Direction) else t - samples.horizon.to_timedelta64()
     membership = np.full(len(samples), -1, dtype=np.int8)
     for number, name in enumerate(PARTS):
         membership[samples.part(name)] = number
@@ -242,7 +235,7 @@ def _known(
         "the split": membership[samples.times <= settled],
         "training labels": samples.label[samples.split.train],
     }
-    if not label.horizon:
+    if not samples.horizon:
         known["labels"] = samples.label[samples.times <= t]
     for symbol, bars in samples.bars.items():
         end = int(np.searchsorted(samples.of(symbol).times, t, side="right"))
@@ -262,7 +255,7 @@ def altered(bars: pd.DataFrame, t: np.datetime64, rng: np.random.Generator) -> p
 
 
 def _with_other_rows(
-    table: pd.DataFrame, rows: Mask, columns: Sequence[str], rng: np.random.Generator
+    table: pd.DataFrame, rows: NDArray[np.bool_], columns: Sequence[str], rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the table with other probabilities, labels and returns in some of its rows."""
     other, n = table.copy(), int(rows.sum())

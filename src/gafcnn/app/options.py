@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass, replace
-from inspect import Parameter, signature
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -20,7 +20,7 @@ from gafcnn.errors import ConfigError
 from gafcnn.evaluation.trading_rules import COSTS, TradingRules
 from gafcnn.images.spec import ImageSpec
 from gafcnn.registry import Registry
-from gafcnn.settings import as_plain, create, settings
+from gafcnn.settings import arguments, as_plain, create, settings
 
 if TYPE_CHECKING:
     from gafcnn.models.boosted_trees import BoostedTrees
@@ -40,21 +40,35 @@ def registered(registry: Registry[Any], section: str) -> BeforeValidator:
     return built(lambda options: registry.create(options, section))
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names or len(set(names)) < len(names):
-        raise ValueError("expected a list of names, each once")
-    return names
+def _checked(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
+    """Return the validator of a field of which something must hold."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(f"expected {expected}")
+        return value
+
+    return AfterValidator(check)
 
 
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str | Path) else value or ()
+_as_tuple = BeforeValidator(lambda of: (of,) if isinstance(of, str | Path) else of or ())
+_enough = _checked(lambda number: number == 0 or number >= 100, "0, or 100 or more")
+_NAME, _NAMING = re.compile(r"[A-Za-z0-9][\w.\-]{0,99}"), "a name of letters, digits, - _ ."
 
-
-Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.\-]{0,99}$")]
+Name: TypeAlias = Annotated[str, _checked(lambda text: bool(_NAME.fullmatch(text)), _NAMING)]
 """A field that is part of a folder's name."""
 
-Names: TypeAlias = Annotated[tuple[str, ...], AfterValidator(_distinct)]
-Files: TypeAlias = Annotated[tuple[Path, ...], BeforeValidator(_as_tuple)]
+Names: TypeAlias = Annotated[
+    tuple[str, ...],
+    _as_tuple,
+    _checked(lambda names: 0 < len(names) == len(set(names)), "a list of names, each once"),
+]
+Files: TypeAlias = Annotated[
+    tuple[Path, ...],
+    _as_tuple,
+    _checked(lambda of: len({path.stem for path in of}) == len(of), "files of different names"),
+]
+Modules: TypeAlias = Annotated[tuple[str, ...], _as_tuple]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
@@ -156,20 +170,26 @@ class TrainSettings:
     monitor_mode: Literal["min", "max"] = "min"
     objective: str | None = None
     paths: Paths = Field(default_factory=Paths)
-    imports: tuple[str, ...] = ()
+    imports: Modules = ()
     swept: tuple[str, ...] = ()
     overwrite: Flag = False
 
     def __post_init__(self) -> None:
+        reserved = (EVALUATION, EXPORT, LEDGER)
+        for name in (self.window.name, self.name):
+            if name in reserved or not _NAME.fullmatch(name):
+                raise ConfigError(
+                    f"the window or model is called {name}",
+                    expected=f"{_NAMING}, and none of {', '.join(reserved)}",
+                    instead="choose another window.name or model.name",
+                )
         if not isinstance(self.model, TreesModel):
             return
         features = self.model.features or ("indicators" if self.label.horizon else "window")
         if features == "indicators" and not self.label.horizon:
-            raise ConfigError(
-                "model.features=indicators for a label that does not look ahead",
-                expected="features=window, because the indicators contain candlestick patterns",
-                instead="set model.features=window, or model=xgboost_patterns",
-            )
+            found = "model.features=indicators, which contain the patterns of this label"
+            instead = "set it, or model=xgboost_patterns"
+            raise ConfigError(found, expected="model.features=window", instead=instead)
         object.__setattr__(self, "model", replace(self.model, features=features))
 
     @property
@@ -184,24 +204,13 @@ class TrainSettings:
 
     @property
     def folder(self) -> Path:
-        """The folder of the run: outputs/bnb/30m/seed=1/fold=2.
-
-        Raises:
-            ConfigError: The model has the name of something else in a study's folder.
-        """
-        if self.name in (EVALUATION, EXPORT, LEDGER):
-            raise ConfigError(
-                f"the model is called {self.name}",
-                expected=f"another name, because a study has a folder {self.name}",
-                instead="choose another window.name or model.name",
-            )
+        """The folder of the run: outputs/bnb/30m/seed=1/fold=2."""
         words = [word.replace("/", "_") for word in self.swept]
         if isinstance(self.model, TreesModel):  # its name says which model it is
             words = [word for word in words if not word.startswith("model=")]
         fold = getattr(self.split, "fold", None)
-        folds = [] if fold is None else [f"fold={fold}"]
-        study = self.paths.outputs / self.study
-        return study.joinpath(self.name, *words, f"seed={self.seed}", *folds)
+        words += [f"seed={self.seed}"] + ([] if fold is None else [f"fold={fold}"])
+        return self.paths.outputs.joinpath(self.study, self.name, *words)
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""
@@ -237,7 +246,7 @@ class TrainSettings:
 class Judging:
     """Resamples of the bootstrap for confidence intervals, 0 for none; and their seed."""
 
-    resamples: Literal[0] | Annotated[int, Field(ge=100, strict=True)] = 2000
+    resamples: Annotated[int, Field(strict=True), _enough] = 2000
     seed: Seed = 0
 
 
@@ -255,19 +264,14 @@ class StudyOptions:
     study: Name | None = None
     windows: Names | None = None
     paths: Paths = Field(default_factory=Paths)
-    imports: tuple[str, ...] = ()
+    imports: Modules = ()
 
     @property
     def folder(self) -> Path:
-        """The folder of the study.
-
-        Raises:
-            ConfigError: No study is named.
-        """
+        """The folder of the study; a ConfigError says that none is named."""
         if self.study is None:
-            raise ConfigError(
-                "study has no value", expected="the name of a study", instead="set study=..."
-            )
+            expected, instead = "the name of a study", "set study=..."
+            raise ConfigError("study has no value", expected=expected, instead=instead)
         return self.paths.outputs / self.study
 
 
@@ -287,6 +291,15 @@ class EvaluateOptions(StudyOptions):
     label: Labels = None
     split: Parts = None
 
+    def __post_init__(self) -> None:
+        if self.study is not None and self.market is not None:
+            found = f"market=... beside study={self.study}, which has its own bars"
+            instead = "remove market=..., or study=... to judge predictions=... alone"
+            raise ConfigError(found, expected="one of them", instead=instead)
+        if self.study is None and self.predictions and self.market is None:
+            instead = "add market=file market.path=bars.parquet, or the study=... that has them"
+            raise ConfigError("predictions=...", expected="bars beside them", instead=instead)
+
     @property
     def rules(self) -> TradingRules:
         """The trading rules with their cost model."""
@@ -299,39 +312,19 @@ class EvaluateOptions(StudyOptions):
 def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Yield what was registered outside the library as options of the configuration's groups.
 
-    Yields:
-        The group, the name of the option, the section that it fills, and its keys with defaults;
-        "???" where there is none.
+    Each is the group, the option's name, the section that it fills, and its keys with defaults.
     """
     from gafcnn.models.networks import NETWORKS
 
     for group, registry in (("label", LABELS), ("split", SPLITS), ("costs", COSTS)):
         for name, kind in registry.own().items():
-            yield group, name, group, {"kind": name, **_defaults(kind)}
+            yield group, name, group, {"kind": name, **arguments(kind)}
     for name, kind in SOURCES.own().items():
         # as for the library's markets, the study has the name of the market
-        node = {"study": name, "market": {"kind": name, **_defaults(kind)}}
+        node = {"study": name, "market": {"kind": name, **arguments(kind)}}
         yield "market", name, "_global_", node
     for name, builder in NETWORKS.own().items():
-        network = {
-            key: "???" if parameter.default is Parameter.empty else as_plain(parameter.default)
-            for key, parameter in signature(builder).parameters.items()
-            if key not in ("channels", "outputs", "size")
-        }
-        node = {"kind": "gaf", **_defaults(NetworkModel), "network": {"kind": name, **network}}
-        yield "model", name, "model", node
-
-
-def _defaults(kind: Any) -> dict[str, Any]:
-    """Return the fields of a settings class with their defaults."""
-    if not is_dataclass(kind):
-        raise ConfigError(
-            f"{kind.__module__}.{kind.__name__} has no fields",
-            expected="a settings class, whose fields become options",
-            instead='decorate it with @settings("..."), from gafcnn.settings',
-        )
-    found = {}
-    for one in fields(kind):
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        found[one.name] = "???" if default is MISSING else as_plain(default)
-    return found
+        network = {"kind": name, **arguments(builder)}
+        for given in ("channels", "outputs", "size"):
+            network.pop(given, None)
+        yield "model", name, "model", {"kind": "gaf", **arguments(NetworkModel), "network": network}

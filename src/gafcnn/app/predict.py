@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.app.options import METHODS, EvaluateOptions, Flag, Market, StudyOptions
+from gafcnn.app.options import EvaluateOptions, Flag, Market, StudyOptions
 from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files
 from gafcnn.app.studies import Study
 from gafcnn.atomic_io import read_sealed
@@ -64,16 +64,10 @@ class PredictOptions(StudyOptions):
 def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decide on the newest bar of each symbol, and print what the models predict.
 
-    Args:
-        options: The options of `conf/predict.yaml`.
-
-    Returns:
-        The last decision of each symbol, as it is printed with `json=true`.
-
-    Raises:
-        RunError: The study has no complete runs.
-        BarsError, SamplesError, ImagesError: The newest bars are too old, too few, have a gap, are
-            of another interval, or cannot be encoded. With `watch` they are logged instead.
+    Options are those of `conf/predict.yaml`. Returned is the last decision of each symbol, as it is
+    printed with `json=true`. A BarsError, SamplesError or ImagesError says that the newest bars are
+    too old, too few, have a gap, are of another interval, or cannot be encoded; with `watch` it is
+    logged instead.
     """
     settings = create(PredictOptions, "", options)
     if settings.json:
@@ -82,11 +76,9 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     # the options of a run may name an address that is not trusted; typed ones are
     source: Any = settings.market or at_rest(study.settings.market)
     if settings.watch and as_plain(source).get("kind") in NEVER_NEW:
-        raise ConfigError(
-            "watch=true for a simulated market, in which no further bar closes",
-            expected="a market that goes on",
-            instead="remove watch=true, or set market=bnb, or market=file market.path=...",
-        )
+        found = "watch=true for a simulated market, in which no further bar closes"
+        instead = "remove watch=true, or set market=bnb, or market=file market.path=..."
+        raise ConfigError(found, expected="a market that goes on", instead=instead)
     decider, max_age = study.decider, settings.max_age
     if decider.fold is not None:
         log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
@@ -142,18 +134,14 @@ def _add(decisions: dict[str, Any], facts: dict[str, Any], settings: PredictOpti
 def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) -> None:
     now, text = pd.Timestamp.now("UTC"), f"{newest:%Y-%m-%d %H:%M:%S} UTC"
     if newest > now:
-        raise BarsError(
-            f"the newest bar of {symbol} closes at {text}, in the future",
-            expected="a bar that has closed",
-            instead="remove the bar that is still open, or correct the clock of this machine",
-        )
+        found = f"the newest bar of {symbol} closes at {text}, in the future"
+        instead = "remove the open bar, or correct the clock of this machine"
+        raise BarsError(found, expected="a bar that has closed", instead=instead)
     if max_age is not None and now - newest > max_age:
-        age = format_age((now - newest).total_seconds())
-        raise BarsError(
-            f"the newest bar of {symbol} closed at {text}, {age} ago",
-            expected=f"a bar that is at most {format_duration(max_age)} old",
-            instead="use newer bars, or set a longer max_age",
-        )
+        age, allowed = format_age((now - newest).total_seconds()), format_duration(max_age)
+        found = f"the newest bar of {symbol} closed at {text}, {age} ago"
+        instead = "use newer bars, or set a longer max_age"
+        raise BarsError(found, expected=f"at most {allowed}", instead=instead)
 
 
 def _facts(study: Study, decision: Decision) -> dict[str, Any]:
@@ -176,7 +164,7 @@ def _facts(study: Study, decision: Decision) -> dict[str, Any]:
         "time": decision.time.isoformat(),
         "age_seconds": round((pd.Timestamp.now("UTC") - decision.time).total_seconds(), 3),
         "close": decision.close,
-        "horizon": format_duration(study.label.horizon) if study.label.horizon else None,
+        "horizon": format_duration(study.horizon) if study.horizon else None,
         "headline": decision.headline,
         "rules": decision.rules,
         "models": models,
@@ -271,16 +259,11 @@ class Decider:
     In a walk-forward study the newest fold decides. Trading rules are those of the study's last
     evaluation, `TradingRules()` if there is none; thresholds are chosen by them on validation rows.
 
-    Args:
-        study: The study.
-
     Attributes:
         classes: Names of the classes.
         fold: The fold that decides; None without walk-forward.
         interval: Time between two bars.
-        history: The number of bars that a decision needs: with fewer, indicators that average over
-            all earlier bars would not have settled.
-        members: Functions of bars and rows, one per seed, by the name of the model.
+        history: The number of bars that a decision needs, after which indicators have settled.
         ensembles: Fitted ensembles, by name.
         thresholds: The threshold of each model, by symbol and by name; empty for other classes.
         rules: The trading rules.
@@ -289,21 +272,18 @@ class Decider:
     Raises:
         RunError: The baseline has no run of the newest fold.
         PredictionsError: The models have no samples in common, or no ensemble can be fitted.
-        ConfigError: The extra `export` is not installed.
     """
 
     def __init__(self, study: Study) -> None:
         self.classes, self.fold = study.label.classes, study.folds[-1]
         self._study, self._warned = study, set[str | None]()
-        self._runs: dict[str, list[Run]] = {}
-        for name, runs in study.runs.items():
-            self._runs[name] = [run for run in runs if run.fold == self.fold]
-            if not self._runs[name]:
-                raise RunError(
-                    f"{name} has no run of fold {self.fold}, the newest",
-                    expected="that fold for every model",
-                    instead=f"evaluate.py study={study.folder.name} trains it",
-                )
+        runs = study.runs.items()
+        self._runs = {name: [run for run in of if run.fold == self.fold] for name, of in runs}
+        for name, of in self._runs.items():
+            if not of:
+                found = f"{name} has no run of fold {self.fold}, the newest"
+                instead = f"evaluate.py study={study.folder.name} trains it"
+                raise RunError(found, expected="that fold for every model", instead=instead)
         self.interval = interval_of(next(iter(study.bars.values())))
         options = [of[0].settings for of in self._runs.values()]
         lookback = max(one.window.lookback for one in options)
@@ -313,9 +293,8 @@ class Decider:
         evaluated = study.evaluation or {}
         self.rules, methods, self.rules_text = _rules(evaluated)
 
-        joined = join(
-            {name: average_seeds(r.predictions for r in of) for name, of in self._runs.items()}
-        )
+        tables = {k: average_seeds(r.predictions for r in of) for k, of in self._runs.items()}
+        joined = join(tables)
         direction = self.classes == DIRECTIONS
         names, several = [*methods, TWO_STAGE], () if direction else self.classes
         combined = combine(joined, study.windows, names, study.baseline, several)
@@ -326,7 +305,7 @@ class Decider:
         self.thresholds: dict[str, dict[str, float]] = {symbol: {} for symbol in study.bars}
         for symbol, bars in study.bars.items() if direction else ():
             rows = combined.table.loc[combined.table["symbol"] == symbol]
-            test_set = TestSet.of(rows, bars, study.label.horizon, self.rules)
+            test_set = TestSet.of(rows, bars, study.horizon, self.rules)
             for name in self.names:
                 self.thresholds[symbol][name] = test_set.choice(self.fold, name).threshold
 
@@ -341,10 +320,8 @@ class Decider:
         symbol = symbol or known
         self._check(ensure_bars(bars), symbol)
         last = np.array([len(bars) - 1])
-        p = {
-            name: np.mean([ask(bars, last) for ask in of], axis=0)
-            for name, of in self.members.items()
-        }
+        asked = ((name, [ask(bars, last) for ask in of]) for name, of in self.members.items())
+        p = {name: np.mean(found, axis=0) for name, found in asked}
         for name, one in self.ensembles.items():
             p[name] = one(np.stack([p[member] for member in one.members], axis=1))
         time, close = bars.index[-1], float(bars["close"].iloc[-1])
@@ -352,11 +329,11 @@ class Decider:
             each = pd.DataFrame({name: p[name][0] for name in self.names}, index=[*self.classes])
             found = {name: Forecast(each[name].to_dict()) for name in self.names}
             return Decision(symbol, time, close, found, self.headline, None)
-        found = {}
+        found, chosen = {}, self.thresholds[known]
         for name in self.names:
-            up, threshold = float(p[name][0]), self.thresholds[known][name]
-            position = int(positions([up], threshold, self.rules.sides)[0])
-            found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
+            up = float(p[name][0])
+            position = int(positions([up], chosen[name], self.rules.sides)[0])
+            found[name] = Forecast({"down": 1 - up, "up": up}, chosen[name], position)
         return Decision(symbol, time, close, found, self.headline, self.rules_text)
 
     def _load(self, run: Run) -> Predict:
@@ -384,11 +361,9 @@ class Decider:
         if symbol in self.thresholds:
             return str(symbol)
         if others:
-            raise RunError(
-                f"the symbol is {symbol}",
-                expected=f"one of {', '.join(self.thresholds)}, each with its own threshold",
-                instead=f'pass symbol="{first}", or set market.symbol={first}',
-            )
+            expected = f"one of {', '.join(self.thresholds)}, each with its own threshold"
+            instead = f'pass symbol="{first}", or set market.symbol={first}'
+            raise RunError(f"the symbol is {symbol}", expected=expected, instead=instead)
         if symbol is not None and symbol not in self._warned:
             self._warned.add(symbol)
             log.warning("%s: the models were trained and evaluated on %s", symbol, first)
@@ -397,39 +372,32 @@ class Decider:
     def _check(self, bars: pd.DataFrame, symbol: str) -> None:
         interval, wanted = format_duration(interval_of(bars)), format_duration(self.interval)
         if interval != wanted:
-            raise BarsError(
-                f"the bars of {symbol} are of {interval}",
-                expected=f"bars of {wanted}, as in the training",
-                instead=f"set market.interval={wanted}",
-            )
+            found, expected = f"the bars of {symbol} are of {interval}", f"{wanted}, as in training"
+            instead = f"pass such bars; on the command line, set market.interval={wanted}"
+            raise BarsError(found, expected=expected, instead=instead)
         if len(bars) < self.history:
             reason = "window.lookback" if self.history == self._lookback else "indicators"
-            raise BarsError(
-                f"there are {len(bars):,} bars of {symbol}",
-                expected=f"at least {self.history:,} (for {reason})",
-                instead="use more bars",
-            )
+            found = f"there are {len(bars):,} bars of {symbol}"
+            expected = f"at least {self.history:,} (for {reason})"
+            raise BarsError(found, expected=expected, instead="use more bars")
         missing = gaps(bars.iloc[-self._lookback :])
         if len(missing):
             gap = missing.iloc[-1]
-            raise BarsError(
-                f"{int(gap['missing'])} bars of {symbol} are missing after "
-                f"{gap['after']:%Y-%m-%d %H:%M} UTC",
-                expected=f"the last {self._lookback} bars without a gap",
-                instead="fill the gap, or wait until it is older than window.lookback",
-            )
+            after = f"{int(gap['missing'])} after {gap['after']:%Y-%m-%d %H:%M} UTC"
+            expected = f"the last {self._lookback} bars without a gap"
+            instead = "fill the gap, or wait until it is older than window.lookback"
+            found = f"bars of {symbol} are missing: {after}"
+            raise BarsError(found, expected=expected, instead=instead)
 
 
 def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], str]:
     """Return rules, names of ensembles, and a sentence about them, from an evaluation's metrics."""
-    if not evaluated:
-        text = "default rules, because the study has not been evaluated"
-        return TradingRules(), METHODS, f"{text}; thresholds are chosen on validation rows"
-    held = evaluated["config"]["evaluate"]
+    held = evaluated["config"]["evaluate"] if evaluated else {}
     options = {key: held[key] for key in ("trading", "costs", "ensemble") if held.get(key)}
     settings = create(EvaluateOptions, "", options)
-    rules = settings.rules
-    costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
+    rules, text = settings.rules, "default rules, because the study has not been evaluated"
+    if evaluated:
+        costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
+        text = f"rules of the last evaluation: {costs}"
     chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"
-    text = f"rules of the last evaluation: {costs}; thresholds are {chosen}"
-    return rules, settings.ensemble.methods, text
+    return rules, settings.ensemble.methods, f"{text}; thresholds are {chosen}"

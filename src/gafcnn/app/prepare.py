@@ -20,13 +20,9 @@ log = logging.getLogger(__name__)
 
 
 def prepare(options: Mapping[str, Any]) -> None:
-    """Load bars, and store the images of a window where `images.stored` says so.
+    """Load bars, and store the images of a window, by the options of `conf/prepare.yaml`.
 
-    Args:
-        options: The options of `conf/prepare.yaml`.
-
-    Raises:
-        GafcnnError: The options, the bars or the images are invalid, or the disk is full.
+    A GafcnnError says that options, bars or images are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
     for symbol, bars in load_for(settings).items():
@@ -39,14 +35,13 @@ def prepare(options: Mapping[str, Any]) -> None:
 def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
     """Return the bars of a training, after checking that its window and label fit their interval.
 
-    Raises:
-        ConfigError: They do not; before anything is downloaded, if the interval is an option.
-        BarsError: The bars are invalid.
+    If the interval is an option, nothing is downloaded before. A ConfigError says what is wrong.
     """
 
     def check(interval: pd.Timedelta) -> None:
-        if settings.label.horizon or settings.label.classes == DIRECTIONS:
-            multiple_of("label.horizon", settings.label.horizon, interval)
+        ahead = vars(settings.label).get("horizon")  # None if it is no option
+        if ahead or (ahead is not None and settings.label.classes == DIRECTIONS):
+            multiple_of("label.horizon", ahead, interval)
         if settings.shows_window:
             settings.window.check_image(interval)
 
@@ -66,12 +61,12 @@ def load(source: Source) -> dict[str, pd.DataFrame]:
     """
     bars = load_bars(source)
     for symbol, frame in bars.items():
-        n, missing = f"{len(frame):,}", gaps(frame)
-        first, last = (f"{time:%Y-%m-%d %H:%M}" for time in frame.index[[0, -1]])
+        missing, ends = gaps(frame), frame.index[[0, -1]]
+        first, last = (f"{time:%Y-%m-%d %H:%M}" for time in ends)
         lacking = f"{len(missing)} gaps ({missing['missing'].sum():,} bars)"
-        lacking = lacking if len(missing) else "no gap"
-        volume = "" if has_volume(frame) else ", no volume"
-        log.info("%s: %s bars from %s to %s UTC, %s%s", symbol, n, first, last, lacking, volume)
+        found = f"{len(frame):,} bars from {first} to {last} UTC"
+        found += f", {lacking if len(missing) else 'no gap'}"
+        log.info("%s: %s%s", symbol, found, "" if has_volume(frame) else ", no volume")
     return bars
 
 

@@ -97,20 +97,15 @@ class Run:
 
     @cached_property
     def settings(self) -> TrainSettings:
-        """The options of the run.
-
-        Raises:
-            RunError: They are not valid, for example because a label is not registered.
-        """
+        """The options of the run; a RunError says what is wrong, such as an unknown label."""
         from gafcnn.app.options import TrainSettings
 
         options = {key: value for key, value in self.config.items() if key != BARS}
         try:
             return create(TrainSettings, "", options)
         except ConfigError as error:
-            modules = ",".join(options.get("imports") or [])
+            modules, found = ",".join(options["imports"]), f"{self.folder / CONFIG}: {error.found}"
             instead = f"add imports=[{modules}]" if modules else error.instead
-            found = f"{self.folder / CONFIG}: {error.found}"
             raise RunError(found, expected=error.expected, instead=instead) from error
 
     @property
@@ -172,18 +167,18 @@ def load_run(folder: str | Path) -> Run:
             instead=f'load one of them: load_run("{found[0]}")' if found else "correct the path",
         )
     if not (found[0] / METRICS).is_file():
-        raise RunError(
+        text, instead = (
             f"the run in {found[0]} is not complete",
-            expected=f"{METRICS}, which is written last",
-            instead="run the command that trained it again: it resumes",
+            "run its command again: it resumes",
         )
+        raise RunError(text, expected=f"{METRICS}, which is written last", instead=instead)
     return Run(found[0])
 
 
 def find_runs(study: Path) -> dict[str, list[Run]]:
-    """Return all runs of a study by the name of their model.
+    """Return all runs of a study by the name of their model: windows by span, then the baseline.
 
-    Windows come first, by their span; then the baseline. An incomplete baseline is left out.
+    An incomplete baseline is left out.
 
     Raises:
         RunError: There is no such study, it has no runs, or a run is not complete.
@@ -192,10 +187,12 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         outputs = study.parent
         known = sorted({path.relative_to(outputs).parts[0] for path in outputs.rglob(CONFIG)})
         near = get_close_matches(study.name, known, n=1)
+        if (elsewhere := outputs / "outputs" / study.name).is_dir():
+            near = [str(elsewhere)]
         raise RunError(
             f"there is no study {study.name} in {outputs}",
             expected=f"one of {', '.join(known)}" if known else "a study with trained runs",
-            instead=f"did you mean study={near[0]}?" if near else "correct the name",
+            instead=f"did you mean {near[0]}?" if near else "correct the name",
         )
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
@@ -203,17 +200,14 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         if complete or read_config(path.parent)["model"]["kind"] != "trees":  # they do not resume
             found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
-        raise RunError(
-            f"study {study.name} has no runs",
-            expected="a complete run for each model",
-            instead=f"train one with python train.py window=30m study={study.name}",
-        )
+        instead = f"train one with python train.py window=30m study={study.name}"
+        raise RunError(f"study {study.name} has no runs", expected="some", instead=instead)
 
-    def order(item: tuple[str, list[Run]]) -> tuple[bool, pd.Timedelta]:
-        [run, *_] = item[1]
+    def order(name: str) -> tuple[bool, pd.Timedelta]:
+        run = found[name][0]
         return run.is_baseline, parse_duration("window.span", run.config["window"]["span"])
 
-    return dict(sorted(found.items(), key=order))
+    return {name: found[name] for name in sorted(found, key=order)}
 
 
 # --- one writer, and complete or resumed ----------------------------------------------------------
@@ -221,11 +215,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder, or out of a study's evaluation.
-
-    Raises:
-        RunError: Another process is working in it.
-    """
+    """Keep others out of a folder; a RunError says that another process is working in it."""
     with disk_errors(folder, 0):
         make_folder(folder)
     try:
@@ -234,29 +224,24 @@ def hold(folder: Path) -> Iterator[None]:
                 left.unlink(missing_ok=True)
             yield
     except Timeout:
-        raise RunError(
-            f"{lock_holder(folder / LOCK)} is working in {folder}",
-            expected="one process at a time",
-            instead="wait for it, or use another study, with study=...",
-        ) from None
+        found = f"{lock_holder(folder / LOCK)} is working in {folder}"
+        instead = "wait for it, or use another study=..."
+        raise RunError(found, expected="one process at a time", instead=instead) from None
 
 
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether a folder has this run, complete; False if it is free or can be resumed.
 
-    Raises:
-        RunError: It has another run, or one whose model is damaged.
+    A RunError says that it holds a different run, or one whose model is damaged.
     """
     begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     if not begun or not (folder / CONFIG).is_file():
         return False
     if differing := differences(read_config(folder), config):
         shown = ", ".join(differing[:5]) + (", ..." if len(differing) > 5 else "")
-        raise RunError(
-            f"{folder} has another run ({shown})",
-            expected="the same options and bars",
-            instead="keep both with study=..., or delete the old one with overwrite=true",
-        )
+        found = f"{folder} holds a different run ({shown})"
+        instead = "keep both with study=..., or delete the old one with overwrite=true"
+        raise RunError(found, expected="the same options and bars", instead=instead)
     if not (folder / METRICS).is_file():
         return False
     damaged = damaged_files(folder)
@@ -328,7 +313,7 @@ def _is_intact(path: Path, kept: int | None) -> bool:
 
 def damage(folder: Path, name: str) -> RunError:
     """Return the error for a file of a complete run that is damaged or missing."""
-    found = f"{folder / name} is {'damaged' if (folder / name).is_file() else 'missing'}"
+    state = "damaged" if (folder / name).is_file() else "missing"
     if (folder / TREES).is_file():
         instead = f"delete {folder}: evaluate.py trains the baseline again"
     elif name == LAST:
@@ -337,15 +322,12 @@ def damage(folder: Path, name: str) -> RunError:
         instead = "run the command that trained the run again: it writes it from the checkpoint"
     else:
         instead = "restore it, or run the command that trained the run with overwrite=true"
-    return RunError(found, expected="the file as it was written", instead=instead)
+    expected = "the file as it was written"
+    return RunError(f"{folder / name} is {state}", expected=expected, instead=instead)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the options of a run, plain data.
-
-    Raises:
-        RunError: config.yaml cannot be read.
-    """
+    """Return the options of a run, plain data; a RunError says that they cannot be read."""
     path = folder / CONFIG
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -354,11 +336,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         canonical_json(config)  # raises for what is not plain data
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise RunError(
-            f"{path} cannot be read ({reason or type(error).__name__})",
-            expected="the options that train.py wrote",
-            instead="train the run again with overwrite=true, or move its folder out of the study",
-        ) from error
+        found = f"{path} cannot be read ({reason or type(error).__name__})"
+        instead = "train the run again with overwrite=true, or move its folder out of the study"
+        raise RunError(found, expected="what train.py wrote", instead=instead) from error
     return config
 
 
@@ -384,19 +364,17 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     unread = (*_NOT_IDENTITY, *_NOT_OF_TREES) if trees else _NOT_IDENTITY
     read = _OF_WINDOW_FEATURES if flat.get("model.features") == "window" else ("window.lookback",)
 
-    def is_among(key: str, options: Sequence[str]) -> bool:
-        return f"{key}.".startswith(tuple(f"{option}." for option in options))
+    read, unread = (tuple(f"{option}." for option in options) for options in (read, unread))
+    own = (k for k in flat if f"{k}.".startswith(read) or not f"{k}.".startswith(unread))
+    return {key: flat[key] for key in own}
 
-    return {k: v for k, v in flat.items() if is_among(k, read) or not is_among(k, unread)}
 
-
-def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return options by their whole names, as they are typed."""
-    if not isinstance(config, Mapping):
-        return {prefix: config}
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
+        name = f"{prefix}{key}"
+        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
     return flat
 
 
@@ -404,11 +382,7 @@ def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def record(study: Path, event: str, **facts: Any) -> None:
-    """Append an event to the ledger of a study.
-
-    Raises:
-        DiskError: It cannot be written; the ledger is unchanged.
-    """
+    """Append an event to the ledger of a study; on a DiskError, the ledger is unchanged."""
     entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
     with disk_errors(path, len(line)):
@@ -434,7 +408,7 @@ def recorded(study: Path, event: str) -> int:
     lines = path.read_bytes().splitlines() if path.is_file() else []
     events = set()
     for number, line in enumerate(filter(bytes.strip, lines)):
-        entry = _parse(line)
+        entry = _entry(line)
         if "config" in entry and entry["event"] == event:
             events.add((entry["run"], entry["config"]))
         elif entry.get("event", event) == event:
@@ -443,7 +417,7 @@ def recorded(study: Path, event: str) -> int:
     return len(events)
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _entry(line: bytes) -> dict[str, Any]:
     """Return a line's entry; empty if it is damaged."""
     try:
         entry = json.loads(line)

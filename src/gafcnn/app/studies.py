@@ -30,7 +30,7 @@ from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import at_rest, load_oracles
-from gafcnn.errors import RunError
+from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
 from gafcnn.evaluation.joining import average_seeds, join
 
@@ -45,10 +45,10 @@ log = logging.getLogger(__name__)
 
 
 def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Study:
-    """Return a study.
+    """Return a study by its folder, such as "outputs/bnb".
 
     Args:
-        folder: The folder of the study, such as "outputs/bnb".
+        folder: The folder of the study.
         windows: The windows to use; None for all. The baseline is always used.
 
     Raises:
@@ -60,9 +60,7 @@ def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Stud
 class Study:
     """The complete runs of a study, see `load_study`.
 
-    Attributes:
-        folder: The folder of the study.
-        runs: The runs of each model, by its name: windows by their span, then the baseline.
+    Its `folder` is that of the study; its `runs` are those of each model, by its name.
     """
 
     def __init__(self, folder: Path, windows: Sequence[str] | None = None) -> None:
@@ -73,13 +71,10 @@ class Study:
         if windows is not None:
             known = self.windows
             if absent := [name for name in windows if name not in known]:
-                raise RunError(
-                    f"study {folder.name} has no run for window {absent[0]}",
-                    expected=f"some of {', '.join(known) or 'no window'}, which have complete runs",
-                    instead=f"correct it, or train it with study={folder.name} window={absent[0]}",
-                )
-            for name in set(known) - set(windows):
-                del self.runs[name]
+                found = f"study {folder.name} has no run for window {absent[0]}"
+                instead = f"correct it, or train it with study={folder.name} window={absent[0]}"
+                raise RunError(found, expected=f"some of [{','.join(known)}]", instead=instead)
+            self.runs = {k: of for k, of in self.runs.items() if k in windows or k not in known}
         self._check_folds()
 
     @property
@@ -89,18 +84,11 @@ class Study:
 
     @property
     def baseline(self) -> str | None:
-        """The name of the baseline, if there is one.
-
-        Raises:
-            RunError: There are several.
-        """
+        """The name of the baseline, if there is one; a RunError says that there are several."""
         names = [name for name, runs in self.runs.items() if runs[0].is_baseline]
         if len(names) > 1:
-            raise RunError(
-                f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}",
-                expected="one baseline",
-                instead="move one of them into another study",
-            )
+            found = f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}"
+            raise RunError(found, expected="one", instead="move the other into another study")
         return names[0] if names else None
 
     @property
@@ -117,6 +105,14 @@ class Study:
     def label(self) -> Label:
         """What the study predicts."""
         return self.settings.label
+
+    @cached_property
+    def horizon(self) -> pd.Timedelta:
+        """How far ahead the label looks, by its own attribute or its outcomes; 0 for not at all."""
+        if self.label.horizon:
+            return self.label.horizon
+        rows: Any = self.all_runs[0].predictions
+        return (rows["known_at"] - rows["time"]).max()
 
     @property
     def folds(self) -> list[int | None]:
@@ -148,18 +144,14 @@ class Study:
         first, *others = self.all_runs
         for run in others:
             if run.config[BARS] != first.config[BARS]:
-                raise RunError(
-                    f"{first.folder} and {run.folder} were trained on different bars",
-                    expected="the same bars for all runs of a study",
-                    instead="train them again on the same bars, in another study (study=...)",
-                )
+                found = f"{first.folder} and {run.folder} were trained on different bars"
+                instead = "train them again on the same bars, with another study=..."
+                raise RunError(found, expected="the same bars for all runs", instead=instead)
         bars = load(at_rest(self.settings.market))
         if fingerprints(bars) != first.config[BARS]:
-            raise RunError(
-                f"the bars of {', '.join(bars)} differ from those {first.folder} was trained on",
-                expected="the same bars",
-                instead="restore the old ones, or train again with study=...",
-            )
+            found = f"the bars of {', '.join(bars)} differ from those {first.folder} was trained on"
+            instead = "restore the old ones, or train again with study=..."
+            raise RunError(found, expected="the same bars", instead=instead)
         return bars
 
     def samples(self, fold: int | None = None) -> Samples:
@@ -201,13 +193,17 @@ class Study:
         """
         from gafcnn.evaluation.judge import judge
 
+        members, others = self.members(), predictions or {}
+        if taken := sorted(members.keys() & others.keys()):
+            found = f"a table of predictions is called {taken[0]}, like a model of the study"
+            raise ConfigError(found, expected="another name", instead="rename its file")
         # the true probability of a simulated market, if it is that of the label
         market, oracles = self.settings.market, {}
         ahead = getattr(market, "horizon", None)
-        if ahead == self.label.horizon and self.label.classes == DIRECTIONS:
+        if ahead == self.horizon and self.label.classes == DIRECTIONS:
             oracles = load_oracles(at_rest(market))
         judgement = judge(
-            {**self.members(), **(predictions or {})},
+            {**members, **others},
             self.bars,
             label=self.label,
             baseline=self.baseline,
@@ -246,15 +242,8 @@ class Study:
 
     def count_look(self, judgement: Judgement) -> None:
         """Record a look at the test rows in the study's ledger, and say so in the judgement."""
-        metrics = judgement.metrics
-        rules = {key: metrics.get(key) for key in ("costs", "threshold")}
-        record(self.folder, LOOK, windows=self.windows, rows=metrics["rows"]["all"], **rules)
-        metrics |= {"looks": self.looks, "seeds": self.seed_scores()}
-        if self.looks > 1:
-            metrics["verdict"].append(
-                f"This is look {self.looks} at these test rows: what was changed since the first "
-                "look was changed knowing them, and the confidence intervals do not allow for that."
-            )
+        count_look(self.folder, judgement, self.windows)
+        judgement.metrics["seeds"] = self.seed_scores()
 
     def seed_scores(self) -> dict[str, dict[str, Any]]:
         """Return the spread over seeds of the test scores of each model with several seeds.
@@ -277,11 +266,7 @@ class Study:
         return found
 
     def train_baseline(self, model: Any) -> None:
-        """Train the baseline for each fold that has none, on the samples of the windows.
-
-        Args:
-            model: Settings of the baseline, `TreesModel`.
-        """
+        """Train a baseline, a `TreesModel`, for each fold without one, on the same samples."""
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}
         # like the longest window, which is last: features=window reads that one
@@ -291,14 +276,10 @@ class Study:
             join({window: self._member(window) for window in self.windows})
         for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
             settings = replace(
-                like,
+                replace(like, seed=0, overwrite=False, swept=(), study=self.folder.name),
                 model=replace(model, name=name, class_weights=like.model.class_weights),
                 market=at_rest(like.market),
-                study=self.folder.name,
                 paths=replace(like.paths, outputs=self.folder.parent),
-                seed=0,
-                overwrite=False,
-                swept=(),
             )
             of_fold = "" if fold is None else f" of fold {fold}"
             log.info("study %s has no baseline%s: training it", self.folder.name, of_fold)
@@ -309,31 +290,43 @@ class Study:
         for run in others:
             found = differences(first.config, run.config)
             if differing := [text for text in found if not text.startswith(_SEED_OPTIONS)]:
-                raise RunError(
-                    f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}",
-                    expected=f"runs of {name} that differ only in seed and fold",
-                    instead="train each of them in another study, with study=...",
-                )
+                text = f"{first.folder} and {run.folder} differ in {', '.join(differing[:3])}"
+                expected = f"runs of {name} that differ only in seed and fold"
+                raise RunError(text, expected=expected, instead="use another study=... for each")
         return average_seeds(run.predictions for run in self.runs[name])
+
+    def __repr__(self) -> str:
+        return f"Study({str(self.folder)!r}: {', '.join(self.runs)})"
 
     def _check_folds(self) -> None:
         """Check that every window has every fold, one after another."""
-        numbers = [fold for fold in self.folds if fold is not None]
-        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else set()
+        numbers = {fold for fold in self.folds if fold is not None}
+        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else numbers
         for name, runs in self.runs.items():
             missing = wanted - {run.fold for run in runs}
             # a missing baseline is trained like the windows
             if missing and (len(self.runs) == 1 or not runs[0].is_baseline):
-                raise RunError(
-                    f"{name} has no run of fold {min(missing)}",
-                    expected="every fold for every window",
-                    instead=f"train it with split.fold={min(missing)}",
-                )
+                found = f"{name} has no run of fold {min(missing)}"
+                instead = f"train it with split.fold={min(missing)}"
+                raise RunError(found, expected="every fold for every window", instead=instead)
+
+
+def count_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:
+    """Record a look at test rows in the ledger of a folder, and say so in the judgement."""
+    metrics = judgement.metrics
+    rules = {key: metrics.get(key) for key in ("costs", "threshold")}
+    record(folder, LOOK, windows=[*windows], rows=metrics["rows"]["all"], **rules)
+    metrics["looks"] = looks = recorded(folder, LOOK)
+    if looks > 1:
+        metrics["verdict"].append(
+            f"This is look {looks} at these test rows: what was changed since the first look was "
+            "changed knowing them, and the confidence intervals do not allow for that."
+        )
 
 
 def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
     """Return the scores of the test rows, by their names in an evaluation."""
     scores = score_part(table, "test")
-    suffix = "_labelled" if "all" in scores else ""
-    labelled = {f"{name}{suffix}": value for name, value in scores["labelled"].items()}
-    return {**scores.get("all", {}), **labelled}
+    if "all" not in scores:
+        return scores["labelled"]
+    return scores["all"] | {f"{name}_labelled": of for name, of in scores["labelled"].items()}

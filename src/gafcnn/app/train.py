@@ -11,22 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from gafcnn.app import runs
 from gafcnn.app.options import NetworkModel, TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
-from gafcnn.app.runs import (
-    BARS,
-    BEST,
-    LAST,
-    PREDICTIONS,
-    TRAINING,
-    Run,
-    claim,
-    digest,
-    finish,
-    hold,
-    is_complete,
-    record,
-)
+from gafcnn.app.runs import BARS, Run
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.durations import format_duration
@@ -47,29 +35,21 @@ _CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/mac
 
 
 def train(options: Mapping[str, Any]) -> float:
-    """Train one window or the baseline, or resume its training.
+    """Train one window or the baseline, or resume it, by the options of `conf/train.yaml`.
 
-    Args:
-        options: The options of `conf/train.yaml`.
-
-    Returns:
-        The validation score that `objective` names; NaN if it cannot be computed.
-
-    Raises:
-        RunError: The folder has another run, or is in use.
-        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
+    Returned is the validation score that `objective` names; NaN if it cannot be computed. A
+    RunError says that the folder holds a different run, or is in use; another GafcnnError, that
+    options, bars or samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
     direction = settings.label.classes == DIRECTIONS
-    objectives = _OBJECTIVES if direction else _CLASS_OBJECTIVES
-    monitors = _MONITORS if direction else _CLASS_MONITORS
-    objective = settings.objective or objectives[0]
-    for option, name, known in (
-        ("objective", objective, objectives),
-        ("monitor", settings.monitor, monitors),
-    ):
-        if name not in known:
-            expected, instead = f"one of {', '.join(known)}", f"set {option}={known[0]}"
+    known = {"objective": _OBJECTIVES, "monitor": _MONITORS}
+    if not direction:
+        known = {"objective": _CLASS_OBJECTIVES, "monitor": _CLASS_MONITORS}
+    objective = settings.objective or known["objective"][0]
+    for option, name in (("objective", objective), ("monitor", settings.monitor)):
+        if name not in (names := known[option]):
+            expected, instead = f"one of {', '.join(names)}", f"set {option}={names[0]}"
             raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
     value = train_run(settings).metrics["val"]["labelled"][objective]
     return math.nan if value is None else value
@@ -78,9 +58,7 @@ def train(options: Mapping[str, Any]) -> float:
 def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
     """Train a run, resume it, or return it if it is complete; see `train`.
 
-    Args:
-        settings: The options of the run.
-        bars: The bars of its market, if they are loaded.
+    The bars of its market are loaded, unless they are given.
     """
     folder, overwrite = settings.folder, settings.overwrite
     # torchrun numbers all processes of a shared training, Lightning those of this machine
@@ -90,7 +68,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     bars = load_for(settings) if bars is None else bars
     config = as_plain(settings) | {BARS: fingerprints(bars)}
     # before the folder is locked: a folder that is read-only can be complete
-    done = not overwrite and is_complete(folder, config)
+    done = not overwrite and runs.is_complete(folder, config)
     if not done:
         label, split, lookback = settings.label, settings.split, settings.window.lookback
         samples = make_samples(bars, label=label, split=split, lookback=lookback)
@@ -99,10 +77,10 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
             model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run
-        with hold(folder):
-            done = not overwrite and is_complete(folder, config)
+        with runs.hold(folder):
+            done = not overwrite and runs.is_complete(folder, config)
             if not done:
-                claim(folder, config, overwrite=overwrite)
+                runs.claim(folder, config, overwrite=overwrite)
                 _fit(settings, folder, config, samples, model)
     if done:
         log.info("%s is complete: nothing to do", folder)
@@ -112,7 +90,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
 def _fit(
     settings: TrainSettings, folder: Path, config: Mapping[str, Any], samples: Samples, model: Any
 ) -> None:
-    resumed = (folder / LAST).is_file() or (folder / BEST).is_file()
+    resumed = any((folder / name).is_file() for name in (runs.LAST, runs.BEST))
     counts = samples.counts("train")
     log.info(
         "%s %s on %s labelled samples of %s (%.1f %% %s), validation on %s; embargo %s; folder %s",
@@ -124,21 +102,18 @@ def _fit(
     if (stride := getattr(settings.split, "stride", 1)) > 1:
         log.info("split.stride=%d thins training only: validation and test keep all", stride)
     study = settings.paths.outputs / settings.study
-    record(study, TRAINING, run=str(folder), config=digest(config), resumed=resumed)
-    model.fit(samples)
-    predictions = model.predict(samples)
-    write_predictions(folder / PREDICTIONS, predictions)
-    metrics = {
-        **_facts(predictions, samples),
-        **model.facts_,
-        "embargo": format_duration(samples.embargo),
-    }
+    facts = {"run": str(folder), "config": runs.digest(config), "resumed": resumed}
+    runs.record(study, runs.TRAINING, **facts)
+    predictions = model.fit(samples).predict(samples)
+    write_predictions(folder / runs.PREDICTIONS, predictions)
+    metrics = {**_facts(predictions, samples), **model.facts_}
+    metrics["embargo"] = format_duration(samples.embargo)
     if len(samples.symbols) > 1:
         metrics["symbols"] = {
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
-    finish(folder, metrics)
+    runs.finish(folder, metrics)
 
 
 def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:

@@ -5,21 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gafcnn.app import runs
 from gafcnn.app.options import Paths, StudyOptions
-from gafcnn.app.runs import (
-    BEST,
-    CONFIG,
-    EXPORT,
-    LAST,
-    METADATA,
-    METRICS,
-    PREDICTIONS,
-    damage,
-    damaged_files,
-)
+from gafcnn.app.runs import BEST, CONFIG, LAST, METADATA, METRICS, damage, damaged_files
 from gafcnn.data.exchange import RECORD, damaged_parts
 from gafcnn.errors import DamageError, GafcnnError
 from gafcnn.images.store import MANIFEST, open_store
@@ -33,33 +25,23 @@ log = logging.getLogger(__name__)
 def verify(options: Mapping[str, Any]) -> dict[str, int]:
     """Read all downloaded bars, stores, runs, evaluations and exports, and compare checksums.
 
-    What is not complete is not damaged: the command that began it resumes.
-
-    Args:
-        options: The options of `conf/verify.yaml`.
-
-    Returns:
-        The number of intact ones of each kind.
-
-    Raises:
-        DamageError: Some are damaged; each is logged, with what repairs it.
+    What is not complete is not damaged: the command that began it resumes. Options are those of
+    `conf/verify.yaml`. Returned is the number of intact ones of each kind. A DamageError says that
+    some are damaged; each is logged, with what repairs it.
     """
     paths = create(StudyOptions, "", options).paths
     findings = list(_findings(paths))
     intact = Counter(kind for kind, problem in findings if problem is None)
-    damaged = len(findings) - intact.total()
-    for _, problem in findings:
-        if problem is not None:
-            log.error("%s", problem)
+    damaged = [problem for _, problem in findings if problem is not None]
+    for problem in damaged:
+        log.error("%s", problem)
     if intact or not damaged:
-        counts = ", ".join(f"{count} {kind}" for kind, count in intact.items())
+        counts = ", ".join(f"{kind} {count}" for kind, count in intact.items())
         log.info("intact in %s and %s: %s", paths.data, paths.outputs, counts or "nothing there")
     if damaged:
-        raise DamageError(
-            f"{damaged} of {len(findings)} are damaged",
-            expected="all as they were written",
-            instead="do what the lines above say",
-        )
+        found = f"damage in {len(damaged)} of {len(findings)} places"
+        instead = "do what the lines above say"
+        raise DamageError(found, expected="files as they were written", instead=instead)
     return dict(intact)
 
 
@@ -70,22 +52,25 @@ def _findings(paths: Paths) -> Iterator[Finding]:
         remedy = "train.py and prepare.py download it again"
         yield "downloads", _problem(record.parent, names, remedy)
     for manifest in sorted(data.glob(f"gaf/*/{MANIFEST}")):
-        yield "stores", _error_of(lambda folder: open_store(folder, verify=True), manifest.parent)
+        yield "stores", _error_of(partial(open_store, verify=True), manifest.parent)
     for metrics in sorted(outputs.rglob(METRICS)):
         folder, names = metrics.parent, damaged_files(metrics.parent)
         if (folder / CONFIG).is_file():
             # the file that cannot be written again decides
-            names.sort(key=lambda name: name in (METRICS, PREDICTIONS))
+            names.sort(key=lambda name: name in (METRICS, runs.PREDICTIONS))
             yield "runs", _problem(folder, names, damage(folder, [*names, ""][0]).instead)
         else:
             yield "evaluations", _problem(folder, names, "evaluate.py writes it again")
-    for metadata in sorted(outputs.glob(f"*/{EXPORT}/{METADATA}")):
+    for metadata in sorted(outputs.glob(f"*/{runs.EXPORT}/{METADATA}")):
         names = damaged_files(metadata.parent, METADATA)
         yield "exports", _problem(metadata.parent, names, "export.py writes it again")
     for config in sorted(outputs.rglob(CONFIG)):
         for path in (config.parent / LAST, config.parent / BEST):
             if path.is_file() and not (config.parent / METRICS).is_file():
-                yield "checkpoints of incomplete runs", _error_of(_load_checkpoint, path)
+                from gafcnn.models.module import load_plain  # imports torch
+
+                load = partial(load_plain, remedy="run the command that began the run again")
+                yield "checkpoints of incomplete runs", _error_of(load, path)
 
 
 def _problem(folder: Path, damaged: Sequence[str], remedy: str) -> str | None:
@@ -98,9 +83,3 @@ def _error_of(read: Callable[[Path], Any], path: Path) -> str | None:
     except GafcnnError as error:
         return str(error)
     return None
-
-
-def _load_checkpoint(path: Path) -> Any:
-    from gafcnn.models.module import load_plain  # imports torch
-
-    return load_plain(path, "run the command that began the run again")

@@ -60,7 +60,8 @@ class Origin:
         """Raise a BarsError that names the first row where `valid`, shape (n,), is False."""
         for row in np.flatnonzero(~np.asarray(valid)).tolist():
             place = f"row {row}" if self.line_of is None else f"line {self.line_of(row)}"
-            raise BarsError.at(self.source, place, found(row), expected=expected, instead=instead)
+            fact = f"{self.source}, {place}: {found(row)}"
+            raise BarsError(fact, expected=expected, instead=instead)
 
 
 def as_bars(

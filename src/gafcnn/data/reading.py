@@ -158,10 +158,9 @@ def _from_csv(path: Path, content: bytes) -> tuple[pa.Table, Origin]:
     except pa.ArrowInvalid:
         if not invalid:
             raise
-        raise BarsError.at(
-            path,
-            f"line {content.splitlines().index(invalid[0].encode()) + 1}",
-            "it has more or fewer cells than the first row",
+        line = content.splitlines().index(invalid[0].encode()) + 1
+        raise BarsError(
+            f"{path}, line {line}: it has more or fewer cells than the first row",
             expected=f"{len(names)} cells",
             instead=REPAIR,
         ) from None

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import interval_of
+from gafcnn.data.bars import interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
+from gafcnn.durations import multiple_of
 from gafcnn.evaluation.backtest import DAY, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
 from gafcnn.evaluation.positions import confidence, threshold_of
-from gafcnn.evaluation.regimes import TRENDS, VOLATILITIES, regimes
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
@@ -44,6 +44,12 @@ HOLD = "buy_and_hold"
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 """The most confident shares of the test rows for which the win rate is computed."""
 
+VOLATILITIES = ("low", "middle", "high")
+TRENDS = ("down", "flat", "up")
+
+TREND = 0.5
+"""Standard deviations that make a trend: a random walk is flat 38 % of the time."""
+
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
 _LEAST_PERIOD = pd.Timedelta(days=30)  # a few days, compounded over a year, mean nothing
@@ -56,13 +62,8 @@ def judge_directions(
 ) -> dict[str, Any]:
     """Judge all models of a study on its test rows.
 
-    Args:
-        study: What to judge.
-        rules: Trading rules.
-        of_folds: Samples of each fold, for regimes; may be empty.
-
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    `of_folds` are the samples of each fold, for regimes; there may be none. Returns plain dicts,
+    lists, strings and numbers, None for what is undefined.
     """
     test_sets = {
         symbol: TestSet.of(
@@ -193,15 +194,11 @@ def _without_interval(model: Candidate, deflated: float | None) -> Row:
 
 
 def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, float | None]:
-    """Return the deflated Sharpe ratio of each model.
+    """Return the deflated Sharpe ratio of each model, from its returns by bar.
 
     The variance of the trials' Sharpe ratios is estimated from the models at hand, but is at least
     1 / n, its value for n bars without skill: otherwise models that resemble each other would make
-    the hurdle low.
-
-    Args:
-        returns: Return of each bar, by model.
-        trials: Number of trainings that were tried.
+    the hurdle low. `trials` is the number of trainings that were tried.
     """
     ratios = [
         one.mean() / one.std(ddof=1)
@@ -217,14 +214,9 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
 
 
 def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row, Rows]]:
-    """Yield the parts of the test rows that are judged separately.
+    """Yield the parts of the test rows that are judged separately: table, description, rows.
 
-    Args:
-        model: The model.
-        by_row: Regime of each row (see `gafcnn.evaluation.regimes`), in the order of the rows.
-
-    Yields:
-        The table that a part is in, its description, and which rows it has.
+    `by_row` has the regime of each row (see `regimes`), in the order of the rows.
     """
     p, position, folds = model.p, model.position, folds_of(model.panel.test)
     # ranks within a fold are known only when all its test rows are, so these shares show where a
@@ -338,6 +330,51 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
             lookback = max(samples.lookback, 3 * interval_of(rows.bars))
         found.append(regimes(rows.bars, times, reference, lookback))
     return pd.concat(found).loc[pd.DatetimeIndex(rows.test["time"])]
+
+
+def regimes(
+    bars: pd.DataFrame,
+    times: pd.DatetimeIndex,
+    reference: pd.DatetimeIndex,
+    lookback: pd.Timedelta,
+) -> pd.DataFrame:
+    """Return the regime at each of n decision times.
+
+    Volatility is the standard deviation of the one-bar log returns between the closes of the
+    `lookback` that ends at `t` and has at least three bars; low, middle and high are terciles of
+    the reference times, such as those of training samples. The trend is `z = log return over the
+    lookback / (volatility * sqrt(number of returns))`: up above `TREND`, down below `-TREND`.
+
+    Returns:
+        A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of
+        `TRENDS`) and `month` ("2025-06", UTC). Volatility and trend are None where the lookback has
+        a gap, and everywhere if no reference time has a gap-free lookback.
+
+    Raises:
+        ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
+    """
+    volatility = rolling_volatility(bars, "lookback", lookback)
+    interval = interval_of(bars)
+    length = multiple_of("lookback", lookback, interval)
+    # constant prices have no trend
+    z = np.zeros(len(bars))
+    log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
+    returns = log_close.diff(length - 1).to_numpy()
+    np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
+
+    span = bars.index.to_series().diff(length - 1).to_numpy()
+    complete = span == (interval * (length - 1)).to_timedelta64()
+    rows, training = bars.index.get_indexer(times), bars.index.get_indexer(reference)
+    known, training = (rows >= 0) & complete[rows], training[(training >= 0) & complete[training]]
+    names = np.full((2, len(times)), None, dtype=object)
+    if len(training):
+        edges = np.quantile(volatility[training], [1 / 3, 2 / 3])
+        tercile = np.searchsorted(edges, volatility[rows[known]], side="left")
+        trend = 1 + (z[rows[known]] > TREND).astype(int) - (z[rows[known]] < -TREND)
+        names[0, known], names[1, known] = np.array(VOLATILITIES)[tercile], np.array(TRENDS)[trend]
+    return pd.DataFrame(
+        {"volatility": names[0], "trend": names[1], "month": times.strftime("%Y-%m")}, index=times
+    )
 
 
 # --- costs, benchmarks, equity -----------------------------------------------------------------

@@ -168,14 +168,9 @@ def combine(
 ) -> Combined:
     """Add ensembles of the members, and `two_stage` of the baseline and the members.
 
-    A single member is not combined. The only ensemble of several classes is `mean`.
-
-    Args:
-        joined: Models side by side (see `join`).
-        members: Models to combine.
-        methods: Names of ensembles; `two_stage` among them needs a baseline.
-        baseline: Column of the baseline.
-        classes: Names of the classes; () for P(up).
+    A single member is not combined. The only ensemble of several classes is `mean`; `classes` is ()
+    for P(up). `two_stage` among the methods needs a baseline. `joined` has the models side by side
+    (see `join`).
 
     Raises:
         ConfigError: An ensemble is unknown, or a model has its name.

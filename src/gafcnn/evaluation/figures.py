@@ -119,11 +119,7 @@ def sortino(returns: Floats, periods: float) -> OfSums:
 
 @dataclass(frozen=True, eq=False)
 class Drawdown:
-    """The largest fall of the equity from its running maximum, a fraction from -1 to 0.
-
-    Args:
-        returns: One fraction per bar, shape (n,).
-    """
+    """The largest fall of the equity from its running maximum, from -1 to 0; one return per bar."""
 
     returns: Floats
 
@@ -213,11 +209,8 @@ def trade_figures(
 ) -> dict[str, Figure]:
     """Return what trades earn: rates, means, and annualised ratios.
 
-    Args:
-        bars: What happened bar by bar, see `Backtest.per_bar`; sums for several symbols.
-        returns: Return of the equity over each bar.
-        periods: Bars of a year.
-        turns: Bars of a day, for each of the accounts that the equity is divided into.
+    `bars` is what happened bar by bar, see `Backtest.per_bar`; sums for several symbols. A year has
+    `periods` bars, a day `turns`, of each of the accounts that the equity is divided into.
     """
     trades = bars["trades"]
     return {

@@ -90,12 +90,9 @@ def join_common(
 def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the mean probabilities over seeds, fold by fold, as one table.
 
-    Args:
-        frames: Predictions of one model, one table per seed and fold, in any order.
-
-    Returns:
-        Predictions with one row per symbol, time and fold. Those of a single seed are returned
-        unchanged but sorted; a mean over several has `seed` -1.
+    `frames` are predictions of one model, one table per seed and fold, in any order. The result has
+    one row per symbol, time and fold. Those of a single seed are returned unchanged but sorted; a
+    mean over several has `seed` -1.
 
     Raises:
         PredictionsError: The seeds differ in more than their probabilities (see `join`).

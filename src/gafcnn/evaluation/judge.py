@@ -20,7 +20,7 @@ from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.classification import judge_classes
-from gafcnn.evaluation.comparisons import Study
+from gafcnn.evaluation.comparisons import Study, sentences
 from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join, join_common, probabilities
@@ -37,7 +37,6 @@ from gafcnn.evaluation.predictions import (
     read_table,
 )
 from gafcnn.evaluation.trading_rules import TradingRules
-from gafcnn.evaluation.verdict import sentences
 from gafcnn.settings import create
 
 BASELINE = "xgboost"
@@ -236,17 +235,10 @@ def judge(
 
     if classes or len(by_symbol) == 1:
         return run(study)
-    singles = {
-        symbol: run(
-            replace(
-                study,
-                joined=joined.loc[joined["symbol"] == symbol],
-                bars={symbol: frame},
-                advance=lambda _: None,
-            )
-        )
-        for symbol, frame in by_symbol.items()
-    }
+    singles = {}
+    for symbol, frame in by_symbol.items():
+        rows, alone = joined.loc[joined["symbol"] == symbol], {symbol: frame}
+        singles[symbol] = run(replace(study, joined=rows, bars=alone, advance=lambda _: None))
     result = run(study)
     result.metrics["symbols"] = {
         symbol: {key: one.metrics[key] for key in ("rows", "classes", "models")}
@@ -362,12 +354,8 @@ def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = (
     """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
     shared = joined[[*KEY, *OUTCOME]]
     columns = [probability_column(name) for name in classes] or [P_UP]
-    parts = [
-        shared.assign(
-            window=name,
-            seed=-1,
-            **dict(zip(columns, probabilities(joined, name, classes).T, strict=True)),
-        ).dropna(subset=columns)
-        for name in names
-    ]
+    parts = []
+    for name in names:
+        p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
+        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=columns))
     return pd.concat(parts, ignore_index=True)

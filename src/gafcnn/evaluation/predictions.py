@@ -48,12 +48,9 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return a model's predictions as a table (see `check_predictions`).
 
-    Args:
-        samples: Samples.
-        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), or
-            the probabilities of all classes, shape (n, classes).
-        name: Name of the model or window.
-        seed: Seed of the model.
+    The probabilities are those of all validation samples, then all test samples: P(up) of shape
+    (n,), or the probabilities of all classes, shape (n, classes). `name` is that of the model or
+    window.
     """
     rows = np.concatenate([samples.split.val, samples.split.test])
     names = _columns_of(samples.classes)
@@ -290,7 +287,7 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a parquet file of predictions that need not be complete.
+    """Read a parquet or csv file of predictions that need not be complete.
 
     Raises:
         PredictionsError: The file is missing or damaged.
@@ -298,15 +295,17 @@ def read_table(path: Path | str) -> pd.DataFrame:
     if not Path(path).is_file():
         raise PredictionsError(
             f"{path}: there is no such file",
-            expected="a parquet file of predictions",
+            expected="a parquet or csv file of predictions",
             instead="correct the path, or train the run that writes it",
         )
     try:
+        if Path(path).suffix == ".csv":
+            return pd.read_csv(path)
         return pd.read_parquet(path, page_checksum_verification=True)
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
         raise PredictionsError(
-            f"{path}: the file is damaged or not parquet",
-            expected="a complete parquet file",
+            f"{path}: the file is damaged, or neither parquet nor csv",
+            expected="a complete file that ends with .parquet or .csv",
             instead="write it again, with write_predictions(path, frame) or by training the run",
         ) from error
 

@@ -51,11 +51,7 @@ def interval(draws: Floats) -> tuple[float, float]:
 
 
 def growth(returns: Floats, periods: float) -> dict[str, float | None]:
-    """Return what an equity grew by.
-
-    Args:
-        returns: One return per bar, at least one.
-        periods: Bars of a year.
+    """Return what an equity grew by, from one return per bar (at least one) and the bars of a year.
 
     Returns:
         `total_return`, the product of 1 + r, minus 1; `annual_return`, the compound annual growth
@@ -90,15 +86,8 @@ def psr(
 
         Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR^2))
 
-    Args:
-        sharpe: Observed ratio, per observation.
-        benchmark: Ratio to exceed, per observation.
-        n: Number of observations.
-        skewness: Skewness of the returns.
-        kurtosis: Kurtosis of the returns, not in excess of 3.
-
-    Returns:
-        A probability; None with fewer than two observations or impossible moments.
+    Both ratios are per observation, of which there are `n`; the kurtosis is not in excess of 3.
+    None with fewer than two observations or impossible moments.
     """
     from scipy.special import ndtr
 
@@ -113,12 +102,8 @@ def expected_maximum(variance_of_trials: float | None, trials: int) -> float | N
 
         sqrt(V) ((1 - gamma) Phi^-1(1 - 1/N) + gamma Phi^-1(1 - 1/(N e)))     gamma = 0.5772...
 
-    Args:
-        variance_of_trials: Variance of the trials' Sharpe ratios, per observation.
-        trials: Number of trials, assumed independent.
-
-    Returns:
-        0 for a single trial; None without trials or variance.
+    V is the variance of the trials' ratios, per observation; the N trials are assumed independent.
+    0 for a single trial; None without trials or variance.
     """
     from scipy.special import ndtri
 
@@ -160,14 +145,10 @@ def deflated_sharpe(
 
 
 def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
-    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
+    """Return the area under the ROC curve: P(a positive row has the higher score), ties half.
 
-    Args:
-        p: Probabilities or scores, shape (n,).
-        positive: 1 or True for rows of the positive class, shape (n,).
-
-    Returns:
-        P(a positive row has the higher score), ties counted half; None with one class only.
+    It is computed from ranks (Mann and Whitney, 1947) of probabilities or scores, shape (n,);
+    `positive` is 1 or True for rows of the positive class, shape (n,). None with one class only.
     """
     from scipy.stats import rankdata
 
@@ -183,9 +164,8 @@ def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
 def log_losses(p: Floats, label: NDArray[Any]) -> Floats:
     """Return -ln(clipped probability of the true class) of each row.
 
-    Args:
-        p: P(class 1) of shape (n,), or the probabilities of all classes, shape (n, classes).
-        label: Class numbers (or booleans), shape (n,).
+    `p` is P(class 1) of shape (n,), or the probabilities of all classes, shape (n, classes);
+    `label` has class numbers (or booleans), shape (n,).
     """
     true = np.where(label, p, 1 - p) if p.ndim == 1 else p[np.arange(len(label)), label]
     return -np.log(np.clip(true, CLIP, 1 - CLIP))
@@ -226,17 +206,11 @@ def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
 
 
 def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
-    """Score one column of P(up) on labelled rows and on all rows.
+    """Score the column `model` of P(up) on labelled rows and on all rows: `labelled` and `all`.
 
     On labelled rows the outcome is the label; neutral rows are left out. On all rows it is
     `forward_return > 0`: a return of exactly 0 counts as down, as a long position earns nothing.
-
-    Args:
-        frame: Predictions with the columns `label`, `forward_return` and `model`.
-        model: Column of probabilities.
-
-    Returns:
-        `labelled` and `all`, see `score`.
+    See `score` for what is returned.
     """
     labelled = frame["label"].notna().to_numpy()
     p = frame[model].to_numpy()
@@ -269,47 +243,64 @@ def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
         PredictionsError: A probability is outside [0, 1].
     """
     p, label = check_probabilities(p), np.asarray(label, dtype=np.int64)
-    classes = p.shape[1]
-    counts = confusion(p.argmax(axis=1), label, classes)
-    n, hits = len(label), counts.diagonal()
-    occurring, called = counts.sum(axis=1), counts.sum(axis=0)
-    either = occurring + called
-    among = confusion(p[:, 1:].argmax(axis=1) + 1, label, classes).diagonal()
+    counts = confusion(p.argmax(axis=1), label, p.shape[1])
+    found = {
+        key: _mean_ratio(*(np.array([one.sum() for one in rows]) for rows in (tops, bottoms)))
+        for key, (_, tops, bottoms) in class_ratios(p, label).items()
+    }
     return {
-        "n": n,
-        "accuracy": _share(hits.sum(), n),
-        "balanced_accuracy": _mean_ratio(hits, occurring),
-        "balanced_accuracy_without_0": _mean_ratio(hits[1:], occurring[1:]),
-        "balanced_accuracy_among_patterns": _mean_ratio(among[1:], occurring[1:]),
-        "macro_f1": _mean_ratio(2 * hits, either),
-        "macro_f1_without_0": _mean_ratio(2 * hits[1:], either[1:]),
-        "log_loss": float(log_losses(p, label).mean()) if n else None,
-        "majority": _share(occurring.max(), n),
+        "n": len(label),
+        **{key: value for key, value in found.items() if isinstance(key, str)},
+        "majority": _share(counts.sum(axis=1).max(), len(label)),
         "classes": [
-            {
-                "n": int(occurring[k]),
-                "called": int(called[k]),
-                "precision": _share(hits[k], called[k]),
-                "recall": _share(hits[k], occurring[k]),
-                "f1": _share(2 * hits[k], either[k]),
-            }
-            for k in range(classes)
+            {"n": int(n), "called": int(called)}
+            | {name: found[k, name] for name in ("precision", "recall", "f1")}
+            for k, (n, called) in enumerate(
+                zip(counts.sum(axis=1), counts.sum(axis=0), strict=True)
+            )
         ],
         "confusion": counts.tolist(),
     }
 
 
-def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
-    """Sort rows into bins of equal count by their forecast.
-
-    Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins.
-
-    Args:
-        p_up: P(up), shape (n,).
-        bins: Number of bins, if forecasts differ enough.
+def class_ratios(
+    p: Floats, label: NDArray[np.int64]
+) -> dict[Any, tuple[int, list[NDArray[Any]], list[NDArray[Any]]]]:
+    """Return the figures of `score_classes` as means of ratios of sums over rows.
 
     Returns:
-        The bin of each row, shape (n,): consecutive numbers, 0 for the lowest.
+        For each figure, and for precision, recall and f1 of each class k as `(k, name)`: the number
+        of rows that it rests on, then the numerators and the denominators, arrays of shape (n,).
+    """
+    numbers, n = range(p.shape[1]), len(label)
+    predicted, forced = p.argmax(axis=1), p[:, 1:].argmax(axis=1) + 1
+    of_class, called = ([one == k for k in numbers] for one in (label, predicted))
+    hits = [one & other for one, other in zip(of_class, called, strict=True)]
+    twice = [2 * one for one in hits]
+    either = [one.astype(int) + other for one, other in zip(of_class, called, strict=True)]
+    among = [one & (forced == k) for k, one in enumerate(of_class)]
+    every, others = [np.ones(n)], int(np.count_nonzero(label))
+    figures: dict[Any, tuple[int, list[NDArray[Any]], list[NDArray[Any]]]] = {
+        "accuracy": (n, [predicted == label], every),
+        "balanced_accuracy": (n, hits, of_class),
+        "balanced_accuracy_without_0": (others, hits[1:], of_class[1:]),
+        "balanced_accuracy_among_patterns": (others, among[1:], of_class[1:]),
+        "macro_f1": (n, twice, either),
+        "macro_f1_without_0": (others, twice[1:], either[1:]),
+        "log_loss": (n, [log_losses(p, label)], every),
+    }
+    for k, (own, of_called) in enumerate(zip(of_class, called, strict=True)):
+        figures[k, "precision"] = int(of_called.sum()), [hits[k]], [of_called]
+        figures[k, "recall"] = int(own.sum()), [hits[k]], [own]
+        figures[k, "f1"] = int(own.sum()), [twice[k]], [either[k]]
+    return figures
+
+
+def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
+    """Sort rows, shape (n,), into bins of equal count by their forecast.
+
+    Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins. Bins
+    are consecutive numbers, 0 for the lowest, shape (n,).
     """
     p = np.asarray(p_up, dtype=np.float64)
     if not len(p):
@@ -322,13 +313,8 @@ def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 
     """Return the mean distance between forecast and observed frequency; None without rows.
 
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
-    AAAI, 2015. It is positive by chance alone: about `sqrt(bins / (2 pi n))` for a calibrated model
-    near 1/2.
-
-    Args:
-        p_up: P(up), shape (n,).
-        went_up: Whether the price went up, shape (n,).
-        bins: Bins of equal count (see `bins_of`).
+    AAAI, 2015, with bins of equal count (see `bins_of`). It is positive by chance alone: about
+    `sqrt(bins / (2 pi n))` for a calibrated model near 1/2. Both arrays have shape (n,).
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
     if not len(p):

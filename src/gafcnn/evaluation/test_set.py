@@ -112,10 +112,7 @@ class Panel:
     """The test rows of one or more symbols on one timeline, symbol after symbol.
 
     A row is placed at the bar that a trade on it would enter. Arrays have shape (n,), a value per
-    row, unless stated otherwise.
-
-    Args:
-        sets: The test set of each symbol; all with the same interval, horizon and rules.
+    row, unless stated otherwise. All sets have the same interval, horizon and rules.
     """
 
     def __init__(self, sets: Sequence[TestSet]) -> None:
@@ -162,13 +159,7 @@ class Panel:
 
 
 class Candidate:
-    """One model on a panel: its forecasts and its trades, of all symbols.
-
-    Args:
-        panel: Test rows.
-        name: Column of P(up).
-        traded: Its trades of each symbol.
-    """
+    """One model, a column of P(up), on a panel: its forecasts and its trades of each symbol."""
 
     def __init__(self, panel: Panel, name: str, traded: Sequence[Traded]) -> None:
         self.panel, self.name, self.traded = panel, name, traded

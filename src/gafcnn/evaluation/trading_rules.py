@@ -47,11 +47,7 @@ register_costs = COSTS.register
 @register_costs("fixed")
 @settings("costs")
 class FixedCosts:
-    """The same cost in every bar.
-
-    Args:
-        bps: Cost per side, in basis points.
-    """
+    """The same cost in every bar: `bps` per side, in basis points."""
 
     bps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
 

@@ -55,13 +55,10 @@ def draw_gaf(
     rounded: bool,  # noqa: FBT001 - kernels are called by position
     images: NDArray[Any],
 ) -> None:
-    """Draw the Gramian Angular Fields of series, in the order in which they lie in memory.
+    """Draw Gramian Angular Fields of the vectors of `polar`, rounded to integers or not.
 
-    Args:
-        vectors: The result of `polar`.
-        kinds: What to draw at each place among the kinds: 0 for GASF, 1 for GADF, -1 for nothing.
-        rounded: Whether to round to integers.
-        images: The array to draw into: shape (n, fields, kinds, size, size), int8 or float32.
+    Each of `kinds` is 0 for GASF, 1 for GADF or -1 for nothing; the array to draw into has shape
+    (n, fields, kinds, size, size) and int8 or float32.
     """
     for sample in range(len(images)):
         for field in range(images.shape[1]):

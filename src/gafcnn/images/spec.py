@@ -81,14 +81,9 @@ class ImageSpec:
         return set(self.kinds) <= set(OUTER_PRODUCTS)
 
     def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Encode series of the fields, see `gafcnn.images.encode`.
+        """Encode series of shape (n, fields, points), see `gafcnn.images.encode`.
 
-        Args:
-            series: Shape (n, fields, points), as `WindowReader` reads them.
-            out: Array to draw into and return; a new one by default.
-
-        Returns:
-            Stored pixels of shape (n, channels, size, size).
+        Returns stored pixels of shape (n, channels, size, size): `out`, or a new array.
         """
         from gafcnn.images.gaf import draw_gaf
 
@@ -121,14 +116,7 @@ class ImageSpec:
         return images
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
-
-        Args:
-            series: Shape (n, fields, points).
-
-        Returns:
-            Shape (n, channels, size, size).
-        """
+        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1]."""
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:

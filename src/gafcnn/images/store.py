@@ -261,7 +261,7 @@ def _write(plan: _Plan, *, progress: bool) -> None:
 def _resume(plan: _Plan) -> list[int]:
     """Return the checksums of the first chunks, as far as a killed writer left them whole."""
     journal = read_sealed(plan.folder / _JOURNAL)
-    if journal is None or (plan.folder / MANIFEST).exists():
+    if (plan.folder / MANIFEST).exists() or journal is None:
         return []
     if journal != plan.manifest(journal["checksums"]):
         return []

@@ -1,31 +1,31 @@
-"""Figures of a judgement: equity, coverage, months, calibration, confusion and regimes."""
+"""Figures of a judgement: equity, coverage, months, calibration, confusion and regimes.
+
+They are drawn by matplotlib without pyplot, as SVG for the page and as PNG files.
+"""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from gafcnn.report.drawing import (
-    BLUE,
-    GREY,
-    MUTED,
-    RC,
-    VERMILION,
-    model_styles,
-    new_figure,
-)
-from gafcnn.report.formatters import BUY_AND_HOLD, MISSING, model_label
+from gafcnn.evaluation.ensembles import ENSEMBLES
+from gafcnn.report.tables import BUY_AND_HOLD, MISSING, ORACLE, model_label
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
@@ -35,7 +35,49 @@ LONGEST_NAME = 30  # characters of a class on the axes
 CLASSES = ("down", "up")
 VOLATILITIES, TRENDS = ("high", "middle", "low"), ("down", "flat", "up")
 
+DPI = 200
+INK, MUTED, RULE = "#1f2933", "#5b6773", "#d9dfe5"
+
+# Okabe and Ito (2008) without yellow and black, then Tol (2021): distinct for colour-blind readers
+# and visible on white and on near black
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
+    *("#d55e00", "#999933", "#aa4499", "#8c6d5a", "#6478d6"),
+)
+BLUE, VERMILION, GREY = COLOURS[0], COLOURS[5], "#8a929c"
+
+THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
+"""Colours of a figure that follow the colour scheme of the page."""
+
+RC: Any = {
+    "font.size": 8.5,
+    "text.color": INK,
+    "text.parse_math": False,  # names are text, not TeX
+    "figure.facecolor": "white",
+    "axes.facecolor": "none",
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 9.5,
+    "axes.axisbelow": True,
+    **{f"axes.spines.{side}": False for side in ("left", "right", "top", "bottom")},
+    "figure.titlesize": 10,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.labelcolor": MUTED,
+    "image.interpolation": "none",
+    "svg.fonttype": "none",
+}
+"""matplotlib settings that apply while a figure is built and while it is written."""
+
+
 Metrics: TypeAlias = Mapping[str, Any]
+Names: TypeAlias = Sequence[str]
 
 
 def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
@@ -65,6 +107,19 @@ def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
 def file_name(text: str) -> str:
     """Replace characters that are not safe in a file name."""
     return re.sub(r"[^\w.=-]+", "_", text)[:80]
+
+
+def model_styles(models: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the `color` (#rrggbb) and the `linestyle` of each model, and of buy and hold.
+
+    Single models are solid, ensembles dashed and the oracle dotted, so that kinds of models differ
+    in more than colour.
+    """
+    styles = {BUY_AND_HOLD: {"color": GREY, "linestyle": "solid"}}
+    for place, name in enumerate(models):
+        line = "dotted" if name == ORACLE else "dashed" if name in ENSEMBLES else "solid"
+        styles[name] = {"color": COLOURS[place % len(COLOURS)], "linestyle": line}
+    return styles
 
 
 @mpl.rc_context(RC)
@@ -163,10 +218,9 @@ def _by_model(metrics: Metrics, rows: pd.DataFrame) -> Iterator[tuple[pd.DataFra
 
 def _look(metrics: Metrics, name: str, *, faded: bool = False) -> dict[str, Any]:
     """Return how a model is drawn; the headline is thick and never faded."""
-    style, headline = model_styles(metrics["models"])[name], name == metrics["headline"]
+    headline = name == metrics["headline"]
     return {
-        "color": style.colour,
-        "linestyle": style.line,
+        **model_styles(metrics["models"])[name],
         "linewidth": 1.8 if headline else 0.9,
         "markersize": 3.5 if headline else 2,
         "alpha": 0.5 if faded and not headline else 1.0,
@@ -186,7 +240,7 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, A
 def _with_legend(figure: Figure, axes: Axes) -> Figure:
     """Add a legend below all panels, models in the order in which they were drawn."""
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, labelcolor=MUTED)
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -208,15 +262,10 @@ def confusion_matrices(metrics: Metrics, rows: Literal["labelled", "all"] = "lab
 
 
 @mpl.rc_context(RC)
-def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Draw the confusion matrix of one model of several classes.
+def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Names) -> Figure:
+    """Draw the confusion matrix of one model: a row per true class, a column per predicted class.
 
     Cells show counts and their share of the row, which is also the shade.
-
-    Args:
-        model: The name of the model.
-        counts: One row per true class, one count per predicted class.
-        classes: The names of the classes, in the order of their numbers.
     """
     figure = new_figure(0.85 * len(classes) + 1.4, 0.55 * len(classes) + 1.3)
     panel = figure.subplots()
@@ -269,7 +318,7 @@ def _panel_grid(
 
 
 def _draw_confusion(
-    panel: Axes, name: str, counts: Any, classes: Sequence[str], neutral: float = 0
+    panel: Axes, name: str, counts: Any, classes: Names, neutral: float = 0
 ) -> None:
     """Write counts and their shares of the row, shaded by how far these are from a neutral one."""
     cells = np.array(counts)
@@ -281,11 +330,7 @@ def _draw_confusion(
 
 
 def _draw_cells(
-    panel: Axes,
-    strengths: NDArray[np.float64],
-    texts: Sequence[str],
-    across: Sequence[str],
-    down: Sequence[str],
+    panel: Axes, strengths: NDArray[np.float64], texts: Names, across: Names, down: Names
 ) -> None:
     """Shade cells by strengths from -1 (red) to 1 (blue), NaN unshaded, and write texts in them."""
     strengths = np.nan_to_num(np.clip(strengths, -1, 1))
@@ -299,3 +344,56 @@ def _draw_cells(
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down, rotation=90, va="center")
     panel.spines[:].set_visible(True)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report: the `<svg>` element for the page, and `<name>.png`."""
+
+    name: str
+    title: str
+    svg: Markup
+    png: bytes
+
+    @classmethod
+    def draw(cls, name: str, title: str, figure: Figure) -> Picture:
+        """Write a figure in both formats, which changes the figure; the layout is computed once.
+
+        The text and the grid of the `<svg>` element take their colours from the page.
+        """
+        png, svg = io.BytesIO(), io.StringIO()
+        with mpl.rc_context({**RC, "svg.hashsalt": name}):
+            # savefig would draw twice; metadata would hold the version of matplotlib
+            FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+            figure.set_layout_engine("none")  # keep the layout that drawing computed
+            figure.patch.set_visible(False)
+            FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+        text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg.getvalue(), flags=re.S)
+        body = re.sub(r"<[^>]+>", _clean_tag, text[text.index(">", text.index("<svg")) + 1 :])
+        width, height = (round(72 * inches) for inches in figure.get_size_inches())
+        element = Markup(  # noqa: S704  matplotlib escapes all texts of a figure
+            f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {width} {height}" '
+            f'style="--width: {width}">{body}'
+        )
+        return cls(name, title, element, png.getvalue())
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, with a layout that makes room for labels."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+    return figure
+
+
+def _clean_tag(match: re.Match[str]) -> str:
+    """Shorten a tag of matplotlib's SVG and replace the colours of `THEME`."""
+    tag = match[0].replace("xlink:", "")
+    if tag.startswith("<g "):
+        tag = re.sub(r' id="[^"]*"', "", tag)  # the same in every figure, and never used
+    tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
+    tag = re.sub(r"\d+\.\d{3,}", lambda number: f"{round(float(number[0]), 2):g}", tag)
+    tag = re.sub(r"\s+", " ", tag) if "base64" not in tag else tag
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: THEME.get(colour[0], colour[0]), tag)

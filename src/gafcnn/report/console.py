@@ -1,43 +1,24 @@
-"""Judgements and live decisions on the console.
-
-Decisions are mappings as `gafcnn.app.predict` prints them as JSON.
-"""
+"""Judgements and live decisions, as `gafcnn.app.predict` prints them as JSON, on the console."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from textwrap import fill
 from typing import IO, Any
 
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import entropy
 
-from gafcnn.report.formatters import count, format_of, four_digits, model_groups, percent
-from gafcnn.report.tables import NO_SKILL, TOGETHER, by_symbol
+from gafcnn.report import tables
+from gafcnn.report.tables import NO_SKILL, TOGETHER, count, four_digits, percent
 
 POSITIONS = {1: "long", -1: "short", 0: "flat"}
 WIDTH = 110
 MOST_SYMBOLS = 10  # with more, only the lines of all symbols together are shown
-
-COLUMNS = {
-    "accuracy": "\naccuracy",
-    "balanced_accuracy": "balanced\naccuracy",
-    "balanced_accuracy_without_0": "without\nclass 0",
-    "balanced_accuracy_among_patterns": "class 0\nexcluded",
-    "macro_f1": "macro\nF1",
-    "macro_f1_without_0": "without\nclass 0",
-    "auc": "\nAUC",
-    "log_loss": "\nlog loss",
-    "accuracy_labelled": "labelled\naccuracy",
-    "auc_labelled": "labelled\nAUC",
-    "trades": "\ntrades",
-    "win_rate_gross": "gross\nwin rate",
-    "net_bps": "net\nbps",
-    "sharpe": "\nSharpe",
-}
-"""Headings of the figures; a table has those that any model has."""
+HEADING_WIDTH = 8  # longer headings have several lines
 
 
 def summary_table(metrics: Mapping[str, Any]) -> Table:
@@ -48,21 +29,22 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
     frequent class, and its share as the probability. An accuracy below it is worth nothing.
     """
     symbols = metrics.get("symbols") or {}
-    columns = {
-        name: text
-        for name, text in COLUMNS.items()
+    columns = [
+        name
+        for name in tables.KEYS["summary"].split()
         if any(name in found for found in metrics["models"].values())
         and not (symbols and name.endswith("_labelled"))
-    }
+    ]
     table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
-    for heading in ("\nmodel", "\nsymbol") if symbols else ("\nmodel",):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("\nrows", *columns.values()):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("model", "symbol") if symbols else ("model",):
+        table.add_column(heading, no_wrap=True, vertical="bottom")
+    for heading in ("rows", *map(tables.header, columns)):
+        lines = fill(heading, HEADING_WIDTH, break_long_words=False)
+        table.add_column(lines, justify="right", no_wrap=True, vertical="bottom")
 
     few = 0 < len(symbols) <= MOST_SYMBOLS
-    ends = {names[-1] for names in model_groups(metrics["models"])}
-    for model, symbol, part in by_symbol(metrics):
+    ends = {names[-1] for names in tables.model_groups(metrics["models"])}
+    for model, symbol, part in tables.by_symbol(metrics):
         together = symbol == TOGETHER
         if together or few:
             names = [model, symbol] if symbols else [model]
@@ -98,7 +80,7 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
     table.add_column("model", no_wrap=True)
     for heading in next(iter(cells.values())):
         table.add_column(heading.replace("_", " "), justify="right")
-    for names in model_groups(models):
+    for names in tables.model_groups(models):
         for name in names:
             leads = name == decision["headline"]
             first = f"{name} *" if leads else name
@@ -130,12 +112,12 @@ def show(table: Table, file: IO[str] | None = None) -> None:
     """Print a table to a file, standard output by default; pipes get 110 columns of plain text."""
     console = Console(file=file, highlight=False)
     if not console.is_terminal:
-        console = Console(file=file, highlight=False, width=WIDTH)
+        console.width = WIDTH
     console.print(table)
 
 
-def _cells(estimates: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
-    shown = {name: format_of(name)(found["value"]) for name, found in estimates.items()}
+def _cells(estimates: Mapping[str, Any], columns: list[str]) -> list[str]:
+    shown = {name: tables.format_of(name)(found["value"]) for name, found in estimates.items()}
     return [count(estimates["accuracy"]["n"]), *(shown.get(name, "") for name in columns)]
 
 
@@ -146,11 +128,10 @@ def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
     estimates = {}
     for rows, suffix in (("all", ""), ("labelled", "_labelled")):
         up, n = metrics["classes"][rows]["up"], metrics["classes"][rows]["n"]
-        shares = [share for share in (up, 1 - up) if share] if up is not None else []
         values = {
-            "accuracy": max(shares, default=None),
-            "auc": 0.5 if len(shares) == 2 else None,
-            "log_loss": -sum(share * math.log(share) for share in shares) if shares else None,
+            "accuracy": tables.majority_share(metrics, rows),
+            "auc": None if up in (None, 0, 1) else 0.5,
+            "log_loss": None if up is None else entropy([up, 1 - up]),
         }
         estimates |= {name + suffix: {"value": value, "n": n} for name, value in values.items()}
     return estimates

@@ -1,22 +1,27 @@
-"""The report: one HTML page that contains all it shows, and its tables and figures as files."""
+"""The report, one HTML page that contains all it shows, and the model card of an export."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.errors import ConfigError
-from gafcnn.report.charts import build_figures, file_name
-from gafcnn.report.drawing import Picture, model_styles
-from gafcnn.report.formatters import load_template
+from gafcnn.report.charts import Picture, build_figures, file_name, model_styles
 from gafcnn.report.sample_pictures import Sample
-from gafcnn.report.tables import build_tables
+from gafcnn.report.tables import MISSING, build_tables, count, format_of, time_text
+
+CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
+           "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip
+"""The figures of a card, those that are known."""
 
 _CITED = r"((?:tables/[\w.=-]+\.csv|figures/[\w.=-]+\.png))</figcaption>"
 
@@ -60,7 +65,7 @@ def write_report(
         sample.picture(file_name(f"sample_{number}_{sample.window}"))
         for number, sample in enumerate(samples, start=1)
     ]
-    text = load_template("page.html.j2", headings=_headings).render(
+    text = _template("page.html.j2", headings=_headings).render(
         metrics=metrics,
         tables=tables,
         pictures=pictures,
@@ -92,3 +97,55 @@ def _headings(body: str) -> list[tuple[str, Markup]]:
     """Return the id and the heading of every section; both are texts of the template."""
     found = re.findall(r'<section id="(\w+)">\s*<h2>(.*?)</h2>', body)
     return [(name, Markup(heading)) for name, heading in found]  # noqa: S704
+
+
+def model_card(facts: Mapping[str, Any]) -> str:
+    """Return the model card as Markdown: files, use, evaluation and limits of an export.
+
+    The idea is that of Mitchell et al., "Model Cards for Model Reporting", FAT*, 2019.
+
+    Args:
+        facts: The content of metadata.json, see `gafcnn.app.export`. "trees" may be absent: by name
+            the file, the seed, the fold and the features of exported trees; so may "ensembles": by
+            name a description in one line.
+    """
+    validation = {
+        f"{name}, {rows} rows": {figure: {"value": value} for figure, value in found.items()}
+        for name, model in facts["models"].items()
+        for rows, found in model["validation"].items()
+    }
+    dump = partial(yaml.safe_dump, sort_keys=False)
+    return _template("card.md.j2", cell=_cell, yaml=dump).render(
+        {"trees": {}, "ensembles": {}, **facts},
+        known_figures=lambda models: [
+            name for name in CARD if any(name in found for found in models.values())
+        ],
+        estimate=_estimate,
+        validation=validation,
+    )
+
+
+def _cell(value: object) -> str:
+    """Return the text of a cell of a table."""
+    return MISSING if value is None else str(value).replace("|", "\\|")
+
+
+def _estimate(found: Mapping[str, Any], figure: str) -> str:
+    """Return a figure with its interval, if it is known."""
+    estimate, write = found.get(figure, {"value": None}), format_of(figure)
+    if estimate.get("low") is None:
+        return write(estimate["value"])
+    return f"{write(estimate['value'])} [{write(estimate['low'])}, {write(estimate['high'])}]"
+
+
+def _template(name: str, **filters: Callable[..., Any]) -> Template:
+    """Return a template of the report; HTML is escaped, and undefined names are errors."""
+    environment = Environment(
+        loader=PackageLoader("gafcnn.report"),
+        autoescape=name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"count": count, "time": time_text, **filters}
+    return environment.get_template(name)

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report.drawing import BLUE, INK, MUTED, RC, VERMILION, Picture, new_figure
+from gafcnn.report.charts import BLUE, INK, MUTED, RC, VERMILION, Picture, new_figure
 
 LARGEST = 3  # points that a description names
 LONGEST_IN_MINUTES = 300.0  # longer windows are shown in hours

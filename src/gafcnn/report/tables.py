@@ -1,86 +1,179 @@
-"""The tables of a judgement: a DataFrame each, and how its columns are shown."""
+"""The tables of a judgement: a DataFrame each, and how their columns and figures are written.
+
+A value that cannot be computed is None and is written "n/a".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
-from gafcnn.report import formatters as fmt
-from gafcnn.report.formatters import BUY_AND_HOLD, model_groups, model_label
+from gafcnn.evaluation.ensembles import ENSEMBLES
 
-TOGETHER = "all symbols"
-NO_SKILL = "no skill"
+ORACLE, BUY_AND_HOLD = "oracle", "buy_and_hold"
+MISSING, NO_SKILL, TOGETHER = "n/a", "no skill", "all symbols"
 RESULTS = {True: "passed", False: "failed", None: "not run"}
 
 Row: TypeAlias = Mapping[str, Any]
 Metrics: TypeAlias = Mapping[str, Any]
+Format: TypeAlias = Callable[[Any], str]
+
+
+def _format(template: str, factor: float = 1) -> Format:
+    def write(value: float | None) -> str:
+        return MISSING if value is None else template.format(value * factor)
+
+    return write
+
+
+percent = _format("{:.2%}")
+points = _format("{:+.2f} pp", 100)
+signed_percent = _format("{:+.2%}")
+signed = _format("{:+.2f}")
+four_digits = _format("{:.4f}")
+signed_four_digits = _format("{:+.4f}")
+two_digits = _format("{:.2f}")
+count = _format("{:,.0f}")
+
+
+def as_text(value: object) -> str:
+    """Return a text unchanged; None becomes an empty string."""
+    return "" if value is None else str(value)
+
+
+def time_text(value: str) -> str:
+    """Shorten an ISO time to minutes, such as `2025-06-20 10:14`."""
+    return value[:16].replace("T", " ")
+
+
+FIGURES: dict[str, tuple[str, Format]] = {
+    "accuracy": ("accuracy", percent),
+    "balanced_accuracy": ("balanced accuracy", percent),
+    "balanced_accuracy_without_0": ("balanced accuracy without class 0", percent),
+    "balanced_accuracy_among_patterns": ("balanced accuracy, class 0 excluded", percent),
+    "macro_f1": ("macro F1", percent),
+    "macro_f1_without_0": ("macro F1 without class 0", percent),
+    "precision": ("precision", percent),
+    "recall": ("recall", percent),
+    "f1": ("F1", percent),
+    "auc": ("AUC", four_digits),
+    "log_loss": ("log loss", four_digits),
+    "brier": ("Brier score", four_digits),
+    "calibration_error": ("calibration error", percent),
+    "trades": ("trades", count),
+    "coverage": ("rows traded", percent),
+    "win_rate_gross": ("gross win rate", percent),
+    "win_rate_net": ("net win rate", percent),
+    "gross_bps": ("gross bps per trade", signed),
+    "net_bps": ("net bps per trade", signed),
+    "break_even_bps": ("break-even cost, bps per side", signed),
+    "profit_factor": ("profit factor", two_digits),
+    "threshold": ("threshold", four_digits),
+    "sharpe": ("Sharpe ratio", two_digits),
+    "deflated_sharpe": ("deflated Sharpe ratio", percent),
+    "sortino": ("Sortino ratio", two_digits),
+    "max_drawdown": ("maximum drawdown", signed_percent),
+    "total_return": ("total return", signed_percent),
+    "annual_return": ("annual return", signed_percent),
+    "calmar": ("Calmar ratio", two_digits),
+    "turnover": ("turnover per day", two_digits),
+    "exposure": ("time in the market", percent),
+}
+"""Heading and format of each figure of a model."""
+
+_DIFFERENCES = {percent: points, signed_percent: points, four_digits: signed_four_digits}
+
+
+def header(figure: str) -> str:
+    """Return the heading of a figure; an unknown name is shown as it is."""
+    name = figure.removesuffix("_labelled")
+    text = FIGURES[name][0] if name in FIGURES else name.replace("_", " ")
+    return text if name == figure else f"{text}, labelled rows"
+
+
+def format_of(figure: str) -> Format:
+    """Return the format of a figure; unknown accuracies are percentages, others have two digits."""
+    name = figure.removesuffix("_labelled")
+    unknown = percent if name.endswith("accuracy") else two_digits
+    return FIGURES.get(name, ("", unknown))[1]
+
+
+def difference_format(figure: str) -> Format:
+    """Return the format of a difference in a figure: signed, shares in percentage points."""
+    return _DIFFERENCES.get(format_of(figure), signed)
+
+
+def model_label(model: str) -> str:
+    """Return the name of a model as readers see it."""
+    return "buy and hold" if model == BUY_AND_HOLD else model
+
+
+def model_groups(models: Iterable[str]) -> list[list[str]]:
+    """Split models, in their order, into runs of single models, ensembles and the oracle."""
+    runs = groupby(models, lambda name: (name in ENSEMBLES, name == ORACLE))
+    return [list(names) for _, names in runs]
+
+
+# --- tables ---------------------------------------------------------------------------------------
 
 
 class Column(NamedTuple):
-    """How a column is shown.
-
-    Attributes:
-        header: The heading on the page.
-        format: The format of its values; None if each row has its own, in the column "format".
-        interval: The columns with the ends of the interval, if values have one.
-        kind: Numbers are aligned to the right; a badge is a result that should be seen first.
-    """
+    """How a column is shown."""
 
     header: str
-    format: fmt.Format | None = fmt.as_text
-    interval: tuple[str, ...] = ()
-    kind: Literal["number", "text", "badge"] = "text"
+    format: Format | None = as_text  # None if each row has its own, in the column "format"
+    interval: tuple[str, ...] = ()  # the columns with the ends of the interval
+    kind: Literal["number", "text", "badge"] = "text"  # a badge should be seen first
 
 
-def _number(heading: str, write: fmt.Format | None, *interval: str) -> Column:
+def _number(heading: str, write: Format | None, *interval: str) -> Column:
     return Column(heading, write, interval, "number")
 
 
 ENDS = ("low", "high")
 _NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
+_RENAMED = {"a": "model", "b": "minus", "of": "among", "choice": "rows traded", "receipt": "check"}
 COLUMNS = {
     **{key: Column(key) for key in _NAMES.split()},
-    "a": Column("model"),
-    "b": Column("minus"),
-    "of": Column("among"),
-    "choice": Column("rows traded"),
-    "receipt": Column("check"),
-    "found": Column("finding"),
+    **{key: Column(name) for key, name in {**_RENAMED, "found": "finding"}.items()},
     **{key: Column("result", kind="badge") for key in ("verdict", "result")},
-    **{key: Column(key, fmt.time_text) for key in ("first", "last")},
-    "figure": Column("figure", fmt.header),
-    "fold": _number("fold", fmt.count),
-    "n": _number("rows", fmt.count),
-    "n_both": _number("rows or trades", fmt.count),
-    "called": _number("predicted", fmt.count),
+    **{key: Column(key, time_text) for key in ("first", "last")},
+    "figure": Column("figure", header),
+    "fold": _number("fold", count),
+    "n": _number("rows", count),
+    "n_both": _number("rows or trades", count),
+    "called": _number("predicted", count),
     "difference": _number("difference", None, *ENDS),
     "value": _number("value", None, *ENDS),
     "least": _number("required", None),
     "lowest": _number("lowest", None),
     "highest": _number("highest", None),
-    "majority": _number("majority class", fmt.percent),
-    "win_rate": _number("gross win rate", fmt.percent, *ENDS),
-    "forecast": _number("mean forecast P(up)", fmt.percent),
-    "observed": _number("observed share", fmt.percent, *ENDS),
-    "realised": _number("share of rows", fmt.percent),
-    "random_rate": _number("random sides", fmt.percent, "random_rate_low", "random_rate_high"),
-    "random_bps": _number("random sides", fmt.signed, "random_bps_low", "random_bps_high"),
-    "p_value": _number("p-value", fmt.four_digits),
-    "validation_coverage": _number("coverage on validation", fmt.percent),
+    "majority": _number("majority class", percent),
+    "win_rate": _number("gross win rate", percent, *ENDS),
+    "forecast": _number("mean forecast P(up)", percent),
+    "observed": _number("observed share", percent, *ENDS),
+    "realised": _number("share of rows", percent),
+    "random_rate": _number("random sides", percent, "random_rate_low", "random_rate_high"),
+    "random_bps": _number("random sides", signed, "random_bps_low", "random_bps_high"),
+    "p_value": _number("p-value", four_digits),
+    "validation_coverage": _number("coverage on validation", percent),
 }
 """How columns are shown that are not figures of a model."""
 
 SCORES = "n majority accuracy auc log_loss brier calibration_error"
 PART = "n win_rate net_bps accuracy majority auc"
 KEYS = {
+    "summary": "accuracy balanced_accuracy balanced_accuracy_without_0 "
+    "balanced_accuracy_among_patterns macro_f1 macro_f1_without_0 auc log_loss accuracy_labelled "
+    "auc_labelled trades win_rate_gross net_bps sharpe",
     "symbols": "model symbol n majority accuracy balanced_accuracy macro_f1 auc log_loss trades "
     "win_rate_gross net_bps sharpe",
     "targets": "target goal verdict value least model figure n_both",
-    "scores": f"model n {' '.join(fmt.FIGURES)}",
+    "scores": f"model n {' '.join(FIGURES)}",
     "scores_all": f"model {SCORES}",
     "scores_labelled": "model n majority accuracy_labelled auc_labelled log_loss_labelled "
     "brier_labelled",
@@ -101,17 +194,12 @@ KEYS = {
     "trades win_rate_gross net_bps sharpe threshold validation_coverage",
     "receipts": "receipt result found",
 }
-"""The columns of each table; those that no row has are left out."""
+"""The columns of each table, and of the console; those that no row has are left out."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the report.
-
-    Attributes:
-        frame: The values; a missing one is None.
-        columns: The columns to show by name, from the left; the first one names the row.
-    """
+    """Values (None for a missing one), and the columns to show; the first one names the row."""
 
     frame: pd.DataFrame
     columns: Mapping[str, Column]
@@ -172,10 +260,7 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
 
 
 def majority_share(metrics: Metrics, rows: str = "all") -> float | None:
-    """Return the share of the most frequent class, for directions among "all" or "labelled" rows.
-
-    None if there are no rows.
-    """
+    """Return the share of the most frequent class; None if there are no (all or labelled) rows."""
     classes = metrics["classes"]
     if "all" in classes:
         up = classes[rows]["up"]
@@ -206,7 +291,7 @@ def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
 def _figure(key: str, rows: Sequence[Row]) -> Column:
     ends = (f"{key}_low", f"{key}_high")
     interval = ends if any(ends[0] in row for row in rows) else ()
-    return _number(fmt.header(key.removesuffix("_labelled")), fmt.format_of(key), *interval)
+    return _number(header(key.removesuffix("_labelled")), format_of(key), *interval)
 
 
 def _flat(estimates: Row) -> dict[str, Any]:
@@ -225,7 +310,7 @@ def _estimates(models: Mapping[str, Row], **shared: Any) -> list[Row]:
 
 def _with_format(row: Row, models: Mapping[str, Any]) -> Row:
     """Add the format of a row by its figure: of a model, or of a difference between models."""
-    write = fmt.format_of if row.get("model", "") in models else fmt.difference_format
+    write = format_of if row.get("model", "") in models else difference_format
     added = {"format": write(row["figure"]), "difference": row["value"], "n_both": row["n"]}
     return {**row, **added}
 
@@ -244,7 +329,7 @@ def _seeds(metrics: Metrics) -> Iterator[Row]:
         for figure, (low, high) in found["figures"].items():
             yield {
                 "model": model, "seeds": seeds, "figure": figure,
-                "lowest": low, "highest": high, "format": fmt.format_of(figure),
+                "lowest": low, "highest": high, "format": format_of(figure),
             }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The predictions table: writing, reading and validation."""
+"""The predictions table: validation, files, and completion of tables from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.errors import PredictionsError
+from gafcnn.data.labels import Candlestick, Direction
+from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
+from gafcnn.errors import BarsError, PredictionsError
+from gafcnn.evaluation.joining import join, join_common
 from gafcnn.evaluation.predictions import (
     COLUMNS,
     check_predictions,
+    complete_predictions,
+    prediction_table,
     read_predictions,
     write_predictions,
 )
@@ -133,3 +140,142 @@ def test_a_decision_time_is_unique_in_a_fold(predictions: Make) -> None:
     windows = pd.concat([predictions(window="15m"), predictions(window="30m")])
     for valid in (folds, windows, frame.sample(frac=1, random_state=0)):
         assert check_predictions(valid, "15m") is valid
+
+
+LABEL, SPLIT = Direction("15min"), Chronological()
+MINUTE = pd.Timedelta("1min")
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    return simulate(3000, seed=1)[0]
+
+
+@pytest.fixture(scope="module")
+def samples(bars: pd.DataFrame) -> Samples:
+    return make_samples({"SIM": bars}, label=LABEL, split=SPLIT)
+
+
+@pytest.fixture(scope="module")
+def own(samples: Samples) -> pd.DataFrame:
+    n = len(samples.split.val) + len(samples.split.test)
+    return prediction_table(samples, np.random.default_rng(0).random(n), "30m", seed=3)
+
+
+def test_table_of_predictions(samples: Samples, own: pd.DataFrame) -> None:
+    rows = np.concatenate([samples.split.val, samples.split.test])
+    assert check_predictions(own, "30m") is own
+    assert set(own["symbol"]) == {"SIM"}
+    assert set(own["window"]) == {"30m"}
+    assert set(own["seed"]) == {3}
+    assert (own["split"] == "val").sum() == len(samples.split.val)
+    np.testing.assert_array_equal(own["label"].fillna(-1), samples.label[rows])
+    np.testing.assert_array_equal(own["forward_return"], samples.outcomes.forward_return[rows])
+
+
+def test_table_of_classes(bars: pd.DataFrame) -> None:
+    samples = make_samples(bars, label=Candlestick(), split=SPLIT)
+    n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
+    p = np.random.default_rng(0).dirichlet(np.ones(classes), n)
+    table = check_predictions(prediction_table(samples, p, "15m", 0), "15m")
+    columns = [f"p_{name}" for name in samples.classes]
+    np.testing.assert_array_equal(table[columns], p)
+    mine = table[["time", *columns[::-1]]]
+    again, notes = complete_predictions(mine, bars, label=Candlestick(), split=SPLIT)
+    pd.testing.assert_frame_equal(again.drop(columns="window"), table.drop(columns="window"))
+    assert notes == []
+
+
+@pytest.mark.parametrize("symbols", [False, True])
+@pytest.mark.parametrize("source", ["like", "split"])
+def test_outcomes_are_those_of_the_samples(
+    bars: pd.DataFrame, own: pd.DataFrame, source: str, symbols: bool
+) -> None:
+    mine = own[["symbol", "time", "p_up"] if symbols else ["time", "p_up"]]
+    options: Any = {"like": own} if source == "like" else {"label": LABEL, "split": SPLIT}
+    given = {"SIM": bars} if symbols or source == "split" else bars
+    table, notes = complete_predictions(mine.sample(frac=1), given, **options)
+    assert notes == []
+    assert list(join({"own": own, "mine": table}).columns[-2:]) == ["own", "mine"]
+
+
+def test_outcomes_from_the_label_alone(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]].set_index("time")  # in the index, as of many a notebook
+    table, notes = complete_predictions(mine, bars, label=LABEL)
+    assert set(table["split"]) == {"test"}
+    assert notes == []
+    np.testing.assert_array_equal(table["forward_return"], own["forward_return"])
+    # the label is fitted on the bars before: training and purged samples
+    returns = bars["close"].shift(-15) / bars["close"] - 1
+    known = returns[: own["time"].min() - 16 * MINUTE]
+    low, high = known.quantile([0.4, 0.6])
+    expected = np.select([table["forward_return"] > high, table["forward_return"] < low], [1, 0], 2)
+    np.testing.assert_array_equal(table["label"].fillna(2), expected)
+    kept, _ = complete_predictions(own[["time", "split", "p_up"]], bars, label=LABEL)
+    assert kept["split"].equals(own["split"])
+    _, notes = complete_predictions(pd.Series(0.6, bars.index, name="p_up").to_frame(), bars, LABEL)
+    assert sum("fitted on the predicted rows" in note for note in notes) == 1
+
+
+def test_a_complete_table_is_unchanged(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    assert complete_predictions(own, bars)[0] is own
+
+
+def test_rows_that_cannot_be_used_are_counted(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]].copy()
+    mine.loc[:4, "p_up"] = np.nan
+    mine.loc[10:12, "time"] += pd.Timedelta("7s")
+    early = pd.DataFrame({"time": bars.index[100:102], "p_up": 0.5})
+    table, notes = complete_predictions(pd.concat([mine, early]), bars, like=own, name="mine")
+    assert len(table) == len(own) - 8
+    counts = [note.split(" of ")[0] for note in notes]
+    assert counts == ["mine: 5", "mine: 3", "mine: 2"]
+    last = pd.DataFrame({"time": bars.index[-20:], "p_up": 0.5})
+    table, notes = complete_predictions(last, bars, label=LABEL)
+    assert len(table) == 5
+    assert "15 of 20" in notes[0]
+    for shift, p, remedy in (("1s", 0.5, "the bars' interval"), ("0s", np.nan, "drop them")):
+        moved = last.assign(time=last["time"] + pd.Timedelta(shift), p_up=p)
+        with pytest.raises(PredictionsError, match=rf"20 of 20 rows.*\(first 2.*{remedy}"):
+            complete_predictions(moved, bars, LABEL)
+
+
+def test_times_of_other_kinds(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]]
+    naive, ns = mine["time"].dt.tz_localize(None), mine["time"].astype("int64")
+    for time in (naive, naive.astype(str), ns, ns // 10**6, ns // 10**9):
+        table, notes = complete_predictions(mine.assign(time=time), bars, like=own)
+        pd.testing.assert_series_equal(table["time"], own["time"])
+        is_epoch = time.dtype.kind == "i"
+        assert notes == ["predictions: times without time zone are read as UTC"][is_epoch:]
+
+
+def test_tables_that_cannot_be_completed(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    mine = own[["time", "p_up"]]
+    two = {"A": bars, "B": bars}
+    for table, given, label, found in (
+        (mine, bars, None, "label="),
+        (mine.rename(columns={"p_up": "up"}), bars, LABEL, "^mine: there is no column p_up"),
+        (mine, two, LABEL, "there is no column symbol"),
+        (mine.head(0), bars, LABEL, "there is no row"),
+        (mine.assign(p_up="high"), bars, LABEL, "cannot be converted"),
+        (mine.assign(p_up=3.0), bars, LABEL, "p_up is not a probability"),
+    ):
+        with pytest.raises(PredictionsError, match=found):
+            complete_predictions(table, given, label, name="mine")
+    with pytest.raises(BarsError, match="as_bars"):
+        complete_predictions(mine, pd.DataFrame(bars.to_dict("series")), LABEL)
+
+
+def test_models_that_cover_different_rows(bars: pd.DataFrame, own: pd.DataFrame) -> None:
+    test = own["split"] == "test"
+    mine, _ = complete_predictions(own.loc[test, ["time", "p_up"]].iloc[7:], bars, like=own)
+    joined, notes = join_common({"30m": own, "mine": mine})
+    assert (joined["split"] == "test").sum() == test.sum() - 7
+    assert joined.loc[joined["split"] == "val", "mine"].isna().all()
+    assert joined["30m"].notna().all()
+    for note, n in zip(notes, [7, (~test).sum()], strict=True):
+        assert f"mine has no predictions for {n} of" in note
+    pd.testing.assert_frame_equal(join_common({"a": own, "b": own})[0], join({"a": own, "b": own}))
+    with pytest.raises(PredictionsError, match="no test row in common; a note; 30m has no"):
+        join_common({"30m": own[~test], "mine": mine}, ["a note"])

@@ -1,20 +1,37 @@
-"""Scores of probabilities: by hand, and equal to scikit-learn's."""
+"""Statistics of probabilities and returns: by hand, and equal to other libraries'."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
+import empyrical
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
 from sklearn import metrics
+from sklearn.calibration import calibration_curve
 
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.statistics import log_losses, score, score_classes, score_rows
+from gafcnn.evaluation.statistics import (
+    bins_of,
+    deflated_sharpe,
+    expected_calibration_error,
+    expected_maximum,
+    growth,
+    log_losses,
+    max_drawdown,
+    psr,
+    score,
+    score_classes,
+    score_rows,
+)
 
 Make = Callable[..., pd.DataFrame]
 CLASSES = 4
@@ -128,3 +145,139 @@ def test_labelled_rows_and_all_rows() -> None:
     unlabelled = frame.assign(label=pd.array([None] * 4, dtype="Int8"))
     assert score_rows(unlabelled, "15m")["labelled"] == score([], [])
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+
+
+probabilities = arrays(np.float64, st.integers(1, 80), elements=st.floats(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("p", "up", "bins", "error"),
+    [
+        # bins of forecasts 0.2 and 0.8, in which 0.5 and 1 went up
+        ([0.9, 0.1, 0.3, 0.7], [1, 0, 1, 1], 2, (2 * 0.3 + 2 * 0.2) / 4),
+        ([0.25] * 4 + [0.75] * 4, [1, 0, 0, 0, 1, 1, 1, 0], 10, 0.0),
+        # nine certain and right, one certain and wrong: bins are weighted by their rows
+        ([1.0] * 9 + [0.0], [1] * 10, 10, 0.1),
+        ([], [], 10, None),
+    ],
+)
+def test_by_hand(p: list[float], up: list[int], bins: int, error: float | None) -> None:
+    assert expected_calibration_error(p, up, bins) == pytest.approx(error)
+
+
+def test_bins_agree_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random(1000)
+    up = rng.random(1000) < p**2
+    observed, forecast = calibration_curve(up, p, n_bins=10, strategy="quantile")
+    assert expected_calibration_error(p, up) == pytest.approx(np.abs(observed - forecast).mean())
+
+
+@given(p=probabilities, bins=st.integers(1, 12))
+def test_bins_are_ordered_and_hold_equal_forecasts_together(p: np.ndarray, bins: int) -> None:
+    which = bins_of(p, bins)
+    assert set(which) == set(range(which.max() + 1))
+    assert which.max() < bins
+    assert (np.diff(which[np.argsort(p)]) >= 0).all()
+    assert all(len(set(which[p == one])) == 1 for one in p)
+
+
+returns_series = arrays(
+    np.float64, st.integers(2, 80), elements=st.floats(-0.2, 0.2).map(lambda x: round(x, 6))
+)
+
+
+@given(returns=returns_series, periods=st.sampled_from([12, 252, 365]))
+def test_agreement_with_empyrical(returns: np.ndarray, periods: int) -> None:
+    found = growth(returns, periods)
+    theirs = {
+        "total_return": empyrical.cum_returns_final(returns),
+        "annual_return": empyrical.annual_return(returns, annualization=periods),
+        "calmar": empyrical.calmar_ratio(returns, annualization=periods),
+    }
+    for name, value in theirs.items():
+        if found[name] is None:
+            assert name == "calmar" or found["annual_return"] is None
+        else:
+            assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12)
+    assert max_drawdown(returns) == pytest.approx(empyrical.max_drawdown(returns), abs=1e-12)
+
+
+def test_undefined_statistics_are_none() -> None:
+    up = np.full(5, 0.1)
+    assert growth(up, 365)["calmar"] is None
+    assert growth(up, 1e6)["annual_return"] is None
+    assert growth(np.array([0.1, -0.1]), 1e9)["annual_return"] == pytest.approx(-1)
+
+
+def test_total_loss() -> None:
+    returns = np.array([0.1, -1.0, 0.0])
+    assert growth(returns, 365) == {"total_return": -1, "annual_return": -1, "calmar": -1}
+    assert max_drawdown(returns) == -1
+
+
+DAYS = 250
+SHARPE = 2.5 / math.sqrt(DAYS)
+VARIANCE = 0.5 / DAYS
+
+
+@pytest.mark.parametrize(
+    ("trials", "skewness", "kurtosis", "deflated"),
+    [(100, -3, 10, 0.9004), (46, -3, 10, 0.9505), (88, 0, 3, 0.9505)],
+)
+def test_the_papers_example(trials: int, skewness: float, kurtosis: float, deflated: float) -> None:
+    """An annualised ratio of 2.5 over five years of days, the best of trials of variance 1/2."""
+    benchmark = expected_maximum(VARIANCE, trials)
+    if trials == 100:
+        assert benchmark == pytest.approx(0.1132, abs=5e-5)
+    assert psr(SHARPE, benchmark, 1250, skewness, kurtosis) == pytest.approx(deflated, abs=5e-5)
+
+
+@pytest.mark.parametrize("trials", [10, 100, 1000])
+def test_expected_maximum_of_simulated_trials(trials: int) -> None:
+    drawn = np.random.default_rng(0).normal(0, 0.1, (4000, trials)).max(axis=1)
+    assert expected_maximum(0.01, trials) == pytest.approx(drawn.mean(), rel=0.03)
+
+
+def test_a_single_trial_has_no_selection() -> None:
+    assert expected_maximum(None, 1) == expected_maximum(0.3, 1) == 0.0
+
+
+@given(trials=st.integers(2, 500), variance=st.floats(1e-6, 1))
+def test_expected_maximum_grows(trials: int, variance: float) -> None:
+    expected = expected_maximum(variance, trials)
+    assert expected_maximum(variance, trials + 1) > expected
+    assert expected_maximum(variance * 4, trials) == pytest.approx(2 * expected)
+
+
+def test_psr_by_hand() -> None:
+    assert psr(0.1, 0.1, 50, -2, 9) == 0.5
+    # normal returns: the ratio's standard error is sqrt((1 + SR^2 / 2) / (n - 1))
+    error = math.sqrt((1 + 0.2**2 / 2) / 99)
+    assert psr(0.2, 0.0, 100) == pytest.approx(stats.norm.cdf(0.2 / error))
+
+
+def test_moments_of_the_returns() -> None:
+    returns = np.random.default_rng(2).standard_t(5, 300) * 0.01 + 0.001
+    sharpe = returns.mean() / returns.std(ddof=1)
+    centred = (returns - returns.mean()) / returns.std()
+    expected = psr(
+        sharpe, expected_maximum(0.002, 7), 300, (centred**3).mean(), (centred**4).mean()
+    )
+    assert deflated_sharpe(returns, 7, 0.002) == pytest.approx(expected, abs=1e-12)
+    assert deflated_sharpe(returns, 1, None) > expected
+
+
+@pytest.mark.parametrize(
+    ("returns", "trials", "variance"),
+    [
+        ([0.1, 0.2, 0.1], 1, None),
+        ([0.1] * 50, 1, None),
+        ([0.1, -0.1] * 9, 0, 0.1),
+        ([0.1, -0.1] * 9, 5, None),
+        ([0.1, -0.1] * 9, 5, math.nan),
+        ([0.1, -0.1] * 9, 5, -0.1),
+    ],
+)
+def test_undefined_is_none(returns: list[float], trials: int, variance: float | None) -> None:
+    assert deflated_sharpe(returns, trials, variance) is None
