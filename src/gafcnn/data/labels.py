@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
+from typing import Annotated, Any, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -133,10 +133,13 @@ class Direction:
         ConfigError: An option is out of its range.
     """
 
-    classes: ClassVar = DIRECTIONS
-
     horizon: Duration = pd.Timedelta("15min")
     neutral: Annotated[float, Field(ge=0, lt=1)] = 0.2
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Down (0) and up (1)."""
+        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the return from each row's close to the close one horizon later.
@@ -200,11 +203,14 @@ class TripleBarrier(_Found):
         ConfigError: An option is out of its range.
     """
 
-    classes: ClassVar = DIRECTIONS
-
     horizon: Duration = pd.Timedelta("15min")
     width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     volatility_lookback: Duration = pd.Timedelta("60min")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Down (0) and up (1)."""
+        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return, for each row, the first barrier reached, the return there, and when it is known.
@@ -316,8 +322,15 @@ class Candlestick(_Found):
     A bar with several patterns has no label. It remains among the samples, so that it is counted.
     """
 
-    classes: ClassVar = PATTERNS
-    horizon: ClassVar = NO_TIME
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The patterns, in the order of their numbers."""
+        return PATTERNS
+
+    @property
+    def horizon(self) -> pd.Timedelta:
+        """No time, as the label does not look ahead."""
+        return NO_TIME
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the pattern at each row.
