@@ -214,8 +214,11 @@ def _parallel_jobs(jobs: int | None) -> int:
 def import_own(names: str | Sequence[str]) -> None:
     """Import the user's own modules, which register labels, networks and other parts.
 
-    Names are paths of Python files, or names of modules. A ConfigError says that a module is not
-    found, or a file is named like another module.
+    Args:
+        names: Paths of Python files, or names of modules.
+
+    Raises:
+        ConfigError: A module is not found, or a file is named like another module.
     """
     for name in [names] if isinstance(names, str) else map(str, names):
         path = Path(name).resolve()

@@ -45,9 +45,17 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
-    Options are those of `conf/evaluate.yaml`; returned is the content of metrics.json. A RunError
-    says that a run is missing or not complete, runs are of different bars, or another process
-    evaluates; a PredictionsError, that models are about different samples, or a table is invalid.
+
+    Args:
+        options: The options of `conf/evaluate.yaml`.
+
+    Returns:
+        The content of metrics.json.
+
+    Raises:
+        RunError: A run is missing or not complete, the runs are of different bars, or another
+            process evaluates the study.
+        PredictionsError: Models are not about the same samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
     judging = {"rules": settings.rules, **as_plain(settings.judging)}
@@ -149,7 +157,9 @@ def _write(
 def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
     """Return for each window the test row that it was most certain about and right, and wrong.
 
-    They are rows of the study's first symbol.
+    Args:
+        study: The study.
+        judgement: Its judgement; rows of the first symbol are shown.
     """
     symbol, bars = next(iter(study.bars.items()))
     table, interval = judgement.predictions, interval_of(bars).to_timedelta64()

@@ -51,9 +51,16 @@ log = logging.getLogger(__name__)
 def export(options: Mapping[str, Any]) -> Path:
     """Export the models of a study; networks are compared with torch.
 
-    Options are those of `conf/export.yaml`; returned is the folder, `outputs/<study>/export`. A
-    RunError says that a run is not complete, bars have changed, or another process exports; a
-    LearningError, that an exported network predicts something else than the trained one.
+    Args:
+        options: The options of `conf/export.yaml`.
+
+    Returns:
+        The folder, `outputs/<study>/export`.
+
+    Raises:
+        RunError: The study has no complete run, its bars have changed, or another process exports
+            it.
+        LearningError: An exported network predicts something else than the trained one.
     """
     settings = create(StudyOptions, "", options)
     study = Study(settings.folder, settings.windows)

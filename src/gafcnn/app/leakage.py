@@ -48,9 +48,15 @@ def receipts(
 ) -> Iterator[Receipt]:
     """Audit a study for look-ahead.
 
-    Thresholds are chosen by the rules, by default `TradingRules()`; `methods` names the ensembles.
-    Bars are altered after so many `moments`, drawn like all else with `seed`. Each audit yields its
-    name, "receipt"; whether it "passed"; and what was "found".
+    Args:
+        study: The study.
+        rules: Rules by which thresholds are chosen; by default `TradingRules()`.
+        methods: Names of the ensembles.
+        moments: Number of decision times after which all bars are altered.
+        seed: Seed of all draws.
+
+    Yields:
+        For each audit its name, "receipt"; whether it "passed"; and what was "found".
     """
     yield parts_apart(study)
     if study.label.classes == DIRECTIONS:

@@ -268,7 +268,11 @@ class StudyOptions:
 
     @property
     def folder(self) -> Path:
-        """The folder of the study; a ConfigError says that none is named."""
+        """The folder of the study.
+
+        Raises:
+            ConfigError: No study is named.
+        """
         if self.study is None:
             expected, instead = "the name of a study", "set study=..."
             raise ConfigError("study has no value", expected=expected, instead=instead)
@@ -312,7 +316,9 @@ class EvaluateOptions(StudyOptions):
 def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """Yield what was registered outside the library as options of the configuration's groups.
 
-    Each is the group, the option's name, the section that it fills, and its keys with defaults.
+    Yields:
+        The group, the name of the option, the section that it fills, and its keys with defaults;
+        "???" where there is none.
     """
     from gafcnn.models.networks import NETWORKS
 

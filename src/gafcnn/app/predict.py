@@ -64,10 +64,16 @@ class PredictOptions(StudyOptions):
 def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Decide on the newest bar of each symbol, and print what the models predict.
 
-    Options are those of `conf/predict.yaml`. Returned is the last decision of each symbol, as it is
-    printed with `json=true`. A BarsError, SamplesError or ImagesError says that the newest bars are
-    too old, too few, have a gap, are of another interval, or cannot be encoded; with `watch` it is
-    logged instead.
+    Args:
+        options: The options of `conf/predict.yaml`.
+
+    Returns:
+        The last decision of each symbol, as it is printed with `json=true`.
+
+    Raises:
+        RunError: The study has no complete runs.
+        BarsError: The newest bars are too old, too few, have a gap, or are of another interval;
+            with `watch`, that is logged instead.
     """
     settings = create(PredictOptions, "", options)
     if settings.json:
@@ -272,6 +278,7 @@ class Decider:
     Raises:
         RunError: The baseline has no run of the newest fold.
         PredictionsError: The models have no samples in common, or no ensemble can be fitted.
+        ConfigError: The extra `export` is not installed.
     """
 
     def __init__(self, study: Study) -> None:
@@ -315,7 +322,17 @@ class Decider:
         return {name: [self._load(run) for run in runs] for name, runs in self._runs.items()}
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
-        """Decide at the last of these bars; see `gafcnn.Study.decide`."""
+        """Decide at the last of these bars.
+
+        Args:
+            bars: The newest `history` bars or more of one symbol.
+            symbol: The symbol; may be left out if the study has only one.
+
+        Raises:
+            BarsError: The bars are of another interval, fewer than `history`, or have a gap in the
+                lookback.
+            RunError: The study has several symbols, and this is none of them.
+        """
         known = self._known(symbol)
         symbol = symbol or known
         self._check(ensure_bars(bars), symbol)

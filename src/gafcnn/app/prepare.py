@@ -20,9 +20,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare(options: Mapping[str, Any]) -> None:
-    """Load bars, and store the images of a window, by the options of `conf/prepare.yaml`.
+    """Load bars, and store the images of a window where `images.stored` says so.
 
-    A GafcnnError says that options, bars or images are invalid, or the disk is full.
+    Args:
+        options: The options of `conf/prepare.yaml`.
+
+    Raises:
+        GafcnnError: The options, the bars or the images are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
     for symbol, bars in load_for(settings).items():
@@ -35,7 +39,9 @@ def prepare(options: Mapping[str, Any]) -> None:
 def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
     """Return the bars of a training, after checking that its window and label fit their interval.
 
-    If the interval is an option, nothing is downloaded before. A ConfigError says what is wrong.
+    Raises:
+        ConfigError: They do not; before anything is downloaded, if the interval is an option.
+        BarsError: The bars are invalid.
     """
 
     def check(interval: pd.Timedelta) -> None:

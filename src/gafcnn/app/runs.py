@@ -97,7 +97,11 @@ class Run:
 
     @cached_property
     def settings(self) -> TrainSettings:
-        """The options of the run; a RunError says what is wrong, such as an unknown label."""
+        """The options of the run.
+
+        Raises:
+            RunError: They are not valid, for example because a label is not registered.
+        """
         from gafcnn.app.options import TrainSettings
 
         options = {key: value for key, value in self.config.items() if key != BARS}
@@ -215,7 +219,11 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep others out of a folder; a RunError says that another process is working in it."""
+    """Keep other processes out of a run's folder, or out of a study's evaluation.
+
+    Raises:
+        RunError: Another process is working in it.
+    """
     with disk_errors(folder, 0):
         make_folder(folder)
     try:
@@ -284,7 +292,11 @@ def write_metrics(
 
 
 def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
-    """Return what `write_metrics` wrote; a RunError says that it is missing or damaged."""
+    """Return what `write_metrics` wrote.
+
+    Raises:
+        RunError: It is missing or damaged.
+    """
     metrics = read_sealed(folder / file)
     if metrics is None or CHECKSUMS not in metrics:
         raise damage(folder, file)
@@ -292,7 +304,12 @@ def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
 
 
 def damaged_files(folder: Path, file: str = METRICS) -> list[str]:
-    """Return the names of the files that have changed since `write_metrics` wrote `file`."""
+    """Return the names of the files that have changed since metrics.json was written.
+
+    Args:
+        folder: Of a run, or of a study's evaluation or export.
+        file: The file that `write_metrics` wrote.
+    """
     try:
         checksums = read_metrics(folder, file)[CHECKSUMS]
     except RunError:
@@ -301,7 +318,11 @@ def damaged_files(folder: Path, file: str = METRICS) -> list[str]:
 
 
 def intact(folder: Path, name: str) -> Path:
-    """Return the path of a file of a complete run; a RunError says that it has changed."""
+    """Return the path of a file of a complete run.
+
+    Raises:
+        RunError: It is missing or has changed since the run was completed.
+    """
     if not _is_intact(folder / name, read_metrics(folder)[CHECKSUMS].get(name)):
         raise damage(folder, name)
     return folder / name
@@ -327,7 +348,11 @@ def damage(folder: Path, name: str) -> RunError:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return the options of a run, plain data; a RunError says that they cannot be read."""
+    """Return the options of a run, plain data.
+
+    Raises:
+        RunError: config.yaml cannot be read.
+    """
     path = folder / CONFIG
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -382,7 +407,11 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def record(study: Path, event: str, **facts: Any) -> None:
-    """Append an event to the ledger of a study; on a DiskError, the ledger is unchanged."""
+    """Append an event to the ledger of a study.
+
+    Raises:
+        DiskError: It cannot be written; the ledger is unchanged.
+    """
     entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
     with disk_errors(path, len(line)):

@@ -84,7 +84,11 @@ class Study:
 
     @property
     def baseline(self) -> str | None:
-        """The name of the baseline, if there is one; a RunError says that there are several."""
+        """The name of the baseline, if there is one.
+
+        Raises:
+            RunError: There are several.
+        """
         names = [name for name, runs in self.runs.items() if runs[0].is_baseline]
         if len(names) > 1:
             found = f"study {self.folder.name} has {len(names)} baselines, {', '.join(names)}"
@@ -266,7 +270,15 @@ class Study:
         return found
 
     def train_baseline(self, model: Any) -> None:
-        """Train a baseline, a `TreesModel`, for each fold without one, on the same samples."""
+        """Train the baseline for each fold that has none, on the samples of the windows.
+
+        Args:
+            model: Settings of the baseline, `TreesModel`.
+
+        Raises:
+            RunError: There are several baselines.
+            PredictionsError: The windows are not about the same samples.
+        """
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}
         # like the longest window, which is last: features=window reads that one

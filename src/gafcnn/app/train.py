@@ -35,11 +35,17 @@ _CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/mac
 
 
 def train(options: Mapping[str, Any]) -> float:
-    """Train one window or the baseline, or resume it, by the options of `conf/train.yaml`.
+    """Train one window or the baseline, or resume its training.
 
-    Returned is the validation score that `objective` names; NaN if it cannot be computed. A
-    RunError says that the folder holds a different run, or is in use; another GafcnnError, that
-    options, bars or samples are invalid, or the disk is full.
+    Args:
+        options: The options of `conf/train.yaml`.
+
+    Returns:
+        The validation score that `objective` names; NaN if it cannot be computed.
+
+    Raises:
+        RunError: The folder has another run, or is in use.
+        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
     direction = settings.label.classes == DIRECTIONS
@@ -56,9 +62,11 @@ def train(options: Mapping[str, Any]) -> float:
 
 
 def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
-    """Train a run, resume it, or return it if it is complete; see `train`.
+    """Train a run, resume it, or return it if it is complete.
 
-    The bars of its market are loaded, unless they are given.
+    Raises:
+        RunError: The folder has another run, or is in use.
+        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     folder, overwrite = settings.folder, settings.overwrite
     # torchrun numbers all processes of a shared training, Lightning those of this machine

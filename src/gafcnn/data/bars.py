@@ -307,7 +307,10 @@ def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
 
 
 def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Split bars at their gaps, in the order of time."""
+    """Split bars at their gaps, in the order of time.
+
+    Anything that is computed per stretch never spans a gap.
+    """
     cuts = np.flatnonzero(_steps(bars) != interval_of(bars).value) + 1
     edges = [0, *cuts, len(bars)]
     return (bars.iloc[start:stop] for start, stop in pairwise(edges))

@@ -171,7 +171,11 @@ class Direction:
         return float(lower), float(upper)
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return labels by the `thresholds` of the training samples: int8, shape (n,)."""
+        """Return labels by the thresholds of the training samples: int8, shape (n,).
+
+        Raises:
+            SamplesError: No training sample has a known return.
+        """
         lower, upper = self.thresholds(outcomes, train)
         returns = outcomes.forward_return
         return np.select([returns > upper, returns < lower], [1, 0], NULL).astype(np.int8)

@@ -99,12 +99,17 @@ class Fills:
 def compute_fills(
     bars: pd.DataFrame, times: Any, horizon: DurationLike, rules: TradingRules
 ) -> Fills:
-    """Return what a trade of either side would be filled at, for every one of n decision times.
+    """Return what a trade of either side would be filled at, for every row.
 
     Orders fill completely, at the prices of the bars. A barrier is reached by the first bar, from
     the entry on, whose high or low touches it, and fills at the barrier, or at the bar's open if it
-    opens beyond. A bar that reaches both barriers counts as a stop, as the order is unknown. Times
-    are in UTC and increase; the horizon is a multiple of the bars' interval.
+    opens beyond. A bar that reaches both barriers counts as a stop, as the order is unknown.
+
+    Args:
+        bars: Bars, indexed by close time.
+        times: Decision times (UTC), increasing, n of them.
+        horizon: Multiple of the bars' interval.
+        rules: Barriers and costs.
 
     Raises:
         PredictionsError: Times do not increase or are not among the bars, or a bar up to the
@@ -302,10 +307,14 @@ def trade(bars: pd.DataFrame, fills: Fills, position: ArrayLike, rules: TradingR
 def account_for(
     bars: pd.DataFrame, trips: RoundTrips, period: slice, slices: int, horizon: pd.Timedelta
 ) -> Backtest:
-    """Return the equity and other results of trades over a period of bars that contains them all.
+    """Return the equity and other results of trades.
 
-    The equity is divided into `slices` accounts; trades of one account (`decided % slices`) do not
-    overlap. `horizon` is the longest duration of a trade.
+    Args:
+        bars: Bars, indexed by close time.
+        trips: Trades; those of one account (`decided % slices`) do not overlap.
+        period: Bars of the result; they contain all trades.
+        slices: Number of accounts.
+        horizon: Longest duration of a trade.
     """
     close = bars["close"].to_numpy(np.float64)[period]
     n, account = len(close), trips.decided % slices
@@ -373,11 +382,16 @@ def _account(trips: RoundTrips, close: Floats, first: int) -> Floats:
 def buy_and_hold(
     bars: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp, rules: TradingRules
 ) -> Backtest:
-    """Buy once, at the open after `first`, and sell at the close at `last`, with the rules' costs.
+    """Buy once, at the open after `first`, and sell at the close at `last`, with costs.
 
-    Both are close times (UTC) of bars: of the last before the purchase, and of that of the sale.
     The position is held through gaps; barriers and sides do not apply. To compare with a backtest,
     hold from its first decision time to `backtest.returns.index[-1]`.
+
+    Args:
+        bars: Bars, indexed by close time.
+        first: Close time (UTC) of the last bar before the purchase.
+        last: Close time (UTC) of the bar of the sale.
+        rules: Costs.
 
     Raises:
         PredictionsError: A time is not that of a bar, or they do not increase.

@@ -173,9 +173,15 @@ def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A0
     """Return the mean block length that suits the most dependent of these series, in bins.
 
     Politis and White, "Automatic Block-Length Selection for the Dependent Bootstrap", Econometric
-    Reviews, 2004, as corrected by Patton, Politis and White, 2009; on sums over bins of `bin` bars.
-    Series have one number per bar, such as returns of a strategy or hits of a forecast; constant
-    ones are ignored. At least 1 (independent bins), at most a quarter of the bins.
+    Reviews, 2004, as corrected by Patton, Politis and White, 2009; on sums over bins.
+
+    Args:
+        series: One number per bar, arrays of shape (n,): returns of a strategy, hits of a forecast.
+            Constant series are ignored.
+        bin: Bars per bin.
+
+    Returns:
+        At least 1 (independent bins), at most a quarter of the bins.
     """
     from arch.bootstrap import optimal_block_length  # see _batches
 

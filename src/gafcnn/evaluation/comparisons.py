@@ -178,10 +178,13 @@ def verdict(
 def targets(
     headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
 ) -> list[Row]:
-    """Return a row per target of a direction: figure, estimate and verdict of the headline model.
+    """Return a row per target of a direction: figure, estimate and verdict.
 
-    A Sharpe ratio is not met if `deflated_sharpe` is below `SURE`. `expected` of a pair is the goal
-    of a target.
+    Args:
+        headline: Name of the headline model.
+        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
+            below `SURE`.
+        pairs: Differences between models; `expected` of a row is the goal of a target.
     """
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
@@ -233,7 +236,11 @@ _RARE = 100
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what was found about the headline model, from all that the judge computed."""
+    """Return what was found about the headline model.
+
+    Args:
+        metrics: What the judge computed, with `task`, `headline`, `baseline` and `trials`.
+    """
     headline = metrics["headline"]
     figures = metrics["models"][headline]
     if metrics["task"] == "classification":

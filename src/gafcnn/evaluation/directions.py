@@ -62,8 +62,13 @@ def judge_directions(
 ) -> dict[str, Any]:
     """Judge all models of a study on its test rows.
 
-    `of_folds` are the samples of each fold, for regimes; there may be none. Returns plain dicts,
-    lists, strings and numbers, None for what is undefined.
+    Args:
+        study: What to judge.
+        rules: Trading rules.
+        of_folds: Samples of each fold, for regimes; may be empty.
+
+    Returns:
+        Plain dicts, lists, strings and numbers, None for what is undefined.
     """
     test_sets = {
         symbol: TestSet.of(
@@ -194,11 +199,15 @@ def _without_interval(model: Candidate, deflated: float | None) -> Row:
 
 
 def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, float | None]:
-    """Return the deflated Sharpe ratio of each model, from its returns by bar.
+    """Return the deflated Sharpe ratio of each model.
 
     The variance of the trials' Sharpe ratios is estimated from the models at hand, but is at least
     1 / n, its value for n bars without skill: otherwise models that resemble each other would make
-    the hurdle low. `trials` is the number of trainings that were tried.
+    the hurdle low.
+
+    Args:
+        returns: Return of each bar, by model.
+        trials: Number of trainings that were tried.
     """
     ratios = [
         one.mean() / one.std(ddof=1)
@@ -338,12 +347,18 @@ def regimes(
     reference: pd.DatetimeIndex,
     lookback: pd.Timedelta,
 ) -> pd.DataFrame:
-    """Return the regime at each of n decision times.
+    """Return the regime at each decision time.
 
     Volatility is the standard deviation of the one-bar log returns between the closes of the
-    `lookback` that ends at `t` and has at least three bars; low, middle and high are terciles of
-    the reference times, such as those of training samples. The trend is `z = log return over the
-    lookback / (volatility * sqrt(number of returns))`: up above `TREND`, down below `-TREND`.
+    `lookback` that ends at `t`; low, middle and high are terciles of the reference times. The trend
+    is `z = log return over the lookback / (volatility * sqrt(number of returns))`: up above
+    `TREND`, down below `-TREND`.
+
+    Args:
+        bars: Bars indexed by close time.
+        times: Decision times, shape (n,).
+        reference: Decision times that determine the terciles, such as those of training samples.
+        lookback: At least three bars.
 
     Returns:
         A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of

@@ -90,9 +90,12 @@ def join_common(
 def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Return the mean probabilities over seeds, fold by fold, as one table.
 
-    `frames` are predictions of one model, one table per seed and fold, in any order. The result has
-    one row per symbol, time and fold. Those of a single seed are returned unchanged but sorted; a
-    mean over several has `seed` -1.
+    Args:
+        frames: Predictions of one model, one table per seed and fold, in any order.
+
+    Returns:
+        Predictions with one row per symbol, time and fold. Those of a single seed are returned
+        unchanged but sorted; a mean over several has `seed` -1.
 
     Raises:
         PredictionsError: The seeds differ in more than their probabilities (see `join`).

@@ -50,8 +50,12 @@ def confidence(p: ArrayLike) -> Floats:
 def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np.int8]:
     """Return 1 (long) or -1 (short) where the confidence reaches the threshold, else 0.
 
-    A probability of exactly 1/2 gives 0 at any threshold. `p` is P(up) of shape (n,), the threshold
-    from 0 to 0.5, and `sides` "both", "long" or "short".
+    A probability of exactly 1/2 gives 0 at any threshold.
+
+    Args:
+        p: P(up), shape (n,).
+        threshold: Confidence from which to trade, from 0 to 0.5.
+        sides: "both", "long" or "short".
 
     Raises:
         PredictionsError: A probability is outside [0, 1].
@@ -70,7 +74,11 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
 
 
 def threshold_of(p: ArrayLike, coverage: float) -> float:
-    """Return the highest confidence that at least a share of the rows, in (0, 1], reaches.
+    """Return the highest confidence that at least the share `coverage` of the rows reaches.
+
+    Args:
+        p: P(up), shape (n,), not empty.
+        coverage: Share of rows, in (0, 1].
 
     Raises:
         PredictionsError: A probability is outside [0, 1].
@@ -84,12 +92,18 @@ def threshold_of(p: ArrayLike, coverage: float) -> float:
 def choose_threshold(
     bars: pd.DataFrame, times: Any, p: ArrayLike, horizon: DurationLike, rules: TradingRules
 ) -> Choice:
-    """Choose the confidence from which to trade, on n validation rows.
+    """Choose the confidence from which to trade, on validation rows.
 
     Among `rules.coverages` with at least `rules.least_trades` trades, choose the one that earns
     most in total after costs; if none has that many trades, the one with most trades. The largest
     wins ties. A threshold set by the rules is kept. Bars after the last row's horizon are not used.
-    Times (UTC) increase; the horizon is a multiple of the bars' interval.
+
+    Args:
+        bars: Bars, indexed by close time.
+        times: Decision times (UTC) of the validation rows, increasing, n of them.
+        p: P(up) of the same rows, n of them.
+        horizon: Multiple of the bars' interval.
+        rules: Trading rules.
 
     Raises:
         PredictionsError: A probability is outside [0, 1], there are not as many as times, or see

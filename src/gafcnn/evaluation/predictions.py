@@ -48,9 +48,12 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return a model's predictions as a table (see `check_predictions`).
 
-    The probabilities are those of all validation samples, then all test samples: P(up) of shape
-    (n,), or the probabilities of all classes, shape (n, classes). `name` is that of the model or
-    window.
+    Args:
+        samples: Samples.
+        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), or
+            the probabilities of all classes, shape (n, classes).
+        name: Name of the model or window.
+        seed: Seed of the model.
     """
     rows = np.concatenate([samples.split.val, samples.split.test])
     names = _columns_of(samples.classes)

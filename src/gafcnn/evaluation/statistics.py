@@ -86,8 +86,15 @@ def psr(
 
         Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR^2))
 
-    Both ratios are per observation, of which there are `n`; the kurtosis is not in excess of 3.
-    None with fewer than two observations or impossible moments.
+    Args:
+        sharpe: Observed ratio, per observation.
+        benchmark: Ratio to exceed, per observation.
+        n: Number of observations.
+        skewness: Skewness of the returns.
+        kurtosis: Kurtosis of the returns, not in excess of 3.
+
+    Returns:
+        A probability; None with fewer than two observations or impossible moments.
     """
     from scipy.special import ndtr
 
@@ -102,8 +109,12 @@ def expected_maximum(variance_of_trials: float | None, trials: int) -> float | N
 
         sqrt(V) ((1 - gamma) Phi^-1(1 - 1/N) + gamma Phi^-1(1 - 1/(N e)))     gamma = 0.5772...
 
-    V is the variance of the trials' ratios, per observation; the N trials are assumed independent.
-    0 for a single trial; None without trials or variance.
+    Args:
+        variance_of_trials: Variance of the trials' Sharpe ratios, per observation.
+        trials: Number of trials, assumed independent.
+
+    Returns:
+        0 for a single trial; None without trials or variance.
     """
     from scipy.special import ndtri
 
@@ -145,10 +156,14 @@ def deflated_sharpe(
 
 
 def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
-    """Return the area under the ROC curve: P(a positive row has the higher score), ties half.
+    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
 
-    It is computed from ranks (Mann and Whitney, 1947) of probabilities or scores, shape (n,);
-    `positive` is 1 or True for rows of the positive class, shape (n,). None with one class only.
+    Args:
+        p: Probabilities or scores, shape (n,).
+        positive: 1 or True for rows of the positive class, shape (n,).
+
+    Returns:
+        P(a positive row has the higher score), ties counted half; None with one class only.
     """
     from scipy.stats import rankdata
 
@@ -206,11 +221,17 @@ def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
 
 
 def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
-    """Score the column `model` of P(up) on labelled rows and on all rows: `labelled` and `all`.
+    """Score one column of P(up) on labelled rows and on all rows.
 
     On labelled rows the outcome is the label; neutral rows are left out. On all rows it is
     `forward_return > 0`: a return of exactly 0 counts as down, as a long position earns nothing.
-    See `score` for what is returned.
+
+    Args:
+        frame: Predictions with the columns `label`, `forward_return` and `model`.
+        model: Column of probabilities.
+
+    Returns:
+        `labelled` and `all`, see `score`.
     """
     labelled = frame["label"].notna().to_numpy()
     p = frame[model].to_numpy()
@@ -297,10 +318,16 @@ def class_ratios(
 
 
 def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
-    """Sort rows, shape (n,), into bins of equal count by their forecast.
+    """Sort rows into bins of equal count by their forecast.
 
-    Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins. Bins
-    are consecutive numbers, 0 for the lowest, shape (n,).
+    Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins.
+
+    Args:
+        p_up: P(up), shape (n,).
+        bins: Number of bins, if forecasts differ enough.
+
+    Returns:
+        The bin of each row, shape (n,): consecutive numbers, 0 for the lowest.
     """
     p = np.asarray(p_up, dtype=np.float64)
     if not len(p):
@@ -313,8 +340,13 @@ def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 
     """Return the mean distance between forecast and observed frequency; None without rows.
 
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
-    AAAI, 2015, with bins of equal count (see `bins_of`). It is positive by chance alone: about
-    `sqrt(bins / (2 pi n))` for a calibrated model near 1/2. Both arrays have shape (n,).
+    AAAI, 2015. It is positive by chance alone: about `sqrt(bins / (2 pi n))` for a calibrated model
+    near 1/2.
+
+    Args:
+        p_up: P(up), shape (n,).
+        went_up: Whether the price went up, shape (n,).
+        bins: Bins of equal count (see `bins_of`).
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
     if not len(p):

@@ -81,9 +81,14 @@ class ImageSpec:
         return set(self.kinds) <= set(OUTER_PRODUCTS)
 
     def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Encode series of shape (n, fields, points), see `gafcnn.images.encode`.
+        """Encode series of the fields, see `gafcnn.images.encode`.
 
-        Returns stored pixels of shape (n, channels, size, size): `out`, or a new array.
+        Args:
+            series: Shape (n, fields, points), as `WindowReader` reads them.
+            out: Array to draw into and return; a new one by default.
+
+        Returns:
+            Stored pixels of shape (n, channels, size, size).
         """
         from gafcnn.images.gaf import draw_gaf
 
@@ -116,7 +121,14 @@ class ImageSpec:
         return images
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1]."""
+        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
+
+        Args:
+            series: Shape (n, fields, points).
+
+        Returns:
+            Shape (n, channels, size, size).
+        """
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 
     def encode_polar(self, series: ArrayLike) -> NDArray[np.float32]:

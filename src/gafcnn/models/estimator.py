@@ -58,6 +58,9 @@ class Estimator(BaseEstimator):
     def predict(self, samples: Samples) -> pd.DataFrame:
         """Return the predictions table of all validation and test samples.
 
+        Args:
+            samples: Samples with the classes of the training.
+
         Raises:
             LearningError: The estimator is not fitted, or to other parameters, classes or bars.
         """
@@ -86,7 +89,9 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up) of samples, shape (n,); for several classes (n, classes).
 
-        `rows` are their positions, n of them; all by default.
+        Args:
+            samples: Samples with the classes of the training.
+            rows: Their positions, n of them; all by default.
         """
         _check_samples(samples)
         self._check_fitted(samples)
@@ -98,7 +103,9 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        `rows` are rows that end a gap-free `lookback` of bars, n of them; all by default.
+        Args:
+            bars: The bars of one symbol.
+            rows: Rows of the bars that end a gap-free `lookback`, n of them; all by default.
         """
         self._check_fitted(bars)
         possible = decision_rows(bars, self.lookback)

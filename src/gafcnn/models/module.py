@@ -72,9 +72,12 @@ class Task:
         return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """Return the mean loss of logits and class numbers (float32 of shape (n,)).
+        """Return the mean loss, weighted by class if there are weights.
 
-        Several classes can have weights, of shape (classes,).
+        Args:
+            logits: Shape (n,), or (n, classes).
+            labels: Class numbers as float32 of shape (n,).
+            weights: Shape (classes,); for several classes only.
         """
         if self.binary:
             return functional.binary_cross_entropy_with_logits(logits, labels)

@@ -34,7 +34,9 @@ TOLERANCE = 1e-5  # of a probability: another runtime sums in another order
 def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return a fitted network as ONNX, from images to probabilities, for any number of images.
 
-    `metadata` is further text to store in the file, by key.
+    Args:
+        model: The fitted model.
+        metadata: Further text to store in the file, by key.
 
     Raises:
         ConfigError: onnx is not installed.
@@ -72,7 +74,11 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
 
 def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the state dict of a fitted network as safetensors, with text to store by key.
+    """Return the state dict of a fitted network as safetensors.
+
+    Args:
+        model: The fitted model.
+        metadata: Text to store in the file, by key.
 
     Raises:
         ConfigError: safetensors is not installed.
@@ -132,7 +138,9 @@ class OnnxPredictor:
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        Each row ends a gap-free stretch of bars; `window.lookback` before it is enough.
+        Args:
+            bars: The bars of one symbol; `window.lookback` before each row is enough.
+            rows: Rows of the bars at which a decision is possible, n of them.
         """
         series = WindowReader(bars, self.window, self.image_spec.fields)(rows)
         return self.predict(self.image_spec.shown(series)).astype(np.float64)
@@ -140,6 +148,11 @@ class OnnxPredictor:
 
 def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np.float32]) -> float:
     """Return how far the probabilities of an export are from those of the network.
+
+    Args:
+        exported: What `to_onnx` returned.
+        model: The fitted model.
+        images: Images to compare them on.
 
     Raises:
         LearningError: The difference is larger than `TOLERANCE`, or NaN.

@@ -260,7 +260,10 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
 
 
 def majority_share(metrics: Metrics, rows: str = "all") -> float | None:
-    """Return the share of the most frequent class; None if there are no (all or labelled) rows."""
+    """Return the share of the most frequent class, for directions among "all" or "labelled" rows.
+
+    None if there are no rows.
+    """
     classes = metrics["classes"]
     if "all" in classes:
         up = classes[rows]["up"]
