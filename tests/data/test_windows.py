@@ -46,7 +46,7 @@ def test_window_that_the_bars_cannot_fill(options: dict[str, Any], facts: str) -
     [{}, {"step": "15min"}, {"points": 64}, {"points": 64, "step": "15min", "span": "8h"},
      {"span": "1h", "points": 4}, {"points": 1, "step": "15min"}, {"points": 64, "step": "0min"},
      {"span": 15}, {"span": "a while"}, {"span": "-15min"}, {"span": "15min", "lookback": "60"},
-     {"points": 10**9, "step": "1D"}],
+     {"points": 10**9, "step": "1D"}, {"span": "1h", "step": "2h"}],
 )  # fmt: skip
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"window\."):

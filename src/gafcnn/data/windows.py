@@ -68,11 +68,11 @@ class Window:
         span, step, points = self.span, self.step, self.points
         if points and step and points * step.value < 2**63 and span in (None, points * step):  # ns
             span = points * step
-        elif points is not None or span is None:
+        elif points is not None or span is None or (step and span < step):
             lengths = ["null" if one is None else format_duration(one) for one in (span, step)]
             raise ConfigError(
                 f"window.span={lengths[0]}, window.points={points}, window.step={lengths[1]}",
-                expected="a span, or points and their step, of less than 292 years",
+                expected="a span, at least one step, or points and their step, below 292 years",
                 instead='write Window(span="30min"), or Window(points=64, step="15min")',
             )
         name = self.name or (
