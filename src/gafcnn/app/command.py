@@ -167,7 +167,11 @@ def _stop_on_sigterm() -> None:
 def _prepare_words(words: list[str]) -> int | None:
     """Import the user's own modules; in a sweep, add the option that names the runs.
 
-    Returned is the number of jobs, if it can be counted.
+    Returns:
+        The number of jobs, if it can be counted.
+
+    Raises:
+        ConfigError: A module cannot be imported, or the launcher is not available.
     """
     overrides = _parse(words)
     for override in overrides:

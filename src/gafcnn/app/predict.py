@@ -331,7 +331,7 @@ class Decider:
         Raises:
             BarsError: The bars are of another interval, fewer than `history`, or have a gap in the
                 lookback.
-            RunError: The study has several symbols, and this is none of them.
+            RunError: The study has several symbols, and this is not one of them.
         """
         known = self._known(symbol)
         symbol = symbol or known

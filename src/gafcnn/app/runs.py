@@ -240,7 +240,8 @@ def hold(folder: Path) -> Iterator[None]:
 def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether a folder has this run, complete; False if it is free or can be resumed.
 
-    A RunError says that it holds a different run, or one whose model is damaged.
+    Raises:
+        RunError: It holds a different run, or one whose model is damaged.
     """
     begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     if not begun or not (folder / CONFIG).is_file():

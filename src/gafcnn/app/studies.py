@@ -232,7 +232,7 @@ class Study:
 
         Raises:
             BarsError: The bars are of another interval, too few, or have a gap in the lookback.
-            RunError: The study has several symbols, and this is none of them.
+            RunError: The study has several symbols, and this is not one of them.
             ConfigError: The extra `export` is not installed.
         """
         return self.decider.decide(bars, symbol)

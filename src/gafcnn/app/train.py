@@ -44,7 +44,7 @@ def train(options: Mapping[str, Any]) -> float:
         The validation score that `objective` names; NaN if it cannot be computed.
 
     Raises:
-        RunError: The folder has another run, or is in use.
+        RunError: The folder holds a different run, or is in use.
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
@@ -65,7 +65,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     """Train a run, resume it, or return it if it is complete.
 
     Raises:
-        RunError: The folder has another run, or is in use.
+        RunError: The folder holds a different run, or is in use.
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     folder, overwrite = settings.folder, settings.overwrite

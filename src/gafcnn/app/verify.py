@@ -1,4 +1,4 @@
-"""Check that the files on disk are as they were written."""
+"""Compare the files on disk with the checksums of when they were written."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
     if damaged:
         found = f"damage in {len(damaged)} of {len(findings)} places"
         instead = "do what the lines above say"
-        raise DamageError(found, expected="files as they were written", instead=instead)
+        raise DamageError(found, expected="files that match their checksums", instead=instead)
     return dict(intact)
 
 

@@ -315,6 +315,6 @@ def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
 def _damaged(path: Path, how: str) -> StoreError:
     return StoreError(
         f"{path} {how}",
-        expected="the images that were asked for, as they were written",
+        expected="undamaged images of these settings",
         instead="run the command that writes them, or build_store; it resumes or rebuilds",
     )

@@ -56,8 +56,17 @@ def fit(
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """Train a network, or resume its training; afterwards it has the weights of its best epoch.
 
-    The other processes of a shared training exit at its end. Returned are the losses and metrics of
-    each epoch, and the facts of the training, as plain data.
+    The other processes of a shared training exit at its end.
+
+    Args:
+        model: The parameters of the training.
+        module: The network.
+        train: The training samples.
+        val: The validation samples.
+        device: The device to train on.
+
+    Returns:
+        Losses and metrics of each epoch; and the facts of the training, as plain data.
 
     Raises:
         LearningError: No epoch had a finite metric, or a checkpoint does not fit.
