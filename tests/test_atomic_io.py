@@ -64,6 +64,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert checksum(path) == 0xCBF43926  # the check value of CRC-32
 
 
+def test_a_file_with_the_same_content_is_left_alone(tmp_path: Path) -> None:
+    write_bytes(file := tmp_path / "file", b"content")
+    before = file.stat()
+    write_bytes(file, b"content")
+    assert file.stat().st_ino == before.st_ino
+    write_bytes(file, b"other")
+    assert file.read_bytes() == b"other"
+
+
 def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(DiskError, match=f"{tmp_path}/file is not accessible"):

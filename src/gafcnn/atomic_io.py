@@ -27,11 +27,15 @@ log = logging.getLogger(__name__)
 def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
     """Write a file atomically: to a temporary file next to it, synced, then renamed.
 
+    A file that has this content already is left alone, so that its folder may be read-only.
+
     Raises:
         DiskError: The disk is full, or the path cannot be written; an existing file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path, len(content)):
+        if path.is_file() and path.read_bytes() == content:
+            return
         make_folder(path.parent)
         try:
             with temporary.open("wb") as file:
