@@ -117,7 +117,7 @@ def compute_fills(
         ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
     """
     horizon = parse_duration("label.horizon", horizon)
-    ahead = multiple_of("label.horizon", horizon, interval_of(ensure_bars(bars)))
+    ahead = multiple_of("label.horizon", horizon, interval_of(bars))
     decided = find_rows(bars, times)
     end = np.minimum(decided + ahead, len(bars) - 1)
     missing = np.flatnonzero(bars.index[end] - bars.index[decided] != horizon)
