@@ -211,6 +211,11 @@ def parts(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*/*.parquet"))
 
 
+def period(name: str) -> list[pd.Timestamp]:
+    """Return the period of a file's name."""
+    return [utc_time(time) for time in name.removesuffix(".parquet").split("_")]
+
+
 def check_asked_once(exchange: LocalExchange) -> None:
     """Check that no period is requested twice."""
     stretches = sorted((request.start, request.end) for request in exchange.requests)
@@ -232,11 +237,12 @@ def test_bars_equal_those_of_the_exchange(server: LocalExchange, tmp_path: Path)
 def test_long_period_comes_in_pages(server: LocalExchange, tmp_path: Path) -> None:
     bars = download(server, tmp_path, days=30)
     assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY))
-    # the first day from its midnight: 24 + 2880 bars, a thousand a page
-    assert [int(request.asked["limit"]) for request in server.requests] == [1000, 1000, 904]
-    assert parts(tmp_path)[0] == "2025-04-10.parquet"
-    assert parts(tmp_path)[-1] == "2025-05-10.until-060000.parquet"
-    assert len(parts(tmp_path)) == 31
+    assert [int(request.asked["limit"]) for request in server.requests] == [1000, 1000, 880]
+    assert parts(tmp_path) == [
+        "2025-04-10T060000_2025-04-20T160000.parquet",
+        "2025-04-20T160000_2025-05-01T020000.parquet",
+        "2025-05-01T020000_2025-05-10T060000.parquet",
+    ]
     assert {request.path for request in server.requests} == {"/api/v3/klines"}
 
 
@@ -248,14 +254,17 @@ def test_without_end_the_last_bar_is_closed(server: LocalExchange, tmp_path: Pat
     assert len(bars) == 96
 
 
-def test_outage_is_a_gap_and_is_requested_once(server: LocalExchange, tmp_path: Path) -> None:
-    # the end of one day, a whole day, and the beginning of the next
+def test_outage_is_a_gap_and_is_requested_once(
+    server: LocalExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the end of one answer, a whole answer, and the beginning of the next
+    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 40)
     server.outages = [(may("07T22:00"), may("09T03:00"))]
     bars = download(server, tmp_path)
     found = gaps(bars)
     assert found["missing"].tolist() == [29 * 4]
     assert found["after"].tolist() == [may("07T22:00")]
-    assert "2025-05-08.parquet" in parts(tmp_path)
+    assert "2025-05-08T080000_2025-05-08T180000.parquet" in parts(tmp_path)
     asked = len(server.requests)
     again = download(server, tmp_path)
     assert_frame_equal(again, bars)
@@ -285,7 +294,7 @@ def test_refresh_requests_new_bars_only(server: LocalExchange, tmp_path: Path) -
     assert_frame_equal(bars, expected)
     assert server.requests[-1].start == UNTIL
     check_asked_once(server)
-    assert parts(tmp_path)[-2:] == ["2025-05-10.parquet", "2025-05-11.until-063000.parquet"]
+    assert parts(tmp_path)[-1] == "2025-05-10T060000_2025-05-11T063000.parquet"
     # the end has moved for good
     again = download(server, tmp_path, end=None, days=4)
     assert_frame_equal(again, expected)
@@ -300,29 +309,27 @@ def test_more_days_are_requested_at_the_front_only(server: LocalExchange, tmp_pa
 
 def _spoil(part: Path) -> None:
     content = bytearray(part.read_bytes())
-    content[len(content) // 3] ^= 1
+    content[len(content) // 4] ^= 1
     part.write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    ("name", "end"),
-    [("2025-05-08.parquet", may("09")), ("2025-05-10.until-060000.parquet", UNTIL)],
-)
+@pytest.mark.parametrize("number", [0, 1, -1])
 def test_damaged_file_is_downloaded_again(
-    name: str,
-    end: pd.Timestamp,
+    number: int,
     server: LocalExchange,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
     first = download(server, tmp_path)
-    part = tmp_path / "BNBUSDT_15min" / name
+    part = tmp_path / "BNBUSDT_15min" / parts(tmp_path)[number]
     _spoil(part)
     server.requests.clear()
     assert_frame_equal(download(server, tmp_path), first)
     assert [str(part) in message for message in caplog.messages] == [True]
     (request,) = server.requests
-    assert (request.start, request.end) == (end.floor("D") - DAY * (end != UNTIL), end)
+    assert [request.start, request.end] == period(part.name)
     assert_frame_equal(download(server, tmp_path), first)
     assert len(server.requests) == 1
 
@@ -383,8 +390,9 @@ def test_killed_download_resumes(server: LocalExchange, tmp_path: Path) -> None:
 
 
 def test_full_disk_raises_and_the_download_resumes(
-    server: LocalExchange, small_disk: Callable[[int], Path]
+    server: LocalExchange, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
     disk = small_disk(2**18)
     expected = server.expected(UNTIL - 3 * DAY)
     refused = 0
@@ -399,13 +407,13 @@ def test_full_disk_raises_and_the_download_resumes(
             break
         finally:
             filler.unlink()
-        whole = [utc_time(name[:10]) for name in parts(folder) if "until" not in name]
+        whole = [period(name) for name in parts(folder)]
         server.requests.clear()
         assert_frame_equal(download(server, folder), expected)
         for asked in server.requests:
-            assert not [day for day in whole if day < asked.end and asked.start < day + DAY]
+            assert not [1 for begin, end in whole if begin < asked.end and asked.start < end]
         shutil.rmtree(folder)
-    assert refused >= 5  # the record, and each of the four days
+    assert refused >= 4  # the record, and each of the three files
 
 
 # --- network faults -------------------------------------------------------------------------------
@@ -442,17 +450,7 @@ FAULTS = {
     "a connection cut": hung_up,
     "connection dropped mid-body": dropped,
     "half a JSON": changed(lambda klines: json.dumps(klines).encode()[:1000]),
-    "a null among the prices": at_row(9, lambda row: [[*row[:4], None, *row[5:]]]),
-    "bars before the period": changed(lambda ks: [[k[0] - 75 * MINUTE, *k[1:]] for k in ks]),
-    "bars after the period": changed(lambda ks: [[k[0] + 10**6 * MINUTE, *k[1:]] for k in ks]),
-    "a bar off the grid": at_row(5, lambda row: [[row[0] + MINUTE, *row[1:]]]),
-    "a bar twice": at_row(4, lambda row: [row, row]),
-    "low above high": at_row(7, lambda row: [[row[0], row[1], row[3], row[2], *row[4:]]]),
     "an empty body": answering(b""),
-    "an empty object": answering({}),
-    "a list of null": answering([None]),
-    "an infinite time": answering(b"[[1e999,1,1,1,1,1]]"),
-    "truncated rows": answering([[1, 2], [3]]),
 }
 
 
@@ -480,6 +478,44 @@ def test_permanent_fault_raises_and_stores_nothing(
         download(server, tmp_path, days=1)
     assert len(server.requests) == 5
     assert [path.name for path in tmp_path.glob("*/*")] == [".lock"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "left_out"),
+    [(at_row(9, lambda row: [[*row[:4], None, *row[5:]]]), 1),
+     (at_row(7, lambda row: [[row[0], row[1], row[3], row[2], *row[4:]]]), 1),
+     (at_row(5, lambda row: [[row[0] + MINUTE, *row[1:]]]), 1),
+     (at_row(4, lambda row: [row, row]), 0),
+     (at_row(99, lambda row: [[*row[:4], "0", *row[5:]]]), 1),
+     (changed(lambda rows: [[*row[:4], "0", *row[5:]] for row in rows]), 100)],
+    ids=["null", "low above high", "off the grid", "twice", "the last", "all of an answer"],
+)  # fmt: skip
+def test_impossible_bars_are_left_out(
+    fault: Fault,
+    left_out: int,
+    server: LocalExchange,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
+    server.faults[2] = fault
+    bars = download(server, tmp_path)
+    assert gaps(bars)["missing"].sum() == left_out
+    expected = server.expected(UNTIL - 3 * DAY)
+    assert_frame_equal(bars, expected[expected.index.isin(bars.index)])
+    (message,) = caplog.messages
+    assert re.search(rf"{max(left_out, 1)} of 10[01] bars of BNB/USDT .* at 2025-05-0[89]", message)
+    assert_frame_equal(download(server, tmp_path), bars)
+    assert len(server.requests) == 3
+
+
+def test_bars_of_another_period_raise(server: LocalExchange, tmp_path: Path) -> None:
+    # some exchanges return their newest bars, whatever was requested
+    server.always = changed(lambda ks: [[k[0] + 10**5 * MINUTE, *k[1:]] for k in ks])
+    with pytest.raises(DownloadError, match=r"closes at 2025-07-.*market\.days"):
+        download(server, tmp_path)
+    assert parts(tmp_path) == []
 
 
 def stuck(handler: Handler, klines: list[Any]) -> None:
@@ -510,7 +546,7 @@ def test_requested_pause_is_kept_and_logged(
     with caplog.at_level("INFO", "gafcnn"):
         download(server, tmp_path)
     assert re.fullmatch(
-        r"no BNB/USDT bars from binance yet \(.*Too many requests.*\); asking again in 1 s",
+        r"Retrying .* in 1 seconds as it raised .*binance.*Too many requests.*",
         caplog.messages[0],
     )
     first, second = server.requests
@@ -632,7 +668,7 @@ def test_late_bar_is_requested_again(server: LocalExchange) -> None:
     assert_frame_equal(whole, expected)
 
 
-# --- one file per day -----------------------------------------------------------------------------
+# --- one file per answer --------------------------------------------------------------------------
 
 MIDNIGHT = utc_time("2025-05-08")
 HOUR = timedelta(hours=1)
@@ -646,19 +682,19 @@ def _bars(hours: int = 24, start: pd.Timestamp = MIDNIGHT) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the file of a whole day."""
+    """Return the file of a day."""
     place = tmp_path_factory.mktemp("parts")
     keep(place, _bars(), MIDNIGHT, MIDNIGHT + DAY)
-    return place / "2025-05-08.parquet"
+    return place / "2025-05-08T000000_2025-05-09T000000.parquet"
 
 
-def test_day_is_read_unchanged(part: Path) -> None:
+def test_bars_are_read_unchanged(part: Path) -> None:
     bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
     assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
     assert missing == damaged_parts(part.parent) == []
 
 
-def test_outage_is_a_day_without_bars(tmp_path: Path) -> None:
+def test_outage_is_a_file_without_bars(tmp_path: Path) -> None:
     keep(tmp_path, _bars()[:0], MIDNIGHT, MIDNIGHT + DAY)
     bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
     assert bars.empty
@@ -683,11 +719,11 @@ def test_changed_byte_is_detected(part: Path, place: float, flips: int) -> None:
         assert bars.empty
 
 
-def test_parts_of_a_day_become_one_file(tmp_path: Path) -> None:
-    morning, evening = MIDNIGHT + 10 * HOUR, MIDNIGHT + 20 * HOUR
+def test_periods_between_files_are_missing(tmp_path: Path) -> None:
+    morning, noon, evening = (MIDNIGHT + hours * HOUR for hours in (10, 12, 20))
     keep(tmp_path, _bars()[:10], MIDNIGHT, morning)
-    keep(tmp_path, _bars()[10:20], morning, evening)
-    assert [path.name for path in tmp_path.iterdir()] == ["2025-05-08.until-200000.parquet"]
+    keep(tmp_path, _bars()[12:20], noon, evening)
     bars, missing = held(tmp_path, MIDNIGHT + 2 * HOUR, MIDNIGHT + DAY)
-    assert_frame_equal(bars, _bars()[2:20], check_freq=False)
-    assert missing == [(evening, MIDNIGHT + DAY)]
+    assert_frame_equal(bars, _bars().iloc[[*range(2, 10), *range(12, 20)]], check_freq=False)
+    assert missing == [(morning, noon), (evening, MIDNIGHT + DAY)]
+    assert held(tmp_path, MIDNIGHT + 3 * HOUR, MIDNIGHT + 9 * HOUR)[1] == []

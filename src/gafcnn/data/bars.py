@@ -12,6 +12,7 @@ import hashlib
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -377,22 +378,29 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
         "remove duplicates and sort the rows by time",
     )
 
-    def shown(*columns: str) -> Callable[[int], str]:
-        return lambda row: (
-            ", ".join(f"{name} is {float(bars[name].iloc[row])}" for name in columns)
-            + f" at {bars.index[row]}"
-        )
+    def shown(columns: Sequence[str], row: int) -> str:
+        values = (f"{name} is {float(bars[name].iloc[row])}" for name in columns)
+        return f"{', '.join(values)} at {bars.index[row]}"
 
-    for name in PRICES:
-        price = bars[name].to_numpy()
-        origin.require(np.isfinite(price) & (price > 0), shown(name), "a finite positive price")
-    prices = bars.to_numpy()[:, : len(PRICES)]
-    origin.require(bars["high"] == prices.max(axis=1), shown(*PRICES), "the highest price as high")
-    origin.require(bars["low"] == prices.min(axis=1), shown(*PRICES), "the lowest price as low")
+    for valid, columns, expected in _rules(bars):
+        origin.require(valid, partial(shown, columns), expected)
+
+
+def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether the values of each bar are possible: shape (n,)."""
+    return np.logical_and.reduce([valid for valid, _, _ in _rules(bars)])
+
+
+def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
+    """Yield the rows that keep a rule, the columns that it is about, and what it expects."""
+    prices = bars[list(PRICES)].to_numpy()
+    for name, price in zip(PRICES, prices.T, strict=True):
+        yield np.isfinite(price) & (price > 0), [name], "a finite positive price"
+    yield bars["high"] == prices.max(axis=1), PRICES, "the highest price as high"
+    yield bars["low"] == prices.min(axis=1), PRICES, "the lowest price as low"
     if has_volume(bars):
         volume = bars["volume"].to_numpy()
-        valid = np.isfinite(volume) & (volume >= 0)
-        origin.require(valid, shown("volume"), "a finite volume, 0 or more")
+        yield np.isfinite(volume) & (volume >= 0), ["volume"], "a finite volume, 0 or more"
 
 
 def _check_interval(

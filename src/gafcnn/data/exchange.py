@@ -1,14 +1,13 @@
-"""Bars from an exchange, downloaded once and kept in one file per day.
+"""Bars from an exchange, downloaded once and kept in one file per answer.
 
 <folder>/<symbol>_<interval>/
-    download.json                     exchange, pair, and the end of the first download
-    2025-05-04.parquet                the bars that opened on that day, UTC; possibly none
-    2025-05-05.until-133000.parquet   a day that was incomplete when it was requested
+    download.json    exchange, pair, and the end of the first download
+    2025-05-04T000000_2025-05-04T164000.parquet    the bars that opened in that period, UTC
 A file's name tells which period was requested, whether or not the exchange had bars then, so that
-an outage is not requested twice. Each file holds the fingerprint of its bars, so that damage is
-detected. A file that is missing or damaged is downloaded again, and no other. Klines are requested
-page by page with retries, and checked before they are used. The newest closed bars, for live
-decisions, are held in memory only.
+an outage is not requested twice. Each file holds checksums, so that damage is detected. A file that
+is missing or damaged is downloaded again, and no other. Klines are requested page by page with
+retries; impossible ones are left out, with a warning. The newest closed bars, for live decisions,
+are held in memory only.
 """
 
 from __future__ import annotations
@@ -25,12 +24,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import AfterValidator, PlainValidator
 
 from gafcnn import atomic_io
-from gafcnn.data.bars import COLUMNS, Origin, check_bars, check_values, fingerprint, gaps
+from gafcnn.data.bars import COLUMNS, check_bars, gaps, possible
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError, import_extra
@@ -50,12 +47,6 @@ QUOTES = (
 )
 """Quote currencies that are recognised at the end of a symbol."""
 
-_UNTIL = "%Y-%m-%d.until-%H%M%S"
-_SCHEMA = pa.schema(
-    [("close_time", pa.timestamp("ns", "UTC")), *((name, pa.float64()) for name in COLUMNS)]
-)
-_SEAL = b"fingerprint"
-
 _PAGE = 1000  # bars
 _ATTEMPTS = 5
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
@@ -64,25 +55,19 @@ _MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the add
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
 
-# raised when an answer has an unexpected shape, by ccxt as well
-_INVALID = (
-    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
-    BarsError,
-)
-
 log = logging.getLogger(__name__)
 
 
-def utc_time(text: str, notation: str = "ISO8601") -> pd.Timestamp:
+def utc_time(text: str) -> pd.Timestamp:
     """Return a time from a text; UTC if it has no offset. Raises ValueError for other texts."""
-    time = pd.to_datetime(text, utc=True, format=notation, errors="coerce")
+    time = pd.to_datetime(text, utc=True, format="ISO8601", errors="coerce")
     if not isinstance(time, pd.Timestamp):
         raise ValueError("expected an ISO time, UTC, such as 2025-05-04T00:00")
     return time.as_unit("ns")
 
 
 def _divides_a_day(step: pd.Timedelta) -> pd.Timedelta:
-    if step < timedelta(seconds=1) or step * (DAY // step) != DAY:
+    if step < timedelta(seconds=1) or DAY % step:
         raise ValueError("expected a divisor of a day, such as 1min, 15min or 1h")
     return step
 
@@ -257,7 +242,7 @@ def _stored_end(place: Path, exchange: str, pair: str) -> pd.Timestamp | None:
     return utc_time(record["end"])
 
 
-# --- one file per day -----------------------------------------------------------------------------
+# --- one file per answer --------------------------------------------------------------------------
 
 
 def held(
@@ -266,84 +251,50 @@ def held(
     """Return the bars on disk of the period [since, until), by close time, not yet checked.
 
     Returns:
-        The bars, and the periods whose bars were never requested or are damaged. The first day is
-        held or missing from midnight on.
+        The bars, and the periods whose bars were never requested or are damaged.
     """
-    found = [_SCHEMA.empty_table().to_pandas().set_index("close_time")]
+    found: list[pd.DataFrame] = []
     missing: list[Period] = []
-    for day in _days(since, until):
-        part, begin = _find_part(place, day)
-        bars = None if part is None else _read(part)
-        if bars is None:
-            begin = day
-        else:
-            found.append(bars)
-        end = min(day + DAY, until)
-        if begin < end:
-            if missing and missing[-1][1] == begin:
-                begin = missing.pop()[0]
-            missing.append((begin, end))
-    bars = pd.concat(found)
-    return bars.loc[(bars.index > since) & (bars.index <= until)], missing
+    reached = since
+    for part in sorted(place.glob("*_*.parquet")):
+        begin, end = map(utc_time, part.stem.split("_"))
+        if end <= reached or begin >= until or (bars := _read(part)) is None:
+            continue
+        if reached < begin:
+            missing.append((reached, begin))
+        found.append(bars.loc[(bars.index > reached) & (bars.index <= until)])
+        reached = end
+    if reached < until:
+        missing.append((reached, until))
+    return pd.concat(found) if found else pd.DataFrame(), missing
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
-    """Write an answer for [since, until) to the files of its days.
+    """Write the bars that opened in [since, until), possibly none, to a file.
 
     Raises:
         DiskError: The disk is full or cannot be written.
     """
-    for day in _days(since, until):
-        before, _ = _find_part(place, day)
-        end = min(day + DAY, until)
-        new = bars.loc[(bars.index > day) & (bars.index <= end)]
-        begun = None if before is None else _read(before)
-        if begun is not None:
-            new = pd.concat([begun, new])
-        table = pa.Table.from_pandas(new.reset_index(), _SCHEMA, preserve_index=False)
-        packed = pa.BufferOutputStream()
-        pq.write_table(table.replace_schema_metadata({_SEAL: fingerprint(new)}), packed)
-        atomic_io.write_bytes(_part(place, day, end), memoryview(packed.getvalue()))
-        if before is not None:
-            before.unlink()
+    name = "_".join(f"{time:%Y-%m-%dT%H%M%S}" for time in (since, until))
+    content = bars.to_parquet(None, write_page_checksum=True)
+    atomic_io.write_bytes(place / f"{name}.parquet", content)
 
 
 def damaged_parts(place: Path) -> list[Path]:
-    """Return the damaged files, in the order of their days."""
-    return [part for part in sorted(place.glob("*.parquet")) if _read(part) is None]
-
-
-def _days(since: pd.Timestamp, until: pd.Timestamp) -> pd.DatetimeIndex:
-    return pd.date_range(since.normalize(), until, freq="D", inclusive="left")
-
-
-def _find_part(place: Path, day: pd.Timestamp) -> tuple[Path | None, pd.Timestamp]:
-    """Return the file of a day, and the end of the period that it holds."""
-    whole = _part(place, day, day + DAY)
-    if whole.exists():
-        return whole, day + DAY
-    begun = sorted(place.glob(f"{day:%Y-%m-%d}.until-{'[0-9]' * 6}.parquet"))
-    if not begun:
-        return None, day
-    return begun[-1], utc_time(begun[-1].stem, _UNTIL)
-
-
-def _part(place: Path, day: pd.Timestamp, until: pd.Timestamp) -> Path:
-    return place / f"{until.strftime(_UNTIL) if until < day + DAY else day.date()}.parquet"
+    """Return the damaged files, in the order of their periods."""
+    return [part for part in sorted(place.glob("*_*.parquet")) if _read(part) is None]
 
 
 def _read(part: Path) -> pd.DataFrame | None:
     """Return the bars of a file; None if it is damaged."""
     try:
-        table = pq.ParquetFile(part).read()
-        bars = table.to_pandas(ignore_metadata=True).set_index("close_time")
-        seal = (table.schema.metadata or {}).get(_SEAL)
-        whole = table.schema.equals(_SCHEMA) and seal == fingerprint(bars).encode()
+        bars = pd.read_parquet(part, page_checksum_verification=True)
     except PermissionError:
         raise
     except Exception:  # noqa: BLE001 - the parser raises many types for damaged files
         return None
-    return bars if whole else None
+    # the checksums are those of the values, not of their names and types
+    return bars if (bars.index.dtype, *bars) == ("datetime64[ns, UTC]", *COLUMNS) else None
 
 
 # --- klines ---------------------------------------------------------------------------------------
@@ -392,9 +343,7 @@ class Klines:
         for since, until in periods:
             while since < until:
                 end = min(until, since + self._page * self.interval)
-                bars = self._retry(self._bars, since, end)
-                # some exchanges return fewer bars than requested, so only those are certain
-                reached = end if bars.empty else bars.index[-1]
+                bars, reached = self._retry(self._bars, since, end)
                 yield bars, since, reached
                 since = reached
 
@@ -417,48 +366,56 @@ class Klines:
         import tenacity
 
         retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((ccxt.OperationFailed, *_INVALID)),
-            wait=lambda s: max(_FIRST_PAUSE * 2 ** (s.attempt_number - 1), self._retry_after()),
-            stop=lambda s: s.attempt_number >= _ATTEMPTS or self._retry_after() > _MAX_PAUSE,
-            before_sleep=self._log_retry,
+            retry=tenacity.retry_if_exception_type(ccxt.OperationFailed),
+            wait=lambda s: max(_FIRST_PAUSE * 2 ** (s.attempt_number - 1), self._asked_pause()),
+            stop=lambda s: s.attempt_number >= _ATTEMPTS or self._asked_pause() > _MAX_PAUSE,
+            before_sleep=tenacity.before_sleep_log(log, logging.INFO),
             reraise=True,
         )
         try:
-            self._client.last_response_headers = self._client.last_json_response = None
             return retry(request, *args)
-        except (ccxt.BaseError, *_INVALID) as error:
-            reason = _reason(error)
-            if (pause := self._retry_after()) > _MAX_PAUSE:
+        except ccxt.BaseError as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            if (pause := self._asked_pause()) > _MAX_PAUSE:
                 reason = f"it asks to wait {pause:,.0f} s; {reason}"
             raise self._error(f"no {self.pair} bars from {self.exchange} ({reason})") from error
 
-    def _log_retry(self, state: Any) -> None:
-        log.info(
-            "no %s bars from %s yet (%s); asking again in %.3g s",
-            *(self.pair, self.exchange, _reason(state.outcome.exception()), state.upcoming_sleep),
-        )
-
-    def _retry_after(self) -> float:
-        headers = self._client.last_response_headers or {}
-        seconds = headers.get("Retry-After", "")
+    def _asked_pause(self) -> float:
+        """The seconds that the last answer asks to wait."""
+        seconds = (self._client.last_response_headers or {}).get("Retry-After", "")
         return float(seconds) if seconds.isdecimal() else 0.0
 
-    def _bars(self, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+    def _bars(self, since: pd.Timestamp, until: pd.Timestamp) -> tuple[pd.DataFrame, pd.Timestamp]:
+        """Return the possible bars of the period, and until when the answer reaches."""
+        import ccxt
+
         step, first, end = (time.value // 10**6 for time in (self.interval, since, until))
         rows = self._client.fetch_ohlcv(
             self.pair, self._timeframe, first, (end - first) // step, {"until": end - 1}
         )
-        if not rows and not _has_empty_list(self._client.last_json_response):
-            raise ValueError("the answer is empty, incomplete or of another shape")
+        if self._client.last_json_response is None:  # which ccxt takes for an answer without bars
+            raise ccxt.BadResponse("the answer is not JSON, or incomplete")
         table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
         table = table[table[:, 0].argsort(kind="stable")]
-        if not np.isfinite(table).all() or not np.isin(table[:, 0], range(first, end, step)).all():
-            raise ValueError("the answer has missing numbers, or bars of other times")
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
-        index = closed.as_unit("ns").rename("close_time")
-        bars = pd.DataFrame(table[:, 1:], index=index, columns=list(COLUMNS))
-        check_values(bars, Origin("the answer"))
-        return bars
+        index: Any = closed.as_unit("ns").rename("close_time")
+        for closes in index[(index <= since) | (index > until)]:
+            raise DownloadError(
+                f"{self.exchange} answers with a bar of {self.pair} that closes at {closes}",
+                expected=f"bars that close after {since}, up to {until}",
+                instead="choose fewer market.days, or another market.exchange",
+            )
+        bars = pd.DataFrame(table[:, 1:], index, list(COLUMNS))
+        on_grid = index == index.floor(self.interval)
+        valid = on_grid & ~index.duplicated() & possible(bars) & bars["volume"].notna()
+        if not valid.all():
+            log.warning(
+                "%d of %d bars of %s from %s have impossible values or times, and are left out; "
+                "the first closes at %s",
+                *((~valid).sum(), len(bars), self.pair, self.exchange, index[~valid][0]),
+            )
+        # some exchanges return fewer bars than requested, so only those are certain
+        return bars.loc[valid], index[-1].floor(self.interval) if rows else until
 
     def _error(self, found: str) -> DownloadError:
         return DownloadError(
@@ -520,10 +477,6 @@ def _client(name: str, url: str | None) -> Any:
     options = {"enableRateLimit": True, "requests_trust_env": True, "timeout": 1000 * _SILENCE}
     client = getattr(ccxt, name)(options)
     client.enableLastJsonResponse = True
-    # ccxt's own function drops malformed rows, which would then look like an outage
-    client.parse_ohlcvs = lambda rows, market=None, *_: [
-        client.parse_ohlcv(row, market) for row in rows
-    ]
     if url is not None:
         client.urls["api"] = _moved(client.urls["api"], url.rstrip("/"))
     return client
@@ -534,15 +487,3 @@ def _moved(addresses: Any, url: str) -> Any:
     if isinstance(addresses, dict):
         return {name: _moved(address, url) for name, address in addresses.items()}
     return url + urlsplit(addresses).path if isinstance(addresses, str) else addresses
-
-
-def _has_empty_list(answer: Any) -> bool:
-    """Whether an answer contains an empty list, as the answer for an outage does."""
-    if isinstance(answer, dict):
-        return any(map(_has_empty_list, answer.values()))
-    return isinstance(answer, list) and (not answer or any(map(_has_empty_list, answer)))
-
-
-def _reason(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}".removeprefix("ValueError: ")
-    return " ".join(text.split())[:200]
