@@ -215,20 +215,6 @@ def test_texts_decimals_and_categories_are_numbers(tmp_path: Path) -> None:
     assert_frame_equal(bars, _expected())
 
 
-@pytest.mark.parametrize("ending", TABLES)
-def test_small_file_that_unpacks_to_200_times_its_size(tmp_path: Path, ending: str) -> None:
-    frame = pd.DataFrame(dict.fromkeys(("open_time", *COLUMNS), np.ones(6_000_000, "int8")))
-    path = tmp_path / f"bars{ending}"
-    write = frame.to_parquet if ending == ".parquet" else frame.to_feather
-    write(path, compression="zstd")
-    assert path.stat().st_size < 1_000_000
-    _refused(path, "200 times its size")
-    # but a year of a market without trades is read
-    still = pd.DataFrame({"open_time": START + 60_000 * np.arange(500_000)})
-    _put(path, still.assign(**dict.fromkeys(COLUMNS, 1.0)))
-    assert len(read_bars(path)) == 500_000
-
-
 def test_only_parquet_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"bars\.csv.*\.parquet"):
         write_bars(tmp_path / "bars.csv", _expected())

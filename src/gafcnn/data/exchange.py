@@ -121,9 +121,9 @@ class ExchangeSource:
         Raises:
             ConfigError: A symbol ends in no known quote currency.
         """
-        if self.symbols is not None:
-            return {symbol: pair_of(symbol) for symbol in self.symbols}
-        return {self.symbol: self.pair or pair_of(self.symbol)}
+        if self.symbols is None:
+            return {self.symbol: self.pair or pair_of(self.symbol)}
+        return {symbol: pair_of(symbol) for symbol in self.symbols}
 
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol.
@@ -167,9 +167,8 @@ class ExchangeSource:
     def _period(self, stored: pd.Timestamp | None) -> Period:
         """Return since, until: the period asked for, given the end of the first download."""
         closed: Any = (pd.Timestamp.now("UTC") - SETTLE).floor(self.interval)
-        until: Any = closed if self.end is None else self.end.floor(self.interval)
-        if self.end is None and stored is not None and not self.refresh:
-            until = stored
+        asked = self.end or (None if self.refresh else stored)
+        until: Any = closed if asked is None else asked.floor(self.interval)
         if until > closed:
             raise ConfigError(
                 f"market.end is {until}",

@@ -133,13 +133,9 @@ class Direction:
         ConfigError: An option is out of its range.
     """
 
+    classes = DIRECTIONS
     horizon: Duration = pd.Timedelta("15min")
     neutral: Annotated[float, Field(ge=0, lt=1)] = 0.2
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Down (0) and up (1)."""
-        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the return from each row's close to the close one horizon later.
@@ -207,14 +203,10 @@ class TripleBarrier(_Found):
         ConfigError: An option is out of its range.
     """
 
+    classes = DIRECTIONS
     horizon: Duration = pd.Timedelta("15min")
     width: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     volatility_lookback: Duration = pd.Timedelta("60min")
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Down (0) and up (1)."""
-        return DIRECTIONS
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return, for each row, the first barrier reached, the return there, and when it is known.
@@ -326,15 +318,8 @@ class Candlestick(_Found):
     A bar with several patterns has no label. It remains among the samples, so that it is counted.
     """
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The patterns, in the order of their numbers."""
-        return PATTERNS
-
-    @property
-    def horizon(self) -> pd.Timedelta:
-        """No time, as the label does not look ahead."""
-        return NO_TIME
+    classes = PATTERNS
+    horizon = NO_TIME  # the label does not look ahead
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the pattern at each row.

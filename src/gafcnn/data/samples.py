@@ -168,13 +168,8 @@ class Samples:
         return samples
 
 
-_LABEL = ("gc.Direction()", ("classes", "outcomes", "assign"))
-_SPLIT = ("gc.Chronological()", ("embargo", "split"))
-
-
-def _having(argument: str, value: Any, needed: tuple[str, tuple[str, ...]]) -> Any:
-    """Return an argument that has the attributes needed, and is no class."""
-    example, attributes = needed
+def _having(argument: str, value: Any, example: str, *attributes: str) -> Any:
+    """Return an argument that has these attributes, and is no class."""
     if isinstance(value, type) or not all(hasattr(value, name) for name in attributes):
         raise ConfigError(
             f"{argument} is {value!r}",
@@ -211,8 +206,10 @@ def make_samples(
         ConfigError: The lookback or horizon is not a multiple of the bars' interval, the intervals
             of symbols differ, or `label` or `split` is of another kind.
     """
-    definition: Label = _having("label", Direction() if label is None else label, _LABEL)
-    splitter: Splitter = _having("split", Chronological() if split is None else split, _SPLIT)
+    label = Direction() if label is None else label
+    split = Chronological() if split is None else split
+    definition: Label = _having("label", label, "gc.Direction()", "classes", "outcomes", "assign")
+    splitter: Splitter = _having("split", split, "gc.Chronological()", "embargo", "split")
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
     check_together(by_symbol)

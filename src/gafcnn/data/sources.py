@@ -78,14 +78,12 @@ def load_bars(source: Source) -> dict[str, pd.DataFrame]:
 
 def load_oracles(source: Source) -> dict[str, pd.Series]:
     """Return the true P(up) of each symbol by close time; empty if the source does not know it."""
-    oracles = getattr(source, "oracles", None)
-    return {} if oracles is None else oracles()
+    return getattr(source, "oracles", dict)()
 
 
 def at_rest(source: Source) -> Source:
     """Return a source of the same bars that neither downloads new ones nor writes."""
-    rest = getattr(source, "at_rest", None)
-    return source if rest is None else rest()
+    return getattr(source, "at_rest", lambda: source)()
 
 
 def count_bars(days: float, interval: pd.Timedelta) -> int:
