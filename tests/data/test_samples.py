@@ -452,12 +452,6 @@ def test_empty_part() -> None:
         WalkForward(1, folds=4, first=0.5).split(TIMES[kept], KNOWN[kept])
 
 
-def test_times_must_increase() -> None:
-    for times in (TIMES[::-1], np.repeat(TIMES[:50], 2)):
-        with pytest.raises(SamplesError, match="not strictly increasing"):
-            Chronological().split(times, KNOWN)
-
-
 def test_no_known_outcome() -> None:
     nothing = np.full(100, np.datetime64("NaT", "ns"))
     for times, known in ((TIMES, nothing), (TIMES[:0], KNOWN[:0])):

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -82,7 +82,7 @@ class ExchangeSource:
     """Bars from an exchange's public API, downloaded once and from then on read from disk.
 
     The first download fixes the end of the period, so that later calls return the same bars. An
-    interrupted download resumes, and a day that is damaged on disk is downloaded again. If nothing
+    interrupted download resumes, and bars that are damaged on disk are downloaded again. If nothing
     is missing, there is no request, no lock and no write. Bars that the exchange lacks are gaps. A
     symbol that was listed later starts with its first bar. Bars that are not closed yet, by the
     clock of this machine, are dropped.
@@ -145,12 +145,8 @@ class ExchangeSource:
 
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
         """Return readers of the newest `count` bars of each symbol; nothing is stored."""
-        return {
-            symbol: NewestBars(
-                partial(Klines, self.exchange, pair, self.interval, self.url), count, settle
-            )
-            for symbol, pair in self.pairs().items()
-        }
+        pairs = self.pairs().items()
+        return {symbol: NewestBars(self, pair, count, settle) for symbol, pair in pairs}
 
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
@@ -190,7 +186,7 @@ class ExchangeSource:
         if not missing:
             atomic_io.write_json(place / RECORD, record)
             return bars
-        klines = Klines(self.exchange, pair, self.interval, self.url)
+        klines = Klines(self, pair)
         total = sum((end - begin) // self.interval for begin, end in missing)
         with counting(f"bars {pair}", total, "bars") as advance:
             for page, begin, end in klines.pages(missing):
@@ -303,30 +299,26 @@ class Klines:
     """The klines of a pair at an exchange.
 
     Args:
-        exchange: An exchange that ccxt supports.
+        source: Has the exchange, the interval and the address.
         pair: Base and quote, such as BNB/USDT.
-        interval: Time between two bars.
-        url: Base address of a mirror of the exchange's API.
 
     Raises:
         DownloadError: The exchange, pair or interval does not exist, or ccxt is not installed.
     """
 
-    def __init__(
-        self, exchange: str, pair: str, interval: pd.Timedelta, url: str | None = None
-    ) -> None:
-        self.exchange, self.pair, self.interval = exchange, pair, interval
-        self._client = client = _client(exchange, url)
-        seconds = int(interval.total_seconds())
+    def __init__(self, source: ExchangeSource, pair: str) -> None:
+        self.exchange, self.pair, self.interval = source.exchange, pair, source.interval
+        self._client = client = _client(source.exchange, source.url)
+        seconds = int(self.interval.total_seconds())
         offered = {int(client.parse_timeframe(name)): name for name in client.timeframes or ()}
         if seconds not in offered:
             raise DownloadError(
-                f"{exchange} has no bars of {format_duration(interval)}",
+                f"{self.exchange} has no bars of {format_duration(self.interval)}",
                 expected=f"one of {', '.join(offered.values()) or 'no interval: it has no bars'}",
                 instead="change market.interval or market.exchange",
             )
         self._timeframe = offered[seconds]
-        limit = self._client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
+        limit = client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
         self._page = min(limit or _PAGE, _PAGE)
         self._load_pair()
 
@@ -429,15 +421,19 @@ class NewestBars:
     """The newest bars of a pair. Each call of `read` requests those that closed since the last.
 
     Args:
-        connect: Returns the pair's klines; called by the first `read`.
+        source: Has the exchange, the interval and the address.
+        pair: Base and quote, such as BNB/USDT.
         count: Number of bars.
         settle: How long after its close a bar is requested.
     """
 
-    def __init__(self, connect: Callable[[], Klines], count: int, settle: pd.Timedelta) -> None:
-        self._connect, self._count, self._settle = connect, count, settle
-        self._klines: Klines | None = None
+    def __init__(self, source: ExchangeSource, pair: str, count: int, settle: pd.Timedelta) -> None:
+        self._source, self._pair, self._count, self._settle = source, pair, count, settle
         self._held: pd.DataFrame | None = None
+
+    @cached_property
+    def _klines(self) -> Klines:
+        return Klines(self._source, self._pair)
 
     def read(self, now: pd.Timestamp) -> pd.DataFrame:
         """Return the bars up to the newest one that closed `settle` before `now`.
@@ -448,7 +444,7 @@ class NewestBars:
             DownloadError: The exchange cannot be reached or does not answer with bars.
             BarsError: The bars are invalid.
         """
-        self._klines = klines = self._klines or self._connect()
+        klines = self._klines
         until: Any = (now - self._settle).floor(klines.interval)
         since = until - self._count * klines.interval
         found = []

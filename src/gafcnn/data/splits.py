@@ -93,18 +93,12 @@ class _ByTime:
         """Split n samples, see `Splitter.split`.
 
         Raises:
-            SamplesError: The times are not increasing, or a part of the split is empty.
+            SamplesError: A part of the split is empty.
         """
         times, known_at = _moments(times), _moments(known_at)
         symbols, known = np.split(times, starts[1:]), np.split(known_at, starts[1:])
-        if not all((np.diff(one) > np.timedelta64(0)).all() for one in symbols):
-            raise SamplesError(
-                "the decision times are not strictly increasing",
-                expected="the samples of one symbol after another, each in order of time",
-                instead="sort the times of each symbol, and pass in starts where each one begins",
-            )
         decided = [one[~np.isnat(at)] for one, at in zip(symbols, known, strict=True)]
-        ends = np.array([(one[0], one[-1]) for one in decided if len(one)])
+        ends = np.array([(one.min(), one.max()) for one in decided if len(one)])
         if not len(ends):
             raise SamplesError(
                 f"none of {len(times)} samples has a known outcome",
