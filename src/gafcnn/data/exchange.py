@@ -320,7 +320,13 @@ class Klines:
         self._timeframe = offered[seconds]
         limit = client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
         self._page = min(limit or _PAGE, _PAGE)
-        self._load_pair()
+        client.has["fetchCurrencies"] = False
+        if self.exchange in ("binance", "binanceus"):
+            # ccxt would load the markets of three APIs, some of which are blocked in some countries
+            base, _, quote = pair.partition("/")
+            names = {"base": base, "quote": quote, "baseId": base, "quoteId": quote}
+            kind = {"spot": True, "type": "spot"}
+            client.set_markets([{"id": base + quote, "symbol": pair, **names, **kind}])
 
     def pages(self, periods: Sequence[Period]) -> Iterator[tuple[pd.DataFrame, *Period]]:
         """Request the bars that opened in each period [since, until), page by page.
@@ -334,25 +340,12 @@ class Klines:
         for since, until in periods:
             while since < until:
                 end = min(until, since + self._page * self.interval)
-                bars, reached = self._retry(self._bars, since, end)
+                bars, reached = self._retry(since, end)
                 yield bars, since, reached
                 since = reached
 
-    def _load_pair(self) -> None:
-        if self.exchange in ("binance", "binanceus"):
-            # ccxt would load the markets of three APIs, some of which are blocked in some countries
-            base, _, quote = self.pair.partition("/")
-            names = {"base": base, "quote": quote, "baseId": base, "quoteId": quote}
-            kind = {"spot": True, "type": "spot"}
-            self._client.set_markets([{"id": base + quote, "symbol": self.pair, **names, **kind}])
-            return
-        self._client.has["fetchCurrencies"] = False
-        self._retry(self._client.load_markets)
-        if self.pair not in self._client.markets:
-            raise self._error(f"{self.exchange} has no pair {self.pair}")
-
-    def _retry(self, request: Any, *args: Any) -> Any:
-        """Return the answer to a request; retry after errors that may be temporary."""
+    def _retry(self, since: pd.Timestamp, until: pd.Timestamp) -> tuple[pd.DataFrame, pd.Timestamp]:
+        """Return what `_bars` returns; request again after errors that may be temporary."""
         import ccxt
         import tenacity
 
@@ -364,12 +357,18 @@ class Klines:
             reraise=True,
         )
         try:
-            return retry(request, *args)
+            return retry(self._bars, since, until)
         except ccxt.BaseError as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             if (pause := self._asked_pause()) > _MAX_PAUSE:
                 reason = f"it asks to wait {pause:,.0f} s; {reason}"
-            raise self._error(f"no {self.pair} bars from {self.exchange} ({reason})") from error
+            raise DownloadError(
+                f"no {self.pair} bars from {self.exchange} ({reason})",
+                expected="an exchange that can be reached and a pair that it trades",
+                instead="check market.exchange, market.pair and the network and run the command "
+                "again, which resumes a download; or use market=file market.path=... or "
+                "market=simulated",
+            ) from error
 
     def _asked_pause(self) -> float:
         """The seconds that the last answer asks to wait."""
@@ -387,7 +386,6 @@ class Klines:
         if self._client.last_json_response is None:  # which ccxt takes for an answer without bars
             raise ccxt.BadResponse("the answer is not JSON, or incomplete")
         table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
-        table = table[table[:, 0].argsort(kind="stable")]
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
         index: Any = closed.as_unit("ns").rename("close_time")
         for closes in index[(index <= since) | (index > until)]:
@@ -406,15 +404,7 @@ class Klines:
                 *((~valid).sum(), len(bars), self.pair, self.exchange, index[~valid][0]),
             )
         # some exchanges return fewer bars than requested, so only those are certain
-        return bars.loc[valid], index[-1].floor(self.interval) if rows else until
-
-    def _error(self, found: str) -> DownloadError:
-        return DownloadError(
-            found,
-            expected="an exchange that can be reached and a pair that it trades",
-            instead="check market.exchange, market.pair and the network and run the command again, "
-            "which resumes a download; or use market=file market.path=... or market=simulated",
-        )
+        return bars.loc[valid], index[-1].ceil(self.interval) if rows else until
 
 
 class NewestBars:

@@ -139,7 +139,7 @@ class Samples:
         """Return the samples with labels fitted on the training samples of each symbol."""
         self.check()
         each = [self.of(symbol) for symbol in self.symbols]
-        for one in each if len(each) > 1 else ():
+        for one in each:
             if not all(len(one.part(name)) for name in PARTS):
                 counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
                 first, last = (format_moment(one.times[at]) for at in (0, -1))

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.durations import NO_TIME, OptionalDuration, format_duration
@@ -85,8 +85,8 @@ class _ByTime:
 
     def split(
         self,
-        times: ArrayLike,
-        known_at: ArrayLike,
+        times: NDArray[np.datetime64],
+        known_at: NDArray[np.datetime64],
         starts: Sequence[int] = (0,),
         embargo: pd.Timedelta = NO_TIME,
     ) -> Split:
@@ -95,7 +95,6 @@ class _ByTime:
         Raises:
             SamplesError: A part of the split is empty.
         """
-        times, known_at = _moments(times), _moments(known_at)
         symbols, known = np.split(times, starts[1:]), np.split(known_at, starts[1:])
         decided = [one[~np.isnat(at)] for one, at in zip(symbols, known, strict=True)]
         ends = np.array([(one.min(), one.max()) for one in decided if len(one)])
@@ -188,7 +187,10 @@ class WalkForward(_ByTime):
 
 
 def check_purged(
-    times: ArrayLike, known_at: ArrayLike, split: Split, embargo: pd.Timedelta
+    times: NDArray[np.datetime64],
+    known_at: NDArray[np.datetime64],
+    split: Split,
+    embargo: pd.Timedelta,
 ) -> None:
     """Check that no part of a split contains information about a later one.
 
@@ -203,7 +205,6 @@ def check_purged(
         LeakError: A sample has no known label, or a label of an earlier part is known, plus the
             embargo, only after a later part begins, as that of a sample in both parts is.
     """
-    times, known_at = _moments(times), _moments(known_at)
     parts = {"train": split.train, "val": split.val, "test": split.test}
     if not all(len(part) for part in parts.values()):
         counts = ", ".join(f"{len(part)} {name}" for name, part in parts.items())
@@ -235,10 +236,6 @@ def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.date
     """The moment at which this share of the time from start to stop is over."""
     length = (stop - start).astype(np.int64)
     return start + np.timedelta64(round(share * float(length)), "ns")
-
-
-def _moments(times: ArrayLike) -> NDArray[np.datetime64]:
-    return np.asarray(times, dtype="datetime64[ns]")
 
 
 def format_moment(moment: np.datetime64) -> str:
