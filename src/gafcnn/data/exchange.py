@@ -2,22 +2,22 @@
 
 <folder>/<symbol>_<interval>/
     download.json    exchange, pair, and the end of the first download
-    2025-05-04T000000_2025-05-04T164000.parquet    the bars that opened in that period, UTC
+    2025-05-04T000000_2025-05-04T164000_6d7f0a1c.parquet    the bars that opened in that period, UTC
 A file's name tells which period was requested, whether or not the exchange had bars then, so that
-an outage is not requested twice. Each file holds checksums, so that damage is detected. A file that
-is missing or damaged is downloaded again, and no other. Klines are requested page by page with
-retries; impossible ones are left out, with a warning. The newest closed bars, for live decisions,
-are held in memory only.
+an outage is not requested twice. It ends with the CRC-32 of the file, so that damage is detected. A
+file that is missing or damaged is downloaded again, and no other. Klines are requested page by page
+with retries; impossible ones are left out, with a warning. The newest closed bars, for live
+decisions, are held in memory only.
 """
 
 from __future__ import annotations
 
 import difflib
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ from gafcnn.progress import counting
 from gafcnn.settings import settings
 
 RECORD, LOCK = "download.json", ".lock"
+_NOTATION = "%Y-%m-%dT%H%M%S"  # in the name of a file
 DAY = timedelta(days=1)
 
 SETTLE = pd.to_timedelta("10s")
@@ -50,7 +51,6 @@ QUOTES = (
 _PAGE = 1000  # bars
 _ATTEMPTS = 5
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
-_SILENCE = 10.0  # seconds without data after which a request fails
 _MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the address
 
 Period = tuple[pd.Timestamp, pd.Timestamp]
@@ -144,9 +144,13 @@ class ExchangeSource:
         return replace(self, refresh=False, url=None)
 
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
-        """Return readers of the newest `count` bars of each symbol; nothing is stored."""
+        """Return readers of the newest `count` bars of each symbol; nothing is stored.
+
+        Raises:
+            DownloadError: The exchange or the interval does not exist.
+        """
         pairs = self.pairs().items()
-        return {symbol: NewestBars(self, pair, count, settle) for symbol, pair in pairs}
+        return {symbol: NewestBars(Klines(self, pair), count, settle) for symbol, pair in pairs}
 
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
@@ -182,18 +186,15 @@ class ExchangeSource:
         for part in damaged_parts(place):
             log.warning("%s is damaged, and is downloaded again", part)
             part.unlink()
-        bars, missing = held(place, since, until)
-        if not missing:
-            atomic_io.write_json(place / RECORD, record)
-            return bars
-        klines = Klines(self, pair)
+        _, missing = held(place, since, until)
         total = sum((end - begin) // self.interval for begin, end in missing)
         with counting(f"bars {pair}", total, "bars") as advance:
-            for page, begin, end in klines.pages(missing):
+            for page, begin, end in Klines(self, pair).pages(missing):
                 # written after the first answer, so that a wrong pair is not recorded
                 atomic_io.write_json(place / RECORD, record)
                 keep(place, page, begin, end)
                 advance((end - begin) // self.interval)
+        atomic_io.write_json(place / RECORD, record)
         return held(place, since, until)[0]
 
 
@@ -251,8 +252,8 @@ def held(
     found: list[pd.DataFrame] = []
     missing: list[Period] = []
     reached = since
-    for part in sorted(place.glob("*_*.parquet")):
-        begin, end = map(utc_time, part.stem.split("_"))
+    for part in sorted(place.glob("*_*_*.parquet")):
+        begin, end = map(utc_time, part.stem.split("_")[:2])
         if end <= reached or begin >= until or (bars := _read(part)) is None:
             continue
         if reached < begin:
@@ -270,26 +271,20 @@ def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timesta
     Raises:
         DiskError: The disk is full or cannot be written.
     """
-    name = "_".join(f"{time:%Y-%m-%dT%H%M%S}" for time in (since, until))
-    content = bars.to_parquet(None, write_page_checksum=True)
-    atomic_io.write_bytes(place / f"{name}.parquet", content)
+    content = bars.to_parquet(None)
+    name = f"{since:{_NOTATION}}_{until:{_NOTATION}}_{zlib.crc32(content):08x}.parquet"
+    atomic_io.write_bytes(place / name, content)
 
 
 def damaged_parts(place: Path) -> list[Path]:
     """Return the damaged files, in the order of their periods."""
-    return [part for part in sorted(place.glob("*_*.parquet")) if _read(part) is None]
+    return [part for part in sorted(place.glob("*_*_*.parquet")) if _read(part) is None]
 
 
 def _read(part: Path) -> pd.DataFrame | None:
     """Return the bars of a file; None if it is damaged."""
-    try:
-        bars = pd.read_parquet(part, page_checksum_verification=True)
-    except PermissionError:
-        raise
-    except Exception:  # noqa: BLE001 - the parser raises many types for damaged files
-        return None
-    # the checksums are those of the values, not of their names and types
-    return bars if (bars.index.dtype, *bars) == ("datetime64[ns, UTC]", *COLUMNS) else None
+    checksum = part.stem.split("_")[2]
+    return pd.read_parquet(part) if f"{atomic_io.checksum(part):08x}" == checksum else None
 
 
 # --- klines ---------------------------------------------------------------------------------------
@@ -303,7 +298,8 @@ class Klines:
         pair: Base and quote, such as BNB/USDT.
 
     Raises:
-        DownloadError: The exchange, pair or interval does not exist, or ccxt is not installed.
+        DownloadError: The exchange or the interval does not exist.
+        ConfigError: ccxt is not installed.
     """
 
     def __init__(self, source: ExchangeSource, pair: str) -> None:
@@ -411,19 +407,14 @@ class NewestBars:
     """The newest bars of a pair. Each call of `read` requests those that closed since the last.
 
     Args:
-        source: Has the exchange, the interval and the address.
-        pair: Base and quote, such as BNB/USDT.
+        klines: The pair's klines.
         count: Number of bars.
         settle: How long after its close a bar is requested.
     """
 
-    def __init__(self, source: ExchangeSource, pair: str, count: int, settle: pd.Timedelta) -> None:
-        self._source, self._pair, self._count, self._settle = source, pair, count, settle
+    def __init__(self, klines: Klines, count: int, settle: pd.Timedelta) -> None:
+        self._klines, self._count, self._settle = klines, count, settle
         self._held: pd.DataFrame | None = None
-
-    @cached_property
-    def _klines(self) -> Klines:
-        return Klines(self._source, self._pair)
 
     def read(self, now: pd.Timestamp) -> pd.DataFrame:
         """Return the bars up to the newest one that closed `settle` before `now`.
@@ -459,8 +450,7 @@ def _client(name: str, url: str | None) -> Any:
             expected=f"an exchange such as {', '.join(near) or 'binance, kraken or coinbase'}",
             instead="correct it, or use market=file market.path=... or market=simulated",
         )
-    options = {"enableRateLimit": True, "requests_trust_env": True, "timeout": 1000 * _SILENCE}
-    client = getattr(ccxt, name)(options)
+    client = getattr(ccxt, name)({"enableRateLimit": True, "requests_trust_env": True})
     client.enableLastJsonResponse = True
     if url is not None:
         client.urls["api"] = _moved(client.urls["api"], url.rstrip("/"))

@@ -108,8 +108,8 @@ def simulate(
         "close": close,
         "volume": volumes.lognormal(3, 0.5, n_bars),
     }
-    first = START + interval  # the first bar opens at START
-    index = pd.date_range(first, periods=n_bars, freq=interval, unit="ns")
+    # the first bar opens at START
+    index = pd.date_range(START + interval, periods=n_bars, freq=interval, unit="ns")
 
     # the return to the horizon: weights of the past returns, and its standard deviation
     transition = np.eye(MEMORY, k=-1)  # the state: the last m returns, newest first

@@ -180,9 +180,8 @@ class WalkForward(_ByTime):
     def _borders(self, start: np.datetime64, end: np.datetime64) -> tuple[np.datetime64, ...]:
         blocks = _between(start, end, self.first)
         test_start = _between(blocks, end, self.fold / self.folds)
-        next_block = _between(blocks, end, (self.fold + 1) / self.folds)
-        last = self.fold == self.folds - 1
-        test_stop = end + _TICK if last else next_block
+        after = self.fold + 1
+        test_stop = _between(blocks, end, after / self.folds) if after < self.folds else end + _TICK
         return _between(start, test_start, 1 - self.val), test_start, test_stop
 
 
