@@ -379,7 +379,8 @@ class Klines:
         rows = self._client.fetch_ohlcv(
             self.pair, self._timeframe, first, (end - first) // step, {"until": end - 1}
         )
-        if self._client.last_json_response is None:  # which ccxt takes for an answer without bars
+        # ccxt takes what is not JSON, such as a page about maintenance, for an answer without bars
+        if not rows and self._client.last_json_response is None:
             raise ccxt.BadResponse("the answer is not JSON, or incomplete")
         table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
