@@ -454,7 +454,7 @@ def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.Dat
     elif _as_numbers(column.head(1)).notna().all():  # the first row determines the format of all
         return from_epochs(column, origin)
     else:
-        column = _texts(column).str.strip()
+        column = column.astype("str").str.strip()
         parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
         origin.require(
             parsed.notna(),
@@ -486,11 +486,7 @@ def _as_numbers(column: pd.Series) -> pd.Series:
     """Return numbers unchanged and texts as the numbers they hold, NaN for other texts."""
     if column.dtype.kind in "iuf":
         return column
-    return pd.Series(pd.to_numeric(_texts(column), errors="coerce"))
-
-
-def _texts(column: pd.Series) -> pd.Series:
-    return column if column.dtype == "str" else pd.Series(map(str, column), dtype="str")
+    return pd.Series(pd.to_numeric(column.astype("str"), errors="coerce"))
 
 
 def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
