@@ -132,12 +132,11 @@ class Drawdown:
 
     def prepare(self, starts: NDArray[np.int64]) -> Compute:
         """Return what computes the drawdown on timelines of bins that begin at these bars."""
-        paths = np.empty((len(starts), 4))
-        _trace(np.asarray(self.returns, np.float64), starts, paths)
+        edges = np.append(starts, len(self.returns))
 
         def compute(drawn: Resamples) -> Floats:
             values = np.empty(len(drawn.picks))
-            _deepest_falls(paths, drawn.picks, values)
+            _drawdowns(self.returns, edges, drawn.picks, values)
             return values
 
         return compute
@@ -214,27 +213,17 @@ def trade_figures(
 
 
 @compiled
-def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
-    """Compute growth over each bin, its highest and lowest point, and the largest fall in it."""
-    for b in range(len(starts)):
-        growth, highest, lowest, fall = 1.0, 1.0, 1.0, 1.0
-        end = starts[b + 1] if b + 1 < len(starts) else len(returns)
-        for bar in range(starts[b], end):
-            growth *= 1 + returns[bar]
-            highest, lowest = max(highest, growth), min(lowest, growth)
-            fall = min(fall, growth / highest)
-        paths[b, 0], paths[b, 1], paths[b, 2], paths[b, 3] = growth, highest, lowest, fall
-
-
-@compiled
-def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> None:
-    """Compute the drawdown of consecutive bins; equity is relative to its peak."""
+def _drawdowns(
+    returns: Floats, edges: NDArray[np.int64], picks: NDArray[np.int64], values: Floats
+) -> None:
+    """Compute the largest fall from the running maximum on every timeline."""
     for r in range(len(picks)):
-        equity, deepest = 1.0, 1.0
+        equity, highest, deepest = 1.0, 1.0, 1.0
         for b in picks[r]:
-            growth, highest, lowest, fall = paths[b]
-            deepest = min(deepest, min(fall, equity * lowest))
-            equity = equity * growth / max(1.0, equity * highest)
+            for bar in range(edges[b], edges[b + 1]):
+                equity *= 1 + returns[bar]
+                highest = max(highest, equity)
+                deepest = min(deepest, equity / highest)
         values[r] = deepest - 1
 
 

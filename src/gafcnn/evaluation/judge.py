@@ -27,13 +27,12 @@ from gafcnn.evaluation.joining import join, join_common, probabilities
 from gafcnn.evaluation.predictions import (
     KEY,
     OUTCOME,
-    P_UP,
     SHARED,
+    class_columns,
     classes_of,
     complete_predictions,
     first_row,
     place,
-    probability_column,
     read_table,
 )
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -352,9 +351,9 @@ def _check_name(option: str, name: str, known: Iterable[str]) -> None:
 def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:
     """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
     shared = joined[[*KEY, *OUTCOME]]
-    columns = [probability_column(name) for name in classes] or [P_UP]
+    columns = class_columns(classes)
     parts = []
     for name in names:
         p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
-        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=columns))
+        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))
     return pd.concat(parts, ignore_index=True)

@@ -507,7 +507,7 @@ def test_without_validation_rows_the_given_threshold_or_none_applies(
     rules = TradingRules(threshold=given)
     absent = joined.assign(**{"30m": joined["30m"].where(joined["split"] == "test")})
     for rows in (joined[joined["split"] == "test"], absent):
-        assert choices(test_set_of(rows, rules)) == {None: Choice(expected, None, 0, None)}
+        assert choices(test_set_of(rows, rules)) == {None: Choice(expected, None)}
 
 
 def test_each_fold_trades_at_its_own_threshold(test_set_of: Make, walked: pd.DataFrame) -> None:
