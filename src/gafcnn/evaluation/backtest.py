@@ -196,7 +196,6 @@ class Backtest:
         returns: Net return of the equity over the bar.
         equity: Equity at the close of the bar, from 1; open trades are valued at the close.
         exposure: Share of the equity in the market during the bar, from 0 to 1.
-        turnover: Notional bought and sold over the period, in equities.
         slices: Number of accounts the equity is divided into: 1, or the bars of the horizon.
         horizon: Longest duration of a trade.
         interval: Time between two bars.
@@ -206,7 +205,6 @@ class Backtest:
     returns: pd.Series = field(repr=False)
     equity: pd.Series = field(repr=False)
     exposure: pd.Series = field(repr=False)
-    turnover: float
     slices: int
     horizon: pd.Timedelta
     interval: pd.Timedelta
@@ -345,7 +343,6 @@ def account_for(
         returns=pd.Series(returns, index, name="return"),
         equity=pd.Series(equity, index, name="equity"),
         exposure=pd.Series(exposure, index, name="exposure"),
-        turnover=float((1 + trips.ratio).sum() / slices),
         slices=slices,
         horizon=horizon,
         interval=interval,

@@ -9,7 +9,6 @@ that differences between models are paired.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,7 +91,7 @@ class Bootstrap:
         """
         if not self.resamples:
             return {key: np.empty(0) for key in figures}
-        columns: dict[bytes, tuple[int, Floats]] = {}
+        columns: dict[bytes, tuple[int, Floats]] = {}  # by their content
         compute = {key: self._prepare(figure, columns) for key, figure in figures.items()}
         sums = np.reshape([one for _, one in columns.values()], (-1, len(self.starts))).T
         values = {key: np.empty(self.resamples) for key in figures}
@@ -136,8 +135,7 @@ class Bootstrap:
         numbers = []
         for series in figure.series:
             sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
-            key = hashlib.sha256(sums.tobytes()).digest()
-            numbers.append(columns.setdefault(key, (len(columns), sums))[0])
+            numbers.append(columns.setdefault(sums.tobytes(), (len(columns), sums))[0])
         return lambda drawn: figure.of(*(drawn.totals[:, number] for number in numbers))
 
     def _batches(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:

@@ -7,6 +7,7 @@ rows; their count is given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from numpy.typing import NDArray
 from gafcnn.data.labels import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length, exact
-from gafcnn.evaluation.comparisons import Pair, Study, pair_rows, pattern_target
+from gafcnn.evaluation.comparisons import (
+    PATTERN_RECOGNITION,
+    Pair,
+    Study,
+    pair_rows,
+    target_row,
+)
 from gafcnn.evaluation.figures import mean_ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, Row, class_ratios, estimate, score_classes
@@ -101,8 +108,9 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     others = [name for name in study.models if study.baseline not in (None, name)]
     targets = []
     if classes == PATTERNS:
+        guessing = replace(PATTERN_RECOGNITION, luck=1 / np.count_nonzero(counts))
         balanced = found[study.headline]["balanced_accuracy"]
-        targets.append(pattern_target(study.headline, balanced, int(np.count_nonzero(counts))))
+        targets.append(target_row(guessing, study.headline, balanced))
     return {
         "rows": {"all": len(test), "labelled": n, "several": len(test) - n},
         "classes": dict(zip(classes, counts.tolist(), strict=True)),

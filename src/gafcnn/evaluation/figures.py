@@ -24,7 +24,6 @@ Series: TypeAlias = NDArray[Any]
 """One finite number per bar, shape (n,); booleans count as 0 and 1."""
 
 _ROUNDING = 1e-12  # a variance below this share of the mean square is a rounding error
-_LANES = 32  # timelines that the ranking kernel processes side by side
 
 
 class Resamples:
@@ -36,15 +35,13 @@ class Resamples:
     """
 
     def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
-        batch, bins = picks.shape
-        counts = np.zeros((-(-batch // _LANES) * _LANES, bins), np.int32)
-        for row, drawn in enumerate(picks):
-            counts[row] = np.bincount(drawn, minlength=bins)
         self.picks = picks
+        # how often each bin was drawn, shape (batch, bins)
+        self.counts = np.array(
+            [np.bincount(drawn, minlength=picks.shape[1]) for drawn in picks], np.float64
+        )
         # the sums of each timeline, shape (batch, columns)
-        self.totals: Floats = counts[:batch].astype(np.float64) @ sums
-        # how often each bin was drawn, timelines side by side: (batch / lanes, bins, lanes)
-        self.lanes = np.ascontiguousarray(counts.reshape(-1, _LANES, bins).transpose(0, 2, 1))
+        self.totals: Floats = self.counts @ sums
 
 
 Compute = Callable[[Resamples], Floats]
@@ -135,12 +132,11 @@ class Drawdown:
 
     def prepare(self, starts: NDArray[np.int64]) -> Compute:
         """Return what computes the drawdown on timelines of bins that begin at these bars."""
-        paths = np.empty((len(starts), 4))
-        _trace(np.asarray(self.returns, np.float64), starts, paths)
+        edges = np.append(starts, len(self.returns))
 
         def compute(drawn: Resamples) -> Floats:
             values = np.empty(len(drawn.picks))
-            _deepest_falls(paths, drawn.picks, values)
+            _drawdowns(self.returns, edges, drawn.picks, values)
             return values
 
         return compute
@@ -173,28 +169,16 @@ class Auc:
         return statistics.auc(self.score, self.up)
 
     def prepare(self, starts: NDArray[np.int64]) -> Compute:
-        """Return what computes the area on timelines of bins that begin at these bars.
-
-        Twice the number of correctly ordered pairs (up, down) is the sum, over rows that went up,
-        of twice the downs with a lower score and once the downs with an equal score. A down with
-        the score of an up is therefore visited twice, before and after its ups, and counts 1 each
-        time; any other is visited once and counts 2.
-        """
-        up = self.up.astype(bool)
-        level = np.unique(self.score, return_inverse=True)[1]
-        bins = np.searchsorted(starts, self.places, side="right") - 1
-        among_ups = np.bincount(level, up)[level] > 0
-        twice = np.flatnonzero(among_ups & ~up)
-        phase = np.concatenate([up.astype(np.int8), np.full(len(twice), 2, np.int8)])
-        order = np.lexsort((phase, np.concatenate([level, level[twice]])))
-        step = np.where(up, 0, np.where(among_ups, 1, 2))
-        steps = np.concatenate([step, step[twice]])[order].astype(np.int8)
-        sorted_bins = np.concatenate([bins, bins[twice]])[order].astype(np.int32)
+        """Return what computes the area on timelines of bins that begin at these bars."""
+        order = np.argsort(self.score, kind="stable")
+        score, up = self.score[order], self.up[order].astype(np.float64)
+        bins = np.searchsorted(starts, self.places[order], side="right") - 1
+        ends_level = np.append(score[1:] != score[:-1], [True] * bool(len(score)))
 
         def compute(drawn: Resamples) -> Floats:
-            values = np.empty(drawn.lanes.shape[::2])
-            _areas(sorted_bins, steps, drawn.lanes, values)
-            return values.reshape(-1)[: len(drawn.picks)]
+            values = np.empty(len(drawn.picks))
+            _areas(bins, up, ends_level, drawn.counts, values)
+            return values
 
         return compute
 
@@ -229,48 +213,41 @@ def trade_figures(
 
 
 @compiled
-def _trace(returns: Floats, starts: NDArray[np.int64], paths: Floats) -> None:
-    """Compute growth over each bin, its highest and lowest point, and the largest fall in it."""
-    for b in range(len(starts)):
-        growth, highest, lowest, fall = 1.0, 1.0, 1.0, 1.0
-        end = starts[b + 1] if b + 1 < len(starts) else len(returns)
-        for bar in range(starts[b], end):
-            growth *= 1 + returns[bar]
-            highest, lowest = max(highest, growth), min(lowest, growth)
-            fall = min(fall, growth / highest)
-        paths[b, 0], paths[b, 1], paths[b, 2], paths[b, 3] = growth, highest, lowest, fall
-
-
-@compiled
-def _deepest_falls(paths: Floats, picks: NDArray[np.int64], values: Floats) -> None:
-    """Compute the drawdown of consecutive bins; equity is relative to its peak."""
+def _drawdowns(
+    returns: Floats, edges: NDArray[np.int64], picks: NDArray[np.int64], values: Floats
+) -> None:
+    """Compute the largest fall from the running maximum on every timeline."""
     for r in range(len(picks)):
-        equity, deepest = 1.0, 1.0
+        equity, highest, deepest = 1.0, 1.0, 1.0
         for b in picks[r]:
-            growth, highest, lowest, fall = paths[b]
-            deepest = min(deepest, min(fall, equity * lowest))
-            equity = equity * growth / max(1.0, equity * highest)
+            for bar in range(edges[b], edges[b + 1]):
+                equity *= 1 + returns[bar]
+                highest = max(highest, equity)
+                deepest = min(deepest, equity / highest)
         values[r] = deepest - 1
 
 
 @compiled
 def _areas(
-    bins: NDArray[np.int32], steps: NDArray[np.int8], lanes: NDArray[np.int32], values: Floats
+    bins: NDArray[np.int64],
+    up: Floats,
+    ends_level: NDArray[np.bool_],
+    counts: Floats,
+    values: Floats,
 ) -> None:
-    """Compute the area under the ROC curve on every lane; see `Auc.prepare` for steps."""
-    width = lanes.shape[2]
-    for block in range(len(lanes)):
-        counts = lanes[block]
-        pairs, ups, downs = np.zeros(width), np.zeros(width), np.zeros(width)
+    """Compute the area under the ROC curve on every timeline, from rows sorted by score.
+
+    A row that ends a level is the last one of its score.
+    """
+    for r in range(len(counts)):
+        pairs, ups, downs, level_ups, level_downs = 0.0, 0.0, 0.0, 0.0, 0.0
         for k in range(len(bins)):
-            count, step = counts[bins[k]], steps[k]
-            if step:
-                for lane in range(width):
-                    downs[lane] += step * count[lane]
-            else:
-                for lane in range(width):
-                    ups[lane] += count[lane]
-                    pairs[lane] += downs[lane] * count[lane]
-        for lane in range(width):
-            both = ups[lane] * downs[lane]
-            values[block, lane] = pairs[lane] / both if both else np.nan
+            count = counts[r, bins[k]]
+            level_ups += count * up[k]
+            level_downs += count * (1 - up[k])
+            if ends_level[k]:
+                pairs += level_ups * (downs + level_downs / 2)
+                ups, downs = ups + level_ups, downs + level_downs
+                level_ups, level_downs = 0.0, 0.0
+        both = ups * downs
+        values[r] = pairs / both if both else np.nan

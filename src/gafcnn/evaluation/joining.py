@@ -16,9 +16,9 @@ from gafcnn.evaluation.predictions import (
     P_UP,
     SHARED,
     check_predictions,
+    class_columns,
     first_row,
     place,
-    probability_column,
     probability_columns,
 )
 
@@ -117,13 +117,13 @@ def member_column(name: str, column: str) -> str:
     return name if column == P_UP else f"{name}.{column}"
 
 
-def member_columns(name: str, classes: Iterable[str]) -> list[str]:
+def member_columns(name: str, classes: Sequence[str]) -> list[str]:
     """Return the names of all columns of a member, in the order of the classes; () for P(up)."""
-    return [member_column(name, probability_column(one)) for one in classes] or [name]
+    return [member_column(name, column) for column in class_columns(classes)]
 
 
 def probabilities(
-    joined: pd.DataFrame, name: str, classes: Iterable[str] = ()
+    joined: pd.DataFrame, name: str, classes: Sequence[str] = ()
 ) -> NDArray[np.float64]:
     """Return a member's probabilities: ndarray of shape (n, classes), (n, 1) for P(up)."""
     return joined[member_columns(name, classes)].to_numpy(dtype=np.float64)

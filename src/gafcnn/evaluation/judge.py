@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gafcnn.data.bars import ensure_bars, interval_of
-from gafcnn.data.labels import Label
+from gafcnn.data.labels import Direction, Label
 from gafcnn.data.samples import Samples
 from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
@@ -27,13 +27,12 @@ from gafcnn.evaluation.joining import join, join_common, probabilities
 from gafcnn.evaluation.predictions import (
     KEY,
     OUTCOME,
-    P_UP,
     SHARED,
+    class_columns,
     classes_of,
     complete_predictions,
     first_row,
     place,
-    probability_column,
     read_table,
 )
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -191,8 +190,10 @@ def judge(
     _check_name("headline", headline, names)
     ahead: Any = joined["known_at"] - joined["time"]
     length = getattr(label, "horizon", None) or ahead.max()
-    if label is not None or ahead.min() == length:  # else the label may be known before the horizon
-        _check_returns(joined, by_symbol, length)
+    if label is not None:
+        _check_returns(joined, by_symbol, label)
+    elif length and ahead.min() == length:  # else a label that the tables do not tell
+        _check_returns(joined, by_symbol, Direction(length))
     if horizon is not None:
         length = parse_duration("horizon", horizon)
     facts: dict[str, Any] = {
@@ -277,22 +278,19 @@ def _check_arguments(
 
 
 def _check_returns(
-    joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], horizon: pd.Timedelta
+    joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Label
 ) -> None:
     """Check that returns are those of the bars, which may be of another market."""
     for symbol, bars in by_symbol.items():
-        rows = joined.loc[joined["symbol"] == symbol]
-        now, then = (
-            bars["close"].reindex(pd.DatetimeIndex(rows["time"]) + later).to_numpy()
-            for later in (pd.Timedelta(0), horizon)
-        )
-        differ = np.abs(rows["forward_return"].to_numpy() - (then / now - 1)) > _TOLERANCE
+        rows = joined.loc[(joined["symbol"] == symbol) & joined["time"].isin(bars.index)]
+        expected = label.outcomes(bars, bars.index.get_indexer(rows["time"])).forward_return
+        differ = np.abs(rows["forward_return"].to_numpy() - expected) > _TOLERANCE
         if differ.any():
             raise PredictionsError(
-                f"{differ.sum():,} of {len(rows):,} forward returns differ from the bars' over "
-                f"{format_duration(horizon)}, first {place(first_row(rows, differ))}",
-                expected="predictions of the market of these bars",
-                instead="pass the bars that the predictions were made from",
+                f"{differ.sum():,} of {len(rows):,} forward returns differ from the bars', first "
+                f"{place(first_row(rows, differ))}",
+                expected="predictions of the market of these bars, by this label",
+                instead="pass the bars and the label that the predictions were made from",
             )
 
 
@@ -353,9 +351,9 @@ def _check_name(option: str, name: str, known: Iterable[str]) -> None:
 def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:
     """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
     shared = joined[[*KEY, *OUTCOME]]
-    columns = [probability_column(name) for name in classes] or [P_UP]
+    columns = class_columns(classes)
     parts = []
     for name in names:
         p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
-        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=columns))
+        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))
     return pd.concat(parts, ignore_index=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,21 +18,11 @@ from gafcnn.evaluation.trading_rules import TradingRules
 _UNWANTED = {"both": 0, "long": SHORT, "short": LONG}
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A threshold, and its result on the rows it was chosen on.
-
-    Attributes:
-        threshold: Confidence from which to trade.
-        coverage: Share of rows that reach it; None if the rules set the threshold.
-        trades: Number of trades.
-        net_bps: Their mean net return, in basis points; None without trades.
-    """
+class Choice(NamedTuple):
+    """A threshold: the confidence from which to trade."""
 
     threshold: float
-    coverage: float | None
-    trades: int
-    net_bps: float | None
+    coverage: float | None  # share of rows that reach it; None if the rules set the threshold
 
 
 def confidence(p: ArrayLike) -> Floats:
@@ -124,6 +113,4 @@ def choose_threshold(
         enough or range(len(tried)),
         key=lambda i: tried[i].equity.iloc[-1] if enough else len(tried[i].trades),
     )
-    net = tried[best].trades["net"].to_numpy()
-    earned = float(net.mean() * 1e4) if len(net) else None
-    return Choice(float(thresholds[best]), coverages[best], len(net), earned)
+    return Choice(float(thresholds[best]), coverages[best])

@@ -56,7 +56,7 @@ def prediction_table(
         seed: Seed of the model.
     """
     rows = np.concatenate([samples.split.val, samples.split.test])
-    names = _columns_of(samples.classes)
+    names = class_columns(samples.classes)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
     table = outcome_table(samples, rows).assign(window=name, seed=seed, **columns)
     return table.astype({"window": "str", "seed": "int64"}).filter([*SHARED, *columns])
@@ -106,7 +106,7 @@ def complete_predictions(
     if like is not None:
         columns, symbols = probability_columns(like), sorted(set(like["symbol"]))
     elif label is not None:
-        columns, symbols = _columns_of(label.classes), [*by_symbol]
+        columns, symbols = class_columns(label.classes), [*by_symbol]
     else:
         raise PredictionsError(
             f"{name}: the outcomes are unknown",
@@ -164,10 +164,6 @@ def complete_predictions(
     complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
     texts = {column: dtype for column, dtype in SHARED.items() if "datetime" not in dtype}
     return check_predictions(complete.astype(texts).reset_index(drop=True), name), notes
-
-
-def _columns_of(classes: Sequence[str]) -> tuple[str, ...]:
-    return (P_UP,) if tuple(classes) == DIRECTIONS else tuple(map(probability_column, classes))
 
 
 def _standardise(
@@ -385,9 +381,10 @@ def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
     return columns if len(columns) > 1 or columns == (P_UP,) else ()
 
 
-def probability_column(name: str) -> str:
-    """Return the column that holds the probabilities of a class."""
-    return f"p_{name}"
+def class_columns(classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that hold probabilities: `p_up` for a direction, else `p_<class>`."""
+    is_direction = tuple(classes) in ((), DIRECTIONS)
+    return (P_UP,) if is_direction else tuple(f"p_{name}" for name in classes)
 
 
 def place(row: Mapping[Hashable, Any]) -> str:

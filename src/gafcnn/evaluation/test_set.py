@@ -75,7 +75,7 @@ class TestSet:
         begins = self.test.loc[self.folds[fold], "time"].min()
         val = val.loc[(val["time"] + self.horizon < begins) & val[model].notna()]
         if val.empty:
-            return Choice(self.rules.threshold or 0.0, None, 0, None)
+            return Choice(self.rules.threshold or 0.0, None)
         return choose_threshold(
             self.bars, val["time"], val[model].to_numpy(), self.horizon, self.rules
         )

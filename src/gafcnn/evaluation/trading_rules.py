@@ -60,29 +60,20 @@ def cost_per_side(model: CostModel, bars: pd.DataFrame, rows: NDArray[np.int64])
     """Return the costs of a model, checked: shape (n,), float64, basis points.
 
     Raises:
-        ConfigError: The model fails, or returns another number of costs, or one that is not finite
-            and >= 0.
+        ConfigError: The model returns another number of costs, or one that is not finite and >= 0.
     """
-    name = f"{type(model).__name__}.per_side"
-    try:
-        costs = np.asarray(model.per_side(bars, rows), dtype=np.float64)
-    except Exception as error:
-        raise ConfigError(
-            f"{name} failed: {type(error).__name__}: {error}",
-            expected="the cost of trading in each of these rows of the bars",
-            instead="correct the cost model",
-        ) from error
+    costs = np.asarray(model.per_side(bars, rows), dtype=np.float64)
     if costs.shape != rows.shape:
         raise ConfigError(
-            f"{name} returned shape {costs.shape} for {len(rows):,} rows",
+            f"{type(model).__name__} returned costs of shape {costs.shape} for {len(rows):,} rows",
             expected="one cost for each row",
             instead="index what it computes from the bars with `[rows]`",
         )
     bad = np.flatnonzero(~(np.isfinite(costs) & (costs >= 0)))
     if len(bad):
-        at = bars.index[rows[bad[0]]]
         raise ConfigError(
-            f"{name} returned {len(bad):,} invalid costs, first {costs[bad[0]]} at {at}",
+            f"{type(model).__name__} returned {len(bad):,} invalid costs, first {costs[bad[0]]} "
+            f"at {bars.index[rows[bad[0]]]}",
             expected="basis points, finite and 0 or more",
             instead="fill what is undefined, such as the first values of a rolling mean",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gafcnn.evaluation.comparisons import (
     ENSEMBLE_OVER_WINDOW,
+    PATTERN_RECOGNITION,
     TARGETS,
     TWO_STAGE_OVER_XGBOOST,
     Pair,
@@ -21,8 +23,8 @@ from gafcnn.evaluation.comparisons import (
     Target,
     finding,
     pairs,
-    pattern_target,
     sentences,
+    target_row,
     targets,
     verdict,
 )
@@ -225,7 +227,7 @@ def test_figures_come_from_the_headline_and_differences_from_pairs() -> None:
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert [(row["model"], row["figure"], row["value"], row["verdict"]) for row in rows] == [
         ("mean", "win_rate_gross", 0.52, "not met"),
-        ("mean", "pattern_accuracy", None, "not measured"),
+        ("mean", "balanced_accuracy", None, "not measured"),
         ("mean", "sharpe", 2.2, "met"),
         ("mean", "sortino", 3.1, LUCK),
         ("mean less 30m", "accuracy", 0.003, "not met"),
@@ -246,5 +248,6 @@ def test_a_sharpe_ratio_must_exceed_the_best_of_all_trials(
 
 @pytest.mark.parametrize(("classes", "expected"), [(9, "met"), (2, LUCK)])
 def test_patterns_must_be_recognised_better_than_by_guessing(classes: int, expected: str) -> None:
-    row = pattern_target("15m", estimated(0.95, 0.5, 1.0), classes)
+    target = replace(PATTERN_RECOGNITION, luck=1 / classes)
+    row = target_row(target, "15m", estimated(0.95, 0.5, 1.0))
     assert (row["figure"], row["least"], row["verdict"]) == ("balanced_accuracy", 0.9, expected)

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.data.bars import check_bars
-from gafcnn.data.labels import NULL, Direction, Outcomes
+from gafcnn.data.labels import NULL, Candlestick, Direction, Label, Outcomes, TripleBarrier
+from gafcnn.data.samples import make_samples
 from gafcnn.data.splits import Chronological
 from gafcnn.errors import BarsError, ConfigError, PredictionsError
 from gafcnn.evaluation import statistics
 from gafcnn.evaluation.figures import sharpe, sortino
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.positions import Choice, positions
-from gafcnn.evaluation.predictions import write_predictions
+from gafcnn.evaluation.predictions import prediction_table, write_predictions
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -201,8 +202,25 @@ def test_bars_must_be_bars_of_the_symbols(bars: pd.DataFrame, tables: Tables) ->
 
 def test_bars_of_another_market_are_refused(bars: pd.DataFrame, tables: Tables) -> None:
     other = bars.assign(close=bars["close"] * np.linspace(1, 2, len(bars)))
-    with pytest.raises(PredictionsError, match="forward returns differ.*15min, first SIM"):
+    with pytest.raises(PredictionsError, match="forward returns differ.*first SIM"):
         judge({"30m": tables["30m"]}, other, resamples=0)
+
+
+@pytest.mark.parametrize("label", [LABEL, TripleBarrier("15min", width=0.5), Candlestick()])
+def test_returns_are_those_of_the_label_over_the_bars(
+    market: tuple[pd.DataFrame, pd.Series], label: Label
+) -> None:
+    samples = make_samples({"SIM": market[0]}, label=label)
+    rows = len(samples.split.val) + len(samples.split.test)
+    direction = samples.task == "direction"
+    shape = (rows,) if direction else (rows, len(samples.classes))
+    table = prediction_table(samples, np.full(shape, 1 / len(samples.classes)), "30m", 0)
+    found = judge({"30m": table}, market[0], label=label, resamples=0)
+    assert found.metrics["rows"]["all"] == len(samples.split.test)
+    if direction:
+        wrong = table.assign(forward_return=table["forward_return"] + 1e-3)
+        with pytest.raises(PredictionsError, match="forward returns differ"):
+            judge({"30m": wrong}, market[0], label=label, resamples=0)
 
 
 def test_the_horizon_is_that_of_the_tables_unless_it_is_given(
@@ -489,7 +507,7 @@ def test_without_validation_rows_the_given_threshold_or_none_applies(
     rules = TradingRules(threshold=given)
     absent = joined.assign(**{"30m": joined["30m"].where(joined["split"] == "test")})
     for rows in (joined[joined["split"] == "test"], absent):
-        assert choices(test_set_of(rows, rules)) == {None: Choice(expected, None, 0, None)}
+        assert choices(test_set_of(rows, rules)) == {None: Choice(expected, None)}
 
 
 def test_each_fold_trades_at_its_own_threshold(test_set_of: Make, walked: pd.DataFrame) -> None:

@@ -36,7 +36,6 @@ def test_one_purchase_with_its_costs(bars_of: Bars) -> None:
     assert made.equity.tolist() == pytest.approx([1.03, 1.079])
     assert made.returns.tolist() == pytest.approx([0.03, 1.079 / 1.03 - 1])
     assert made.exposure.tolist() == [1, 1]
-    assert made.turnover == pytest.approx(2.1)
 
 
 def test_next_trade_after_a_stop_is_decided_at_its_close(bars_of: Bars) -> None:
@@ -61,7 +60,6 @@ def test_overlapping_slices_trade_every_row(bars_of: Bars) -> None:
     assert made.trades["gross"].tolist() == pytest.approx([0.10, -0.10])
     assert made.equity.tolist() == pytest.approx([1.05, 1.05, 1.0])
     assert made.exposure.tolist() == [0.5, 1.0, 0.5]
-    assert made.turnover == pytest.approx((2.1 + 1.9) / 2)
     assert made.slices == 2
 
 
@@ -169,8 +167,6 @@ def test_backtest_equals_a_plain_loop(
     np.testing.assert_allclose(made.equity, equity, rtol=1e-12)
     np.testing.assert_allclose(made.returns, equity / np.r_[1, equity[:-1]] - 1, atol=1e-12)
     np.testing.assert_allclose(made.exposure, np.mean(slow.busy, axis=0), atol=1e-12)
-    traded = sum(1 + trade["exit"] / trade["entry"] for trade in slow.trades)
-    assert made.turnover == pytest.approx(traded / len(slow.equity))
 
 
 @settings(max_examples=25, deadline=None)
