@@ -94,8 +94,6 @@ class Registry(Mapping[str, T], Generic[T]):
 class UnknownNameError(ConfigError, KeyError):
     """A name that nothing is registered under."""
 
-    __str__ = ConfigError.__str__
-
 
 def _origin(found: Any) -> str:
     defined = getattr(found, "compute", found)  # an entry that wraps a function is the function's
