@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
@@ -115,21 +115,13 @@ def arguments(of: Callable[..., Any]) -> dict[str, Any]:
     A default that is no plain data is left out.
     """
     found = {}
-    for name, default in _defaults(of).items():
-        plain = "???" if default is MISSING or default is Parameter.empty else as_plain(default)
-        with suppress(TypeError, ValueError):
-            json.dumps(plain)
-            found[name] = plain
+    for name, one in signature(of).parameters.items():
+        if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            plain = "???" if one.default is Parameter.empty else as_plain(one.default)
+            with suppress(TypeError, ValueError):
+                json.dumps(plain)
+                found[name] = plain
     return found
-
-
-def _defaults(of: Callable[..., Any]) -> dict[str, Any]:
-    if is_dataclass(of):
-        made = ((one, one.default_factory) for one in fields(of))
-        return {one.name: one.default if make is MISSING else make() for one, make in made}
-    given = signature(of).parameters.items()
-    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    return {name: one.default for name, one in given if one.kind not in variadic}
 
 
 def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:

@@ -78,7 +78,10 @@ def main(
         words: The options; by default those of the process.
         program: How the user starts a command, in place of whose name is {}.
     """
-    conf = (conf or conf_folder()).resolve()
+    if conf is None:  # that of the installed package, or of the repository
+        installed = Path(__file__).parents[1] / "conf"
+        conf = installed if installed.is_dir() else installed.parents[2] / "conf"
+    conf = conf.resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -126,13 +129,6 @@ def main(
         sys.argv = argv
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-def conf_folder() -> Path:
-    """Return the folder of the configuration: in the installed package, or in the repository."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def _stop_on_sigterm() -> None:

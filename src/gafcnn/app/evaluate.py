@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
-from gafcnn.app.studies import Study, count_look
+from gafcnn.app.studies import Study, record_look
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
@@ -69,9 +69,8 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
             more = {"advance": advance, **judging}
-            judgement = study.judge(predictions=tables, ensembles=methods, count_look=False, **more)
+            judgement = study.judge(predictions=tables, ensembles=methods, **more)
         pictures = sample_pictures(study, judgement)
-        study.count_look(judgement)
         facts = {
             "study": study.folder.name,
             "stride": getattr(study.settings.split, "stride", 1),
@@ -108,7 +107,7 @@ def _evaluate_tables(
     with counting("judging", len(tables), "models") as advance:
         judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
     with hold(folder / EVALUATION):
-        count_look(folder, judgement, [*tables])
+        record_look(folder, judgement, [*tables])
         facts = {
             "study": folder.name,
             "bars": fingerprints(bars),
@@ -202,10 +201,8 @@ def _most_certain(rows: pd.DataFrame, classes: Sequence[str]) -> list[Any]:
         rows = rows.dropna(subset=["label"])
         p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
         called, certainty = p.argmax(axis=1), p.max(axis=1)
-        names, each = (
-            [name.replace("_", " ") for name in classes],
-            zip(called, certainty, label, strict=True),
-        )
+        names = [name.replace("_", " ") for name in classes]
+        each = zip(called, certainty, label, strict=True)
         text = [f"{names[one]} {share:.1%}, was {names[was]}" for one, share, was in each]
         certainty, right = np.where(called > 0, certainty, 0.0), called == label
     more = {"called": called, "certainty": certainty, "right": right, "description": text}

@@ -25,13 +25,17 @@ from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# scores that a sweeper may optimise, the default first, and metrics of an epoch
-_OBJECTIVES = ("auc", "accuracy", "log_loss", "brier")
-_MONITORS = ("val/loss", "val/accuracy", "val/auc")
-_CLASS_OBJECTIVES = (
-    "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
-)  # fmt: skip
-_CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1")
+# the scores that a sweeper may optimise, the default first, and those that may choose an epoch
+_OF_DIRECTIONS = {
+    "objective": ("auc", "accuracy", "log_loss", "brier"),
+    "monitor": ("val/loss", "val/accuracy", "val/auc"),
+}
+_OF_CLASSES = {
+    "objective": (
+        "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
+    ),
+    "monitor": ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
+}  # fmt: skip
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -48,10 +52,7 @@ def train(options: Mapping[str, Any]) -> float:
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
-    direction = settings.label.classes == DIRECTIONS
-    known = {"objective": _OBJECTIVES, "monitor": _MONITORS}
-    if not direction:
-        known = {"objective": _CLASS_OBJECTIVES, "monitor": _CLASS_MONITORS}
+    known = _OF_DIRECTIONS if settings.label.classes == DIRECTIONS else _OF_CLASSES
     objective = settings.objective or known["objective"][0]
     for option, name in (("objective", objective), ("monitor", settings.monitor)):
         if name not in (names := known[option]):
