@@ -110,12 +110,10 @@ def main(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         jobs = _prepare_words(words)
-        for resolver, function in (
-            ("jobs", partial(_parallel_jobs, jobs)),
-            ("options", partial(_options_of, conf)),
-            ("run", program.format),
-        ):
-            OmegaConf.register_new_resolver(resolver, function, replace=True)
+        register = partial(OmegaConf.register_new_resolver, replace=True)
+        register("jobs", lambda: jobs)
+        register("options", partial(_options_of, conf))
+        register("run", program.format)
         sys.argv = [argv[0], *words]
         hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
     except KeyboardInterrupt:
@@ -158,11 +156,11 @@ def _stop_on_sigterm() -> None:
 # --- sweeps and extensions ------------------------------------------------------------------------
 
 
-def _prepare_words(words: list[str]) -> int | None:
+def _prepare_words(words: list[str]) -> int:
     """Import the user's own modules; in a sweep, add the option that names the runs.
 
     Returns:
-        The number of jobs, if it can be counted.
+        How many jobs can run in parallel: all of a sweep, but at most one per core.
 
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.
@@ -187,10 +185,13 @@ def _prepare_words(words: list[str]) -> int | None:
     named = [o.key_or_group for o in swept if o.key_or_group not in _IN_EVERY_NAME]
     if named:
         words.append(f"swept=[{','.join(named)}]")
+    from joblib import cpu_count  # respects the cores that this process may use
+
     try:
-        return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+        jobs = math.prod(len(list(override.sweep_string_iterator())) for override in swept)
     except HydraException:  # a glob, or an interval, which only another sweeper can count
-        return None
+        return cpu_count()
+    return min(jobs, cpu_count())
 
 
 def _parse(words: Sequence[str]) -> list[Override]:
@@ -200,13 +201,6 @@ def _parse(words: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(typed)
     except OverrideParseException:
         return []
-
-
-def _parallel_jobs(jobs: int | None) -> int:
-    """Return how many jobs of a sweep run in parallel: all, but at most one per core."""
-    from joblib import cpu_count  # respects the cores that this process may use
-
-    return min(jobs or cpu_count(), cpu_count())
 
 
 def import_own(names: str | Sequence[str]) -> None:

@@ -68,8 +68,8 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     with hold(folder):
         study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
-            more = {"advance": advance, **judging}
-            judgement = study.judge(predictions=tables, ensembles=methods, **more)
+            judging |= {"predictions": tables, "ensembles": methods, "advance": advance}
+            judgement = study.judge(**judging)
         pictures = sample_pictures(study, judgement)
         facts = {
             "study": study.folder.name,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
 
-MODELS: Registry[Any] = Registry("model", "model.kind")
+MODELS: Registry[Any] = Registry("model")
 METHODS = ("mean", "weighted", "vote", "stacking")
 
 

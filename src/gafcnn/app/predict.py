@@ -75,8 +75,10 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
             with `watch`, that is logged instead.
     """
     settings = create(PredictOptions, "", options)
-    if settings.json:
-        _log_to_stderr()
+    if settings.json:  # keep standard output for the decisions
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                handler.setStream(sys.stderr)
     study = Study(settings.folder, settings.windows)
     # the options of a run may name an address that is not trusted; typed ones are
     source: Any = settings.market or at_rest(study.settings.market)
@@ -194,13 +196,6 @@ def _stopped_quietly() -> Iterator[None]:
         pass
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _log_to_stderr() -> None:
-    """Keep standard output for the decisions."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setStream(sys.stderr)
 
 
 # --- the models of a study ------------------------------------------------------------------------

@@ -158,13 +158,13 @@ def load_run(folder: str | Path) -> Run:
             expected=f"one folder with {CONFIG}",
             instead=f'load one of them: load_run("{found[0]}")' if found else "correct the path",
         )
-    if not (found[0] / METRICS).is_file():
-        text, instead = (
-            f"the run in {found[0]} is not complete",
-            "run its command again: it resumes",
+    [run] = found
+    if not (run / METRICS).is_file():
+        instead = "run its command again: it resumes"
+        raise RunError(
+            f"the run in {run} is not complete", f"{METRICS}, which is written last", instead
         )
-        raise RunError(text, expected=f"{METRICS}, which is written last", instead=instead)
-    return Run(found[0])
+    return Run(run)
 
 
 def find_runs(study: Path) -> dict[str, list[Run]]:
@@ -257,12 +257,6 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
             log.warning("%s: writing it again", damage(folder, name).found)
         (folder / METRICS).unlink()
     atomic_io.write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
-
-
-def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write a run's metrics.json, with the checksums of its other files."""
-    models = [name for name in (TREES, BEST, LAST) if (folder / name).is_file()]
-    write_metrics(folder, metrics, (CONFIG, PREDICTIONS, *models))
 
 
 # --- files and checksums --------------------------------------------------------------------------

@@ -122,7 +122,8 @@ def _fit(
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
-    runs.finish(folder, metrics)
+    models = [name for name in (runs.TREES, runs.BEST, runs.LAST) if (folder / name).is_file()]
+    runs.write_metrics(folder, metrics, (runs.CONFIG, runs.PREDICTIONS, *models))
 
 
 def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
