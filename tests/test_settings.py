@@ -78,7 +78,7 @@ class Product:
 
 
 def test_a_failing_calculation_is_an_error_of_the_options() -> None:
-    with pytest.raises(ConfigError, match=r"^label of \{'factor': 1000000000\} fails \(Overflow"):
+    with pytest.raises(ConfigError, match=r"^label of .*1000000000.* fails \(Overflow"):
         Product(10**9)
 
 

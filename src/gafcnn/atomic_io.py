@@ -48,14 +48,9 @@ def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
         sync(path.parent)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write text as UTF-8, see `write_bytes`."""
-    write_bytes(path, content.encode())
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON without NaN, see `write_bytes`."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_bytes(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def sync(path: Path) -> None:

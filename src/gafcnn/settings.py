@@ -135,10 +135,7 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     for prefix in ("Value error, ", "Input should be ", "expected "):
         expected = expected.removeprefix(prefix)
     if not path:  # of a calculation with several options
-        given = first["input"]
-        if not isinstance(given, Mapping):
-            given = dict(zip(names, given.args or (), strict=False)) | (given.kwargs or {})
-        found = f"{key or cls.__name__} of {given} fails ({expected})"
+        found = f"{key or cls.__name__} of {first['input']} fails ({expected})"
         return ConfigError(found, expected="other values", instead="correct them")
     if expected.startswith(("less", "greater")):
         expected = f"a value {expected}"

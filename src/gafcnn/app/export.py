@@ -23,7 +23,7 @@ from gafcnn.app.options import StudyOptions
 from gafcnn.app.predict import Decider
 from gafcnn.app.runs import EXPORT, METADATA, Run, hold, write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.atomic_io import canonical_json, write_bytes, write_text
+from gafcnn.atomic_io import canonical_json, write_bytes
 from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
@@ -78,7 +78,7 @@ def export(options: Mapping[str, Any]) -> Path:
         write_bytes(folder / ENSEMBLES, canonical_json(described))
         for name, fitted in decider.ensembles.items():
             facts["ensembles"][name] = f"of {', '.join(fitted.members)}; see {ENSEMBLES}"
-        write_text(folder / CARD, model_card(facts))
+        write_bytes(folder / CARD, model_card(facts).encode())
         for path in folder.iterdir():  # of an earlier export
             if path.suffix in (".onnx", ".safetensors", ".json") and path.name not in files:
                 path.unlink()

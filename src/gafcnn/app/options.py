@@ -72,7 +72,6 @@ Modules: TypeAlias = Annotated[tuple[str, ...], _as_tuple]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
-Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 ClassWeights: TypeAlias = Literal["balanced"] | tuple[float, ...] | None
 Market: TypeAlias = Annotated[Any, registered(SOURCES, "market")]
 Labels: TypeAlias = Annotated[Any, registered(LABELS, "label")]
@@ -108,7 +107,7 @@ class Trainer:
 
     max_epochs: Count = 50
     patience: Annotated[int, Field(ge=0, strict=True)] = 10
-    average_weights: Decay | None = None
+    average_weights: Annotated[float, Field(ge=0, lt=1)] | None = None
     accelerator: str = "auto"
     devices: Count | Literal["auto"] | tuple[Annotated[int, Field(ge=0)], ...] = 1
     strategy: Literal["auto", "ddp"] = "auto"

@@ -256,7 +256,8 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
         for name in damaged_files(folder):
             log.warning("%s: writing it again", damage(folder, name).found)
         (folder / METRICS).unlink()
-    atomic_io.write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+    text = yaml.safe_dump(dict(config), sort_keys=False)
+    atomic_io.write_bytes(folder / CONFIG, text.encode())
 
 
 # --- files and checksums --------------------------------------------------------------------------

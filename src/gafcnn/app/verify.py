@@ -16,8 +16,6 @@ from gafcnn.errors import DamageError, GafcnnError
 from gafcnn.images.store import MANIFEST, open_store
 from gafcnn.settings import create
 
-Finding = tuple[str, str | None]  # what was checked, and what is wrong with it, if anything
-
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +49,8 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
     return dict(intact)
 
 
-def _findings(paths: Paths) -> Iterator[Finding]:
+def _findings(paths: Paths) -> Iterator[tuple[str, str | None]]:
+    """Yield what was checked, and what is wrong with it, if anything."""
     data, outputs = paths.data, paths.outputs
     for record in sorted(data.rglob(RECORD)):
         names = [part.name for part in damaged_parts(record.parent)]
