@@ -26,8 +26,6 @@ from gafcnn.errors import ConfigError
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
-_CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
 
 @dataclass_transform(frozen_default=True)
 def settings(section: str) -> Callable[[C], C]:
@@ -41,7 +39,8 @@ def settings(section: str) -> Callable[[C], C]:
     """
 
     def decorate(cls: C) -> C:
-        made = pydantic_dataclass(cls, frozen=True, config=_CONFIG)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+        made = pydantic_dataclass(cls, frozen=True, config=config)  # pyright: ignore[reportCallIssue, reportArgumentType]
         validate = made.__init__
 
         @wraps(validate)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.app.leakage import receipts
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
@@ -25,6 +26,8 @@ from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
+from gafcnn.report.console import show, summary_table
+from gafcnn.report.page import write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 from gafcnn.settings import as_plain, create
 
@@ -84,8 +87,6 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         }
         metrics = _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
-            from gafcnn.app.leakage import receipts
-
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
@@ -120,8 +121,6 @@ def _publish(
     folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
-    from gafcnn.report.console import show, summary_table
-
     facts = {**facts, "looks": judgement.metrics["looks"]}
     metrics = {**judgement.metrics, **facts}
     shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
@@ -139,8 +138,6 @@ def _write(
     folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Any]
 ) -> Path:
     """Write predictions, page, tables and figures, then metrics.json with their checksums."""
-    from gafcnn.report.page import write_report
-
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
     write_predictions(folder / PREDICTIONS, judgement.predictions)
     page = write_report(folder / "report.html", metrics, samples, files=True)

@@ -15,7 +15,7 @@ from gafcnn.app.options import METHODS
 from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
-from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.samples import PARTS, Samples
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import PredictionsError, StoreError
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
@@ -201,8 +201,9 @@ def altered_future(study: Study, moments: int = MOMENTS) -> Receipt:
     rng, folds = np.random.default_rng(SEED), study.folds
     faults: Counter[str] = Counter()
     with counting("altering the future", moments, "times") as advance:
-        for number, fold in enumerate(folds):
-            samples, bars = study.samples(fold), study.bars
+        for fold, of_fold in zip(folds, np.array_split(range(moments), len(folds)), strict=True):
+            settings = [run.settings for run in study.all_runs if run.fold == fold][-1]
+            samples, bars = settings.samples(study.bars), study.bars
             runs = {k: next(r for r in of if r.fold == fold) for k, of in study.runs.items()}
             models = {name: run.model() for name, run in runs.items()}
             # trees predict each row by itself; the bits of a network depend on the whole batch
@@ -212,14 +213,12 @@ def altered_future(study: Study, moments: int = MOMENTS) -> Receipt:
                 for name, run in runs.items()
                 if run.is_baseline
             }
-            split = next(iter(runs.values())).settings.split
-            options: Any = {"label": study.label, "lookback": samples.lookback}
             judged = np.concatenate([samples.split.val, samples.split.test])
-            count = moments * (number + 1) // len(folds) - moments * number // len(folds)
+            count = len(of_fold)
             for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
                 changed = {symbol: altered(frame, t, rng) for symbol, frame in bars.items()}
-                made = make_samples(changed, split=split, **options)
-                ours, theirs = _known(samples, models, t, once), _known(made, models, t, {})
+                ours = _known(samples, models, t, once)
+                theirs = _known(settings.samples(changed), models, t, {})
                 faults.update(k for k, v in ours.items() if v.tobytes() != theirs[k].tobytes())
                 advance(1)
     return _receipt(

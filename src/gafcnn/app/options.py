@@ -8,11 +8,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.labels import LABELS
+from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
 from gafcnn.data.windows import Window
@@ -210,6 +212,11 @@ class TrainSettings:
         fold = getattr(self.split, "fold", None)
         words += [f"seed={self.seed}"] + ([] if fold is None else [f"fold={fold}"])
         return self.paths.outputs.joinpath(self.study, self.name, *words)
+
+    def samples(self, bars: Mapping[str, pd.DataFrame]) -> Samples:
+        """Return the samples that a run with these options learns from and is judged on."""
+        lookback = self.window.lookback
+        return make_samples(bars, label=self.label, split=self.split, lookback=lookback)
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""

@@ -43,8 +43,7 @@ from gafcnn.settings import create, settings
 LATE = 400  # further bars that are requested: an exchange may lack some
 REFUSED = (BarsError, SamplesError, ImagesError)  # with watch=true, the next bars may be accepted
 
-Floats = NDArray[np.float64]
-Predict = Callable[[pd.DataFrame, NDArray[np.int64]], Floats]
+Predict = Callable[[pd.DataFrame, NDArray[np.int64]], NDArray[np.float64]]
 
 log = logging.getLogger(__name__)
 

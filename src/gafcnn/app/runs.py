@@ -160,10 +160,8 @@ def load_run(folder: str | Path) -> Run:
         )
     [run] = found
     if not (run / METRICS).is_file():
-        instead = "run its command again: it resumes"
-        raise RunError(
-            f"the run in {run} is not complete", f"{METRICS}, which is written last", instead
-        )
+        text, expected = f"the run in {run} is not complete", f"{METRICS}, which is written last"
+        raise RunError(text, expected=expected, instead="run its command again: it resumes")
     return Run(run)
 
 

@@ -28,7 +28,7 @@ from gafcnn.app.runs import (
 from gafcnn.app.train import score_part, train_run
 from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
-from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.samples import Samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
@@ -157,9 +157,7 @@ class Study:
     def samples(self, fold: int | None = None) -> Samples:
         """Return the samples that the runs of a fold were trained and judged on."""
         [*_, run] = [run for run in self.all_runs if run.fold == fold]
-        options = run.settings
-        lookback = options.window.lookback
-        return make_samples(self.bars, label=options.label, split=options.split, lookback=lookback)
+        return run.settings.samples(self.bars)
 
     def members(self) -> dict[str, pd.DataFrame]:
         """Return the predictions of each model: the mean over its seeds, its folds joined.

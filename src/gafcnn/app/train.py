@@ -16,7 +16,7 @@ from gafcnn.app.options import NetworkModel, TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import BARS, Run
 from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.samples import PARTS, Samples
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns, write_predictions
@@ -79,8 +79,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     # before the folder is locked: a folder that is read-only can be complete
     done = not overwrite and runs.is_complete(folder, config)
     if not done:
-        label, split, lookback = settings.label, settings.split, settings.window.lookback
-        samples = make_samples(bars, label=label, split=split, lookback=lookback)
+        samples = settings.samples(bars)
         model: Any = settings.estimator(folder)
         if isinstance(settings.model, NetworkModel):
             model.check(samples)
