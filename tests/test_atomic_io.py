@@ -20,7 +20,6 @@ from gafcnn.atomic_io import (
     seal,
     write_bytes,
     write_json,
-    write_text,
 )
 from gafcnn.errors import DiskError
 
@@ -38,7 +37,7 @@ def test_a_file_is_synced_before_it_replaces_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "deep" / "file.txt"
-    write_text(path, "old")
+    write_bytes(path, b"old")
     synced: list[str] = []
 
     def fsync(descriptor: int) -> None:
@@ -46,7 +45,7 @@ def test_a_file_is_synced_before_it_replaces_the_old_one(
         assert path.read_text() == ("old" if len(synced) == 1 else "new")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    write_text(path, "new")
+    write_bytes(path, b"new")
     assert synced == [f".file.txt.{os.getpid()}.partial", "deep"]
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
@@ -75,8 +74,8 @@ def test_a_file_with_the_same_content_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(DiskError, match=f"{tmp_path}/file is not accessible"):
-        write_text(tmp_path / "file" / "deep" / "file.txt", "new")
+    with pytest.raises(DiskError, match=f"{tmp_path}/file/deep is not accessible"):
+        write_bytes(tmp_path / "file" / "deep" / "file.txt", b"new")
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -84,10 +83,10 @@ def test_a_failing_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def fsync(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    write_text(tmp_path / "file.txt", "old")
+    write_bytes(tmp_path / "file.txt", b"old")
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(DiskError, match=r"file\.txt is not accessible \(Input/output error\)"):
-        write_text(tmp_path / "file.txt", "new")
+        write_bytes(tmp_path / "file.txt", b"new")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
@@ -101,7 +100,7 @@ def test_folders_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.Monke
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    write_text(tmp_path / "deep" / "file.txt", "new")
+    write_bytes(tmp_path / "deep" / "file.txt", b"new")
     assert (tmp_path / "deep" / "file.txt").read_text() == "new"
     assert len(synced) == 1
 

@@ -78,7 +78,7 @@ class Product:
 
 
 def test_a_failing_calculation_is_an_error_of_the_options() -> None:
-    with pytest.raises(ConfigError, match=r"^label of \{'factor': 1000000000\} fails \(Overflow"):
+    with pytest.raises(ConfigError, match=r"^label of .*1000000000.* fails \(Overflow"):
         Product(10**9)
 
 
@@ -87,7 +87,7 @@ def test_a_failing_calculation_is_an_error_of_the_options() -> None:
 
 @pytest.fixture
 def rules() -> Registry[Any]:
-    rules: Registry[Any] = Registry("rule", "label.kind")
+    rules: Registry[Any] = Registry("rule")
 
     @rules.register("rule")
     @settings("label")
@@ -127,7 +127,7 @@ def test_modules_are_imported_at_the_first_lookup(
 ) -> None:
     (tmp_path / "raises_here.py").write_text("raise ZeroDivisionError")
     monkeypatch.syspath_prepend(tmp_path)
-    registry: Registry[Any] = Registry("rule", "label.kind", ("raises_here",))
+    registry: Registry[Any] = Registry("rule", ("raises_here",))
     with pytest.raises(ZeroDivisionError):
         len(registry)
 

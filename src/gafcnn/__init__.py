@@ -13,26 +13,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gafcnn.app.runs import Run, load_run
-    from gafcnn.app.studies import Study, load_study
-    from gafcnn.data.bars import as_bars, resample
-    from gafcnn.data.features import register_field
-    from gafcnn.data.labels import Candlestick, Direction, TripleBarrier, register_label
-    from gafcnn.data.reading import read_bars, write_bars
-    from gafcnn.data.samples import Samples, make_samples
-    from gafcnn.data.simulated import simulate
-    from gafcnn.data.sources import register_source
-    from gafcnn.data.splits import Chronological, Split, WalkForward
-    from gafcnn.data.windows import Window
-    from gafcnn.evaluation.backtest import backtest
-    from gafcnn.evaluation.ensembles import ensemble, register_ensemble
-    from gafcnn.evaluation.judge import Judgement, judge
-    from gafcnn.evaluation.trading_rules import TradingRules, register_costs
-    from gafcnn.images.kinds import register_image
-    from gafcnn.images.spec import ImageSpec, encode
-    from gafcnn.models.boosted_trees import BoostedTrees
-    from gafcnn.models.classifier import GafClassifier
-    from gafcnn.models.networks import register_network
+    from gafcnn.app.runs import Run as Run
+    from gafcnn.app.runs import load_run as load_run
+    from gafcnn.app.studies import Study as Study
+    from gafcnn.app.studies import load_study as load_study
+    from gafcnn.data.bars import as_bars as as_bars
+    from gafcnn.data.bars import resample as resample
+    from gafcnn.data.features import register_field as register_field
+    from gafcnn.data.labels import Candlestick as Candlestick
+    from gafcnn.data.labels import Direction as Direction
+    from gafcnn.data.labels import TripleBarrier as TripleBarrier
+    from gafcnn.data.labels import register_label as register_label
+    from gafcnn.data.reading import read_bars as read_bars
+    from gafcnn.data.reading import write_bars as write_bars
+    from gafcnn.data.samples import Samples as Samples
+    from gafcnn.data.samples import make_samples as make_samples
+    from gafcnn.data.simulated import simulate as simulate
+    from gafcnn.data.sources import register_source as register_source
+    from gafcnn.data.splits import Chronological as Chronological
+    from gafcnn.data.splits import Split as Split
+    from gafcnn.data.splits import WalkForward as WalkForward
+    from gafcnn.data.windows import Window as Window
+    from gafcnn.evaluation.backtest import backtest as backtest
+    from gafcnn.evaluation.ensembles import ensemble as ensemble
+    from gafcnn.evaluation.ensembles import register_ensemble as register_ensemble
+    from gafcnn.evaluation.judge import Judgement as Judgement
+    from gafcnn.evaluation.judge import judge as judge
+    from gafcnn.evaluation.trading_rules import TradingRules as TradingRules
+    from gafcnn.evaluation.trading_rules import register_costs as register_costs
+    from gafcnn.images.kinds import register_image as register_image
+    from gafcnn.images.spec import ImageSpec as ImageSpec
+    from gafcnn.images.spec import encode as encode
+    from gafcnn.models.boosted_trees import BoostedTrees as BoostedTrees
+    from gafcnn.models.classifier import GafClassifier as GafClassifier
+    from gafcnn.models.networks import register_network as register_network
 
 _MODULES = {
     "app.runs": ("Run", "load_run"),
@@ -58,42 +72,7 @@ _MODULES = {
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
-    "BoostedTrees",
-    "Candlestick",
-    "Chronological",
-    "Direction",
-    "GafClassifier",
-    "ImageSpec",
-    "Judgement",
-    "Run",
-    "Samples",
-    "Split",
-    "Study",
-    "TradingRules",
-    "TripleBarrier",
-    "WalkForward",
-    "Window",
-    "as_bars",
-    "backtest",
-    "encode",
-    "ensemble",
-    "judge",
-    "load_run",
-    "load_study",
-    "make_samples",
-    "read_bars",
-    "register_costs",
-    "register_ensemble",
-    "register_field",
-    "register_image",
-    "register_label",
-    "register_network",
-    "register_source",
-    "resample",
-    "simulate",
-    "write_bars",
-]
+__all__ = sorted(_MODULE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

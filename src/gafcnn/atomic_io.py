@@ -36,7 +36,7 @@ def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
     with disk_errors(path, len(content)):
         if path.is_file() and path.read_bytes() == content:
             return
-        make_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -48,22 +48,9 @@ def write_bytes(path: Path, content: bytes | bytearray | memoryview) -> None:
         sync(path.parent)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write text as UTF-8, see `write_bytes`."""
-    write_bytes(path, content.encode())
-
-
 def write_json(path: Path, content: Any) -> None:
     """Write indented JSON without NaN, see `write_bytes`."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, each synced to disk."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync(folder.parent)
+    write_bytes(path, json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def sync(path: Path) -> None:
@@ -129,7 +116,7 @@ def _free_bytes(path: Path) -> int:
 
 @contextmanager
 def locked(path: Path, action: str | None = None) -> Iterator[None]:
-    """Hold a lock file, in a folder that exists; the file stays after its release.
+    """Hold a lock file, whose folder need not exist; the file stays after its release.
 
     Args:
         path: The lock file.
@@ -142,6 +129,7 @@ def locked(path: Path, action: str | None = None) -> Iterator[None]:
     """
     lock, note = FileLock(path), path.with_name(path.name + _HOLDER)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:  # an OSError
         if action is None:
@@ -149,7 +137,7 @@ def locked(path: Path, action: str | None = None) -> Iterator[None]:
         log.warning("waiting for %s, which is %s", lock_holder(path), action)
         lock.acquire()
     except OSError as error:
-        raise disk_error(path, 0, error) from error
+        raise disk_error(Path(error.filename or path), 0, error) from error
     try:
         with suppress(OSError):  # on a full disk the lock works without a name
             note.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
@@ -169,7 +157,7 @@ def lock_holder(path: Path) -> str:
 
 def remove_partial_files(folder: Path) -> None:
     """Remove temporary files that a killed `write_bytes` left; hold the folder's lock."""
-    for left in folder.glob(".*.partial"):
+    for left in folder.rglob(".*.partial"):
         left.unlink(missing_ok=True)
 
 

@@ -5,7 +5,6 @@ Every message is one sentence: what was found, what was expected, what to do ins
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -19,15 +18,13 @@ class GafcnnError(Exception):
         instead: What to do or to type, as a clause.
     """
 
-    def __init__(self, found: str, *, expected: str, instead: str) -> None:
+    def __init__(self, found: str, expected: str, instead: str) -> None:
+        super().__init__(found, expected, instead)
         self.found, self.expected, self.instead = found, expected, instead
-        end = "" if instead.endswith("?") else "."
-        super().__init__(f"{found}; expected {expected}; {instead}{end}")
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # worker processes of a sweep return errors by pickle, which passes no keyword arguments
-        create = partial(type(self), expected=self.expected, instead=self.instead)
-        return create, (self.found,)
+    def __str__(self) -> str:
+        end = "" if self.instead.endswith("?") else "."
+        return f"{self.found}; expected {self.expected}; {self.instead}{end}"
 
 
 class ConfigError(GafcnnError):

@@ -20,13 +20,11 @@ class Registry(Mapping[str, T], Generic[T]):
 
     Args:
         what: What is registered, for messages: "label".
-        option: The option that names one: "label.kind".
         modules: Modules that register the library's own; imported at the first lookup.
     """
 
-    def __init__(self, what: str, option: str, modules: tuple[str, ...] = ()) -> None:
-        self.what, self.option = what, option
-        self._modules, self._found = list(modules), dict[str, T]()
+    def __init__(self, what: str, modules: tuple[str, ...] = ()) -> None:
+        self.what, self._modules, self._found = what, list(modules), dict[str, T]()
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an object under a name.
@@ -93,8 +91,6 @@ class Registry(Mapping[str, T], Generic[T]):
 
 class UnknownNameError(ConfigError, KeyError):
     """A name that nothing is registered under."""
-
-    __str__ = ConfigError.__str__
 
 
 def _origin(found: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
@@ -26,8 +26,6 @@ from gafcnn.errors import ConfigError
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
-_CONFIG = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
 
 @dataclass_transform(frozen_default=True)
 def settings(section: str) -> Callable[[C], C]:
@@ -41,7 +39,8 @@ def settings(section: str) -> Callable[[C], C]:
     """
 
     def decorate(cls: C) -> C:
-        made = pydantic_dataclass(cls, frozen=True, config=_CONFIG)  # pyright: ignore[reportCallIssue, reportArgumentType]
+        config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+        made = pydantic_dataclass(cls, frozen=True, config=config)  # pyright: ignore[reportCallIssue, reportArgumentType]
         validate = made.__init__
 
         @wraps(validate)
@@ -66,15 +65,6 @@ def create(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
         ConfigError: An option is unknown, missing or out of range; the message names it.
     """
     if not is_dataclass(cls):
-        known = signature(cls)
-        try:
-            known.bind(**options)
-        except TypeError as error:
-            raise ConfigError(
-                f"{section}: {error}",
-                expected=f"the arguments of {cls.__name__}{known}",
-                instead="correct the names of the options",
-            ) from None
         return cls(**options)
     try:
         return TypeAdapter(cls).validate_python(dict(options))
@@ -115,21 +105,13 @@ def arguments(of: Callable[..., Any]) -> dict[str, Any]:
     A default that is no plain data is left out.
     """
     found = {}
-    for name, default in _defaults(of).items():
-        plain = "???" if default is MISSING or default is Parameter.empty else as_plain(default)
-        with suppress(TypeError, ValueError):
-            json.dumps(plain)
-            found[name] = plain
+    for name, one in signature(of).parameters.items():
+        if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            plain = "???" if one.default is Parameter.empty else as_plain(one.default)
+            with suppress(TypeError, ValueError):
+                json.dumps(plain)
+                found[name] = plain
     return found
-
-
-def _defaults(of: Callable[..., Any]) -> dict[str, Any]:
-    if is_dataclass(of):
-        made = ((one, one.default_factory) for one in fields(of))
-        return {one.name: one.default if make is MISSING else make() for one, make in made}
-    given = signature(of).parameters.items()
-    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-    return {name: one.default for name, one in given if one.kind not in variadic}
 
 
 def _config_error(section: str, cls: type, error: ValidationError) -> ConfigError:
@@ -152,10 +134,7 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     for prefix in ("Value error, ", "Input should be ", "expected "):
         expected = expected.removeprefix(prefix)
     if not path:  # of a calculation with several options
-        given = first["input"]
-        if not isinstance(given, Mapping):
-            given = dict(zip(names, given.args or (), strict=False)) | (given.kwargs or {})
-        found = f"{key or cls.__name__} of {given} fails ({expected})"
+        found = f"{key or cls.__name__} of {first['input']} fails ({expected})"
         return ConfigError(found, expected="other values", instead="correct them")
     if expected.startswith(("less", "greater")):
         expected = f"a value {expected}"

@@ -16,7 +16,7 @@ from gafcnn.app.predict import Decider
 from gafcnn.app.runs import Run as TrainedRun
 from gafcnn.app.studies import Study
 from gafcnn.data.indicators import MEMORY
-from gafcnn.errors import BarsError, RunError
+from gafcnn.errors import BarsError, PredictionsError, RunError
 from gafcnn.evaluation.trading_rules import TradingRules
 
 Run = Callable[..., str]
@@ -86,19 +86,11 @@ def test_the_newest_fold_decides_for_each_symbol_by_its_threshold(walk: Study) -
             walk.decide(walk.bars["AAA"], unknown)
 
 
-def test_a_baseline_without_the_newest_fold_is_refused(folder: Path) -> None:
-    study = gc.load_study(folder)
-
-    def of_fold(run: TrainedRun, fold: int) -> TrainedRun:
-        other = TrainedRun(run.folder)
-        vars(other)["config"] = run.config | {"split": {"kind": "walk_forward", "fold": fold}}
-        return other
-
-    study.runs = {
-        name: [of_fold(run, fold) for fold in ((0,) if run.is_baseline else (0, 1))]
-        for name, [run] in study.runs.items()
-    }
-    with pytest.raises(RunError):
+def test_a_model_without_the_newest_fold_is_refused(walk: Study) -> None:
+    study = gc.load_study(walk.folder)
+    runs = study.runs["xgboost"]
+    study.runs = {"whole": runs, "xgboost": runs[:1]}
+    with pytest.raises(PredictionsError):
         Decider(study)
 
 

@@ -16,11 +16,11 @@ from gafcnn.app.runs import (
     damaged_files,
     differences,
     find_runs,
-    finish,
     hold,
     is_complete,
     load_run,
     read_config,
+    write_metrics,
 )
 from gafcnn.errors import RunError
 
@@ -31,6 +31,7 @@ CONFIG: dict[str, Any] = {
     "paths": {"outputs": "outputs"},
     "bars": {"BNB": "abc"},
 }
+CHECKED = ("config.yaml", "predictions.parquet", "checkpoints/best.ckpt")
 
 
 def leave(folder: Path, *names: str) -> None:
@@ -43,7 +44,7 @@ def complete(folder: Path, config: dict[str, Any] = CONFIG) -> None:
     """A complete run without content."""
     claim(folder, config, overwrite=False)
     leave(folder, "checkpoints/best.ckpt", "predictions.parquet")
-    finish(folder, {"epochs": 1})
+    write_metrics(folder, {"epochs": 1}, CHECKED)
 
 
 def test_a_folder_is_free_then_resumed_then_complete(tmp_path: Path) -> None:
@@ -171,16 +172,13 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
-FILES = ("config.yaml", "metrics.json", "predictions.parquet", "checkpoints/best.ckpt")
-
-
 @pytest.mark.parametrize("place", [0, 7, -1])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*CHECKED, "metrics.json"])
 def test_a_flipped_bit_of_a_complete_run_is_found(tmp_path: Path, name: str, place: int) -> None:
     complete(tmp_path)
-    for file in FILES[2:]:
+    for file in CHECKED[1:]:
         (tmp_path / file).write_bytes(bytes(range(100)))
-    finish(tmp_path, {"epochs": 1})
+    write_metrics(tmp_path, {"epochs": 1}, CHECKED)
     assert damaged_files(tmp_path) == []
     flip(tmp_path / name, place)
     assert damaged_files(tmp_path) == [name]

@@ -54,12 +54,3 @@ def test_a_changed_file_is_named_with_its_remedy(
     [problem] = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert Path(damaged).name in problem
     assert remedy in problem
-
-
-def test_checkpoints_of_an_incomplete_run_are_read(harmed: Path) -> None:
-    (harmed / RUN / "metrics.json").unlink()
-    found = check(harmed)
-    assert (found["runs"], found["checkpoints of incomplete runs"]) == (2, 2)
-    flip(harmed / RUN / "checkpoints" / "last.ckpt")
-    with pytest.raises(DamageError):
-        check(harmed)

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module, invalidate_caches
@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-import yaml
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -80,7 +78,10 @@ def main(
         words: The options; by default those of the process.
         program: How the user starts a command, in place of whose name is {}.
     """
-    conf = (conf or conf_folder()).resolve()
+    if conf is None:  # that of the installed package, or of the repository
+        installed = Path(__file__).parents[1] / "conf"
+        conf = installed if installed.is_dir() else installed.parents[2] / "conf"
+    conf = conf.resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -109,12 +110,10 @@ def main(
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         jobs = _prepare_words(words)
-        for resolver, function in (
-            ("jobs", partial(_parallel_jobs, jobs)),
-            ("options", partial(_options_of, conf)),
-            ("run", program.format),
-        ):
-            OmegaConf.register_new_resolver(resolver, function, replace=True)
+        register = partial(OmegaConf.register_new_resolver, replace=True)
+        register("jobs", lambda: jobs)
+        register("options", partial(_options_of, conf))
+        register("run", program.format)
         sys.argv = [argv[0], *words]
         hydra.main(version_base="1.3", config_path=str(conf), config_name=name)(job)()
     except KeyboardInterrupt:
@@ -128,13 +127,6 @@ def main(
         sys.argv = argv
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-def conf_folder() -> Path:
-    """Return the folder of the configuration: in the installed package, or in the repository."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def _stop_on_sigterm() -> None:
@@ -164,11 +156,11 @@ def _stop_on_sigterm() -> None:
 # --- sweeps and extensions ------------------------------------------------------------------------
 
 
-def _prepare_words(words: list[str]) -> int | None:
+def _prepare_words(words: list[str]) -> int:
     """Import the user's own modules; in a sweep, add the option that names the runs.
 
     Returns:
-        The number of jobs, if it can be counted.
+        How many jobs can run in parallel: all of a sweep, but at most one per core.
 
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.
@@ -193,10 +185,13 @@ def _prepare_words(words: list[str]) -> int | None:
     named = [o.key_or_group for o in swept if o.key_or_group not in _IN_EVERY_NAME]
     if named:
         words.append(f"swept=[{','.join(named)}]")
+    from joblib import cpu_count  # respects the cores that this process may use
+
     try:
-        return math.prod(len(list(override.sweep_string_iterator())) for override in swept)
+        jobs = math.prod(len(list(override.sweep_string_iterator())) for override in swept)
     except HydraException:  # a glob, or an interval, which only another sweeper can count
-        return None
+        return cpu_count()
+    return min(jobs, cpu_count())
 
 
 def _parse(words: Sequence[str]) -> list[Override]:
@@ -206,13 +201,6 @@ def _parse(words: Sequence[str]) -> list[Override]:
         return OverridesParser.create().parse_overrides(typed)
     except OverrideParseException:
         return []
-
-
-def _parallel_jobs(jobs: int | None) -> int:
-    """Return how many jobs of a sweep run in parallel: all, but at most one per core."""
-    from joblib import cpu_count  # respects the cores that this process may use
-
-    return min(jobs or cpu_count(), cpu_count())
 
 
 def import_own(names: str | Sequence[str]) -> None:
@@ -263,40 +251,38 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
     if first.startswith("Ambiguous value"):
         several = "add -m to run the command for each, or write a list as KEY=[A,B]."
         return f"{first}; expected one value; {several}"
+    if unknown := re.match("Could not override '([^@]+?)'", first):
+        return _unknown_option(unknown[1], name, conf, words)
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _unknown_key(name, conf, words) or f"{first}; see --help."
+        return f"{first}; see --help."
     where = "set HYDRA_FULL_ERROR=1 to see where it happened."
     return f"unexpected error: {type(error).__name__}: {first}; {where}"
 
 
-def _unknown_key(name: str, conf: Path, words: Sequence[str]) -> str | None:
-    """Return a message about the first option typed that does not exist."""
-    if GlobalHydra.instance().is_initialized():  # the options were composed
-        return None
-    overrides, defaults = _parse(words), []
-    for file in (name, "command"):
-        defaults += yaml.safe_load((conf / f"{file}.yaml").read_text("utf-8"))["defaults"]
-    groups = {key.partition("@")[0] for of in defaults if isinstance(of, dict) for key in of}
-    chosen = [o for o in overrides if o.key_or_group in groups and not o.is_sweep_override()]
-    try:
-        with hydra.initialize_config_dir(str(conf), version_base="1.3"):
-            composed = hydra.compose(name, [str(o.input_line) for o in chosen])
-    except (HydraException, OmegaConfBaseException):
-        return None
-    keys = set(_keys(OmegaConf.to_container(composed)))
-    for override in overrides:
-        key = override.key_or_group
-        changes = not (override.is_add() or override.is_force_add() or override.is_delete())
-        if changes and key not in keys | groups and not key.startswith("hydra."):
-            numeric = isinstance(override.value(), int | float)  # no name of a group's option
-            near = _nearest(key, keys - groups if numeric else keys | groups)
-            instead = f"did you mean {near}?" if near else "--cfg job lists them."
-            group, _, last = key.partition(".")
-            for path in sorted((conf / group).glob("*.yaml")) if last else ():
-                if re.search(rf"^ *{re.escape(last)}:", path.read_text("utf-8"), re.MULTILINE):
-                    instead = f"add {group}={path.stem}"
-            return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
-    return None
+def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> str:
+    """Return a message about an option that does not exist, with the nearest one that does."""
+    import pandas as pd  # takes half a second
+
+    overrides = {one.key_or_group: one for one in _parse(words)}
+    chosen = [
+        str(one.input_line)
+        for group, one in overrides.items()
+        if group != key and (conf / group).is_dir() and not one.is_sweep_override()
+    ]
+    with hydra.initialize_config_dir(str(conf), version_base="1.3"):
+        composed: Any = hydra.compose(name, chosen, return_hydra_config=True)
+    composed = OmegaConf.to_container(composed)
+    groups = {*composed.pop("hydra")["runtime"]["choices"]}
+    known = groups | {*pd.json_normalize(composed).columns}
+    if isinstance(overrides[key].value(), int | float):  # no name of a group's option
+        known -= groups
+    near = _nearest(key, known)
+    instead = f"did you mean {near}?" if near else "--cfg job lists them."
+    group, _, last = key.partition(".")
+    for path in sorted((conf / group).glob("*.yaml")) if last else ():
+        if re.search(rf"^ *{re.escape(last)}:", path.read_text("utf-8"), re.MULTILINE):
+            instead = f"add {group}={path.stem}"
+    return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
 
 
 def _nearest(key: str, known: set[str]) -> str | None:
@@ -308,14 +294,6 @@ def _nearest(key: str, known: set[str]) -> str | None:
     near = [name for name in last if len(typed) > 2 and name.startswith(typed)]
     near = near or get_close_matches(typed, last, n=1)
     return last[min(near, key=len)] if near else None
-
-
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the names of all options, as they are typed."""
-    if isinstance(node, Mapping):
-        for key, child in node.items():
-            yield f"{prefix}{key}"
-            yield from _keys(child, f"{prefix}{key}.")
 
 
 def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:

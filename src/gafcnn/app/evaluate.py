@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.app.leakage import receipts
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
-from gafcnn.app.studies import Study, count_look
+from gafcnn.app.studies import Study, record_look
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
@@ -25,6 +26,8 @@ from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
+from gafcnn.report.console import show, summary_table
+from gafcnn.report.page import write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 from gafcnn.settings import as_plain, create
 
@@ -68,10 +71,9 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     with hold(folder):
         study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
-            more = {"advance": advance, **judging}
-            judgement = study.judge(predictions=tables, ensembles=methods, count_look=False, **more)
+            judging |= {"predictions": tables, "ensembles": methods, "advance": advance}
+            judgement = study.judge(**judging)
         pictures = sample_pictures(study, judgement)
-        study.count_look(judgement)
         facts = {
             "study": study.folder.name,
             "stride": getattr(study.settings.split, "stride", 1),
@@ -85,8 +87,6 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         }
         metrics = _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
-            from gafcnn.app.leakage import receipts
-
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
@@ -108,7 +108,7 @@ def _evaluate_tables(
     with counting("judging", len(tables), "models") as advance:
         judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
     with hold(folder / EVALUATION):
-        count_look(folder, judgement, [*tables])
+        record_look(folder, judgement, [*tables])
         facts = {
             "study": folder.name,
             "bars": fingerprints(bars),
@@ -121,8 +121,6 @@ def _publish(
     folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
-    from gafcnn.report.console import show, summary_table
-
     facts = {**facts, "looks": judgement.metrics["looks"]}
     metrics = {**judgement.metrics, **facts}
     shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
@@ -140,8 +138,6 @@ def _write(
     folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Any]
 ) -> Path:
     """Write predictions, page, tables and figures, then metrics.json with their checksums."""
-    from gafcnn.report.page import write_report
-
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
     write_predictions(folder / PREDICTIONS, judgement.predictions)
     page = write_report(folder / "report.html", metrics, samples, files=True)
@@ -202,10 +198,8 @@ def _most_certain(rows: pd.DataFrame, classes: Sequence[str]) -> list[Any]:
         rows = rows.dropna(subset=["label"])
         p, label = rows[[*probability_columns(rows)]].to_numpy(), rows["label"].to_numpy(np.int64)
         called, certainty = p.argmax(axis=1), p.max(axis=1)
-        names, each = (
-            [name.replace("_", " ") for name in classes],
-            zip(called, certainty, label, strict=True),
-        )
+        names = [name.replace("_", " ") for name in classes]
+        each = zip(called, certainty, label, strict=True)
         text = [f"{names[one]} {share:.1%}, was {names[was]}" for one, share, was in each]
         certainty, right = np.where(called > 0, certainty, 0.0), called == label
     more = {"called": called, "certainty": certainty, "right": right, "description": text}

@@ -23,21 +23,13 @@ from gafcnn.app.options import StudyOptions
 from gafcnn.app.predict import Decider
 from gafcnn.app.runs import EXPORT, METADATA, Run, hold, write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.atomic_io import canonical_json, write_bytes, write_text
+from gafcnn.atomic_io import canonical_json, write_bytes
 from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
-from gafcnn.models.onnx_export import (
-    OPSET,
-    P_UP,
-    PROBABILITIES,
-    TOLERANCE,
-    largest_difference,
-    to_onnx,
-    to_safetensors,
-)
+from gafcnn.models import onnx_export
 from gafcnn.progress import counting
 from gafcnn.report.page import model_card
 from gafcnn.settings import as_plain, create
@@ -86,7 +78,7 @@ def export(options: Mapping[str, Any]) -> Path:
         write_bytes(folder / ENSEMBLES, canonical_json(described))
         for name, fitted in decider.ensembles.items():
             facts["ensembles"][name] = f"of {', '.join(fitted.members)}; see {ENSEMBLES}"
-        write_text(folder / CARD, model_card(facts))
+        write_bytes(folder / CARD, model_card(facts).encode())
         for path in folder.iterdir():  # of an earlier export
             if path.suffix in (".onnx", ".safetensors", ".json") and path.name not in files:
                 path.unlink()
@@ -106,7 +98,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
     model: Any = run.model()
     text = {"run": name, "gafcnn": version("gafcnn"), "bars": str(run.config["bars"])}
     text["classes"] = ", ".join(classes)
-    exported, shape = to_onnx(model, text), model.module_.image_shape
+    exported, shape = onnx_export.to_onnx(model, text), model.module_.image_shape
     drawn = np.random.default_rng(0).uniform(-1, 1, (COMPARED, *shape)).astype(np.float32)
     symbol, bars = next(iter(study.bars.items()))
     times = run.predictions.query("symbol == @symbol")["time"].iloc[:COMPARED]
@@ -116,9 +108,11 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "random images": drawn,
         f"images of {symbol}": images.shown(series),
     }
-    differences = {kind: largest_difference(exported, model, x) for kind, x in compared.items()}
+    differences = {
+        kind: onnx_export.largest_difference(exported, model, x) for kind, x in compared.items()
+    }
     write_bytes(folder / f"{name}.onnx", exported)
-    write_bytes(folder / f"{name}.safetensors", to_safetensors(model, text))
+    write_bytes(folder / f"{name}.safetensors", onnx_export.to_safetensors(model, text))
     interval, direction = interval_of(bars), classes == DIRECTIONS
     return {
         "onnx": f"{name}.onnx",
@@ -126,7 +120,7 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
         "checkpoint": run.checksum,
         "input": {"name": "images", "shape": ["batch", *shape]},
         "output": {
-            "name": P_UP if direction else PROBABILITIES,
+            "name": onnx_export.P_UP if direction else onnx_export.PROBABILITIES,
             "shape": ["batch"] if direction else ["batch", len(classes)],
             "of": "P(up)" if direction else f"the probabilities of {', '.join(classes)}",
         },
@@ -180,8 +174,8 @@ def _facts(study: Study) -> dict[str, Any]:
     return {
         "study": study.folder.name,
         "version": version("gafcnn"),
-        "opset": OPSET,
-        "tolerance": TOLERANCE,
+        "opset": onnx_export.OPSET,
+        "tolerance": onnx_export.TOLERANCE,
         "kind": "direction" if direction else "classification",
         "classes": list(label.classes),
         "asks": f"{asks}, by the label {kind}",

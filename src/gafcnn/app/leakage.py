@@ -12,11 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.app.options import METHODS
-from gafcnn.app.runs import Run
 from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
-from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.samples import PARTS, Samples
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import PredictionsError, StoreError
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
@@ -31,6 +30,7 @@ MOMENTS = 200  # random decision times after which all bars are altered
 ROWS = 100  # rows of each run and images of each store that are computed again
 EARLIER = 15  # decision times before an altered future that are looked at
 SHOWN = 3  # faults that are listed
+SEED = 0  # of all draws
 TOLERANCE = 1e-5  # of a probability: another processor sums in another order
 HALF = ("16-true", "bf16-true")
 ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of float32's digits
@@ -44,7 +44,6 @@ def receipts(
     rules: TradingRules | None = None,
     methods: Sequence[str] = METHODS,
     moments: int = MOMENTS,
-    seed: int = 0,
 ) -> Iterator[Receipt]:
     """Audit a study for look-ahead.
 
@@ -53,18 +52,17 @@ def receipts(
         rules: Rules by which thresholds are chosen; by default `TradingRules()`.
         methods: Names of the ensembles.
         moments: Number of decision times after which all bars are altered.
-        seed: Seed of all draws.
 
     Yields:
         For each audit its name, "receipt"; whether it "passed"; and what was "found".
     """
     yield parts_apart(study)
     if study.label.classes == DIRECTIONS:
-        yield fitted_on_validation(study, rules or TradingRules(), methods, seed)
-    yield predicted_again(study, seed)
-    if (stored := images_again(study, seed)) is not None:
+        yield fitted_on_validation(study, rules or TradingRules(), methods)
+    yield predicted_again(study)
+    if (stored := images_again(study)) is not None:
         yield stored
-    yield altered_future(study, moments, seed)
+    yield altered_future(study, moments)
 
 
 def parts_apart(study: Study) -> Receipt:
@@ -83,8 +81,15 @@ def parts_apart(study: Study) -> Receipt:
             if distance <= 0:
                 one, two = (moment.astype("datetime64[m]") for moment in (known, begins))
                 faults.append(f"{earlier} is known at {one} and {later} begins at {two} UTC")
+        n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
+        p = np.zeros(n) if samples.task == "direction" else np.full((n, classes), 1 / classes)
+        rows = prediction_table(samples, p, "x", 0)
         for run in study.all_runs:
-            faults += _differing_rows(run, samples) if run.fold == fold else []
+            try:
+                if run.fold == fold:
+                    join({str(run.folder): run.predictions, "the split": rows})
+            except PredictionsError as error:
+                faults.append(error.found)
     return _receipt(
         "parts of the split are apart",
         faults,
@@ -93,16 +98,14 @@ def parts_apart(study: Study) -> Receipt:
     )
 
 
-def fitted_on_validation(
-    study: Study, rules: TradingRules, methods: Sequence[str], seed: int = 0
-) -> Receipt:
+def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[str]) -> Receipt:
     """Check that ensembles, two_stage and thresholds do not depend on test rows.
 
     Probabilities, labels and returns of one half of the test rows are altered, then of the other;
     all other combined rows must be equal to the last bit. For thresholds, all test rows are altered
     and all bars from the first of them on.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     joined = join(study.members())
     asked = [*study.windows], [*methods, TWO_STAGE], study.baseline
     before = combine(joined, *asked).table
@@ -138,9 +141,9 @@ def fitted_on_validation(
     )
 
 
-def predicted_again(study: Study, seed: int = 0) -> Receipt:
+def predicted_again(study: Study) -> Receipt:
     """Check that the predictions on disk are those of the models."""
-    rng, faults, count, largest = np.random.default_rng(seed), [], 0, 0.0
+    rng, faults, count, largest = np.random.default_rng(SEED), [], 0, 0.0
     for run in study.all_runs:
         table, model = run.predictions, run.model()
         some = table.iloc[np.sort(rng.permutation(len(table))[:ROWS])]
@@ -161,9 +164,9 @@ def predicted_again(study: Study, seed: int = 0) -> Receipt:
     )
 
 
-def images_again(study: Study, seed: int = 0) -> Receipt | None:
+def images_again(study: Study) -> Receipt | None:
     """Check that stored images are those of the bars; None if none are stored."""
-    rng, faults, count = np.random.default_rng(seed), [], 0
+    rng, faults, count = np.random.default_rng(SEED), [], 0
     for name in study.windows:
         settings = study.runs[name][0].settings
         spec = settings.images.spec
@@ -189,17 +192,18 @@ def images_again(study: Study, seed: int = 0) -> Receipt | None:
     return _receipt("images computed again", faults, found) if count or faults else None
 
 
-def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Receipt:
+def altered_future(study: Study, moments: int = MOMENTS) -> Receipt:
     """Check that nothing known at a decision time changes with the bars after it.
 
     All bars of all symbols after random decision times are altered. Compared are the split, the
     training labels, and the predictions of each model at and before the decision time.
     """
-    rng, folds = np.random.default_rng(seed), study.folds
+    rng, folds = np.random.default_rng(SEED), study.folds
     faults: Counter[str] = Counter()
     with counting("altering the future", moments, "times") as advance:
-        for number, fold in enumerate(folds):
-            samples, bars = study.samples(fold), study.bars
+        for fold, of_fold in zip(folds, np.array_split(range(moments), len(folds)), strict=True):
+            settings = [run.settings for run in study.all_runs if run.fold == fold][-1]
+            samples, bars = settings.samples(study.bars), study.bars
             runs = {k: next(r for r in of if r.fold == fold) for k, of in study.runs.items()}
             models = {name: run.model() for name, run in runs.items()}
             # trees predict each row by itself; the bits of a network depend on the whole batch
@@ -209,14 +213,12 @@ def altered_future(study: Study, moments: int = MOMENTS, seed: int = 0) -> Recei
                 for name, run in runs.items()
                 if run.is_baseline
             }
-            split = next(iter(runs.values())).settings.split
-            options: Any = {"label": study.label, "lookback": samples.lookback}
             judged = np.concatenate([samples.split.val, samples.split.test])
-            count = moments * (number + 1) // len(folds) - moments * number // len(folds)
+            count = len(of_fold)
             for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
                 changed = {symbol: altered(frame, t, rng) for symbol, frame in bars.items()}
-                made = make_samples(changed, split=split, **options)
-                ours, theirs = _known(samples, models, t, once), _known(made, models, t, {})
+                ours = _known(samples, models, t, once)
+                theirs = _known(settings.samples(changed), models, t, {})
                 faults.update(k for k, v in ours.items() if v.tobytes() != theirs[k].tobytes())
                 advance(1)
     return _receipt(
@@ -269,17 +271,6 @@ def _with_other_rows(
     other.loc[rows, "label"] = rng.integers(0, 2, n)
     other.loc[rows, "forward_return"] = rng.normal(0, 1e-2, n)
     return other
-
-
-def _differing_rows(run: Run, samples: Samples) -> list[str]:
-    """Return how the rows of a run differ from those of the split."""
-    n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
-    p = np.zeros(n) if samples.task == "direction" else np.full((n, classes), 1 / classes)
-    try:
-        join({str(run.folder): run.predictions, "the split": prediction_table(samples, p, "x", 0)})
-    except PredictionsError as error:
-        return [error.found]
-    return []
 
 
 def _far(

@@ -8,11 +8,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.labels import LABELS
+from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
 from gafcnn.data.windows import Window
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
 
-MODELS: Registry[Any] = Registry("model", "model.kind")
+MODELS: Registry[Any] = Registry("model")
 METHODS = ("mean", "weighted", "vote", "stacking")
 
 
@@ -72,7 +74,6 @@ Modules: TypeAlias = Annotated[tuple[str, ...], _as_tuple]
 Flag: TypeAlias = Annotated[bool, Field(strict=True)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
 Count: TypeAlias = Annotated[int, Field(ge=1, strict=True)]
-Decay: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 ClassWeights: TypeAlias = Literal["balanced"] | tuple[float, ...] | None
 Market: TypeAlias = Annotated[Any, registered(SOURCES, "market")]
 Labels: TypeAlias = Annotated[Any, registered(LABELS, "label")]
@@ -108,7 +109,7 @@ class Trainer:
 
     max_epochs: Count = 50
     patience: Annotated[int, Field(ge=0, strict=True)] = 10
-    average_weights: Decay | None = None
+    average_weights: Annotated[float, Field(ge=0, lt=1)] | None = None
     accelerator: str = "auto"
     devices: Count | Literal["auto"] | tuple[Annotated[int, Field(ge=0)], ...] = 1
     strategy: Literal["auto", "ddp"] = "auto"
@@ -211,6 +212,11 @@ class TrainSettings:
         fold = getattr(self.split, "fold", None)
         words += [f"seed={self.seed}"] + ([] if fold is None else [f"fold={fold}"])
         return self.paths.outputs.joinpath(self.study, self.name, *words)
+
+    def samples(self, bars: Mapping[str, pd.DataFrame]) -> Samples:
+        """Return the samples that a run with these options learns from and is judged on."""
+        lookback = self.window.lookback
+        return make_samples(bars, label=self.label, split=self.split, lookback=lookback)
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""

@@ -31,21 +31,19 @@ from gafcnn.data.indicators import MEMORY
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.sources import at_rest, load_bars
 from gafcnn.durations import Duration, OptionalDuration, format_duration, multiple_of
-from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
+from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
-from gafcnn.evaluation.joining import average_seeds, join
+from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.positions import positions
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.report.console import decision_line, decision_table, format_age, show
-from gafcnn.settings import as_plain, create, settings
+from gafcnn.settings import create, settings
 
 LATE = 400  # further bars that are requested: an exchange may lack some
-NEVER_NEW = ("simulated", "tick_walk")  # sources in which no further bar closes
 REFUSED = (BarsError, SamplesError, ImagesError)  # with watch=true, the next bars may be accepted
 
-Floats = NDArray[np.float64]
-Predict = Callable[[pd.DataFrame, NDArray[np.int64]], Floats]
+Predict = Callable[[pd.DataFrame, NDArray[np.int64]], NDArray[np.float64]]
 
 log = logging.getLogger(__name__)
 
@@ -76,15 +74,13 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
             with `watch`, that is logged instead.
     """
     settings = create(PredictOptions, "", options)
-    if settings.json:
-        _log_to_stderr()
+    if settings.json:  # keep standard output for the decisions
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                handler.setStream(sys.stderr)
     study = Study(settings.folder, settings.windows)
     # the options of a run may name an address that is not trusted; typed ones are
     source: Any = settings.market or at_rest(study.settings.market)
-    if settings.watch and as_plain(source).get("kind") in NEVER_NEW:
-        found = "watch=true for a simulated market, in which no further bar closes"
-        instead = "remove watch=true, or set market=bnb, or market=file market.path=..."
-        raise ConfigError(found, expected="a market that goes on", instead=instead)
     decider, max_age = study.decider, settings.max_age
     if decider.fold is not None:
         log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
@@ -201,13 +197,6 @@ def _stopped_quietly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _log_to_stderr() -> None:
-    """Keep standard output for the decisions."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setStream(sys.stderr)
-
-
 # --- the models of a study ------------------------------------------------------------------------
 
 
@@ -276,34 +265,25 @@ class Decider:
         names: The models, in the order in which they are shown.
 
     Raises:
-        RunError: The baseline has no run of the newest fold.
-        PredictionsError: The models have no samples in common, or no ensemble can be fitted.
+        PredictionsError: Models are not about the same samples, or no ensemble can be fitted.
         ConfigError: The extra `export` is not installed.
     """
 
     def __init__(self, study: Study) -> None:
         self.classes, self.fold = study.label.classes, study.folds[-1]
         self._study, self._warned = study, set[str | None]()
-        runs = study.runs.items()
-        self._runs = {name: [run for run in of if run.fold == self.fold] for name, of in runs}
-        for name, of in self._runs.items():
-            if not of:
-                found = f"{name} has no run of fold {self.fold}, the newest"
-                instead = f"evaluate.py study={study.folder.name} trains it"
-                raise RunError(found, expected="that fold for every model", instead=instead)
         self.interval = interval_of(next(iter(study.bars.values())))
-        options = [of[0].settings for of in self._runs.values()]
+        options = [runs[0].settings for runs in study.runs.values()]
         lookback = max(one.window.lookback for one in options)
         self._lookback = multiple_of("window.lookback", lookback, self.interval)
         indicators = any(getattr(one.model, "features", None) == "indicators" for one in options)
         self.history = max(self._lookback, MEMORY if indicators else 0)
         evaluated = study.evaluation or {}
-        self.rules, methods, self.rules_text = _rules(evaluated)
-
-        tables = {k: average_seeds(r.predictions for r in of) for k, of in self._runs.items()}
-        joined = join(tables)
         direction = self.classes == DIRECTIONS
+        self.rules, methods, text = _rules(evaluated)
+        self.rules_text = text if direction else None
         names, several = [*methods, TWO_STAGE], () if direction else self.classes
+        joined = join(study.members())
         combined = combine(joined, study.windows, names, study.baseline, several)
         self.names, self.ensembles = combined.names, combined.fitted
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
@@ -319,7 +299,10 @@ class Decider:
     @cached_property
     def members(self) -> dict[str, Sequence[Predict]]:
         """For each model, a function of bars and rows per seed."""
-        return {name: [self._load(run) for run in runs] for name, runs in self._runs.items()}
+        return {
+            name: [self._load(run) for run in runs if run.fold == self.fold]
+            for name, runs in self._study.runs.items()
+        }
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
         """Decide at the last of these bars.
@@ -342,15 +325,14 @@ class Decider:
         for name, one in self.ensembles.items():
             p[name] = one(np.stack([p[member] for member in one.members], axis=1))
         time, close = bars.index[-1], float(bars["close"].iloc[-1])
-        if self.classes != DIRECTIONS:
-            each = pd.DataFrame({name: p[name][0] for name in self.names}, index=[*self.classes])
-            found = {name: Forecast(each[name].to_dict()) for name in self.names}
-            return Decision(symbol, time, close, found, self.headline, None)
-        found, chosen = {}, self.thresholds[known]
+        found = {}
         for name in self.names:
-            up = float(p[name][0])
-            position = int(positions([up], chosen[name], self.rules.sides)[0])
-            found[name] = Forecast({"down": 1 - up, "up": up}, chosen[name], position)
+            if self.classes == DIRECTIONS:
+                up, threshold = float(p[name][0]), self.thresholds[known][name]
+                position = int(positions([up], threshold, self.rules.sides)[0])
+                found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
+            else:
+                found[name] = Forecast(dict(zip(self.classes, p[name][0].tolist(), strict=True)))
         return Decision(symbol, time, close, found, self.headline, self.rules_text)
 
     def _load(self, run: Run) -> Predict:

@@ -13,7 +13,6 @@ outputs/<study>/evaluation/    see `gafcnn.app.evaluate`
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -32,18 +31,7 @@ import pandas as pd
 import yaml
 from filelock import Timeout
 
-from gafcnn.atomic_io import (
-    canonical_json,
-    checksum,
-    disk_errors,
-    lock_holder,
-    locked,
-    make_folder,
-    read_sealed,
-    seal,
-    write_json,
-    write_text,
-)
+from gafcnn import atomic_io
 from gafcnn.durations import parse_duration
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.predictions import read_predictions
@@ -170,13 +158,11 @@ def load_run(folder: str | Path) -> Run:
             expected=f"one folder with {CONFIG}",
             instead=f'load one of them: load_run("{found[0]}")' if found else "correct the path",
         )
-    if not (found[0] / METRICS).is_file():
-        text, instead = (
-            f"the run in {found[0]} is not complete",
-            "run its command again: it resumes",
-        )
-        raise RunError(text, expected=f"{METRICS}, which is written last", instead=instead)
-    return Run(found[0])
+    [run] = found
+    if not (run / METRICS).is_file():
+        text, expected = f"the run in {run} is not complete", f"{METRICS}, which is written last"
+        raise RunError(text, expected=expected, instead="run its command again: it resumes")
+    return Run(run)
 
 
 def find_runs(study: Path) -> dict[str, list[Run]]:
@@ -224,15 +210,12 @@ def hold(folder: Path) -> Iterator[None]:
     Raises:
         RunError: Another process is working in it.
     """
-    with disk_errors(folder, 0):
-        make_folder(folder)
     try:
-        with locked(folder / LOCK):
-            for left in folder.rglob(".*.partial"):  # by a process that was killed
-                left.unlink(missing_ok=True)
+        with atomic_io.locked(folder / LOCK):
+            atomic_io.remove_partial_files(folder)
             yield
     except Timeout:
-        found = f"{lock_holder(folder / LOCK)} is working in {folder}"
+        found = f"{atomic_io.lock_holder(folder / LOCK)} is working in {folder}"
         instead = "wait for it, or use another study=..."
         raise RunError(found, expected="one process at a time", instead=instead) from None
 
@@ -270,15 +253,9 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     elif (folder / METRICS).is_file():
         for name in damaged_files(folder):
             log.warning("%s: writing it again", damage(folder, name).found)
-        with disk_errors(folder / METRICS, 0):
-            (folder / METRICS).unlink()
-    write_text(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
-
-
-def finish(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write a run's metrics.json, with the checksums of its other files."""
-    models = [name for name in (TREES, BEST, LAST) if (folder / name).is_file()]
-    write_metrics(folder, metrics, (CONFIG, PREDICTIONS, *models))
+        (folder / METRICS).unlink()
+    text = yaml.safe_dump(dict(config), sort_keys=False)
+    atomic_io.write_bytes(folder / CONFIG, text.encode())
 
 
 # --- files and checksums --------------------------------------------------------------------------
@@ -288,8 +265,8 @@ def write_metrics(
     folder: Path, metrics: Mapping[str, Any], names: Sequence[str], file: str = METRICS
 ) -> None:
     """Write metrics.json, with a checksum of itself and those of other files of the folder."""
-    checksums = {name: checksum(folder / name) for name in names}
-    write_json(folder / file, seal({**metrics, CHECKSUMS: checksums}))
+    checksums = {name: atomic_io.checksum(folder / name) for name in names}
+    atomic_io.write_json(folder / file, atomic_io.seal({**metrics, CHECKSUMS: checksums}))
 
 
 def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
@@ -298,7 +275,7 @@ def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
     Raises:
         RunError: It is missing or damaged.
     """
-    metrics = read_sealed(folder / file)
+    metrics = atomic_io.read_sealed(folder / file)
     if metrics is None or CHECKSUMS not in metrics:
         raise damage(folder, file)
     return metrics
@@ -330,7 +307,7 @@ def intact(folder: Path, name: str) -> Path:
 
 
 def _is_intact(path: Path, kept: int | None) -> bool:
-    return path.is_file() and checksum(path) == kept
+    return path.is_file() and atomic_io.checksum(path) == kept
 
 
 def damage(folder: Path, name: str) -> RunError:
@@ -359,10 +336,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise TypeError("it has no keys")
-        canonical_json(config)  # raises for what is not plain data
+        atomic_io.canonical_json(config)  # raises for what is not plain data
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        found = f"{path} cannot be read ({reason or type(error).__name__})"
+        found = f"{path} cannot be read ({error})"
         instead = "train the run again with overwrite=true, or move its folder out of the study"
         raise RunError(found, expected="what train.py wrote", instead=instead) from error
     return config
@@ -380,12 +356,12 @@ def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
 
 def digest(config: Mapping[str, Any]) -> str:
     """Return a hash of what makes a run what it is."""
-    return hashlib.sha256(canonical_json(identity(config))).hexdigest()
+    return hashlib.sha256(atomic_io.canonical_json(identity(config))).hexdigest()
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that make a run what it is, by name: `{"model.lr": 0.001, ...}`."""
-    flat = _flatten(config)
+    [flat] = pd.json_normalize(dict(config)).to_dict("records")
     trees = flat.get("model.kind") == "trees"
     unread = (*_NOT_IDENTITY, *_NOT_OF_TREES) if trees else _NOT_IDENTITY
     read = _OF_WINDOW_FEATURES if flat.get("model.features") == "window" else ("window.lookback",)
@@ -393,15 +369,6 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     read, unread = (tuple(f"{option}." for option in options) for options in (read, unread))
     own = (k for k in flat if f"{k}.".startswith(read) or not f"{k}.".startswith(unread))
     return {key: flat[key] for key in own}
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return options by their whole names, as they are typed."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat |= _flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
-    return flat
 
 
 # --- the ledger -----------------------------------------------------------------------------------
@@ -415,16 +382,12 @@ def record(study: Path, event: str, **facts: Any) -> None:
     """
     entry = {"event": event, "time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     line, path = json.dumps(entry).encode() + b"\n", study / LEDGER
-    with disk_errors(path, len(line)):
-        make_folder(study)
-        with path.open("ab+", buffering=0) as ledger:
-            if ledger.tell():  # end a line that was cut short
-                ledger.seek(-1, os.SEEK_END)
-                line = line if ledger.read(1) == b"\n" else b"\n" + line
-            end = ledger.seek(0, os.SEEK_END)
-            if ledger.write(line) < len(line):
-                ledger.truncate(end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with atomic_io.disk_errors(path, len(line)):
+        study.mkdir(parents=True, exist_ok=True)
+        atomic_io.check_free_space(study, len(line))  # rather no line than a part of one
+        with path.open("ab") as ledger:
+            ledger.write(line)
+            ledger.flush()
             os.fsync(ledger.fileno())
 
 
@@ -434,24 +397,14 @@ def recorded(study: Path, event: str) -> int:
     A training that was killed and resumed counts once. A damaged line counts as an event of any
     kind, so that looks are rather overstated than understated.
     """
-    path = study / LEDGER
+    path, events = study / LEDGER, set()
     lines = path.read_bytes().splitlines() if path.is_file() else []
-    events = set()
-    for number, line in enumerate(filter(bytes.strip, lines)):
-        entry = _entry(line)
-        if "config" in entry and entry["event"] == event:
-            events.add((entry["run"], entry["config"]))
-        elif entry.get("event", event) == event:
-            # a damaged line may be two, if what was between them is lost
-            events |= {(number, place) for place in range(max(1, line.count(b'{"event"')))}
+    for number, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = {}
+        if entry.get("event", event) == event:
+            trained = (entry["run"], entry["config"]) if "config" in entry else None
+            events.add(trained or number)
     return len(events)
-
-
-def _entry(line: bytes) -> dict[str, Any]:
-    """Return a line's entry; empty if it is damaged."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return {}
-    known = isinstance(entry, dict) and entry.get("event") in (TRAINING, LOOK)
-    return entry if known and ("config" not in entry or "run" in entry) else {}

@@ -28,7 +28,7 @@ from gafcnn.app.runs import (
 from gafcnn.app.train import score_part, train_run
 from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
-from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.samples import Samples
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
@@ -145,25 +145,19 @@ class Study:
         Raises:
             RunError: The runs were trained on different bars, or these have changed.
         """
-        first, *others = self.all_runs
-        for run in others:
-            if run.config[BARS] != first.config[BARS]:
-                found = f"{first.folder} and {run.folder} were trained on different bars"
-                instead = "train them again on the same bars, with another study=..."
-                raise RunError(found, expected="the same bars for all runs", instead=instead)
         bars = load(at_rest(self.settings.market))
-        if fingerprints(bars) != first.config[BARS]:
-            found = f"the bars of {', '.join(bars)} differ from those {first.folder} was trained on"
-            instead = "restore the old ones, or train again with study=..."
-            raise RunError(found, expected="the same bars", instead=instead)
+        known = fingerprints(bars)
+        for run in self.all_runs:
+            if run.config[BARS] != known:
+                found = f"the bars of {', '.join(bars)} differ from those of {run.folder}"
+                instead = "restore the old ones, or train again with another study=..."
+                raise RunError(found, expected="the same bars for all runs", instead=instead)
         return bars
 
     def samples(self, fold: int | None = None) -> Samples:
         """Return the samples that the runs of a fold were trained and judged on."""
         [*_, run] = [run for run in self.all_runs if run.fold == fold]
-        options = run.settings
-        lookback = options.window.lookback
-        return make_samples(self.bars, label=options.label, split=options.split, lookback=lookback)
+        return run.settings.samples(self.bars)
 
     def members(self) -> dict[str, pd.DataFrame]:
         """Return the predictions of each model: the mean over its seeds, its folds joined.
@@ -187,8 +181,7 @@ class Study:
         Args:
             predictions: Other tables of predictions, to be judged beside the models.
             ensembles: Names of ensembles of the windows.
-            count_look: Whether to record the look in the study's ledger now; otherwise call
-                `count_look` before anything of the judgement is shown.
+            count_look: Whether to record the look in the study's ledger.
             **options: Options of `gafcnn.judge`, such as `cost_bps` and `resamples`.
 
         Raises:
@@ -219,7 +212,8 @@ class Study:
             **options,
         )
         if count_look:
-            self.count_look(judgement)
+            record_look(self.folder, judgement, self.windows)
+        judgement.metrics["seeds"] = self.seed_scores()
         return judgement
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
@@ -243,11 +237,6 @@ class Study:
         from gafcnn.app.predict import Decider
 
         return Decider(self)
-
-    def count_look(self, judgement: Judgement) -> None:
-        """Record a look at the test rows in the study's ledger, and say so in the judgement."""
-        count_look(self.folder, judgement, self.windows)
-        judgement.metrics["seeds"] = self.seed_scores()
 
     def seed_scores(self) -> dict[str, dict[str, Any]]:
         """Return the spread over seeds of the test scores of each model with several seeds.
@@ -323,7 +312,7 @@ class Study:
                 raise RunError(found, expected="every fold for every window", instead=instead)
 
 
-def count_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:
+def record_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:
     """Record a look at test rows in the ledger of a folder, and say so in the judgement."""
     metrics = judgement.metrics
     rules = {key: metrics.get(key) for key in ("costs", "threshold")}

@@ -16,7 +16,7 @@ from gafcnn.app.options import NetworkModel, TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import BARS, Run
 from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.samples import PARTS, Samples, make_samples
+from gafcnn.data.samples import PARTS, Samples
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns, write_predictions
@@ -25,13 +25,17 @@ from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# scores that a sweeper may optimise, the default first, and metrics of an epoch
-_OBJECTIVES = ("auc", "accuracy", "log_loss", "brier")
-_MONITORS = ("val/loss", "val/accuracy", "val/auc")
-_CLASS_OBJECTIVES = (
-    "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
-)  # fmt: skip
-_CLASS_MONITORS = ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1")
+# the scores that a sweeper may optimise, the default first, and those that may choose an epoch
+_OF_DIRECTIONS = {
+    "objective": ("auc", "accuracy", "log_loss", "brier"),
+    "monitor": ("val/loss", "val/accuracy", "val/auc"),
+}
+_OF_CLASSES = {
+    "objective": (
+        "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
+    ),
+    "monitor": ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
+}  # fmt: skip
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -48,10 +52,7 @@ def train(options: Mapping[str, Any]) -> float:
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
-    direction = settings.label.classes == DIRECTIONS
-    known = {"objective": _OBJECTIVES, "monitor": _MONITORS}
-    if not direction:
-        known = {"objective": _CLASS_OBJECTIVES, "monitor": _CLASS_MONITORS}
+    known = _OF_DIRECTIONS if settings.label.classes == DIRECTIONS else _OF_CLASSES
     objective = settings.objective or known["objective"][0]
     for option, name in (("objective", objective), ("monitor", settings.monitor)):
         if name not in (names := known[option]):
@@ -78,8 +79,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     # before the folder is locked: a folder that is read-only can be complete
     done = not overwrite and runs.is_complete(folder, config)
     if not done:
-        label, split, lookback = settings.label, settings.split, settings.window.lookback
-        samples = make_samples(bars, label=label, split=split, lookback=lookback)
+        samples = settings.samples(bars)
         model: Any = settings.estimator(folder)
         if isinstance(settings.model, NetworkModel):
             model.check(samples)
@@ -121,7 +121,8 @@ def _fit(
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
-    runs.finish(folder, metrics)
+    models = [name for name in (runs.TREES, runs.BEST, runs.LAST) if (folder / name).is_file()]
+    runs.write_metrics(folder, metrics, (runs.CONFIG, runs.PREDICTIONS, *models))
 
 
 def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gafcnn.app import runs
 from gafcnn.app.options import Paths, StudyOptions
-from gafcnn.app.runs import BEST, CONFIG, LAST, METADATA, METRICS, damage, damaged_files
+from gafcnn.app.runs import CONFIG, METADATA, METRICS, damage, damaged_files
 from gafcnn.data.exchange import RECORD, damaged_parts
 from gafcnn.errors import DamageError, GafcnnError
 from gafcnn.images.store import MANIFEST, open_store
 from gafcnn.settings import create
-
-Finding = tuple[str, str | None]  # what was checked, and what is wrong with it, if anything
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +49,20 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
     return dict(intact)
 
 
-def _findings(paths: Paths) -> Iterator[Finding]:
+def _findings(paths: Paths) -> Iterator[tuple[str, str | None]]:
+    """Yield what was checked, and what is wrong with it, if anything."""
     data, outputs = paths.data, paths.outputs
     for record in sorted(data.rglob(RECORD)):
         names = [part.name for part in damaged_parts(record.parent)]
         remedy = "train.py and prepare.py download it again"
         yield "downloads", _problem(record.parent, names, remedy)
     for manifest in sorted(data.glob(f"gaf/*/{MANIFEST}")):
-        yield "stores", _error_of(partial(open_store, verify=True), manifest.parent)
+        problem = None
+        try:
+            open_store(manifest.parent, verify=True)
+        except GafcnnError as error:
+            problem = str(error)
+        yield "stores", problem
     for metrics in sorted(outputs.rglob(METRICS)):
         folder, names = metrics.parent, damaged_files(metrics.parent)
         if (folder / CONFIG).is_file():
@@ -71,22 +74,7 @@ def _findings(paths: Paths) -> Iterator[Finding]:
     for metadata in sorted(outputs.glob(f"*/{runs.EXPORT}/{METADATA}")):
         names = damaged_files(metadata.parent, METADATA)
         yield "exports", _problem(metadata.parent, names, "export.py writes it again")
-    for config in sorted(outputs.rglob(CONFIG)):
-        for path in (config.parent / LAST, config.parent / BEST):
-            if path.is_file() and not (config.parent / METRICS).is_file():
-                from gafcnn.models.module import load_plain  # imports torch
-
-                load = partial(load_plain, remedy="run the command that began the run again")
-                yield "checkpoints of incomplete runs", _error_of(load, path)
 
 
 def _problem(folder: Path, damaged: Sequence[str], remedy: str) -> str | None:
     return f"{folder}: {', '.join(damaged)} damaged; {remedy}" if damaged else None
-
-
-def _error_of(read: Callable[[Path], Any], path: Path) -> str | None:
-    try:
-        read(path)
-    except GafcnnError as error:
-        return str(error)
-    return None

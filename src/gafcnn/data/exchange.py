@@ -157,8 +157,6 @@ class ExchangeSource:
         stored = _stored_end(place, self.exchange, pair)
         bars, missing = held(place, *self._period(stored))
         if stored is None or self.refresh or missing:
-            with atomic_io.disk_errors(place, 0):
-                atomic_io.make_folder(place)
             with atomic_io.locked(place / LOCK, f"downloading to {place}"):
                 atomic_io.remove_partial_files(place)
                 bars = self._download(place, pair)

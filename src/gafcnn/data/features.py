@@ -97,7 +97,7 @@ class Field:
     back: int
 
 
-FIELDS: Registry[Field] = Registry("field", "images.fields")
+FIELDS: Registry[Field] = Registry("field")
 """All fields by name."""
 
 

@@ -36,7 +36,7 @@ NULL = -1
 DIRECTIONS = ("down", "up")
 """The classes of a direction, in the order of their numbers."""
 
-LABELS: Registry[Any] = Registry("label", "label.kind")
+LABELS: Registry[Any] = Registry("label")
 
 
 def register_label(name: str) -> Callable[[type[L]], type[L]]:

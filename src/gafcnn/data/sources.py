@@ -31,7 +31,7 @@ class Source(Protocol):
 
 
 SOURCES: Registry[Any] = Registry(
-    "source of bars", "market.kind", ("gafcnn.data.exchange", "gafcnn.data.simulated")
+    "source of bars", ("gafcnn.data.exchange", "gafcnn.data.simulated")
 )
 register_source = SOURCES.register
 """Register a `Source` under a name, which `market.kind` then accepts."""

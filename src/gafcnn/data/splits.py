@@ -34,7 +34,7 @@ from gafcnn.settings import settings
 Share: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
 
-SPLITS: Registry[Any] = Registry("split", "split.kind")
+SPLITS: Registry[Any] = Registry("split")
 
 _TICK = np.timedelta64(1, "ns")
 

@@ -66,7 +66,7 @@ class FittedEnsemble:
         return np.clip(found, 0.0, 1.0)
 
 
-ENSEMBLES: Registry[Ensemble] = Registry("ensemble", "ensemble.methods")
+ENSEMBLES: Registry[Ensemble] = Registry("ensemble")
 
 
 def register_ensemble(

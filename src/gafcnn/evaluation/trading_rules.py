@@ -39,7 +39,7 @@ class CostModel(Protocol):
         ...
 
 
-COSTS: Registry[Any] = Registry("cost model", "costs.kind")
+COSTS: Registry[Any] = Registry("cost model")
 register_costs = COSTS.register
 """Register a `CostModel` under a name, which `costs.kind` then accepts."""
 

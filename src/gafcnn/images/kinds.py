@@ -66,7 +66,7 @@ class ImageKind:
         return np.clip(pictures, -1, 1)
 
 
-IMAGE_KINDS: Registry[ImageKind] = Registry("image kind", "images.kinds")
+IMAGE_KINDS: Registry[ImageKind] = Registry("image kind")
 for _name in OUTER_PRODUCTS:
     IMAGE_KINDS.register(_name)(ImageKind(_name))
 

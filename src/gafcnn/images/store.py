@@ -151,17 +151,16 @@ def build_store(
     plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec, chunk_bytes)
     with suppress(StoreError):
         return plan.open()
-    with disk_errors(plan.partial, plan.length):
-        atomic_io.make_folder(plan.folder)
-        with atomic_io.locked(plan.folder / _LOCK, f"writing {plan.folder}"):
-            atomic_io.remove_partial_files(plan.folder)
-            try:
-                return plan.open()  # another process may have written it
-            except StoreError as error:
-                if (plan.folder / MANIFEST).exists():
-                    log.warning("%s; it is rebuilt", error.found)
-                _write(plan, progress=progress)
-                return open_store(plan.folder, verify=False)
+    lock = atomic_io.locked(plan.folder / _LOCK, f"writing {plan.folder}")
+    with disk_errors(plan.partial, plan.length), lock:
+        atomic_io.remove_partial_files(plan.folder)
+        try:
+            return plan.open()  # another process may have written it
+        except StoreError as error:
+            if (plan.folder / MANIFEST).exists():
+                log.warning("%s; it is rebuilt", error.found)
+            _write(plan, progress=progress)
+            return open_store(plan.folder, verify=False)
 
 
 class _Plan:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
-NETWORKS: Registry[Callable[..., nn.Module]] = Registry(
-    "network", "model.network.kind", ("gafcnn.models.architectures",)
-)
+NETWORKS: Registry[Callable[..., nn.Module]] = Registry("network", ("gafcnn.models.architectures",))
 """Classes or functions of `channels`, `outputs`, `size` and options of their own, by name."""
 
 _DEFAULTS: dict[str, dict[str, Any]] = {}
