@@ -27,8 +27,8 @@ import pytest
 from gafcnn.atomic_io import locked, read_sealed
 from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import BarsError, ConfigError, DiskError, GafcnnError, ImagesError, StoreError
-from gafcnn.images import ImageSpec, Store, build_store, open_store
-from gafcnn.images.store import store_folder
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import Store, build_store, open_store, store_folder
 
 Bars = pd.DataFrame
 Log = pytest.LogCaptureFixture
@@ -355,7 +355,8 @@ MEMORY = """
 import sys
 from pathlib import Path
 from gafcnn.data.simulated import simulate
-from gafcnn.images import ImageSpec, build_store
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import build_store
 bars, _ = simulate(20_000)
 for n in (5_000, 20_000):
     build_store(Path(sys.argv[1], str(n)), bars.iloc[:n], "15m", ImageSpec())

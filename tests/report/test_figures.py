@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gafcnn.errors import ImagesError
-from gafcnn.report import confusion_matrices, sample_image
 from gafcnn.report.charts import (
     BLUE,
     THEME,
@@ -23,12 +22,13 @@ from gafcnn.report.charts import (
     Picture,
     build_figures,
     class_confusion,
+    confusion_matrices,
     coverage_chart,
     equity_chart,
     months_chart,
     regime_matrices,
 )
-from gafcnn.report.sample_pictures import Attributions, shares
+from gafcnn.report.sample_pictures import Attributions, sample_image, shares
 
 Metrics = dict[str, Any]
 Channels = dict[str, NDArray[np.float32]]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gafcnn.errors import ConfigError
-from gafcnn.report import model_card, write_report
+from gafcnn.report.page import model_card, write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 
 Metrics = dict[str, Any]
