@@ -3,13 +3,11 @@
     <folder>/
         images.npy              (n, channels, size, size)
         times.npy               (n,), datetime64[ns], UTC
-        manifest.json           what the array holds, and the checksum of each chunk; written last
-    and while a store is written:
-        images.npy.partial      the array, at its full length from the start
-        manifest.partial.json   the checksums of the chunks that are on disk
+        manifest.json           what the array holds, and the checksum of each chunk
 
-A store without a manifest is never opened. A writer that was killed is resumed; a damaged store is
-rebuilt as a whole.
+The array has its full length from the start. Until it is written, the manifest, with the checksums
+of the chunks that are on disk, is called manifest.partial.json. A store without a manifest is never
+opened. A writer that was killed is resumed; a damaged store is rebuilt as a whole.
 """
 
 from __future__ import annotations
@@ -45,9 +43,9 @@ from gafcnn.progress import counting
 from gafcnn.settings import as_plain
 
 IMAGES, TIMES, MANIFEST = "images.npy", "times.npy", "manifest.json"
-_PARTIAL, _JOURNAL, _LOCK = "images.npy.partial", "manifest.partial.json", ".lock"
+_JOURNAL, _LOCK = "manifest.partial.json", ".lock"
 _TIME = "datetime64[ns]"
-_CHUNK_BYTES = 2**25
+_CHUNK_BYTES = 2**25  # that are encoded and written at a time
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +119,7 @@ def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
 
 
 def build_store(
-    folder: str | Path,
-    bars: pd.DataFrame,
-    window: Window | str,
-    spec: ImageSpec,
-    *,
-    progress: bool = True,
-    chunk_bytes: int = _CHUNK_BYTES,
+    folder: str | Path, bars: pd.DataFrame, window: Window | str, spec: ImageSpec
 ) -> Store:
     """Write the images of all decision times of a window, unless they are there already.
 
@@ -140,18 +132,16 @@ def build_store(
         bars: Bars indexed by close time.
         window: What an image shows.
         spec: How images are encoded.
-        progress: Whether to show progress.
-        chunk_bytes: How much is encoded and written at a time.
 
     Raises:
         ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.
         ImagesError: A value cannot be encoded.
         DiskError: The folder cannot be written, or its disk is full.
     """
-    plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec, chunk_bytes)
+    plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec)
     with suppress(StoreError):
         return plan.open()
-    with disk_errors(plan.partial, plan.length):
+    with disk_errors(plan.images, plan.length):
         atomic_io.make_folder(plan.folder)
         with atomic_io.locked(plan.folder / _LOCK, f"writing {plan.folder}"):
             atomic_io.remove_partial_files(plan.folder)
@@ -160,18 +150,16 @@ def build_store(
             except StoreError as error:
                 if (plan.folder / MANIFEST).exists():
                     log.warning("%s; it is rebuilt", error.found)
-                _write(plan, progress=progress)
+                _write(plan)
                 return open_store(plan.folder, verify=False)
 
 
 class _Plan:
     """What a store will hold, in chunks of `chunk` images."""
 
-    def __init__(
-        self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec, chunk_bytes: int
-    ) -> None:
+    def __init__(self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec) -> None:
         assert window.lookback is not None
-        self.folder, self.partial = folder, folder / _PARTIAL
+        self.folder, self.images, self.journal = folder, folder / IMAGES, folder / _JOURNAL
         self.spec, self.name = spec, f"images {window.name}"
         self.reader = WindowReader(bars, window, spec.fields)
         self.rows = decision_rows(bars, window.lookback)
@@ -180,7 +168,7 @@ class _Plan:
         self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
         image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
         self.length = len(self.rows) * image_bytes
-        self.chunk = min(len(self.rows), max(1, chunk_bytes // image_bytes))
+        self.chunk = min(len(self.rows), max(1, _CHUNK_BYTES // image_bytes))
         self.chunk_bytes = self.chunk * image_bytes
 
     def manifest(self, checksums: list[int]) -> dict[str, Any]:
@@ -229,7 +217,7 @@ def _hash_code(function: Any) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
-def _write(plan: _Plan, *, progress: bool) -> None:
+def _write(plan: _Plan) -> None:
     """Write a store, or resume writing it; the lock must be held."""
     checksums = _resume(plan)
     if not checksums:
@@ -237,8 +225,8 @@ def _write(plan: _Plan, *, progress: bool) -> None:
     done, total = len(checksums) * plan.chunk, len(plan.rows)
     buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
     with (
-        plan.partial.open("r+b") as file,
-        counting(plan.name, total, "images", min(done, total), shown=progress) as advance,
+        plan.images.open("r+b") as file,
+        counting(plan.name, total, "images", min(done, total)) as advance,
     ):
         file.seek(len(checksums) * plan.chunk_bytes - plan.length, os.SEEK_END)
         for start in range(done, total, plan.chunk):
@@ -248,30 +236,25 @@ def _write(plan: _Plan, *, progress: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
             checksums.append(zlib.crc32(images.data))
-            write_json(plan.folder / _JOURNAL, seal(plan.manifest(checksums)))
+            write_json(plan.journal, seal(plan.manifest(checksums)))
             advance(len(rows))
-    plan.partial.replace(plan.folder / IMAGES)
     times = io.BytesIO()
     np.save(times, plan.times)
     atomic_io.write_bytes(plan.folder / TIMES, times.getvalue())
-    write_json(plan.folder / MANIFEST, seal(plan.manifest(checksums)))
-    (plan.folder / _JOURNAL).unlink()
+    plan.journal.replace(plan.folder / MANIFEST)
+    atomic_io.sync(plan.folder)
 
 
 def _resume(plan: _Plan) -> list[int]:
     """Return the checksums of the first chunks, as far as a killed writer left them whole."""
-    journal = read_sealed(plan.folder / _JOURNAL)
-    if (plan.folder / MANIFEST).exists() or journal is None:
+    journal = read_sealed(plan.journal)
+    if journal is None or journal != plan.manifest(journal["checksums"]):
         return []
-    if journal != plan.manifest(journal["checksums"]):
-        return []
-    if not plan.partial.exists() and (plan.folder / IMAGES).exists():
-        (plan.folder / IMAGES).rename(plan.partial)  # the writer was killed while it finished
     try:
-        _map(plan.partial, plan.shape, plan.spec.dtype)
+        _map(plan.images, plan.shape, plan.spec.dtype)
     except StoreError:
         return []
-    found = _checksums(plan.partial, plan.length, plan.chunk_bytes)
+    found = _checksums(plan.images, plan.length, plan.chunk_bytes)
     pairs = zip(journal["checksums"], found, strict=False)
     whole = [written for written, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     count = -(-len(plan.rows) // plan.chunk)
@@ -281,14 +264,13 @@ def _resume(plan: _Plan) -> list[int]:
 
 def _start(plan: _Plan) -> None:
     """Remove an old store and begin a new one."""
-    folder = plan.folder
-    old = [path for path in (folder / IMAGES, plan.partial) if path.exists()]
-    atomic_io.check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
-    (folder / MANIFEST).unlink(missing_ok=True)
-    atomic_io.sync(folder)  # from here on there is no complete store
-    for path in (*old, folder / _JOURNAL):
-        path.unlink(missing_ok=True)  # processes that have the old array open keep it
-    np.lib.format.open_memmap(plan.partial, "w+", plan.spec.dtype, plan.shape)
+    old = plan.images.stat().st_size if plan.images.exists() else 0
+    atomic_io.check_free_space(plan.folder, plan.length - old)
+    for path in (plan.folder / MANIFEST, plan.journal):
+        path.unlink(missing_ok=True)
+    atomic_io.sync(plan.folder)  # from here on there is no complete store
+    plan.images.unlink(missing_ok=True)  # processes that have the old array open keep it
+    np.lib.format.open_memmap(plan.images, "w+", plan.spec.dtype, plan.shape)
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
