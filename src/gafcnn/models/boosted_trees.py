@@ -101,9 +101,6 @@ class BoostedTrees(Estimator):
                 weights do not fit the label.
         """
         self._check(samples, y)
-        path = None if self.folder is None else Path(self.folder) / TREES
-        if path is not None and path.is_file():
-            self.load(path)  # raises if it is not a file of this library, which is left alone
         looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
         description = self._describe(samples) | {"features": self.features_}
@@ -134,8 +131,8 @@ class BoostedTrees(Estimator):
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
         booster.set_attr(**{DESCRIPTION: json.dumps(description)})
-        if path is not None:
-            write_bytes(path, booster.save_raw("json"))
+        if self.folder is not None:
+            write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
         self.facts_ = {
             "rounds": booster.num_boosted_rounds(),
             "best_round": self.best_round_,

@@ -262,8 +262,7 @@ class GafClassifier(Estimator):
         fingerprint = 0
         for array in (samples.times, samples.label, samples.split.train, *prices):
             fingerprint = zlib.crc32(array.tobytes(), fingerprint)
-        self._description = super()._describe(samples) | {"samples": fingerprint}
-        return self._description
+        return super()._describe(samples) | {"samples": fingerprint}
 
     def _parameters(self) -> dict[str, Any]:
         settings = {"window": plain(window_from(self.window)), "image_spec": plain(self._spec)}

@@ -134,8 +134,7 @@ class Estimator(BaseEstimator):
     @property
     def lookback(self) -> pd.Timedelta:
         """The gap-free stretch of bars that a prediction needs: that of the samples of `fit`."""
-        stored = self._description.get("lookback")
-        return window_from(self.window).lookback if stored is None else parse_duration("", stored)
+        return parse_duration("", self._description["lookback"])
 
     def _check(self, samples: Samples, y: object) -> None:
         """Check what `fit` is given, and the parameters."""

@@ -75,10 +75,10 @@ def fit(
     """
     folder = None if model.folder is None else Path(model.folder)
     names = ["val/loss", *module.val_metrics.keys()]
-    if model.monitor not in names or model.monitor_mode not in ("min", "max"):
+    if model.monitor not in names:
         raise ConfigError(
-            f"monitor={model.monitor} with monitor_mode={model.monitor_mode}",
-            expected=f"one of {', '.join(names)}, and min or max",
+            f"monitor={model.monitor}",
+            expected=f"one of {', '.join(names)}",
             instead="set monitor=val/loss and monitor_mode=min",
         )
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -132,38 +132,25 @@ def fit(
 
 
 def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
-    """Return the newest intact checkpoint of this training and its precision; None for none."""
-    damage = None
-    # the best checkpoint is as complete as the last one
-    for path in () if folder is None else (folder / LAST, folder / BEST):
-        if not path.is_file():
-            continue
-        try:
-            checkpoint = load_plain(path)
-        except LearningError as error:
-            damage = error
-            log.warning("%s: resuming from an earlier checkpoint", error.found)
-            continue
-        stored = checkpoint.get(DESCRIPTION, {}) if isinstance(checkpoint, dict) else {}
-        before, now = (
-            {**one.get("parameters", {}), "samples": one.get("samples")}
-            for one in (stored, module.description)
-        )
-        if other := [name for name, value in now.items() if before.get(name) != value]:
-            raise LearningError(
-                f"{path} is of a training with {other[0]}={before.get(other[0])}",
-                expected=f"{other[0]}={now[other[0]]}, as in this one",
-                instead="use another folder, or delete the checkpoints",
-            )
-        log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
-        return path, stored["precision"]
-    if damage is not None:  # it may be a file of the user's
+    """Return the last checkpoint of this training and its precision; None if there is none."""
+    if folder is None or not (folder / LAST).is_file():
+        return None, None
+    path = folder / LAST
+    remedy = "use another folder, or delete the checkpoints (overwrite=true on the command line)"
+    checkpoint = load_plain(path, remedy)
+    stored = checkpoint.get(DESCRIPTION, {})
+    before, now = (
+        {**one.get("parameters", {}), "samples": one.get("samples")}
+        for one in (stored, module.description)
+    )
+    if other := [name for name, value in now.items() if before.get(name) != value]:
         raise LearningError(
-            damage.found,
-            expected="no file there, or a checkpoint of this training",
-            instead="use another folder, or delete the file (overwrite=true on the command line)",
+            f"{path} is of a training with {other[0]}={before.get(other[0])}",
+            expected=f"{other[0]}={now[other[0]]}, as in this one",
+            instead=remedy,
         )
-    return None, None
+    log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
+    return path, stored["precision"]
 
 
 def _trainer(
@@ -409,12 +396,6 @@ class AtomicCheckpoints(TorchCheckpointIO):
         file = io.BytesIO()
         torch.save(checkpoint, file)
         write_bytes(Path(path), file.getbuffer())
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: Any = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint onto the CPU, see `load_plain`."""
-        return load_plain(Path(path))
 
 
 class Device(NamedTuple):
