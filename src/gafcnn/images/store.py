@@ -287,11 +287,10 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
 
 def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
     """Yield the CRC-32 of each chunk of `length` bytes of the last `total` bytes of a file."""
-    buffer = bytearray(length)
     with path.open("rb") as file:
         file.seek(-total, os.SEEK_END)
-        while count := file.readinto(buffer):
-            yield zlib.crc32(memoryview(buffer)[:count])
+        while chunk := file.read(length):
+            yield zlib.crc32(chunk)
 
 
 def _damaged(path: Path, how: str) -> StoreError:

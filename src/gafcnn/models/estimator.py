@@ -168,8 +168,8 @@ class Estimator(BaseEstimator):
         if isinstance(found, Samples):
             lookback = format_duration(min(found.lookback, self.lookback))
             given |= {"classes": list(found.classes), "lookback": lookback}
-        bars = next(iter(found.bars.values())) if isinstance(found, Samples) else found
-        given["interval"] = format_duration(interval_of(bars))
+            found = next(iter(found.bars.values()))
+        given["interval"] = format_duration(interval_of(found))
         fitted = self._description | self._description["parameters"]
         for name, value in given.items():
             if name != "name" and value != fitted.get(name, value):

@@ -355,12 +355,11 @@ class Epochs(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch, log its line, and write checkpoints: a killed training loses one epoch."""
-        (samples, seconds, waited), epoch = self._epoch.tolist(), trainer.current_epoch + 1
-        row = {"epoch": epoch, "train/loss": float(self._loss) / max(samples, 1)}
-        samples *= trainer.world_size
+        epoch = trainer.current_epoch + 1
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(int(self._epoch[0]), 1)}
+        self._epoch[0] *= trainer.world_size
         if not self._cold:
-            added = (samples, seconds, waited)
-            self.totals = [sum(pair) for pair in zip(self.totals, added, strict=True)]
+            self.totals = np.add(self.totals, self._epoch).tolist()
         self._cold = False
         metrics = trainer.callback_metrics.items()
         row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
@@ -374,7 +373,7 @@ class Epochs(Callback):
                 "at most %s left",
                 epoch, epochs, row["train/loss"], row["val/loss"], name,
                 row[f"val/{name.lower().replace(' ', '_')}"],
-                f"{samples / max(seconds, 1e-9):,.0f}",
+                f"{self._epoch[0] / max(self._epoch[1], 1e-9):,.0f}",
                 f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
             )  # fmt: skip
         if self.folder is not None:
