@@ -70,21 +70,6 @@ class Store:
         """Whether the store holds the images of these bars, window and spec."""
         return self.manifest["content"] == _describe(bars, window, spec)
 
-    def check(self) -> None:
-        """Read the whole store and compare its checksums.
-
-        Raises:
-            StoreError: The store is damaged.
-            DiskError: It cannot be read.
-        """
-        path, length = self.folder / IMAGES, self.manifest["chunk"] * self.array[0].nbytes
-        with disk_errors(path, 0):
-            found = list(_checksums(path, self.array.nbytes, length))
-        if found != self.manifest["checksums"]:
-            raise _damaged(path, "is damaged")
-        if zlib.crc32(self.times.tobytes()) != self.manifest["times_checksum"]:
-            raise _damaged(self.folder / TIMES, "is damaged")
-
 
 def open_store(folder: str | Path, *, verify: bool = True) -> Store:
     """Open a complete store; entries are read from disk when they are used.
@@ -109,8 +94,19 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         times = np.array(_map(folder / TIMES, shape[:1], _TIME))
     store = Store(folder, array, times, manifest)
     if verify:
-        store.check()
+        _verify(store)
     return store
+
+
+def _verify(store: Store) -> None:
+    """Read the whole store and compare its checksums."""
+    path, length = store.folder / IMAGES, store.manifest["chunk"] * store.array[0].nbytes
+    with disk_errors(path, 0):
+        found = list(_checksums(path, store.array.nbytes, length))
+    if found != store.manifest["checksums"]:
+        raise _damaged(path, "is damaged")
+    if zlib.crc32(store.times.tobytes()) != store.manifest["times_checksum"]:
+        raise _damaged(store.folder / TIMES, "is damaged")
 
 
 def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
@@ -187,7 +183,7 @@ class _Plan:
         if (held := store.manifest["content"]) != self.content:
             changed = [key for key, value in self.content.items() if held.get(key) != value]
             raise _damaged(self.folder, f"holds images of other {' and '.join(changed)}")
-        store.check()
+        _verify(store)
         return store
 
 

@@ -21,7 +21,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import LearningRateMonitor, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
@@ -154,16 +154,12 @@ def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
 
 
 def _trainer(
-    model: GafClassifier,
-    folder: Path | None,
-    device: Device,
-    precision: Any,
-    epochs: Epochs,
+    model: GafClassifier, folder: Path | None, device: Device, precision: Any, epochs: Epochs
 ) -> Trainer:
     loggers = _create_loggers(model.loggers or {}, folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
-    callbacks = [epochs, *[RichProgressBar()] * bar]
+    callbacks: list[Callback] = [epochs]
     callbacks += [LearningRateMonitor(logging_interval="epoch")] if loggers else []
     if model.average_weights is not None:
         callbacks.append(AveragedWeights(model.average_weights))
@@ -185,7 +181,7 @@ def _trainer(
             plugins=[environment, AtomicCheckpoints()],
             callbacks=callbacks,
             logger=loggers or False,
-            enable_checkpointing=False,  # which `BestEpoch` does
+            enable_checkpointing=False,  # which `Epochs` does
             default_root_dir=folder,
             enable_progress_bar=bar,
             enable_model_summary=False,
