@@ -170,9 +170,6 @@ def test_throughput_leaves_out_the_first_epoch(train: Train, samples: Samples) -
     assert one["samples_per_second"] is None
     assert two["samples_per_second"] > 0
     assert 0 <= two["data_wait_share"] < 1
-    log = Epochs(0, "val/loss", "min", 10, None)
-    log.load_state_dict({"rows": [], "totals": [5, 2.0, 0.5]})
-    assert log.throughput == {"samples_per_second": 2.5, "data_wait_share": 0.25}
 
 
 def test_loggers_write_into_the_folder(train: Train, samples: Samples, tmp_path: Path) -> None:

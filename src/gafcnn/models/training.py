@@ -118,11 +118,14 @@ def fit(
     # the best epoch may have been before a resume
     module.load_state_dict(epochs.best_state or load_plain(Path(folder or "") / BEST)["state_dict"])
     module.eval()
+    samples, seconds, waited = epochs.totals
     facts = {
         "epochs": len(epochs.rows),
         "best_epoch": epochs.best_epoch,
         "steps": trainer.global_step,
-        **epochs.throughput,
+        # known at the end of a second epoch
+        "samples_per_second": samples / seconds if seconds else None,
+        "data_wait_share": waited / seconds if seconds else None,
         "device": device.name,
         "threads": torch.get_num_threads(),
         "processes": trainer.world_size,
@@ -295,15 +298,6 @@ class Epochs(Callback):
         self.best_state = dict[str, Tensor]()
         self._cold, self._start, self._end = True, 0.0, 0.0
         self._epoch, self._loss = np.zeros(3), torch.zeros(())
-
-    @property
-    def throughput(self) -> dict[str, float | None]:
-        """Samples per second and the share of waiting; None before the end of a second epoch."""
-        samples, seconds, waited = self.totals
-        return {
-            "samples_per_second": samples / seconds if seconds else None,
-            "data_wait_share": waited / seconds if seconds else None,
-        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training continues."""
