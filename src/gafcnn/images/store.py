@@ -100,9 +100,9 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
 
 def _verify(store: Store) -> None:
     """Read the whole store and compare its checksums."""
-    path, length = store.folder / IMAGES, store.manifest["chunk"] * store.array[0].nbytes
+    path = store.folder / IMAGES
     with disk_errors(path, 0):
-        found = list(_checksums(path, store.array.nbytes, length))
+        found = list(_checksums(path, store.array, store.manifest["chunk"]))
     if found != store.manifest["checksums"]:
         raise _damaged(path, "is damaged")
     if zlib.crc32(store.times.tobytes()) != store.manifest["times_checksum"]:
@@ -163,9 +163,8 @@ class _Plan:
         self.content = _describe(bars, window, spec)
         self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
         image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
-        self.length = len(self.rows) * image_bytes
+        self.image_bytes, self.length = image_bytes, len(self.rows) * image_bytes
         self.chunk = min(len(self.rows), max(1, _CHUNK_BYTES // image_bytes))
-        self.chunk_bytes = self.chunk * image_bytes
 
     def manifest(self, checksums: list[int]) -> dict[str, Any]:
         return {
@@ -218,13 +217,14 @@ def _write(plan: _Plan) -> None:
     checksums = _resume(plan)
     if not checksums:
         _start(plan)
-    done, total = len(checksums) * plan.chunk, len(plan.rows)
+    total = len(plan.rows)
+    done = min(len(checksums) * plan.chunk, total)
     buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
     with (
         plan.images.open("r+b") as file,
-        counting(plan.name, total, "images", min(done, total)) as advance,
+        counting(plan.name, total, "images", done) as advance,
     ):
-        file.seek(len(checksums) * plan.chunk_bytes - plan.length, os.SEEK_END)
+        file.seek((done - total) * plan.image_bytes, os.SEEK_END)
         for start in range(done, total, plan.chunk):
             rows = plan.rows[start : start + plan.chunk]
             images = plan.spec.encode(plan.reader(rows), buffer[: len(rows)])
@@ -247,10 +247,10 @@ def _resume(plan: _Plan) -> list[int]:
     if journal is None or journal != plan.manifest(journal["checksums"]):
         return []
     try:
-        _map(plan.images, plan.shape, plan.spec.dtype)
+        images = _map(plan.images, plan.shape, plan.spec.dtype)
     except StoreError:
         return []
-    found = _checksums(plan.images, plan.length, plan.chunk_bytes)
+    found = _checksums(plan.images, images, plan.chunk)
     pairs = zip(journal["checksums"], found, strict=False)
     whole = [written for written, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     count = -(-len(plan.rows) // plan.chunk)
@@ -281,12 +281,12 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     return array
 
 
-def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
-    """Yield the CRC-32 of each chunk of `length` bytes of the last `total` bytes of a file."""
+def _checksums(path: Path, images: NDArray[Any], chunk: int) -> Iterator[int]:
+    """Yield the CRC-32 of each chunk of images, read from their file."""
     with path.open("rb") as file:
-        file.seek(-total, os.SEEK_END)
-        while chunk := file.read(length):
-            yield zlib.crc32(chunk)
+        file.seek(-images.nbytes, os.SEEK_END)
+        while content := file.read(chunk * images[0].nbytes):
+            yield zlib.crc32(content)
 
 
 def _damaged(path: Path, how: str) -> StoreError:
