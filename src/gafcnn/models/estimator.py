@@ -21,7 +21,6 @@ from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
 from gafcnn.evaluation.statistics import score, score_classes
-from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create
 
 ClassWeights: TypeAlias = str | Sequence[float] | None
@@ -201,10 +200,7 @@ class Estimator(BaseEstimator):
         if (source := self.augmentation) is not None:
             if not isinstance(source, Augmentation):
                 source = create(Augmentation, "augmentation", source)
-            with counting("drawing samples", source.n_sources, "sources") as advance:
-                for part in source.draw(samples):
-                    drawn += [part] * (len(part.rows) > 0)
-                    advance(1)
+            drawn = [part for part in source.draw(samples) if len(part.rows)]
         n, labelled = len(samples), samples.labelled("train")
         labels = np.concatenate([samples.label, *(part.label for part in drawn)])
         train = np.concatenate([labelled, np.arange(n, len(labels))])

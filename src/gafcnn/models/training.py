@@ -142,10 +142,8 @@ def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
     remedy = "use another folder, or delete the checkpoints (overwrite=true on the command line)"
     checkpoint = load_plain(path, remedy)
     stored = checkpoint.get(DESCRIPTION, {})
-    before, now = (
-        {**one.get("parameters", {}), "samples": one.get("samples")}
-        for one in (stored, module.description)
-    )
+    before = {**stored.get("parameters", {}), "samples": stored.get("samples")}
+    now = {**module.description["parameters"], "samples": module.description["samples"]}
     if other := [name for name, value in now.items() if before.get(name) != value]:
         raise LearningError(
             f"{path} is of a training with {other[0]}={before.get(other[0])}",
