@@ -92,10 +92,8 @@ def fit(
     module.description["precision"] = precision
     epochs = Epochs(model.seed, model.monitor, model.monitor_mode, model.patience, folder)
     with warnings.catch_warnings():
-        for advice in (
-            r"module\(s\) in eval mode",  # frozen stages are, on purpose
-            "treespec, LeafSpec",  # a name of torch that Lightning uses
-        ):
+        # frozen stages are in eval mode on purpose; LeafSpec is a name of torch that Lightning uses
+        for advice in (r"module\(s\) in eval mode", "treespec, LeafSpec"):
             warnings.filterwarnings("ignore", f".*{advice}.*")
         trainer = _trainer(model, folder, device, precision, epochs)
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
@@ -401,9 +399,8 @@ def find_device(accelerator: str) -> Device:
     Raises:
         LearningError: This machine has none.
     """
-    available = [
-        *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available(), "cpu",
-    ]  # fmt: skip
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = [*(kind for kind in found if found[kind]), "cpu"]
     choices = {"auto": available, "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
     kind = next((kind for kind in available if kind in choices), None)
     if kind is None:
