@@ -73,7 +73,7 @@ def fit(
         ConfigError: Lightning does not accept an option.
         DiskError: The disk is full.
     """
-    folder = None if model.folder is None else Path(model.folder)
+    epochs = Epochs(model)
     names = ["val/loss", *module.val_metrics.keys()]
     if model.monitor not in names:
         raise ConfigError(
@@ -85,17 +85,16 @@ def fit(
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         logger.propagate = False  # it has a handler of its own, so each line would come twice
-    start, precision = _resume(folder, module)
+    start, precision = _resume(epochs.folder, module)
     if model.precision != "auto" or precision is None:
         kind = module.hparams["network"]["kind"]
         precision = choose_precision(model.precision, device, kind)
     module.description["precision"] = precision
-    epochs = Epochs(model.seed, model.monitor, model.monitor_mode, model.patience, folder)
     with warnings.catch_warnings():
         # frozen stages are in eval mode on purpose; LeafSpec is a name of torch that Lightning uses
         for advice in (r"module\(s\) in eval mode", "treespec, LeafSpec"):
             warnings.filterwarnings("ignore", f".*{advice}.*")
-        trainer = _trainer(model, folder, device, precision, epochs)
+        trainer = _trainer(model, device, precision, epochs)
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
         train.trainer = val.trainer = trainer
@@ -114,7 +113,8 @@ def fit(
             instead="lower lr",
         )
     # the best epoch may have been before a resume
-    module.load_state_dict(epochs.best_state or load_plain(Path(folder or "") / BEST)["state_dict"])
+    best = epochs.best_state or load_plain(Path(epochs.folder or "") / BEST)["state_dict"]
+    module.load_state_dict(best)
     module.eval()
     samples, seconds, waited = epochs.totals
     facts = {
@@ -152,10 +152,8 @@ def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
     return path, stored["precision"]
 
 
-def _trainer(
-    model: GafClassifier, folder: Path | None, device: Device, precision: Any, epochs: Epochs
-) -> Trainer:
-    loggers = _create_loggers(model.loggers or {}, folder)
+def _trainer(model: GafClassifier, device: Device, precision: Any, epochs: Epochs) -> Trainer:
+    loggers = _create_loggers(model.loggers or {}, epochs.folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
     callbacks: list[Callback] = [epochs]
@@ -181,7 +179,7 @@ def _trainer(
             callbacks=callbacks,
             logger=loggers or False,
             enable_checkpointing=False,  # which `Epochs` does
-            default_root_dir=folder,
+            default_root_dir=epochs.folder,
             enable_progress_bar=bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -268,13 +266,10 @@ class Epochs(Callback):
     Comes before `AveragedWeights`, so that it keeps the averaged weights.
 
     Args:
-        seed: The seed of the training.
-        monitor: The metric of validation that chooses the best epoch.
-        mode: "min" or "max".
-        patience: Epochs without a better one after which training ends.
-        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
+        model: The parameters of the training: seed, monitor, patience, folder.
 
     Attributes:
+        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
         rows: For each epoch its number from 1, the losses and the metrics of validation.
         totals: Samples, seconds, and seconds from the end of one step until the next batch is
             ready.
@@ -284,11 +279,9 @@ class Epochs(Callback):
 
     STORED = ("rows", "totals", "best", "best_epoch", "ended")
 
-    def __init__(
-        self, seed: int, monitor: str, mode: str, patience: int, folder: Path | None
-    ) -> None:
-        self.seed, self.monitor, self.sign = seed, monitor, 1 if mode == "min" else -1
-        self.patience, self.folder = patience, folder
+    def __init__(self, model: GafClassifier) -> None:
+        self.model, self.sign = model, 1 if model.monitor_mode == "min" else -1
+        self.folder = None if model.folder is None else Path(model.folder)
         self.rows, self.totals = list[dict[str, float]](), [0.0, 0.0, 0.0]
         self.best, self.best_epoch, self.ended = np.inf, 0, False
         self.best_state = dict[str, Tensor]()
@@ -309,7 +302,7 @@ class Epochs(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed torch, start the clock and the mean of the training loss."""
-        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        entropy = (self.model.seed, trainer.current_epoch, trainer.global_rank)
         words = np.random.SeedSequence(entropy).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
         self._start = self._end = time.perf_counter()
@@ -331,12 +324,13 @@ class Epochs(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the weights if they are better; here they are the averaged ones."""
-        value, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
+        value = float(trainer.callback_metrics[self.model.monitor])
+        epoch = trainer.current_epoch + 1
         if self.sign * value < self.best:
             self.best, self.best_epoch = self.sign * value, epoch
             state = pl_module.state_dict()
             self.best_state = {name: one.detach().cpu().clone() for name, one in state.items()}
-        elif epoch - self.best_epoch >= self.patience or not np.isfinite(value):
+        elif epoch - self.best_epoch >= self.model.patience or not np.isfinite(value):
             self.ended = trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
