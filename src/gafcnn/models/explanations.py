@@ -120,7 +120,7 @@ def _pixel_attributions(
     """Return integrated gradients against constant series: shape (n, channels, size, size)."""
     constant = np.broadcast_to(series.mean(axis=-1, keepdims=True), series.shape)
     images, reference = spec.shown(series), spec.shown(constant)
-    method = import_extra("captum.attr", "explain").IntegratedGradients(_score_function(module))
+    method = import_extra("captum.attr", "explain").IntegratedGradients(module.log_odds)
 
     def attribute(some: Tensor, baseline: Tensor, target: Tensor) -> Tensor:
         return method.attribute(
@@ -175,7 +175,7 @@ def _occlusion(
 def _grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return the maps of `cam_layer`, weighted by their mean gradient: shape (n, height, width)."""
     layer = module.network.cam_layer
-    method = import_extra("captum.attr", "explain").LayerGradCam(_score_function(module), layer)
+    method = import_extra("captum.attr", "explain").LayerGradCam(module.log_odds, layer)
 
     def attribute(some: Tensor, target: Tensor) -> Tensor:
         some.requires_grad_()  # else layers after frozen ones have no gradient
@@ -187,12 +187,7 @@ def _grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
 @torch.no_grad()
 def _log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return ln(p / (1 - p)) of one class per image: shape (n,)."""
-    return _in_batches(_score_function(module), module, images, classes).astype(np.float64)
-
-
-def _score_function(module: GafModule) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the differentiable function of images and classes that gives log-odds (n,)."""
-    return lambda images, classes: module.task.log_odds(module(images), classes)
+    return _in_batches(module.log_odds, module, images, classes).astype(np.float64)
 
 
 def _in_batches(
