@@ -14,8 +14,8 @@ Log = pytest.LogCaptureFixture
 Capture = pytest.CaptureFixture[str]
 
 
-def count_to_hundred(*, shown: bool = True) -> None:
-    with counting("bars BNB", 100, "bars", done=10, shown=shown) as advance:
+def count_to_hundred() -> None:
+    with counting("bars BNB", 100, "bars", done=10) as advance:
         for _ in range(30):
             advance(3)
 
@@ -57,11 +57,3 @@ def test_quick_work_has_few_lines(
     monkeypatch.setattr(progress, "LOG_SECONDS", seconds)
     count_to_hundred()
     assert len(caplog.messages) == lines
-
-
-def test_nothing_is_shown_if_not_wanted(monkeypatch: Patch, capsys: Capture, caplog: Log) -> None:
-    for terminal in ("0", "1"):
-        monkeypatch.setenv("TTY_COMPATIBLE", terminal)
-        count_to_hundred(shown=False)
-        assert capsys.readouterr() == ("", "")
-        assert caplog.messages == []

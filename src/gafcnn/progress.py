@@ -13,9 +13,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def counting(
-    name: str, total: int, unit: str, done: int = 0, *, shown: bool = True
-) -> Iterator[Callable[[int], None]]:
+def counting(name: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show the progress of work, its rate and the time left: a bar on stderr, or log lines.
 
     Args:
@@ -23,7 +21,6 @@ def counting(
         total: How many there are to do.
         unit: What is counted, in the plural.
         done: How many of them were done before.
-        shown: Whether to show anything.
 
     Yields:
         A function to call with how many more are done.
@@ -33,9 +30,9 @@ def counting(
 
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=total, completed=done)
-        if console.is_terminal or not shown:
+        if console.is_terminal:
             yield lambda more: bar.advance(task, more)
         else:
             yield _log_lines(name, total, unit, done)

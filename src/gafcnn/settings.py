@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from functools import wraps
 from inspect import Parameter, signature
@@ -105,9 +105,12 @@ def arguments(of: Callable[..., Any]) -> dict[str, Any]:
     A default that is no plain data is left out.
     """
     found = {}
+    made = {one.name: one.default_factory for one in (fields(of) if is_dataclass(of) else ())}
     for name, one in signature(of).parameters.items():
         if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-            plain = "???" if one.default is Parameter.empty else as_plain(one.default)
+            make = made.get(name, MISSING)
+            default = one.default if make is MISSING else make()
+            plain = "???" if default is Parameter.empty else as_plain(default)
             with suppress(TypeError, ValueError):
                 json.dumps(plain)
                 found[name] = plain

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from gafcnn.data.bars import as_bars
-from gafcnn.images import IMAGE_KINDS, register_image
+from gafcnn.images.kinds import IMAGE_KINDS, register_image
 
 
 def random_walk(n: int, seed: int = 0) -> pd.DataFrame:

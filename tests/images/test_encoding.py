@@ -22,9 +22,9 @@ from sklearn.preprocessing import minmax_scale
 from torch.nn.functional import interpolate
 
 from gafcnn.errors import ConfigError, ImagesError
-from gafcnn.images import ImageSpec, encode, point_weights
 from gafcnn.images.gaf import scaled
 from gafcnn.images.kinds import RANGES
+from gafcnn.images.spec import ImageSpec, encode, point_weights
 from gafcnn.settings import as_plain, create
 
 ROUNDING = 1e-6

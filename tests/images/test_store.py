@@ -17,18 +17,18 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import gafcnn.images.store
 from gafcnn.atomic_io import locked, read_sealed
 from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import BarsError, ConfigError, DiskError, GafcnnError, ImagesError, StoreError
-from gafcnn.images import ImageSpec, Store, build_store, open_store
-from gafcnn.images.store import store_folder
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import Store, build_store, open_store, store_folder
 
 Bars = pd.DataFrame
 Log = pytest.LogCaptureFixture
@@ -39,8 +39,10 @@ CHUNK = 60 * 128  # 60 of 220 images: 4 chunks
 FILES = {"images.npy", "times.npy", "manifest.json"}
 
 
-def build(folder: Path, bars: Bars, **options: Any) -> Store:
-    return build_store(folder, bars, WINDOW, SMALL, chunk_bytes=CHUNK, **options)
+def build(folder: Path, bars: Bars) -> Store:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gafcnn.images.store, "_CHUNK_BYTES", CHUNK)
+        return build_store(folder, bars, WINDOW, SMALL)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -75,9 +77,10 @@ def store(tmp_path: Path, whole: Path) -> Path:
     ],
 )
 def test_images_of_all_decision_times(
-    spec: ImageSpec, tmp_path: Path, bars: Bars, pyts_image: ModuleType
+    spec: ImageSpec, tmp_path: Path, bars: Bars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = build_store(tmp_path, bars, WINDOW, spec, chunk_bytes=100_000)
+    monkeypatch.setattr(gafcnn.images.store, "_CHUNK_BYTES", 100_000)
+    store = build_store(tmp_path, bars, WINDOW, spec)
     rows = decision_rows(bars, "60min")
     series = WindowReader(bars, WINDOW, spec.fields)(rows)
     np.testing.assert_array_equal(store.array, spec.encode(series))
@@ -266,7 +269,7 @@ def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
         folder = tmp_path / str(step)
         if replaced:
             shutil.copytree(other.folder, folder)
-        if not killed(partial(build, folder, bars, progress=False), step):
+        if not killed(partial(build, folder, bars), step):
             break
         with suppress(StoreError):  # complete, of either bars
             held = open_store(folder)
@@ -290,7 +293,7 @@ def half(tmp_path: Path, bars: Bars) -> Path:
         if recorded(folder) == 2:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
-        assert killed(partial(build, folder, bars, progress=False), step)
+        assert killed(partial(build, folder, bars), step)
     raise AssertionError
 
 
@@ -300,13 +303,13 @@ def test_recorded_chunks_are_kept_if_their_checksums_hold(
 ) -> None:
     caplog.set_level(logging.INFO, "gafcnn")
     for place in places:
-        flip(place)(half / "images.npy.partial")
+        flip(place)(half / "images.npy")
     build(half, bars)
     assert f"{kept} of 4 chunks" in caplog.text
     assert contents(half) == contents(whole)
 
 
-@pytest.mark.parametrize("name", ["images.npy.partial", "manifest.partial.json"])
+@pytest.mark.parametrize("name", ["images.npy", "manifest.partial.json"])
 @pytest.mark.parametrize("damage", [Path.unlink, cut, empty])
 def test_an_unfinished_store_that_does_not_fit_is_begun_again(
     name: str, damage: Callable[[Path], object], half: Path, whole: Path, bars: Bars
@@ -355,7 +358,8 @@ MEMORY = """
 import sys
 from pathlib import Path
 from gafcnn.data.simulated import simulate
-from gafcnn.images import ImageSpec, build_store
+from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import build_store
 bars, _ = simulate(20_000)
 for n in (5_000, 20_000):
     build_store(Path(sys.argv[1], str(n)), bars.iloc[:n], "15m", ImageSpec())
@@ -380,7 +384,7 @@ def test_a_disk_without_room_is_reported_before_the_work(
     store: Path, whole: Path, bars: Bars
 ) -> None:
     needed = 220 * 2 * 2**40
-    with pytest.raises(DiskError, match=f"images.npy.partial needs {needed:,} bytes"):
+    with pytest.raises(DiskError, match=f"images.npy needs {needed:,} bytes"):
         build_store(store, bars, WINDOW, ImageSpec(2**20))
     assert contents(store) == contents(whole)
 
@@ -403,7 +407,7 @@ def test_a_full_disk_is_reported_and_with_room_the_same_call_continues(
         assert contents(folder) == contents(whole)
         filler.unlink(missing_ok=True)
         shutil.rmtree(folder)
-    assert refused >= {"images.npy.partial", "manifest.partial.json"}
+    assert refused >= {"images.npy", "manifest.partial.json"}
 
 
 # --- errors before the work -----------------------------------------------------------------------

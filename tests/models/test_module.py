@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.samples import make_samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
@@ -177,12 +177,12 @@ def batches(
 ) -> list[NDArray[np.int64]]:
     """Read the batches of an epoch from a source whose images are the positions themselves."""
     source: Any = SimpleNamespace(read=lambda positions: positions)
-    labels, seed = np.zeros(n, np.int8), 3 if shuffle else None
+    labels, seed = np.arange(n, dtype=np.uint8), 3 if shuffle else None
     epoch = Batches(source, labels, np.arange(n), size, seed, additional)
     device = SimpleNamespace(root_device=torch.device("cpu"))
     alone = {"global_rank": 0, "world_size": 1, "current_epoch": 0, "strategy": device}
     epoch.trainer = SimpleNamespace(**alone | trainer)
-    found = [read.numpy() for read, _ in epoch]
+    found = [read.numpy() for read, labels in epoch if labels.tolist() == read.tolist()]
     assert len(found) == len(epoch)
     return found
 
@@ -212,17 +212,6 @@ def test_processes_share_each_batch_equally(count: int, share: int, n: int) -> N
         for batch, own in zip(alone, zip(*parts, strict=True), strict=True):
             assert len({len(part) for part in own}) == 1
             assert set(np.concatenate(own)) == set(batch)
-
-
-def test_labels_belong_to_their_samples(samples: Samples) -> None:
-    source = SeriesInMemory(
-        [(samples.bars[""], samples.bar_rows(""))], Window("15min"), ImageSpec(8)
-    )
-    data = Batches(source, samples.label, samples.labelled("train"), 32)
-    positions = samples.labelled("train")[[5, 2]]
-    sent, labels = data.read(positions)
-    assert labels.tolist() == samples.label[positions].tolist()
-    assert torch.equal(sent, torch.from_numpy(source.read(positions)))
 
 
 # --- checkpoints ----------------------------------------------------------------------------------
@@ -256,7 +245,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_checkpoint_is_read_as_written_without_leftovers(stored: Path) -> None:
     assert_same(load_plain(stored), STATE)
-    assert_same(AtomicCheckpoints().load_checkpoint(stored), STATE)
     assert [path.name for path in stored.parent.iterdir()] == ["last.ckpt"]
 
 

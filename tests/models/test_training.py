@@ -19,7 +19,6 @@ from lightning import Callback
 from gafcnn.data.samples import Samples
 from gafcnn.errors import LearningError
 from gafcnn.models import training
-from gafcnn.models.boosted_trees import TREES, BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.module import BEST, LAST, load_plain
 from gafcnn.models.training import (
@@ -98,16 +97,6 @@ def test_a_finished_training_trains_no_more(train: Train, samples: Samples, tmp_
     assert (tmp_path / LAST).read_bytes() == content
 
 
-def test_a_damaged_last_checkpoint_falls_back_to_the_best(
-    train: Train, samples: Samples, tmp_path: Path, trained: GafClassifier, caplog: Any
-) -> None:
-    train(samples, folder=tmp_path)
-    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:1000])
-    resumed = train(samples, folder=tmp_path)
-    assert equal(resumed, trained)
-    assert any("last.ckpt" in line for line in caplog.messages)
-
-
 @pytest.mark.parametrize(("option", "value"), [("seed", 1), ("max_epochs", 4), ("window", "30m")])
 def test_a_folder_of_another_training_is_rejected(
     train: Train, option: str, value: Any, samples: Samples, tmp_path: Path
@@ -117,16 +106,14 @@ def test_a_folder_of_another_training_is_rejected(
         train(samples, **{"max_epochs": 1, option: value}, folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", [BEST, LAST, TREES])
 def test_a_file_that_is_no_checkpoint_is_left_alone(
-    train: Train, name: str, samples: Samples, tmp_path: Path
+    train: Train, samples: Samples, tmp_path: Path
 ) -> None:
-    path = tmp_path / name
+    path = tmp_path / LAST
     path.parent.mkdir()
     path.write_text("my notes")
-    trees = BoostedTrees(rounds=2, folder=tmp_path)
     with pytest.raises(LearningError, match=f"{path.name} cannot be read .* another"):
-        trees.fit(samples) if name == TREES else train(samples, folder=tmp_path)
+        train(samples, folder=tmp_path)
     assert path.read_text() == "my notes"
 
 
@@ -183,9 +170,6 @@ def test_throughput_leaves_out_the_first_epoch(train: Train, samples: Samples) -
     assert one["samples_per_second"] is None
     assert two["samples_per_second"] > 0
     assert 0 <= two["data_wait_share"] < 1
-    log = Epochs(0, "val/loss", "min", 10, None)
-    log.load_state_dict({"rows": [], "totals": [5, 2.0, 0.5]})
-    assert log.throughput == {"samples_per_second": 2.5, "data_wait_share": 0.25}
 
 
 def test_loggers_write_into_the_folder(train: Train, samples: Samples, tmp_path: Path) -> None:
@@ -202,7 +186,6 @@ import logging, sys
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from gafcnn.data.samples import make_samples
 from gafcnn.data.simulated import simulate
-from gafcnn.models.boosted_trees import TREES, BoostedTrees
 from gafcnn.models.classifier import GafClassifier
 samples = make_samples(simulate(3000, seed=0)[0])
 model = GafClassifier({options}).fit(samples)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import gafcnn as gc
-from gafcnn.report import write_report
+from gafcnn.report.page import write_report
 from gafcnn.report.sample_pictures import Attributions, Sample
 
 Metrics = dict[str, Any]

@@ -72,8 +72,9 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
         with counting("judging", len(study.runs), "models") as advance:
             judging |= {"predictions": tables, "ensembles": methods, "advance": advance}
-            judgement = study.judge(**judging)
+            judgement = study.judge(count_look=False, **judging)
         pictures = sample_pictures(study, judgement)
+        record_look(study.folder, judgement, study.windows)  # nothing has been shown before
         facts = {
             "study": study.folder.name,
             "stride": getattr(study.settings.split, "stride", 1),

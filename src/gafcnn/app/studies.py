@@ -181,7 +181,8 @@ class Study:
         Args:
             predictions: Other tables of predictions, to be judged beside the models.
             ensembles: Names of ensembles of the windows.
-            count_look: Whether to record the look in the study's ledger.
+            count_look: Whether to record the look in the study's ledger; otherwise call
+                `record_look` before anything of the judgement is shown.
             **options: Options of `gafcnn.judge`, such as `cost_bps` and `resamples`.
 
         Raises:

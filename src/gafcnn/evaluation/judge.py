@@ -93,7 +93,7 @@ class Judgement:
         """Write the report as one HTML page that needs no other file.
 
         Args:
-            path: The file to write, which ends with ".html".
+            path: The file to write, such as "report.html".
             samples: Sample pictures to show, see `gafcnn.report`.
         """
         report = import_module("gafcnn.report.page")  # a higher layer

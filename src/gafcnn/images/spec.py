@@ -15,7 +15,7 @@ from pydantic import Field
 
 from gafcnn.data.features import known_fields
 from gafcnn.errors import ConfigError, ImagesError
-from gafcnn.images.kinds import IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
+from gafcnn.images.kinds import GADF, GASF, IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
 from gafcnn.settings import settings
 
 # gafcnn.images.gaf imports numba, so functions here import it when they draw
@@ -105,8 +105,7 @@ class ImageSpec:
         # numba has no float16 on CPUs
         drawn = images if self.dtype != "float16" else np.empty(shape, np.float32)
         drawn = drawn.reshape(n, fields, len(self.kinds), self.size, self.size)
-        order = {kind: number for number, kind in enumerate(OUTER_PRODUCTS)}
-        kinds = np.array([order.get(kind, -1) for kind in self.kinds])
+        kinds = np.array([{GASF: 0, GADF: 1}.get(kind, -1) for kind in self.kinds])
 
         def draw_part(part: slice) -> None:
             draw_gaf(self.encode_polar(values[part]), kinds, self.dtype == "int8", drawn[part])

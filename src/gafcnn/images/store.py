@@ -3,13 +3,11 @@
     <folder>/
         images.npy              (n, channels, size, size)
         times.npy               (n,), datetime64[ns], UTC
-        manifest.json           what the array holds, and the checksum of each chunk; written last
-    and while a store is written:
-        images.npy.partial      the array, at its full length from the start
-        manifest.partial.json   the checksums of the chunks that are on disk
+        manifest.json           what the array holds, and the checksum of each chunk
 
-A store without a manifest is never opened. A writer that was killed is resumed; a damaged store is
-rebuilt as a whole.
+The array has its full length from the start. Until it is written, the manifest, with the checksums
+of the chunks that are on disk, is called manifest.partial.json. A store without a manifest is never
+opened. A writer that was killed is resumed; a damaged store is rebuilt as a whole.
 """
 
 from __future__ import annotations
@@ -45,9 +43,9 @@ from gafcnn.progress import counting
 from gafcnn.settings import as_plain
 
 IMAGES, TIMES, MANIFEST = "images.npy", "times.npy", "manifest.json"
-_PARTIAL, _JOURNAL, _LOCK = "images.npy.partial", "manifest.partial.json", ".lock"
+_JOURNAL, _LOCK = "manifest.partial.json", ".lock"
 _TIME = "datetime64[ns]"
-_CHUNK_BYTES = 2**25
+_CHUNK_BYTES = 2**25  # that are encoded and written at a time
 
 log = logging.getLogger(__name__)
 
@@ -71,21 +69,6 @@ class Store:
     def matches(self, bars: pd.DataFrame, window: Window, spec: ImageSpec) -> bool:
         """Whether the store holds the images of these bars, window and spec."""
         return self.manifest["content"] == _describe(bars, window, spec)
-
-    def check(self) -> None:
-        """Read the whole store and compare its checksums.
-
-        Raises:
-            StoreError: The store is damaged.
-            DiskError: It cannot be read.
-        """
-        path, length = self.folder / IMAGES, self.manifest["chunk"] * self.array[0].nbytes
-        with disk_errors(path, 0):
-            found = list(_checksums(path, self.array.nbytes, length))
-        if found != self.manifest["checksums"]:
-            raise _damaged(path, "is damaged")
-        if zlib.crc32(self.times.tobytes()) != self.manifest["times_checksum"]:
-            raise _damaged(self.folder / TIMES, "is damaged")
 
 
 def open_store(folder: str | Path, *, verify: bool = True) -> Store:
@@ -111,8 +94,19 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         times = np.array(_map(folder / TIMES, shape[:1], _TIME))
     store = Store(folder, array, times, manifest)
     if verify:
-        store.check()
+        _verify(store)
     return store
+
+
+def _verify(store: Store) -> None:
+    """Read the whole store and compare its checksums."""
+    path = store.folder / IMAGES
+    with disk_errors(path, 0):
+        found = list(_checksums(path, store.array, store.manifest["chunk"]))
+    if found != store.manifest["checksums"]:
+        raise _damaged(path, "is damaged")
+    if zlib.crc32(store.times.tobytes()) != store.manifest["times_checksum"]:
+        raise _damaged(store.folder / TIMES, "is damaged")
 
 
 def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
@@ -121,13 +115,7 @@ def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
 
 
 def build_store(
-    folder: str | Path,
-    bars: pd.DataFrame,
-    window: Window | str,
-    spec: ImageSpec,
-    *,
-    progress: bool = True,
-    chunk_bytes: int = _CHUNK_BYTES,
+    folder: str | Path, bars: pd.DataFrame, window: Window | str, spec: ImageSpec
 ) -> Store:
     """Write the images of all decision times of a window, unless they are there already.
 
@@ -140,37 +128,33 @@ def build_store(
         bars: Bars indexed by close time.
         window: What an image shows.
         spec: How images are encoded.
-        progress: Whether to show progress.
-        chunk_bytes: How much is encoded and written at a time.
 
     Raises:
         ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.
         ImagesError: A value cannot be encoded.
         DiskError: The folder cannot be written, or its disk is full.
     """
-    plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec, chunk_bytes)
+    plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec)
     with suppress(StoreError):
         return plan.open()
     lock = atomic_io.locked(plan.folder / _LOCK, f"writing {plan.folder}")
-    with disk_errors(plan.partial, plan.length), lock:
+    with disk_errors(plan.images, plan.length), lock:
         atomic_io.remove_partial_files(plan.folder)
         try:
             return plan.open()  # another process may have written it
         except StoreError as error:
             if (plan.folder / MANIFEST).exists():
                 log.warning("%s; it is rebuilt", error.found)
-            _write(plan, progress=progress)
+            _write(plan)
             return open_store(plan.folder, verify=False)
 
 
 class _Plan:
     """What a store will hold, in chunks of `chunk` images."""
 
-    def __init__(
-        self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec, chunk_bytes: int
-    ) -> None:
+    def __init__(self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec) -> None:
         assert window.lookback is not None
-        self.folder, self.partial = folder, folder / _PARTIAL
+        self.folder, self.images, self.journal = folder, folder / IMAGES, folder / _JOURNAL
         self.spec, self.name = spec, f"images {window.name}"
         self.reader = WindowReader(bars, window, spec.fields)
         self.rows = decision_rows(bars, window.lookback)
@@ -178,9 +162,8 @@ class _Plan:
         self.content = _describe(bars, window, spec)
         self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
         image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
-        self.length = len(self.rows) * image_bytes
-        self.chunk = min(len(self.rows), max(1, chunk_bytes // image_bytes))
-        self.chunk_bytes = self.chunk * image_bytes
+        self.image_bytes, self.length = image_bytes, len(self.rows) * image_bytes
+        self.chunk = min(len(self.rows), max(1, _CHUNK_BYTES // image_bytes))
 
     def manifest(self, checksums: list[int]) -> dict[str, Any]:
         return {
@@ -198,7 +181,7 @@ class _Plan:
         if (held := store.manifest["content"]) != self.content:
             changed = [key for key, value in self.content.items() if held.get(key) != value]
             raise _damaged(self.folder, f"holds images of other {' and '.join(changed)}")
-        store.check()
+        _verify(store)
         return store
 
 
@@ -228,18 +211,19 @@ def _hash_code(function: Any) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
-def _write(plan: _Plan, *, progress: bool) -> None:
+def _write(plan: _Plan) -> None:
     """Write a store, or resume writing it; the lock must be held."""
     checksums = _resume(plan)
     if not checksums:
         _start(plan)
-    done, total = len(checksums) * plan.chunk, len(plan.rows)
+    total = len(plan.rows)
+    done = min(len(checksums) * plan.chunk, total)
     buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
     with (
-        plan.partial.open("r+b") as file,
-        counting(plan.name, total, "images", min(done, total), shown=progress) as advance,
+        plan.images.open("r+b") as file,
+        counting(plan.name, total, "images", done) as advance,
     ):
-        file.seek(len(checksums) * plan.chunk_bytes - plan.length, os.SEEK_END)
+        file.seek((done - total) * plan.image_bytes, os.SEEK_END)
         for start in range(done, total, plan.chunk):
             rows = plan.rows[start : start + plan.chunk]
             images = plan.spec.encode(plan.reader(rows), buffer[: len(rows)])
@@ -247,30 +231,25 @@ def _write(plan: _Plan, *, progress: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
             checksums.append(zlib.crc32(images.data))
-            write_json(plan.folder / _JOURNAL, seal(plan.manifest(checksums)))
+            write_json(plan.journal, seal(plan.manifest(checksums)))
             advance(len(rows))
-    plan.partial.replace(plan.folder / IMAGES)
     times = io.BytesIO()
     np.save(times, plan.times)
     atomic_io.write_bytes(plan.folder / TIMES, times.getvalue())
-    write_json(plan.folder / MANIFEST, seal(plan.manifest(checksums)))
-    (plan.folder / _JOURNAL).unlink()
+    plan.journal.replace(plan.folder / MANIFEST)
+    atomic_io.sync(plan.folder)
 
 
 def _resume(plan: _Plan) -> list[int]:
     """Return the checksums of the first chunks, as far as a killed writer left them whole."""
-    journal = read_sealed(plan.folder / _JOURNAL)
-    if (plan.folder / MANIFEST).exists() or journal is None:
+    journal = read_sealed(plan.journal)
+    if journal is None or journal != plan.manifest(journal["checksums"]):
         return []
-    if journal != plan.manifest(journal["checksums"]):
-        return []
-    if not plan.partial.exists() and (plan.folder / IMAGES).exists():
-        (plan.folder / IMAGES).rename(plan.partial)  # the writer was killed while it finished
     try:
-        _map(plan.partial, plan.shape, plan.spec.dtype)
+        images = _map(plan.images, plan.shape, plan.spec.dtype)
     except StoreError:
         return []
-    found = _checksums(plan.partial, plan.length, plan.chunk_bytes)
+    found = _checksums(plan.images, images, plan.chunk)
     pairs = zip(journal["checksums"], found, strict=False)
     whole = [written for written, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     count = -(-len(plan.rows) // plan.chunk)
@@ -280,14 +259,13 @@ def _resume(plan: _Plan) -> list[int]:
 
 def _start(plan: _Plan) -> None:
     """Remove an old store and begin a new one."""
-    folder = plan.folder
-    old = [path for path in (folder / IMAGES, plan.partial) if path.exists()]
-    atomic_io.check_free_space(folder, plan.length - sum(path.stat().st_size for path in old))
-    (folder / MANIFEST).unlink(missing_ok=True)
-    atomic_io.sync(folder)  # from here on there is no complete store
-    for path in (*old, folder / _JOURNAL):
-        path.unlink(missing_ok=True)  # processes that have the old array open keep it
-    np.lib.format.open_memmap(plan.partial, "w+", plan.spec.dtype, plan.shape)
+    old = plan.images.stat().st_size if plan.images.exists() else 0
+    atomic_io.check_free_space(plan.folder, plan.length - old)
+    for path in (plan.folder / MANIFEST, plan.journal):
+        path.unlink(missing_ok=True)
+    atomic_io.sync(plan.folder)  # from here on there is no complete store
+    plan.images.unlink(missing_ok=True)  # processes that have the old array open keep it
+    np.lib.format.open_memmap(plan.images, "w+", plan.spec.dtype, plan.shape)
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -302,13 +280,12 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     return array
 
 
-def _checksums(path: Path, total: int, length: int) -> Iterator[int]:
-    """Yield the CRC-32 of each chunk of `length` bytes of the last `total` bytes of a file."""
-    buffer = bytearray(length)
+def _checksums(path: Path, images: NDArray[Any], chunk: int) -> Iterator[int]:
+    """Yield the CRC-32 of each chunk of images, read from their file."""
     with path.open("rb") as file:
-        file.seek(-total, os.SEEK_END)
-        while count := file.readinto(buffer):
-            yield zlib.crc32(memoryview(buffer)[:count])
+        file.seek(-images.nbytes, os.SEEK_END)
+        while content := file.read(chunk * images[0].nbytes):
+            yield zlib.crc32(content)
 
 
 def _damaged(path: Path, how: str) -> StoreError:

@@ -29,7 +29,6 @@ from gafcnn.models.estimator import Part
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 IN_CACHE = 16  # images that are computed at a time on a CPU
-CHUNK = 4096  # additional images that are encoded at a time
 
 
 class SeriesInMemory:
@@ -126,10 +125,8 @@ def stored_images(
     arrays = []
     for symbol, bars in samples.bars.items():
         arrays.append(build_store(store_folder(folder, symbol, window), bars, window, spec).array)
-    for part in drawn:  # in chunks, which limit the memory
-        reader = WindowReader(part.bars, window, spec.fields)
-        chunks = np.split(part.rows, range(CHUNK, len(part.rows), CHUNK))
-        arrays.append(np.concatenate([spec.encode(reader(rows)) for rows in chunks]))
+    for part in drawn:
+        arrays.append(spec.encode(WindowReader(part.bars, window, spec.fields)(part.rows)))
     return StoredImages(arrays, spec)
 
 
@@ -184,13 +181,10 @@ class Batches:
         rank, count = trainer.global_rank, trainer.world_size
         for start in range(0, len(self) * size, size):
             batch = order[start : start + size]
-            sent, labels = self.read(np.resize(batch, -(-len(batch) // count) * count)[rank::count])
+            batch = np.resize(batch, -(-len(batch) // count) * count)[rank::count]
+            batch = batch[np.argsort(batch >= self.additional, kind="stable")]
+            sent = torch.from_numpy(self.source.read(batch))
+            labels = torch.from_numpy(self.labels[batch].astype(np.float32))
             if trainer.strategy.root_device.type == "cuda":  # copied while the GPU computes
                 sent, labels = sent.pin_memory(), labels.pin_memory()
             yield sent, labels
-
-    def read(self, positions: NDArray[np.int64]) -> Batch:
-        """Return what the source reads for b samples, and their labels, float32 of shape (b,)."""
-        positions = positions[np.argsort(positions >= self.additional, kind="stable")]
-        labels = torch.from_numpy(self.labels[positions].astype(np.float32))
-        return torch.from_numpy(self.source.read(positions)), labels

@@ -101,9 +101,6 @@ class BoostedTrees(Estimator):
                 weights do not fit the label.
         """
         self._check(samples, y)
-        path = None if self.folder is None else Path(self.folder) / TREES
-        if path is not None and path.is_file():
-            self.load(path)  # raises if it is not a file of this library, which is left alone
         looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
         description = self._describe(samples) | {"features": self.features_}
@@ -134,8 +131,8 @@ class BoostedTrees(Estimator):
         self.booster_, self.classes_ = booster, samples.classes
         self.best_round_ = booster.best_iteration + 1
         booster.set_attr(**{DESCRIPTION: json.dumps(description)})
-        if path is not None:
-            write_bytes(path, booster.save_raw("json"))
+        if self.folder is not None:
+            write_bytes(Path(self.folder) / TREES, booster.save_raw("json"))
         self.facts_ = {
             "rounds": booster.num_boosted_rounds(),
             "best_round": self.best_round_,
@@ -185,21 +182,19 @@ class BoostedTrees(Estimator):
         return (gains / gains.sum()).sort_values(ascending=False)
 
     def _read(self, parts: Sequence[Part]) -> pd.DataFrame:
-        return pd.concat([self._table(bars, rows) for bars, rows in parts], ignore_index=True)
-
-    def _table(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
         """Return the features at rows of bars.
 
         The values of a window are named `close[-1]` for the point before the last, `close[0]` for
         the last; field by field.
         """
         if self.features_ == "indicators":
-            return indicators(bars).iloc[rows]
+            tables = [indicators(bars).iloc[rows] for bars, rows in parts]
+            return pd.concat(tables, ignore_index=True)
         window = replace(window_from(self.window or ""), lookback=self.lookback)
-        values = WindowReader(bars, window, self.fields)(rows)
+        read = [WindowReader(bars, window, self.fields)(rows) for bars, rows in parts]
+        values = np.concatenate(read).astype(np.float32)  # as XGBoost reads it
         columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
-        flat = values.reshape(len(rows), -1).astype(np.float32)  # as XGBoost reads it
-        return pd.DataFrame(flat, bars.index[rows], columns)
+        return pd.DataFrame(values.reshape(len(values), -1), columns=columns)
 
     def _predict(self, source: pd.DataFrame, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         data = _matrix(source.iloc[positions])

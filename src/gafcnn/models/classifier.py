@@ -170,7 +170,7 @@ class GafClassifier(Estimator):
         torch.manual_seed(self.seed)
         outputs = 1 if samples.task == "direction" else len(samples.classes)
         shape = {"channels": len(self._spec.channels), "outputs": outputs, "size": self._spec.size}
-        options = (self._setting(name) for name in ("lr", "weight_decay"))
+        options = (float(self._setting(name)) for name in ("lr", "weight_decay"))
         module = GafModule(self._network | shape, *options)
         if self.weights is not None:
             if (load := getattr(module.network, "load_pretrained", None)) is None:
@@ -262,8 +262,7 @@ class GafClassifier(Estimator):
         fingerprint = 0
         for array in (samples.times, samples.label, samples.split.train, *prices):
             fingerprint = zlib.crc32(array.tobytes(), fingerprint)
-        self._description = super()._describe(samples) | {"samples": fingerprint}
-        return self._description
+        return super()._describe(samples) | {"samples": fingerprint}
 
     def _parameters(self) -> dict[str, Any]:
         settings = {"window": plain(window_from(self.window)), "image_spec": plain(self._spec)}

@@ -21,7 +21,6 @@ from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
 from gafcnn.evaluation.statistics import score, score_classes
-from gafcnn.progress import counting
 from gafcnn.settings import as_plain, create
 
 ClassWeights: TypeAlias = str | Sequence[float] | None
@@ -134,8 +133,7 @@ class Estimator(BaseEstimator):
     @property
     def lookback(self) -> pd.Timedelta:
         """The gap-free stretch of bars that a prediction needs: that of the samples of `fit`."""
-        stored = self._description.get("lookback")
-        return window_from(self.window).lookback if stored is None else parse_duration("", stored)
+        return parse_duration("", self._description["lookback"])
 
     def _check(self, samples: Samples, y: object) -> None:
         """Check what `fit` is given, and the parameters."""
@@ -169,8 +167,8 @@ class Estimator(BaseEstimator):
         if isinstance(found, Samples):
             lookback = format_duration(min(found.lookback, self.lookback))
             given |= {"classes": list(found.classes), "lookback": lookback}
-        bars = next(iter(found.bars.values())) if isinstance(found, Samples) else found
-        given["interval"] = format_duration(interval_of(bars))
+            found = next(iter(found.bars.values()))
+        given["interval"] = format_duration(interval_of(found))
         fitted = self._description | self._description["parameters"]
         for name, value in given.items():
             if name != "name" and value != fitted.get(name, value):
@@ -202,10 +200,7 @@ class Estimator(BaseEstimator):
         if (source := self.augmentation) is not None:
             if not isinstance(source, Augmentation):
                 source = create(Augmentation, "augmentation", source)
-            with counting("drawing samples", source.n_sources, "sources") as advance:
-                for part in source.draw(samples):
-                    drawn += [part] * (len(part.rows) > 0)
-                    advance(1)
+            drawn = [part for part in source.draw(samples) if len(part.rows)]
         n, labelled = len(samples), samples.labelled("train")
         labels = np.concatenate([samples.label, *(part.label for part in drawn)])
         train = np.concatenate([labelled, np.arange(n, len(labels))])

@@ -75,14 +75,23 @@ def explain(
         series: Shape (n, fields, points), as `WindowReader` reads them.
         spec: How images are encoded, as in training.
         classes: The class to explain for each series; by default the predicted one.
-        run: How many neighbouring points are hidden together, see `occlusion`.
+        run: How many neighbouring points are hidden together: longer runs say more about long
+            straight moves, in which a point makes no difference. A point then has the mean over all
+            runs that contain it.
 
     Raises:
-        ConfigError: `classes` are not class numbers, one per series; captum is not installed; or
-            see `occlusion`.
-        ImagesError: See `occlusion`.
+        ConfigError: `classes` are not class numbers, one per series; `run` is not between 1 and the
+            number of points less 1; or captum is not installed.
+        ImagesError: The series cannot be encoded, or do not fit the network.
     """
     series = checked_series(series)
+    points = series.shape[-1]
+    if not isinstance(run, int | np.integer) or not 1 <= run < points:
+        raise ConfigError(
+            f"run is {run!r} for windows of {points} points",
+            expected=f"a whole number from 1 to {points - 1}",
+            instead="set run=1, and pass whole windows, of shape (n, fields, points)",
+        )
     images = spec.shown(series)
     if classes is None:
         with torch.no_grad():
@@ -94,36 +103,24 @@ def explain(
             expected=f"{len(series):,} numbers from 0 to {last}, one for each series",
             instead="leave it out to explain the predicted classes",
         )
-    pixels = pixel_attributions(module, series, spec, classes)
+    pixels = _pixel_attributions(module, series, spec, classes)
+    has_cam = hasattr(module.network, "cam_layer")
     return Explanation(
         classes=classes,
-        log_odds=log_odds(module, images, classes),
-        folded=by_point(pixels.sum(axis=1), series.shape[-1]),
-        occluded=occlusion(module, series, spec, classes, run),
-        cam=grad_cam(module, images, classes) if hasattr(module.network, "cam_layer") else None,
+        log_odds=_log_odds(module, images, classes),
+        folded=by_point(pixels.sum(axis=1), points),
+        occluded=_occlusion(module, series, spec, classes, run),
+        cam=_grad_cam(module, images, classes) if has_cam else None,
     )
 
 
-def pixel_attributions(
-    module: GafModule, series: ArrayLike, spec: ImageSpec, classes: Classes
+def _pixel_attributions(
+    module: GafModule, series: Floats, spec: ImageSpec, classes: Classes
 ) -> Floats:
-    """Return the integrated gradients of the log-odds of a class, against constant series.
-
-    The arguments are those of `explain`.
-
-    Returns:
-        Shape (n, channels, size, size), in log-odds, positive for the class. They add up to the
-        log-odds of an image less those of the same series with each field at its mean, up to the
-        error of the numerical integration.
-
-    Raises:
-        ConfigError: captum is not installed.
-        ImagesError: The series cannot be encoded, or do not fit the network.
-    """
-    values = np.asarray(series, dtype=np.float64)
-    constant = np.broadcast_to(values.mean(axis=-1, keepdims=True), values.shape)
-    images, reference = spec.shown(values), spec.shown(constant)
-    method = import_extra("captum.attr", "explain").IntegratedGradients(_score_function(module))
+    """Return integrated gradients against constant series: shape (n, channels, size, size)."""
+    constant = np.broadcast_to(series.mean(axis=-1, keepdims=True), series.shape)
+    images, reference = spec.shown(series), spec.shown(constant)
+    method = import_extra("captum.attr", "explain").IntegratedGradients(module.log_odds)
 
     def attribute(some: Tensor, baseline: Tensor, target: Tensor) -> Tensor:
         return method.attribute(
@@ -141,40 +138,22 @@ def by_point(maps: ArrayLike, points: int) -> Floats:
     """Distribute attributions of pixels, or cells, over the points of the window.
 
     Pixel (i, j) depends on the moments i and j, so half of its attribution goes to each. Maps have
-    shape (..., size, size), as from `pixel_attributions` or `grad_cam`; the result has shape
-    (..., points) and the same sum.
+    shape (..., size, size), such as `Explanation.cam`; the result has shape (..., points) and the
+    same sum.
     """
     maps = np.asarray(maps, dtype=np.float64)
     by_moment = (maps.sum(axis=-1) + maps.sum(axis=-2)) / 2
     return by_moment @ point_weights(points, maps.shape[-1])
 
 
-def occlusion(
-    module: GafModule, series: ArrayLike, spec: ImageSpec, classes: Classes, run: int = 1
+def _occlusion(
+    module: GafModule, series: Floats, spec: ImageSpec, classes: Classes, run: int = 1
 ) -> Floats:
-    """Return the log-odds that a class loses if each point, or run of points, is hidden.
+    """Return the log-odds that a class loses if each run of points is hidden: shape (n, points).
 
-    All fields of a point are hidden together. At either end, the value of the only neighbour is
-    held. A point on the line between its neighbours makes no difference, so longer runs (of `run`
-    neighbouring points) say more about long straight moves. The other arguments are those of
-    `explain`.
-
-    Returns:
-        Shape (n, points), positive for points that support the class; for runs, the mean over all
-        runs that contain the point.
-
-    Raises:
-        ConfigError: `run` is not between 1 and the number of points less 1.
-        ImagesError: The series cannot be encoded, or do not fit the network.
+    A value is the mean over all runs that contain the point.
     """
-    series = checked_series(series)
     n, _, points = series.shape
-    if not isinstance(run, int | np.integer) or not 1 <= run < points:
-        raise ConfigError(
-            f"run is {run!r} for windows of {points} points",
-            expected=f"a whole number from 1 to {points - 1}",
-            instead="set run=1, and pass whole windows, of shape (n, fields, points)",
-        )
     rows, starts = np.arange(points), np.arange(points - run + 1)[:, None]
     hidden = (starts <= rows) & (rows < starts + run)  # by each run
     # for each run the matrix that hides it
@@ -188,26 +167,15 @@ def occlusion(
         without = np.einsum("rqp,nfp->nrfq", bridges, series[part])  # r: runs, q: points
         images = spec.shown(without.reshape(-1, *series.shape[1:]))
         repeated = np.repeat(classes[part], len(bridges))
-        changed[part] = log_odds(module, images, repeated).reshape(-1, len(bridges))
-    whole = log_odds(module, spec.shown(series), classes)
+        changed[part] = _log_odds(module, images, repeated).reshape(-1, len(bridges))
+    whole = _log_odds(module, spec.shown(series), classes)
     return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
 
 
-def grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
-    """Return the maps of the network's `cam_layer`, weighted by how much each raises the log-odds.
-
-    Images are in [-1, 1], shape (n, channels, size, size), each with the class to explain.
-
-    Returns:
-        Shape (n, height, width), 0 or more; cells lie as the pixels do.
-
-    Raises:
-        ConfigError: captum is not installed.
-        AttributeError: The network has no `cam_layer`.
-        ImagesError: The images do not have the network's shape.
-    """
+def _grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
+    """Return the maps of `cam_layer`, weighted by their mean gradient: shape (n, height, width)."""
     layer = module.network.cam_layer
-    method = import_extra("captum.attr", "explain").LayerGradCam(_score_function(module), layer)
+    method = import_extra("captum.attr", "explain").LayerGradCam(module.log_odds, layer)
 
     def attribute(some: Tensor, target: Tensor) -> Tensor:
         some.requires_grad_()  # else layers after frozen ones have no gradient
@@ -217,20 +185,9 @@ def grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
 
 
 @torch.no_grad()
-def log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
-    """Return ln(p / (1 - p)) of one class per image; for a direction, plus or minus the logit.
-
-    Images are in [-1, 1], shape (n, channels, size, size).
-
-    Raises:
-        ImagesError: The images do not have the network's shape.
-    """
-    return _in_batches(_score_function(module), module, images, classes).astype(np.float64)
-
-
-def _score_function(module: GafModule) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return the differentiable function of images and classes that gives log-odds (n,)."""
-    return lambda images, classes: module.task.log_odds(module(images), classes)
+def _log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
+    """Return ln(p / (1 - p)) of one class per image: shape (n,)."""
+    return _in_batches(module.log_odds, module, images, classes).astype(np.float64)
 
 
 def _in_batches(

@@ -151,6 +151,10 @@ class GafModule(LightningModule):
             )
         return self.task.logits(outputs).float()
 
+    def log_odds(self, images: Tensor, classes: Tensor) -> Tensor:
+        """Return ln(p / (1 - p)) of one class per image, given by its number: shape (n,)."""
+        return self.task.log_odds(self(images), classes)
+
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
         """Return P(up), float32 of shape (n,); for several classes (n, classes).

@@ -21,7 +21,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import LearningRateMonitor, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
@@ -73,31 +73,28 @@ def fit(
         ConfigError: Lightning does not accept an option.
         DiskError: The disk is full.
     """
-    folder = None if model.folder is None else Path(model.folder)
+    epochs = Epochs(model)
     names = ["val/loss", *module.val_metrics.keys()]
-    if model.monitor not in names or model.monitor_mode not in ("min", "max"):
+    if model.monitor not in names:
         raise ConfigError(
-            f"monitor={model.monitor} with monitor_mode={model.monitor_mode}",
-            expected=f"one of {', '.join(names)}, and min or max",
+            f"monitor={model.monitor}",
+            expected=f"one of {', '.join(names)}",
             instead="set monitor=val/loss and monitor_mode=min",
         )
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         logger.propagate = False  # it has a handler of its own, so each line would come twice
-    start, precision = _resume(folder, module)
+    start, precision = _resume(epochs.folder, module)
     if model.precision != "auto" or precision is None:
         kind = module.hparams["network"]["kind"]
         precision = choose_precision(model.precision, device, kind)
     module.description["precision"] = precision
-    epochs = Epochs(model.seed, model.monitor, model.monitor_mode, model.patience, folder)
     with warnings.catch_warnings():
-        for advice in (
-            r"module\(s\) in eval mode",  # frozen stages are, on purpose
-            "treespec, LeafSpec",  # a name of torch that Lightning uses
-        ):
+        # frozen stages are in eval mode on purpose; LeafSpec is a name of torch that Lightning uses
+        for advice in (r"module\(s\) in eval mode", "treespec, LeafSpec"):
             warnings.filterwarnings("ignore", f".*{advice}.*")
-        trainer = _trainer(model, folder, device, precision, epochs)
+        trainer = _trainer(model, device, precision, epochs)
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
         train.trainer = val.trainer = trainer
@@ -116,13 +113,17 @@ def fit(
             instead="lower lr",
         )
     # the best epoch may have been before a resume
-    module.load_state_dict(epochs.best_state or load_plain(Path(folder or "") / BEST)["state_dict"])
+    best = epochs.best_state or load_plain(Path(epochs.folder or "") / BEST)["state_dict"]
+    module.load_state_dict(best)
     module.eval()
+    samples, seconds, waited = epochs.totals
     facts = {
         "epochs": len(epochs.rows),
         "best_epoch": epochs.best_epoch,
         "steps": trainer.global_step,
-        **epochs.throughput,
+        # known at the end of a second epoch
+        "samples_per_second": samples / seconds if seconds else None,
+        "data_wait_share": waited / seconds if seconds else None,
         "device": device.name,
         "threads": torch.get_num_threads(),
         "processes": trainer.world_size,
@@ -132,51 +133,30 @@ def fit(
 
 
 def _resume(folder: Path | None, module: GafModule) -> tuple[Path | None, Any]:
-    """Return the newest intact checkpoint of this training and its precision; None for none."""
-    damage = None
-    # the best checkpoint is as complete as the last one
-    for path in () if folder is None else (folder / LAST, folder / BEST):
-        if not path.is_file():
-            continue
-        try:
-            checkpoint = load_plain(path)
-        except LearningError as error:
-            damage = error
-            log.warning("%s: resuming from an earlier checkpoint", error.found)
-            continue
-        stored = checkpoint.get(DESCRIPTION, {}) if isinstance(checkpoint, dict) else {}
-        before, now = (
-            {**one.get("parameters", {}), "samples": one.get("samples")}
-            for one in (stored, module.description)
-        )
-        if other := [name for name, value in now.items() if before.get(name) != value]:
-            raise LearningError(
-                f"{path} is of a training with {other[0]}={before.get(other[0])}",
-                expected=f"{other[0]}={now[other[0]]}, as in this one",
-                instead="use another folder, or delete the checkpoints",
-            )
-        log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
-        return path, stored["precision"]
-    if damage is not None:  # it may be a file of the user's
+    """Return the last checkpoint of this training and its precision; None if there is none."""
+    if folder is None or not (folder / LAST).is_file():
+        return None, None
+    path = folder / LAST
+    remedy = "use another folder, or delete the checkpoints (overwrite=true on the command line)"
+    checkpoint = load_plain(path, remedy)
+    stored = checkpoint.get(DESCRIPTION, {})
+    before = {**stored.get("parameters", {}), "samples": stored.get("samples")}
+    now = {**module.description["parameters"], "samples": module.description["samples"]}
+    if other := [name for name, value in now.items() if before.get(name) != value]:
         raise LearningError(
-            damage.found,
-            expected="no file there, or a checkpoint of this training",
-            instead="use another folder, or delete the file (overwrite=true on the command line)",
+            f"{path} is of a training with {other[0]}={before.get(other[0])}",
+            expected=f"{other[0]}={now[other[0]]}, as in this one",
+            instead=remedy,
         )
-    return None, None
+    log.info("resuming after epoch %d, from %s", checkpoint["epoch"] + 1, path)
+    return path, stored["precision"]
 
 
-def _trainer(
-    model: GafClassifier,
-    folder: Path | None,
-    device: Device,
-    precision: Any,
-    epochs: Epochs,
-) -> Trainer:
-    loggers = _create_loggers(model.loggers or {}, folder)
+def _trainer(model: GafClassifier, device: Device, precision: Any, epochs: Epochs) -> Trainer:
+    loggers = _create_loggers(model.loggers or {}, epochs.folder)
     if (bar := model.progress) is None:
         bar = Console().is_terminal or Console().is_jupyter
-    callbacks = [epochs, *[RichProgressBar()] * bar]
+    callbacks: list[Callback] = [epochs]
     callbacks += [LearningRateMonitor(logging_interval="epoch")] if loggers else []
     if model.average_weights is not None:
         callbacks.append(AveragedWeights(model.average_weights))
@@ -198,8 +178,8 @@ def _trainer(
             plugins=[environment, AtomicCheckpoints()],
             callbacks=callbacks,
             logger=loggers or False,
-            enable_checkpointing=False,  # which `BestEpoch` does
-            default_root_dir=folder,
+            enable_checkpointing=False,  # which `Epochs` does
+            default_root_dir=epochs.folder,
             enable_progress_bar=bar,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -286,13 +266,10 @@ class Epochs(Callback):
     Comes before `AveragedWeights`, so that it keeps the averaged weights.
 
     Args:
-        seed: The seed of the training.
-        monitor: The metric of validation that chooses the best epoch.
-        mode: "min" or "max".
-        patience: Epochs without a better one after which training ends.
-        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
+        model: The parameters of the training: seed, monitor, patience, folder.
 
     Attributes:
+        folder: Folder for checkpoints of the best and of the last epoch; None writes none.
         rows: For each epoch its number from 1, the losses and the metrics of validation.
         totals: Samples, seconds, and seconds from the end of one step until the next batch is
             ready.
@@ -302,25 +279,14 @@ class Epochs(Callback):
 
     STORED = ("rows", "totals", "best", "best_epoch", "ended")
 
-    def __init__(
-        self, seed: int, monitor: str, mode: str, patience: int, folder: Path | None
-    ) -> None:
-        self.seed, self.monitor, self.sign = seed, monitor, 1 if mode == "min" else -1
-        self.patience, self.folder = patience, folder
+    def __init__(self, model: GafClassifier) -> None:
+        self.model, self.sign = model, 1 if model.monitor_mode == "min" else -1
+        self.folder = None if model.folder is None else Path(model.folder)
         self.rows, self.totals = list[dict[str, float]](), [0.0, 0.0, 0.0]
         self.best, self.best_epoch, self.ended = np.inf, 0, False
         self.best_state = dict[str, Tensor]()
         self._cold, self._start, self._end = True, 0.0, 0.0
         self._epoch, self._loss = np.zeros(3), torch.zeros(())
-
-    @property
-    def throughput(self) -> dict[str, float | None]:
-        """Samples per second and the share of waiting; None before the end of a second epoch."""
-        samples, seconds, waited = self.totals
-        return {
-            "samples_per_second": samples / seconds if seconds else None,
-            "data_wait_share": waited / seconds if seconds else None,
-        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training continues."""
@@ -336,7 +302,7 @@ class Epochs(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed torch, start the clock and the mean of the training loss."""
-        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        entropy = (self.model.seed, trainer.current_epoch, trainer.global_rank)
         words = np.random.SeedSequence(entropy).generate_state(2)
         torch.manual_seed(int(words[0]) << 32 | int(words[1]))
         self._start = self._end = time.perf_counter()
@@ -358,22 +324,22 @@ class Epochs(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the weights if they are better; here they are the averaged ones."""
-        value, epoch = float(trainer.callback_metrics[self.monitor]), trainer.current_epoch + 1
+        value = float(trainer.callback_metrics[self.model.monitor])
+        epoch = trainer.current_epoch + 1
         if self.sign * value < self.best:
             self.best, self.best_epoch = self.sign * value, epoch
             state = pl_module.state_dict()
             self.best_state = {name: one.detach().cpu().clone() for name, one in state.items()}
-        elif epoch - self.best_epoch >= self.patience or not np.isfinite(value):
+        elif epoch - self.best_epoch >= self.model.patience or not np.isfinite(value):
             self.ended = trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch, log its line, and write checkpoints: a killed training loses one epoch."""
-        (samples, seconds, waited), epoch = self._epoch.tolist(), trainer.current_epoch + 1
-        row = {"epoch": epoch, "train/loss": float(self._loss) / max(samples, 1)}
-        samples *= trainer.world_size
+        epoch = trainer.current_epoch + 1
+        row = {"epoch": epoch, "train/loss": float(self._loss) / max(int(self._epoch[0]), 1)}
+        self._epoch[0] *= trainer.world_size
         if not self._cold:
-            added = (samples, seconds, waited)
-            self.totals = [sum(pair) for pair in zip(self.totals, added, strict=True)]
+            self.totals = np.add(self.totals, self._epoch).tolist()
         self._cold = False
         metrics = trainer.callback_metrics.items()
         row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
@@ -387,7 +353,7 @@ class Epochs(Callback):
                 "at most %s left",
                 epoch, epochs, row["train/loss"], row["val/loss"], name,
                 row[f"val/{name.lower().replace(' ', '_')}"],
-                f"{samples / max(seconds, 1e-9):,.0f}",
+                f"{self._epoch[0] / max(self._epoch[1], 1e-9):,.0f}",
                 f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
             )  # fmt: skip
         if self.folder is not None:
@@ -410,12 +376,6 @@ class AtomicCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, file)
         write_bytes(Path(path), file.getbuffer())
 
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: Any = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint onto the CPU, see `load_plain`."""
-        return load_plain(Path(path))
-
 
 class Device(NamedTuple):
     """A device: its kind (`cpu`, `cuda`, `mps`), a description, and whether it has bf16 units."""
@@ -433,9 +393,8 @@ def find_device(accelerator: str) -> Device:
     Raises:
         LearningError: This machine has none.
     """
-    available = [
-        *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available(), "cpu",
-    ]  # fmt: skip
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = [*(kind for kind in found if found[kind]), "cpu"]
     choices = {"auto": available, "gpu": ["cuda", "mps"]}.get(accelerator, [accelerator])
     kind = next((kind for kind in available if kind in choices), None)
     if kind is None:

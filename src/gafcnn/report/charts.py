@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -25,7 +25,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from gafcnn.evaluation.ensembles import ENSEMBLES
-from gafcnn.report.tables import BUY_AND_HOLD, MISSING, ORACLE, model_label
+from gafcnn.report.tables import BUY_AND_HOLD, MISSING, ORACLE, Metrics, model_label
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
@@ -75,8 +75,6 @@ RC: Any = {
 }
 """matplotlib settings that apply while a figure is built and while it is written."""
 
-
-Metrics: TypeAlias = Mapping[str, Any]
 Names: TypeAlias = Sequence[str]
 
 

@@ -14,7 +14,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.errors import ConfigError
 from gafcnn.report.charts import Picture, build_figures, file_name, model_styles
 from gafcnn.report.sample_pictures import Sample
 from gafcnn.report.tables import MISSING, build_tables, count, format_of, time_text
@@ -38,7 +37,7 @@ def write_report(
     Every file is written completely or not at all, the page last.
 
     Args:
-        path: The page, which ends with ".html".
+        path: The page, such as "report.html".
         metrics: The content of metrics.json, or `Judgement.metrics`; breakdowns may be absent.
         samples: Samples to show, in this order.
         files: Whether to write `tables/*.csv` and `figures/*.png` beside the page, which cites
@@ -46,17 +45,8 @@ def write_report(
 
     Returns:
         The path of the page.
-
-    Raises:
-        ConfigError: The path does not end with ".html".
     """
     page = Path(path)
-    if page.suffix != ".html":
-        raise ConfigError(
-            f"the report is to be written to {page}",
-            expected='a file whose name ends with ".html"',
-            instead=f"write {page}.html, for example",
-        )
     folder = page.parent
     parts = folder.glob(f"symbols/*/{page.name}") if files else ()
     tables = build_tables(metrics)

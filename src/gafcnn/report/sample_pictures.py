@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from gafcnn.errors import ImagesError
 from gafcnn.report.charts import BLUE, INK, MUTED, RC, VERMILION, Picture, new_figure
 
 LARGEST = 3  # points that a description names
@@ -102,19 +101,7 @@ def sample_image(
         channels: Channels of the image by name: ndarrays of shape (size, size) in [-1, 1].
         title: The title; the decision time by default.
         attributions: The contributions of the points.
-
-    Raises:
-        ImagesError: The channels are not squares in [-1, 1].
     """
-    for name, channel in channels.items():
-        square = channel.ndim == 2 and channel.shape[0] == channel.shape[1]
-        # a float32 cosine may exceed 1 by its last bit
-        if not square or not np.abs(channel).max() <= 1 + 1e-6:
-            raise ImagesError(
-                f"the channel {name} has shape {channel.shape}, values up to {channel.max():g}",
-                expected="shape (size, size), values from -1 to 1",
-                instead="pass the channels of one sample, as ImageSpec.shown(series)[0] returns",
-            )
     times = pd.DatetimeIndex(series.index)
     before, unit = _time_before_last(times)
     half = (before[-1] - before[0]) / (len(before) - 1) / 2

@@ -164,7 +164,6 @@ COLUMNS = {
 }
 """How columns are shown that are not figures of a model."""
 
-SCORES = "n majority accuracy auc log_loss brier calibration_error"
 PART = "n win_rate net_bps accuracy majority auc"
 KEYS = {
     "summary": "accuracy balanced_accuracy balanced_accuracy_without_0 "
@@ -174,7 +173,7 @@ KEYS = {
     "win_rate_gross net_bps sharpe",
     "targets": "target goal verdict value least model figure n_both",
     "scores": f"model n {' '.join(FIGURES)}",
-    "scores_all": f"model {SCORES}",
+    "scores_all": "model n majority accuracy auc log_loss brier calibration_error",
     "scores_labelled": "model n majority accuracy_labelled auc_labelled log_loss_labelled "
     "brier_labelled",
     "seeds": "model seeds figure lowest highest",

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.explanations import (
+    _grad_cam,
+    _log_odds,
+    _occlusion,
+    _pixel_attributions,
     by_point,
     explain,
-    grad_cam,
-    log_odds,
-    occlusion,
-    pixel_attributions,
 )
 from gafcnn.models.module import GafModule
 
@@ -48,7 +48,7 @@ def constant(series: Series) -> Series:
 def gain(module: GafModule, series: Series, spec: ImageSpec, classes: NDArray[np.int64]) -> Series:
     """The log-odds of series less those of constant ones."""
     images = (spec.shown(series), spec.shown(constant(series)))
-    whole, without = (log_odds(module, some, classes) for some in images)
+    whole, without = (_log_odds(module, some, classes) for some in images)
     return whole - without
 
 
@@ -79,7 +79,7 @@ def test_by_point_keeps_the_sum(points: int, size: int, seed: int) -> None:
 
 def test_points_add_up_to_the_gain_in_log_odds(trained: GafModule, walks: Series) -> None:
     series, classes = walks[:30], np.arange(30) % 2
-    pixels = pixel_attributions(trained, series, SPEC, classes)
+    pixels = _pixel_attributions(trained, series, SPEC, classes)
     gained = gain(trained, series, SPEC, classes)
     assert np.abs(gained).mean() > 1
     np.testing.assert_allclose(by_point(pixels.sum(axis=1), 15).sum(axis=1), gained, atol=0.1)
@@ -95,9 +95,9 @@ def test_linear_network() -> None:
     module = wrap(nn.Sequential(nn.Flatten(), head), 2, 8)
     spec, series = ImageSpec(8), np.random.default_rng(0).normal(size=(5, 1, 12))
     change = spec.shown(series) - spec.shown(constant(series))
-    found = pixel_attributions(module, series, spec, np.ones(5, dtype=np.int64))
+    found = _pixel_attributions(module, series, spec, np.ones(5, dtype=np.int64))
     np.testing.assert_allclose(found, change * weights.numpy(), atol=1e-5)
-    down = pixel_attributions(module, series, spec, np.zeros(5, dtype=np.int64))
+    down = _pixel_attributions(module, series, spec, np.zeros(5, dtype=np.int64))
     np.testing.assert_allclose(down, -found, atol=1e-6)
 
 
@@ -154,31 +154,32 @@ def test_occlusion_by_hand() -> None:
     hidden, it is 3 and the lowest is 1: x_0 = 1/3. If any other is hidden, it stays the lowest.
     """
     module, spec = wrap(Corner(1), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
-    found = occlusion(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, UP)
+    series = np.array([[[0.0, 3.0, 1.0, 4.0]]])
+    found = _occlusion(module, series, spec, UP)
     np.testing.assert_allclose(found, [[1 - (2 / 9 - 1), 0, 0, 0]], atol=1e-6)
-    down = occlusion(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, DOWN)
+    down = _occlusion(module, series, spec, DOWN)
     np.testing.assert_array_equal(down, -found)
 
 
 def test_points_that_the_network_ignores() -> None:
     """The network sees the first four of eight points; 0 and 8 stay the extremes."""
     module, spec = wrap(Corner(4), 2, 8), ImageSpec(8, "float32")
-    series = [[[0.0, 8.0, 2.0, 5.0, 4.0, 3.0, 6.0, 1.0]]]
-    found = occlusion(module, series, spec, UP)[0]
+    series = np.array([[[0.0, 8.0, 2.0, 5.0, 4.0, 3.0, 6.0, 1.0]]])
+    found = _occlusion(module, series, spec, UP)[0]
     np.testing.assert_array_equal(found[4:], 0)
     assert (found[:4] != 0).all()
 
 
 def test_points_on_the_line_between_their_neighbours(random_network: Make) -> None:
     series = np.array([[[3.0, 1, 2, 3, 4, 4, 4, 6, 2, 9, 1, 5, 5, 5, 5]]])
-    found = occlusion(random_network(0), series, SPEC, UP)[0]
+    found = _occlusion(random_network(0), series, SPEC, UP)[0]
     on_it = [2, 3, 5, 12, 13, 14]
     np.testing.assert_allclose(found[on_it], 0, atol=1e-6)
     assert (np.abs(np.delete(found, on_it)) > 1e-5).all()
 
 
 def test_occlusion_of_constant_series(random_network: Make) -> None:
-    found = occlusion(random_network(0), np.full((2, 1, 15), 600.1), SPEC, np.zeros(2, np.int64))
+    found = _occlusion(random_network(0), np.full((2, 1, 15), 600.1), SPEC, np.zeros(2, np.int64))
     np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
@@ -187,7 +188,7 @@ def test_occlusion_against_a_plain_loop(random_network: Make) -> None:
     module, spec = random_network(1, channels=4), ImageSpec(32, fields=("open", "close"))
     series = np.random.default_rng(0).normal(600, 1, (3, 2, 15))
     classes = np.array([0, 1, 1])
-    whole = log_odds(module, spec.shown(series), classes)
+    whole = _log_odds(module, spec.shown(series), classes)
     lost, count = np.zeros((3, 15)), np.zeros(15)
     for start in range(13):
         without = series.copy()
@@ -195,17 +196,17 @@ def test_occlusion_against_a_plain_loop(random_network: Make) -> None:
         for sample, field in np.ndindex(3, 2):
             own = series[sample, field]
             without[sample, field] = np.interp(np.arange(15), kept, own[kept])
-        change = whole - log_odds(module, spec.shown(without), classes)
+        change = whole - _log_odds(module, spec.shown(without), classes)
         lost[:, start : start + 3] += change[:, None]
         count[start : start + 3] += 1
-    found = occlusion(module, series, spec, classes, run=3)
+    found = _occlusion(module, series, spec, classes, run=3)
     np.testing.assert_allclose(found, lost / count, atol=1e-5)
 
 
 def test_occlusion_in_batches(random_network: Make, walks: Series) -> None:
     module, classes = random_network(2), np.zeros(40, np.int64)
-    together = occlusion(module, walks[:40], SPEC, classes)
-    alone = [occlusion(module, walks[k : k + 1], SPEC, classes[:1])[0] for k in (0, 17, 39)]
+    together = _occlusion(module, walks[:40], SPEC, classes)
+    alone = [_occlusion(module, walks[k : k + 1], SPEC, classes[:1])[0] for k in (0, 17, 39)]
     np.testing.assert_allclose(together[[0, 17, 39]], alone, atol=1e-5)
 
 
@@ -230,8 +231,8 @@ def test_grad_cam_by_hand() -> None:
     """Mean gradients are 1 and 1, so the sum of maps is A - 2 A = -A; negative cells are 0."""
     image = np.array([[[[0.5, -0.25], [1.0, -1.0]]]], dtype=np.float32)
     module = wrap(TwoMaps(), 1, 2)
-    np.testing.assert_allclose(grad_cam(module, image, UP), [[[0, 0.25], [0, 1.0]]])
-    np.testing.assert_allclose(grad_cam(module, image, DOWN), [[[0.5, 0], [1.0, 0]]])
+    np.testing.assert_allclose(_grad_cam(module, image, UP), [[[0, 0.25], [0, 1.0]]])
+    np.testing.assert_allclose(_grad_cam(module, image, DOWN), [[[0.5, 0], [1.0, 0]]])
 
 
 def test_grad_cam_against_torch(trained: GafModule, walks: Series) -> None:
@@ -239,7 +240,7 @@ def test_grad_cam_against_torch(trained: GafModule, walks: Series) -> None:
     maps = trained.network.features(images.contiguous(memory_format=torch.channels_last))
     (gradient,) = torch.autograd.grad(trained.network.head(maps).sum(), maps)
     weighed = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1).relu()
-    found = grad_cam(trained, images.numpy(), np.ones(6, np.int64))
+    found = _grad_cam(trained, images.numpy(), np.ones(6, np.int64))
     np.testing.assert_allclose(found, weighed.detach(), atol=1e-5)
 
 
@@ -250,7 +251,7 @@ def test_grad_cam_of_resnet18(freeze: list[str]) -> None:
     network = {"kind": "resnet18", "channels": 2, "outputs": 1, "size": 64, "freeze": freeze}
     module = GafModule(network).eval()
     image = ImageSpec(64).shown(np.random.default_rng(0).normal(size=(1, 1, 30)).cumsum(axis=2))
-    found = grad_cam(module, image, UP) + grad_cam(module, image, DOWN)
+    found = _grad_cam(module, image, UP) + _grad_cam(module, image, DOWN)
     assert found.shape == (1, 8, 8)
     assert found.max() > 0
 
@@ -268,7 +269,7 @@ def test_a_network_without_cam_layer() -> None:
 @pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 2, 32, 31), (0, 2, 32, 32)])
 def test_images_of_another_shape(shape: tuple[int, ...], random_network: Make) -> None:
     with pytest.raises(ImagesError, match=r"expected \(n, 2, 32, 32\)"):
-        log_odds(random_network(0), np.zeros(shape, np.float32), np.zeros(shape[0], np.int64))
+        _log_odds(random_network(0), np.zeros(shape, np.float32), np.zeros(shape[0], np.int64))
 
 
 @pytest.mark.parametrize("classes", [[7], [-1], [0, 1], [0.5]])
@@ -283,7 +284,7 @@ def test_runs_have_to_leave_a_point(
     random_network: Make, walks: Series, run: int, points: int
 ) -> None:
     with pytest.raises(ConfigError, match=f"run is {run} for windows of {points} points"):
-        occlusion(random_network(0), walks[:2, :, :points], SPEC, np.zeros(2, np.int64), run)
+        explain(random_network(0), walks[:2, :, :points], SPEC, run=run)
 
 
 def test_without_captum(
