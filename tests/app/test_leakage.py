@@ -11,10 +11,7 @@ import pytest
 
 import gafcnn as gc
 from gafcnn.app import leakage
-from gafcnn.app.runs import write_metrics
 from gafcnn.app.studies import Study
-from gafcnn.atomic_io import read_sealed
-from gafcnn.evaluation.predictions import read_predictions, write_predictions
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -26,22 +23,6 @@ def clean(live: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     return gc.load_study("outputs/tiny")
 
 
-@pytest.fixture
-def change(harmed: Path) -> Any:
-    """Change the predictions of the run 30m, checksums included; return the study."""
-
-    def write(changed: Any) -> Study:
-        folder = harmed / "outputs" / "tiny" / "30m" / "seed=0"
-        path = folder / "predictions.parquet"
-        write_predictions(path, changed(read_predictions(path)))
-        metrics = read_sealed(folder / "metrics.json")
-        assert metrics is not None
-        write_metrics(folder, metrics, list(metrics.pop("checksums")))
-        return gc.load_study(harmed / "outputs" / "tiny")
-
-    return write
-
-
 def fault(receipt: leakage.Receipt | None) -> str:
     """Return what an audit that fails has found."""
     assert receipt is not None
@@ -51,29 +32,8 @@ def fault(receipt: leakage.Receipt | None) -> str:
 
 def test_a_clean_study_passes(clean: Study) -> None:
     found = list(leakage.receipts(clean, moments=3))
-    assert len({receipt["receipt"] for receipt in found}) == 5
+    assert len({receipt["receipt"] for receipt in found}) == 2
     assert [receipt["found"] for receipt in found if not receipt["passed"]] == []
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        lambda table: table.iloc[1:],
-        lambda table: table.assign(split=table["split"].shift(50, fill_value="val")),
-        lambda table: table.assign(label=1 - table["label"]),
-        lambda table: table.assign(forward_return=-table["forward_return"]),
-        lambda table: table.assign(known_at=table["known_at"].max()),
-    ],
-)
-def test_rows_that_are_not_those_of_the_split_are_found(change: Any, changed: Any) -> None:
-    assert "30m" in fault(leakage.parts_apart(change(changed)))
-
-
-def test_training_labels_known_in_the_test_are_found(clean: Study, monkeypatch: Any) -> None:
-    samples = clean.samples()
-    samples.outcomes.known_at[samples.split.train[-1]] = samples.times[-1]
-    monkeypatch.setattr(Study, "samples", lambda *_: samples)
-    fault(leakage.parts_apart(clean))
 
 
 def test_ensembles_fitted_on_test_rows_are_found(clean: Study, monkeypatch: Any) -> None:
@@ -93,36 +53,6 @@ def test_thresholds_chosen_on_test_rows_are_found(clean: Study, monkeypatch: Any
 
     monkeypatch.setattr(TestSet, "choice", peek)
     fault(leakage.fitted_on_validation(clean, TradingRules(), ["mean"]))
-
-
-def test_predictions_of_no_model_are_found(change: Any) -> None:
-    shifted = change(lambda table: table.assign(p_up=table["p_up"].shift(1, fill_value=0.5)))
-    found = fault(leakage.predicted_again(shifted))
-    assert ("30m" in found, "15m" in found) == (True, False)
-
-
-def test_only_gpus_and_half_precision_may_round(change: Any) -> None:
-    study = change(lambda table: table.assign(p_up=table["p_up"] + 4e-5))
-    fault(leakage.predicted_again(study))
-    [run] = study.runs["30m"]
-    for facts in ({"device": "CUDA NVIDIA H200"}, {"precision": "bf16-true"}):
-        vars(run)["metrics"] = run.metrics | {"device": "a CPU"} | facts
-        assert leakage.predicted_again(study)["passed"]
-
-
-def test_changed_images_are_found(harmed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study, reader = gc.load_study(harmed / "outputs" / "tiny"), leakage.WindowReader
-    with monkeypatch.context() as late:
-        late.setattr(leakage, "WindowReader", lambda *a: lambda rows: reader(*a)(rows - 1))
-        fault(leakage.images_again(study))
-    path = harmed / "data" / "gaf" / "SIMULATED_30m" / "images.npy"
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    found = fault(leakage.images_again(study))
-    assert ("SIMULATED_30m" in found, "SIMULATED_15m" in found) == (True, False)
-    monkeypatch.chdir("/")
-    assert leakage.images_again(study) is None  # nothing is stored
 
 
 def test_features_that_look_ahead_are_found(clean: Study, monkeypatch: Any) -> None:

@@ -190,22 +190,8 @@ def test_a_flipped_bit_of_a_complete_run_is_found(tmp_path: Path, name: str, pla
         assert damaged_files(tmp_path) == [name]
 
 
-@pytest.mark.parametrize("name", ["predictions.parquet", "metrics.json"])
-def test_what_follows_from_the_checkpoint_is_written_again(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    complete(tmp_path)
-    flip(tmp_path / name, 1)
-    assert not is_complete(tmp_path, CONFIG)
-    assert (tmp_path / "metrics.json").is_file()  # nothing is changed before the folder is held
-    claim(tmp_path, CONFIG, overwrite=False)
-    assert f"{tmp_path}/{name} is damaged" in caplog.text
-    with pytest.raises(RunError, match="not complete"):
-        load_run(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "checkpoints/best.ckpt"])
-def test_what_cannot_be_written_again_is_refused_and_left(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [*CHECKED, "metrics.json"])
+def test_a_damaged_run_is_refused_and_left(tmp_path: Path, name: str) -> None:
     complete(tmp_path)
     (tmp_path / name).write_text("{")
     with pytest.raises(RunError, match=f"/{name}"):

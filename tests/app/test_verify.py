@@ -34,10 +34,9 @@ def test_intact_files_are_counted(live: Path, tmp_path: Path) -> None:
     [
         ("data/gaf/SIMULATED_30m/images.npy", ""),
         ("data/gaf/SIMULATED_30m/times.npy", ""),
-        (f"{RUN}/predictions.parquet", "trained the run again"),
+        (f"{RUN}/predictions.parquet", "delete"),
         (f"{RUN}/config.yaml", "overwrite=true"),
         (f"{RUN}/checkpoints/best.ckpt", "overwrite=true"),
-        (f"{RUN}/checkpoints/last.ckpt", "delete that file"),
         ("outputs/tiny/xgboost/seed=0/checkpoints/trees.json", "evaluate.py"),
         ("outputs/tiny/evaluation/metrics.json", "evaluate.py"),
         ("outputs/tiny/evaluation/tables/coverage.csv", "evaluate.py"),

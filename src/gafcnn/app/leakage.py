@@ -1,10 +1,9 @@
-"""Audits of a study for look-ahead: splits, fitted parameters, predictions, images, the future."""
+"""Audits of a study for look-ahead: other test rows, and another future, must change nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,25 +15,16 @@ from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import PARTS, Samples
-from gafcnn.data.windows import WindowReader
-from gafcnn.errors import PredictionsError, StoreError
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
-from gafcnn.evaluation.predictions import prediction_table, probability_columns
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
-from gafcnn.images.store import MANIFEST, open_store, store_folder
 from gafcnn.progress import counting
 
 MOMENTS = 200  # random decision times after which all bars are altered
-ROWS = 100  # rows of each run and images of each store that are computed again
 EARLIER = 15  # decision times before an altered future that are looked at
 SHOWN = 3  # faults that are listed
 SEED = 0  # of all draws
-TOLERANCE = 1e-5  # of a probability: another processor sums in another order
-HALF = ("16-true", "bf16-true")
-ROUGH = 5e-3  # of a probability that was computed by a GPU, or with half of float32's digits
-STEPS = {"int8": 1.01 / 127, "float16": 1e-3, "float32": TOLERANCE}  # of a pixel in [-1, 1]
 
 Receipt = dict[str, Any]
 
@@ -56,46 +46,9 @@ def receipts(
     Yields:
         For each audit its name, "receipt"; whether it "passed"; and what was "found".
     """
-    yield parts_apart(study)
     if study.label.classes == DIRECTIONS:
         yield fitted_on_validation(study, rules or TradingRules(), methods)
-    yield predicted_again(study)
-    if (stored := images_again(study)) is not None:
-        yield stored
     yield altered_future(study, moments)
-
-
-def parts_apart(study: Study) -> Receipt:
-    """Check that all labels of a part are known before a later part begins.
-
-    The rows on disk must be those of the split; the embargo must have passed.
-    """
-    faults, nearest, minute = [], np.inf, np.timedelta64(1, "m")
-    for fold in study.folds:
-        samples = study.samples(fold)
-        embargo = samples.embargo.to_timedelta64()
-        for earlier, later in combinations(PARTS, 2):
-            known = samples.outcomes.known_at[samples.part(earlier)].max()
-            begins = samples.times[samples.part(later)].min()
-            nearest = min(nearest, distance := (begins - known - embargo) / minute)
-            if distance <= 0:
-                one, two = (moment.astype("datetime64[m]") for moment in (known, begins))
-                faults.append(f"{earlier} is known at {one} and {later} begins at {two} UTC")
-        n, classes = len(samples.split.val) + len(samples.split.test), len(samples.classes)
-        p = np.zeros(n) if samples.task == "direction" else np.full((n, classes), 1 / classes)
-        rows = prediction_table(samples, p, "x", 0)
-        for run in study.all_runs:
-            try:
-                if run.fold == fold:
-                    join({str(run.folder): run.predictions, "the split": rows})
-            except PredictionsError as error:
-                faults.append(error.found)
-    return _receipt(
-        "parts of the split are apart",
-        faults,
-        "rows, labels and returns are those of the split, and all labels of a part are known "
-        f"before a later part begins, with at least {nearest:g} min beyond the embargo",
-    )
 
 
 def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[str]) -> Receipt:
@@ -139,57 +92,6 @@ def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[st
         "with other probabilities, labels and returns in the test rows, all other rows of the "
         f"ensembles and {thresholds:,} thresholds are equal to the last bit",
     )
-
-
-def predicted_again(study: Study) -> Receipt:
-    """Check that the predictions on disk are those of the models."""
-    rng, faults, count, largest = np.random.default_rng(SEED), [], 0, 0.0
-    for run in study.all_runs:
-        table, model = run.predictions, run.model()
-        some = table.iloc[np.sort(rng.permutation(len(table))[:ROWS])]
-        on_gpu = run.metrics.get("device", "").startswith(("CUDA", "MPS"))
-        rough = on_gpu or run.metrics.get("precision") in HALF
-        for symbol, bars in study.bars.items():
-            rows = some[some["symbol"] == symbol]
-            times, written = pd.DatetimeIndex(rows["time"]), rows[[*probability_columns(table)]]
-            found = model.predict_at(bars, bars.index.get_indexer(times))
-            apart = np.abs(found.reshape(written.shape) - written.to_numpy()).max(axis=1, initial=0)
-            count, largest = count + len(rows), max(largest, float(apart.max(initial=0.0)))
-            what = f"{run.folder}: predictions of {symbol}"
-            faults += _far(what, times, apart, ROUGH if rough else TOLERANCE)
-    return _receipt(
-        "predictions computed again",
-        faults,
-        f"{count:,} predictions on disk are those of the models, within {largest:.1g}",
-    )
-
-
-def images_again(study: Study) -> Receipt | None:
-    """Check that stored images are those of the bars; None if none are stored."""
-    rng, faults, count = np.random.default_rng(SEED), [], 0
-    for name in study.windows:
-        settings = study.runs[name][0].settings
-        spec = settings.images.spec
-        for symbol, bars in study.bars.items():
-            folder = store_folder(settings.paths.data, symbol, settings.window)
-            if not settings.images.stored or not (folder / MANIFEST).is_file():
-                continue
-            try:
-                store = open_store(folder)
-            except StoreError as error:
-                faults.append(str(error))
-                continue
-            if not store.matches(bars, settings.window, spec):
-                continue
-            at = np.sort(rng.permutation(len(store.times))[:ROWS])
-            times = pd.DatetimeIndex(store.times[at]).tz_localize("UTC")
-            series = WindowReader(bars, settings.window, spec.fields)(bars.index.get_indexer(times))
-            written = store.array[at].astype(np.float32) * spec.scale
-            apart = np.abs(written - spec.shown(series)).reshape(len(at), -1).max(axis=1)
-            count += len(at)
-            faults += _far(f"{folder}: images", times, apart, STEPS[spec.dtype])
-    found = f"{count:,} stored images are those of the bars"
-    return _receipt("images computed again", faults, found) if count or faults else None
 
 
 def altered_future(study: Study, moments: int = MOMENTS) -> Receipt:
@@ -271,15 +173,6 @@ def _with_other_rows(
     other.loc[rows, "label"] = rng.integers(0, 2, n)
     other.loc[rows, "forward_return"] = rng.normal(0, 1e-2, n)
     return other
-
-
-def _far(
-    what: str, times: pd.DatetimeIndex, apart: NDArray[np.floating], allowed: float
-) -> list[str]:
-    """Return a fault if any of the values that were computed again is too far from the written."""
-    far = ~(apart <= allowed)
-    text = f"{what}: {far.sum()} of {len(far)} differ by up to {apart.max(initial=0):.1g}, first"
-    return [f"{text} {times[far][0]:%Y-%m-%d %H:%M} UTC"] if far.any() else []
 
 
 def _receipt(name: str, faults: Sequence[str], found: str) -> Receipt:

@@ -55,8 +55,6 @@ LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 BARS = "bars"  # the fingerprints, in config.yaml
 TRAINING, LOOK = "train", "look"  # events of the ledger
 
-_REPLACEABLE = (PREDICTIONS, METRICS)  # written again from the checkpoint
-
 # options that do not change what a run is: where and how fast it is computed
 _NOT_IDENTITY = (
     "study", "paths", "logger", "overwrite", "swept", "objective", "imports", "market.path",
@@ -224,7 +222,7 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     """Return whether a folder has this run, complete; False if it is free or can be resumed.
 
     Raises:
-        RunError: It holds a different run, or one whose model is damaged.
+        RunError: It holds a different run, or one that is damaged.
     """
     begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     if not begun or not (folder / CONFIG).is_file():
@@ -236,10 +234,9 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
         raise RunError(found, expected="the same options and bars", instead=instead)
     if not (folder / METRICS).is_file():
         return False
-    damaged = damaged_files(folder)
-    if lost := [name for name in damaged if name not in (*_REPLACEABLE, LAST)]:
-        raise damage(folder, lost[0])
-    return not set(damaged) & set(_REPLACEABLE)
+    if damaged := damaged_files(folder):
+        raise damage(folder, damaged[0])
+    return True
 
 
 def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
@@ -250,10 +247,6 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
             (folder / name).unlink(missing_ok=True)
         for name in (CHECKPOINTS, *LOGS):
             shutil.rmtree(folder / name, ignore_errors=True)
-    elif (folder / METRICS).is_file():
-        for name in damaged_files(folder):
-            log.warning("%s: writing it again", damage(folder, name).found)
-        (folder / METRICS).unlink()
     text = yaml.safe_dump(dict(config), sort_keys=False)
     atomic_io.write_bytes(folder / CONFIG, text.encode())
 
@@ -315,10 +308,8 @@ def damage(folder: Path, name: str) -> RunError:
     state = "damaged" if (folder / name).is_file() else "missing"
     if (folder / TREES).is_file():
         instead = f"delete {folder}: evaluate.py trains the baseline again"
-    elif name == LAST:
-        instead = "delete that file, which a complete run does not need"
-    elif name in _REPLACEABLE:
-        instead = "run the command that trained the run again: it writes it from the checkpoint"
+    elif name in (PREDICTIONS, METRICS):
+        instead = f"delete {folder / METRICS}: the command that trained the run writes both again"
     else:
         instead = "restore it, or run the command that trained the run with overwrite=true"
     expected = "the file as it was written"

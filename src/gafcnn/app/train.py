@@ -121,7 +121,7 @@ def _fit(
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
-    models = [name for name in (runs.TREES, runs.BEST, runs.LAST) if (folder / name).is_file()]
+    models = [name for name in (runs.TREES, runs.BEST) if (folder / name).is_file()]
     runs.write_metrics(folder, metrics, (runs.CONFIG, runs.PREDICTIONS, *models))
 
 

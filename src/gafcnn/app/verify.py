@@ -66,8 +66,6 @@ def _findings(paths: Paths) -> Iterator[tuple[str, str | None]]:
     for metrics in sorted(outputs.rglob(METRICS)):
         folder, names = metrics.parent, damaged_files(metrics.parent)
         if (folder / CONFIG).is_file():
-            # the file that cannot be written again decides
-            names.sort(key=lambda name: name in (METRICS, runs.PREDICTIONS))
             yield "runs", _problem(folder, names, damage(folder, [*names, ""][0]).instead)
         else:
             yield "evaluations", _problem(folder, names, "evaluate.py writes it again")
