@@ -105,8 +105,9 @@ def arguments(of: Callable[..., Any]) -> dict[str, Any]:
     A default that is no plain data is left out.
     """
     found = {}
+    of_class: Any = of  # for type checkers
     made = {one.name: one.default_factory for one in (fields(of) if is_dataclass(of) else ())}
-    for name, one in signature(of).parameters.items():
+    for name, one in signature(of_class).parameters.items():
         if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
             make = made.get(name, MISSING)
             default = one.default if make is MISSING else make()

@@ -6,15 +6,12 @@ candlestick pattern occurs.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import check_bars
 from gafcnn.data.sources import Days, Interval, Seed, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import Duration, DurationLike, format_duration, multiple_of, parse_duration
@@ -140,8 +137,6 @@ class SimulatedSource:
         strength: Strength of the momentum, from 0 to less than 1.
         horizon: How far the oracle looks ahead.
         seed: Seed of all randomness.
-        folder: Where bars and oracle are written, as `<symbol>_<interval>/{bars,oracle}.parquet`;
-            None to write nothing.
     """
 
     symbol: Symbol = "SIMULATED"
@@ -151,30 +146,17 @@ class SimulatedSource:
     strength: Annotated[float, Field(ge=0, lt=1)] = 0.5
     horizon: Duration = pd.to_timedelta("15min")
     seed: Seed = 0
-    folder: Path | None = None
 
     def __post_init__(self) -> None:
         count_bars(self.days, self.interval)
 
     def load(self) -> dict[str, pd.DataFrame]:
-        """Return the bars of each symbol, after writing them to `folder`."""
-        markets = self._simulate()
-        if self.folder is not None:
-            from gafcnn.data.reading import write_bars  # pyarrow's csv and parquet readers
-
-            for symbol, (bars, oracle) in markets.items():
-                place = self.folder / f"{symbol}_{format_duration(self.interval)}"
-                write_bars(place / "bars.parquet", bars)
-                write_bytes(place / "oracle.parquet", oracle.to_frame().to_parquet(None))
-        return {symbol: bars for symbol, (bars, _) in markets.items()}
+        """Return the bars of each symbol."""
+        return {symbol: bars for symbol, (bars, _) in self._simulate().items()}
 
     def oracles(self) -> dict[str, pd.Series]:
         """Return the exact P(up) of each symbol."""
         return {symbol: oracle for symbol, (_, oracle) in self._simulate().items()}
-
-    def at_rest(self) -> Self:
-        """Return the same source, which writes nothing."""
-        return replace(self, folder=None)
 
     def _simulate(self) -> dict[str, tuple[pd.DataFrame, pd.Series]]:
         n_bars = count_bars(self.days, self.interval)

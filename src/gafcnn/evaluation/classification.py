@@ -27,7 +27,7 @@ from gafcnn.evaluation.comparisons import (
 from gafcnn.evaluation.figures import mean_ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, Row, class_ratios, estimate, score_classes
-from gafcnn.evaluation.test_set import folds_of, split_rows, union_of
+from gafcnn.evaluation.test_set import folds_of, split_rows
 
 CLASS_FIGURES = {
     "accuracy": "accuracy",
@@ -82,7 +82,8 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     }
     # the timeline is that of the bars from the first row to the last
     decided = pd.DatetimeIndex(rows["time"])
-    times = union_of([frame.index for frame in study.bars.values()])
+    first, *others = (pd.DatetimeIndex(frame.index) for frame in study.bars.values())
+    times = pd.DatetimeIndex(first.append(others).unique().sort_values())
     times = times[(times >= decided.min()) & (times <= decided.max())]
     places = times.get_indexer(decided)
 

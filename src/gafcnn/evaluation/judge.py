@@ -282,7 +282,9 @@ def _check_returns(
 ) -> None:
     """Check that returns are those of the bars, which may be of another market."""
     for symbol, bars in by_symbol.items():
-        rows = joined.loc[(joined["symbol"] == symbol) & joined["time"].isin(bars.index)]
+        rows = joined.loc[
+            (joined["symbol"] == symbol) & joined["time"].isin(bars.index.to_series())
+        ]
         expected = label.outcomes(bars, bars.index.get_indexer(rows["time"])).forward_return
         differ = np.abs(rows["forward_return"].to_numpy() - expected) > _TOLERANCE
         if differ.any():

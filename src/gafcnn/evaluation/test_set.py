@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,8 @@ class Panel:
         self.test = pd.concat([one.test for one in sets], ignore_index=True)
         periods = [one.period for one in sets]
         # close times of the bars of any symbol's period, shape (bars,), and the bar of each row
-        self.times = union_of(periods)
+        closes = periods[0].append(periods[1:])
+        self.times = pd.DatetimeIndex(closes.unique().sort_values())
         self._bars = [self.times.get_indexer(period) for period in periods]
         entered = [one.bars.index[one.fills.decided + 1] for one in sets]
         self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
@@ -207,11 +208,6 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             instead="use a larger split.test, or the same split.folds and split.first for all",
         )
     return val, test
-
-
-def union_of(indexes: Iterable[pd.Index]) -> pd.DatetimeIndex:
-    """Return the times of any of the indexes, sorted."""
-    return pd.DatetimeIndex(reduce(lambda one, other: one.union(other), indexes))
 
 
 def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:
