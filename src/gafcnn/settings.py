@@ -65,6 +65,15 @@ def create(cls: type[T], section: str, options: Mapping[str, Any]) -> T:
         ConfigError: An option is unknown, missing or out of range; the message names it.
     """
     if not is_dataclass(cls):
+        known = signature(cls)
+        try:
+            known.bind(**options)
+        except TypeError as error:
+            raise ConfigError(
+                f"{section}: {error}",
+                expected=f"the arguments of {cls.__name__}{known}",
+                instead="correct the names of the options",
+            ) from None
         return cls(**options)
     try:
         return TypeAdapter(cls).validate_python(dict(options))
