@@ -68,6 +68,7 @@ coverage: setup
 	$(BIN)/coverage report
 
 bench: setup
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/encoding.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/training.py

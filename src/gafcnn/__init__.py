@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from gafcnn.app.runs import load_run as load_run
     from gafcnn.app.studies import Study as Study
     from gafcnn.app.studies import load_study as load_study
-    from gafcnn.data.bars import as_bars as as_bars
     from gafcnn.data.bars import resample as resample
+    from gafcnn.data.conversion import as_bars as as_bars
     from gafcnn.data.features import register_field as register_field
     from gafcnn.data.labels import Candlestick as Candlestick
     from gafcnn.data.labels import Direction as Direction
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 _MODULES = {
     "app.runs": ("Run", "load_run"),
     "app.studies": ("Study", "load_study"),
-    "data.bars": ("as_bars", "resample"),
+    "data.bars": ("resample",),
+    "data.conversion": ("as_bars",),
     "data.features": ("register_field",),
     "data.labels": ("Candlestick", "Direction", "TripleBarrier", "register_label"),
     "data.reading": ("read_bars", "write_bars"),

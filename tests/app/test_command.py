@@ -7,12 +7,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from gafcnn.app import command
-from gafcnn.app.command import COMMANDS, main
+from gafcnn.app.command import COMMANDS, main, quote_names
+from gafcnn.app.options import TrainSettings
+from gafcnn.settings import create
 
 Run = Callable[..., str]
 
@@ -112,6 +116,8 @@ def test_the_console_script_lists_the_commands(
         ("train", ["seed=${nothing}"], ["nothing"]),
         ("train", ["market=file"], ["market.path has no value", "market.path=..."]),
         ("train", ["market=file", "market.path=gone.csv"], ["gone.csv"]),
+        ("train", ["market=file", "market.path=^gone.csv"], ["^gone.csv"]),
+        ("train", ["market=file", "market.columns.clse=Close"], ["did you mean", "columns.close?"]),
         ("evaluate", ["study=nowhere"], ["nowhere", "outputs"]),
         ("evaluate", [], ["study has no value"]),
         ("predict", ["study=x", "json=1"], ["json is 1"]),
@@ -130,6 +136,79 @@ def test_messages_have_what_was_found_and_what_to_do(
     for fact in facts:
         assert fact in message
     assert not list(tmp_path.rglob("*"))
+
+
+NAMES = [
+    "BINANCE_BTCUSDT, 60.csv", "Börse €.csv", "^GSPC.csv", "S&P 500.csv", "BTC~1.csv", "~1.csv",
+    "a=b.csv", "[1] BTC.csv", "BTC (1).csv", "it's.csv", 'say "x".csv', "{x}.csv", "a\\b.csv",
+    "#1;2!.csv", "2024", "plain.csv",
+]  # fmt: skip
+
+
+def value_of(word: str) -> Any:
+    """What Hydra reads from a word; a list for a sweep."""
+    override = OverridesParser.create().parse_override(quote_names(word))
+    return [*override.sweep_iterator()] if override.is_sweep_override() else override.value()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_files_are_taken_as_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / name).touch()
+    for key in ("market.path", "+market.path", "predictions"):
+        assert value_of(f"{key}={name}") == name
+        for path in (tmp_path / name, f"~/{name}"):
+            assert value_of(f"{key}={path}") == str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("klines, ü", "klines, ü"),
+        ("klines, ü/*.csv", "klines, ü/*.csv"),
+        ("klines, ü/^?.csv", "klines, ü/^?.csv"),
+        ("~/klines, ü/**/*.csv", "{home}/klines, ü/**/*.csv"),
+        ("'klines, ü/*.csv'", "klines, ü/*.csv"),
+        ("['klines, ü/^1.csv',b]", ["klines, ü/^1.csv", "b"]),
+        ("[a,b]", ["a", "b"]),
+        ("a,b", ["a", "b"]),
+        ("[" + "a," * 300 + "b]", ["a"] * 300 + ["b"]),  # too long for a name
+        ("gone.csv", "gone.csv"),
+        ("", ""),
+        ("null", None),
+    ],
+)
+def test_what_is_no_file_is_left_to_hydra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, read: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("klines, ü", "a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "klines, ü" / "^1.csv").touch()
+    read = read.format(home=tmp_path) if isinstance(read, str) else read
+    assert value_of(f"market.path={given}") == read
+
+
+def test_a_sweep_and_names_of_columns(
+    typed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[TrainSettings] = []
+    monkeypatch.setattr(
+        "gafcnn.app.train.train", lambda options: found.append(create(TrainSettings, "", options))
+    )
+    (tmp_path / NAMES[0]).touch()
+    columns = {"close": "Adj Close", "open": "Open (USD)", "time": "<DATE>", "volume": "1"}
+    words = [f"market.columns.{role}={name}" for role, name in columns.items()]
+    words += ["market.columns.high=null", "market.columns.low='<LOW>'"]
+    typed("train", "-m", "seed=1,2", "market=file", f"market.path={NAMES[0]}", *words)
+    assert [settings.seed for settings in found] == [1, 2]
+    for settings in found:
+        assert settings.market.path == (Path(NAMES[0]),)
+        assert settings.market.columns == columns | {"low": "<LOW>"}
 
 
 def test_an_unexpected_error_is_named_and_a_full_error_is_the_exception_itself(

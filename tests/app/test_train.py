@@ -8,7 +8,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 
 import gafcnn as gc
 from gafcnn.app.runs import damaged_files, recorded
-from gafcnn.errors import LearningError
+from gafcnn.errors import BarsError, LearningError
 
 Run = Callable[..., str]
 Words = tuple[str, ...]
@@ -157,6 +157,27 @@ def test_bars_without_volume_have_no_field_volume(refused: Run, typed: Run, tmp_
     assert "no gap, no volume" in printed
     assert [path.parent.name for path in tmp_path.glob("data/gaf/*/images.npy")] == ["bars_15m"]
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_study_of_a_file_with_a_comma_and_few_bars(typed: Run, tmp_path: Path) -> None:
+    bars, _ = gc.simulate(1440)
+    thin = bars.drop(bars.index[[100, 700, 701]]).rename(columns={"close": "Last Price"})
+    thin.to_csv(tmp_path / "BINANCE_BTCUSDT, 60.csv")
+    words = ["market=file", "market.path=BINANCE_BTCUSDT, 60.csv", "model=xgboost"]
+    words += ["model.rounds=5", "study=comma", "market.columns.close=Last Price"]
+    assert "market.fill=quiet would fill 3 of them" in typed("train", *words)
+    filled = typed("train", *words, "market.fill=quiet", "overwrite=true")
+    assert "no gap" in filled
+    assert "would fill" not in filled
+    assert "complete" in typed("train", *words, "market.fill=quiet")
+    with chdir(tmp_path):
+        study = gc.load_study("outputs/comma")
+        [(symbol, known)] = study.bars.items()
+        decision = study.decide(known)  # fewer bars than the indicators need to settle
+        assert (symbol, len(known), decision.time) == ("BINANCE_BTCUSDT", 1440, bars.index[-1])
+        assert 0 < decision.models["xgboost"].p_up < 1
+        with pytest.raises(BarsError):
+            study.decide(known.iloc[1:])
 
 
 def test_one_network_learns_from_several_symbols(pool: Path) -> None:

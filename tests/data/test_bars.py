@@ -17,7 +17,6 @@ from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import (
     COLUMNS,
-    as_bars,
     check_bars,
     ensure_bars,
     fingerprint,
@@ -27,6 +26,7 @@ from gafcnn.data.bars import (
     resample,
     stretches,
 )
+from gafcnn.data.conversion import as_bars
 from gafcnn.data.reading import read_bars
 from gafcnn.data.simulated import simulate
 from gafcnn.errors import BarsError, ConfigError
@@ -99,8 +99,8 @@ def test_frame_with_close_times_or_without_volume() -> None:
         (_exchange(), {"time": "when"}, "no column when"),
         (_exchange(), {"time": "Date"}, "timezone="),
         (_exchange().drop(columns="Low"), {"time": "Date"}, "no column low"),
-        (_exchange().assign(low=1.0), {"time": "Date"}, "low twice"),
-        (_exchange().rename(columns={"Volume": "vol"}), {"time": "Date"}, "no column volume"),
+        (_exchange().assign(low=1.0), {"time": "Date"}, "2 columns low"),
+        (_exchange().rename(columns={"Volume": "vol"}), {"time": "Date"}, "no timezone"),
         (_exchange()[:1], {"time": "Date", "timezone": "UTC"}, "1 bar"),
         (_exchange().assign(Close="x"), {"time": "Date", "timezone": "UTC"}, "row 0: close is"),
         (_exchange(), {"time": "Date", "timezone": "UTC", "interval": "2min"}, "2min"),
@@ -175,7 +175,7 @@ def test_bars_are_float64_by_close_time_in_ns_utc() -> None:
     frame = _frame(30).assign(volume=5, trades=7)
     before = frame.copy()
     bars = check_bars(frame.tz_convert("Asia/Tokyo").iloc[:, ::-1], "a walk")
-    assert tuple(bars.columns) == COLUMNS
+    assert tuple(bars.columns) == (*COLUMNS, "trades")
     assert (bars.dtypes == "float64").all()
     assert (bars.index.name, str(bars.index.dtype)) == ("close_time", "datetime64[ns, UTC]")
     assert (bars.index == frame.index).all()
@@ -249,9 +249,9 @@ def test_interval_is_given_where_gaps_outnumber_bars() -> None:
     frame = _frame(20).iloc[[0, 1, 3, 5, 7]]
     assert interval_of(check_bars(frame, "a walk", "1min")) == MINUTE
     _refused(frame, "row 1")
-    _refused(frame, "bars of 0D", interval="0min")
-    with pytest.raises(ConfigError, match="often"):
-        check_bars(frame, "walk.csv", "often")
+    for invalid in ("0min", "often"):
+        with pytest.raises(ConfigError, match="interval is"):
+            check_bars(frame, "walk.csv", invalid)
 
 
 def test_interval_of_bars_with_gaps() -> None:
@@ -320,10 +320,16 @@ def test_coarse_bars_equal_those_of_pandas(interval: str) -> None:
     assert_frame_equal(resample(bars, interval), peer[:whole], check_freq=False)
 
 
-def test_incomplete_coarse_bar_is_a_gap() -> None:
-    coarse: Any = resample(_bars(60, missing=[0, 31]), "10min")
-    assert coarse.index.strftime("%H:%M").tolist() == ["00:20", "00:30", "00:50", "01:00"]
+def test_a_coarse_bar_is_made_of_the_fine_ones_that_there_are() -> None:
+    bars = _bars(60, missing=[0, *range(20, 30), 31])
+    coarse: Any = resample(bars, "10min")
+    assert coarse.index.strftime("%H:%M").tolist() == ["00:20", "00:40", "00:50", "01:00"]
     assert gaps(coarse)["missing"].tolist() == [1]
+    within = bars.loc[
+        (bars.index > coarse.index[0] + 10 * MINUTE) & (bars.index <= coarse.index[1])
+    ]
+    assert len(within) == 9
+    assert coarse["volume"].iloc[1] == within["volume"].sum()
 
 
 @settings(max_examples=30)

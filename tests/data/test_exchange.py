@@ -31,7 +31,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from gafcnn.data.bars import COLUMNS, gaps, interval_of
+from gafcnn.data.bars import COLUMNS, EXTRAS, gaps, interval_of
 from gafcnn.data.exchange import (
     ExchangeSource,
     NewestBars,
@@ -95,11 +95,12 @@ class LocalExchange:
         return [[t, *bar(t)] for t in islice(present, limit)]
 
     def expected(self, since: pd.Timestamp, until: pd.Timestamp = UNTIL) -> pd.DataFrame:
-        """Return the bars that opened in [since, until), labelled by close time."""
+        """Return the bars that opened in [since, until), labelled by close time, as of Binance."""
         rows = self.rows(since.value // 10**6, until.value // 10**6 - 1, 10**9)
         times = pd.to_datetime([row[0] for row in rows], unit="ms", utc=True).as_unit("ns")
         index = (times + QUARTER).rename("close_time")
-        return pd.DataFrame([row[1:] for row in rows], index, columns=list(COLUMNS))
+        values = [(*row[1:], *extras(*row[4:])) for row in rows]
+        return pd.DataFrame(values, index, [*COLUMNS, *EXTRAS], "float64")
 
 
 def bar(opened: int) -> tuple[float, float, float, float, float]:
@@ -107,6 +108,19 @@ def bar(opened: int) -> tuple[float, float, float, float, float]:
     turn = opened / MINUTE / 97
     first, last = (round(600 + 50 * math.sin(t), 2) for t in (turn, turn + 0.01))
     return first, max(first, last) + 1, min(first, last) - 1, last, round(5 + math.cos(turn), 3)
+
+
+def extras(close: float, volume: float) -> tuple[float, float, float]:
+    """Return quote volume, number of trades and taker-buy volume of a bar."""
+    return round(close * volume, 3), round(100 * volume), round(volume / 4, 3)
+
+
+def kline(row: list[Any]) -> list[Any]:
+    """Return a bar as Binance writes it."""
+    quote_volume, trades, taken = extras(*row[4:])
+    opened, *values = row
+    closed = int(opened) + STEP - 1
+    return [int(opened), *map(str, values), closed, str(quote_volume), trades, str(taken), "0", "0"]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -137,11 +151,7 @@ class Handler(BaseHTTPRequestHandler):
         assert asked["interval"] == "15m"
         first, last = int(asked["startTime"]), int(asked["endTime"])
         rows = self.exchange.rows(first, last, min(int(asked["limit"]), 1000))
-        klines = [
-            [int(opened), *map(str, values), int(opened) + STEP - 1, "0", 1, "0", "0", "0"]
-            for opened, *values in rows
-        ]
-        (fault or Handler.answer)(self, klines)
+        (fault or Handler.answer)(self, [kline(row) for row in rows])
 
     def ohlc(self, asked: dict[str, str]) -> None:
         first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
@@ -198,7 +208,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def download(server: LocalExchange, folder: Path, **options: Any) -> pd.DataFrame:
     """Return three days of bars of 15 minutes (288 bars) by default."""
-    asked = {"interval": "15min", "days": 3, "end": END, "folder": folder, "url": server.url}
+    asked = {"interval": "15min", "days": 3, "end": END, "folder": folder}
+    asked |= {"source": "api", "url": server.url}
     (bars,) = create(ExchangeSource, "market", asked | options).load().values()
     return bars
 
@@ -280,7 +291,7 @@ def test_symbol_listed_later_starts_at_its_first_bar(server: LocalExchange, tmp_
 def test_exchange_with_other_conventions(server: LocalExchange, tmp_path: Path) -> None:
     # Bitstamp answers newest bar first, and ccxt loads its markets before
     bars = download(server, tmp_path, exchange="bitstamp", days=30)
-    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY))
+    assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY)[[*COLUMNS]])
 
 
 # --- storage --------------------------------------------------------------------------------------
@@ -358,7 +369,8 @@ KILLED = """
 import sys
 from gafcnn.data.exchange import ExchangeSource
 url, folder, end = sys.argv[1:]
-ExchangeSource(interval="15min", days=30, end=end, url=url, folder=folder).load()
+where = {"source": "api", "url": url, "folder": folder}
+ExchangeSource(interval="15min", days=30, end=end, **where).load()
 """
 
 
@@ -623,8 +635,8 @@ def test_settings_survive_plain_data() -> None:
     source = ExchangeSource(symbols=("BTCUSDT", "ETH-XYZ"), end="2025-05-04", interval="1h")
     assert source.pairs() == {"BTCUSDT": "BTC/USDT", "ETH-XYZ": "ETH/XYZ"}
     assert SOURCES.create(as_plain(source), "market") == source
-    rest = ExchangeSource(refresh=True, url="http://mirror").at_rest()
-    assert (rest.refresh, rest.url) == (False, None)
+    rest = ExchangeSource(refresh=True, url="http://a", archive_url="http://b").at_rest()
+    assert (rest.refresh, rest.url, rest.archive_url) == (False, None, None)
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -717,6 +729,14 @@ def test_changed_byte_is_detected(part: Path, place: float, flips: int) -> None:
     else:
         assert (damaged, missing) == ([part], [(MIDNIGHT, MIDNIGHT + DAY)])
         assert bars.empty
+
+
+def test_further_volumes_are_those_that_all_files_have(tmp_path: Path) -> None:
+    keep(tmp_path, _bars(), MIDNIGHT, MIDNIGHT + DAY)
+    later = _bars(start=MIDNIGHT + DAY).assign(**dict.fromkeys(EXTRAS, 1.0))
+    keep(tmp_path, later, MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)
+    bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + 2 * DAY)
+    assert ([*bars.columns], missing) == ([*COLUMNS], [])
 
 
 def test_periods_between_files_are_missing(tmp_path: Path) -> None:

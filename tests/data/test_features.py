@@ -29,6 +29,15 @@ SHAPES = (
 RATIOS = tuple(f"{name}_to_mean_{unit}" for unit in ("body", "range") for name in SHAPES)
 
 
+EXTRAS = ("quote_volume", "trades", "taker_buy_volume")
+
+
+def with_extras(bars: pd.DataFrame) -> pd.DataFrame:
+    """Bars with the number of trades and further volumes."""
+    volume = bars["volume"].to_numpy()
+    return bars.assign(quote_volume=volume * 100, trades=volume * 3, taker_buy_volume=volume / 4)
+
+
 def compute(bars: pd.DataFrame, name: str, step: int = 1) -> list[float]:
     return FIELDS[name].compute(Candles(bars, step)).tolist()
 
@@ -65,14 +74,19 @@ def test_zero_divided_by_zero_is_zero_and_ratios_are_clipped(make_bars: Bars) ->
 def test_fields_equal_those_of_bars_resampled_by_pandas(
     random_bars: Bars, seed: int, step: int
 ) -> None:
-    bars = random_bars(step * 13, seed=seed)
+    bars = with_extras(random_bars(step * 13, seed=seed))
     groups = np.repeat(np.arange(13), step)
+    sums = dict.fromkeys(("volume", *EXTRAS), "sum")
     coarse = bars.groupby(groups).agg(
-        {"open": "first", "high": "max", "low": "min", "close": "last", "volume": "sum"}
+        {"open": "first", "high": "max", "low": "min", "close": "last", **sums}
     )
     ends = coarse[["open", "close"]]
     top, bottom, before = ends.max(axis=1), ends.min(axis=1), coarse.shift()
     peers = {name: coarse[name] for name in COLUMNS} | {
+        "quote_volume": coarse["quote_volume"],
+        "trades": coarse["trades"],
+        "trade_size": coarse["volume"] / coarse["trades"],
+        "taker_buy_share": coarse["taker_buy_volume"] / coarse["volume"],
         "body": coarse["close"] - coarse["open"],
         "upper_shadow": coarse["high"] - top,
         "lower_shadow": bottom - coarse["low"],
@@ -96,7 +110,7 @@ def test_fields_equal_those_of_bars_resampled_by_pandas(
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_field_reads_the_candles_that_it_declares(random_bars: Bars, name: str) -> None:
     back, step = FIELDS[name].back, 3
-    bars = random_bars(100 + (back + 1) * step)
+    bars = with_extras(random_bars(100 + (back + 1) * step))
     needed = bars.iloc[100:]
     assert compute(needed, name, step)[-1] == compute(bars, name, step)[-1]
     if back:
@@ -158,10 +172,12 @@ def test_a_market_without_volume(random_bars: Bars) -> None:
     bars = random_bars(30)
     bars["volume"] = np.nan
     window = Window("15min", lookback="30min")
-    others = [name for name in FIELDS if name != "volume"]
+    needed = ("volume", "quote_volume", "trades", "trade_size", "taker_buy_share")
+    others = [name for name in FIELDS if name not in needed]
     assert np.isfinite(WindowReader(bars, window, others)(np.array([29]))).all()
-    with pytest.raises(SamplesError, match="'volume'.* 30 bars"):
-        WindowReader(bars, window, ["close", "volume"])
+    for name in needed:
+        with pytest.raises(SamplesError, match=f"'{name}'.* 30 bars"):
+            WindowReader(bars, window, ["close", name])
 
 
 @pytest.mark.parametrize(

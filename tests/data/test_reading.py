@@ -88,7 +88,7 @@ def _zip(path: Path, members: dict[str, bytes]) -> Path:
 def _refused(path: Path, *facts: str, interval: str | None = None) -> None:
     """Check that reading fails, with an error that names the file and the facts."""
     with pytest.raises(BarsError) as caught:
-        read_bars(path, interval)
+        read_bars(path, interval=interval)
     assert "\n" not in str(caught.value)
     for fact in (str(path), *facts):
         assert fact in str(caught.value)
@@ -137,7 +137,7 @@ CSV = {
 @pytest.mark.parametrize("text", CSV.values(), ids=CSV)
 def test_csv(tmp_path: Path, text: str, ending: str) -> None:
     bars = read_bars(_put(tmp_path / f"bars{ending}", text))
-    assert_frame_equal(bars, _expected())
+    assert_frame_equal(bars[list(COLUMNS)], _expected())
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".feather"])
@@ -265,8 +265,8 @@ def test_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
     _refused(_put(tmp_path / "bars.csv", _text(*lines, header=HEADER + ",note")), "quotation")
 
 
-@pytest.mark.parametrize("names", [[], ["bars.txt"], ["a.csv", "b.csv"], ["folder/"]])
-def test_zip_without_exactly_one_csv(tmp_path: Path, names: list[str]) -> None:
+@pytest.mark.parametrize("names", [[], ["bars.pdf"], ["folder/"]])
+def test_zip_without_a_csv(tmp_path: Path, names: list[str]) -> None:
     path = _zip(tmp_path / "bars.zip", dict.fromkeys(names, _text().encode()))
     _refused(path, *names)
 
@@ -359,7 +359,7 @@ def test_missing_time_of_a_table_is_named(tmp_path: Path, ending: str) -> None:
 def test_interval_that_contradicts_the_file(tmp_path: Path, asked: str) -> None:
     path = _put(tmp_path / "bars.csv", _text())
     _refused(path, "1min", asked, interval=asked)
-    assert read_bars(path, "60s").attrs == {"interval": "1min"}
+    assert read_bars(path, interval="60s").attrs == {"interval": "1min"}
 
 
 # --- any content ----------------------------------------------------------------------------------

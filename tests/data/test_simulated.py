@@ -209,8 +209,7 @@ def test_files_name_their_symbols(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [{}, {"path": []}, {"path": "a.csv", "symbols": []}, {"path": "a.csv", "interval": "0min"},
-     {"path": ["a.csv", "b.csv"], "symbols": ["one", "ONE"]}, {"path": ["x/bnb.csv", "y/bnb.zip"]},
-     {"path": "a.csv", "symbols": ["ONE", "TWO"]}, {"path": ["a.csv", "b.csv"], "symbol": "BNB"}],
+     {"path": ["a.csv", "b.csv"], "symbols": ["one", "ONE"]}],
 )  # fmt: skip
 def test_invalid_files(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"market\."):

@@ -73,10 +73,10 @@ def test_names_and_lookbacks(window: Window, name: str, lookback: str) -> None:
 
 
 def test_as_window() -> None:
-    assert [*WINDOWS] == ["15m", "30m", "60m", "10x15m", "64x15m", "64x30m", "64x60m"]
+    assert [*WINDOWS] == ["15m", "30m", "60m", "10x15m", "64x15m", "64x30m", "64x60m", "20x1d"]
     assert as_window("64x15m").lookback == pd.Timedelta("64h")
     assert as_window("45m") == Window("45min")
-    assert as_window("20x1d") == Window(points=20, step="1D")
+    assert as_window("12x1d") == Window(points=12, step="1D")
     assert as_window(window := Window("45min")) is window
     for wrong in ("30", "30min", "m", "x15m", "", None, 30):
         with pytest.raises(ConfigError, match="64x15m"):
@@ -111,6 +111,12 @@ def test_too_few_bars_or_too_many_gaps(make_bars: Bars) -> None:
         decision_rows(make_bars(np.ones(40)), "60min")
     with pytest.raises(SamplesError, match="longest gap-free stretch is 30 bars"):
         decision_rows(make_bars(np.ones(90), missing=range(29, 90, 31)), "60min")
+    # rows 29 and 60 are filled, so that rows 59 to 89 end 60 bars
+    with pytest.raises(SamplesError, match=r'fill="quiet" 31 of 90 bars'):
+        decision_rows(make_bars(np.ones(90), missing=range(29, 90, 31)), "60min")
+    with pytest.raises(SamplesError, match="longest gap-free stretch is 45 bars") as raised:
+        decision_rows(make_bars(np.ones(200), missing=range(45, 155)), "60min")  # too long to fill
+    assert "quiet" not in str(raised.value)
     with pytest.raises(SamplesError, match="only 0 bars"):
         decision_rows(make_bars(np.ones(0)), "60min")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gafcnn.data.bars import as_bars
+from gafcnn.data.conversion import as_bars
 from gafcnn.images.kinds import IMAGE_KINDS, register_image
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 
 from gafcnn.data.indicators import indicators
-from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
@@ -44,6 +44,20 @@ def test_trees_find_the_momentum(fitted: BoostedTrees, samples: Samples) -> None
     assert fitted.gains().sum() == pytest.approx(1)
     assert fitted.facts_["features"] == len(indicators(samples.bars[""]).columns)
     assert fitted.metrics_["majority"] >= 0.5
+
+
+def test_many_unknown_indicators_are_logged(
+    samples: Samples, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    BoostedTrees(**QUICK | {"rounds": 1}).fit(samples)
+    assert "unknown" not in caplog.text
+    without = samples.bars[""].assign(volume=np.nan)
+    blind = make_samples(without, label=Direction("15min"))
+    BoostedTrees(**QUICK | {"rounds": 1}).fit(blind)
+    rows = blind.bar_rows("")[blind.labelled("train")]
+    share = indicators(without).iloc[rows].isna().to_numpy().mean()
+    assert f"{100 * share:.1f} % of the indicators" in caplog.text
 
 
 def test_predictions_use_the_trees_up_to_the_best_round(
@@ -127,6 +141,16 @@ def test_predictions_at_rows_of_bars_are_those_of_the_samples(pooled: Samples) -
         part = pooled.of(symbol)
         p = model.predict_samples(part, np.arange(len(part)))
         assert np.array_equal(model.predict_at(part.bars[symbol], part.bar_rows(symbol)), p)
+
+
+def test_bars_with_further_volumes(fitted: BoostedTrees, samples: Samples) -> None:
+    bars, rows = samples.bars[""], samples.bar_rows("")
+    further = bars.assign(trades=100 * bars["volume"], taker_buy_volume=bars["volume"] / 2)
+    assert len(indicators(further).columns) > len(indicators(bars).columns)
+    assert np.array_equal(fitted.predict_at(further, rows), fitted.predict_at(bars, rows))
+    taught = BoostedTrees(**QUICK | {"rounds": 2}).fit(make_samples(further))
+    with pytest.raises(LearningError, match="taker_buy_share"):
+        taught.predict_at(bars, rows)
 
 
 def test_trees_are_stored_as_plain_data_and_loaded_the_same(

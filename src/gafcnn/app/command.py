@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import math
 import os
@@ -22,7 +23,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -42,6 +43,9 @@ COMMANDS = {
 
 # options that every run's folder is named by anyway
 _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
+
+# options whose values name files, and names of columns: the grammar of Hydra has no umlauts, ~ or &
+_FILES, _COLUMNS = ("market.path", "predictions"), "market.columns."
 
 _GRACE = 1.5  # seconds to end in after SIGTERM
 
@@ -157,7 +161,7 @@ def _stop_on_sigterm() -> None:
 
 
 def _prepare_words(words: list[str]) -> int:
-    """Import the user's own modules; in a sweep, add the option that names the runs.
+    """Quote names, import the user's own modules; in a sweep, add the option that names the runs.
 
     Returns:
         How many jobs can run in parallel: all of a sweep, but at most one per core.
@@ -165,6 +169,7 @@ def _prepare_words(words: list[str]) -> int:
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.
     """
+    words[:] = map(quote_names, words)
     overrides = _parse(words)
     for override in overrides:
         if override.key_or_group == "imports" and isinstance(names := override.value(), str | list):
@@ -192,6 +197,24 @@ def _prepare_words(words: list[str]) -> int:
     except HydraException:  # a glob, or an interval, which only another sweeper can count
         return cpu_count()
     return min(jobs, cpu_count())
+
+
+def quote_names(word: str) -> str:
+    """Return a word in which the name of a file that exists, or of a column, is quoted for Hydra.
+
+    A pattern is quoted if a file is named like it; what else Hydra reads, such as a list or a sweep
+    over two files, stays as it is.
+    """
+    key, _, value = word.partition("=")
+    if (option := key.lstrip("+")) in _FILES:
+        # unlike those of Path, these functions raise no errors for what cannot be a name
+        value = os.path.expanduser(value)  # noqa: PTH111
+        named = os.path.exists(value)  # noqa: PTH110
+        if not named and not (value.startswith("[") and value.endswith("]")):
+            named = any(glob.iglob(value, recursive=True))  # noqa: PTH207
+    else:
+        named = option.startswith(_COLUMNS) and not re.match(r"['\"]|null$|.*,", value)
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}" if value and named else word
 
 
 def _parse(words: Sequence[str]) -> list[Override]:

@@ -18,7 +18,6 @@ from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
 from gafcnn.app.studies import Study, record_look
-from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import ConfigError, LearningError, RunError
@@ -159,7 +158,7 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
         judgement: Its judgement; rows of the first symbol are shown.
     """
     symbol, bars = next(iter(study.bars.items()))
-    table, interval = judgement.predictions, interval_of(bars).to_timedelta64()
+    table = judgement.predictions
     of_symbol = table.loc[(table["symbol"] == symbol) & (table["split"] == "test")]
     shown = []
     for name in study.windows:
@@ -168,8 +167,8 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
         read = WindowReader(bars, settings.window, spec.fields)
         rows = of_symbol.loc[of_symbol["window"] == name]
         for row in _most_certain(rows, study.label.classes):
-            series = read(bars.index.get_indexer(pd.DatetimeIndex([row["time"]])))
-            times = row["time"] + pd.TimedeltaIndex(read.offsets * interval)
+            [at] = bars.index.get_indexer(pd.DatetimeIndex([row["time"]]))
+            series, times = read(np.array([at])), pd.DatetimeIndex(bars.index[at + read.offsets])
             image = replace(spec, dtype="float32").encode(series)[0]
             fold = None if pd.isna(row["fold"]) else int(row["fold"])
             runs = [run for run in study.runs[name] if run.fold == fold]

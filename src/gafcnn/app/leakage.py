@@ -137,7 +137,8 @@ def _known(
     """Return what is known at a decision time, by its name; `once` has predictions of all rows."""
     label = samples.definition
     # a barrier that is reached after t may free a sample from the purge, or leave it in
-    settled = t if isinstance(label, Direction) else t - samples.horizon.to_timedelta64()
+    waits: Any = pd.Series(samples.outcomes.known_at - samples.times)
+    settled = t if isinstance(label, Direction) else t - waits.max().to_timedelta64()
     membership = np.full(len(samples), -1, dtype=np.int8)
     for number, name in enumerate(PARTS):
         membership[samples.part(name)] = number

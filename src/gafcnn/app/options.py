@@ -215,8 +215,13 @@ class TrainSettings:
 
     def samples(self, bars: Mapping[str, pd.DataFrame]) -> Samples:
         """Return the samples that a run with these options learns from and is judged on."""
-        lookback = self.window.lookback
-        return make_samples(bars, label=self.label, split=self.split, lookback=lookback)
+        return make_samples(
+            bars,
+            label=self.label,
+            split=self.split,
+            lookback=self.window.lookback,
+            overnight=self.window.overnight,
+        )
 
     def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
         """Return the model, ready to be fitted; it writes into `folder`."""

@@ -258,7 +258,8 @@ class Decider:
         classes: Names of the classes.
         fold: The fold that decides; None without walk-forward.
         interval: Time between two bars.
-        history: The number of bars that a decision needs, after which indicators have settled.
+        history: The number of bars that a decision needs, after which indicators have settled; at
+            most those of the symbol with the fewest in training.
         ensembles: Fitted ensembles, by name.
         thresholds: The threshold of each model, by symbol and by name; empty for other classes.
         rules: The trading rules.
@@ -277,7 +278,9 @@ class Decider:
         lookback = max(one.window.lookback for one in options)
         self._lookback = multiple_of("window.lookback", lookback, self.interval)
         indicators = any(getattr(one.model, "features", None) == "indicators" for one in options)
-        self.history = max(self._lookback, MEMORY if indicators else 0)
+        # a study of fewer bars has learned from indicators that have not settled
+        settled = min(MEMORY, *(len(bars) for bars in study.bars.values())) if indicators else 0
+        self.history = max(self._lookback, settled)
         evaluated = study.evaluation or {}
         direction = self.classes == DIRECTIONS
         self.rules, methods, text = _rules(evaluated)

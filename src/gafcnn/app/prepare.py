@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from gafcnn.app.options import TrainSettings
-from gafcnn.data.bars import fingerprint, gaps, has_volume, interval_of
+from gafcnn.data.bars import fill_quiet, fingerprint, gaps, has_volume, interval_of
 from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.sources import Source, load_bars
+from gafcnn.data.sources import FileSource, Source, load_bars
 from gafcnn.durations import multiple_of
 from gafcnn.images.store import build_store, store_folder
 from gafcnn.settings import create
@@ -72,8 +72,18 @@ def load(source: Source) -> dict[str, pd.DataFrame]:
         lacking = f"{len(missing)} gaps ({missing['missing'].sum():,} bars)"
         found = f"{len(frame):,} bars from {first} to {last} UTC"
         found += f", {lacking if len(missing) else 'no gap'}"
-        log.info("%s: %s%s", symbol, found, "" if has_volume(frame) else ", no volume")
+        found += "" if has_volume(frame) else ", no volume"
+        log.info("%s: %s%s", symbol, found, _would_fill(source, frame) if len(missing) else "")
     return bars
+
+
+def _would_fill(source: Any, bars: pd.DataFrame) -> str:
+    """Return how many bars the option `fill` of a file would add, if it is not set."""
+    # bars are filled before they are resampled: coarse ones do not say how many
+    if not isinstance(source, FileSource) or source.fill or source.interval:
+        return ""
+    filled = len(fill_quiet(bars, source.fill_limit)) - len(bars)
+    return f"; market.fill=quiet would fill {filled:,} of them" if filled else ""
 
 
 def fingerprints(bars: Mapping[str, pd.DataFrame]) -> dict[str, str]:

@@ -222,7 +222,7 @@ class Study:
 
         Args:
             bars: The newest bars of a symbol, the last one closed; the baseline's indicators need
-                2,500 of them.
+                2,500 of them, or as many as the study has.
             symbol: The symbol; may be left out if the study has only one.
 
         Raises:

@@ -103,7 +103,7 @@ class Augmentation:
         for left, source in zip(
             range(self.n_sources, 0, -1), self._sources(bars.loc[known]), strict=True
         ):
-            rows = decision_rows(source, samples.lookback)
+            rows = decision_rows(source, samples.lookback, overnight=samples.overnight)
             classes = label.assign(label.outcomes(source, rows), np.arange(len(rows)))
             chosen = []
             for number in range(1, len(have)):
@@ -187,10 +187,9 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     lows = np.minimum(begins, ends) - below
     lift = max(0, 1 - int(lows.min()))  # another order may lead below zero
     index = pd.date_range(bars.index[0], periods=len(order), freq=interval, name="close_time")
-    frame = bars.iloc[: len(order)].assign(volume=bars["volume"].to_numpy()[order])
     highs = np.maximum(begins, ends) + above
     prices = [ticks + lift for ticks in (begins, highs, lows, ends)]
-    return _with_prices(frame.set_axis(index), prices, scale)
+    return _with_prices(bars.iloc[order].set_axis(index), prices, scale)
 
 
 def _on_grid(bars: pd.DataFrame) -> tuple[list[NDArray[np.int64]], int]:
@@ -203,4 +202,5 @@ def _on_grid(bars: pd.DataFrame) -> tuple[list[NDArray[np.int64]], int]:
 def _with_prices(bars: pd.DataFrame, prices: list[NDArray[np.int64]], scale: int) -> pd.DataFrame:
     # division gives the float nearest to the decimal number, as reading it from a text does
     divided = {name: ticks / scale for name, ticks in zip(PRICES, prices, strict=True)}
-    return check_bars(bars.assign(**divided), "synthetic bars", interval_of(bars))
+    frame, calendar = bars.assign(**divided), bars.attrs.get("calendar")
+    return check_bars(frame, "synthetic bars", interval_of(bars), calendar)

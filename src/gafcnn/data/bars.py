@@ -1,4 +1,4 @@
-"""Bars: conversion, checks, gaps and resampling.
+"""Bars: checks, gaps and resampling.
 
 Bars are a DataFrame with the columns `COLUMNS` as float64, indexed by `close_time`
 (datetime64[ns, UTC], strictly increasing). A bar is labelled by its close time, the moment at which
@@ -9,30 +9,30 @@ a text such as "15min". Gaps are allowed. A market without volume has NaN in all
 from __future__ import annotations
 
 import hashlib
-import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.data.calendars import ALWAYS, Calendar, load_calendar
 from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import BarsError, ConfigError
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 PRICES = COLUMNS[:4]
-
-_CLOSE_TIMES = ("close_time", "closetime")
-
-TIMES = ("open_time", "opentime", "date", "timestamp", "time", "datetime", *_CLOSE_TIMES)
-"""Names that exchanges and tools give to the time of a bar; all but the last two are open times."""
+EXTRAS = ("quote_volume", "trades", "taker_buy_volume")
+"""Further columns, where a source has them: notional, number of trades, volume of buying takers."""
 
 REPAIR = "repair the row, or remove it: gaps are allowed"
 _CONVERT = 'pass it through gc.as_bars(df, time=..., label="open" or "close")'
+
+_ROUNDING = 1e-9  # a high may be so much below another price, as exporters round
+_SHOWN = 3  # faulty rows that are described
 
 # limits that keep sums and differences of two times within int64 nanoseconds
 _EARLIEST, _LATEST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
@@ -40,79 +40,39 @@ _EARLIEST, _LATEST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01
 # this many equal steps in a row, other than the interval, are bars of another interval, not gaps
 _MIXED_RUN = 10
 
-# the size of an epoch determines its unit: seconds from 1973 to 2100 are not milliseconds
-_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
-_EPOCHS = (1e8, 4.1e9)
-
-# the end of a time with an offset; a date alone ends in a hyphen and digits as well
-_OFFSET = r"[T ]\d\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$"
+_HOUR, _DAY, _YEAR = (pd.to_timedelta(n, unit="h") for n in (1, 24, 365 * 24))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where rows come from, for error messages; rows are counted from 0, lines of a text from 1."""
+    """Where rows come from, for error messages.
+
+    Attributes:
+        source: The file or other origin.
+        place: Returns the place of a row, such as "line 7"; by default "row 5", counted from 0.
+    """
 
     source: object
-    line_of: Callable[[int], int] | None = None
+    place: Callable[[int], str] = "row {}".format
+
+    def at(self, rows: NDArray[np.int64]) -> Origin:
+        """Return the origin of some of the rows."""
+        return Origin(self.source, lambda row: self.place(int(rows[row])))
 
     def require(
         self, valid: Any, found: Callable[[int], str], expected: str, instead: str = REPAIR
     ) -> None:
-        """Raise a BarsError that names the first row where `valid`, shape (n,), is False."""
-        for row in np.flatnonzero(~np.asarray(valid)).tolist():
-            place = f"row {row}" if self.line_of is None else f"line {self.line_of(row)}"
-            fact = f"{self.source}, {place}: {found(row)}"
-            raise BarsError(fact, expected=expected, instead=instead)
-
-
-def as_bars(
-    frame: pd.DataFrame,
-    *,
-    time: str | None = None,
-    timezone: str | None = None,
-    label: Literal["open", "close"] | None = None,
-    interval: DurationLike | None = None,
-) -> pd.DataFrame:
-    """Return a DataFrame of prices as bars.
-
-    Bars that come from gafcnn are returned unchanged, unless `time` or `label` is given.
-
-    Args:
-        frame: Columns open, high, low, close and, optionally, volume, in any case.
-        time: The column that holds the times (timestamps, ISO texts, or epochs in s, ms, us or ns);
-            None for the index.
-        timezone: Time zone of times without one, for example "UTC" or "America/New_York".
-        label: Whether the times are open times, as most exchanges give them, or close times; by
-            default close times if they are named close_time or closeTime, otherwise open times.
-        interval: Time between two bars; by default the most common one.
-
-    Raises:
-        BarsError: The frame has no valid bars; names row, value and remedy.
-        ConfigError: `label`, `timezone` or `interval` is invalid.
-    """
-    unchanged = time is None and label is None
-    if not isinstance(frame, pd.DataFrame) or (unchanged and "interval" in frame.attrs):
-        return ensure_bars(frame)
-    label = label or _label_of(frame.index.name if time is None else time)
-    if label not in ("open", "close"):
-        raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
-    if time is None:
-        if not isinstance(frame.index, pd.DatetimeIndex):
+        """Raise a BarsError that counts the rows where `valid` is False, and names the first."""
+        faulty = np.flatnonzero(~np.asarray(valid)).tolist()
+        if faulty:
+            first, *others = faulty[:_SHOWN]
+            more = f" (and {len(faulty) - 1:,} more: " if others else ""
+            more += "; ".join(f"{self.place(row)}: {found(row)}" for row in others)
             raise BarsError(
-                f"the index of the DataFrame holds {frame.index.dtype}, not times",
-                expected="a DatetimeIndex, or the name of the column that holds the times",
-                instead='write as_bars(df, time="date"), for example',
+                f"{self.source}, {self.place(first)}: {found(first)}{more}{')' if others else ''}",
+                expected=expected,
+                instead=instead,
             )
-        time = "the index"
-        frame = frame.rename_axis(time).reset_index()
-    origin = Origin("the DataFrame")
-    columns = select_columns(origin.source, [str(name) for name in frame.columns], time)
-    table = frame.set_axis(frame.columns.astype(str), axis=1).filter(columns)
-    return convert(table.set_axis([*columns.values()], axis=1), origin, label, interval, timezone)
-
-
-def _label_of(time: object) -> Literal["open", "close"]:
-    return "close" if _plain(str(time)) in _CLOSE_TIMES else "open"
 
 
 def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
@@ -139,11 +99,11 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
             instead=_CONVERT,
         )
     steps, interval = _steps(bars), pd.to_timedelta(bars.attrs["interval"])
-    others = steps[steps != interval.value]
     prices = [bars[name].to_numpy() for name in PRICES if len(bars)]
-    if others.min(initial=1) <= 0 or not all(0 < p.min() <= p.max() < np.inf for p in prices):
+    if steps.min(initial=1) <= 0 or not all(0 < p.min() <= p.max() < np.inf for p in prices):
         check_values(bars, Origin("the bars"))
-    if len(steps) > 1 and (len(others) == len(steps) or (others % interval.value).any()):
+    apart = _apart(bars)
+    if len(steps) > 1 and ((apart > 1).all() or not apart.all()):
         raise BarsError(
             f"bars of {format_duration(_usual(steps))} that were made of bars of "
             f"{format_duration(interval)}, and whose times may be open or close times",
@@ -154,15 +114,19 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_bars(
-    frame: pd.DataFrame, source: object | Origin, interval: DurationLike | None = None
+    frame: pd.DataFrame,
+    source: object | Origin,
+    interval: DurationLike | None = None,
+    calendar: str | None = None,
 ) -> pd.DataFrame:
     """Return a frame as checked bars.
 
     Args:
-        frame: Indexed by close time, timezone-aware, with the columns `COLUMNS`; others are
-            dropped.
+        frame: Indexed by close time, timezone-aware, with the columns `COLUMNS`, and `EXTRAS` if
+            there are any; others are dropped.
         source: The file or other origin, for error messages.
         interval: Time between two bars; by default the most common one.
+        calendar: The trading calendar, see `gafcnn.data.calendars`; None if trading never stops.
 
     Raises:
         BarsError: The bars are invalid; names source, row, value and remedy.
@@ -175,79 +139,25 @@ def check_bars(
             instead="choose a file, a period or an interval with more of them",
         )
     # pandas copies on write, so a frame that is correct already is not copied here
-    bars = frame.reindex(columns=list(COLUMNS)).astype("float64")
-    index = pd.DatetimeIndex(frame.index)
-    moments = index.to_numpy(f"datetime64[{index.unit}]")  # formats years above 9999 as well
-    origin.require(
-        (index >= _EARLIEST) & (index < _LATEST),
-        lambda row: f"the time is {moments[row]}",
-        f"a time from {_EARLIEST.year} to {_LATEST.year}",
-    )
+    extras = [name for name in EXTRAS if name in frame.columns]
+    bars = frame.reindex(columns=[*COLUMNS, *extras]).astype("float64")
+    check_times(pd.DatetimeIndex(frame.index), origin)
     times = _nanoseconds(bars).view("datetime64[ns]")
     bars = bars.set_axis(pd.DatetimeIndex(times, tz="UTC", name="close_time"))
     check_values(bars, origin)
-    checked = _check_interval(_steps(bars), origin, interval)
-    bars.attrs = {"interval": format_duration(checked)}  # a text, which parquet can hold
+    checked = usual_interval(bars) if interval is None else parse_duration("interval", interval)
+    if checked <= pd.Timedelta(0):
+        raise ConfigError(
+            f"interval is {format_duration(checked)}",
+            expected="the time between two bars",
+            instead="leave it out for the most common one",
+        )
+    # texts, which parquet can hold
+    bars.attrs = {"interval": format_duration(checked)}
+    if calendar not in (None, ALWAYS):
+        bars.attrs["calendar"] = calendar
+    _check_steps(bars, origin)
     return bars
-
-
-def select_columns(source: object, names: Sequence[str], time: str | None = None) -> dict[str, str]:
-    """Return the columns of a table to use, and the standard name of each, the time first.
-
-    Args:
-        source: The file or other origin, for error messages.
-        names: The table's column names; case, spaces and underscores do not matter.
-        time: The column of times, which is returned as "time"; None for the first of `TIMES` that
-            the table has.
-
-    Raises:
-        BarsError: A column is missing or occurs twice.
-    """
-    plain = [_plain(name) for name in names]
-    if time is None:
-        time = found = next((name for name in TIMES if name in plain), TIMES[0])
-    else:
-        found = "time"
-        plain = [
-            "time" if name == time else other for name, other in zip(names, plain, strict=True)
-        ]
-    # a volume of another name is an error, so that it is not ignored unnoticed
-    wanted = (found, *(COLUMNS if any("vol" in name for name in plain) else PRICES))
-    for name in wanted:
-        if (count := plain.count(name)) != 1:
-            shown = time if name == found else name
-            raise BarsError(
-                f"{source} has {'the' if count else 'no'} column {shown}{' twice' if count else ''}"
-                f", among {reprlib.repr(list(names))}",
-                expected=f"a time ({', '.join(TIMES)}) and {', '.join(COLUMNS)}, each once",
-                instead="rename the columns (volume may be absent)",
-            )
-    return {names[plain.index(name)]: name for name in wanted}
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace(" ", "_")
-
-
-def convert(
-    table: pd.DataFrame,
-    origin: Origin,
-    label: str | None,
-    interval: DurationLike | None,
-    timezone: str | None = None,
-) -> pd.DataFrame:
-    """Return checked bars from a table whose first column holds the open or close times.
-
-    If `label` is None, the name of that column tells which.
-
-    Raises:
-        BarsError: See `check_bars`.
-    """
-    times = _to_times(table.iloc[:, 0], origin, timezone)
-    values = {name: _to_numbers(column, origin) for name, column in table.iloc[:, 1:].items()}
-    bars = check_bars(pd.DataFrame(values, times), origin, interval)
-    is_open = (label or _label_of(table.columns[0])) == "open"
-    return bars.set_axis(bars.index + interval_of(bars)) if is_open else bars
 
 
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
@@ -293,9 +203,18 @@ def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
     if not bars:
         raise ConfigError("no bars", expected="those of a symbol or more", instead="pass bars")
     (first, reference), *others = bars.items()
-    interval = interval_of(reference)
+    interval, calendar = interval_of(reference), reference.attrs.get("calendar")
     for other, frame in others:
-        if interval_of(frame) != interval or (frame.index[0] - reference.index[0]) % interval:
+        if frame.attrs.get("calendar") != calendar:
+            raise ConfigError(
+                f"{first} follows the trading calendar {calendar or ALWAYS}, and {other} "
+                f"{frame.attrs.get('calendar', ALWAYS)}",
+                expected="one calendar for all symbols",
+                instead=f"add calendar={calendar or ALWAYS!r} (market.calendar=...) when reading",
+            )
+        apart = np.array([(frame.index[0] - reference.index[0]).value])
+        on_one_grid = calendar is not None or _bars_apart(apart + interval.value, interval).any()
+        if interval_of(frame) != interval or not on_one_grid:
             longer = format_duration(max(interval, interval_of(frame)))
             raise ConfigError(
                 f"{first} has bars of {format_duration(interval)}, one of which closes at "
@@ -312,7 +231,7 @@ def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
     Anything that is computed per stretch never spans a gap.
     """
-    cuts = np.flatnonzero(_steps(bars) != interval_of(bars).value) + 1
+    cuts = np.flatnonzero(bars_apart(bars) > 1) + 1
     edges = [0, *cuts, len(bars)]
     return (bars.iloc[start:stop] for start, stop in pairwise(edges))
 
@@ -328,31 +247,117 @@ def gaps(bars: pd.DataFrame) -> pd.DataFrame:
     Its columns are `after` and `before`, the close times of the bars on both sides, and `missing`,
     the number of bars.
     """
-    steps, interval = _steps(bars), interval_of(bars).value
-    at = np.flatnonzero(steps != interval)
-    missing = steps[at] // interval - 1
-    return pd.DataFrame({"after": bars.index[at], "before": bars.index[at + 1], "missing": missing})
+    apart = bars_apart(bars)
+    at = np.flatnonzero(apart > 1)
+    closes = {"after": bars.index[at], "before": bars.index[at + 1]}
+    return pd.DataFrame({**closes, "missing": apart[at] - 1})
+
+
+def bars_apart(bars: pd.DataFrame) -> NDArray[np.int64]:
+    """Return how many bars later each bar is than the one before it: 1 without a gap, (n - 1,)."""
+    ensure_bars(bars)
+    return _apart(bars)
+
+
+def calendar_of(bars: pd.DataFrame) -> Calendar | None:
+    """Return the trading calendar of bars; None if trading never stops."""
+    name = bars.attrs.get("calendar")
+    return None if name is None or bars.empty else load_calendar(name, int(bars.index[0].year))
+
+
+def bars_per_year(bars: pd.DataFrame) -> float:
+    """Return the number of bars in a year of 365 days."""
+    interval, calendar = interval_of(bars), calendar_of(bars)
+    return _YEAR / interval if calendar is None else calendar.bars_per_year(interval)
+
+
+def bars_per_day(bars: pd.DataFrame) -> float:
+    """Return the number of bars in a day, or in a session."""
+    interval, calendar = interval_of(bars), calendar_of(bars)
+    if calendar is None:
+        return _DAY / interval
+    return calendar.bars_per_year(interval) / calendar.bars_per_year(_DAY)
+
+
+def fill_quiet(bars: pd.DataFrame, limit: DurationLike = "1h") -> pd.DataFrame:
+    """Return bars in which short gaps are filled: the close is carried on, and volumes are 0.
+
+    Many exchanges write no bar for a minute without a trade.
+
+    Args:
+        bars: Bars, indexed by close time.
+        limit: The longest gap that is filled.
+    """
+    interval = interval_of(bars)
+    most = parse_duration("market.fill_limit", limit) // interval
+    missing = gaps(bars)
+    wide = (missing["before"] - missing["after"]) // interval - 1  # of a night, among others
+    missing = missing.loc[(missing["missing"] <= most) & (missing["missing"] == wide)]
+    if missing.empty:
+        return bars
+    new = np.concatenate(
+        [
+            after.value + interval.value * np.arange(1, n + 1)
+            for after, n in zip(missing["after"], missing["missing"], strict=True)
+        ]
+    )
+    times = pd.DatetimeIndex(new.view("datetime64[ns]"), tz="UTC", name="close_time")
+    filled = bars.reindex(bars.index.union(times))
+    close = filled["close"].ffill()
+    filled = filled.fillna(dict.fromkeys(PRICES, close))
+    if has_volume(bars):
+        volumes = [name for name in (COLUMNS[-1], *EXTRAS) if name in filled]
+        filled.loc[times, volumes] = 0.0
+    return check_bars(filled, "the filled bars", interval, bars.attrs.get("calendar"))
+
+
+def close_times_of(
+    opens: pd.DatetimeIndex, interval: pd.Timedelta, timezone: str | None
+) -> pd.DatetimeIndex:
+    """Return the close times of bars by their open times.
+
+    Bars of a day and longer close at the same hour of the clock in `timezone`.
+    """
+    if timezone is None or interval < _DAY:
+        return opens + interval
+    clock = opens.tz_convert(timezone).tz_localize(None) + interval
+    first = np.ones(len(opens), bool)  # of two equal hours at the end of daylight saving time
+    closes = clock.tz_localize(timezone, ambiguous=first, nonexistent="shift_forward")
+    return closes.tz_convert("UTC")
 
 
 def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
-    """Return coarser bars: first open, highest high, lowest low, last close, sum of volumes.
+    """Return coarser bars: first open, highest high, lowest low, last close, sums of volumes.
 
-    A coarse bar with a missing fine bar is dropped and becomes a gap. Bars close at multiples of
-    the interval since 1970, so that an hourly bar closes at the full hour.
+    A coarse bar is made of the fine ones that there are, as exchanges make it of the trades; one
+    without any is a gap. Those at both ends are left out if they are not complete. Bars close at
+    multiples of the interval since 1970, so that an hourly bar closes at the full hour; with a
+    trading calendar at multiples since the open of the session, and at its close.
 
     Raises:
         ConfigError: `interval` is not a multiple of the bars' interval.
-        BarsError: Fewer than two coarse bars are complete.
+        BarsError: There are fewer than two coarse bars.
     """
-    coarse = parse_duration("market.interval", interval)
-    count = multiple_of("market.interval", coarse, interval_of(bars))
-    if count == 1:
+    coarse, fine = parse_duration("market.interval", interval), interval_of(bars)
+    if multiple_of("market.interval", coarse, fine) == 1:
         return bars
-    groups = bars.groupby(pd.DatetimeIndex(bars.index).ceil(coarse))
-    coarser = groups.agg({"open": "first", "high": "max", "low": "min", "close": "last"})
-    coarser["volume"] = groups["volume"].sum(min_count=1)  # NaN if no volume is known
-    coarser = coarser.loc[groups.size() == count]
-    return check_bars(coarser, f"the bars of {format_duration(coarse)}", coarse)
+    index, calendar = pd.DatetimeIndex(bars.index), calendar_of(bars)
+    begins: Any
+    ends: Any = index.ceil(coarse)
+    if calendar is None:
+        begins = ends - coarse
+    else:
+        slots = calendar.slots(_nanoseconds(bars) - fine.value, coarse)
+        begins, ends = (pd.DatetimeIndex(one.view("datetime64[ns]"), tz="UTC") for one in slots)
+    extras = [name for name in EXTRAS if name in bars]
+    groups = bars.groupby(ends)
+    coarser: Any = groups.agg({"open": "first", "high": "max", "low": "min", "close": "last"})
+    for name in ("volume", *extras):
+        coarser[name] = groups[name].sum(min_count=1)  # NaN if no volume is known
+    first = int(index[0] - fine > begins[0])
+    last = len(coarser) - int(index[-1] < ends[-1])
+    source = f"the bars of {format_duration(coarse)}"
+    return check_bars(coarser.iloc[first:last], source, coarse, bars.attrs.get("calendar"))
 
 
 def fingerprint(bars: pd.DataFrame) -> str:
@@ -391,117 +396,84 @@ def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
     return np.logical_and.reduce([valid for valid, _, _ in _rules(bars)])
 
 
+def on_grid(bars: pd.DataFrame, interval: DurationLike | None = None) -> NDArray[np.bool_]:
+    """Whether the time of each bar is a whole number of intervals from the others: shape (n,)."""
+    step = _usual(_steps(bars)) if interval is None else parse_duration("market.interval", interval)
+    phase = pd.Series(_nanoseconds(bars) % step.value)
+    usual = phase.mode().iloc[0]
+    return _bars_apart((phase - usual).to_numpy() + step.value, step) > 0
+
+
 def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
     """Yield the rows that keep a rule, the columns that it is about, and what it expects."""
-    prices = bars[list(PRICES)].to_numpy()
-    for name, price in zip(PRICES, prices.T, strict=True):
+    prices = [bars[name].to_numpy() for name in PRICES]
+    for name, price in zip(PRICES, prices, strict=True):
         yield np.isfinite(price) & (price > 0), [name], "a finite positive price"
-    yield bars["high"] == prices.max(axis=1), PRICES, "the highest price as high"
-    yield bars["low"] == prices.min(axis=1), PRICES, "the lowest price as low"
+    highest, lowest = np.maximum.reduce(prices), np.minimum.reduce(prices)
+    yield bars["high"] >= highest * (1 - _ROUNDING), PRICES, "the highest price as high"
+    yield bars["low"] <= lowest * (1 + _ROUNDING), PRICES, "the lowest price as low"
     if has_volume(bars):
         volume = bars["volume"].to_numpy()
         yield np.isfinite(volume) & (volume >= 0), ["volume"], "a finite volume, 0 or more"
 
 
-def _check_interval(
-    steps: NDArray[np.int64], origin: Origin, asked: DurationLike | None
-) -> pd.Timedelta:
-    usual = _usual(steps)
-    interval = usual if asked is None else parse_duration("market.interval", asked)
-    if not (steps == interval.value).any():
+def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
+    """Check that bars are of one interval, and that gaps are multiples of it."""
+    steps, interval, apart = _steps(bars), pd.to_timedelta(bars.attrs["interval"]), _apart(bars)
+    if not (apart == 1).any():
         raise BarsError(
-            f"{origin.source} holds bars of {format_duration(usual)}",
+            f"{origin.source} holds bars of {format_duration(_usual(steps))}",
             expected=f"bars of {format_duration(interval)}, as requested",
             instead="omit the interval, or resample the bars after reading",
         )
-    valid = np.r_[True, steps % interval.value == 0]
+    valid = np.r_[True, apart > 0]
     starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
     lengths = np.diff(np.r_[starts, len(steps)])
-    valid[starts[(lengths >= _MIXED_RUN) & (steps[starts] != interval.value)] + 1] = False
+    valid[starts[(lengths >= _MIXED_RUN) & (apart[starts] != 1)] + 1] = False
     origin.require(
         valid,
         lambda row: (
             f"a step of {format_duration(pd.to_timedelta(steps[row - 1], unit='ns'))} "
-            f"among bars of {format_duration(interval)}"
+            f"to {bars.index[row]} among bars of {format_duration(interval)}"
         ),
         "bars of one interval, and gaps that are multiples of it",
-        "split the bars by their interval",
+        'split the bars by their interval, or leave such rows out with repair="drop"',
     )
-    return interval
+
+
+def check_times(times: pd.DatetimeIndex, origin: Origin) -> None:
+    """Check that times are in the range that the library can compute with."""
+    moments = times.to_numpy(f"datetime64[{times.unit}]")  # formats years above 9999 as well
+    origin.require(
+        (times >= _EARLIEST) & (times < _LATEST),
+        lambda row: f"the time is {moments[row]}",
+        f"a time from {_EARLIEST.year} to {_LATEST.year}",
+    )
+
+
+def usual_interval(bars: pd.DataFrame) -> pd.Timedelta:
+    """Return the most common time between two bars."""
+    return _usual(_steps(bars))
+
+
+def _apart(bars: pd.DataFrame) -> NDArray[np.int64]:
+    """Return how many bars later each bar is; 0 for a step that does not fit."""
+    interval, calendar = pd.to_timedelta(bars.attrs["interval"]), calendar_of(bars)
+    if calendar is not None:
+        return calendar.apart(_nanoseconds(bars), interval)
+    return _bars_apart(_steps(bars), interval)
+
+
+def _bars_apart(steps: NDArray[np.int64], interval: pd.Timedelta) -> NDArray[np.int64]:
+    """Return how many bars there are from each bar to the next; 0 for a step that does not fit.
+
+    Bars of hours and days may be an hour off where a change of daylight saving time lies between.
+    """
+    tolerance = _HOUR.value if interval >= 2 * _HOUR else 0
+    apart = (steps + tolerance) // interval.value
+    return np.where(np.abs(steps - apart * interval.value) <= tolerance, apart, 0)
 
 
 def _usual(steps: NDArray[np.int64]) -> pd.Timedelta:
     values, counts = np.unique(steps, return_counts=True)
     return pd.to_timedelta(values[counts.argmax()], unit="ns")
-
-
-def _to_numbers(column: pd.Series, origin: Origin) -> NDArray[np.float64]:
-    numbers = _as_numbers(column).to_numpy("float64")
-    # NaN in a numeric column is left to check_bars
-    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
-    origin.require(
-        valid, lambda row: f"{column.name} is {reprlib.repr(str(column.iloc[row]))}", "a number"
-    )
-    return numbers
-
-
-def _to_times(column: pd.Series, origin: Origin, timezone: str | None) -> pd.DatetimeIndex:
-    """Return timestamps, epochs or ISO texts as times with a timezone, shape (n,)."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return pd.DatetimeIndex(column)
-    if column.dtype.kind == "M":
-        times, aware = pd.DatetimeIndex(column), np.zeros(len(column), bool)
-    elif _as_numbers(column.head(1)).notna().all():  # the first row determines the format of all
-        return from_epochs(column, origin)
-    else:
-        column = column.astype("str").str.strip()
-        parsed = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        origin.require(
-            parsed.notna(),
-            lambda row: f"the time is {reprlib.repr(str(column.iloc[row]))}",
-            "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z",
-        )
-        times = pd.DatetimeIndex(parsed).tz_localize(None)
-        aware = column.str.contains(_OFFSET).to_numpy(dtype=bool)
-    if timezone is None or aware.any():
-        origin.require(
-            aware,
-            lambda row: f"the time {column.iloc[row]} has no timezone",
-            "UTC epochs, or times with an offset such as 2025-05-04T00:00:00Z",
-            "write the times with their offset, or convert the file: "
-            'gc.write_bars("bars.parquet", gc.as_bars(df, time=..., timezone="UTC"))',
-        )
-        return times.tz_localize("UTC")
-    try:
-        return times.tz_localize(timezone)
-    except Exception as error:  # an unknown zone, or an hour that occurs twice or never
-        raise BarsError(
-            f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
-            expected='a zone such as "UTC" or "America/New_York" where each time occurs once',
-            instead="convert the times to UTC",
-        ) from error
-
-
-def _as_numbers(column: pd.Series) -> pd.Series:
-    """Return numbers unchanged and texts as the numbers they hold, NaN for other texts."""
-    if column.dtype.kind in "iuf":
-        return column
-    return pd.Series(pd.to_numeric(column.astype("str"), errors="coerce"))
-
-
-def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
-    """Return epochs in s, ms, us or ns, whichever their size shows, as times in UTC."""
-    epochs = _as_numbers(column)
-    values = epochs.to_numpy("float64")
-    # per value, since Binance's klines change from ms to us with the year 2025
-    scale = np.zeros(len(values), np.int64)
-    for length in _UNITS.values():
-        earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
-        scale[(values >= earliest) & (values < latest)] = length
-    origin.require(
-        (scale > 0) & (values == np.trunc(values)),
-        lambda row: f"the time is {reprlib.repr(str(column.iloc[row]))}",
-        f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
-    )
-    times = epochs.to_numpy("int64") * scale
-    return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC")

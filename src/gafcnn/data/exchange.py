@@ -5,9 +5,10 @@
     2025-05-04T000000_2025-05-04T164000_6d7f0a1c.parquet    the bars that opened in that period, UTC
 A file's name tells which period was requested, whether or not the exchange had bars then, so that
 an outage is not requested twice. It ends with the CRC-32 of the file, so that damage is detected. A
-file that is missing or damaged is downloaded again, and no other. Klines are requested page by page
-with retries; impossible ones are left out, with a warning. The newest closed bars, for live
-decisions, are held in memory only.
+file that is missing or damaged is downloaded again, and no other. Bars of Binance come from its
+archive (`gafcnn.data.archive`), as far as that has them; those of others, and the newest, come from
+the API, page by page with retries. Impossible bars are left out, with a warning. The newest closed
+bars, for live decisions, are held in memory only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,7 +28,9 @@ import pandas as pd
 from pydantic import AfterValidator, PlainValidator
 
 from gafcnn import atomic_io
-from gafcnn.data.bars import COLUMNS, check_bars, gaps, possible
+from gafcnn.data import archive
+from gafcnn.data.bars import COLUMNS, EXTRAS, check_bars, gaps, possible
+from gafcnn.data.columns import KLINE
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError, import_extra
@@ -96,7 +99,10 @@ class ExchangeSource:
         days: Length of the period, counted back from its end.
         end: End of the period; by default that of the first download, or at first now.
         refresh: Whether to move the stored end of the period to now, or to `end`.
+        source: "archive" reads Binance's public archive first and asks the API for what that lacks;
+            "api" asks the API alone, as is always done for other exchanges.
         url: Base address of a mirror of the exchange's API; by default the exchange's own.
+        archive_url: Base address of a mirror of the archive; by default Binance's own.
         folder: Where the bars are stored.
     """
 
@@ -108,7 +114,9 @@ class ExchangeSource:
     days: Days = 180
     end: _Time | None = None
     refresh: bool = False
+    source: Literal["archive", "api"] = "archive"
     url: str | None = None
+    archive_url: str | None = None
     folder: Path = Path("data/bars")
 
     def __post_init__(self) -> None:
@@ -139,9 +147,9 @@ class ExchangeSource:
     def at_rest(self) -> Self:
         """Return the source of the bars as they were downloaded, from the exchange's own address.
 
-        A `url` in a stored configuration may come from somebody else.
+        An address in a stored configuration may come from somebody else.
         """
-        return replace(self, refresh=False, url=None)
+        return replace(self, refresh=False, url=None, archive_url=None)
 
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
         """Return readers of the newest `count` bars of each symbol; nothing is stored.
@@ -149,8 +157,8 @@ class ExchangeSource:
         Raises:
             DownloadError: The exchange or the interval does not exist.
         """
-        pairs = self.pairs().items()
-        return {symbol: NewestBars(Klines(self, pair), count, settle) for symbol, pair in pairs}
+        api, pairs = replace(self, source="api"), self.pairs().items()
+        return {symbol: NewestBars(Klines(api, pair), count, settle) for symbol, pair in pairs}
 
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
@@ -186,12 +194,14 @@ class ExchangeSource:
             part.unlink()
         _, missing = held(place, since, until)
         total = sum((end - begin) // self.interval for begin, end in missing)
+        klines = Klines(self, pair)
         with counting(f"bars {pair}", total, "bars") as advance:
-            for page, begin, end in Klines(self, pair).pages(missing):
-                # written after the first answer, so that a wrong pair is not recorded
-                atomic_io.write_json(place / RECORD, record)
-                keep(place, page, begin, end)
-                advance((end - begin) // self.interval)
+            for answers in (klines.archived, klines.pages):
+                for page, begin, end in answers(held(place, since, until)[1]):
+                    # written after the first answer, so that a wrong pair is not recorded
+                    atomic_io.write_json(place / RECORD, record)
+                    keep(place, page, begin, end)
+                    advance((end - begin) // self.interval)
         atomic_io.write_json(place / RECORD, record)
         return held(place, since, until)[0]
 
@@ -260,7 +270,7 @@ def held(
         reached = end
     if reached < until:
         missing.append((reached, until))
-    return pd.concat(found) if found else pd.DataFrame(), missing
+    return pd.concat(found, join="inner") if found else pd.DataFrame(), missing
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
@@ -292,7 +302,7 @@ class Klines:
     """The klines of a pair at an exchange.
 
     Args:
-        source: Has the exchange, the interval and the address.
+        source: Has the exchange, the interval and the addresses.
         pair: Base and quote, such as BNB/USDT.
 
     Raises:
@@ -314,13 +324,28 @@ class Klines:
         self._timeframe = offered[seconds]
         limit = client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
         self._page = min(limit or _PAGE, _PAGE)
+        of_binance = source.exchange == "binance" and source.source == "archive"
+        self._archive = source.archive_url or archive.URL if of_binance else None
+        self._columns = [*COLUMNS]
         client.has["fetchCurrencies"] = False
         if self.exchange in ("binance", "binanceus"):
+            # as ccxt parses a kline, and with the volumes that it leaves out
+            self._columns = [*COLUMNS, *EXTRAS]
+            places = [KLINE.index(name) for name in ("open_time", *self._columns)]
+            client.parse_ohlcv = lambda kline, *_: [client.safe_number(kline, k) for k in places]
             # ccxt would load the markets of three APIs, some of which are blocked in some countries
             base, _, quote = pair.partition("/")
             names = {"base": base, "quote": quote, "baseId": base, "quoteId": quote}
             kind = {"spot": True, "type": "spot"}
             client.set_markets([{"id": base + quote, "symbol": pair, **names, **kind}])
+
+    def archived(self, periods: Sequence[Period]) -> Iterator[tuple[pd.DataFrame, *Period]]:
+        """Yield what `pages` yields, as far as Binance's archive has it and is to be read."""
+        if self._archive is not None:
+            names = self.pair.replace("/", ""), self._timeframe
+            found = archive.archived_bars(self._archive, *names, self.interval, periods)
+            for bars, since, until in found:
+                yield self._possible(bars, "the archive"), since, until
 
     def pages(self, periods: Sequence[Period]) -> Iterator[tuple[pd.DataFrame, *Period]]:
         """Request the bars that opened in each period [since, until), page by page.
@@ -356,11 +381,15 @@ class Klines:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             if (pause := self._asked_pause()) > _MAX_PAUSE:
                 reason = f"it asks to wait {pause:,.0f} s; {reason}"
+            without = ""
+            if self._archive is not None and isinstance(error, ccxt.NetworkError):
+                end = f"market.end={pd.Timestamp.now('UTC') - 2 * DAY:%Y-%m-%d}"
+                without = f"or add {end} market.refresh=true, for which the archive suffices; "
             raise DownloadError(
                 f"no {self.pair} bars from {self.exchange} ({reason})",
                 expected="an exchange that can be reached and a pair that it trades",
                 instead="check market.exchange, market.pair and the network and run the command "
-                "again, which resumes a download; or use market=file market.path=... or "
+                f"again, which resumes a download; {without}or use market=file market.path=... or "
                 "market=simulated",
             ) from error
 
@@ -380,7 +409,7 @@ class Klines:
         # ccxt takes what is not JSON, such as a page about maintenance, for an answer without bars
         if not rows and self._client.last_json_response is None:
             raise ccxt.BadResponse("the answer is not JSON, or incomplete")
-        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(COLUMNS))
+        table = np.array(rows, dtype="float64").reshape(len(rows), 1 + len(self._columns))
         closed = pd.to_datetime(table[:, 0].astype("int64") + step, unit="ms", utc=True)
         index: Any = closed.as_unit("ns").rename("close_time")
         for closes in index[(index <= since) | (index > until)]:
@@ -389,17 +418,22 @@ class Klines:
                 expected=f"bars that close after {since}, up to {until}",
                 instead="choose fewer market.days, or another market.exchange",
             )
-        bars = pd.DataFrame(table[:, 1:], index, list(COLUMNS))
+        bars = self._possible(pd.DataFrame(table[:, 1:], index, self._columns), self.exchange)
+        # some exchanges return fewer bars than requested, so only those are certain
+        return bars, index[-1].ceil(self.interval) if rows else until
+
+    def _possible(self, bars: pd.DataFrame, origin: str) -> pd.DataFrame:
+        """Return bars without those that have impossible values or times, which are logged."""
+        index: Any = bars.index
         on_grid = index == index.floor(self.interval)
-        valid = on_grid & ~index.duplicated() & possible(bars) & bars["volume"].notna()
+        valid = on_grid & ~index.duplicated() & possible(bars) & bars.notna().all(axis=1)
         if not valid.all():
             log.warning(
                 "%d of %d bars of %s from %s have impossible values or times, and are left out; "
                 "the first closes at %s",
-                *((~valid).sum(), len(bars), self.pair, self.exchange, index[~valid][0]),
+                *((~valid).sum(), len(bars), self.pair, origin, index[~valid][0]),
             )
-        # some exchanges return fewer bars than requested, so only those are certain
-        return bars.loc[valid], index[-1].ceil(self.interval) if rows else until
+        return bars.loc[valid]
 
 
 class NewestBars:

@@ -58,20 +58,27 @@ class Candles:
 
     def __init__(self, bars: pd.DataFrame, step: int = 1) -> None:
         self.bars, self.step = bars, step
-        before = np.full(step - 1, np.nan)
-        columns = (bars[name].to_numpy(np.float64) for name in COLUMNS)
-        opened, high, low, close, volume = (
-            sliding_window_view(np.concatenate([before, values]), step) for values in columns
-        )
+        opened, high, low, close, volume = map(self._by_candle, COLUMNS)
         self.open, self.close = opened[:, 0], close[:, -1]
         self.high, self.low, self.volume = high.max(axis=1), low.min(axis=1), volume.sum(axis=1)
         self.top, self.bottom = np.maximum(self.open, self.close), np.minimum(self.open, self.close)
         self.body = self.close - self.open
 
+    def total(self, name: str) -> Floats:
+        """Return the sum of a column of `gafcnn.data.bars.EXTRAS`, NaN if the bars lack it."""
+        if name not in self.bars:
+            return np.full(len(self.bars), np.nan)
+        return self._by_candle(name).sum(axis=1)
+
     def before(self, values: Floats, candles: int = 1) -> Floats:
         """Return the values this many candles earlier."""
         back = candles * self.step
         return np.concatenate([np.full(min(back, len(values)), np.nan), values[:-back]])
+
+    def _by_candle(self, name: str) -> Floats:
+        """Return a column of the bars of each candle: shape (n_bars, step)."""
+        values = self.bars[name].to_numpy(np.float64)
+        return sliding_window_view(np.r_[np.full(self.step - 1, np.nan), values], self.step)
 
     def mean_before(self, values: Floats) -> Floats:
         """Return the mean over the ten candles before; each row is summed separately."""
@@ -148,6 +155,11 @@ def _penetration(c: Candles) -> Floats:
     return np.sign((c.close - reached) * -np.sign(first))
 
 
+def _quotient(part: Floats, whole: Floats) -> Floats:
+    """Return part / whole, 0 where both are 0."""
+    return np.divide(part, whole, out=np.where(np.isnan(whole), np.nan, 0.0), where=whole != 0)
+
+
 def _mean_body(c: Candles) -> Floats:
     return c.mean_before(np.abs(c.body))
 
@@ -173,6 +185,11 @@ _WITHOUT_RATIOS: dict[str, tuple[int, FieldFunction]] = {
     "low": (0, lambda c: c.low),
     "close": (0, lambda c: c.close),
     "volume": (0, lambda c: c.volume),
+    # of bars that have these columns
+    "quote_volume": (0, lambda c: c.total("quote_volume")),
+    "trades": (0, lambda c: c.total("trades")),
+    "trade_size": (0, lambda c: _quotient(c.volume, c.total("trades"))),
+    "taker_buy_share": (0, lambda c: _quotient(c.total("taker_buy_volume"), c.volume)),
     "gap_sign": (1, lambda c: np.sign(c.open - c.before(c.close))),
     # 1 for a long body, -1 for a short one
     "body_rule": (MEAN_CANDLES, lambda c: np.sign(np.abs(c.body) - _mean_body(c))),

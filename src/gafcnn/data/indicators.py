@@ -13,7 +13,7 @@ import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, ensure_bars, stretches
+from gafcnn.data.bars import COLUMNS, EXTRAS, ensure_bars, stretches
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
@@ -36,6 +36,7 @@ class Stretch:
         self.open, self.high, self.low, self.close, self.volume = (
             bars[name].to_numpy(np.float64, copy=True) for name in COLUMNS
         )
+        self.extras = {name: bars[name].to_numpy(np.float64) for name in EXTRAS if name in bars}
         self.times = bars.index.to_numpy("datetime64[ns]")
         self.atr: Floats = talib.ATR(self.high, self.low, self.close, ATR)
         self.returns: Floats = _change(np.log(self.close), 1)
@@ -50,8 +51,9 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Frame of float32, indexed like the bars, one column per indicator in the order of `GROUPS`;
-        NaN where there are too few earlier bars, or where a denominator is 0. A row depends on bars
-        up to and including its own, and on no later one.
+        those of trades and takers only if the bars have them. NaN where there are too few earlier
+        bars, or where a denominator is 0. A row depends on bars up to and including its own, and on
+        no later one.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
@@ -145,7 +147,22 @@ def volume(bars: Stretch) -> Columns:
         "money_flow_20": money,
         "vwap_20": (close - paid) / bars.atr,
         "price_volume_20": talib.CORREL(close, traded, 20),
+        **_participants(bars),
     }
+
+
+def _participants(bars: Stretch) -> Columns:
+    """Who traded: the share of buying takers and the size of trades, as far as they are known."""
+    traded, found, known = bars.volume, dict[str, Floats](), bars.extras
+    if "taker_buy_volume" in known:
+        bought = known["taker_buy_volume"]
+        found["taker_buy_share"] = bought / traded
+        found["taker_buy_share_20"] = _mean(bought, 20) / _mean(traded, 20)
+    if "trades" in known:
+        trades = known["trades"]
+        found["trades_1_20"] = np.log(trades / _mean(trades, 20))
+        found["trade_size_1_20"] = np.log(traded / trades * _mean(trades, 20) / _mean(traded, 20))
+    return found
 
 
 def candle(bars: Stretch) -> Columns:

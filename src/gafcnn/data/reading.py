@@ -1,41 +1,380 @@
-"""Reading and writing files of bars: csv, csv.gz, Binance kline zip, parquet, feather."""
+"""Reading of bars from files of any exporter, and writing of bars.
+
+A file is a csv (also .txt or .tsv, compressed by gzip, or several in a zip), parquet or feather.
+What a csv consists of is recognised by its first lines: text before the table, the separator, one
+or more lines of header or none, the notation of the times. See `docs/how-to/data.md` for a list of
+the exporters whose files are read.
+"""
 
 from __future__ import annotations
 
 import codecs
 import csv
+import glob
 import gzip
+import logging
+import os
 import re
-import reprlib
+import unicodedata
 import zipfile
+from ast import literal_eval
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from pyarrow import dataset as pa_dataset
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import COLUMNS, REPAIR, Origin, convert, ensure_bars, select_columns
+from gafcnn.data.bars import PRICES, REPAIR, Origin, ensure_bars, fill_quiet
+from gafcnn.data.columns import KLINE, find_columns
+from gafcnn.data.conversion import Part, Repair, join, parts_of
+from gafcnn.data.times import kind_of
 from gafcnn.durations import DurationLike
-from gafcnn.errors import BarsError, ConfigError
+from gafcnn.errors import BarsError, ConfigError, GafcnnError
 
-ENDINGS = (".csv", ".csv.gz", ".zip", ".parquet", ".feather")
+TEXTS = (".csv", ".txt", ".tsv")
+ENDINGS = (*TEXTS, *(f"{ending}.gz" for ending in TEXTS), ".zip", ".parquet", ".feather")
 
-# the columns of Binance's klines, which have no header
-_KLINE = ("open_time", *COLUMNS)
+# bars are compressed five- to tenfold; a table that grows far more is damaged or malicious
+_MAX_GROWTH = 200
+_ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost nothing
+
+_LEAST_CELLS = 5  # a time and four prices
+_HEAD = 2**16  # bytes in which a table begins
+_SEPARATORS = ",;\t"
+_OTHER = "-"  # the name of columns that are not of the symbol that is read
+_NO_NUMBERS = ("time", "clock", "symbol")
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?")
+
+log = logging.getLogger(__name__)
 
 
-def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.DataFrame:
-    """Read bars from a csv (with or without header), csv.gz, kline zip, parquet or feather file.
+@dataclass(frozen=True)
+class Table:
+    """A table of a file, of which only some columns will be loaded.
 
-    Times may be epochs in s, ms, us or ns, or ISO times with an offset. They are open times, as
-    exchanges write them, unless the file's only time is `close_time` (or `closeTime`). A file may
-    lack the column volume; its bars then have NaN there.
+    Attributes:
+        source: The file, for messages.
+        names: The names of its columns; a pair for a header of two levels.
+        first: The cells of its first row.
+        load: Returns columns by their positions, and where their rows come from.
+        symbol: The symbol, if the header names it.
+        file: The name of the file, within a zip if it is in one.
+    """
+
+    source: object
+    names: Sequence[str | tuple[str, str]]
+    first: Sequence[Any]
+    load: Callable[[Mapping[str, int]], tuple[pd.DataFrame, Origin]]
+    symbol: str | None = None
+    file: str = ""
+
+
+def read_tables(path: Path) -> Iterator[Table]:
+    """Yield the tables of a file: one, or one per file of a zip and per symbol of a header.
+
+    Raises:
+        BarsError: The file does not exist, has an unknown ending, or is damaged.
+    """
+    ending = next((end for end in reversed(ENDINGS) if path.name.lower().endswith(end)), None)
+    if not path.is_file() or ending is None:
+        what = "has an unknown ending" if path.is_file() else "is not a file"
+        raise BarsError(
+            f"{path} {what}",
+            expected=f"a file of bars, whose name ends in {', '.join(ENDINGS)}",
+            instead="correct the path, or rename or convert the file",
+        )
+    try:
+        if ending in (".parquet", ".feather"):
+            yield from _by_symbol(_stored_table(path, ending[1:]))
+        elif ending == ".zip":
+            yield from zipped_tables(path, path)
+        else:
+            yield from _by_symbol(_text_table(path, partial(_unpacked, path)))
+    except BarsError:
+        raise
+    except Exception as error:  # the parsers raise many types for damaged files
+        raise unreadable(path, error) from error
+
+
+def unreadable(source: object, why: object) -> BarsError:
+    """Return the error for a file that is damaged or of another format."""
+    first_line = (str(why).splitlines() or ["it is incomplete"])[0]
+    return BarsError(
+        f"{source} cannot be read: {first_line[:200].rstrip('. ')}",
+        expected="a complete file of bars",
+        instead="check its permissions and format, or download it again",
+    )
+
+
+# --- parquet and feather --------------------------------------------------------------------------
+
+
+def _stored_table(path: Path, kind: str) -> Table:
+    dataset = pa_dataset.dataset(path, format=kind)
+    columns = list(dataset.schema.names)
+    # pandas stores a header of two levels as the text of a tuple
+    names = [literal_eval(name) if name.startswith("('") else name for name in columns]
+    size = 8 * dataset.count_rows() * len(names)
+    for part in dataset.get_fragments() if kind == "parquet" else ():
+        size = max(size, sum(group.total_byte_size for group in part.row_groups))
+    if size > _MAX_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED:
+        raise unreadable(path, f"it unpacks to more than {_MAX_GROWTH} times its size")
+    head = dataset.head(1)
+    if not head.num_rows:
+        raise unreadable(path, "it has no rows")
+
+    def load(places: Mapping[str, int]) -> tuple[pd.DataFrame, Origin]:
+        table = dataset.to_table([columns[place] for place in places.values()])
+        table = table.rename_columns(list(places))
+        table.validate(full=True)  # pandas would fail later, at the first use of a damaged value
+        return table.to_pandas(ignore_metadata=True, split_blocks=True), Origin(path)
+
+    return Table(path, names, [column[0].as_py() for column in head.columns], load)
+
+
+# --- csv ------------------------------------------------------------------------------------------
+
+
+def _unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+
+
+def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
+    """Yield the tables of a zip, without what a Mac adds to it.
+
+    Raises:
+        BarsError: It holds no text.
+    """
+    with zipfile.ZipFile(file) as archive:
+        held = archive.namelist()
+    names = [
+        name
+        for name in sorted(held)
+        if name.lower().endswith(TEXTS) and not re.search(r"(^|/)(__MACOSX|\.)", name)
+    ]
+    if not names:
+        raise BarsError(
+            f"{source} holds {', '.join(held[:5]) or 'nothing'}",
+            expected="csv files, as in Binance's kline archives",
+            instead="unpack it and give the path of the file with the bars",
+        )
+    for name in names:
+        of_file = source if len(names) == 1 else f"{source}, {name}"
+        table = _text_table(of_file, partial(_member, file, name))
+        yield from _by_symbol(replace(table, file=Path(name).name))
+
+
+def _member(file: Path | BytesIO, name: str) -> bytes:
+    with zipfile.ZipFile(file) as archive:
+        return archive.read(name)
+
+
+def _text_table(source: object, read: Callable[[], bytes]) -> Table:
+    """Return the table of a text, which is read again to load it; blank lines are skipped."""
+    lines = [*_filled(_as_utf8(read())[:_HEAD])]
+    separator, skipped = _find_table(lines)
+    if separator is None:
+        raise unreadable(source, "it has no line of a time and four prices")
+    rows = [_cells(line, separator) for _, line in lines[skipped : skipped + 4]]
+    headers = next((k for k, cells in enumerate(rows) if _is_data(cells)), None)
+    if headers is None:
+        raise unreadable(source, "it has no rows below the header")
+    first, above = rows[headers], skipped + headers
+    names = _names(rows[:headers], first)
+    commas = separator != "," and any(re.fullmatch(r"-?\d+,\d+", cell) for cell in first)
+    decimal = "," if commas else "."
+
+    def load(places: Mapping[str, int]) -> tuple[pd.DataFrame, Origin]:
+        types = {
+            str(place): pa.string() if role in _NO_NUMBERS else pa.float64()
+            for role, place in places.items()
+        }
+        time = first[places["time"]]
+        if kind_of(time) == "epoch":
+            types[str(places["time"])] = pa.int64()
+        elif _ISO.fullmatch(time):  # several times faster than by pandas
+            zone = None if kind_of(time) == "naive" else "UTC"
+            types[str(places["time"])] = pa.timestamp("us", zone)
+        content = _as_utf8(read())
+        options = content, lines[above][0], separator, decimal, len(first)
+        try:
+            table = _parse(source, *options, types)
+        except pa.ArrowInvalid:  # as texts, so that the row can be named
+            table = _parse(source, *options, dict.fromkeys(types, pa.string()))
+        if b'"' in content and table.num_rows != len(_line_numbers(read)) - above:
+            raise unreadable(source, "a quotation mark is not closed in its line")
+        table = table.select([str(place) for place in places.values()])
+        frame = table.rename_columns(list(places)).to_pandas(split_blocks=True)
+        kept = np.arange(len(frame))
+        if commas and frame["open"].dtype == "str":
+            frame = frame.apply(lambda column: column.str.replace(",", "."))
+        if headers and frame["open"].dtype == "str":  # of files that were joined
+            header = rows[headers - 1][places["open"]]
+            kept = np.flatnonzero(frame["open"].str.strip() != header)
+        origin = Origin(source, lambda row: f"line {_line_numbers(read)[above + kept[row]]}")
+        if len(kept) < len(frame):
+            frame = frame.iloc[kept].reset_index(drop=True)
+        return frame, origin
+
+    return Table(source, names, first, load)
+
+
+def _find_table(lines: Sequence[tuple[int, str]]) -> tuple[str | None, int]:
+    """Return the separator of the table, and how many lines are above its first."""
+    for number, (_, line) in enumerate(lines[:20]):
+        separator = max(_SEPARATORS, key=line.count)
+        if len(_cells(line, separator)) >= _LEAST_CELLS:
+            return separator, number
+    return None, 0
+
+
+def _filled(content: bytes) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank, and where each begins."""
+    for found in re.finditer(rb"[^\r\n]+", content):
+        if found[0].strip():
+            yield found.start(), found[0].decode(errors="replace")
+
+
+def _line_numbers(read: Callable[[], bytes]) -> list[int]:
+    """Return the numbers of the lines that are not blank, counted from 1."""
+    lines = _as_utf8(read()).splitlines()
+    return [number for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """Return a text in UTF-8, without the mark of its encoding."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as MetaTrader 5 writes
+        content = content.decode("utf-16").encode()
+    if not content.isascii():
+        content.decode()  # fails here if it is not UTF-8
+    return content.removeprefix(codecs.BOM_UTF8)
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
+
+
+def _is_data(cells: Sequence[str]) -> bool:
+    return sum(bool(re.fullmatch(r"-?\d[\d.,]*(E[+-]?\d+)?", one, re.I)) for one in cells[1:]) > 1
+
+
+def _names(
+    header: Sequence[Sequence[str]], first: Sequence[str]
+) -> Sequence[str | tuple[str, str]]:
+    """Return the names of the columns; pairs for a header of several lines."""
+    two_times = kind_of(first[0]) == "date" and kind_of(first[1]) == "clock"
+    if not header:
+        names = ["date", "time", *KLINE[1:6]] if two_times else [*KLINE]
+        if len(first) == len(KLINE[:7]) and not two_times:  # as of Kraken
+            names[6] = "trades"
+        return [*names, *[_OTHER] * len(first)][: len(first)]
+    if len(header) == 1:
+        names = [*header[0]]
+        if two_times and len(names) == len(first) - 1:  # the times have no name
+            names.insert(1, "time")
+        return names
+    # as of yfinance: names, symbols, and a line for the name of the index
+    above, below = header[0], header[1]
+    return ["date", *zip(above[1:], below[1:], strict=False)]
+
+
+def _by_symbol(table: Table) -> Iterator[Table]:
+    """Yield a table per symbol of a header of two levels; else the table itself."""
+    pairs = [name for name in table.names if isinstance(name, tuple)]
+    if not pairs:
+        yield table
+        return
+    level = max((0, 1), key=lambda k: sum(pair[k].lower() in PRICES for pair in pairs))
+    for symbol in dict.fromkeys(pair[1 - level] for pair in pairs if pair[level].lower() in PRICES):
+        names = [
+            name if isinstance(name, str) else name[level] if name[1 - level] == symbol else _OTHER
+            for name in table.names
+        ]
+        yield replace(table, names=names, symbol=symbol or None)
+
+
+def _parse(
+    source: object,
+    content: bytes,
+    start: int,
+    separator: str,
+    decimal: str,
+    width: int,
+    types: Mapping[str, pa.DataType],
+) -> pa.Table:
+    """Return columns of a csv, by their positions; blank lines are skipped."""
+    invalid: list[str] = []
+
+    def skip_or_fail(row: pa_csv.InvalidRow) -> str:
+        invalid.extend([row.text] if row.text.strip() else [])
+        return "error" if invalid else "skip"
+
+    try:
+        return pa_csv.read_csv(
+            pa.BufferReader(pa.py_buffer(content).slice(start)),
+            pa_csv.ReadOptions(column_names=[str(k) for k in range(width)]),
+            pa_csv.ParseOptions(delimiter=separator, invalid_row_handler=skip_or_fail),
+            pa_csv.ConvertOptions(
+                column_types=types, include_columns=list(types), decimal_point=decimal
+            ),
+            memory_pool=pa.system_memory_pool(),  # which gives back what is freed
+        )
+    except pa.ArrowInvalid:
+        if not invalid:
+            raise
+        line = content.splitlines().index(invalid[0].encode()) + 1
+        raise BarsError(
+            f"{source}, line {line}: it has more or fewer cells than the first row",
+            expected=f"{width} cells",
+            instead=REPAIR,
+        ) from None
+
+
+# --- bars -----------------------------------------------------------------------------------------
+
+
+def read_bars(
+    path: str | Path | Sequence[str | Path],
+    *,
+    timezone: str | None = None,
+    symbol: str | None = None,
+    interval: DurationLike | None = None,
+    fill: Literal["quiet"] | None = None,
+    fill_limit: DurationLike = "1h",
+    repair: Repair | None = None,
+    calendar: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Read the bars of one symbol.
+
+    Files of all common exporters are read as they are. Times are open times, as exchanges write
+    them, unless the file's only time is `close_time`. A file may lack a volume; its bars then have
+    NaN there. Volumes of other kinds are kept where a file has them, see `gafcnn.data.bars`.
 
     Args:
-        path: The file; the ending of its name gives the format.
+        path: A csv (also .txt, .tsv, .gz or .zip), parquet or feather file; a folder of them; a
+            pattern such as "klines/*.zip"; or a list. Several files are joined.
+        timezone: Time zone of times without one, for example "UTC" or "America/New_York".
+        symbol: The symbol, for files of several symbols.
         interval: Time between two bars; by default the most common one.
+        fill: "quiet" carries the close on, with a volume of 0, where bars are missing because
+            nothing was traded.
+        fill_limit: The longest gap that is filled.
+        repair: "drop" leaves out rows with impossible values, which then are gaps.
+        calendar: The trading calendar, "24/7" or a code of exchange_calendars such as "XNYS", in
+            which nights and weekends are no gaps; by default the one that the bars clearly follow.
+        columns: Names of the columns of time, symbol, open, high, low, close or volume, where they
+            are not recognised. `{"close": "Adj Close"}` scales the other prices with the close.
 
     Returns:
         Bars, see `gafcnn.data.bars`.
@@ -43,18 +382,88 @@ def read_bars(path: str | Path, interval: DurationLike | None = None) -> pd.Data
     Raises:
         BarsError: The file has no valid bars. Names file, row, value and remedy: the line of a csv,
             counted from 1, or the row of another format, counted from 0.
-        ConfigError: `interval` is invalid.
+        ConfigError: `interval` or `fill_limit` is invalid.
     """
     if isinstance(path, pd.DataFrame):
         return ensure_bars(path)
-    path = Path(path)
-    try:
-        frame, origin = _read_table(path)
-    except BarsError:
-        raise
-    except Exception as error:  # the parsers raise many types for damaged files
-        raise _unreadable(path, error) from error
-    return convert(frame, origin, None, interval)
+    found = read_markets(
+        path,
+        symbol=symbol,
+        timezone=timezone,
+        interval=interval,
+        fill=fill,
+        fill_limit=fill_limit,
+        repair=repair,
+        calendar=calendar,
+        columns=columns,
+    )
+    if len(found) > 1:
+        raise BarsError(
+            f"{path} holds {len(found)} symbols, {', '.join([*found][:5])}",
+            expected="the name of one of them",
+            instead=f'add symbol="{next(iter(found))}"',
+        )
+    return next(iter(found.values()))
+
+
+def read_markets(
+    paths: str | Path | Sequence[str | Path],
+    *,
+    symbol: str | None = None,
+    symbols: Sequence[str] | None = None,
+    timezone: str | None = None,
+    interval: DurationLike | None = None,
+    fill: Literal["quiet"] | None = None,
+    fill_limit: DurationLike = "1h",
+    repair: Repair | None = None,
+    calendar: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Read the bars of each symbol of one or more files.
+
+    A symbol is named by a column or a header of the file, else by the name of the file. Files whose
+    names differ only in a date are of one symbol.
+
+    Args:
+        paths: See `read_bars`.
+        symbol: The only symbol to read, and the name of what the files do not name.
+        symbols: The symbols to read, in place of `symbol`; by default all.
+        timezone: See `read_bars`, as for all that follow.
+        interval: Time between two bars.
+        fill: Whether to fill quiet minutes.
+        fill_limit: The longest gap that is filled.
+        repair: Whether to leave out rows with impossible values.
+        calendar: The trading calendar.
+        columns: Names of columns.
+
+    Raises:
+        BarsError: See `read_bars`; or a symbol is not found.
+    """
+    found: dict[str, list[Part]] = {}
+    for path in (files := [*_files(paths)]):
+        for table in read_tables(path):
+            for part in _parts(table, timezone, columns):
+                name = part.symbol or symbol or _symbol_of(table.file or path.name)
+                name = _plain_symbol(name)
+                found.setdefault(name, []).append(part)
+    wanted = [symbol] if symbol is not None else symbols
+    if wanted is not None and len(wanted) == len(found) == 1:
+        found = {wanted[0]: next(iter(found.values()))}
+    if missing := [name for name in wanted or () if name not in found]:
+        raise BarsError(
+            f"{files[0]} has no bars of {missing[0]}",
+            expected=f"one of {', '.join([*found][:20])}",
+            instead="correct the symbol",
+        )
+    bars = {}
+    for name in wanted or found:
+        source: object = files[0]
+        if len(found[name]) > 1:
+            source = name
+            log.info("%s: %d files are joined", name, len(found[name]))
+        frame = join(found[name], source, interval=interval, repair=repair, calendar=calendar)
+        bars[name] = frame if fill is None else fill_quiet(frame, fill_limit)
+    return bars
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
@@ -72,109 +481,47 @@ def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
     write_bytes(Path(path), ensure_bars(bars).reset_index().to_parquet(None, index=False))
 
 
-def _read_table(path: Path) -> tuple[pd.DataFrame, Origin]:
-    """Return the columns in use: the times first, then `COLUMNS`, with or without volume."""
-    if not path.is_file():
-        raise BarsError(
-            f"{path} is {'a folder' if path.is_dir() else 'not a file'}",
-            expected="a file of bars",
-            instead="correct the path, or use market=bnb or market=simulated",
-        )
-    ending = next((end for end in reversed(ENDINGS) if path.name.lower().endswith(end)), None)
-    if ending is None:
-        raise BarsError(
-            f"{path} has an unknown ending",
-            expected=", ".join(ENDINGS),
-            instead="rename or convert the file",
-        )
-    if ending in (".parquet", ".feather"):
-        dataset = pa_dataset.dataset(path, format=ending[1:])
-        columns = select_columns(path, dataset.schema.names)
-        table = dataset.to_table(list(columns)).rename_columns(list(columns.values()))
-        origin = Origin(path)
-    else:
-        table, origin = _from_csv(path, _text(path, ending))
-    if not table.num_rows:
-        raise _unreadable(path, "it has no rows")
-    table.validate(full=True)  # pandas would fail later, at the first use of a damaged value
-    return table.to_pandas(ignore_metadata=True, split_blocks=True), origin
-
-
-def _text(path: Path, ending: str) -> bytes:
-    if ending == ".csv":
-        return path.read_bytes()
-    if ending == ".csv.gz":
-        return gzip.decompress(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        if len(names) != 1 or not names[0].lower().endswith(".csv"):
+def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
+    """Yield the files that a path, a folder, a pattern or a list stands for."""
+    for given in [paths] if isinstance(paths, str | Path) else paths:
+        path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's fails for a file ~x.csv
+        if path.is_dir():
+            found = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS))
+        elif path.exists() or not glob.has_magic(str(path)):
+            found = [path]
+        else:
+            found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        if not found:
             raise BarsError(
-                f"{path} holds {reprlib.repr(names)}",
-                expected="one csv file, as in Binance's kline archives",
-                instead="unpack it and give the path of the csv",
+                f"{path} stands for no file of bars",
+                expected=f"files whose names end in {', '.join(ENDINGS)}",
+                instead="correct the path",
             )
-        return archive.read(names[0])
+        yield from (one for one in found if not one.name.startswith("."))
 
 
-def _from_csv(path: Path, content: bytes) -> tuple[pa.Table, Origin]:
-    """Return the table of a csv; blank lines are skipped."""
-    content = content.removeprefix(codecs.BOM_UTF8)
-    content.decode()  # fails here if it is not UTF-8
-    head = re.match(rb"\s*(\S[^\r\n]*)[\r\n]*", content)
-    if head is None:
-        raise _unreadable(path, "it is empty")
-    names = next(csv.reader([head[1].decode()]))
-    has_header = not _is_number(names[min(1, len(names) - 1)])
-    if not has_header:
-        names = [*_KLINE, *[""] * (len(names) - len(_KLINE))][: len(names)]
-    columns = select_columns(path, names)
-    invalid: list[str] = []
-
-    def skip_or_fail(row: pa_csv.InvalidRow) -> str:
-        invalid.extend([row.text] if row.text.strip() else [])
-        return "error" if invalid else "skip"
-
+def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None) -> list[Part]:
     try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(content[head.end() if has_header else 0 :]),
-            pa_csv.ReadOptions(column_names=names),
-            pa_csv.ParseOptions(invalid_row_handler=skip_or_fail),
-            pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), include_columns=list(columns)
-            ),
-        )
-    except pa.ArrowInvalid:
-        if not invalid:
-            raise
-        line = content.splitlines().index(invalid[0].encode()) + 1
-        raise BarsError(
-            f"{path}, line {line}: it has more or fewer cells than the first row",
-            expected=f"{len(names)} cells",
-            instead=REPAIR,
-        ) from None
-    if b'"' in content and table.num_rows != len(_filled_lines(content)) - has_header:
-        raise _unreadable(path, "a quotation mark is not closed in its line")
-    origin = Origin(path, lambda row: _filled_lines(content)[row + has_header])
-    return table.rename_columns(list(columns.values())), origin
+        found = find_columns([str(one) for one in table.names], table.first, table.source, columns)
+        frame, origin = table.load(found.places)
+        if frame.empty:
+            raise unreadable(table.source, "it has no rows")
+        parts = parts_of(frame, found, origin, timezone, table.symbol)
+    except GafcnnError:
+        raise
+    except Exception as error:  # the parsers raise many types for damaged files
+        raise unreadable(table.source, error) from error
+    log.info("%s: %s", table.source, parts[0].description)
+    return parts
 
 
-def _filled_lines(content: bytes) -> list[int]:
-    """Return the numbers of the lines that are not blank, counted from 1."""
-    return [number for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+def _symbol_of(file: str) -> str:
+    """Return the name of a file up to the first dot or comma, without a date at its end."""
+    stem = re.split(r"[.,]", file)[0]
+    return re.sub(r"([-_ ]?\d{4}-\d\d(-\d\d)?)+$", "", stem) or stem
 
 
-def _unreadable(path: Path, why: object) -> BarsError:
-    first_line = (str(why).splitlines() or ["it is incomplete"])[0]
-    return BarsError(
-        f"{path} cannot be read: {first_line[:200].rstrip('. ')}",
-        expected="a complete file of bars",
-        instead="check its permissions and format, or download it again",
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _plain_symbol(symbol: str) -> str:
+    """Return a symbol that can be part of a folder's name: BTCUSD for BTC/USD, GSPC for ^GSPC."""
+    text = unicodedata.normalize("NFKD", symbol).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]", "", text) or "BARS"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import check_together, ensure_bars
 from gafcnn.data.labels import DIRECTIONS, NULL, Direction, Label, Outcomes
 from gafcnn.data.splits import Chronological, Split, Splitter, check_purged, format_moment
-from gafcnn.data.windows import close_times, decision_rows
+from gafcnn.data.windows import close_times, decision_rows, longest_span
 from gafcnn.durations import DurationLike, parse_duration
 from gafcnn.errors import ConfigError, SamplesError
 
@@ -35,6 +35,7 @@ class Samples:
         split: Positions of train, val and test.
         embargo: Time kept between a label becoming known and a later part, beyond the purge.
         starts: Position of each symbol's first sample.
+        overnight: Whether the lookback may span the nights of a trading calendar.
     """
 
     bars: Mapping[str, pd.DataFrame]
@@ -46,6 +47,7 @@ class Samples:
     split: Split
     embargo: pd.Timedelta
     starts: tuple[int, ...] = (0,)
+    overnight: bool = True
 
     def __len__(self) -> int:
         return len(self.times)
@@ -185,6 +187,7 @@ def make_samples(
     label: Label | None = None,
     split: Splitter | None = None,
     lookback: DurationLike = "60min",
+    overnight: bool = True,
 ) -> Samples:
     """Find the decision times of bars, look ahead, split, and label - in this order.
 
@@ -197,6 +200,7 @@ def make_samples(
             default.
         lookback: The gap-free stretch of bars that a sample needs, at least as long as the longest
             window that will be used. The embargo is as long, unless `split` has its own.
+        overnight: Whether the lookback may span the nights of a trading calendar.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
@@ -214,15 +218,26 @@ def make_samples(
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
     check_together(by_symbol)
     length = parse_duration("lookback", lookback)
-    rows = [decision_rows(frame, length) for frame in frames]
+    rows = [decision_rows(frame, length, overnight=overnight) for frame in frames]
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
     found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
     outcomes, decided = Outcomes.concatenate(found), np.concatenate(times)
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
-    embargo = length if splitter.embargo is None else splitter.embargo
+    embargo = splitter.embargo
+    if embargo is None:
+        embargo = max(longest_span(frame, length) for frame in frames)
     parts = splitter.split(decided, outcomes.known_at, starts, embargo)
     unlabelled = np.full(len(decided), NULL, np.int8)
     samples = Samples(
-        by_symbol, length, definition, decided, outcomes, unlabelled, parts, embargo, starts
+        by_symbol,
+        length,
+        definition,
+        decided,
+        outcomes,
+        unlabelled,
+        parts,
+        embargo,
+        starts,
+        overnight,
     )
     return samples._labelled()

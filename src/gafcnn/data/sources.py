@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -105,31 +106,43 @@ def count_bars(days: float, interval: pd.Timedelta) -> int:
 _ONE_OR_MORE = BeforeValidator(lambda path: path if isinstance(path, list | tuple) else [path])
 
 
+def _named(columns: Any) -> Any:
+    """Leave out columns without a name, as conf/market/file.yaml lists them."""
+    if not isinstance(columns, Mapping):
+        return columns or {}
+    return {role: name for role, name in columns.items() if name is not None}
+
+
 @register_source("file")
 @settings("market")
 class FileSource:
-    """Bars from files, see `read_bars`.
+    """Bars from files, see `gafcnn.read_bars`.
 
     Attributes:
-        path: A file, or one per symbol.
-        symbol: The symbol of a single file; by default the file's name up to the first dot.
-        symbols: The symbols of several files, in their order; by default the files' names.
+        path: A file, a folder, a pattern, or a list of these.
+        symbol: The only symbol; by default that in the file, else the file's name.
+        symbols: The symbols to use, of files that hold several; or those of several files, in their
+            order.
         interval: Resample to this time between two bars; by default the file's own.
+        timezone: Time zone of times without one.
+        fill: "quiet" to carry the close on where nothing was traded.
+        fill_limit: The longest gap that is filled.
+        repair: "drop" to leave out rows with impossible values.
+        calendar: The trading calendar, see `gafcnn.read_bars`.
+        columns: Names of columns that are not recognised, by time, open, high, low, close, volume
+            or symbol; None for those that are.
     """
 
-    path: Annotated[tuple[Path, ...], _ONE_OR_MORE]
+    path: Annotated[tuple[Path, ...], _ONE_OR_MORE, Field(min_length=1)]
     symbol: Symbol | None = None
     symbols: Symbols | None = None
     interval: Interval | None = None
-
-    def __post_init__(self) -> None:
-        names = self._names()
-        if not names or len(names) != len(self.path) or len(set(names)) < len(names):
-            raise ConfigError(
-                f"market.path has {len(self.path)} files for the symbols {', '.join(names)}",
-                expected="one file per symbol, and a different name for each",
-                instead="set market.symbols=[ONE,OTHER] and market.path=[one.parquet,other.csv]",
-            )
+    timezone: str | None = None
+    fill: Literal["quiet"] | None = None
+    fill_limit: Duration = pd.to_timedelta("1h")
+    repair: Literal["drop"] | None = None
+    calendar: str | None = None
+    columns: Annotated[Mapping[str, str], BeforeValidator(_named)] = Field(default_factory=dict)
 
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol.
@@ -137,17 +150,18 @@ class FileSource:
         Raises:
             BarsError: A file cannot be read, see `read_bars` and `resample`.
         """
-        from gafcnn.data.reading import read_bars  # pyarrow's csv reader
+        from gafcnn.data.reading import read_markets  # pyarrow's csv reader
 
-        bars = {}
-        for name, path in zip(self._names(), self.path, strict=True):
-            found = read_bars(path)
-            bars[name] = found if self.interval is None else resample(found, self.interval)
-        return bars
-
-    def _names(self) -> tuple[str, ...]:
-        if self.symbols is not None:
-            return self.symbols
-        if self.symbol is not None:
-            return (self.symbol,)
-        return tuple(file.name.partition(".")[0] for file in self.path)
+        options: Any = {
+            name: getattr(self, name) or None
+            for name in ("timezone", "fill", "fill_limit", "repair", "calendar", "columns")
+        }
+        if self.symbols is not None and 1 < len(self.path) == len(self.symbols):
+            found = {}
+            for symbol, path in zip(self.symbols, self.path, strict=True):
+                found |= read_markets(path, symbol=symbol, **options)
+        else:
+            found = read_markets(self.path, symbol=self.symbol, symbols=self.symbols, **options)
+        if self.interval is not None:
+            found = {symbol: resample(bars, self.interval) for symbol, bars in found.items()}
+        return found

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from gafcnn.data.bars import has_volume, interval_of
+from gafcnn.data.bars import bars_apart, fill_quiet, interval_of
 from gafcnn.data.features import FIELDS, Candles, known_fields
 from gafcnn.durations import (
     NO_TIME,
@@ -53,6 +53,7 @@ class Window:
             default. Windows that share their lookback share their decision times.
         name: Name in predictions and reports; by default "30m" for a span of 30 minutes and
             "64x15m" for 64 points 15 minutes apart.
+        overnight: Whether the lookback may span the nights of a trading calendar.
 
     Raises:
         ConfigError: The options contradict each other.
@@ -63,6 +64,7 @@ class Window:
     points: Annotated[int, Field(ge=2)] | None = None
     lookback: OptionalDuration = None
     name: str = ""
+    overnight: bool = True
 
     def __post_init__(self) -> None:
         span, step, points = self.span, self.step, self.points
@@ -142,6 +144,7 @@ WINDOWS = {
         *(Window(span) for span in ("15min", "30min", "60min")),
         Window(points=10, step="15min", lookback="6h"),
         *(Window(points=64, step=step, lookback="64h") for step in ("15min", "30min", "60min")),
+        Window(points=20, step="1D", lookback="40D"),
     )
 }
 """Windows by name, as in conf/window."""
@@ -173,22 +176,28 @@ def close_times(bars: pd.DataFrame) -> NDArray[np.datetime64]:
     return bars.index.to_numpy("datetime64[ns]")
 
 
-def stretch_starts(bars: pd.DataFrame) -> NDArray[np.int64]:
+def stretch_starts(bars: pd.DataFrame, *, overnight: bool = True) -> NDArray[np.int64]:
     """Return, for every row, the first row of its gap-free stretch: shape (n_bars,).
 
-    The bars from row `i` to row `j` have no gap exactly when `stretch_starts(bars)[j] <= i`.
+    The bars from row `i` to row `j` have no gap exactly when `stretch_starts(bars)[j] <= i`. Nights
+    and weekends of a trading calendar are gaps only without `overnight`.
     """
     rows = np.arange(len(bars), dtype=np.int64)
-    after_gap = np.diff(close_times(bars)) != interval_of(bars).to_timedelta64()
+    after_gap = bars_apart(bars) > 1
+    if not overnight:
+        after_gap |= np.diff(close_times(bars)) > interval_of(bars).to_timedelta64()
     return np.maximum.accumulate(np.where(np.r_[False, after_gap][: len(bars)], rows, 0))
 
 
-def decision_rows(bars: pd.DataFrame, lookback: DurationLike) -> NDArray[np.int64]:
+def decision_rows(
+    bars: pd.DataFrame, lookback: DurationLike, *, overnight: bool = True
+) -> NDArray[np.int64]:
     """Return the rows at which a sample can be decided: those that end a gap-free `lookback`.
 
     Args:
         bars: Bars indexed by close time.
         lookback: A multiple of the bars' interval.
+        overnight: Whether it may span the nights of a trading calendar.
 
     Returns:
         Shape (n,), increasing: row `i` is included if the `lookback / interval` bars that end with
@@ -201,17 +210,33 @@ def decision_rows(bars: pd.DataFrame, lookback: DurationLike) -> NDArray[np.int6
     interval = interval_of(bars)
     length = parse_duration("window.lookback", lookback)
     needed = multiple_of("window.lookback", length, interval)
-    lengths = np.arange(len(bars)) - stretch_starts(bars) + 1
+    lengths = _run_lengths(bars, overnight)
     rows = np.flatnonzero(lengths >= needed)
     if not len(rows):
         longest = int(lengths.max(initial=0))
         found = "there are only" if longest == len(bars) else "the longest gap-free stretch is"
-        raise SamplesError(
-            f"{found} {longest} bars of {format_duration(interval)}",
-            expected=f"{needed} without a gap, for a lookback of {format_duration(length)}",
-            instead="use more bars, or a window with a shorter lookback",
-        )
+        found += f" {longest} bars of {format_duration(interval)}"
+        instead = "use more bars, or a window with a shorter lookback"
+        filled = fill_quiet(bars) if longest < len(bars) else bars
+        if possible := np.count_nonzero(_run_lengths(filled, overnight) >= needed):
+            found += f'; with fill="quiet" {possible:,} of {len(filled):,} bars could be decided on'
+            instead = f'read them with fill="quiet" (market.fill=quiet), {instead}'
+        expected = f"{needed} without a gap, for a lookback of {format_duration(length)}"
+        raise SamplesError(found, expected=expected, instead=instead)
     return rows
+
+
+def _run_lengths(bars: pd.DataFrame, overnight: bool) -> NDArray[np.int64]:  # noqa: FBT001
+    """Return, for every row, how many bars without a gap end with it: shape (n_bars,)."""
+    return np.arange(len(bars)) - stretch_starts(bars, overnight=overnight) + 1
+
+
+def longest_span(bars: pd.DataFrame, lookback: pd.Timedelta) -> pd.Timedelta:
+    """Return how long a gap-free `lookback` may last by the clock, nights and weekends included."""
+    count, closes = lookback // interval_of(bars), close_times(bars)
+    whole = stretch_starts(bars)[count:] <= np.arange(len(bars) - count)
+    spans = (closes[count:] - closes[: len(closes) - count])[whole]
+    return pd.to_timedelta(spans.max()) if len(spans) else lookback
 
 
 class WindowReader:
@@ -256,10 +281,11 @@ class WindowReader:
         candles = Candles(bars, bars_of_step)
         self._series = [FIELDS[field].compute(candles) for field in self.fields]
         for name, series in zip(self.fields, self._series, strict=True):
-            if len(bars) and not has_volume(bars) and np.isnan(series).all():
+            if len(bars) and np.isnan(series).all():
                 raise SamplesError(
-                    f"the field {name!r} needs volume, and the {len(bars):,} bars have none",
-                    expected="bars with a volume column, or fields made from prices",
+                    f"the field {name!r} needs a column that the {len(bars):,} bars lack, such as "
+                    "a volume",
+                    expected="bars with such a column, or fields made from prices",
                     instead="set images.fields=[close], for example",
                 )
 

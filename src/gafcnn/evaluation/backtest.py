@@ -9,15 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gafcnn.data.bars import ensure_bars, interval_of
+from gafcnn.data.bars import bars_per_day, bars_per_year, ensure_bars, interval_of
+from gafcnn.data.windows import stretch_starts
 from gafcnn.durations import DurationLike, format_duration, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.figures import trade_figures
 from gafcnn.evaluation.statistics import Floats, Row, estimate, growth, interval
 from gafcnn.evaluation.trading_rules import TradingRules, cost_per_side
-
-DAY = pd.Timedelta(days=1)
-YEAR = pd.Timedelta(days=365)
 
 Ints = NDArray[np.int64]
 Sides = NDArray[np.int8]
@@ -120,7 +118,7 @@ def compute_fills(
     ahead = multiple_of("label.horizon", horizon, interval_of(bars))
     decided = find_rows(bars, times)
     end = np.minimum(decided + ahead, len(bars) - 1)
-    missing = np.flatnonzero(bars.index[end] - bars.index[decided] != horizon)
+    missing = np.flatnonzero((end < decided + ahead) | (stretch_starts(bars)[end] > decided))
     if len(missing):
         raise PredictionsError(
             f"bars are missing after {len(missing):,} of {len(decided):,} decision times, first "
@@ -198,7 +196,8 @@ class Backtest:
         exposure: Share of the equity in the market during the bar, from 0 to 1.
         slices: Number of accounts the equity is divided into: 1, or the bars of the horizon.
         horizon: Longest duration of a trade.
-        interval: Time between two bars.
+        bars_per_year: Number of bars in a year of trading.
+        bars_per_day: Number of bars in a day of trading.
     """
 
     trades: pd.DataFrame = field(repr=False)
@@ -207,12 +206,13 @@ class Backtest:
     exposure: pd.Series = field(repr=False)
     slices: int
     horizon: pd.Timedelta
-    interval: pd.Timedelta
+    bars_per_year: float
+    bars_per_day: float
 
     def summary(self) -> dict[str, float | None]:
         """Return statistics of the trades; None for a ratio that is undefined.
 
-        A year is 365 days of bars, as crypto markets never close.
+        A year has 365 days of bars where trading never stops, else its sessions.
 
         Returns:
             `trades`; `win_rate_gross` and `win_rate_net`, shares; `net_bps` and `gross_bps`, means
@@ -221,8 +221,8 @@ class Backtest:
             `max_drawdown`, `annual_return`, `total_return`, fractions; `turnover`, notional per day
             in equities; `exposure`, the mean share of equity in the market.
         """
-        returns, periods = self.returns.to_numpy(), YEAR / self.interval
-        turns = DAY / self.interval / self.slices
+        returns, periods = self.returns.to_numpy(), self.bars_per_year
+        turns = self.bars_per_day / self.slices
         figures = trade_figures(self.per_bar(), returns, periods, turns)
         found = {name: one.value for name, one in figures.items()}
         return {"trades": len(self.trades), **found, **growth(returns, periods)}
@@ -345,7 +345,8 @@ def account_for(
         exposure=pd.Series(exposure, index, name="exposure"),
         slices=slices,
         horizon=horizon,
-        interval=interval,
+        bars_per_year=bars_per_year(bars),
+        bars_per_day=bars_per_day(bars),
     )
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import interval_of, rolling_volatility
+from gafcnn.data.bars import bars_per_day, interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
+from gafcnn.data.windows import stretch_starts
 from gafcnn.durations import multiple_of
-from gafcnn.evaluation.backtest import DAY, Backtest, buy_and_hold, coin
+from gafcnn.evaluation.backtest import Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
@@ -52,7 +53,7 @@ TREND = 0.5
 
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
-_LEAST_PERIOD = pd.Timedelta(days=30)  # a few days, compounded over a year, mean nothing
+_LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 
 Rows = NDArray[np.bool_]
 
@@ -177,7 +178,7 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
 def _trade_figures(model: Candidate) -> dict[str, Counted]:
     panel, per_bar = model.panel, [one.backtest.per_bar() for one in model.traded]
     bars = {name: panel.add(one[name] for one in per_bar) for name in per_bar[0]}
-    turns = DAY / panel.interval / model.traded[0].backtest.slices
+    turns = bars_per_day(panel.sets[0].bars) / model.traded[0].backtest.slices
     figures = trade_figures(bars, model.returns, panel.periods, turns)
     coverage = ratio(panel.on_bars(model.position != 0), panel.on_bars(np.ones(len(model.p))))
     counted: dict[str, Counted] = {name: (one, model.trades) for name, one in figures.items()}
@@ -187,7 +188,7 @@ def _trade_figures(model: Candidate) -> dict[str, Counted]:
 def _without_interval(model: Candidate, deflated: float | None) -> Row:
     panel, n = model.panel, len(model.p)
     grown = growth(model.returns, panel.periods)
-    if len(model.returns) * panel.interval < _LEAST_PERIOD:
+    if len(model.returns) < _LEAST_DAYS * bars_per_day(panel.sets[0].bars):
         grown |= {"annual_return": None, "calmar": None}
     return {
         "trades": estimate(model.trades, model.trades),
@@ -369,16 +370,14 @@ def regimes(
         ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
     """
     volatility = rolling_volatility(bars, "lookback", lookback)
-    interval = interval_of(bars)
-    length = multiple_of("lookback", lookback, interval)
+    length = multiple_of("lookback", lookback, interval_of(bars))
     # constant prices have no trend
     z = np.zeros(len(bars))
     log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
     returns = log_close.diff(length - 1).to_numpy()
     np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
 
-    span = bars.index.to_series().diff(length - 1).to_numpy()
-    complete = span == (interval * (length - 1)).to_timedelta64()
+    complete = np.arange(len(bars)) - stretch_starts(bars) >= length - 1
     rows, training = bars.index.get_indexer(times), bars.index.get_indexer(reference)
     known, training = (rows >= 0) & complete[rows], training[(training >= 0) & complete[training]]
     names = np.full((2, len(times)), None, dtype=object)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from gafcnn.data.bars import ensure_bars, interval_of
+from gafcnn.data.bars import calendar_of, ensure_bars, interval_of
 from gafcnn.data.labels import Direction, Label
 from gafcnn.data.samples import Samples
 from gafcnn.data.splits import Splitter
@@ -188,7 +188,7 @@ def judge(
     first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
     headline = headline or first
     _check_name("headline", headline, names)
-    ahead: Any = joined["known_at"] - joined["time"]
+    ahead = _durations(joined, by_symbol)
     length = getattr(label, "horizon", None) or ahead.max()
     if label is not None:
         _check_returns(joined, by_symbol, label)
@@ -294,6 +294,18 @@ def _check_returns(
                 expected="predictions of the market of these bars, by this label",
                 instead="pass the bars and the label that the predictions were made from",
             )
+
+
+def _durations(joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame]) -> Any:
+    """Return how long after its decision each outcome is known, in trading time."""
+    found = joined["known_at"] - joined["time"]
+    for symbol, bars in by_symbol.items():
+        if calendar_of(bars) is not None:
+            rows = joined["symbol"] == symbol
+            moments = (joined.loc[rows, name] for name in ("time", "known_at"))
+            begin, end = (bars.index.searchsorted(pd.DatetimeIndex(one)) for one in moments)
+            found.loc[rows] = (end - begin) * interval_of(bars).to_timedelta64()
+    return found
 
 
 def _complete(

@@ -16,10 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import Origin, ensure_bars, from_epochs
+from gafcnn.data.bars import Origin, ensure_bars
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
+from gafcnn.data.times import from_epochs
 from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 

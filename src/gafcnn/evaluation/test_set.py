@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gafcnn.data.bars import interval_of
+from gafcnn.data.bars import bars_per_year, interval_of
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.backtest import YEAR, Backtest, Fills, compute_fills, trade
+from gafcnn.evaluation.backtest import Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -73,7 +73,9 @@ class TestSet:
         """
         val = self.val if fold is None else self.val.loc[self.val["fold"] == fold]
         begins = self.test.loc[self.folds[fold], "time"].min()
-        val = val.loc[(val["time"] + self.horizon < begins) & val[model].notna()]
+        ends = self.bars.index.get_indexer(pd.DatetimeIndex(val["time"])) + self.fills.ahead
+        over = (val["time"] < begins) & (ends < self.bars.index.searchsorted(begins))
+        val = val.loc[over & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None)
         return choose_threshold(
@@ -139,8 +141,8 @@ class Panel:
 
     @property
     def periods(self) -> float:
-        """Bars of a year of 365 days."""
-        return YEAR / self.interval
+        """Bars of a year of trading."""
+        return bars_per_year(self.sets[0].bars)
 
     def on_bars(self, rows: ArrayLike) -> Floats:
         """Return the sums of values of the rows at their bars: shape (bars,)."""

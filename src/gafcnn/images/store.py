@@ -157,7 +157,7 @@ class _Plan:
         self.folder, self.images, self.journal = folder, folder / IMAGES, folder / _JOURNAL
         self.spec, self.name = spec, f"images {window.name}"
         self.reader = WindowReader(bars, window, spec.fields)
-        self.rows = decision_rows(bars, window.lookback)
+        self.rows = decision_rows(bars, window.lookback, overnight=window.overnight)
         self.times = close_times(bars)[self.rows]
         self.content = _describe(bars, window, spec)
         self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
@@ -192,6 +192,7 @@ def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, 
     functions = {name: FIELDS[name].compute for name in spec.fields}
     functions |= {name: IMAGE_KINDS[name].compute for name in spec.kinds}
     return {
+        "overnight": window.overnight,
         "bars": fingerprint(bars),
         "window": as_plain(lengths),
         **as_plain(spec),

@@ -6,6 +6,7 @@ Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", KDD, 2016.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator
 
 TREES = "checkpoints/trees.json"
 
+_MANY = 0.01  # a share of unknown values that is worth a message
+
 DEFAULT_TREES = {
     "max_depth": 4,
     "learning_rate": 0.02,
@@ -43,6 +46,8 @@ DEFAULT_TREES = {
 
 # XGBoost does not accept brackets in a name
 _OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, repr=False)
@@ -106,6 +111,8 @@ class BoostedTrees(Estimator):
         description = self._describe(samples) | {"features": self.features_}
         drawn, labels, train, weights = self._draw(samples)
         table = self._source(samples, drawn)
+        if self.features_ == "indicators":
+            _log_unknown(self.model_name, table, train)
         val = samples.labelled("val")
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
@@ -197,9 +204,31 @@ class BoostedTrees(Estimator):
         return pd.DataFrame(values.reshape(len(values), -1), columns=columns)
 
     def _predict(self, source: pd.DataFrame, positions: NDArray[np.int64]) -> NDArray[np.float64]:
-        data = _matrix(source.iloc[positions])
+        # by name: bars of another source may have volumes that add indicators
+        names = [name.translate(_OUTER) for name in self.booster_.feature_names or ()]
+        places = source.columns.get_indexer(names)
+        if (places < 0).any():
+            raise LearningError(
+                f"the bars lack the volumes for {names[places.argmin()]}",
+                expected="bars with the volumes that the trees were trained with",
+                instead="use bars of the same source, or train again",
+            )
+        data = _matrix(source.iloc[positions, places])
         p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
         return p.astype(np.float64)
+
+
+def _log_unknown(name: str, table: pd.DataFrame, rows: NDArray[np.int64]) -> None:
+    """Log the share of unknown values of the training rows, if it is not small."""
+    # column by column: a copy of all rows would be as large as the table
+    shares = [np.isnan(table[column].to_numpy()[rows]).mean() for column in table]
+    if (share := float(np.mean(shares))) > _MANY:
+        log.info(
+            "%s: %.1f %% of the indicators of the training rows are unknown, because there are too "
+            "few bars since a gap, or no volume",
+            name,
+            100 * share,
+        )
 
 
 def _matrix(

@@ -214,7 +214,8 @@ class GafClassifier(Estimator):
 
     @property
     def _window(self) -> Window:
-        return replace(window_from(self.window), lookback=self.lookback)
+        window = window_from(self.window)
+        return replace(window, lookback=self.lookback, overnight=self.overnight)
 
     @property
     def _spec(self) -> ImageSpec:

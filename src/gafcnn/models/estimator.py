@@ -107,7 +107,7 @@ class Estimator(BaseEstimator):
             rows: Rows of the bars that end a gap-free `lookback`, n of them; all by default.
         """
         self._check_fitted(bars)
-        possible = decision_rows(bars, self.lookback)
+        possible = decision_rows(bars, self.lookback, overnight=self.overnight)
         rows = _among(
             rows, possible, f"rows that end {format_duration(self.lookback)} without a gap"
         )
@@ -135,6 +135,11 @@ class Estimator(BaseEstimator):
         """The gap-free stretch of bars that a prediction needs: that of the samples of `fit`."""
         return parse_duration("", self._description["lookback"])
 
+    @property
+    def overnight(self) -> bool:
+        """Whether the lookback may span the nights of a trading calendar."""
+        return self._description.get("overnight", True)
+
     def _check(self, samples: Samples, y: object) -> None:
         """Check what `fit` is given, and the parameters."""
         _check_samples(samples, y)
@@ -146,6 +151,7 @@ class Estimator(BaseEstimator):
             "parameters": self._parameters(),
             "classes": list(samples.classes),
             "lookback": format_duration(samples.lookback),
+            "overnight": samples.overnight,
             "interval": format_duration(interval_of(next(iter(samples.bars.values())))),
         }
         return self._description

@@ -1,0 +1,180 @@
+"""Trading calendars: which time counts as trading time.
+
+The sessions of an exchange are those of exchange_calendars, by their ISO 10383 code, such as XNYS;
+"24/5" are the weekdays. Bars of a day and longer are counted in sessions, shorter ones in the time
+between the open and the close of sessions, lunch breaks left out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gafcnn.errors import ConfigError, import_extra
+
+ALWAYS = "24/7"
+
+COMMON = (
+    "XNYS", "XETR", "XLON", "XPAR", "XSWX", "XTKS", "XHKG", "XSHG", "XASX", "XTSE", "XBOM", "XKRX",
+    "CMES", "us_futures", "XEUR", "24/5",
+)  # fmt: skip
+"""The calendars that bars are compared with, if none is named."""
+
+_DAY, _YEAR = (pd.to_timedelta(n, unit="D") for n in (1, 365))
+_SATURDAY = 5
+_CLEAR, _CERTAIN = 0.95, 0.99  # of sessions and bars that must fit
+
+Nanoseconds = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Calendar:
+    """The trading time of an exchange.
+
+    Attributes:
+        name: Its code.
+        opens: When each stretch of trading begins, ns since 1970, UTC.
+        closes: When each ends.
+        ends: The closes of sessions, which may have several stretches.
+    """
+
+    name: str
+    opens: Nanoseconds
+    closes: Nanoseconds
+    ends: Nanoseconds
+
+    @cached_property
+    def _before(self) -> Nanoseconds:
+        """Trading time before each stretch."""
+        return np.r_[0, np.cumsum(self.closes - self.opens)]
+
+    def trading_time(self, times: Nanoseconds) -> Nanoseconds:
+        """Return the trading time until each moment, in ns."""
+        at = np.maximum(np.searchsorted(self.opens, times, side="right") - 1, 0)
+        inside = np.clip(times - self.opens[at], 0, self.closes[at] - self.opens[at])
+        return self._before[at] + inside
+
+    def numbers(self, closes: Nanoseconds, interval: pd.Timedelta) -> NDArray[np.float64]:
+        """Return which bar of the calendar each one is, in bars of this length: shape (n,)."""
+        if interval >= _DAY:
+            return np.searchsorted(self.ends, closes, side="right") / _sessions(interval)
+        return self.trading_time(closes - interval.value) / interval.value
+
+    def apart(self, closes: Nanoseconds, interval: pd.Timedelta) -> Nanoseconds:
+        """Return how many bars later each bar is than the one before it, at least 1: (n - 1,)."""
+        steps = np.diff(self.numbers(closes, interval))
+        return np.maximum(np.ceil(steps - 1e-9).astype(np.int64), 1)
+
+    def slots(self, opens: Nanoseconds, interval: pd.Timedelta) -> tuple[Nanoseconds, Nanoseconds]:
+        """Return begin and end of the coarser bar that each bar is part of, by its open time.
+
+        Raises:
+            ConfigError: A coarser bar is neither shorter than a day, nor a day, nor a week.
+        """
+        if interval < _DAY:
+            at = np.maximum(np.searchsorted(self.opens, opens, side="right") - 1, 0)
+            begins = self.opens[at] + (opens - self.opens[at]) // interval.value * interval.value
+            return begins, np.minimum(begins + interval.value, self.closes[at])
+        if interval not in (_DAY, 7 * _DAY):
+            raise ConfigError(
+                f"market.interval is {interval // _DAY}D in the calendar {self.name}",
+                expected="a part of a day, a day or a week",
+                instead="set market.interval=1D or market.interval=7D",
+            )
+        session = np.searchsorted(self.ends, opens, side="right")
+        firsts = lasts = np.arange(len(self.ends))
+        if interval > _DAY:  # 1970 began on a Thursday
+            week = (self.ends // _DAY.value + 3) // 7
+            firsts, lasts = (np.searchsorted(week, week, side=one) for one in ("left", "right"))
+            lasts = lasts - 1
+        begins = self.opens[np.searchsorted(self.opens, np.r_[0, self.ends[:-1]])]
+        return begins[firsts[session]], self.ends[lasts[session]]
+
+    def bars_per_year(self, interval: pd.Timedelta) -> float:
+        """Return the number of bars in a year of 365 days."""
+        years = (self.closes[-1] - self.opens[0]) / _YEAR.value
+        total = (
+            len(self.ends) / _sessions(interval)
+            if interval >= _DAY
+            else (self._before[-1] / interval.value)
+        )
+        return float(total / years)
+
+    def fit(self, closes: Nanoseconds, interval: pd.Timedelta) -> float:
+        """Return how well bars fit the calendar: the lowest of shares that should be 1."""
+        numbers = self.numbers(closes, interval)
+        if interval >= _DAY:
+            inside = np.mean(np.diff(numbers) > 0)
+            return float(min(inside, len(closes) / max(numbers[-1] - numbers[0] + 1, 1)))
+        opened = closes - interval.value
+        at = np.searchsorted(self.opens, opened, side="right") - 1
+        within = (at >= 0) & (opened < self.closes[at])
+        found = np.unique(at[within])
+        first = np.array([opened[at == one].min() for one in found])
+        last = np.array([closes[at == one].max() for one in found])
+        lengths = self.closes[found] - self.opens[found]
+        covered = (np.minimum(last, self.closes[found]) - first) / lengths
+        return float(min(np.mean(within), np.median(covered) if len(found) else 0.0))
+
+
+@cache
+def load_calendar(name: str, since: int) -> Calendar:
+    """Return a calendar by its code, with the sessions from a year on.
+
+    Raises:
+        ConfigError: There is no such calendar, or exchange_calendars is not installed.
+    """
+    library = import_extra("exchange_calendars", "calendars")  # takes a second to import
+    try:
+        with warnings.catch_warnings():  # of pandas about the library
+            warnings.simplefilter("ignore")
+            found = library.get_calendar(name, start=f"{since}-01-01")
+    except Exception as error:  # of a library whose errors have no common type
+        raise ConfigError(
+            f"market.calendar is {name!r} ({str(error).splitlines()[0]})",
+            expected=f"{ALWAYS}, {', '.join(COMMON)} or another code of exchange_calendars",
+            instead=f"set market.calendar={ALWAYS}, or leave it out",
+        ) from error
+    schedule = found.schedule
+    ends = schedule["close"].to_numpy("datetime64[ns]").astype(np.int64)
+    pairs = [schedule[["open", "close"]]]
+    breaks = schedule["break_start"].notna()
+    if breaks.any():
+        names, halves = ["open", "close"], (["open", "break_start"], ["break_end", "close"])
+        parts = [schedule.loc[breaks, half].set_axis(names, axis=1) for half in halves]
+        pairs = [schedule.loc[~breaks, names], *parts]
+    table = pd.concat(pairs).sort_values("open").to_numpy("datetime64[ns]").astype(np.int64)
+    return Calendar(name, table[:, 0], table[:, 1], ends)
+
+
+def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | None:
+    """Return the common calendar that bars clearly follow; None if they trade on Saturdays."""
+    opens = pd.Series((closes - interval.value).view("datetime64[ns]")).dt
+    regular = np.diff(closes) == interval.value
+    short = closes[-1] - closes[0] < 3 * _DAY.value
+    if (
+        short
+        or regular.all()
+        or (opens.day_of_week == _SATURDAY).mean() > 0.01
+        or interval >= 2 * _DAY
+    ):
+        return None
+    best, fit = None, _CLEAR
+    for name in COMMON:
+        calendar = load_calendar(name, int(opens.year.iloc[0]))
+        found = calendar.fit(closes, interval)
+        if found > fit:
+            best, fit = calendar, found
+        if fit > _CERTAIN:
+            break
+    return best
+
+
+def _sessions(interval: pd.Timedelta) -> int:
+    """Return the sessions of a bar of a day and longer: 5 for a week."""
+    return max(1, int(np.ceil(interval / _DAY * 5 / 7)))

@@ -1,0 +1,207 @@
+"""Which columns of a table hold times, symbols, prices and volumes, by the names of exporters."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gafcnn.data.bars import PRICES
+from gafcnn.data.times import kind_of
+from gafcnn.errors import BarsError, ConfigError
+
+CLOSE_TIMES = ("close_time", "closetime")
+
+TIMES = (
+    "open_time", "opentime", "unix", "timestamp", "date", "time", "datetime", "gmt_time",
+    "local_time", "window_start", "begins_at", "begin", "start", "t", *CLOSE_TIMES, "index", "",
+)  # fmt: skip
+"""Names that exporters give to the time of a bar, in plain form; all are open times but
+`CLOSE_TIMES`. Without a name: the index of pandas."""
+
+SYMBOLS = ("symbol", "ticker", "tic", "instrument", "pair")
+
+# names in plain form, the first that a table has counts; x stands for a currency
+_NAMES: dict[str, tuple[str, ...]] = {
+    **{name: (name, name[0]) for name in PRICES},
+    "volume": (
+        "volume", "vol", "v", "base_volume", "volume_base", "volume_x", "real_volume",
+        "tick_volume", "tickvol", "tickvolume", "volume_y",
+    ),
+    "quote_volume": (
+        "quote_volume", "quote_asset_volume", "volume_quote", "quotevolume", "volume_y",
+    ),
+    "trades": (
+        "trades", "number_of_trades", "trade_count", "tradecount", "num_trades", "transactions",
+        "count", "barcount", "n",
+    ),
+    "taker_buy_volume": (
+        "taker_buy_volume", "taker_buy_base_asset_volume", "taker_buy_base_volume",
+        "taker_buy_base",
+    ),
+}  # fmt: skip
+
+KLINE = (
+    "open_time", *PRICES, "volume", "close_time", "quote_volume", "trades", "taker_buy_volume",
+    "taker_buy_quote_volume", "ignore",
+)  # fmt: skip
+"""The columns of Binance's klines, which have no header."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Positions of the columns in use.
+
+    Attributes:
+        time: The times, or the dates.
+        clock: The times of day, if they are in a column of their own.
+        symbol: The symbols, if there is such a column.
+        values: By standard name: prices, and what there is of volumes.
+        is_open: Whether the times are open times.
+        unadjusted: The close before adjustments, if another one was chosen.
+        description: The names of the columns that were not obvious, in words.
+    """
+
+    time: int
+    values: Mapping[str, int]
+    clock: int | None = None
+    symbol: int | None = None
+    is_open: bool = True
+    unadjusted: int | None = None
+    description: str = ""
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The position of every column in use, by its role."""
+        others = {name: getattr(self, name) for name in ("clock", "symbol", "unadjusted")}
+        places = {"time": self.time, **self.values, **others}
+        return {role: place for role, place in places.items() if place is not None}
+
+
+def find_columns(
+    names: Sequence[str],
+    first: Sequence[object],
+    source: object,
+    chosen: Mapping[str, str] | None = None,
+) -> Columns:
+    """Return the columns to use.
+
+    Args:
+        names: The table's column names; case, spaces and brackets do not matter.
+        first: The cells of the first row.
+        source: The file or other origin, for error messages.
+        chosen: The name of the column of some of time, symbol, prices and volumes; where it is
+            another one than that of the close, the other prices are scaled with it.
+
+    Raises:
+        BarsError: A column is missing or occurs twice.
+        ConfigError: `chosen` has an unknown key.
+    """
+    roles = ("time", "symbol", *_NAMES)
+    for role in chosen or ():
+        if role not in roles:
+            raise ConfigError(
+                f"columns has the key {role!r}",
+                expected=f"one of {', '.join(roles)}",
+                instead='write columns={"close": "Adj Close"}, for example',
+            )
+    plain = [_plain(name) for name in names]
+    given = {role: _position(names, name, role, source) for role, name in (chosen or {}).items()}
+    values, unadjusted = dict[str, int](), None
+    for role, known in _NAMES.items():
+        found = _first_named(_with_currencies(plain), known, first)
+        if role in given:
+            if role == "close" and found and found[0] != given[role]:
+                unadjusted = found[0]
+            found = [given[role]]
+        if len(found) > 1 or (not found and role in PRICES):
+            raise _not_once(role, names, source, len(found))
+        if found:
+            values[role] = found[0]
+    time, clock = given.get("time"), None
+    if time is None:
+        time, clock = _find_time(plain, first, names, source)
+    symbols = [place for place, name in enumerate(plain) if name in SYMBOLS]
+    symbol = given.get("symbol", symbols[0] if symbols else None)
+    is_open = plain[time] not in CLOSE_TIMES
+    shown = [
+        f"{role} from {names[place]!r}" for role, place in values.items() if role not in PRICES
+    ]
+    text = ", ".join([f"times from {names[time]!r}", *shown])
+    return Columns(time, values, clock, symbol, is_open, unadjusted, text)
+
+
+def _find_time(
+    plain: Sequence[str], first: Sequence[object], names: Sequence[str], source: object
+) -> tuple[int, int | None]:
+    """Return the column of times that needs no guess, or those of dates and of times of day."""
+    places = sorted(
+        (place for place, name in enumerate(plain) if name in TIMES),
+        key=lambda place: TIMES.index(plain[place]),
+    )
+    kinds = {place: kind_of(first[place]) for place in places}
+    for wanted in ("epoch", "aware"):
+        for place, kind in kinds.items():
+            if kind == wanted:
+                return place, None
+    clocks = [place for place, kind in kinds.items() if kind == "clock" and plain[place] == "time"]
+    dates = [place for place, kind in kinds.items() if kind == "date"]
+    if clocks and dates:
+        return dates[0], clocks[0]
+    for wanted in ("naive", "date", None):
+        for place, kind in kinds.items():
+            if kind == wanted and plain[place]:  # an unnamed column may hold row numbers
+                return place, None
+    for place in places:
+        if kinds[place] is not None:
+            return place, None
+    raise _not_once("time", names, source, 0)
+
+
+def _plain(name: str) -> str:
+    """Return a name in lower case, its words joined by underscores: <Volume BTC> -> volume_btc."""
+    text = re.sub(r"^unnamed: \d+$|^__index_level_\d+__$|^none$", "", name.strip().lower())
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+
+
+def _with_currencies(plain: Sequence[str]) -> list[str]:
+    """Return names in which the first volume of a currency is volume_x, the second volume_y."""
+    letters, found = iter("xy"), []
+    for name in plain:
+        of_currency = re.fullmatch(r"volume_[a-z0-9]{2,6}", name) and name not in (
+            "volume_base", "volume_quote", "volume_ma", "volume_sma", "volume_ema",
+        )  # fmt: skip
+        found.append(f"volume_{next(letters, 'z')}" if of_currency else name)
+    return found
+
+
+def _first_named(plain: Sequence[str], known: Sequence[str], first: Sequence[object]) -> list[int]:
+    """Return the positions of the first of the known names that occurs, and is not 0.
+
+    MetaTrader has a real volume that is 0, and a tick volume, for currencies.
+    """
+    found = [[k for k, other in enumerate(plain) if other == name] for name in known]
+    found = [places for places in found if places]
+    filled = [places for places in found if str(first[places[0]]).strip() not in ("0", "0.0")]
+    return next(iter(filled or found), [])
+
+
+def _position(names: Sequence[str], name: str, role: str, source: object) -> int:
+    if name not in names:
+        raise BarsError(
+            f"{source} has no column {name}, which columns names as {role}",
+            expected=f"one of {reprlib.repr(list(names))}",
+            instead="correct columns",
+        )
+    return list(names).index(name)
+
+
+def _not_once(role: str, names: Sequence[str], source: object, count: int) -> BarsError:
+    return BarsError(
+        f"{source} has {f'{count} columns' if count else 'no column'} {role}, among "
+        f"{reprlib.repr(list(names))}",
+        expected="a time, open, high, low and close, each once",
+        instead=f'name it: columns={{"{role}": "..."}} (market.columns.{role}=... on the command '
+        "line)",
+    )

@@ -1,0 +1,253 @@
+"""Conversion of tables of prices, from files or in memory, to bars."""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gafcnn.data.bars import (
+    PRICES,
+    Origin,
+    check_bars,
+    check_times,
+    close_times_of,
+    ensure_bars,
+    on_grid,
+    possible,
+    usual_interval,
+)
+from gafcnn.data.calendars import detect_calendar
+from gafcnn.data.columns import Columns, find_columns
+from gafcnn.data.times import as_numbers, parse_times
+from gafcnn.durations import DurationLike, parse_duration
+from gafcnn.errors import BarsError, ConfigError
+
+Repair = Literal["drop"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one symbol of a table, by their times as given; not yet checked.
+
+    Attributes:
+        symbol: The symbol, if the table names it.
+        frame: Prices and volumes by time, UTC.
+        origin: Where the rows come from.
+        is_open: Whether the times are open times.
+        timezone: Time zone in which a day of the bars begins, if it is known.
+        description: What was recognised, in words.
+    """
+
+    symbol: str | None
+    frame: pd.DataFrame
+    origin: Origin
+    is_open: bool
+    timezone: str | None
+    description: str
+
+
+def parts_of(
+    table: pd.DataFrame,
+    columns: Columns,
+    origin: Origin,
+    timezone: str | None,
+    symbol: str | None = None,
+) -> list[Part]:
+    """Return the rows of each symbol of a table.
+
+    Args:
+        table: The columns in use, by their role.
+        columns: What the roles are of the table's columns.
+        origin: Where the rows come from.
+        timezone: Time zone of times without one.
+        symbol: The symbol, if the table has no column for it.
+
+    Raises:
+        BarsError: A time or a number cannot be read.
+    """
+    written: Any = table["time"]
+    if columns.clock is not None:
+        written = written.astype("str").str.strip() + " " + table["clock"].astype("str").str.strip()
+    times, notation = parse_times(written, origin, timezone)
+    zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
+    values = {name: _numbers(table[name], origin) for name in columns.values}  # noqa: PD011
+    if columns.unadjusted is not None:
+        ratio = values["close"] / _numbers(table["unadjusted"], origin)
+        values |= {name: values[name] * ratio for name in PRICES[:3]}
+    frame = pd.DataFrame(values, times)
+    kind = "open" if columns.is_open else "close"
+    text = f"{notation}, as {kind} times, {columns.description}"
+    if columns.symbol is None:
+        if symbol is not None:  # beside others, that trade at other times
+            listed = np.flatnonzero(frame[list(PRICES)].notna().any(axis=1))
+            frame, origin = frame.iloc[listed], origin.at(listed)
+        return [Part(symbol, frame, origin, columns.is_open, zone, text)]
+    groups = table["symbol"].groupby(table["symbol"].astype("str"), sort=False).indices
+    return [
+        Part(str(name), frame.iloc[rows], origin.at(rows), columns.is_open, zone, text)
+        for name, rows in groups.items()
+    ]
+
+
+def join(
+    parts: Sequence[Part],
+    source: object,
+    *,
+    interval: DurationLike | None = None,
+    repair: Repair | None = None,
+    calendar: str | None = None,
+) -> pd.DataFrame:
+    """Return the bars of one symbol from parts, in any order; overlaps must agree.
+
+    Args:
+        parts: Parts of the same symbol.
+        source: Their common origin, for messages.
+        interval: Time between two bars; by default the most common one.
+        repair: "drop" leaves out rows with impossible values, which then are gaps.
+        calendar: The trading calendar; by default the common one that the bars clearly follow.
+
+    Raises:
+        BarsError: The bars are invalid; names row, value and remedy.
+        ConfigError: The calendar is unknown.
+    """
+    frame = parts[0].frame if len(parts) == 1 else pd.concat([part.frame for part in parts])
+    origin = _joined(source, [(part.origin, len(part.frame)) for part in parts])
+    times = pd.DatetimeIndex(frame.index)
+    check_times(times, origin)
+    frame = frame.set_axis(times.as_unit("ns"))
+    if not times.is_monotonic_increasing or not times.is_unique:
+        frame, origin = _in_order(frame, origin)
+    if repair is not None and len(frame) > 1:
+        valid = possible(frame) & on_grid(frame, interval)
+        if not valid.all():
+            log.warning(
+                "%s: %d bars are left out, which are impossible or off the grid, the first at %s",
+                *(source, int((~valid).sum()), frame.index[~valid][0]),
+            )
+        frame, origin = frame.loc[valid], origin.at(np.flatnonzero(valid))
+    if len(frame) < 2:
+        return check_bars(frame, origin, interval)
+    length = usual_interval(frame) if interval is None else parse_duration("interval", interval)
+    if parts[0].is_open:
+        frame = frame.set_axis(
+            close_times_of(pd.DatetimeIndex(frame.index), length, parts[0].timezone)
+        )
+    if calendar is None:
+        found = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
+        calendar = None if found is None else found.name
+        if found is not None:
+            log.info("%s: trading calendar %s", source, calendar)
+    return check_bars(frame, origin, length, calendar)
+
+
+def _in_order(frame: pd.DataFrame, origin: Origin) -> tuple[pd.DataFrame, Origin]:
+    """Return rows in the order of time, without those that occur twice."""
+    order = np.argsort(pd.DatetimeIndex(frame.index).asi8, kind="stable")
+    frame, origin = frame.iloc[order], origin.at(order)
+    values, before = frame.to_numpy(), np.roll(frame.to_numpy(), 1, axis=0)
+    same = ((values == before) | (np.isnan(values) & np.isnan(before))).all(axis=1)
+    again = frame.index.duplicated()
+    origin.require(
+        ~again | same,
+        lambda row: f"the time {frame.index[row]} occurs twice, with other values",
+        "one bar of one symbol at a time",
+        "pass the bars of each symbol on their own, or name the column of the symbol: "
+        'columns={"symbol": "..."}',
+    )
+    if again.any():
+        log.info("%s: %d rows that occur twice are left out", origin.source, again.sum())
+    return frame.loc[~again], origin.at(np.flatnonzero(~again))
+
+
+def as_bars(
+    frame: pd.DataFrame,
+    *,
+    time: str | None = None,
+    timezone: str | None = None,
+    label: Literal["open", "close"] | None = None,
+    interval: DurationLike | None = None,
+    columns: Mapping[str, str] | None = None,
+    calendar: str | None = None,
+) -> pd.DataFrame:
+    """Return a DataFrame of prices as bars.
+
+    Bars that come from gafcnn are returned unchanged, unless `time` or `label` is given.
+
+    Args:
+        frame: Columns open, high, low, close and, optionally, volume, in any case.
+        time: The column that holds the times (timestamps, texts, or epochs in s, ms, us or ns);
+            None for the index.
+        timezone: Time zone of times without one, for example "UTC" or "America/New_York".
+        label: Whether the times are open times, as most exchanges give them, or close times; by
+            default close times if they are named close_time or closeTime, otherwise open times.
+        interval: Time between two bars; by default the most common one.
+        columns: Names of other columns, see `gafcnn.read_bars`.
+        calendar: The trading calendar, see `gafcnn.read_bars`.
+
+    Raises:
+        BarsError: The frame has no valid bars; names row, value and remedy.
+        ConfigError: `label`, `timezone` or `interval` is invalid.
+    """
+    unchanged = time is None and label is None
+    if not isinstance(frame, pd.DataFrame) or (unchanged and "interval" in frame.attrs):
+        return ensure_bars(frame)
+    if label not in ("open", "close", None):
+        raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
+    if time is None:
+        if not isinstance(frame.index, pd.DatetimeIndex):
+            raise BarsError(
+                f"the index of the DataFrame holds {frame.index.dtype}, not times",
+                expected="a DatetimeIndex, or the name of the column that holds the times",
+                instead='write as_bars(df, time="date"), for example',
+            )
+        time = str(frame.index.name or "time")
+        frame = frame.rename_axis(time).reset_index()
+    origin, names = Origin("the DataFrame"), [str(name) for name in frame.columns]
+    first = [None if frame.empty else column.iloc[0] for _, column in frame.items()]
+    found = find_columns(names, first, origin.source, {"time": time, **(columns or {})})
+    if label is not None:
+        found = replace(found, is_open=label == "open")
+    table = pd.DataFrame({role: frame.iloc[:, place] for role, place in found.places.items()})
+    if table.empty:
+        return check_bars(table, origin)
+    parts = parts_of(table.reset_index(drop=True), found, origin, timezone)
+    if len(parts) > 1:
+        raise BarsError(
+            f"the DataFrame holds {len(parts)} symbols, among them {parts[0].symbol}",
+            expected="bars of one symbol",
+            instead=f'pass those of each one, as in df[df["symbol"] == "{parts[0].symbol}"]',
+        )
+    return join(parts, origin.source, interval=interval, calendar=calendar)
+
+
+def _joined(source: object, origins: Sequence[tuple[Origin, int]]) -> Origin:
+    """Return the origin of rows from several origins, one after another, given their numbers."""
+    if len(origins) == 1:
+        return origins[0][0]
+    ends = np.cumsum([count for _, count in origins])
+
+    def place(row: int) -> str:
+        number = int(np.searchsorted(ends, row, side="right"))
+        origin, count = origins[number]
+        return f"{origin.source}, {origin.place(row - int(ends[number]) + count)}"
+
+    return Origin(source, place)
+
+
+def _numbers(column: Any, origin: Origin) -> NDArray[np.float64]:
+    numbers = as_numbers(column).to_numpy("float64")
+    # NaN in a numeric column is left to check_bars
+    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
+    origin.require(
+        valid, lambda row: f"{column.name} is {reprlib.repr(str(column.iloc[row]))}", "a number"
+    )
+    return numbers

@@ -1,0 +1,202 @@
+"""Times in the notations of exchanges and tools.
+
+epochs          1704187800, in s, ms, us or ns, whichever the size shows
+ISO 8601        2024-01-02T09:30:00Z, 2024-01-02 09:30:00-05:00, 2024-01-02
+digits          20240102, 20240102 093000, 202401020930
+dots            2024.01.02 09:30, and 02.01.2024 09:30, which has the day first
+slashes         2024/01/02, and 01/02/2024, the month or the day first as the rows allow
+12-hour clock   2024-01-02 11-PM, 2024-01-02 09:30 AM
+zones           Z, UTC, GMT, +01:00, GMT+0100, and names such as US/Eastern after any of these
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from gafcnn.data.bars import Origin
+from gafcnn.errors import BarsError
+
+Kind: TypeAlias = Literal["epoch", "aware", "naive", "date", "clock"]
+
+# the size of an epoch determines its unit: seconds from 1973 to 2100 are not milliseconds
+_UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}  # ns
+_EPOCHS = (1e8, 4.1e9)
+
+# notations of dates and of times of day, and their formats; the first that matches counts
+_DATES = {
+    r"\d{4}-\d\d-\d\d": ("%Y-%m-%d",),
+    r"\d{4}\.\d\d\.\d\d": ("%Y.%m.%d",),
+    r"\d{4}/\d\d?/\d\d?": ("%Y/%m/%d",),
+    r"(?:19|20)\d\d(?:0\d|1[0-2])[0-3]\d": ("%Y%m%d",),
+    r"\d\d?\.\d\d?\.\d{4}": ("%d.%m.%Y",),
+    r"\d\d?/\d\d?/\d{4}": ("%m/%d/%Y", "%d/%m/%Y"),
+}
+_CLOCKS = {
+    r"\d\d?:\d\d": "%H:%M",
+    r"\d\d?:\d\d:\d\d": "%H:%M:%S",
+    r"\d\d?:\d\d:\d\d\.\d+": "%H:%M:%S.%f",
+    r"\d\d?:\d\d ?[AP]M": "%I:%M %p",
+    r"\d\d?:\d\d:\d\d ?[AP]M": "%I:%M:%S %p",
+    r"\d\d?-[AP]M": "%I-%p",
+    r"[0-2]\d[0-5]\d": "%H%M",
+    r"[0-2]\d[0-5]\d[0-5]\d": "%H%M%S",
+}
+_ZONE = r"Z|(?:UTC|GMT)?[+-]\d\d(?::?\d\d)?|UTC|GMT|[A-Z]\w+/[\w/]+"
+_WHOLE = re.compile(
+    rf"({'|'.join(_DATES)})(?:([T ]*)({'|'.join(reversed(_CLOCKS))}))?(\s*)({_ZONE})?",
+    re.IGNORECASE,
+)
+_EXPECTED = "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z"
+
+
+def kind_of(value: object) -> Kind | None:
+    """Return what kind of time a value is; a `date` alone, a `clock` alone; None for no time."""
+    if isinstance(value, pd.Timestamp):
+        return "naive" if value.tz is None else "aware"
+    text = str(value).strip()
+    if found := _WHOLE.fullmatch(text):
+        return "aware" if found[5] else "naive" if found[3] else "date"
+    if any(re.fullmatch(clock, text, re.IGNORECASE) for clock in _CLOCKS):
+        return "clock"
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    seconds = [number * length / 10**9 for length in _UNITS.values()]
+    return "epoch" if any(_EPOCHS[0] <= one < _EPOCHS[1] for one in seconds) else None
+
+
+def parse_times(
+    column: pd.Series, origin: Origin, timezone: str | None
+) -> tuple[pd.DatetimeIndex, str]:
+    """Return times in UTC, and how they were read, in words.
+
+    Args:
+        column: Timestamps, epochs, or texts in one of the notations above.
+        origin: Where they come from, for error messages.
+        timezone: Time zone of times without one.
+
+    Raises:
+        BarsError: A time cannot be read, has no time zone, or has several possible meanings.
+    """
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return pd.DatetimeIndex(column).tz_convert("UTC"), "timestamps"
+    if column.dtype.kind == "M":
+        return _localize(pd.DatetimeIndex(column), origin, timezone)
+    kind = kind_of(column.iloc[0])
+    if kind == "epoch" or (column.dtype.kind in "iuf" and kind is None):
+        return from_epochs(column, origin), "epochs"
+    texts = pd.Series(column.astype("str").to_numpy(), dtype="str").str.strip()
+    found = _WHOLE.fullmatch(texts.iloc[0])
+    origin.require(
+        [found is not None], lambda row: f"the time is {reprlib.repr(texts.iloc[row])}", _EXPECTED
+    )
+    assert found is not None
+    date, gap, clock, space, zone = (part or "" for part in found.groups())
+    if "/" in zone:  # a name, the same in all rows
+        return parse_times(texts.str.removesuffix(zone).str.strip(), origin, zone)
+    if zone[:3].upper() in ("UTC", "GMT"):
+        texts = texts.str.replace(r"\s*(?:UTC|GMT)(?=[+-])", "", regex=True, case=False)
+        texts = texts.str.replace(r"\s*(?:UTC|GMT)$", "+00:00", regex=True, case=False)
+        space = ""
+    of_clock = gap + next(
+        (f for notation, f in _CLOCKS.items() if re.fullmatch(notation, clock, re.IGNORECASE)), ""
+    )
+    formats = next(of for notation, of in _DATES.items() if re.fullmatch(notation, date))
+    written = [f"{one}{of_clock}{space}{'%z' if zone else ''}" for one in formats]
+    if formats == ("%Y-%m-%d",) and clock and "M" not in clock.upper():
+        written = ["ISO8601"]  # which may vary from row to row
+    parsed = [pd.to_datetime(texts, format=f, errors="coerce", utc=True) for f in written]
+    times = _only_possible(parsed, origin, texts)
+    origin.require(
+        times.notna(), lambda row: f"the time is {reprlib.repr(texts.iloc[row])}", _EXPECTED
+    )
+    if not zone:
+        return _localize(times.tz_localize(None), origin, timezone)
+    # a date alone ends in a hyphen and digits as well
+    offset = r"[T ]\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$" if clock else r"\d(?:Z|[+-]\d\d:?\d\d)$"
+    aware = texts.str.contains(offset, case=False).to_numpy(dtype=bool)
+    origin.require(
+        aware, lambda row: f"the time {texts.iloc[row]} has no timezone", "an offset in every row"
+    )
+    return times, "times in UTC" if zone in ("Z", "UTC", "GMT") else f"times with offsets ({zone})"
+
+
+def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
+    """Return epochs in s, ms, us or ns, whichever their size shows, as times in UTC.
+
+    Raises:
+        BarsError: A value is not such an epoch.
+    """
+    epochs = as_numbers(column)
+    values = epochs.to_numpy("float64")
+    # per value, since Binance's klines change from ms to us with the year 2025
+    scale = np.zeros(len(values), np.int64)
+    for length in _UNITS.values():
+        earliest, latest = (second * (10**9 // length) for second in _EPOCHS)
+        scale[(values >= earliest) & (values < latest)] = length
+    if column.dtype.kind not in "iuf" and "E+" in str(column.iloc[0]).upper():
+        raise BarsError(
+            f"{origin.source}: the times have lost digits (the first is {column.iloc[0]}), as "
+            "spreadsheets shorten long numbers",
+            expected="epochs with all digits",
+            instead="export the file again without opening it in a spreadsheet",
+        )
+    origin.require(
+        (scale > 0) & (values == np.trunc(values)),
+        lambda row: f"the time is {reprlib.repr(str(column.iloc[row]))}",
+        f"a whole epoch in {', '.join(_UNITS)}, from 1973 on",
+    )
+    times = epochs.to_numpy("int64") * scale
+    return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC")
+
+
+def as_numbers(column: pd.Series) -> pd.Series:
+    """Return numbers unchanged and texts as the numbers they hold, NaN for other texts."""
+    if column.dtype.kind in "iuf":
+        return column
+    return pd.Series(pd.to_numeric(column.astype("str"), errors="coerce"))
+
+
+def _only_possible(parsed: list[pd.Series], origin: Origin, texts: pd.Series) -> pd.DatetimeIndex:
+    """Return the times of the only notation that all rows allow, or that allows most of them."""
+    found = [pd.DatetimeIndex(one) for one in parsed]
+    valid = [int(one.notna().sum()) for one in found]
+    best = found[int(np.argmax(valid))]
+    if len(found) > 1 and valid[0] == valid[1] and not found[0].equals(found[1]):
+        # the steps of a calendar that is read wrongly jump from month to month
+        steps = [len(np.unique(np.diff(one.asi8))) for one in found]
+        if steps[0] == steps[1]:
+            raise BarsError(
+                f"{origin.source}: the dates ({texts.iloc[0]}) may have the day or the month first",
+                expected="dates that only one of them fits",
+                instead="write them as 2024-01-31, or use a longer file",
+            )
+        best = found[int(np.argmin(steps))]
+    return best
+
+
+def _localize(
+    times: pd.DatetimeIndex, origin: Origin, timezone: str | None
+) -> tuple[pd.DatetimeIndex, str]:
+    """Return times without a time zone as those of `timezone`, in UTC."""
+    origin.require(
+        [timezone is not None],
+        lambda row: f"the time {times[row]} has no timezone",
+        "UTC epochs, times with an offset, or the timezone as an option",
+        'add timezone="UTC", timezone="America/New_York" or another zone (market.timezone=UTC on '
+        "the command line)",
+    )
+    try:
+        return times.tz_localize(timezone).tz_convert("UTC"), f"times in {timezone}"
+    except Exception as error:  # an unknown zone, or an hour that occurs twice or never
+        raise BarsError(
+            f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
+            expected='a zone such as "UTC" or "America/New_York" where each time occurs once',
+            instead="correct the zone, or convert the times to UTC",
+        ) from error

@@ -1,0 +1,445 @@
+"""Files of the exporters that people use, read as they are."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from gafcnn.data.bars import COLUMNS, gaps, interval_of
+from gafcnn.data.conversion import as_bars
+from gafcnn.data.reading import read_bars, read_markets
+from gafcnn.errors import BarsError, ConfigError
+
+NEW_YORK = "America/New_York"
+
+# eight bars of a minute, as (open, high, low, close, volume)
+VALUES = [[100.0 + k, 101.5 + k, 99.5 + k, 101.0 + k, 10.0 + k] for k in range(8)]
+OPENS = pd.date_range("2024-01-02 14:30", periods=8, freq="1min", tz="UTC")
+
+
+def expected(opens: pd.DatetimeIndex = OPENS, **more: list[float]) -> pd.DataFrame:
+    closes = (opens + (opens[1] - opens[0])).as_unit("ns").rename("close_time")
+    return pd.DataFrame(VALUES, closes, list(COLUMNS)).assign(**more)
+
+
+def rows(time: Callable[[pd.Timestamp], str], separator: str = ",", tail: str = "") -> list[str]:
+    local = OPENS.tz_convert(NEW_YORK)
+    cells = zip(local, VALUES, strict=True)
+    return [separator.join([time(t), *map(str, values)]) + tail for t, values in cells]
+
+
+def stamp(notation: str, zone: str = "UTC") -> Callable[[pd.Timestamp], str]:
+    return lambda time: time.tz_convert(zone).strftime(notation)
+
+
+def epoch(unit: int) -> Callable[[pd.Timestamp], str]:
+    return lambda time: str(time.value // unit)
+
+
+S, MS, US = 10**9, 10**6, 10**3
+KLINE = ",1704205859999,1000.5,42,5.25,500.1,0"
+EXTRAS = {"quote_volume": [1000.5] * 8, "trades": [42.0] * 8, "taker_buy_volume": [5.25] * 8}
+
+# by exporter: the lines, options, and further columns
+DIALECTS: dict[str, tuple[list[str], dict[str, Any], dict[str, list[float]]]] = {
+    "Binance": (rows(epoch(MS), tail=KLINE), {}, EXTRAS),
+    "Binance since 2025": (rows(epoch(US), tail=KLINE), {}, EXTRAS),
+    "Kraken": (rows(epoch(S), tail=",7"), {}, {"trades": [7.0] * 8}),
+    "CryptoDataDownload": (
+        [
+            "https://www.CryptoDataDownload.com",
+            "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD",
+            *(
+                f"{t.value // S},{t:%Y-%m-%d %H:%M:%S},BTC/USD,{','.join(map(str, v))},{9.0}"
+                for t, v in zip(OPENS[::-1], VALUES[::-1], strict=True)
+            ),
+        ],
+        {},
+        {"quote_volume": [9.0] * 8},
+    ),
+    "Gemini": (
+        [
+            "Created on 06-02-2019,https://www.CryptoDataDownload.com",
+            "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD",
+            *(
+                f"{t:%Y-%m-%d %H:%M:%S},BTCUSD,{','.join(map(str, v))},9.0"
+                for t, v in zip(OPENS, VALUES, strict=True)
+            ),
+        ],
+        {"timezone": "UTC"},
+        {"quote_volume": [9.0] * 8},
+    ),
+    "Coinbase": (
+        [
+            "time,low,high,open,close,volume",
+            *(
+                f"{t.value // S},{low},{high},{o},{c},{volume}"
+                for t, (o, high, low, c, volume) in zip(OPENS[::-1], VALUES[::-1], strict=True)
+            ),
+        ],
+        {},
+        {},
+    ),
+    "Bitstamp": (["timestamp,open,high,low,close,volume", *rows(epoch(S))], {}, {}),
+    "TradingView": (
+        ["time,open,high,low,close,Volume,Volume MA,Plot,Plot", *rows(epoch(S), tail=",NaN,,")],
+        {},
+        {},
+    ),
+    "TradingView, ISO": (
+        ["time,open,high,low,close,Volume", *rows(lambda t: t.isoformat())], {}, {}
+    ),
+    "ccxt, freqtrade": (
+        [
+            "timestamp,date,open,high,low,close,volume",
+            *rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d}"),
+        ],
+        {},
+        {},
+    ),
+    "MetaTrader 4": (rows(stamp("%Y.%m.%d,%H:%M")), {"timezone": "UTC"}, {}),
+    "MetaTrader 5": (
+        [
+            "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>",
+            *rows(stamp("%Y.%m.%d\t%H:%M:%S"), "\t", "\t0\t5"),
+        ],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "HistData": (rows(stamp("%Y%m%d %H%M%S"), ";"), {"timezone": "UTC"}, {}),
+    "Dukascopy": (
+        ["Gmt time,Open,High,Low,Close,Volume", *rows(stamp("%d.%m.%Y %H:%M:%S.000"))],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "Dukascopy, local": (
+        [
+            "Local time,Open,High,Low,Close,Volume",
+            *rows(stamp("%d.%m.%Y %H:%M:%S.000 GMT%z", NEW_YORK)),
+        ],
+        {},
+        {},
+    ),
+    "Stooq": (
+        [
+            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+            *rows(stamp("AAPL.US,1,%Y%m%d,%H%M%S"), tail=",0"),
+        ],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "Interactive Brokers": (
+        [
+            "Date,Open,High,Low,Close,Volume,Average,BarCount",
+            *rows(stamp("%Y%m%d %H:%M:%S US/Eastern", NEW_YORK), tail=",100.2,42"),
+        ],
+        {},
+        {"trades": [42.0] * 8},
+    ),
+    "Alpaca": (
+        [
+            "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
+            *rows(stamp("AAPL,%Y-%m-%d %H:%M:%S+00:00"), tail=",42,100.2"),
+        ],
+        {},
+        {"trades": [42.0] * 8},
+    ),
+    "Polygon": (
+        [
+            "ticker,volume,open,close,high,low,window_start,transactions",
+            *(
+                f"AAPL,{volume},{o},{c},{high},{low},{t.value},42"
+                for t, (o, high, low, c, volume) in zip(OPENS, VALUES, strict=True)
+            ),
+        ],
+        {},
+        {"trades": [42.0] * 8},
+    ),
+    "backtrader": (
+        ["Date,Time,Open,High,Low,Close,Volume,OpenInterest",
+         *rows(stamp("%Y-%m-%d,%H:%M:%S"), tail=",0")],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "a time without a name": (
+        ["Date,Open,High,Low,Close,Volume", *rows(stamp("%Y-%m-%d,%H:%M:%S"))],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "a pandas index without a name": (
+        [",open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S+00:00"))], {}, {}
+    ),
+    "digits of a calendar": (
+        ["time,open,high,low,close,volume", *rows(stamp("%Y%m%d%H%M"))], {"timezone": "UTC"}, {}
+    ),
+    "UTC in words": (
+        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S UTC"))], {}, {}
+    ),
+    "decimal commas": (
+        ["time;open;high;low;close;volume",
+         *(row.replace(".", ",") for row in rows(stamp("%Y-%m-%d %H:%M"), ";"))],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "a zone of its own": (
+        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S", NEW_YORK))],
+        {"timezone": NEW_YORK},
+        {},
+    ),
+    "twelve hours": (
+        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %I:%M %p"))],
+        {"timezone": "UTC"},
+        {},
+    ),
+    "joined files": (
+        [header := "open_time,open,high,low,close,volume", *rows(epoch(MS))[:4], header,
+         *rows(epoch(MS))[4:]],
+        {},
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_file_is_read_as_it_was_exported(tmp_path: Path, name: str, encoding: str) -> None:
+    lines, options, more = DIALECTS[name]
+    path = tmp_path / "bars.csv"
+    path.write_bytes(("\r\n".join(lines) + "\r\n").encode(encoding))
+    bars = read_bars(path, **options)
+    if name == "MetaTrader 5":
+        assert list(bars.columns) == list(COLUMNS)
+    assert_frame_equal(bars, expected(**more), check_freq=False)
+    assert interval_of(bars) == pd.Timedelta("1min")
+
+
+@pytest.mark.parametrize("name", [name for name, (_, options, _) in DIALECTS.items() if options])
+def test_times_without_a_zone_are_refused_with_the_option_to_add(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join(DIALECTS[name][0]))
+    with pytest.raises(BarsError, match="timezone=") as caught:
+        read_bars(path)
+    assert "bars.csv, line" in str(caught.value)
+
+
+@pytest.mark.parametrize("times", ["1.70421E+12", "1.70421E+09"])
+def test_times_that_lost_digits_are_told_as_that(tmp_path: Path, times: str) -> None:
+    path = tmp_path / "bars.csv"
+    header = "time,open,high,low,close,volume"
+    path.write_text("\n".join([header, *rows(lambda _: times)]))
+    with pytest.raises(BarsError, match="spreadsheet"):
+        read_bars(path)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
+@pytest.mark.parametrize("name", [None, "Date"])
+def test_an_index_of_pandas(tmp_path: Path, ending: str, name: str | None) -> None:
+    frame = pd.DataFrame(VALUES, OPENS.rename(name), ["Open", "High", "Low", "Close", "Volume"])
+    path = tmp_path / f"bars{ending}"
+    if ending == ".csv":
+        frame.to_csv(path)
+    elif ending == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.rename_axis(name or "index").reset_index().to_feather(path)
+    assert_frame_equal(read_bars(path), expected(), check_freq=False)
+
+
+# --- headers of two levels, long tables, several files --------------------------------------------
+
+
+def yahoo(tickers: list[str]) -> pd.DataFrame:
+    """As yfinance.download returns it."""
+    names = ["Adj Close", "Close", "High", "Low", "Open", "Volume"]
+    columns = pd.MultiIndex.from_product([names, tickers], names=["Price", "Ticker"])
+    order = [3, 3, 1, 2, 0, 4]
+    values = np.array([[row[k] * (1 + j) for k in order for j in range(len(tickers))]
+                       for row in VALUES])  # fmt: skip
+    return pd.DataFrame(values, OPENS.rename("Date"), columns)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize("tickers", [["AAPL"], ["AAPL", "BRK-B"]])
+def test_a_header_of_prices_and_tickers(tmp_path: Path, ending: str, tickers: list[str]) -> None:
+    frame, path = yahoo(tickers), tmp_path / f"bars{ending}"
+    (frame.to_csv if ending == ".csv" else frame.to_parquet)(path)
+    markets = read_markets(path)
+    assert list(markets) == tickers
+    for factor, bars in enumerate(markets.values(), 1):
+        assert_frame_equal(bars, expected() * factor, check_freq=False)
+    if len(tickers) > 1:
+        with pytest.raises(BarsError, match="2 symbols, AAPL, BRK-B"):
+            read_bars(path)
+    assert_frame_equal(read_bars(path, symbol="AAPL"), expected(), check_freq=False)
+
+
+def test_a_ticker_that_was_listed_later(tmp_path: Path) -> None:
+    frame = yahoo(["AAPL", "NEW"])
+    frame.loc[frame.index[:3], [name for name in frame.columns if name[1] == "NEW"]] = np.nan
+    frame.to_csv(tmp_path / "bars.csv")
+    markets = read_markets(tmp_path / "bars.csv")
+    assert [len(bars) for bars in markets.values()] == [8, 5]
+
+
+@pytest.mark.parametrize("order", ["by symbol", "by time"])
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_symbols_of_a_long_table_are_never_mixed(tmp_path: Path, order: str, ending: str) -> None:
+    one = pd.DataFrame(VALUES, columns=list(COLUMNS)).assign(symbol="AAPL", timestamp=OPENS)
+    two = one.assign(symbol="MSFT", **{name: 2 * one[name] for name in COLUMNS})
+    table = pd.concat([one, two])
+    table = table.sort_values("timestamp" if order == "by time" else "symbol", kind="stable")
+    path = tmp_path / f"bars{ending}"
+    if ending == ".csv":
+        table.to_csv(path, index=False)
+    else:
+        table.to_parquet(path, index=False)
+    markets = read_markets(path)
+    assert_frame_equal(markets["AAPL"], expected(), check_freq=False)
+    assert_frame_equal(markets["MSFT"], expected() * 2, check_freq=False)
+    assert list(read_markets(path, symbols=["MSFT"])) == ["MSFT"]
+    with pytest.raises(BarsError, match=r"no bars of TSLA.*AAPL, MSFT"):
+        read_bars(path, symbol="TSLA")
+    with pytest.raises(BarsError, match="2 symbols"):
+        as_bars(table, time="timestamp")
+    with pytest.raises(BarsError, match="occurs twice"):
+        as_bars(table.drop(columns="symbol"), time="timestamp")
+
+
+def parts(folder: Path) -> list[Path]:
+    """Two months, the second of which repeats the last bar of the first."""
+    lines = rows(epoch(MS))
+    paths = [folder / f"BNBUSDT-1m-2024-0{month}.csv" for month in (1, 2)]
+    for path, some in zip(paths, (lines[:5], lines[4:]), strict=True):
+        path.write_text("\n".join(some))
+    return paths
+
+
+def test_several_files_of_one_symbol_are_joined(tmp_path: Path) -> None:
+    paths = parts(tmp_path)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, f"months/{path.name}")
+            archive.writestr(f"__MACOSX/._{path.name}", b"\x00\x05")
+        archive.writestr("BNBUSDT.CHECKSUM", "0123")
+    for given in (paths, paths[::-1], tmp_path / "*.csv", tmp_path / "all.zip"):
+        assert_frame_equal(read_bars(given), expected(), check_freq=False)
+    assert list(read_markets(paths)) == ["BNBUSDT-1m"]
+    (tmp_path / "all.zip").unlink()
+    assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
+
+
+def test_overlaps_must_agree(tmp_path: Path) -> None:
+    first, second = parts(tmp_path)
+    second.write_text(second.read_text().replace("104.0,", "104.5,", 1))
+    with pytest.raises(BarsError, match="occurs twice") as caught:
+        read_bars([first, second])
+    assert f"{second}, line 1" in str(caught.value)
+
+
+def test_files_of_two_symbols_are_two_markets(tmp_path: Path) -> None:
+    for name in ("ONE.csv", "TWO.csv"):
+        (tmp_path / name).write_text("\n".join(rows(epoch(MS))))
+    assert list(read_markets(tmp_path)) == ["ONE", "TWO"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BINANCE_BTCUSDT, 60.csv", "Jürgen.csv", "^GSPC.csv", "a&b.csv", "with space.csv", "~1.csv",
+        "[1] a=b.csv",
+    ],
+)  # fmt: skip
+def test_any_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (tmp_path / name).write_text("\n".join(rows(epoch(MS))))
+    [symbol] = read_markets(tmp_path / name)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", symbol)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in (name, f"~/{name}"):
+        assert list(read_markets(path)) == [symbol]
+
+
+# --- choices --------------------------------------------------------------------------------------
+
+
+def test_adjusted_closes_scale_the_other_prices() -> None:
+    frame = pd.DataFrame(VALUES, OPENS, ["Open", "High", "Low", "Close", "Volume"])
+    frame["Adj Close"] = frame["Close"] * np.linspace(0.5, 1, 8)
+    bars = as_bars(frame, columns={"close": "Adj Close"})
+    ratio = np.linspace(0.5, 1, 8)
+    for name in COLUMNS[:4]:
+        np.testing.assert_allclose(bars[name], expected()[name] * ratio)
+    assert (bars["volume"] == expected()["volume"].to_numpy()).all()
+
+
+def test_columns_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join(["when,o1,hi,lo,last,size", *rows(epoch(MS))]))
+    names = dict(zip(("time", *COLUMNS), ["when", "o1", "hi", "lo", "last", "size"], strict=True))
+    assert_frame_equal(read_bars(path, columns=names), expected(), check_freq=False)
+    with pytest.raises(ConfigError, match="'adjusted'.*close"):
+        read_bars(path, columns={"adjusted": "last"})
+    with pytest.raises(BarsError, match="no column price"):
+        read_bars(path, columns={"close": "price"})
+    with pytest.raises(BarsError, match="no column open"):
+        read_bars(path)
+
+
+def test_a_volatility_is_no_volume(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    lines = [row.rpartition(",")[0] + ",0.3" for row in rows(epoch(MS))]
+    path.write_text("\n".join(["time,open,high,low,close,volatility", *lines]))
+    assert read_bars(path)["volume"].isna().all()
+
+
+def test_faulty_rows_are_counted_and_may_be_left_out(tmp_path: Path) -> None:
+    lines = rows(epoch(MS))
+    for k in (2, 4, 5, 6):
+        cells = lines[k].split(",")
+        lines[k] = ",".join([*cells[:3], "500", *cells[4:]])
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(BarsError, match=r"line 3: .*3 more: line 5: .*; line 6: "):
+        read_bars(path)
+    bars = read_bars(path, repair="drop")
+    assert len(bars) == 4
+    assert gaps(bars)["missing"].tolist() == [1, 3]
+
+
+def test_bars_off_the_grid_may_be_left_out(tmp_path: Path) -> None:
+    frame = expected().reset_index().rename(columns={"close_time": "time"})
+    frame.loc[[3, 4], "time"] += pd.Timedelta("14s")
+    with pytest.raises(BarsError, match="row 3: a step of 74s"):
+        as_bars(frame, time="time")
+    frame.to_csv(tmp_path / "bars.csv", index=False)
+    bars = read_bars(tmp_path / "bars.csv", repair="drop")
+    assert gaps(bars)["missing"].tolist() == [2]
+
+
+def test_rounded_highs_are_accepted() -> None:
+    frame = expected()
+    frame["high"] = frame["close"] * (1 - 5e-10)
+    frame["low"] = frame["open"] * (1 + 5e-10)
+    assert len(as_bars(frame, label="close")) == 8
+
+
+def test_quiet_minutes_are_filled_on_request(tmp_path: Path) -> None:
+    lines = rows(epoch(MS))
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join([*lines[:2], *lines[4:]]))
+    assert gaps(read_bars(path))["missing"].tolist() == [2]
+    bars = read_bars(path, fill="quiet", fill_limit="2min")
+    assert gaps(bars).empty
+    filled = bars.iloc[2:4]
+    assert (filled[["open", "high", "low", "close"]] == VALUES[1][3]).all(axis=None)
+    assert (filled["volume"] == 0).all()
+    assert_frame_equal(bars.drop(filled.index), expected().drop(filled.index), check_freq=False)
+    assert not gaps(read_bars(path, fill="quiet", fill_limit="1min")).empty
