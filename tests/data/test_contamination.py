@@ -74,6 +74,8 @@ def load(random_bars: Bars, tick_bars: Bars) -> Load:
             missing = {first + k for first, length in symbol.outages for k in range(length)}
             inside = [row for row in missing if row < symbol.n_bars]
             bars = make(symbol.n_bars, interval=chosen.interval, missing=inside, seed=symbol.seed)
+            volume = bars["volume"]
+            bars = bars.assign(quote_volume=9 * volume, trades=volume, taker_buy_volume=volume / 2)
             found[f"S{number}"] = bars.set_axis(bars.index + chosen.interval * symbol.begins)
         return found
 

@@ -212,7 +212,7 @@ def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
                 expected="one calendar for all symbols",
                 instead=f"add calendar={calendar or ALWAYS!r} (market.calendar=...) when reading",
             )
-        apart = np.array([(frame.index[0] - reference.index[0]).value])
+        apart = np.array([(frame.index[0] - reference.index[0]).value % interval.value])
         on_one_grid = calendar is not None or _bars_apart(apart + interval.value, interval).any()
         if interval_of(frame) != interval or not on_one_grid:
             longer = format_duration(max(interval, interval_of(frame)))
