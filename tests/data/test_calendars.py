@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import (
     bars_apart,
@@ -23,7 +24,7 @@ from gafcnn.data.labels import Direction, TripleBarrier
 from gafcnn.data.samples import make_samples
 from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window, decision_rows, longest_span, stretch_starts
-from gafcnn.errors import ConfigError, SamplesError
+from gafcnn.errors import BarsError, ConfigError, SamplesError
 from gafcnn.evaluation.backtest import backtest
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -232,3 +233,25 @@ def test_days_and_weeks_of_sessions(quarters: pd.DataFrame, interval: str) -> No
     assert gaps(coarse).empty
     with pytest.raises(ConfigError, match="3D"):
         resample(quarters, "3D")
+
+
+def test_coarser_bars_hold_nothing_from_after_their_close(quarters: pd.DataFrame) -> None:
+    """An auction at four, as a bar of its own, is part of no session."""
+    opens = quarters.index - pd.Timedelta("15min")
+    auctions = (days(last="2024-03-28") + pd.Timedelta("16h")).tz_convert("UTC")
+    frame = pd.DataFrame(quarters.to_numpy(), opens, quarters.columns)
+    frame = pd.concat([frame, frame.iloc[: len(auctions)].set_axis(auctions) * 2]).sort_index()
+    found = resample(as_bars(frame, calendar="XNYS"), "30min")
+    assert_frame_equal(found, resample(quarters, "30min"), check_freq=False)
+
+
+def test_two_intervals_are_refused_in_a_calendar(quarters: pd.DataFrame) -> None:
+    mixed = pd.concat([quarters.iloc[:520:2], quarters.iloc[520:]])
+    with pytest.raises(BarsError, match="30min"):
+        as_bars(mixed, label="close", calendar="XNYS")
+
+
+def test_a_calendar_that_does_not_fit_is_refused() -> None:
+    around_the_clock = pd.date_range("2024-01-02", periods=2000, freq="15min", tz="UTC")
+    with pytest.raises(BarsError, match="outside"):
+        as_bars(prices(around_the_clock), calendar="XNYS")

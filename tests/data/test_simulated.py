@@ -199,7 +199,7 @@ def test_files_name_their_symbols(tmp_path: Path) -> None:
         write_bars(path, BARS)
     assert list(load_bars(FileSource(paths[0]))) == ["BTC-1m"]
     assert list(load_bars(FileSource(paths[0], symbol="BTC"))) == ["BTC"]
-    assert list(load_bars(FileSource(tuple(paths)))) == ["BTC-1m", "BRK"]
+    assert list(load_bars(FileSource(tuple(paths)))) == ["BTC-1m", "BRK.B"]
     source = FileSource(tuple(paths), symbols=("BTC", "BRK.B"), interval="5min")  # pyright: ignore[reportArgumentType]
     bars = load_bars(source)
     assert_frame_equal(bars["BRK.B"], resample(BARS, "5min"), check_freq=False)

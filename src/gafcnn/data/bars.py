@@ -9,6 +9,7 @@ a text such as "15min". Gaps are allowed. A market without volume has NaN in all
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ EXTRAS = ("quote_volume", "trades", "taker_buy_volume")
 REPAIR = "repair the row, or remove it: gaps are allowed"
 _CONVERT = 'pass it through gc.as_bars(df, time=..., label="open" or "close")'
 
+_MOST_OUTSIDE = 0.05  # a share of bars outside the sessions, such as those of auctions
 _ROUNDING = 1e-9  # a high may be so much below another price, as exporters round
 _SHOWN = 3  # faulty rows that are described
 
@@ -41,6 +43,8 @@ _EARLIEST, _LATEST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01
 _MIXED_RUN = 10
 
 _HOUR, _DAY, _YEAR = (pd.to_timedelta(n, unit="h") for n in (1, 24, 365 * 24))
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -347,7 +351,14 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
     if calendar is None:
         begins = ends - coarse
     else:
-        slots = calendar.slots(_nanoseconds(bars) - fine.value, coarse)
+        opens = _nanoseconds(bars) - fine.value
+        inside = calendar.is_open(opens)
+        if fine < _DAY and not inside.all():
+            log.warning(
+                "%d bars outside the sessions of %s are left out", (~inside).sum(), calendar.name
+            )
+            bars, opens, index = bars.loc[inside], opens[inside], index[inside]
+        slots = calendar.slots(opens, coarse)
         begins, ends = (pd.DatetimeIndex(one.view("datetime64[ns]"), tz="UTC") for one in slots)
     extras = [name for name in EXTRAS if name in bars]
     groups = bars.groupby(ends)
@@ -415,11 +426,23 @@ def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
     if has_volume(bars):
         volume = bars["volume"].to_numpy()
         yield np.isfinite(volume) & (volume >= 0), ["volume"], "a finite volume, 0 or more"
+    for name in EXTRAS:
+        if name in bars:
+            yield ~(bars[name].to_numpy() < 0), [name], "0 or more"
 
 
 def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
     """Check that bars are of one interval, and that gaps are multiples of it."""
     steps, interval, apart = _steps(bars), pd.to_timedelta(bars.attrs["interval"]), _apart(bars)
+    if (calendar := calendar_of(bars)) is not None:
+        share = calendar.share_outside(_nanoseconds(bars), interval)
+        if share > _MOST_OUTSIDE:
+            raise BarsError(
+                f"{origin.source}: {share:.0%} of the bars are outside the sessions of "
+                f"{calendar.name}",
+                expected="bars of its sessions",
+                instead='choose another calendar, such as calendar="24/7", or leave them out',
+            )
     if not (apart == 1).any():
         raise BarsError(
             f"{origin.source} holds bars of {format_duration(_usual(steps))}",
@@ -469,7 +492,7 @@ def _bars_apart(steps: NDArray[np.int64], interval: pd.Timedelta) -> NDArray[np.
 
     Bars of hours and days may be an hour off where a change of daylight saving time lies between.
     """
-    tolerance = _HOUR.value if interval >= 2 * _HOUR else 0
+    tolerance = _HOUR.value if interval >= 4 * _HOUR else 0
     apart = (steps + tolerance) // interval.value
     return np.where(np.abs(steps - apart * interval.value) <= tolerance, apart, 0)
 

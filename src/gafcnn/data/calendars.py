@@ -27,7 +27,7 @@ COMMON = (
 
 _DAY, _YEAR = (pd.to_timedelta(n, unit="D") for n in (1, 365))
 _SATURDAY = 5
-_CLEAR, _CERTAIN = 0.95, 0.99  # of sessions and bars that must fit
+_CLEAR, _CERTAIN = 0.95, 0.999  # of sessions and bars that must fit
 
 Nanoseconds = NDArray[np.int64]
 
@@ -66,9 +66,28 @@ class Calendar:
         return self.trading_time(closes - interval.value) / interval.value
 
     def apart(self, closes: Nanoseconds, interval: pd.Timedelta) -> Nanoseconds:
-        """Return how many bars later each bar is than the one before it, at least 1: (n - 1,)."""
+        """Return how many bars later each bar is than the one before it: (n - 1,).
+
+        It is 0 for a step within a session that is shorter than a bar.
+        """
         steps = np.diff(self.numbers(closes, interval))
-        return np.maximum(np.ceil(steps - 1e-9).astype(np.int64), 1)
+        apart = np.maximum(np.ceil(steps - 1e-9).astype(np.int64), 1)
+        if interval < _DAY:  # only the first and the last bar of a session may be shorter
+            opened, short = closes[:-1] - interval.value, np.diff(closes) < interval.value
+            at_edge = np.isin(opened, self.opens) | np.isin(closes[1:], self.closes)
+            apart[short & self.is_open(opened) & ~at_edge] = 0
+        return apart
+
+    def is_open(self, times: Nanoseconds) -> NDArray[np.bool_]:
+        """Whether each moment is in a session, its close left out."""
+        at = np.searchsorted(self.opens, times, side="right") - 1
+        return (at >= 0) & (times < self.closes[at])
+
+    def share_outside(self, closes: Nanoseconds, interval: pd.Timedelta) -> float:
+        """Return the share of bars that belong to no session."""
+        if interval >= _DAY:
+            return float(np.mean(np.diff(self.numbers(closes, interval)) == 0))
+        return float(np.mean(~self.is_open(closes - interval.value)))
 
     def slots(self, opens: Nanoseconds, interval: pd.Timedelta) -> tuple[Nanoseconds, Nanoseconds]:
         """Return begin and end of the coarser bar that each bar is part of, by its open time.
@@ -119,7 +138,10 @@ class Calendar:
         last = np.array([closes[at == one].max() for one in found])
         lengths = self.closes[found] - self.opens[found]
         covered = (np.minimum(last, self.closes[found]) - first) / lengths
-        return float(min(np.mean(within), np.median(covered) if len(found) else 0.0))
+        if not len(found):
+            return 0.0
+        traded = len(found) / (found[-1] - found[0] + 1)
+        return float(min(np.mean(within), np.median(covered), traded))
 
 
 @cache
@@ -166,7 +188,10 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
         return None
     best, fit = None, _CLEAR
     for name in COMMON:
-        calendar = load_calendar(name, int(opens.year.iloc[0]))
+        try:
+            calendar = load_calendar(name, int(opens.year.iloc[0]))
+        except ConfigError:  # it does not reach so far back
+            continue
         found = calendar.fit(closes, interval)
         if found > fit:
             best, fit = calendar, found

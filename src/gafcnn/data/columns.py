@@ -22,15 +22,23 @@ TIMES = (
 
 SYMBOLS = ("symbol", "ticker", "tic", "instrument", "pair")
 
-# names in plain form, the first that a table has counts; x stands for a currency
+QUOTES = (
+    *("FDUSD", "USDT", "USDC", "USDP", "BUSD", "TUSD", "USD", "DAI"),
+    *("EUR", "GBP", "TRY", "BRL", "JPY", "BTC", "ETH", "BNB"),
+)
+"""Usual quote currencies."""
+
+_AVERAGES = ("SMA", "EMA", "WMA", "RMA", "VWMA", "VWAP", "AVG")  # of a volume, no currencies
+
+# names in plain form, the first that a table has counts
 _NAMES: dict[str, tuple[str, ...]] = {
     **{name: (name, name[0]) for name in PRICES},
     "volume": (
-        "volume", "vol", "v", "base_volume", "volume_base", "volume_x", "real_volume",
-        "tick_volume", "tickvol", "tickvolume", "volume_y",
+        "volume", "vol", "v", "base_volume", "volume_base", "real_volume", "tick_volume", "tickvol",
+        "tickvolume",
     ),
     "quote_volume": (
-        "quote_volume", "quote_asset_volume", "volume_quote", "quotevolume", "volume_y",
+        "quote_volume", "quote_asset_volume", "volume_quote", "quotevolume",
     ),
     "trades": (
         "trades", "number_of_trades", "trade_count", "tradecount", "num_trades", "transactions",
@@ -110,7 +118,7 @@ def find_columns(
     given = {role: _position(names, name, role, source) for role, name in (chosen or {}).items()}
     values, unadjusted = dict[str, int](), None
     for role, known in _NAMES.items():
-        found = _first_named(_with_currencies(plain), known, first)
+        found = _first_named(_with_currencies(names), known, first)
         if role in given:
             if role == "close" and found and found[0] != given[role]:
                 unadjusted = found[0]
@@ -165,14 +173,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
 
 
-def _with_currencies(plain: Sequence[str]) -> list[str]:
-    """Return names in which the first volume of a currency is volume_x, the second volume_y."""
-    letters, found = iter("xy"), []
-    for name in plain:
-        of_currency = re.fullmatch(r"volume_[a-z0-9]{2,6}", name) and name not in (
-            "volume_base", "volume_quote", "volume_ma", "volume_sma", "volume_ema",
-        )  # fmt: skip
-        found.append(f"volume_{next(letters, 'z')}" if of_currency else name)
+def _with_currencies(names: Sequence[str]) -> list[str]:
+    """Return plain names, in which the volume of a currency is volume_base or volume_quote.
+
+    A currency is written in capitals, as in `Volume BTC` and `Volume USD`. If one of two is a usual
+    quote currency, the other is the base.
+    """
+    found = [_plain(name) for name in names]
+    words = {
+        k: re.fullmatch(r"[Vv]olume[ _]\(?([A-Z0-9]{3,6})\)?", name) for k, name in enumerate(names)
+    }
+    currencies = {k: word[1] for k, word in words.items() if word and word[1] not in _AVERAGES}
+    for place, currency in currencies.items():
+        others = [other for other in currencies.values() if other != currency]
+        is_quote = currency in QUOTES and not (others and others[0] in QUOTES)
+        if others and others[0] in QUOTES and currency in QUOTES:
+            is_quote = place != min(currencies)
+        found[place] = "volume_quote" if is_quote else "volume_base"
     return found
 
 

@@ -23,7 +23,7 @@ from gafcnn.data.bars import (
     possible,
     usual_interval,
 )
-from gafcnn.data.calendars import detect_calendar
+from gafcnn.data.calendars import ALWAYS, detect_calendar
 from gafcnn.data.columns import Columns, find_columns
 from gafcnn.data.times import as_numbers, parse_times
 from gafcnn.durations import DurationLike, parse_duration
@@ -119,34 +119,52 @@ def join(
         BarsError: The bars are invalid; names row, value and remedy.
         ConfigError: The calendar is unknown.
     """
-    frame = parts[0].frame if len(parts) == 1 else pd.concat([part.frame for part in parts])
+    frames = [_by_close_time(part, interval) for part in parts]
+    frame = frames[0] if len(frames) == 1 else pd.concat(frames)
     origin = _joined(source, [(part.origin, len(part.frame)) for part in parts])
     times = pd.DatetimeIndex(frame.index)
-    check_times(times, origin)
-    frame = frame.set_axis(times.as_unit("ns"))
     if not times.is_monotonic_increasing or not times.is_unique:
         frame, origin = _in_order(frame, origin)
-    if repair is not None and len(frame) > 1:
-        valid = possible(frame) & on_grid(frame, interval)
-        if not valid.all():
-            log.warning(
-                "%s: %d bars are left out, which are impossible or off the grid, the first at %s",
-                *(source, int((~valid).sum()), frame.index[~valid][0]),
-            )
-        frame, origin = frame.loc[valid], origin.at(np.flatnonzero(valid))
+    if repair is not None:
+        frame, origin = _without(~possible(frame), "impossible", frame, origin)
     if len(frame) < 2:
         return check_bars(frame, origin, interval)
     length = usual_interval(frame) if interval is None else parse_duration("interval", interval)
-    if parts[0].is_open:
-        frame = frame.set_axis(
-            close_times_of(pd.DatetimeIndex(frame.index), length, parts[0].timezone)
-        )
     if calendar is None:
         found = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
         calendar = None if found is None else found.name
         if found is not None:
             log.info("%s: trading calendar %s", source, calendar)
+    if repair is not None and calendar in (None, ALWAYS):
+        frame, origin = _without(~on_grid(frame, interval), "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
+
+
+def _by_close_time(part: Part, interval: DurationLike | None) -> pd.DataFrame:
+    """Return the rows of a part by the close times of their bars."""
+    times = pd.DatetimeIndex(part.frame.index)
+    check_times(times, part.origin)
+    times = times.as_unit("ns")
+    if part.is_open and len(times) > 1:
+        ordered = pd.DataFrame(index=times.unique().sort_values())
+        length = (
+            usual_interval(ordered) if interval is None else parse_duration("interval", interval)
+        )
+        times = close_times_of(times, length, part.timezone)
+    return part.frame.set_axis(times)
+
+
+def _without(
+    faulty: NDArray[np.bool_], what: str, frame: pd.DataFrame, origin: Origin
+) -> tuple[pd.DataFrame, Origin]:
+    """Return the rows that are not faulty; log how many are."""
+    if not faulty.any():
+        return frame, origin
+    log.warning(
+        "%s: %d rows that are %s are left out, the first at %s",
+        *(origin.source, int(faulty.sum()), what, frame.index[faulty][0]),
+    )
+    return frame.loc[~faulty], origin.at(np.flatnonzero(~faulty))
 
 
 def _in_order(frame: pd.DataFrame, origin: Origin) -> tuple[pd.DataFrame, Origin]:

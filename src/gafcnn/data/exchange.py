@@ -30,7 +30,7 @@ from pydantic import AfterValidator, PlainValidator
 from gafcnn import atomic_io
 from gafcnn.data import archive
 from gafcnn.data.bars import COLUMNS, EXTRAS, check_bars, gaps, possible
-from gafcnn.data.columns import KLINE
+from gafcnn.data.columns import KLINE, QUOTES
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
 from gafcnn.durations import format_duration
 from gafcnn.errors import BarsError, ConfigError, DownloadError, import_extra
@@ -45,12 +45,6 @@ SETTLE = pd.to_timedelta("10s")
 """How long after its close a bar is requested: clocks differ, and new bars may be late."""
 
 # the longest that fits is the quote currency, so that BTCFDUSD is not BTCFD/USD
-QUOTES = (
-    *("FDUSD", "USDT", "USDC", "USDP", "BUSD", "TUSD", "USD", "DAI"),
-    *("EUR", "GBP", "TRY", "BRL", "JPY", "BTC", "ETH", "BNB"),
-)
-"""Quote currencies that are recognised at the end of a symbol."""
-
 _PAGE = 1000  # bars
 _ATTEMPTS = 5
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt

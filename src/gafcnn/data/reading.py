@@ -17,6 +17,7 @@ import os
 import re
 import unicodedata
 import zipfile
+import zlib
 from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ _ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost n
 _LEAST_CELLS = 5  # a time and four prices
 _HEAD = 2**16  # bytes in which a table begins
 _SEPARATORS = ",;\t"
-_OTHER = "-"  # the name of columns that are not of the symbol that is read
+_OTHER = "other"  # the name of columns that are not of the symbol that is read
 _NO_NUMBERS = ("time", "clock", "symbol")
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?")
@@ -192,6 +193,7 @@ def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     first, above = rows[headers], skipped + headers
     names = _names(rows[:headers], first)
     commas = separator != "," and any(re.fullmatch(r"-?\d+,\d+", cell) for cell in first)
+    commas &= not any(re.fullmatch(r"-?\d+\.\d+", cell) for cell in first)  # of thousands
     decimal = "," if commas else "."
 
     def load(places: Mapping[str, int]) -> tuple[pd.DataFrame, Origin]:
@@ -274,9 +276,13 @@ def _names(
     """Return the names of the columns; pairs for a header of several lines."""
     two_times = kind_of(first[0]) == "date" and kind_of(first[1]) == "clock"
     if not header:
-        names = ["date", "time", *KLINE[1:6]] if two_times else [*KLINE]
-        if len(first) == len(KLINE[:7]) and not two_times:  # as of Kraken
-            names[6] = "trades"
+        names = ["date", "time", *KLINE[1:6]] if two_times else [*KLINE[:6]]
+        if len(first) == len(KLINE):
+            names = [*KLINE]
+        elif len(first) == 7 and not two_times and first[6].isdecimal():  # as of Kraken
+            names += ["trades"]
+        elif len(first) > len(names):  # the sixth may be another mean price
+            names = names[:-1]
         return [*names, *[_OTHER] * len(first)][: len(first)]
     if len(header) == 1:
         names = [*header[0]]
@@ -426,7 +432,7 @@ def read_markets(
 
     Args:
         paths: See `read_bars`.
-        symbol: The only symbol to read, and the name of what the files do not name.
+        symbol: The only symbol to read; the name of the bars, if the files do not name them.
         symbols: The symbols to read, in place of `symbol`; by default all.
         timezone: See `read_bars`, as for all that follow.
         interval: Time between two bars.
@@ -439,16 +445,17 @@ def read_markets(
     Raises:
         BarsError: See `read_bars`; or a symbol is not found.
     """
-    found: dict[str, list[Part]] = {}
+    found, unnamed = dict[str, list[Part]](), True
     for path in (files := [*_files(paths)]):
         for table in read_tables(path):
             for part in _parts(table, timezone, columns):
-                name = part.symbol or symbol or _symbol_of(table.file or path.name)
-                name = _plain_symbol(name)
+                name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name))
                 found.setdefault(name, []).append(part)
+                unnamed &= part.symbol is None
     wanted = [symbol] if symbol is not None else symbols
-    if wanted is not None and len(wanted) == len(found) == 1:
-        found = {wanted[0]: next(iter(found.values()))}
+    if wanted is not None and len(wanted) == len(found) == 1 and unnamed:
+        found = {_plain_symbol(wanted[0]): next(iter(found.values()))}
+    wanted = None if wanted is None else [_plain_symbol(name) for name in wanted]
     if missing := [name for name in wanted or () if name not in found]:
         raise BarsError(
             f"{files[0]} has no bars of {missing[0]}",
@@ -516,12 +523,14 @@ def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None
 
 
 def _symbol_of(file: str) -> str:
-    """Return the name of a file up to the first dot or comma, without a date at its end."""
-    stem = re.split(r"[.,]", file)[0]
+    """Return the name of a file without its ending, and without a date at its end."""
+    ending = max((end for end in ENDINGS if file.lower().endswith(end)), key=len, default="")
+    stem = file[: len(file) - len(ending)]
     return re.sub(r"([-_ ]?\d{4}-\d\d(-\d\d)?)+$", "", stem) or stem
 
 
 def _plain_symbol(symbol: str) -> str:
     """Return a symbol that can be part of a folder's name: BTCUSD for BTC/USD, GSPC for ^GSPC."""
     text = unicodedata.normalize("NFKD", symbol).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]", "", text) or "BARS"
+    plain = re.sub(r"[^A-Za-z0-9._-]", "", text).lstrip(".")
+    return plain or f"BARS_{zlib.crc32(symbol.encode()):08x}"

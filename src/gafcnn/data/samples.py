@@ -225,7 +225,7 @@ def make_samples(
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
     embargo = splitter.embargo
     if embargo is None:
-        embargo = max(longest_span(frame, length) for frame in frames)
+        embargo = max(longest_span(one, length, overnight=overnight) for one in frames)
     parts = splitter.split(decided, outcomes.known_at, starts, embargo)
     unlabelled = np.full(len(decided), NULL, np.int8)
     samples = Samples(

@@ -51,6 +51,7 @@ _WHOLE = re.compile(
     rf"({'|'.join(_DATES)})(?:([T ]*)({'|'.join(reversed(_CLOCKS))}))?(\s*)({_ZONE})?",
     re.IGNORECASE,
 )
+_DIGITS = re.compile(r"(?<=^\d{8})\.0$")  # the date 20240102.0 is one of a column of floats
 _EXPECTED = "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z"
 
 
@@ -58,7 +59,7 @@ def kind_of(value: object) -> Kind | None:
     """Return what kind of time a value is; a `date` alone, a `clock` alone; None for no time."""
     if isinstance(value, pd.Timestamp):
         return "naive" if value.tz is None else "aware"
-    text = str(value).strip()
+    text = _DIGITS.sub("", str(value).strip())
     if found := _WHOLE.fullmatch(text):
         return "aware" if found[5] else "naive" if found[3] else "date"
     if any(re.fullmatch(clock, text, re.IGNORECASE) for clock in _CLOCKS):
@@ -92,6 +93,7 @@ def parse_times(
     if kind == "epoch" or (column.dtype.kind in "iuf" and kind is None):
         return from_epochs(column, origin), "epochs"
     texts = pd.Series(column.astype("str").to_numpy(), dtype="str").str.strip()
+    texts = texts.str.replace(_DIGITS, "", regex=True)
     found = _WHOLE.fullmatch(texts.iloc[0])
     origin.require(
         [found is not None], lambda row: f"the time is {reprlib.repr(texts.iloc[row])}", _EXPECTED
@@ -169,15 +171,11 @@ def _only_possible(parsed: list[pd.Series], origin: Origin, texts: pd.Series) ->
     valid = [int(one.notna().sum()) for one in found]
     best = found[int(np.argmax(valid))]
     if len(found) > 1 and valid[0] == valid[1] and not found[0].equals(found[1]):
-        # the steps of a calendar that is read wrongly jump from month to month
-        steps = [len(np.unique(np.diff(one.asi8))) for one in found]
-        if steps[0] == steps[1]:
-            raise BarsError(
-                f"{origin.source}: the dates ({texts.iloc[0]}) may have the day or the month first",
-                expected="dates that only one of them fits",
-                instead="write them as 2024-01-31, or use a longer file",
-            )
-        best = found[int(np.argmin(steps))]
+        raise BarsError(
+            f"{origin.source}: the dates ({texts.iloc[0]}) may have the day or the month first",
+            expected="dates that only one of them fits",
+            instead="write them as 2024-01-31, or use a longer file",
+        )
     return best
 
 

@@ -231,12 +231,13 @@ def _run_lengths(bars: pd.DataFrame, overnight: bool) -> NDArray[np.int64]:  # n
     return np.arange(len(bars)) - stretch_starts(bars, overnight=overnight) + 1
 
 
-def longest_span(bars: pd.DataFrame, lookback: pd.Timedelta) -> pd.Timedelta:
+def longest_span(
+    bars: pd.DataFrame, lookback: pd.Timedelta, *, overnight: bool = True
+) -> pd.Timedelta:
     """Return how long a gap-free `lookback` may last by the clock, nights and weekends included."""
-    count, closes = lookback // interval_of(bars), close_times(bars)
-    whole = stretch_starts(bars)[count:] <= np.arange(len(bars) - count)
-    spans = (closes[count:] - closes[: len(closes) - count])[whole]
-    return pd.to_timedelta(spans.max()) if len(spans) else lookback
+    rows, closes = decision_rows(bars, lookback, overnight=overnight), close_times(bars)
+    spans = closes[rows] - closes[rows - lookback // interval_of(bars) + 1]
+    return pd.to_timedelta(spans.max()) + interval_of(bars)
 
 
 class WindowReader:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import Origin, ensure_bars
+from gafcnn.data.bars import Origin, ensure_bars, interval_of
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
@@ -135,10 +135,20 @@ def complete_predictions(
     table = table.drop(columns=[*OUTCOME], errors="ignore")
     keys = [column for column in KEY if column in table and column in outcomes]
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
-    at_bar = np.zeros(len(merged), dtype=bool)
+    at_bar, opens_bar = np.zeros((2, len(merged)), dtype=bool)
     for symbol, frame_of_symbol in by_symbol.items():
         closes = ensure_bars(frame_of_symbol).index.to_series()
-        at_bar |= ((merged["symbol"] == symbol) & merged["time"].isin(closes)).to_numpy()
+        of_symbol = (merged["symbol"] == symbol).to_numpy()
+        at_bar |= of_symbol & merged["time"].isin(closes).to_numpy()
+        after = merged["time"] + interval_of(frame_of_symbol)
+        opens_bar |= of_symbol & after.isin(closes).to_numpy()
+    if opens_bar.all() and not at_bar.all():
+        raise PredictionsError(
+            f"{name}: all times are open times of bars, and {(~at_bar).sum():,} of "
+            f"{len(merged):,} are no close times",
+            expected="close times, when a forecast can be made",
+            instead="add the interval of the bars to the times",
+        )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
     for valid, why, instead in (
         (np.isfinite(merged[given].to_numpy()).all(axis=1), f"the {what} is missing", "drop them"),
@@ -185,6 +195,13 @@ def _standardise(
         )
     try:
         given = pd.Series(frame["time"])
+        if re.fullmatch(r"\d{4}([-/.]?)\d\d\1\d\d", str(given.iloc[0])):
+            raise PredictionsError(
+                f"{name}: the time {given.iloc[0]} is a date without a time of day",
+                expected="the close time of the last bar that the forecast knows, in UTC",
+                instead="use the times of bars.index, such as 2024-01-03 00:00:00+00:00 for the "
+                "bar of 2 January in UTC",
+            )
         if pd.api.types.is_numeric_dtype(given):
             time = from_epochs(given, Origin(name))
         else:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.data.conversion import as_bars
 from gafcnn.data.labels import Candlestick, Direction
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.simulated import simulate
@@ -279,3 +280,18 @@ def test_models_that_cover_different_rows(bars: pd.DataFrame, own: pd.DataFrame)
     pd.testing.assert_frame_equal(join_common({"a": own, "b": own})[0], join({"a": own, "b": own}))
     with pytest.raises(PredictionsError, match="no test row in common; a note; 30m has no"):
         join_common({"30m": own[~test], "mine": mine}, ["a note"])
+
+
+def test_open_times_of_daily_bars_are_refused() -> None:
+    """The bar of a Monday opens at midnight, when no bar closes: Friday's closes on Saturday."""
+    dates = pd.bdate_range("2024-01-01", periods=300)
+    close = np.linspace(100, 120, len(dates))
+    prices = {"open": close, "high": close, "low": close, "close": close, "volume": 1.0}
+    bars = as_bars(pd.DataFrame(prices, dates), timezone="UTC")
+    for times in (dates.astype("str"), dates, dates.tz_localize("UTC")):
+        table = pd.DataFrame({"time": times[-100:], "p_up": 0.6})
+        with pytest.raises(PredictionsError, match="date without|open times"):
+            complete_predictions(table, bars, Direction("1D"))
+    table["time"] = bars.index[-100:]
+    complete, _ = complete_predictions(table, bars, Direction("1D"))
+    assert len(complete) == 99
