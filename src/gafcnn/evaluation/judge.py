@@ -219,6 +219,13 @@ def judge(
                 "every row is traded; a threshold (trading.threshold on the command line) sets one"
             )
         facts["chosen"] = headline not in unchosen
+        chosen = [name for name in names if name not in unchosen]
+        rows = val.groupby("fold", dropna=False)[chosen].count().to_numpy()
+        if rules.threshold is None and rows.size and rows.min() < rules.least_trades:
+            notes.append(
+                f"validation has only {rows.min()} rows in a fold: thresholds, and models that are "
+                "fitted on validation rows, are arbitrary; use more bars, or a larger split.val"
+            )
     for note in notes:
         log.info("%s", note)
     of_folds = [samples] if isinstance(samples, Samples) else [*samples]

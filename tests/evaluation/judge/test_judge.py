@@ -529,3 +529,13 @@ def test_a_fold_is_traded_as_if_there_were_no_others(
     alone = test_set_of(walked[walked["fold"] == 1].reset_index(drop=True))
     expected = alone.trade("30m").backtest.trades
     pd.testing.assert_frame_equal(traded.backtest.trades, expected)
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(4, True), (5, False)])
+def test_too_few_validation_rows_are_noted(
+    judge_tables: Judge, tables: Tables, rows: int, warned: bool
+) -> None:
+    table = tables["30m"]
+    val = table.loc[table["split"] == "val"].head(rows)
+    found = judge_tables({"30m": pd.concat([val, table.loc[table["split"] == "test"]])})
+    assert any("validation has only" in note for note in found.notes) == warned
