@@ -523,10 +523,10 @@ def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None
 
 
 def _symbol_of(file: str) -> str:
-    """Return the name of a file without its ending, and without a date at its end."""
+    """Return the name of a file without its ending, and a date or interval (`, 60`) at its end."""
     ending = max((end for end in ENDINGS if file.lower().endswith(end)), key=len, default="")
     stem = file[: len(file) - len(ending)]
-    return re.sub(r"([-_ ]?\d{4}-\d\d(-\d\d)?)+$", "", stem) or stem
+    return re.sub(r"(, \d+[A-Z]?|[-_ ]?\d{4}-\d\d(-\d\d)?)+$", "", stem) or stem
 
 
 def _plain_symbol(symbol: str) -> str:
