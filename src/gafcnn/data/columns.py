@@ -116,9 +116,9 @@ def find_columns(
             )
     plain = [_plain(name) for name in names]
     given = {role: _position(names, name, role, source) for role, name in (chosen or {}).items()}
-    values, unadjusted = dict[str, int](), None
+    values, unadjusted, named = dict[str, int](), None, _with_currencies(names)
     for role, known in _NAMES.items():
-        found = _first_named(_with_currencies(names), known, first)
+        found = _first_named(named, known, first)
         if role in given:
             if role == "close" and found and found[0] != given[role]:
                 unadjusted = found[0]
