@@ -298,6 +298,8 @@ def test_faulty_bars_of_a_file_are_left_out(
 
 def test_archive_suffices_where_the_api_is_blocked(server: Server, tmp_path: Path) -> None:
     server.blocked = True
+    # the newest bars are asked of the API at any time of the day
+    server.lacking = f"{pd.Timestamp.now('UTC') - DAY:%Y-%m-%d}"
     with pytest.raises(DownloadError, match="451") as raised:
         download(server, tmp_path, end=None)
     found = re.search(r"market\.end=(\S+) market\.refresh=true", str(raised.value))
