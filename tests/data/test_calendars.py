@@ -110,6 +110,16 @@ def test_weekly_bars() -> None:
     assert gaps(bars).empty
 
 
+@pytest.mark.parametrize("step", ["5min", "1h", "1D"])
+def test_the_week_of_currencies(step: str) -> None:
+    local = pd.date_range("2024-01-07 17:00", "2024-06-28 16:59", freq=step, tz=NEW_YORK)
+    weekend = (local + pd.Timedelta("7h")).day_of_week >= 5  # Friday 17:00 to Sunday 17:00
+    bars = as_bars(prices(local[~weekend].tz_convert("UTC")))
+    assert bars.attrs["calendar"] == ("24/5" if step == "1D" else "forex")
+    assert gaps(bars).empty
+    assert bars_per_day(bars) == pytest.approx(pd.Timedelta("1D") / pd.Timedelta(step), rel=0.01)
+
+
 def test_a_market_that_never_closes_has_no_calendar() -> None:
     opens = pd.date_range("2024-01-01", periods=2000, freq="15min", tz="UTC").delete([5, 6, 900])
     bars = as_bars(prices(opens))

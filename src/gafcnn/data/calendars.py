@@ -1,15 +1,19 @@
 """Trading calendars: which time counts as trading time.
 
 The sessions of an exchange are those of exchange_calendars, by their ISO 10383 code, such as XNYS;
-"24/5" are the weekdays. Bars of a day and longer are counted in sessions, shorter ones in the time
-between the open and the close of sessions, lunch breaks left out.
+"24/5" are the weekdays, "forex" the week of currencies, from Sunday to Friday, 17:00 in New York.
+Bars of a day and longer are counted in sessions, shorter ones in the time between the open and the
+close of sessions, lunch breaks left out.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from datetime import time
 from functools import cache, cached_property
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -21,7 +25,7 @@ ALWAYS = "24/7"
 
 COMMON = (
     "XNYS", "XETR", "XLON", "XPAR", "XSWX", "XTKS", "XHKG", "XSHG", "XASX", "XTSE", "XBOM", "XKRX",
-    "CMES", "us_futures", "XEUR", "24/5",
+    "CMES", "us_futures", "XEUR", "24/5", "forex",
 )  # fmt: skip
 """The calendars that bars are compared with, if none is named."""
 
@@ -152,6 +156,7 @@ def load_calendar(name: str, since: int) -> Calendar:
         ConfigError: There is no such calendar, or exchange_calendars is not installed.
     """
     library = import_extra("exchange_calendars", "calendars")  # takes a second to import
+    library.register_calendar_type("forex", _forex(library), force=True)
     try:
         with warnings.catch_warnings():  # of pandas about the library
             warnings.simplefilter("ignore")
@@ -198,6 +203,13 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
         if fit > _CERTAIN:
             break
     return best
+
+
+def _forex(library: Any) -> type:
+    """Return the calendar of currencies, whose day ends at 17:00 in New York."""
+    times, zone = ((None, time(17)),), ZoneInfo("America/New_York")
+    hours = {"open_times": times, "close_times": times, "open_offset": -1}
+    return type("Forex", (library.ExchangeCalendar,), {"name": "forex", "tz": zone, **hours})
 
 
 def _sessions(interval: pd.Timedelta) -> int:
