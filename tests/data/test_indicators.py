@@ -11,7 +11,8 @@ import talib
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
-from gafcnn.data.bars import COLUMNS, check_bars
+from gafcnn.data.bars import COLUMNS, PRICES, check_bars, resample
+from gafcnn.data.conversion import as_bars
 from gafcnn.data.indicators import indicators
 from gafcnn.data.reading import read_bars
 from gafcnn.data.simulated import simulate
@@ -73,6 +74,17 @@ def test_values_equal_talib_and_pandas(bars: pd.DataFrame, table: pd.DataFrame) 
         assert_allclose(
             table[name].iloc[64:], np.asarray(values)[64:], rtol=1e-5, atol=1e-6, err_msg=name
         )
+
+
+def test_periods_of_weekly_bars_are_sessions() -> None:
+    days = pd.bdate_range("2022-01-03", periods=600, tz="UTC")
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 600)))
+    frame = pd.DataFrame(dict.fromkeys(PRICES, close), days).assign(volume=1.0)
+    weekly = resample(as_bars(frame, calendar="24/5"), "7D")
+    table, log_close = indicators(weekly), pd.Series(np.log(weekly["close"]))
+    sigma = log_close.diff().rolling(12).std()  # 60 sessions are 12 weeks
+    for name, wanted in (("sigma_60", sigma), ("return_8", log_close.diff(2) / sigma / np.sqrt(2))):
+        assert_allclose(table[name], wanted, rtol=1e-5)
 
 
 def test_calendar_by_hand() -> None:

@@ -3,7 +3,9 @@
 All are independent of the level of prices and of volume: distances are measured in average true
 ranges, returns in standard deviations, volumes in average volumes. Most are functions of TA-Lib
 (https://ta-lib.org) and keep its names. Each gap-free stretch of bars is computed separately, so no
-indicator spans a gap; it is NaN where a stretch has too few earlier bars.
+indicator spans a gap; it is NaN where a stretch has too few earlier bars. Periods are numbers of
+bars; those of bars longer than a day are numbers of sessions, so that `sigma_60` of weekly bars is
+known after 12 of them.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import pandas as pd
 import talib
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, EXTRAS, ensure_bars, stretches
+from gafcnn.data.bars import COLUMNS, EXTRAS, bars_per_day, ensure_bars, stretches
 
 Floats = NDArray[np.float64]
 Columns = dict[str, Floats]
@@ -38,9 +40,14 @@ class Stretch:
         )
         self.extras = {name: bars[name].to_numpy(np.float64) for name in EXTRAS if name in bars}
         self.times = bars.index.to_numpy("datetime64[ns]")
-        self.atr: Floats = talib.ATR(self.high, self.low, self.close, ATR)
+        self._per_period = min(1.0, bars_per_day(bars))
+        self.atr: Floats = talib.ATR(self.high, self.low, self.close, self.n(ATR))
         self.returns: Floats = _change(np.log(self.close), 1)
-        self.sigma = _deviation(self.returns, SIGMA)
+        self.sigma = _deviation(self.returns, self.n(SIGMA))
+
+    def n(self, period: int, least: int = 2) -> int:
+        """Return a period as a number of bars."""
+        return max(least, round(period * self._per_period))
 
 
 def indicators(bars: pd.DataFrame) -> pd.DataFrame:
@@ -74,9 +81,9 @@ def indicators(bars: pd.DataFrame) -> pd.DataFrame:
 
 def trend(bars: Stretch) -> Columns:
     """Distances from averages, and the strength of a trend."""
-    close, high, low, atr = bars.close, bars.high, bars.low, bars.atr
-    averages = {length: talib.EMA(close, length) for length in (8, 21, 55)}
-    macd, signal, histogram = talib.MACD(close)
+    close, high, low, atr, n = bars.close, bars.high, bars.low, bars.atr, bars.n
+    averages = {length: talib.EMA(close, n(length)) for length in (8, 21, 55)}
+    macd, signal, histogram = talib.MACD(close, n(12), n(26), n(9))
     return {
         **{f"ema_{length}": (close - average) / atr for length, average in averages.items()},
         "ema_8_21": (averages[8] - averages[21]) / atr,
@@ -84,84 +91,86 @@ def trend(bars: Stretch) -> Columns:
         "macd": macd / atr,
         "macd_signal": signal / atr,
         "macd_histogram": histogram / atr,
-        "adx_14": talib.ADX(high, low, close, 14),
-        "di_14": talib.PLUS_DI(high, low, close, 14) - talib.MINUS_DI(high, low, close, 14),
-        "aroon_25": talib.AROONOSC(high, low, 25),
-        **{f"slope_{length}": talib.LINEARREG_SLOPE(close, length) / atr for length in (14, 48)},
+        "adx_14": talib.ADX(high, low, close, n(14)),
+        "di_14": talib.PLUS_DI(high, low, close, n(14)) - talib.MINUS_DI(high, low, close, n(14)),
+        "aroon_25": talib.AROONOSC(high, low, n(25)),
+        **{f"slope_{length}": talib.LINEARREG_SLOPE(close, n(length)) / atr for length in (14, 48)},
         "sar": (close - talib.SAR(high, low)) / atr,
-        "channel_20": _within(close, talib.MIN(low, 20), talib.MAX(high, 20)),
-        "channel_60": _within(close, talib.MIN(low, 60), talib.MAX(high, 60)),
+        "channel_20": _within(close, talib.MIN(low, n(20)), talib.MAX(high, n(20))),
+        "channel_60": _within(close, talib.MIN(low, n(60)), talib.MAX(high, n(60))),
     }
 
 
 def momentum(bars: Stretch) -> Columns:
     """Past returns and oscillators."""
-    high, low, close = bars.high, bars.low, bars.close
+    high, low, close, n = bars.high, bars.low, bars.close, bars.n
     path = np.log(close)
     slow_k, slow_d = talib.STOCH(high, low, close)
-    fast_k, _ = talib.STOCHRSI(close)
+    fast_k, _ = talib.STOCHRSI(close, n(14))
     return {
         **{
-            f"return_{back}": _change(path, back) / (bars.sigma * np.sqrt(back))
+            f"return_{back}": _change(path, n(back, 1)) / (bars.sigma * np.sqrt(n(back, 1)))
             for back in (1, 2, 4, 8, 16, 32, 48)
         },
         **{f"return_before_{back}": _before(bars.returns / bars.sigma, back) for back in (1, 2, 3)},
-        **{f"rsi_{length}": talib.RSI(close, length) for length in (7, 14, 28)},
+        **{f"rsi_{length}": talib.RSI(close, n(length)) for length in (7, 14, 28)},
         "stoch_k": slow_k,
         "stoch_d": slow_d,
         "stoch_rsi": fast_k,
-        "cci_20": talib.CCI(high, low, close, 20),
-        "ultosc": talib.ULTOSC(high, low, close),
-        "trix_15": talib.TRIX(close, 15) / bars.sigma,
+        "cci_20": talib.CCI(high, low, close, n(20)),
+        "ultosc": talib.ULTOSC(high, low, close, n(7), n(14), n(28)),
+        "trix_15": talib.TRIX(close, n(15)) / bars.sigma,
     }
 
 
 def volatility(bars: Stretch) -> Columns:
     """The size of price moves, now and compared with earlier."""
-    upper, middle, lower = talib.BBANDS(bars.close, 20)
+    n = bars.n
+    upper, middle, lower = talib.BBANDS(bars.close, n(20))
     return {
-        "natr_14": talib.NATR(bars.high, bars.low, bars.close, ATR),
-        "atr_14_56": bars.atr / talib.ATR(bars.high, bars.low, bars.close, 56),
+        "natr_14": talib.NATR(bars.high, bars.low, bars.close, n(ATR)),
+        "atr_14_56": bars.atr / talib.ATR(bars.high, bars.low, bars.close, n(56)),
         "sigma_60": bars.sigma,
-        "sigma_10_60": _deviation(bars.returns, 10) / bars.sigma,
-        "sigma_30_60": _deviation(bars.returns, 30) / bars.sigma,
+        "sigma_10_60": _deviation(bars.returns, n(10)) / bars.sigma,
+        "sigma_30_60": _deviation(bars.returns, n(30)) / bars.sigma,
         "bollinger_20": _within(bars.close, lower, upper),
         "bollinger_width_20": (upper - lower) / middle / bars.sigma,
-        "range_1_20": np.log(bars.high / bars.low) / _mean(np.log(bars.high / bars.low), 20),
+        "range_1_20": np.log(bars.high / bars.low) / _mean(np.log(bars.high / bars.low), n(20)),
     }
 
 
 def volume(bars: Stretch) -> Columns:
     """Traded volume, and whether it went with rising or falling prices."""
-    high, low, close, traded = bars.high, bars.low, bars.close, bars.volume
-    average = _mean(traded, 20)
-    balance = _change(talib.OBV(close, traded), 20) / (20 * average)
-    money = _mean((2 * _within(close, low, high) - 1) * traded, 20) / average
-    paid = _mean((high + low + close) / 3 * traded, 20) / average
+    high, low, close, traded, n = bars.high, bars.low, bars.close, bars.volume, bars.n
+    average = _mean(traded, n(20))
+    balance = _change(talib.OBV(close, traded), n(20)) / (n(20) * average)
+    money = _mean((2 * _within(close, low, high) - 1) * traded, n(20)) / average
+    paid = _mean((high + low + close) / 3 * traded, n(20)) / average
     return {
         "volume_1_20": np.log(traded / average),
-        "volume_5_60": np.log(_mean(traded, 5) / _mean(traded, 60)),
+        "volume_5_60": np.log(_mean(traded, n(5)) / _mean(traded, n(60))),
         "obv_20": balance,
-        "mfi_14": talib.MFI(high, low, close, traded, 14),
+        "mfi_14": talib.MFI(high, low, close, traded, n(14)),
         "adosc": talib.ADOSC(high, low, close, traded) / average,
         "money_flow_20": money,
         "vwap_20": (close - paid) / bars.atr,
-        "price_volume_20": talib.CORREL(close, traded, 20),
+        "price_volume_20": talib.CORREL(close, traded, n(20)),
         **_participants(bars),
     }
 
 
 def _participants(bars: Stretch) -> Columns:
     """Who traded: the share of buying takers and the size of trades, as far as they are known."""
-    traded, found, known = bars.volume, dict[str, Floats](), bars.extras
+    traded, found, known, n = bars.volume, dict[str, Floats](), bars.extras, bars.n
     if "taker_buy_volume" in known:
         bought = known["taker_buy_volume"]
         found["taker_buy_share"] = bought / traded
-        found["taker_buy_share_20"] = _mean(bought, 20) / _mean(traded, 20)
+        found["taker_buy_share_20"] = _mean(bought, n(20)) / _mean(traded, n(20))
     if "trades" in known:
         trades = known["trades"]
-        found["trades_1_20"] = np.log(trades / _mean(trades, 20))
-        found["trade_size_1_20"] = np.log(traded / trades * _mean(trades, 20) / _mean(traded, 20))
+        usual, average = _mean(trades, n(20)), _mean(traded, n(20))
+        found["trades_1_20"] = np.log(trades / usual)
+        found["trade_size_1_20"] = np.log(traded / trades * usual / average)
     return found
 
 
