@@ -115,7 +115,6 @@ def test_a_complete_training_without_metrics_is_predicted_again(
 @pytest.mark.parametrize(
     "words",
     [
-        ["model.batch_size=100000"],
         ["window=60m", "market.days=0.02"],
         ["window.lookback=6h", "market.days=0.1"],
         ["market=file", "market.path=bars.parquet"],

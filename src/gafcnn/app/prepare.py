@@ -45,11 +45,11 @@ def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
     """
 
     def check(interval: pd.Timedelta) -> None:
+        if settings.shows_window:
+            settings.window.check_image(interval)
         ahead = vars(settings.label).get("horizon")  # None if it is no option
         if ahead or (ahead is not None and settings.label.classes == DIRECTIONS):
             multiple_of("label.horizon", ahead, interval)
-        if settings.shows_window:
-            settings.window.check_image(interval)
 
     interval = getattr(settings.market, "interval", None)
     if interval is not None:

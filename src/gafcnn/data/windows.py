@@ -113,13 +113,15 @@ class Window:
             ConfigError: It has fewer than `LEAST_POINTS` (names windows that fit), or see
                 `count_points`.
         """
-        points = self.count_points(interval)
+        short, length = self.span < LEAST_POINTS * interval, format_duration(interval)
+        points = self.span // self.step_of(interval) if short else self.count_points(interval)
         if points < LEAST_POINTS:
             fitting = ", ".join(name for name, one in WINDOWS.items() if one.fits(interval))
             raise ConfigError(
-                f"window {self.name} has {points} points over bars of {format_duration(interval)}",
+                f"window {self.name} has {points} point{'s' * (points != 1)} over bars of {length}",
                 expected=f"{LEAST_POINTS} or more",
-                instead=f"use one of {fitting}" if fitting else "use finer bars",
+                instead=f"use window={fitting or f'64x{_short(interval)}'}, and a label.horizon "
+                f"that is a multiple of {length}",
             )
 
     def fits(self, interval: pd.Timedelta) -> bool:

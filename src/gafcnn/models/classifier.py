@@ -48,7 +48,7 @@ class GafClassifier(Estimator):
         weights: Pretrained weights of resnet18: "imagenet", a file, or None.
         lr: Learning rate at the start; None for the network's default.
         weight_decay: AdamW's weight decay; None for the network's default.
-        batch_size: Samples per batch; None for the network's default.
+        batch_size: Samples per batch, or all if they are fewer; None for the network's default.
         class_weights: None, "balanced" or a list, for a label of several classes.
         augmentation: An `Augmentation` (or its options) for rare classes; None for none.
         max_epochs: The largest number of epochs.
@@ -131,13 +131,6 @@ class GafClassifier(Estimator):
                     expected="candles that are the bars",
                     instead=f"set market.interval={step}, or window.step={bar}",
                 )
-        n, batch_size = len(samples.labelled("train")), self._setting("batch_size")
-        if batch_size > n:
-            raise ConfigError(
-                f"batch_size={batch_size} with {n:,} labelled training samples",
-                expected=f"a batch size from 2 to {n:,}",
-                instead="use a smaller batch size, or more bars",
-            )
         if self.images == "stored" and self.data_folder is None:
             raise ConfigError(
                 "images='stored' without data_folder",
@@ -184,7 +177,7 @@ class GafClassifier(Estimator):
         module.class_weights = None if weights is None else torch.tensor(weights)
         module.description = self._describe(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
-        module.to_images, size = source.to_images, self._setting("batch_size")
+        module.to_images, size = source.to_images, min(self._setting("batch_size"), len(train))
         batches = Batches(source, labels, train, size, self.seed, additional=n)
         rows, facts = fit(self, module, batches, Batches(source, labels, val, size), device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
