@@ -487,3 +487,94 @@ def test_a_difference_of_volumes_is_no_volume(tmp_path: Path) -> None:
     frame = expected().assign(volume_delta=-1.0)[["volume_delta", *COLUMNS]]
     frame.to_csv(tmp_path / "a.csv")
     assert_frame_equal(read_bars(tmp_path / "a.csv"), expected(), check_freq=False)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["DAT_ASCII_EURUSD_M1_2022.csv", "DAT_ASCII_EURUSD_M1_202301.csv"],
+        ["EURUSD_BID_01.01.2020-31.12.2020.csv", "EURUSD_BID_01.01.2021-31.12.2021.csv"],
+        ["XAUUSD 2019.csv", "XAUUSD-20200101-20201231.csv"],
+    ],
+)
+def test_files_whose_names_differ_in_a_date_are_joined(tmp_path: Path, names: list[str]) -> None:
+    lines = rows(epoch(MS))
+    for name, some in zip(names, (lines[:5], lines[4:]), strict=True):
+        (tmp_path / name).write_text("\n".join(some))
+    (tmp_path / "README.txt").write_text("Minutes, two files.")
+    assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
+
+
+def test_overlaps_agree_where_one_file_lacks_a_column(tmp_path: Path) -> None:
+    lines = rows(epoch(MS))
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    paths[0].write_text("\n".join(["time,open,high,low,close,volume", *lines[:5]]))
+    with_trades = ["time,open,high,low,close,volume,trades", *(f"{one},7" for one in lines[4:])]
+    paths[1].write_text("\n".join(with_trades))
+    bars = as_bars(pd.concat([pd.read_csv(path) for path in paths]), time="time")
+    assert bars["trades"].count() == 3
+    assert_frame_equal(bars[list(COLUMNS)], expected(), check_freq=False)
+
+
+def test_a_volume_of_minus_one_is_unknown() -> None:
+    frame = pd.DataFrame(VALUES, OPENS, list(COLUMNS)).assign(volume=-1, barCount=-1)
+    assert as_bars(frame)[["volume", "trades"]].isna().all(axis=None)
+    frame.iloc[0, frame.columns.get_loc("volume")] = 5  # not of all bars, and so an error
+    with pytest.raises(BarsError, match=r"volume is -1\.0"):
+        as_bars(frame)
+
+
+@pytest.mark.parametrize("names", [["Price", "Ticker"], ["Ticker", "Price"], [None, None]])
+def test_a_frame_as_yfinance_downloads_it(names: list[str | None]) -> None:
+    def download(*tickers: str) -> pd.DataFrame:
+        found = {ticker: pd.DataFrame(VALUES, OPENS, ["Open", "High", "Low", "Close", "Volume"])
+                 for ticker in tickers}  # fmt: skip
+        frame = pd.concat(found, axis=1).rename_axis("Datetime")
+        frame = frame if names[0] == "Ticker" else frame.swaplevel(axis=1)
+        return frame.rename_axis(columns=names)
+
+    assert_frame_equal(as_bars(download("AAPL")), expected(), check_freq=False)
+    with pytest.raises(BarsError, match=r'2 symbols.*df\.xs\("AAPL", axis=1, level=') as raised:
+        as_bars(download("AAPL", "MSFT"))
+    level = int(str(raised.value).rpartition("level=")[2][0])
+    one = download("AAPL", "MSFT").xs("AAPL", axis=1, level=level)
+    assert_frame_equal(as_bars(one), expected(), check_freq=False)
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_the_hour_that_occurs_twice(step: int) -> None:
+    opens = pd.date_range("2024-10-26 22:00", periods=32, freq="15min", tz="UTC")
+    local = opens.tz_convert("Europe/Berlin").tz_localize(None)
+    close = np.arange(100.0, 132.0)
+    frame = pd.DataFrame({"time": local, **dict.fromkeys(COLUMNS, close)})[::step]
+    bars = as_bars(frame, time="time", timezone="Europe/Berlin")
+    assert (bars.index == opens + pd.Timedelta("15min")).all()
+    assert (bars["close"] == close).all()
+    once = frame.drop_duplicates("time")
+    with pytest.raises(BarsError, match="remove the hours"):
+        as_bars(once, time="time", timezone="Europe/Berlin")
+    kept = once[once["time"].dt.hour != 2]
+    assert len(as_bars(kept, time="time", timezone="Europe/Berlin")) == 24
+
+
+@pytest.mark.parametrize("dtype", ["int64", "str"])
+def test_dates_without_a_century_are_no_epochs(dtype: str) -> None:
+    frame = pd.DataFrame(VALUES, columns=list(COLUMNS)).assign(time=OPENS.strftime("%y%m%d%H%M"))
+    with pytest.raises(BarsError, match="2401021430"):
+        as_bars(frame.astype({"time": dtype}), time="time")
+
+
+def test_a_zone_in_the_name_of_the_times_and_names_in_any_case(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    lines = rows(stamp("%Y.%m.%d %H:%M:%S", "Europe/Athens"))
+    path.write_text("\n".join(["Time (EET),Open,High,Low,Close,Volume ", *lines]))
+    bars = read_bars(path, timezone="Europe/Athens", columns={"close": "close"})
+    assert_frame_equal(bars, expected(), check_freq=False)
+    with pytest.raises(BarsError, match="no column date for time"):
+        read_bars(path, timezone="Europe/Athens", columns={"time": "date"})
+
+
+def test_bars_from_before_1970() -> None:
+    days = pd.date_range("1927-12-30", periods=8, freq="1D", tz="UTC")
+    frame = pd.DataFrame(VALUES, days, list(COLUMNS))
+    assert_frame_equal(as_bars(frame), expected(days), check_freq=False)

@@ -37,7 +37,7 @@ _ROUNDING = 1e-9  # a high may be so much below another price, as exporters roun
 _SHOWN = 3  # faulty rows that are described
 
 # limits that keep sums and differences of two times within int64 nanoseconds
-_EARLIEST, _LATEST = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
+_EARLIEST, _LATEST = pd.Timestamp("1900-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
 
 # this many equal steps in a row, other than the interval, are bars of another interval, not gaps
 _MIXED_RUN = 10

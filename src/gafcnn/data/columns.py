@@ -170,6 +170,7 @@ def _find_time(
 def _plain(name: str) -> str:
     """Return a name in lower case, its words joined by underscores: <Volume BTC> -> volume_btc."""
     text = re.sub(r"^unnamed: \d+$|^__index_level_\d+__$|^none$", "", name.strip().lower())
+    text = re.sub(r"^(time|date|datetime|timestamp)\W+[a-z]{3,4}\W*$", r"\1", text)  # Time (EET)
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
 
 
@@ -205,13 +206,15 @@ def _first_named(plain: Sequence[str], known: Sequence[str], first: Sequence[obj
 
 
 def _position(names: Sequence[str], name: str, role: str, source: object) -> int:
-    if name not in names:
+    found = [k for k, other in enumerate(names) if other == name]
+    found = found or [k for k, other in enumerate(names) if _plain(other) == _plain(name)]
+    if not found:
         raise BarsError(
-            f"{source} has no column {name}, which columns names as {role}",
+            f"{source} has no column {name} for {role}",
             expected=f"one of {reprlib.repr(list(names))}",
-            instead="correct columns",
+            instead=f"correct the name of the column of {role}",
         )
-    return list(names).index(name)
+    return found[0]
 
 
 def _not_once(role: str, names: Sequence[str], source: object, count: int) -> BarsError:

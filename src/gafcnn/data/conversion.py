@@ -80,6 +80,9 @@ def parts_of(
     times, notation = parse_times(written, origin, timezone)
     zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
     values = {name: _numbers(table[name], origin) for name in columns.values}  # noqa: PD011
+    for name in set(values).difference(PRICES):
+        if (values[name] == -1).all():  # unknown, as Interactive Brokers writes it
+            values[name] = np.full(len(times), np.nan)
     if columns.unadjusted is not None:
         ratio = values["close"] / _numbers(table["unadjusted"], origin)
         values |= {name: values[name] * ratio for name in PRICES[:3]}
@@ -172,7 +175,8 @@ def _in_order(frame: pd.DataFrame, origin: Origin) -> tuple[pd.DataFrame, Origin
     order = np.argsort(pd.DatetimeIndex(frame.index).asi8, kind="stable")
     frame, origin = frame.iloc[order], origin.at(order)
     values, before = frame.to_numpy(), np.roll(frame.to_numpy(), 1, axis=0)
-    same = ((values == before) | (np.isnan(values) & np.isnan(before))).all(axis=1)
+    # one of two files may lack a column
+    same = ((values == before) | np.isnan(values) | np.isnan(before)).all(axis=1)
     again = frame.index.duplicated()
     origin.require(
         ~again | same,
@@ -218,6 +222,8 @@ def as_bars(
     unchanged = time is None and label is None
     if not isinstance(frame, pd.DataFrame) or (unchanged and "interval" in frame.attrs):
         return ensure_bars(frame)
+    if frame.columns.nlevels > 1:  # as of yfinance.download
+        frame = _without_symbols(frame)
     if label not in ("open", "close", None):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
     if time is None:
@@ -239,12 +245,28 @@ def as_bars(
         return check_bars(table, origin)
     parts = parts_of(table.reset_index(drop=True), found, origin, timezone)
     if len(parts) > 1:
-        raise BarsError(
-            f"the DataFrame holds {len(parts)} symbols, among them {parts[0].symbol}",
-            expected="bars of one symbol",
-            instead=f'pass those of each one, as in df[df["symbol"] == "{parts[0].symbol}"]',
-        )
+        column = names[found.symbol or 0]
+        raise _of_several([part.symbol for part in parts], f'df[df["{column}"] == "{{}}"]')
     return join(parts, origin.source, interval=interval, calendar=calendar)
+
+
+def _without_symbols(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame without the level of its columns that names the one symbol."""
+    prices = [{str(name).lower() for name in frame.columns.get_level_values(k)} for k in (0, 1)]
+    level = int(not prices[0].isdisjoint(PRICES))
+    columns: Any = frame.columns
+    names = [*dict.fromkeys(one[level] for one in columns if one[1 - level].lower() in PRICES)]
+    if len(names) > 1:
+        raise _of_several(names, f'df.xs("{{}}", axis=1, level={level})')
+    return frame.droplevel(level, axis=1)
+
+
+def _of_several(symbols: Sequence[object], one: str) -> BarsError:
+    return BarsError(
+        f"the DataFrame holds {len(symbols)} symbols, among them {symbols[0]}",
+        expected="bars of one symbol",
+        instead=f"pass those of each one, as in {one.format(symbols[0])}",
+    )
 
 
 def _joined(source: object, origins: Sequence[tuple[Origin, int]]) -> Origin:

@@ -494,6 +494,7 @@ def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
         path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's fails for a file ~x.csv
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS))
+            found = [p for p in found if not p.name.lower().startswith(("readme", "license"))]
         elif path.exists() or not glob.has_magic(str(path)):
             found = [path]
         else:
@@ -523,10 +524,14 @@ def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None
 
 
 def _symbol_of(file: str) -> str:
-    """Return the name of a file without its ending, and a date or interval (`, 60`) at its end."""
+    """Return the name of a file without its ending, and dates or an interval (`, 60`) at its end.
+
+    The dates of HistData are _2022 and _202301, those of Dukascopy _01.01.2020-31.12.2020.
+    """
     ending = max((end for end in ENDINGS if file.lower().endswith(end)), key=len, default="")
     stem = file[: len(file) - len(ending)]
-    return re.sub(r"(, \d+[A-Z]?|[-_ ]?\d{4}-\d\d(-\d\d)?)+$", "", stem) or stem
+    dates = r"\d{4}-\d\d(-\d\d)?|(?<=[-_ ])(19|20)\d\d([01]\d([0-3]\d)?)?|\d\d\.\d\d\.\d{4}"
+    return re.sub(rf"(, \d+[A-Z]?|[-_ ]?({dates}))+$", "", stem) or stem
 
 
 def _plain_symbol(symbol: str) -> str:

@@ -91,6 +91,15 @@ def parse_times(
         return _localize(pd.DatetimeIndex(column), origin, timezone)
     kind = kind_of(column.iloc[0])
     if kind == "epoch" or (column.dtype.kind in "iuf" and kind is None):
+        stamps = pd.to_datetime(
+            column.iloc[:1000].astype("str"), format="%y%m%d%H%M", errors="coerce"
+        )
+        if len(stamps) > 1 and stamps.notna().all():
+            raise BarsError(
+                f"{origin.source}: the times ({column.iloc[0]}) may be dates without a century",
+                expected="an epoch, or a date with the year in four digits",
+                instead="write them as 2024-01-31 09:30",
+            )
         return from_epochs(column, origin), "epochs"
     texts = pd.Series(column.astype("str").to_numpy(), dtype="str").str.strip()
     texts = texts.str.replace(_DIGITS, "", regex=True)
@@ -191,10 +200,14 @@ def _localize(
         "the command line)",
     )
     try:
-        return times.tz_localize(timezone).tz_convert("UTC"), f"times in {timezone}"
-    except Exception as error:  # an unknown zone, or an hour that occurs twice or never
+        # the order of the rows tells the two equal hours at the end of daylight saving time apart
+        order = slice(None, None, -1 if times.asi8[0] > times.asi8[-1] else 1)
+        local = times[order].tz_localize(timezone, ambiguous="infer")[order]
+        return local.tz_convert("UTC"), f"times in {timezone}"
+    except Exception as error:  # an unknown zone, or an hour that should occur twice or never
         raise BarsError(
             f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
-            expected='a zone such as "UTC" or "America/New_York" where each time occurs once',
-            instead="correct the zone, or convert the times to UTC",
+            expected='a zone such as "UTC" or "America/New_York", in which all of them exist',
+            instead="correct the zone, or remove the hours in which the clocks change: gaps are "
+            "allowed",
         ) from error
