@@ -24,7 +24,8 @@ class GafcnnError(Exception):
 
     def __str__(self) -> str:
         end = "" if self.instead.endswith("?") else "."
-        return f"{self.found}; expected {self.expected}; {self.instead}{end}"
+        text = f"{self.found}; expected {self.expected}; {self.instead}{end}"
+        return " ".join(text.splitlines())  # names of files may hold line breaks
 
 
 class ConfigError(GafcnnError):

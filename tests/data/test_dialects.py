@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import COLUMNS, gaps, interval_of
 from gafcnn.data.conversion import as_bars
-from gafcnn.data.reading import read_bars, read_markets
+from gafcnn.data.reading import FileSource, read_bars
 from gafcnn.errors import BarsError, ConfigError
 
 NEW_YORK = "America/New_York"
@@ -23,6 +23,10 @@ NEW_YORK = "America/New_York"
 # eight bars of a minute, as (open, high, low, close, volume)
 VALUES = [[100.0 + k, 101.5 + k, 99.5 + k, 101.0 + k, 10.0 + k] for k in range(8)]
 OPENS = pd.date_range("2024-01-02 14:30", periods=8, freq="1min", tz="UTC")
+
+
+def read_markets(path: Any, **options: Any) -> dict[str, pd.DataFrame]:
+    return FileSource(path, **options).load()
 
 
 def expected(opens: pd.DatetimeIndex = OPENS, **more: list[float]) -> pd.DataFrame:

@@ -271,6 +271,13 @@ def test_zip_without_a_csv(tmp_path: Path, names: list[str]) -> None:
     _refused(path, *names)
 
 
+def test_an_error_is_one_line_whatever_the_names_hold(tmp_path: Path) -> None:
+    path = _zip(tmp_path / "bars.zip", {"a\nb\u2028c": b""})
+    with pytest.raises(BarsError) as raised:
+        read_bars(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_file_without_volume(tmp_path: Path, ending: str) -> None:
     frame = _opened().drop(columns="volume")

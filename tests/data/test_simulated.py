@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.metrics import roc_auc_score
 
 from gafcnn.data.bars import COLUMNS, check_bars, interval_of, resample
-from gafcnn.data.reading import write_bars
+from gafcnn.data.reading import FileSource, write_bars
 from gafcnn.data.simulated import (
     MEMORY,
     VOLATILITY,
@@ -26,7 +26,6 @@ from gafcnn.data.simulated import (
 )
 from gafcnn.data.sources import (
     SOURCES,
-    FileSource,
     at_rest,
     load_bars,
     load_oracles,

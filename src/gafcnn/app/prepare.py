@@ -11,7 +11,8 @@ import pandas as pd
 from gafcnn.app.options import TrainSettings
 from gafcnn.data.bars import fill_quiet, fingerprint, gaps, has_volume, interval_of
 from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.sources import FileSource, Source, load_bars
+from gafcnn.data.reading import FileSource
+from gafcnn.data.sources import Source, load_bars
 from gafcnn.durations import multiple_of
 from gafcnn.images.store import build_store, store_folder
 from gafcnn.settings import create

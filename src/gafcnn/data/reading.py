@@ -24,21 +24,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from pyarrow import dataset as pa_dataset
+from pydantic import BeforeValidator, Field
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.bars import PRICES, REPAIR, Origin, ensure_bars, fill_quiet
+from gafcnn.data.bars import PRICES, REPAIR, Origin, ensure_bars, fill_quiet, resample
 from gafcnn.data.columns import KLINE, find_columns
 from gafcnn.data.conversion import Part, Repair, join, parts_of
+from gafcnn.data.sources import Interval, Symbol, Symbols, register_source
 from gafcnn.data.times import kind_of
-from gafcnn.durations import DurationLike
+from gafcnn.durations import Duration, DurationLike
 from gafcnn.errors import BarsError, ConfigError, GafcnnError
+from gafcnn.settings import settings
 
 TEXTS = (".csv", ".txt", ".tsv")
 ENDINGS = (*TEXTS, *(f"{ending}.gz" for ending in TEXTS), ".zip", ".parquet", ".feather")
@@ -392,17 +395,10 @@ def read_bars(
     """
     if isinstance(path, pd.DataFrame):
         return ensure_bars(path)
-    found = read_markets(
-        path,
-        symbol=symbol,
-        timezone=timezone,
-        interval=interval,
-        fill=fill,
-        fill_limit=fill_limit,
-        repair=repair,
-        calendar=calendar,
-        columns=columns,
-    )
+    name = None if symbol is None else _plain_symbol(symbol)
+    options: Any = {"timezone": timezone, "fill": fill, "fill_limit": fill_limit, "repair": repair}
+    source = FileSource(path, name, calendar=calendar, columns=columns or {}, **options)  # pyright: ignore[reportArgumentType]
+    found = source.read(interval)
     if len(found) > 1:
         raise BarsError(
             f"{path} holds {len(found)} symbols, {', '.join([*found][:5])}",
@@ -412,65 +408,94 @@ def read_bars(
     return next(iter(found.values()))
 
 
-def read_markets(
-    paths: str | Path | Sequence[str | Path],
-    *,
-    symbol: str | None = None,
-    symbols: Sequence[str] | None = None,
-    timezone: str | None = None,
-    interval: DurationLike | None = None,
-    fill: Literal["quiet"] | None = None,
-    fill_limit: DurationLike = "1h",
-    repair: Repair | None = None,
-    calendar: str | None = None,
-    columns: Mapping[str, str] | None = None,
-) -> dict[str, pd.DataFrame]:
-    """Read the bars of each symbol of one or more files.
+_ONE_OR_MORE = BeforeValidator(lambda path: path if isinstance(path, list | tuple) else [path])
+
+
+def _named(columns: Any) -> Any:
+    """Leave out columns without a name, as conf/market/file.yaml lists them."""
+    if not isinstance(columns, Mapping):
+        return columns or {}
+    return {role: name for role, name in columns.items() if name is not None}
+
+
+@register_source("file")
+@settings("market")
+class FileSource:
+    """Bars from files, see `read_bars`.
 
     A symbol is named by a column or a header of the file, else by the name of the file. Files whose
     names differ only in a date are of one symbol.
 
-    Args:
-        paths: See `read_bars`.
+    Attributes:
+        path: A file, a folder, a pattern, or a list of these.
         symbol: The only symbol to read; the name of the bars, if the files do not name them.
-        symbols: The symbols to read, in place of `symbol`; by default all.
+        symbols: The symbols to read, in place of `symbol`; or those of as many files, in their
+            order; by default all.
+        interval: Resample to this time between two bars; by default the file's own.
         timezone: See `read_bars`, as for all that follow.
-        interval: Time between two bars.
         fill: Whether to fill quiet minutes.
         fill_limit: The longest gap that is filled.
         repair: Whether to leave out rows with impossible values.
         calendar: The trading calendar.
-        columns: Names of columns.
-
-    Raises:
-        BarsError: See `read_bars`; or a symbol is not found.
+        columns: Names of columns, by their roles; None for those that are recognised.
     """
-    found, unnamed = dict[str, list[Part]](), True
-    for path in (files := [*_files(paths)]):
-        for table in read_tables(path):
-            for part in _parts(table, timezone, columns):
-                name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name))
-                found.setdefault(name, []).append(part)
-                unnamed &= part.symbol is None
-    wanted = [symbol] if symbol is not None else symbols
-    if wanted is not None and len(wanted) == len(found) == 1 and unnamed:
-        found = {_plain_symbol(wanted[0]): next(iter(found.values()))}
-    wanted = None if wanted is None else [_plain_symbol(name) for name in wanted]
-    if missing := [name for name in wanted or () if name not in found]:
-        raise BarsError(
-            f"{files[0]} has no bars of {missing[0]}",
-            expected=f"one of {', '.join([*found][:20])}",
-            instead="correct the symbol",
-        )
-    bars = {}
-    for name in wanted or found:
-        source: object = files[0]
-        if len(found[name]) > 1:
-            source = name
-            log.info("%s: %d files are joined", name, len(found[name]))
-        frame = join(found[name], source, interval=interval, repair=repair, calendar=calendar)
-        bars[name] = frame if fill is None else fill_quiet(frame, fill_limit)
-    return bars
+
+    path: Annotated[tuple[Path, ...], _ONE_OR_MORE, Field(min_length=1)]
+    symbol: Symbol | None = None
+    symbols: Symbols | None = None
+    interval: Interval | None = None
+    timezone: str | None = None
+    fill: Literal["quiet"] | None = None
+    fill_limit: Duration = pd.to_timedelta("1h")
+    repair: Repair | None = None
+    calendar: str | None = None
+    columns: Annotated[Mapping[str, str], BeforeValidator(_named)] = Field(default_factory=dict)
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol.
+
+        Raises:
+            BarsError: A symbol is not found, or see `read_bars` and `resample`.
+        """
+        found = dict[str, pd.DataFrame]()
+        if self.symbols is not None and 1 < len(self.path) == len(self.symbols):
+            for symbol, path in zip(self.symbols, self.path, strict=True):
+                found |= replace(self, path=(path,), symbol=symbol, symbols=None).read()
+        else:
+            found = self.read()
+        if self.interval is not None:
+            found = {symbol: resample(bars, self.interval) for symbol, bars in found.items()}
+        return found
+
+    def read(self, interval: DurationLike | None = None) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol, not resampled, given the time between two bars."""
+        found, unnamed = dict[str, list[Part]](), True
+        for path in (files := [*_files(self.path)]):
+            for table in read_tables(path):
+                for part in _parts(table, self.timezone, self.columns):
+                    name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name))
+                    found.setdefault(name, []).append(part)
+                    unnamed &= part.symbol is None
+        wanted = self.symbols if self.symbol is None else [self.symbol]
+        if wanted is not None and len(wanted) == len(found) == 1 and unnamed:
+            found = {wanted[0]: next(iter(found.values()))}
+        if missing := [name for name in wanted or () if name not in found]:
+            raise BarsError(
+                f"{files[0]} has no bars of {missing[0]}",
+                expected=f"one of {', '.join([*found][:20])}",
+                instead="correct the symbol",
+            )
+        bars = {}
+        for name in wanted or found:
+            source: object = files[0]
+            if len(found[name]) > 1:
+                source = name
+                log.info("%s: %d files are joined", name, len(found[name]))
+            options: Any = {"repair": self.repair, "calendar": self.calendar}
+            bars[name] = join(found[name], source, interval=interval, **options)
+            if self.fill is not None:
+                bars[name] = fill_quiet(bars[name], self.fill_limit)
+        return bars
 
 
 def write_bars(path: str | Path, bars: pd.DataFrame) -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from gafcnn.data.bars import check_together, ensure_bars, resample
+from gafcnn.data.bars import check_together, ensure_bars
 from gafcnn.durations import NO_TIME, Duration, format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
-from gafcnn.settings import settings
 
 
 class Source(Protocol):
@@ -32,7 +29,7 @@ class Source(Protocol):
 
 
 SOURCES: Registry[Any] = Registry(
-    "source of bars", ("gafcnn.data.exchange", "gafcnn.data.simulated")
+    "source of bars", ("gafcnn.data.reading", "gafcnn.data.exchange", "gafcnn.data.simulated")
 )
 register_source = SOURCES.register
 """Register a `Source` under a name, which `market.kind` then accepts."""
@@ -101,67 +98,3 @@ def count_bars(days: float, interval: pd.Timedelta) -> int:
             instead="set market.days to 180, for example",
         )
     return count
-
-
-_ONE_OR_MORE = BeforeValidator(lambda path: path if isinstance(path, list | tuple) else [path])
-
-
-def _named(columns: Any) -> Any:
-    """Leave out columns without a name, as conf/market/file.yaml lists them."""
-    if not isinstance(columns, Mapping):
-        return columns or {}
-    return {role: name for role, name in columns.items() if name is not None}
-
-
-@register_source("file")
-@settings("market")
-class FileSource:
-    """Bars from files, see `gafcnn.read_bars`.
-
-    Attributes:
-        path: A file, a folder, a pattern, or a list of these.
-        symbol: The only symbol; by default that in the file, else the file's name.
-        symbols: The symbols to use, of files that hold several; or those of several files, in their
-            order.
-        interval: Resample to this time between two bars; by default the file's own.
-        timezone: Time zone of times without one.
-        fill: "quiet" to carry the close on where nothing was traded.
-        fill_limit: The longest gap that is filled.
-        repair: "drop" to leave out rows with impossible values.
-        calendar: The trading calendar, see `gafcnn.read_bars`.
-        columns: Names of columns that are not recognised, by time, open, high, low, close, volume
-            or symbol; None for those that are.
-    """
-
-    path: Annotated[tuple[Path, ...], _ONE_OR_MORE, Field(min_length=1)]
-    symbol: Symbol | None = None
-    symbols: Symbols | None = None
-    interval: Interval | None = None
-    timezone: str | None = None
-    fill: Literal["quiet"] | None = None
-    fill_limit: Duration = pd.to_timedelta("1h")
-    repair: Literal["drop"] | None = None
-    calendar: str | None = None
-    columns: Annotated[Mapping[str, str], BeforeValidator(_named)] = Field(default_factory=dict)
-
-    def load(self) -> dict[str, pd.DataFrame]:
-        """Return the bars of each symbol.
-
-        Raises:
-            BarsError: A file cannot be read, see `read_bars` and `resample`.
-        """
-        from gafcnn.data.reading import read_markets  # pyarrow's csv reader
-
-        options: Any = {
-            name: getattr(self, name) or None
-            for name in ("timezone", "fill", "fill_limit", "repair", "calendar", "columns")
-        }
-        if self.symbols is not None and 1 < len(self.path) == len(self.symbols):
-            found = {}
-            for symbol, path in zip(self.symbols, self.path, strict=True):
-                found |= read_markets(path, symbol=symbol, **options)
-        else:
-            found = read_markets(self.path, symbol=self.symbol, symbols=self.symbols, **options)
-        if self.interval is not None:
-            found = {symbol: resample(bars, self.interval) for symbol, bars in found.items()}
-        return found
