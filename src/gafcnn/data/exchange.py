@@ -44,7 +44,6 @@ DAY = timedelta(days=1)
 SETTLE = pd.to_timedelta("10s")
 """How long after its close a bar is requested: clocks differ, and new bars may be late."""
 
-# the longest that fits is the quote currency, so that BTCFDUSD is not BTCFD/USD
 _PAGE = 1000  # bars
 _ATTEMPTS = 5
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
@@ -207,7 +206,7 @@ def pair_of(symbol: str) -> str:
         ConfigError: It ends in no known quote currency, and has no dash before one.
     """
     base, dash, quote = symbol.partition("-")
-    if not dash:
+    if not dash:  # the longest that fits: BTCFDUSD is not BTCFD/USD
         quote = max((q for q in QUOTES if symbol.endswith(q)), key=len, default="")
         base = symbol.removesuffix(quote)
     if not base or not quote or "-" in quote:
