@@ -24,8 +24,8 @@ from gafcnn.errors import ConfigError, import_extra
 ALWAYS = "24/7"
 
 COMMON = (
-    "XNYS", "XETR", "XLON", "XPAR", "XSWX", "XTKS", "XHKG", "XSHG", "XASX", "XTSE", "XBOM", "XKRX",
-    "CMES", "us_futures", "XEUR", "24/5", "forex",
+    "XNYS", "XETR", "XLON", "XPAR", "XSWX", "XTKS", "XHKG", "XSHG", "XASX", "XTSE", "XBOM",
+    "CMES", "us_futures", "XEUR", "24/5", "forex", "XKRX",
 )  # fmt: skip
 """The calendars that bars are compared with, if none is named."""
 
@@ -137,13 +137,12 @@ class Calendar:
         opened = closes - interval.value
         at = np.searchsorted(self.opens, opened, side="right") - 1
         within = (at >= 0) & (opened < self.closes[at])
-        found = np.unique(at[within])
-        first = np.array([opened[at == one].min() for one in found])
-        last = np.array([closes[at == one].max() for one in found])
-        lengths = self.closes[found] - self.opens[found]
-        covered = (np.minimum(last, self.closes[found]) - first) / lengths
+        found, firsts = np.unique(at[within], return_index=True)
         if not len(found):
             return 0.0
+        first, last = opened[within][firsts], closes[within][np.r_[firsts[1:], 0] - 1]
+        lengths = self.closes[found] - self.opens[found]
+        covered = (np.minimum(last, self.closes[found]) - first) / lengths
         traded = len(found) / (found[-1] - found[0] + 1)
         return float(min(np.mean(within), np.median(covered), traded))
 
@@ -193,6 +192,8 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
         return None
     best, fit = None, _CLEAR
     for name in COMMON:
+        if fit > _CERTAIN or (best and name == "XKRX"):  # whose holidays take seconds to compute
+            break
         try:
             calendar = load_calendar(name, int(opens.year.iloc[0]))
         except ConfigError:  # it does not reach so far back
@@ -200,8 +201,6 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
         found = calendar.fit(closes, interval)
         if found > fit:
             best, fit = calendar, found
-        if fit > _CERTAIN:
-            break
     return best
 
 
