@@ -93,6 +93,26 @@ DIALECTS: dict[str, tuple[list[str], dict[str, Any], dict[str, list[float]]]] = 
         {},
     ),
     "Bitstamp": (["timestamp,open,high,low,close,volume", *rows(epoch(S))], {}, {}),
+    "Bitstamp, Kaggle": (
+        [
+            "Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price",
+            *rows(epoch(S), tail=",9,4"),
+            f"{OPENS[-1].value // S + 60},NaN,NaN,NaN,NaN,NaN,NaN,NaN",  # nothing was traded
+        ],
+        {},
+        {"quote_volume": [9.0] * 8},
+    ),
+    "Gemini, ms": (
+        [
+            "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume",
+            *rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d %H:%M:%S},BTCUSD"),
+        ],
+        {},
+        {},
+    ),
+    "Bybit": (
+        ["startTime,openPrice,highPrice,lowPrice,closePrice,volume", *rows(epoch(MS))], {}, {}
+    ),
     "TradingView": (
         ["time,open,high,low,close,Volume,Volume MA,Plot,Plot", *rows(epoch(S), tail=",NaN,,")],
         {},
@@ -395,6 +415,20 @@ def test_columns_by_name(tmp_path: Path) -> None:
         read_bars(path, columns={"close": "price"})
     with pytest.raises(BarsError, match="no column open"):
         read_bars(path)
+
+
+@pytest.mark.parametrize(
+    ("currencies", "volume"),
+    [
+        (["BTC"], 0), (["XRP"], 0), (["USDT"], None), (["BTC", "USD"], 0), (["USD", "BTC"], 1),
+        (["USDT", "SOL"], 1), (["EUR", "USDT"], 0), (["ETH", "BTC"], 0), (["XRP", "XYZ"], 0),
+    ],
+)  # fmt: skip
+def test_which_of_two_currencies_is_the_base(currencies: list[str], volume: int | None) -> None:
+    names = [f"Volume {currency}" for currency in currencies]
+    values = [[*row[:4], *range(len(names))] for row in VALUES]
+    bars = as_bars(pd.DataFrame(values, OPENS, ["open", "high", "low", "close", *names]))
+    assert bars["volume"].isna().all() if volume is None else (bars["volume"] == volume).all()
 
 
 def test_a_volatility_is_no_volume(tmp_path: Path) -> None:

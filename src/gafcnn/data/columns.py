@@ -14,25 +14,28 @@ from gafcnn.errors import BarsError, ConfigError
 CLOSE_TIMES = ("close_time", "closetime")
 
 TIMES = (
-    "open_time", "opentime", "unix", "timestamp", "date", "time", "datetime", "gmt_time",
-    "local_time", "window_start", "begins_at", "begin", "start", "t", *CLOSE_TIMES, "index", "",
+    "open_time", "opentime", "unix", "unix_timestamp", "timestamp", "date", "time", "datetime",
+    "date_time", "gmt_time", "local_time", "window_start", "start_time", "starttime", "start_at",
+    "begins_at", "begin", "start", "t", *CLOSE_TIMES, "index", "",
 )  # fmt: skip
 """Names that exporters give to the time of a bar, in plain form; all are open times but
 `CLOSE_TIMES`. Without a name: the index of pandas."""
 
 SYMBOLS = ("symbol", "ticker", "tic", "instrument", "pair")
 
-QUOTES = (
+MONEY = (
     *("FDUSD", "USDT", "USDC", "USDP", "BUSD", "TUSD", "USD", "DAI"),
-    *("EUR", "GBP", "TRY", "BRL", "JPY", "BTC", "ETH", "BNB"),
+    *("EUR", "GBP", "TRY", "BRL", "JPY"),
 )
+COINS = ("BTC", "ETH", "BNB")
+QUOTES = (*MONEY, *COINS)
 """Usual quote currencies."""
 
 _AVERAGES = ("SMA", "EMA", "WMA", "RMA", "VWMA", "VWAP", "AVG")  # of a volume, no currencies
 
 # names in plain form, the first that a table has counts
 _NAMES: dict[str, tuple[str, ...]] = {
-    **{name: (name, name[0]) for name in PRICES},
+    **{name: (name, name[0], f"{name}_price", f"{name}price") for name in PRICES},
     "volume": (
         "volume", "vol", "v", "base_volume", "volume_base", "real_volume", "tick_volume", "tickvol",
         "tickvolume",
@@ -177,20 +180,19 @@ def _plain(name: str) -> str:
 def _with_currencies(names: Sequence[str]) -> list[str]:
     """Return plain names, in which the volume of a currency is volume_base or volume_quote.
 
-    A currency is written in capitals, as in `Volume BTC` and `Volume USD`. If one of two is a usual
-    quote currency, the other is the base.
+    A currency is written in capitals, as in `Volume BTC` and `Volume USD`, or as `(Currency)`. Of
+    two, the quote is the one that usually is, else the second; a single one is if it is money.
     """
-    found = [_plain(name) for name in names]
-    words = {
-        k: re.fullmatch(r"[Vv]olume[ _]\(?([A-Z0-9]{3,6})\)?", name) for k, name in enumerate(names)
-    }
+    pattern = r"[Vv]olume[ _]\(?([A-Z0-9]{3,6}|Currency)\)?"
+    words = {place: re.fullmatch(pattern, name) for place, name in enumerate(names)}
     currencies = {k: word[1] for k, word in words.items() if word and word[1] not in _AVERAGES}
-    for place, currency in currencies.items():
-        others = [other for other in currencies.values() if other != currency]
-        is_quote = currency in QUOTES and not (others and others[0] in QUOTES)
-        if others and others[0] in QUOTES and currency in QUOTES:
-            is_quote = place != min(currencies)
-        found[place] = "volume_quote" if is_quote else "volume_base"
+    quotes = [k for k, currency in currencies.items() if currency in ("Currency", *MONEY)]
+    if len(currencies) > 1:
+        quotes = quotes or [k for k, currency in currencies.items() if currency in COINS]
+        quotes = quotes if len(quotes) == 1 else [*currencies][1:]
+    found = [_plain(name) for name in names]
+    for place in currencies:
+        found[place] = "volume_quote" if place in quotes else "volume_base"
     return found
 
 

@@ -89,10 +89,13 @@ def parts_of(
     frame = pd.DataFrame(values, times)
     kind = "open" if columns.is_open else "close"
     text = f"{notation}, as {kind} times, {columns.description}"
+    # a bar without a trade, or one of another symbol beside
+    traded = ~np.isnan(frame[list(PRICES)].to_numpy()).all(axis=1)
+    if not traded.all() and traded.any():
+        text += f", {(~traded).sum():,} rows without prices left out"
+        table, frame = table.loc[traded], frame.loc[traded]
+        origin = origin.at(np.flatnonzero(traded))
     if columns.symbol is None:
-        if symbol is not None:  # beside others, that trade at other times
-            listed = np.flatnonzero(frame[list(PRICES)].notna().any(axis=1))
-            frame, origin = frame.iloc[listed], origin.at(listed)
         return [Part(symbol, frame, origin, columns.is_open, zone, text)]
     groups = table["symbol"].groupby(table["symbol"].astype("str"), sort=False).indices
     return [
