@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,3 +41,6 @@ def test_notebooks_are_short_and_without_outputs() -> None:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert len(cells) < 40
         assert not any(cell.get("outputs") for cell in cells), path.name
+        code = "\n".join("".join(one["source"]) for one in cells if one["cell_type"] == "code")
+        for line in re.findall(r"^from gafcnn.*", code, re.MULTILINE):
+            exec(line)  # what is imported exists
