@@ -123,7 +123,8 @@ def _publish(
     """Write an evaluation and print its summary; return the content of metrics.json."""
     facts = {**facts, "looks": judgement.metrics["looks"]}
     metrics = {**judgement.metrics, **facts}
-    shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
+    for name in ("tables", "figures", SYMBOLS):  # of an earlier evaluation
+        shutil.rmtree(folder / EVALUATION / name, ignore_errors=True)
     for symbol, part in judgement.by_symbol.items():
         _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
     page = _write(folder / EVALUATION, judgement, metrics, samples)
