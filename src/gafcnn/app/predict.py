@@ -308,17 +308,7 @@ class Decider:
         }
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
-        """Decide at the last of these bars.
-
-        Args:
-            bars: The newest `history` bars or more of one symbol.
-            symbol: The symbol; may be left out if the study has only one.
-
-        Raises:
-            BarsError: The bars are of another interval, fewer than `history`, or have a gap in the
-                lookback.
-            RunError: The study has several symbols, and this is not one of them.
-        """
+        """Decide at the last of these bars, see `gafcnn.app.studies.Study.decide`."""
         known = self._known(symbol)
         symbol = symbol or known
         self._check(ensure_bars(bars), symbol)
@@ -399,7 +389,6 @@ def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], s
     settings = create(EvaluateOptions, "", options)
     rules, text = settings.rules, "default rules, because the study has not been evaluated"
     if evaluated:
-        costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
-        text = f"rules of the last evaluation: {costs}"
+        text = f"rules of the last evaluation: {evaluated.get('costs')}"
     chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"
     return rules, settings.ensemble.methods, f"{text}; thresholds are {chosen}"
