@@ -16,7 +16,7 @@ from markupsafe import Markup
 from gafcnn.atomic_io import write_bytes
 from gafcnn.report.charts import Picture, build_figures, file_name, model_styles
 from gafcnn.report.sample_pictures import Sample
-from gafcnn.report.tables import MISSING, build_tables, count, format_of, time_text
+from gafcnn.report.tables import MISSING, Metrics, build_tables, count, format_of, time_text
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
            "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip
@@ -24,11 +24,7 @@ CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
 
 
 def write_report(
-    path: Path | str,
-    metrics: Mapping[str, Any],
-    samples: Sequence[Sample] = (),
-    *,
-    files: bool = False,
+    path: Path | str, metrics: Metrics, samples: Sequence[Sample] = (), *, files: bool = False
 ) -> Path:
     """Write the report of a judgement as one HTML page that needs no other file and no network.
 
