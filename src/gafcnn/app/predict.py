@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -90,7 +89,8 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         readers = [partial(_read, *one, decider.history) for one in newest.items()]
         max_age = max_age or 2 * decider.interval + settings.settle
     decisions: dict[str, dict[str, Any]] = {}
-    with _stopped_quietly() if settings.watch else nullcontext():
+    # what SIGINT and SIGTERM raise, see `gafcnn.app.command`
+    with suppress(KeyboardInterrupt, SystemExit) if settings.watch else nullcontext():
         for _ in closes(decider.interval, settings.settle) if settings.watch else [None]:
             refused: list[GafcnnError] = []
             for read in readers:
@@ -183,18 +183,6 @@ def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
         now = pd.Timestamp.now("UTC")
         closed = (now - settle).floor(interval)
         time.sleep((closed + interval + settle - now).total_seconds())
-
-
-@contextmanager
-def _stopped_quietly() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the body normally."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # --- the models of a study ------------------------------------------------------------------------
