@@ -21,9 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.app.options import EvaluateOptions, Flag, Market, StudyOptions
-from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files
+from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files, read_metrics
 from gafcnn.app.studies import Study
-from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.exchange import ExchangeSource, NewestBars
 from gafcnn.data.indicators import MEMORY
@@ -332,8 +331,7 @@ class Decider:
     def _exports(self) -> dict[str, Any]:
         """The networks of the study's export by their names, if its files are intact."""
         folder = self._study.folder / EXPORT
-        facts = read_sealed(folder / METADATA)
-        return {} if facts is None or damaged_files(folder, METADATA) else facts["models"]
+        return {} if damaged_files(folder, METADATA) else read_metrics(folder, METADATA)["models"]
 
     def _known(self, symbol: str | None) -> str:
         """Return the symbol of the study whose thresholds apply."""
