@@ -143,9 +143,11 @@ def test_the_api_judges_as_the_command_does(
 
 
 def test_some_windows_other_costs_and_a_second_look(copied: Path, typed: Run) -> None:
+    (copied / "evaluation" / "tables" / "earlier.csv").touch()
     words = ("study=copy", "windows=[15m]", "trading.cost_bps=2", "judging.resamples=0")
     assert "This is look 2 at these test rows" in " ".join(typed("evaluate", *words).split())
     metrics = metrics_of(copied)
+    assert not [name for name in metrics["checksums"] if "earlier" in name]
     assert list(metrics["models"]) == ["15m", "xgboost", "two_stage", "oracle"]
     assert metrics["cost_bps"] == 2
     assert metrics["config"]["evaluate"]["trading"]["cost_bps"] == 2

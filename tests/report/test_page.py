@@ -163,18 +163,10 @@ def test_judgement_without_a_study_is_one_file(metrics: Metrics, tmp_path: Path)
     assert "figures/" not in page.text
 
 
-def test_old_tables_and_figures_are_removed_and_bytes_repeat(
-    class_folder: Path, class_metrics: Metrics, tmp_path: Path
-) -> None:
-    stale, own = tmp_path / "tables" / "coverage.csv", tmp_path / "figures" / "equity.png"
-    for path in (stale, own):
-        path.parent.mkdir()
-        path.write_text("old")
-    page = tmp_path / "report.html"
-    page.write_text("<figcaption>tables/coverage.csv</figcaption> figures/equity.png")
-    write_report(page, class_metrics, files=True)
+def test_bytes_repeat(class_folder: Path, class_metrics: Metrics, tmp_path: Path) -> None:
+    write_report(tmp_path / "report.html", class_metrics, files=True)
     files = {path.relative_to(class_folder) for path in class_folder.rglob("*.*")}
-    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*") if path != own} == files
+    assert {path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")} == files
     for path in files:
         assert (tmp_path / path).read_bytes() == (class_folder / path).read_bytes(), path
 

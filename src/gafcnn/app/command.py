@@ -96,7 +96,7 @@ def main(
         try:
             options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             import_own(options.get("imports") or ())
-            if swept := options.get("swept"):  # their values in this job
+            if "swept" in options:  # with their values in this job
                 typed = HydraConfig.get().overrides.task
                 options["swept"] = [w for w in typed if w.split("=")[0].lstrip("+") in swept]
             return getattr(import_module(f"gafcnn.app.{name}"), name)(options)
@@ -113,7 +113,7 @@ def main(
     # otherwise Hydra prints a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        jobs = _prepare_words(words)
+        jobs, swept = _prepare_words(words)
         register = partial(OmegaConf.register_new_resolver, replace=True)
         register("jobs", lambda: jobs)
         register("options", partial(_options_of, conf))
@@ -160,11 +160,12 @@ def _stop_on_sigterm() -> None:
 # --- sweeps and extensions ------------------------------------------------------------------------
 
 
-def _prepare_words(words: list[str]) -> int:
-    """Quote names, import the user's own modules; in a sweep, add the option that names the runs.
+def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
+    """Quote names, and import the user's own modules.
 
     Returns:
-        How many jobs can run in parallel: all of a sweep, but at most one per core.
+        How many jobs can run in parallel: all of a sweep, but at most one per core. And the swept
+        options that the folders of the runs are named by.
 
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.
@@ -179,7 +180,7 @@ def _prepare_words(words: list[str]) -> int:
             for group, name, package, node in own_options():
                 ConfigStore.instance().store(group=group, name=name, package=package, node=node)
     if not {"-m", "--multirun"} & set(words):
-        return 1
+        return 1, []
     if "hydra/launcher=slurm" in words and shutil.which("srun") is None:
         expected, instead = "a machine with Slurm", "use one, or hydra/launcher=parallel"
         raise ConfigError("there is no srun here", expected=expected, instead=instead)
@@ -188,15 +189,13 @@ def _prepare_words(words: list[str]) -> int:
         raise ConfigError("trainer=ddp in a sweep", expected=expected, instead=instead)
     swept = [override for override in overrides if override.is_sweep_override()]
     named = [o.key_or_group for o in swept if o.key_or_group not in _IN_EVERY_NAME]
-    if named:
-        words.append(f"swept=[{','.join(named)}]")
     from joblib import cpu_count  # respects the cores that this process may use
 
     try:
         jobs = math.prod(len(list(override.sweep_string_iterator())) for override in swept)
     except HydraException:  # a glob, or an interval, which only another sweeper can count
-        return cpu_count()
-    return min(jobs, cpu_count())
+        return cpu_count(), named
+    return min(jobs, cpu_count()), named
 
 
 def quote_names(word: str) -> str:
@@ -299,24 +298,16 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     known = groups | {*pd.json_normalize(composed).columns}
     if isinstance(overrides[key].value(), int | float):  # no name of a group's option
         known -= groups
-    near = _nearest(key, known)
-    instead = f"did you mean {near}?" if near else "--cfg job lists them."
+    # by its whole name, or by the end of it: trading.cost_bps for cost
+    parts = {option: option.split(".") for option in sorted(known, reverse=True)}
+    ends = {".".join(of[k:]): option for option, of in parts.items() for k in range(len(of))}
+    near = get_close_matches(key, ends, n=1)
+    instead = f"did you mean {ends[near[0]]}?" if near else "--cfg job lists them."
     group, _, last = key.partition(".")
     for path in sorted((conf / group).glob("*.yaml")) if last else ():
         if re.search(rf"^ *{re.escape(last)}:", path.read_text("utf-8"), re.MULTILINE):
             instead = f"add {group}={path.stem}"
     return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
-
-
-def _nearest(key: str, known: set[str]) -> str | None:
-    """Return the known option that is most like one that was typed: trading.cost_bps for cost."""
-    if near := get_close_matches(key, known, n=1, cutoff=0.85):
-        return near[0]
-    last = {option.rpartition(".")[2]: option for option in sorted(known, reverse=True)}
-    typed = key.rpartition(".")[2]
-    near = [name for name in last if len(typed) > 2 and name.startswith(typed)]
-    near = near or get_close_matches(typed, last, n=1)
-    return last[min(near, key=len)] if near else None
 
 
 def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:

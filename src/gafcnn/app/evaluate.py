@@ -75,7 +75,6 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         pictures = sample_pictures(study, judgement)
         record_look(study.folder, judgement, study.windows)  # nothing has been shown before
         facts = {
-            "study": study.folder.name,
             "stride": getattr(study.settings.split, "stride", 1),
             "embargo": study.all_runs[0].metrics["embargo"],
             "bars": fingerprints(study.bars),
@@ -109,21 +108,18 @@ def _evaluate_tables(
         judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
     with hold(folder / EVALUATION):
         record_look(folder, judgement, [*tables])
-        facts = {
-            "study": folder.name,
-            "bars": fingerprints(bars),
-            "config": {"evaluate": as_plain(settings), "runs": {}},
-        }
-        return _publish(folder, judgement, facts, ())
+        config = {"evaluate": as_plain(settings), "runs": {}}
+        return _publish(folder, judgement, {"bars": fingerprints(bars), "config": config}, ())
 
 
 def _publish(
     folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
-    facts = {**facts, "looks": judgement.metrics["looks"]}
+    facts = {"study": folder.name, "looks": judgement.metrics["looks"], **facts}
     metrics = {**judgement.metrics, **facts}
-    shutil.rmtree(folder / EVALUATION / SYMBOLS, ignore_errors=True)
+    for name in ("tables", "figures", SYMBOLS):  # of an earlier evaluation
+        shutil.rmtree(folder / EVALUATION / name, ignore_errors=True)
     for symbol, part in judgement.by_symbol.items():
         _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
     page = _write(folder / EVALUATION, judgement, metrics, samples)

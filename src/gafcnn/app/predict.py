@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -22,9 +21,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.app.options import EvaluateOptions, Flag, Market, StudyOptions
-from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files
+from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files, read_metrics
 from gafcnn.app.studies import Study
-from gafcnn.atomic_io import read_sealed
 from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.exchange import ExchangeSource, NewestBars
 from gafcnn.data.indicators import MEMORY
@@ -90,7 +88,8 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         readers = [partial(_read, *one, decider.history) for one in newest.items()]
         max_age = max_age or 2 * decider.interval + settings.settle
     decisions: dict[str, dict[str, Any]] = {}
-    with _stopped_quietly() if settings.watch else nullcontext():
+    # what SIGINT and SIGTERM raise, see `gafcnn.app.command`
+    with suppress(KeyboardInterrupt, SystemExit) if settings.watch else nullcontext():
         for _ in closes(decider.interval, settings.settle) if settings.watch else [None]:
             refused: list[GafcnnError] = []
             for read in readers:
@@ -183,18 +182,6 @@ def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
         now = pd.Timestamp.now("UTC")
         closed = (now - settle).floor(interval)
         time.sleep((closed + interval + settle - now).total_seconds())
-
-
-@contextmanager
-def _stopped_quietly() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the body normally."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # --- the models of a study ------------------------------------------------------------------------
@@ -308,17 +295,7 @@ class Decider:
         }
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
-        """Decide at the last of these bars.
-
-        Args:
-            bars: The newest `history` bars or more of one symbol.
-            symbol: The symbol; may be left out if the study has only one.
-
-        Raises:
-            BarsError: The bars are of another interval, fewer than `history`, or have a gap in the
-                lookback.
-            RunError: The study has several symbols, and this is not one of them.
-        """
+        """Decide at the last of these bars, see `gafcnn.app.studies.Study.decide`."""
         known = self._known(symbol)
         symbol = symbol or known
         self._check(ensure_bars(bars), symbol)
@@ -354,8 +331,7 @@ class Decider:
     def _exports(self) -> dict[str, Any]:
         """The networks of the study's export by their names, if its files are intact."""
         folder = self._study.folder / EXPORT
-        facts = read_sealed(folder / METADATA)
-        return {} if facts is None or damaged_files(folder, METADATA) else facts["models"]
+        return {} if damaged_files(folder, METADATA) else read_metrics(folder, METADATA)["models"]
 
     def _known(self, symbol: str | None) -> str:
         """Return the symbol of the study whose thresholds apply."""
@@ -399,7 +375,6 @@ def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], s
     settings = create(EvaluateOptions, "", options)
     rules, text = settings.rules, "default rules, because the study has not been evaluated"
     if evaluated:
-        costs = evaluated.get("costs") or f"{rules.cost_bps:g} bps per side"
-        text = f"rules of the last evaluation: {costs}"
+        text = f"rules of the last evaluation: {evaluated.get('costs')}"
     chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"
     return rules, settings.ensemble.methods, f"{text}; thresholds are {chosen}"

@@ -68,10 +68,9 @@ def load(source: Source) -> dict[str, pd.DataFrame]:
     """
     bars = load_bars(source)
     for symbol, frame in bars.items():
-        missing, ends = gaps(frame), frame.index[[0, -1]]
-        first, last = (f"{time:%Y-%m-%d %H:%M}" for time in ends)
+        missing, (first, last) = gaps(frame), frame.index[[0, -1]]
         lacking = f"{len(missing)} gaps ({missing['missing'].sum():,} bars)"
-        found = f"{len(frame):,} bars from {first} to {last} UTC"
+        found = f"{len(frame):,} bars from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
         found += f", {lacking if len(missing) else 'no gap'}"
         found += "" if has_volume(frame) else ", no volume"
         log.info("%s: %s%s", symbol, found, _would_fill(source, frame) if len(missing) else "")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     from gafcnn.app.options import TrainSettings
     from gafcnn.models.boosted_trees import BoostedTrees
     from gafcnn.models.classifier import GafClassifier
-
-log = logging.getLogger(__name__)
 
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
 CHECKPOINTS = "checkpoints"

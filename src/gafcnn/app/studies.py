@@ -75,7 +75,16 @@ class Study:
                 instead = f"correct it, or train it with study={folder.name} window={absent[0]}"
                 raise RunError(found, expected=f"some of [{','.join(known)}]", instead=instead)
             self.runs = {k: of for k, of in self.runs.items() if k in windows or k not in known}
-        self._check_folds()
+        # every window has every fold, one after another
+        numbers = {fold for fold in self.folds if fold is not None}
+        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else numbers
+        for name, runs in self.runs.items():
+            missing = wanted - {run.fold for run in runs}
+            # a missing baseline is trained like the windows
+            if missing and (len(self.runs) == 1 or not runs[0].is_baseline):
+                found = f"{name} has no run of fold {min(missing)}"
+                instead = f"train it with split.fold={min(missing)}"
+                raise RunError(found, expected="every fold for every window", instead=instead)
 
     @property
     def windows(self) -> list[str]:
@@ -299,18 +308,6 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}: {', '.join(self.runs)})"
-
-    def _check_folds(self) -> None:
-        """Check that every window has every fold, one after another."""
-        numbers = {fold for fold in self.folds if fold is not None}
-        wanted = set(range(min(numbers), max(numbers) + 1)) if numbers else numbers
-        for name, runs in self.runs.items():
-            missing = wanted - {run.fold for run in runs}
-            # a missing baseline is trained like the windows
-            if missing and (len(self.runs) == 1 or not runs[0].is_baseline):
-                found = f"{name} has no run of fold {min(missing)}"
-                instead = f"train it with split.fold={min(missing)}"
-                raise RunError(found, expected="every fold for every window", instead=instead)
 
 
 def record_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:

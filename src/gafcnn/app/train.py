@@ -63,12 +63,7 @@ def train(options: Mapping[str, Any]) -> float:
 
 
 def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
-    """Train a run, resume it, or return it if it is complete.
-
-    Raises:
-        RunError: The folder holds a different run, or is in use.
-        GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
-    """
+    """Train a run, resume it, or return it if it is complete; errors are those of `train`."""
     folder, overwrite = settings.folder, settings.overwrite
     # torchrun numbers all processes of a shared training, Lightning those of this machine
     helps = int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) > 0
@@ -127,10 +122,6 @@ def _fit(
 
 def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
     """Return the scores on validation, and the number of samples of each part and class."""
-    scores = score_part(predictions, "val")
-    if samples.task == "classification":
-        by_class = zip(samples.classes, scores["labelled"]["classes"], strict=True)
-        scores["labelled"]["classes"] = dict(by_class)
     counts = {
         part: {
             "all": len(samples.part(part)),
@@ -139,13 +130,16 @@ def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
         }
         for part in PARTS
     }
-    return {"val": scores, "samples": counts}
+    return {"val": score_part(predictions, "val"), "samples": counts}
 
 
 def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
     """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
     rows = predictions.loc[predictions["split"] == part]
-    if not classes_of(rows):  # P(up) alone
+    classes = classes_of(rows)
+    if not classes:  # P(up) alone
         return score_rows(rows, P_UP)
     rows = rows.dropna(subset=["label"])
-    return {"labelled": score_classes(rows[[*probability_columns(rows)]], rows["label"])}
+    scores = score_classes(rows[[*probability_columns(rows)]], rows["label"])
+    scores["classes"] = dict(zip(classes, scores["classes"], strict=True))
+    return {"labelled": scores}

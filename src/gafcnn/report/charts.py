@@ -237,8 +237,7 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, A
 
 def _with_legend(figure: Figure, axes: Axes) -> Figure:
     """Add a legend below all panels, models in the order in which they were drawn."""
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -284,9 +283,9 @@ def regime_matrices(metrics: Metrics) -> Figure:
     """
     frame = pd.DataFrame([row for row in metrics["regimes"] if row["month"] is None])
     figure, panels = _panel_grid(frame["model"].unique(), "trend", "volatility")
+    frame = frame.set_index(["model", "volatility", "trend"])
     for name, panel in panels.items():
-        cells = frame[frame["model"] == name].set_index(["volatility", "trend"])
-        cells = cells.reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
+        cells = frame.loc[name].reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
         rates, counts = cells["win_rate"].to_numpy(np.float64), cells["n"].fillna(0)
         texts = [
             f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,.0f}"
@@ -393,5 +392,4 @@ def _clean_tag(match: re.Match[str]) -> str:
         tag = re.sub(r' id="[^"]*"', "", tag)  # the same in every figure, and never used
     tag = re.sub(r"font-family: [^;\"]*;? ?", "", tag)
     tag = re.sub(r"\d+\.\d{3,}", lambda number: f"{round(float(number[0]), 2):g}", tag)
-    tag = re.sub(r"\s+", " ", tag) if "base64" not in tag else tag
     return re.sub(r"#[0-9a-f]{6}\b", lambda colour: THEME.get(colour[0], colour[0]), tag)

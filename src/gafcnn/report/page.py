@@ -16,21 +16,15 @@ from markupsafe import Markup
 from gafcnn.atomic_io import write_bytes
 from gafcnn.report.charts import Picture, build_figures, file_name, model_styles
 from gafcnn.report.sample_pictures import Sample
-from gafcnn.report.tables import MISSING, build_tables, count, format_of, time_text
+from gafcnn.report.tables import MISSING, Metrics, build_tables, count, format_of, time_text
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
            "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip
 """The figures of a card, those that are known."""
 
-_CITED = r"((?:tables/[\w.=-]+\.csv|figures/[\w.=-]+\.png))</figcaption>"
-
 
 def write_report(
-    path: Path | str,
-    metrics: Mapping[str, Any],
-    samples: Sequence[Sample] = (),
-    *,
-    files: bool = False,
+    path: Path | str, metrics: Metrics, samples: Sequence[Sample] = (), *, files: bool = False
 ) -> Path:
     """Write the report of a judgement as one HTML page that needs no other file and no network.
 
@@ -41,7 +35,7 @@ def write_report(
         metrics: The content of metrics.json, or `Judgement.metrics`; breakdowns may be absent.
         samples: Samples to show, in this order.
         files: Whether to write `tables/*.csv` and `figures/*.png` beside the page, which cites
-            them. Those that only the earlier page cites are removed; no other file is.
+            them.
 
     Returns:
         The path of the page.
@@ -66,20 +60,12 @@ def write_report(
         styles=model_styles(metrics["models"]),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False, default=str),
     )
-    content, stale = {page: text.encode()}, set[Path]()
     if files:
-        earlier = page.read_text(encoding="utf-8") if page.is_file() else ""
-        stale = {folder / name for name in re.findall(_CITED, earlier)}
-        drawn = (*pictures.values(), *shown)
-        content = {
-            **{folder / f"tables/{name}.csv": one.csv().encode() for name, one in tables.items()},
-            **{folder / f"figures/{picture.name}.png": picture.png for picture in drawn},
-            **content,
-        }
-    for one, written in content.items():
-        write_bytes(one, written)
-    for one in stale - content.keys():
-        one.unlink(missing_ok=True)
+        for name, table in tables.items():
+            write_bytes(folder / f"tables/{name}.csv", table.csv().encode())
+        for picture in (*pictures.values(), *shown):
+            write_bytes(folder / f"figures/{picture.name}.png", picture.png)
+    write_bytes(page, text.encode())
     return page
 
 

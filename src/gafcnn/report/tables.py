@@ -5,6 +5,7 @@ A value that cannot be computed is None and is written "n/a".
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -125,42 +126,39 @@ class Column(NamedTuple):
     """How a column is shown."""
 
     header: str
-    format: Format | None = as_text  # None if each row has its own, in the column "format"
+    format: Format | None = None  # None if each row has its own, in the column "format"
     interval: tuple[str, ...] = ()  # the columns with the ends of the interval
-    kind: Literal["number", "text", "badge"] = "text"  # a badge should be seen first
-
-
-def _number(heading: str, write: Format | None, *interval: str) -> Column:
-    return Column(heading, write, interval, "number")
+    kind: Literal["number", "text", "badge"] = "number"  # a badge should be seen first
 
 
 ENDS = ("low", "high")
 _NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
 _RENAMED = {"a": "model", "b": "minus", "of": "among", "choice": "rows traded", "receipt": "check"}
 COLUMNS = {
-    **{key: Column(key) for key in _NAMES.split()},
-    **{key: Column(name) for key, name in {**_RENAMED, "found": "finding"}.items()},
-    **{key: Column("result", kind="badge") for key in ("verdict", "result")},
-    **{key: Column(key, time_text) for key in ("first", "last")},
-    "figure": Column("figure", header),
-    "fold": _number("fold", count),
-    "n": _number("rows", count),
-    "n_both": _number("rows or trades", count),
-    "called": _number("predicted", count),
-    "difference": _number("difference", None, *ENDS),
-    "value": _number("value", None, *ENDS),
-    "least": _number("required", None),
-    "lowest": _number("lowest", None),
-    "highest": _number("highest", None),
-    "majority": _number("majority class", percent),
-    "win_rate": _number("gross win rate", percent, *ENDS),
-    "forecast": _number("mean forecast P(up)", percent),
-    "observed": _number("observed share", percent, *ENDS),
-    "realised": _number("share of rows", percent),
-    "random_rate": _number("random sides", percent, "random_rate_low", "random_rate_high"),
-    "random_bps": _number("random sides", signed, "random_bps_low", "random_bps_high"),
-    "p_value": _number("p-value", four_digits),
-    "validation_coverage": _number("coverage on validation", percent),
+    **{key: Column(key, as_text, kind="text") for key in _NAMES.split()},
+    **{key: Column(name, as_text, kind="text") for key, name in _RENAMED.items()},
+    **{key: Column("result", as_text, kind="badge") for key in ("verdict", "result")},
+    **{key: Column(key, time_text, kind="text") for key in ("first", "last")},
+    "figure": Column("figure", header, kind="text"),
+    "found": Column("finding", as_text, kind="text"),
+    "fold": Column("fold", count),
+    "n": Column("rows", count),
+    "n_both": Column("rows or trades", count),
+    "called": Column("predicted", count),
+    "difference": Column("difference", None, ENDS),
+    "value": Column("value", None, ENDS),
+    "least": Column("required"),
+    "lowest": Column("lowest"),
+    "highest": Column("highest"),
+    "majority": Column("majority class", percent),
+    "win_rate": Column("gross win rate", percent, ENDS),
+    "forecast": Column("mean forecast P(up)", percent),
+    "observed": Column("observed share", percent, ENDS),
+    "realised": Column("share of rows", percent),
+    "random_rate": Column("random sides", percent, ("random_rate_low", "random_rate_high")),
+    "random_bps": Column("random sides", signed, ("random_bps_low", "random_bps_high")),
+    "p_value": Column("p-value", four_digits),
+    "validation_coverage": Column("coverage on validation", percent),
 }
 """How columns are shown that are not figures of a model."""
 
@@ -223,24 +221,21 @@ class Table:
 def build_tables(metrics: Metrics) -> dict[str, Table]:
     """Return every table of metrics.json that has rows, by name."""
     models, benchmarks = metrics["models"], metrics.get("benchmarks") or {}
-
-    def found(key: str) -> Sequence[Row]:
-        return metrics.get(key) or ()
-
+    found = defaultdict[str, Any](tuple, metrics)
     rows: dict[str, Iterable[Row]] = {
-        "targets": [_with_format(row, models) for row in found("targets")],
-        "pairs": [_with_format(row, models) for row in found("pairs")],
-        "classes": [{**row, **_flat(row)} for row in found("per_class")],
+        "targets": [_with_format(row, models) for row in found["targets"]],
+        "pairs": [_with_format(row, models) for row in found["pairs"]],
+        "classes": [{**row, **_flat(row)} for row in found["per_class"]],
         "coverage": [
             {**row, "choice": f"top {row['share']:.0%}" if row["share"] else "by validation"}
-            for row in found("coverage")
+            for row in found["coverage"]
         ],
-        "calibration": found("calibration"),
-        "sides": found("sides"),
-        "folds": [{**row, "validation_coverage": row.get("coverage")} for row in found("folds")],
-        "receipts": [{**row, "result": RESULTS[row["passed"]]} for row in found("receipts")],
-        "regimes": [row for row in found("regimes") if row["month"] is None],
-        "months": [row for row in found("regimes") if row["month"] is not None],
+        "calibration": found["calibration"],
+        "sides": found["sides"],
+        "folds": [{**row, "validation_coverage": row.get("coverage")} for row in found["folds"]],
+        "receipts": [{**row, "result": RESULTS[row["passed"]]} for row in found["receipts"]],
+        "regimes": [row for row in found["regimes"] if row["month"] is None],
+        "months": [row for row in found["regimes"] if row["month"] is not None],
         "symbols": _symbols(metrics),
         "seeds": _seeds(metrics),
     }
@@ -293,7 +288,7 @@ def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
 def _figure(key: str, rows: Sequence[Row]) -> Column:
     ends = (f"{key}_low", f"{key}_high")
     interval = ends if any(ends[0] in row for row in rows) else ()
-    return _number(header(key.removesuffix("_labelled")), format_of(key), *interval)
+    return Column(header(key.removesuffix("_labelled")), format_of(key), interval)
 
 
 def _flat(estimates: Row) -> dict[str, Any]:
