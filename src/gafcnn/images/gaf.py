@@ -33,18 +33,15 @@ def polar(x: Floats, centres: Floats, scale: float) -> NDArray[np.float32]:
     """
     n, fields, knots = x.shape
     vectors = np.empty((n, fields, 2, len(centres)), np.float32)
-    left = centres.astype(np.int64)
-    right = np.minimum(left + 1, knots - 1)
-    weight = centres - left
-    for sample in range(n):
-        for field in range(fields):
-            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            cosines = x[sample, field]
-            sines = np.sqrt(1 - cosines * cosines)
-            for i in range(len(centres)):
-                share, j, k = weight[i], left[i], right[i]
-                c[i] = scale * ((1 - share) * cosines[j] + share * cosines[k])
-                s[i] = scale * ((1 - share) * sines[j] + share * sines[k])
+    for sample, field in np.ndindex(n, fields):
+        cosines = x[sample, field]
+        sines = np.sqrt(1 - cosines * cosines)
+        for i in range(len(centres)):
+            left = int(centres[i])
+            right, share = min(left + 1, knots - 1), centres[i] - left
+            c = (1 - share) * cosines[left] + share * cosines[right]
+            s = (1 - share) * sines[left] + share * sines[right]
+            vectors[sample, field, :, i] = scale * c, scale * s
     return vectors
 
 
@@ -60,23 +57,16 @@ def draw_gaf(
     Each of `kinds` is 0 for GASF, 1 for GADF or -1 for nothing; the array to draw into has shape
     (n, fields, kinds, size, size) and int8 or float32.
     """
-    for sample in range(len(images)):
-        for field in range(images.shape[1]):
-            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            for place in range(len(kinds)):
-                if kinds[place] == 0:
-                    _outer(c, s, c, s, rounded, images[sample, field, place])
-                elif kinds[place] == 1:
-                    _outer(s, c, c, s, rounded, images[sample, field, place])
-
-
-@compiled
-def _outer(first: Any, second: Any, c: Any, s: Any, rounded: Any, image: Any) -> None:
-    """Draw `first_i c_j - second_i s_j`."""
-    for i in range(len(c)):
-        for j in range(len(c)):
-            pixel = first[i] * c[j] - second[i] * s[j]
-            image[i, j] = np.rint(pixel) if rounded else pixel
+    for sample, field, place in np.ndindex(images.shape[:3]):
+        if kinds[place] < 0:
+            continue
+        image = images[sample, field, place]
+        c, s = vectors[sample, field, 0], vectors[sample, field, 1]
+        first, second = (c, s) if kinds[place] == 0 else (s, c)
+        for i in range(len(c)):
+            for j in range(len(c)):
+                pixel = first[i] * c[j] - second[i] * s[j]
+                image[i, j] = np.rint(pixel) if rounded else pixel
 
 
 def scaled(
@@ -122,13 +112,11 @@ def segments(points: int, knots: int) -> NDArray[np.int64]:
     return np.linspace(0, points, knots + 1).astype(np.int64)
 
 
-@compiled
 def _means(series: Floats, bounds: NDArray[np.int64]) -> Floats:
     """Return the means of segments: shape (n, fields, segments)."""
-    n, fields, _ = series.shape
-    means = np.empty((n, fields, len(bounds) - 1))
-    for sample, field, k in np.ndindex(means.shape):
-        segment = series[sample, field, bounds[k] : bounds[k + 1]]
-        # rounding moves the mean of equal values, and scaling by the extremes would magnify that
-        means[sample, field, k] = min(max(segment.mean(), segment.min()), segment.max())
-    return means
+    starts = bounds[:-1]
+    low = np.minimum.reduceat(series, starts, axis=2)
+    high = np.maximum.reduceat(series, starts, axis=2)
+    means = np.add.reduceat(series, starts, axis=2) / np.diff(bounds)
+    # rounding moves the mean of equal values, and scaling by the extremes would magnify that
+    return np.clip(means, low, high)
