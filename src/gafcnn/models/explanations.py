@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -94,8 +95,7 @@ def explain(
         )
     images = spec.shown(series)
     if classes is None:
-        with torch.no_grad():
-            classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
+        classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
     last = max(1, module.task.outputs - 1)
     if np.shape(classes) != (len(series),) or not np.isin(classes, range(last + 1)).all():
         raise ConfigError(
@@ -121,17 +121,9 @@ def _pixel_attributions(
     constant = np.broadcast_to(series.mean(axis=-1, keepdims=True), series.shape)
     images, reference = spec.shown(series), spec.shown(constant)
     method = import_extra("captum.attr", "explain").IntegratedGradients(module.log_odds)
-
-    def attribute(some: Tensor, baseline: Tensor, target: Tensor) -> Tensor:
-        return method.attribute(
-            some.requires_grad_(),
-            baselines=baseline,
-            additional_forward_args=target,
-            n_steps=STEPS,
-            internal_batch_size=BATCH,
-        )
-
-    return _in_batches(attribute, module, images, reference, classes).astype(np.float64)
+    attribute = partial(method.attribute, n_steps=STEPS, internal_batch_size=BATCH)
+    more = {"baselines": reference, "additional_forward_args": classes}
+    return _in_batches(attribute, module, images, **more).astype(np.float64)
 
 
 def by_point(maps: ArrayLike, points: int) -> Floats:
@@ -176,22 +168,19 @@ def _grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return the maps of `cam_layer`, weighted by their mean gradient: shape (n, height, width)."""
     layer = module.network.cam_layer
     method = import_extra("captum.attr", "explain").LayerGradCam(module.log_odds, layer)
-
-    def attribute(some: Tensor, target: Tensor) -> Tensor:
-        some.requires_grad_()  # else layers after frozen ones have no gradient
-        return method.attribute(some, additional_forward_args=target, relu_attributions=True)[:, 0]
-
-    return _in_batches(attribute, module, images, classes).astype(np.float64)
+    attribute = partial(method.attribute, relu_attributions=True)
+    maps = _in_batches(attribute, module, images, additional_forward_args=classes)
+    return maps[:, 0].astype(np.float64)
 
 
-@torch.no_grad()
 def _log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return ln(p / (1 - p)) of one class per image: shape (n,)."""
-    return _in_batches(module.log_odds, module, images, classes).astype(np.float64)
+    return _in_batches(module.log_odds, module, images, classes=classes).astype(np.float64)
 
 
+@torch.no_grad()  # captum turns gradients on where it takes them
 def _in_batches(
-    function: Callable[..., Tensor], module: GafModule, images: Images, *more: NDArray[Any]
+    function: Callable[..., Tensor], module: GafModule, images: Images, **more: NDArray[Any]
 ) -> NDArray[Any]:
     """Apply a function to batches of images and of further arrays, on the network's device."""
     shape = module.image_shape
@@ -205,9 +194,11 @@ def _in_batches(
     module.eval()  # neither dropout nor updates of batch norm
     try:
         for start in range(0, len(images), BATCH):
-            batch = [array[start : start + BATCH] for array in (images, *more)]
-            found = function(*(torch.tensor(array, device=module.device) for array in batch))
-            parts.append(found.detach().cpu().numpy())
+            part = slice(start, start + BATCH)
+            # layers after frozen ones have a gradient only if the images have one
+            some = torch.tensor(images[part], device=module.device, requires_grad=True)
+            others = {k: torch.tensor(v[part], device=module.device) for k, v in more.items()}
+            parts.append(function(some, **others).detach().cpu().numpy())
     finally:
         module.train(was_training)
     return np.concatenate(parts)
