@@ -79,5 +79,6 @@ class Registry(dict[str, T]):
 
 
 def _origin(found: Any) -> str:
-    defined = getattr(found, "compute", found)  # an entry that wraps a function is the function's
+    # an entry that wraps a function is the function's
+    defined = getattr(found, "compute", None) or found
     return getattr(defined, "__module__", None) or type(defined).__module__

@@ -77,19 +77,12 @@ def scaled(
 ) -> Floats:
     """Return the series of each sample, averaged over `knots` segments and scaled to a range.
 
-    With fewer knots than points, a knot is the mean of a segment of points, with bounds at
-    `floor(k points / knots)`. "per_field" maps the extremes of each series, "jointly" those of all
-    fields of a sample, to the ends of the range; a constant lies in the middle. "fixed" is
-
-        x = v / (1 + |v|),  for the range [0, 1] followed by (x + 1) / 2,
-
-    so that 0 is the middle of the range in every sample: for fields that are signs or ratios.
-
     Args:
         series: Shape (n, fields, points).
         knots: At most the number of points.
         range: One of `RANGES`.
-        scaling: "per_field", "jointly" or "fixed".
+        scaling: "per_field", "jointly" or "fixed", see `gafcnn.images.encode`; for the range [0, 1]
+            "fixed" is followed by (x + 1) / 2.
 
     Returns:
         Shape (n, fields, knots).

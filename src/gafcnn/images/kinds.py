@@ -32,13 +32,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageKind:
-    """A registered kind of image.
+    """A registered kind of image, see `register_image`.
 
-    Attributes:
-        name: Its name in options.
-        compute: Draws it, see `register_image`; None for Gramian Angular Fields.
-        average: Whether series with more points than pixels are averaged before it is called.
-        range: The range that series are scaled to; None for the range of the images.
+    `compute` is None for Gramian Angular Fields.
     """
 
     name: str

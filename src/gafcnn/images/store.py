@@ -172,22 +172,23 @@ def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, 
     """Return what images depend on, as JSON holds it."""
     step = window.step_of(interval_of(bars))
     lengths = {"span": window.span, "step": step, "lookback": window.lookback}
-    functions = {name: FIELDS[name].compute for name in spec.fields}
-    functions |= {name: IMAGE_KINDS[name].compute for name in spec.kinds}
+    own: dict[str, Any] = FIELDS.own() | IMAGE_KINDS.own()
     return {
         "overnight": window.overnight,
         "bars": fingerprint(bars),
         "window": as_plain(lengths),
         **as_plain(spec),
         # an edited function of the user's draws other images under the same name
-        "code": {name: code for name, one in functions.items() if (code := _hash_code(one))},
+        "code": {
+            name: _hash_code(own[name].compute)
+            for name in (*spec.fields, *spec.kinds)
+            if name in own
+        },
     }
 
 
 def _hash_code(function: Any) -> str:
-    """Return a hash of the code of a user's function; "" for functions of the library."""
-    if function is None or function.__module__.startswith("gafcnn."):
-        return ""
+    """Return a hash of the code of a user's function."""
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):

@@ -285,8 +285,7 @@ class Epochs(Callback):
         self.rows, self.totals = list[dict[str, float]](), [0.0, 0.0, 0.0]
         self.best, self.best_epoch, self.ended = np.inf, 0, False
         self.best_state = dict[str, Tensor]()
-        self._cold, self._start, self._end = True, 0.0, 0.0
-        self._epoch, self._loss = np.zeros(3), torch.zeros(())
+        self._cold = True
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training continues."""
