@@ -201,9 +201,15 @@ def _write(
 ) -> None:
     """Write the images of a store, or resume writing them; the lock must be held."""
     path, journal = folder / IMAGES, folder / _JOURNAL
-    dtype, total, chunk = np.dtype(manifest["dtype"]), manifest["shape"][0], manifest["chunk"]
-    length = math.prod(manifest["shape"]) * dtype.itemsize
-    checksums = manifest["checksums"] = _resume(folder, manifest)
+    shape, dtype, chunk = tuple(manifest["shape"]), manifest["dtype"], manifest["chunk"]
+    total, length = shape[0], math.prod(shape) * np.dtype(dtype).itemsize
+    checksums: list[int] = manifest["checksums"]
+    held = read_sealed(journal)
+    if held is not None and {**held, "checksums": []} == manifest:  # of a writer that was killed
+        with suppress(StoreError):
+            checksums += _whole_chunks(folder, _map(path, shape, dtype), held)
+            count = -(-total // chunk)
+            log.info("resuming %s: %d of %d chunks are there", folder, len(checksums), count)
     if not checksums:  # an old store is removed, and a new one begun
         old = path.stat().st_size if path.exists() else 0
         atomic_io.check_free_space(folder, length - old)
@@ -211,7 +217,7 @@ def _write(
         journal.unlink(missing_ok=True)
         atomic_io.sync(folder)  # from here on there is no complete store
         path.unlink(missing_ok=True)  # processes that have the old array open keep it
-        np.lib.format.open_memmap(path, "w+", dtype, tuple(manifest["shape"]))
+        np.lib.format.open_memmap(path, "w+", dtype, shape)
     done = min(len(checksums) * chunk, total)
     with path.open("r+b") as file, counting(name, total, "images", done) as advance:
         file.seek((done - total) * (length // total), os.SEEK_END)
@@ -223,20 +229,6 @@ def _write(
             checksums.append(zlib.crc32(images.data))
             write_json(journal, seal(manifest))
             advance(len(images))
-
-
-def _resume(folder: Path, manifest: dict[str, Any]) -> list[int]:
-    """Return the checksums of the first chunks, as far as a killed writer left them whole."""
-    journal = read_sealed(folder / _JOURNAL)
-    if journal is None or {**journal, "checksums": []} != manifest:
-        return []
-    try:
-        images = _map(folder / IMAGES, tuple(manifest["shape"]), manifest["dtype"])
-    except StoreError:
-        return []
-    whole, count = _whole_chunks(folder, images, journal), -(-len(images) // journal["chunk"])
-    log.info("resuming %s: %d of %d chunks are there", folder, len(whole), count)
-    return whole
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
+from torchvision.ops import Conv2dNormActivation
 
 from gafcnn.errors import LearningError
 from gafcnn.models.networks import register_network
@@ -70,11 +71,7 @@ class SmallCNN(nn.Module):
         features = filters[-1] * remaining * remaining
         self.features = nn.Sequential(
             *(
-                nn.Sequential(
-                    nn.Conv2d(before, after, kernel, stride, padding, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(inplace=True),
-                )
+                Conv2dNormActivation(before, after, kernel, stride, padding)
                 for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
             )
         )

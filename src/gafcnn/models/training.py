@@ -58,13 +58,6 @@ def fit(
 
     The other processes of a shared training exit at its end.
 
-    Args:
-        model: The parameters of the training.
-        module: The network.
-        train: The training samples.
-        val: The validation samples.
-        device: The device to train on.
-
     Returns:
         Losses and metrics of each epoch; and the facts of the training, as plain data.
 
