@@ -11,6 +11,7 @@ Both show a network the same numbers to the last bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -130,6 +131,7 @@ def stored_images(
     return StoredImages(arrays, spec)
 
 
+@dataclass(eq=False)
 class Batches:
     """Batches of labelled samples, as an iterable of what the source reads and the labels.
 
@@ -154,20 +156,13 @@ class Batches:
         trainer: Lightning's trainer, which knows the epoch, the process and the device.
     """
 
-    trainer: Any
-
-    def __init__(
-        self,
-        source: ImageSource,
-        labels: NDArray[np.int8],
-        positions: NDArray[np.int64],
-        size: int,
-        seed: int | None = None,
-        additional: int | None = None,
-    ) -> None:
-        self.source, self.labels, self.positions = source, labels, positions
-        self.size, self.seed = size, seed
-        self.additional = len(labels) if additional is None else additional
+    source: ImageSource
+    labels: NDArray[np.int8]
+    positions: NDArray[np.int64]
+    size: int
+    seed: int | None = None
+    additional: int | None = None
+    trainer: Any = field(init=False)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.positions), self.size)
@@ -179,10 +174,11 @@ class Batches:
             rng = np.random.default_rng((self.seed, trainer.current_epoch))
             order = order[rng.permutation(len(order))]
         rank, count = trainer.global_rank, trainer.world_size
+        additional = len(self.labels) if self.additional is None else self.additional
         for start in range(0, len(self) * size, size):
             batch = order[start : start + size]
             batch = np.resize(batch, -(-len(batch) // count) * count)[rank::count]
-            batch = batch[np.argsort(batch >= self.additional, kind="stable")]
+            batch = batch[np.argsort(batch >= additional, kind="stable")]
             sent = torch.from_numpy(self.source.read(batch))
             labels = torch.from_numpy(self.labels[batch].astype(np.float32))
             if trainer.strategy.root_device.type == "cuda":  # copied while the GPU computes

@@ -104,13 +104,12 @@ def explain(
             instead="leave it out to explain the predicted classes",
         )
     pixels = _pixel_attributions(module, series, spec, classes)
-    has_cam = hasattr(module.network, "cam_layer")
     return Explanation(
         classes=classes,
         log_odds=_log_odds(module, images, classes),
         folded=by_point(pixels.sum(axis=1), points),
         occluded=_occlusion(module, series, spec, classes, run),
-        cam=_grad_cam(module, images, classes) if has_cam else None,
+        cam=_grad_cam(module, images, classes) if hasattr(module.network, "cam_layer") else None,
     )
 
 
@@ -141,10 +140,7 @@ def by_point(maps: ArrayLike, points: int) -> Floats:
 def _occlusion(
     module: GafModule, series: Floats, spec: ImageSpec, classes: Classes, run: int = 1
 ) -> Floats:
-    """Return the log-odds that a class loses if each run of points is hidden: shape (n, points).
-
-    A value is the mean over all runs that contain the point.
-    """
+    """Return the log-odds that a class loses if points are hidden, see `explain`: (n, points)."""
     n, _, points = series.shape
     rows, starts = np.arange(points), np.arange(points - run + 1)[:, None]
     hidden = (starts <= rows) & (rows < starts + run)  # by each run

@@ -337,14 +337,11 @@ class Epochs(Callback):
         row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
         self.rows.append(row)
         if trainer.is_global_zero:
-            name = "AUC" if "val/auc" in row else "balanced accuracy"
             epochs = trainer.max_epochs or epoch
             left = (time.perf_counter() - self._start) * (epochs - epoch)
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if "/" in name)
             log.info(
-                "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
-                "at most %s left",
-                epoch, epochs, row["train/loss"], row["val/loss"], name,
-                row[f"val/{name.lower().replace(' ', '_')}"],
+                "epoch %d of %d: %s, %s samples/s, at most %s left", epoch, epochs, scores,
                 f"{self._epoch[0] / max(self._epoch[1], 1e-9):,.0f}",
                 f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
             )  # fmt: skip
