@@ -63,7 +63,7 @@ class Estimator(BaseEstimator):
         Raises:
             LearningError: The estimator is not fitted, or to other parameters, classes or bars.
         """
-        _check_samples(samples)
+        self._check(samples)
         rows = np.concatenate([samples.split.val, samples.split.test])
         p = self.predict_samples(samples, rows)
         return prediction_table(samples, p, self.model_name, self.seed)
@@ -92,7 +92,7 @@ class Estimator(BaseEstimator):
             samples: Samples with the classes of the training.
             rows: Their positions, n of them; all by default.
         """
-        _check_samples(samples)
+        self._check(samples)
         self._check_fitted(samples)
         rows = _among(rows, np.arange(len(samples)), "positions of samples")
         return self._predict(self._source(samples), rows)
@@ -140,9 +140,14 @@ class Estimator(BaseEstimator):
         """Whether the lookback may span the nights of a trading calendar."""
         return self._description.get("overnight", True)
 
-    def _check(self, samples: Samples, y: object) -> None:
-        """Check what `fit` is given, and the parameters."""
-        _check_samples(samples, y)
+    def _check(self, samples: object, y: object = None) -> None:
+        """Check that samples are given, not bars or a table of features and y; and parameters."""
+        if y is not None or not isinstance(samples, Samples):
+            raise ConfigError(
+                f"given a {type(samples).__name__}" + ("" if y is None else " and y"),
+                expected="samples alone, which hold bars, labels and the split",
+                instead="pass gc.make_samples(bars, label=gc.Direction('15min'))",
+            )
         create(type(self), "", self.get_params(deep=False))
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
@@ -237,16 +242,6 @@ class Estimator(BaseEstimator):
             self.model_name, count, unit if count > 1 else unit[:-1], text, scores[name],
             scores["accuracy"], scores["majority"], f"{scores['n']:,}",
         )  # fmt: skip
-
-
-def _check_samples(samples: object, y: object = None) -> None:
-    """Check that an estimator is given samples, not bars or a table of features and y."""
-    if y is not None or not isinstance(samples, Samples):
-        raise ConfigError(
-            f"given a {type(samples).__name__}" + ("" if y is None else " and y"),
-            expected="samples alone, which hold bars, labels and the split",
-            instead="pass gc.make_samples(bars, label=gc.Direction('15min'))",
-        )
 
 
 def _among(rows: Any, possible: NDArray[np.int64], what: str) -> NDArray[np.int64]:

@@ -3,14 +3,12 @@
 Integrated gradients and Grad-CAM need captum: pip install 'gafcnn[explain]'.
 
 Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML
-2017) add up to the log-odds of an image less those of a reference; gradients, or gradients times
-the input, do not. The reference here is the image of the same series held constant. The usual black
-image is not the image of any series: its pixels mean that any two moments are a right angle apart.
+2017) add up to the log-odds of an image less those of a reference: the image of the same series
+held constant. The usual black image is not the image of any series.
 
 Occlusion (Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014)
-usually covers patches of the image. A Gramian Angular Field with covered pixels is not the image of
-any series, and a bar fills a whole row and column. Therefore the bar is removed from the series,
-the gap is bridged by a straight line between its neighbours, and the image is encoded again.
+removes a bar from the series, bridges the gap by a straight line between its neighbours, and
+encodes the image again. An image with covered patches is not the image of any series.
 
 Grad-CAM (Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", ICCV 2017) sums the maps of a layer, each weighted by the mean of its gradient, and
