@@ -230,16 +230,15 @@ class Estimator(BaseEstimator):
         """Score the labelled validation samples, given their probabilities; log the result."""
         label = samples.label[samples.labelled("val")]
         if p.ndim == 1:
-            scores, name, text = score(p, label == 1), "auc", "AUC"
+            scores, name = score(p, label == 1), "auc"
         else:
             scores, name = score_classes(p, label), "balanced_accuracy"
             scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
-            text = "balanced accuracy"
         self.metrics_, count = scores, self.facts_[unit]
         log.info(
             "%s: %d %s, validation %s %.4f, accuracy %.4f where the largest class has a share of "
             "%.4f, on %s labelled samples",
-            self.model_name, count, unit if count > 1 else unit[:-1], text, scores[name],
+            self.model_name, count, unit if count > 1 else unit[:-1], name, scores[name],
             scores["accuracy"], scores["majority"], f"{scores['n']:,}",
         )  # fmt: skip
 

@@ -70,7 +70,7 @@ def explain(
     """Explain the decisions of a network.
 
     Args:
-        module: The network, such as `GafClassifier.module_`.
+        module: The network, such as `GafClassifier.module_`; it is set to eval mode.
         series: Shape (n, fields, points), as `WindowReader` reads them.
         spec: How images are encoded, as in training.
         classes: The class to explain for each series; by default the predicted one.
@@ -139,21 +139,18 @@ def _occlusion(
     module: GafModule, series: Floats, spec: ImageSpec, classes: Classes, run: int = 1
 ) -> Floats:
     """Return the log-odds that a class loses if points are hidden, see `explain`: (n, points)."""
-    n, _, points = series.shape
+    points = series.shape[-1]
     rows, starts = np.arange(points), np.arange(points - run + 1)[:, None]
     hidden = (starts <= rows) & (rows < starts + run)  # by each run
     # for each run the matrix that hides it
     bridges = np.array(
         [[np.interp(rows, rows[kept], unit[kept]) for unit in np.eye(points)] for kept in ~hidden]
     ).swapaxes(1, 2)
-    changed = np.empty((n, len(bridges)))
-    at_once = max(1, BATCH // len(bridges))
-    for start in range(0, n, at_once):
-        part = slice(start, start + at_once)
-        without = np.einsum("rqp,nfp->nrfq", bridges, series[part])  # r: runs, q: points
-        images = spec.shown(without.reshape(-1, *series.shape[1:]))
-        repeated = np.repeat(classes[part], len(bridges))
-        changed[part] = _log_odds(module, images, repeated).reshape(-1, len(bridges))
+    changed = np.empty((len(series), len(bridges)))
+    for k, fields in enumerate(series):
+        without = np.einsum("rqp,fp->rfq", bridges, fields)  # r: runs, q: points
+        repeated = np.repeat(classes[k], len(bridges))
+        changed[k] = _log_odds(module, spec.shown(without), repeated)
     whole = _log_odds(module, spec.shown(series), classes)
     return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
 
@@ -184,15 +181,12 @@ def _in_batches(
             expected=f"(n, {', '.join(map(str, shape))}), as in training",
             instead="encode them with the image_spec of the model",
         )
-    was_training, parts = module.training, []
     module.eval()  # neither dropout nor updates of batch norm
-    try:
-        for start in range(0, len(images), BATCH):
-            part = slice(start, start + BATCH)
-            # layers after frozen ones have a gradient only if the images have one
-            some = torch.tensor(images[part], device=module.device, requires_grad=True)
-            others = {k: torch.tensor(v[part], device=module.device) for k, v in more.items()}
-            parts.append(function(some, **others).detach().cpu().numpy())
-    finally:
-        module.train(was_training)
+    parts = []
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        # layers after frozen ones have a gradient only if the images have one
+        some = torch.tensor(images[part], device=module.device, requires_grad=True)
+        others = {k: torch.tensor(v[part], device=module.device) for k, v in more.items()}
+        parts.append(function(some, **others).detach().cpu().numpy())
     return np.concatenate(parts)

@@ -80,8 +80,7 @@ def fit(
         logger.propagate = False  # it has a handler of its own, so each line would come twice
     start, precision = _resume(epochs.folder, module)
     if model.precision != "auto" or precision is None:
-        kind = module.hparams["network"]["kind"]
-        precision = choose_precision(model.precision, device, kind)
+        precision = choose_precision(model.precision, device, module.hparams["network"]["kind"])
     module.description["precision"] = precision
     with warnings.catch_warnings():
         # frozen stages are in eval mode on purpose; LeafSpec is a name of torch that Lightning uses
