@@ -88,7 +88,14 @@ def scaled(
         Shape (n, fields, knots).
     """
     points, signed = series.shape[2], range == RANGES[0]
-    values = series if knots == points else _means(series, segments(points, knots))
+    values = series
+    if knots < points:
+        bounds = segments(points, knots)
+        starts = bounds[:-1]
+        means = np.add.reduceat(series, starts, axis=2) / np.diff(bounds)
+        # rounding moves the mean of equal values, and scaling by the extremes would magnify that
+        low, high = (one.reduceat(series, starts, axis=2) for one in (np.minimum, np.maximum))
+        values = np.clip(means, low, high)
     if scaling == "fixed":
         x = values / (1 + np.abs(values))
         return x if signed else (x + 1) / 2
@@ -103,13 +110,3 @@ def scaled(
 def segments(points: int, knots: int) -> NDArray[np.int64]:
     """Return where each segment of points begins, and the end of the last: shape (knots + 1,)."""
     return np.linspace(0, points, knots + 1).astype(np.int64)
-
-
-def _means(series: Floats, bounds: NDArray[np.int64]) -> Floats:
-    """Return the means of segments: shape (n, fields, segments)."""
-    starts = bounds[:-1]
-    low = np.minimum.reduceat(series, starts, axis=2)
-    high = np.maximum.reduceat(series, starts, axis=2)
-    means = np.add.reduceat(series, starts, axis=2) / np.diff(bounds)
-    # rounding moves the mean of equal values, and scaling by the extremes would magnify that
-    return np.clip(means, low, high)

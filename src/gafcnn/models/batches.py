@@ -98,10 +98,9 @@ class StoredImages:
         """Return the images as stored: shape (n, channels, size, size)."""
         first = self._arrays[0]
         images = np.empty((len(positions), *first.shape[1:]), first.dtype)
-        numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        for number in np.unique(numbers):
-            here = numbers == number
-            images[here] = self._arrays[number][positions[here] - self._starts[number]]
+        for array, start in zip(self._arrays, self._starts, strict=False):
+            here = (positions >= start) & (positions < start + len(array))
+            images[here] = array[positions[here] - start]
         return images
 
     def to_images(self, sent: Tensor) -> Tensor:

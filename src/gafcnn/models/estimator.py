@@ -108,9 +108,8 @@ class Estimator(BaseEstimator):
         """
         self._check_fitted(bars)
         possible = decision_rows(bars, self.lookback, overnight=self.overnight)
-        rows = _among(
-            rows, possible, f"rows that end {format_duration(self.lookback)} without a gap"
-        )
+        what = f"rows that end {format_duration(self.lookback)} without a gap"
+        rows = _among(rows, possible, what)
         return self._predict(self._read([(bars, rows)]), np.arange(len(rows)))
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> Any:

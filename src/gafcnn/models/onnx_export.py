@@ -74,11 +74,7 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
 
 def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the state dict of a fitted network as safetensors.
-
-    Args:
-        model: The fitted model.
-        metadata: Text to store in the file, by key.
+    """Return the state dict of a fitted network as safetensors, with text as in `to_onnx`.
 
     Raises:
         ConfigError: safetensors is not installed.

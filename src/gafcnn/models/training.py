@@ -90,7 +90,19 @@ def fit(
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
         train.trainer = val.trainer = trainer
-        _run(trainer, module, train, val, start)
+        try:
+            trainer.fit(module, train, val, ckpt_path=start, weights_only=True)
+        except SIGTERMException:  # Lightning would end the process with exit code 0
+            log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
+            raise SystemExit(128 + signal.SIGTERM) from None
+        except SystemExit as end:
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            raise KeyboardInterrupt from None  # which Lightning turns into a SystemExit
+        except OSError as error:  # a logger's; checkpoints raise DiskError themselves
+            if not is_full(error):
+                raise
+            raise disk_error(Path(error.filename or "."), 0, error) from error
     for logger in trainer.loggers:
         # a run of Weights & Biases ends here; otherwise the next training would continue it
         getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
@@ -208,25 +220,6 @@ def _create_loggers(
                 instead="correct logger, or run pip install 'gafcnn[tensorboard,tracking]'",
             ) from error
     return created
-
-
-def _run(
-    trainer: Trainer, module: GafModule, train: Batches, val: Batches, start: Path | None
-) -> None:
-    """Train from the start, or from a checkpoint."""
-    try:
-        trainer.fit(module, train, val, ckpt_path=start, weights_only=True)
-    except SIGTERMException:  # Lightning would end the process with exit code 0
-        log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
-        raise SystemExit(128 + signal.SIGTERM) from None
-    except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
-            raise
-        raise KeyboardInterrupt from None  # which Lightning turns into a SystemExit
-    except OSError as error:  # a logger's; checkpoints raise DiskError themselves
-        if not is_full(error):
-            raise
-        raise disk_error(Path(error.filename or "."), 0, error) from error
 
 
 class AveragedWeights(WeightAveraging):
