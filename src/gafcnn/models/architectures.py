@@ -69,12 +69,11 @@ class SmallCNN(nn.Module):
                 instead="set a larger images.size, or smaller model.network.strides",
             )
         features = filters[-1] * remaining * remaining
-        self.features = nn.Sequential(
-            *(
-                Conv2dNormActivation(before, after, kernel, stride, padding)
-                for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
-            )
-        )
+        layers = [
+            Conv2dNormActivation(before, after, kernel, stride, padding)
+            for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
+        ]
+        self.features = nn.Sequential(*layers)
         between = [nn.Linear(features, hidden), nn.ReLU(inplace=True)] if hidden else []
         self.head = nn.Sequential(
             nn.Flatten(), nn.Dropout(dropout), *between, nn.Linear(hidden or features, outputs)

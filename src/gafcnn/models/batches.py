@@ -43,9 +43,8 @@ class SeriesInMemory:
         readers = [WindowReader(bars, window, spec.fields) for bars, _ in parts]
         starts = np.cumsum([0, *(len(bars) for bars, _ in parts)])
         self._values = np.concatenate([reader.bar_values for reader in readers])
-        self._rows = np.concatenate(
-            [rows + start for (_, rows), start in zip(parts, starts, strict=False)]
-        )
+        shifted = [rows + start for (_, rows), start in zip(parts, starts, strict=False)]
+        self._rows = np.concatenate(shifted)
         self._offsets = readers[0].offsets
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:

@@ -166,8 +166,7 @@ class BoostedTrees(Estimator):
             LearningError: The file is missing or holds no trees. XGBoost notices most damage, not
                 all; the checksums of a run notice all.
         """
-        path = Path(path)
-        path = path / TREES if path.is_dir() else path
+        path = Path(path) / TREES if Path(path).is_dir() else Path(path)
         booster = xgboost.Booster()
         try:
             # XGBoost ends the process on an empty file; on an empty object it raises an error

@@ -149,8 +149,7 @@ def _occlusion(
     changed = np.empty((len(series), len(bridges)))
     for k, fields in enumerate(series):
         without = np.einsum("rqp,fp->rfq", bridges, fields)  # r: runs, q: points
-        repeated = np.repeat(classes[k], len(bridges))
-        changed[k] = _log_odds(module, spec.shown(without), repeated)
+        changed[k] = _log_odds(module, spec.shown(without), np.repeat(classes[k], len(bridges)))
     whole = _log_odds(module, spec.shown(series), classes)
     return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
 

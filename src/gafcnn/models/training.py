@@ -269,8 +269,7 @@ class Epochs(Callback):
         self.folder = None if model.folder is None else Path(model.folder)
         self.rows, self.totals = list[dict[str, float]](), [0.0, 0.0, 0.0]
         self.best, self.best_epoch, self.ended = np.inf, 0, False
-        self.best_state = dict[str, Tensor]()
-        self._cold = True
+        self.best_state, self._cold = dict[str, Tensor](), True
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training continues."""
