@@ -21,12 +21,15 @@ from gafcnn.kernels import compiled
 
 @compiled
 def polar(x: Floats, centres: Floats, scale: float) -> NDArray[np.float32]:
-    """Return the vectors whose outer products `draw_gaf` draws, see `ImageSpec.encode_polar`.
+    """Return the vectors whose outer products `draw_gaf` draws.
 
     Args:
         x: Scaled series, shape (n, fields, knots).
         centres: The centres of the pixels, counted in knots: shape (size,).
         scale: The square root of what 1 is drawn as.
+
+    Returns:
+        Shape (n, fields, 2, size): c, then s, at the centres of the pixels.
     """
     n, fields, knots = x.shape
     vectors = np.empty((n, fields, 2, len(centres)), np.float32)

@@ -37,8 +37,7 @@ class Task:
     """
 
     def __init__(self, outputs: int) -> None:
-        self.outputs = outputs
-        self.binary = outputs == 1
+        self.outputs, self.binary = outputs, outputs == 1
 
     def metrics(self) -> MetricCollection:
         """Return the metrics of an epoch, computed from probabilities and class numbers."""
