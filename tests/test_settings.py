@@ -13,7 +13,7 @@ from pydantic import Field
 from gafcnn import errors
 from gafcnn.durations import Duration, format_duration, multiple_of, parse_duration
 from gafcnn.errors import ConfigError
-from gafcnn.registry import Registry, UnknownNameError
+from gafcnn.registry import Registry
 from gafcnn.settings import as_plain, create, settings
 
 
@@ -108,7 +108,7 @@ def test_a_registry_is_a_mapping(rules: Registry[Any]) -> None:
 
 
 def test_an_unknown_name(rules: Registry[Any]) -> None:
-    with pytest.raises(UnknownNameError, match="did you mean rule"):
+    with pytest.raises(ConfigError, match="did you mean rule"):
         rules["rules"]
     with pytest.raises(ConfigError, match=r"imports=\[my_file.py\]"):
         rules.create({"kind": "mine"}, "label")
@@ -129,7 +129,7 @@ def test_modules_are_imported_at_the_first_lookup(
     monkeypatch.syspath_prepend(tmp_path)
     registry: Registry[Any] = Registry("rule", ("raises_here",))
     with pytest.raises(ZeroDivisionError):
-        len(registry)
+        registry["rule"]
 
 
 # --- lengths of time ------------------------------------------------------------------------------

@@ -30,24 +30,18 @@ def counting(name: str, total: int, unit: str, done: int = 0) -> Iterator[Callab
 
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    count, tenth = done, 10 * done // total if total else 10
+    begun = last = time.monotonic()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=total, completed=done)
-        if console.is_terminal:
-            yield lambda more: bar.advance(task, more)
-        else:
-            yield _log_lines(name, total, unit, done)
 
-
-def _log_lines(name: str, total: int, unit: str, done: int) -> Callable[[int], None]:
-    """Return a function that counts and logs every tenth."""
-    begun = last = time.monotonic()
-    count, tenth = done, 10 * done // total if total else 10
-
-    def advance(more: int) -> None:
-        nonlocal count, tenth, last
-        count, now = count + more, time.monotonic()
-        reached = 10 * count // total
-        if reached > tenth and now - last >= LOG_SECONDS:
+        def advance(more: int) -> None:
+            nonlocal count, tenth, last
+            bar.advance(task, more)
+            count, now = count + more, time.monotonic()
+            reached = 10 * count // total
+            if console.is_terminal or reached == tenth or now - last < LOG_SECONDS:
+                return
             rate = (count - done) / (now - begun)
             left = time.strftime("%H:%M:%S", time.gmtime((total - count) / rate))
             log.info(
@@ -56,4 +50,4 @@ def _log_lines(name: str, total: int, unit: str, done: int) -> Callable[[int], N
             )
             tenth, last = reached, now
 
-    return advance
+        yield advance

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from gafcnn.errors import ConfigError
 from gafcnn.settings import create
@@ -15,7 +15,7 @@ OWN = "for a definition of your own, pass its file as imports=[my_file.py]"
 T = TypeVar("T")
 
 
-class Registry(Mapping[str, T], Generic[T]):
+class Registry(dict[str, T]):
     """Objects by name, of the library and of the user.
 
     Args:
@@ -24,7 +24,8 @@ class Registry(Mapping[str, T], Generic[T]):
     """
 
     def __init__(self, what: str, modules: tuple[str, ...] = ()) -> None:
-        self.what, self._modules, self._found = what, list(modules), dict[str, T]()
+        super().__init__()
+        self.what, self._modules = what, modules
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an object under a name.
@@ -37,7 +38,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
 
         def add(found: T) -> T:
-            held = self._found.get(name)
+            held = self.get(name)
             if held is not None and _origin(held) != _origin(found):
                 raise ConfigError(
                     f"the {self.what} {name!r} is registered already, by {_origin(held)}",
@@ -46,7 +47,7 @@ class Registry(Mapping[str, T], Generic[T]):
                 )
             if isinstance(found, type):
                 found.kind = name  # pyright: ignore[reportAttributeAccessIssue]
-            self._found[name] = found
+            self[name] = found
             return found
 
         return add
@@ -62,37 +63,22 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def own(self) -> dict[str, T]:
         """Return what was registered outside the library, by name."""
-        found = self._found.items()
-        return {name: one for name, one in found if not _origin(one).startswith("gafcnn.")}
+        return {k: one for k, one in self.items() if not _origin(one).startswith("gafcnn.")}
 
     def __getitem__(self, name: str) -> T:
-        self._load()
-        if name not in self._found:
-            near = get_close_matches(str(name), self._found, n=1)
-            raise UnknownNameError(
+        for module in self._modules:
+            import_module(module)
+        if name not in self:
+            near = get_close_matches(str(name), self, n=1)
+            raise ConfigError(
                 f"the {self.what} {name!r} is unknown",
-                expected=f"one of {', '.join(self._found)}",
+                expected=f"one of {', '.join(self)}",
                 instead=f"did you mean {near[0]}?" if near else OWN,
             )
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        self._load()
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        self._load()
-        return len(self._found)
-
-    def _load(self) -> None:
-        while self._modules:
-            import_module(self._modules.pop(0))
-
-
-class UnknownNameError(ConfigError, KeyError):
-    """A name that nothing is registered under."""
+        return super().__getitem__(name)
 
 
 def _origin(found: Any) -> str:
-    defined = getattr(found, "compute", found)  # an entry that wraps a function is the function's
+    # an entry that wraps a function is the function's
+    defined = getattr(found, "compute", None) or found
     return getattr(defined, "__module__", None) or type(defined).__module__

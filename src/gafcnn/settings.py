@@ -86,19 +86,18 @@ def as_plain(value: Any) -> Any:
 
     A class that was registered under a name has it as `kind`.
     """
-    kind = getattr(type(value), "kind", None)
-    if is_dataclass(value) and not isinstance(value, type):
-        plain = {"kind": kind} if isinstance(kind, str) else {}
-        return plain | {one.name: as_plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(kind, str):  # a plain class, whose attributes are named like its arguments
-        names = arguments(type(value))
+    cls, kind = type(value), getattr(type(value), "kind", None)
+    tag = {"kind": kind} if isinstance(kind, str) else {}
+    if tag or is_dataclass(cls):
+        # a plain class has attributes that are named like its arguments
+        names = [one.name for one in fields(cls)] if is_dataclass(cls) else [*arguments(cls)]
         if absent := [name for name in names if not hasattr(value, name)]:
             raise ConfigError(
-                f"an object of {type(value).__name__} has no attribute {absent[0]}",
+                f"an object of {cls.__name__} has no attribute {absent[0]}",
                 expected="an attribute for each argument of __init__, so that it can be stored",
                 instead=f"set self.{absent[0]} in __init__",
             )
-        return {"kind": kind} | {name: as_plain(getattr(value, name)) for name in names}
+        return tag | {name: as_plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {str(key): as_plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -124,7 +124,7 @@ def test_parameters_that_are_no_json_are_refused(
     harmed: Path, refused: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Ensemble(lambda p, _: p.mean(axis=1), lambda *_: object())
-    monkeypatch.setitem(ENSEMBLES._found, "weighted", own)
+    monkeypatch.setitem(ENSEMBLES, "weighted", own)
     before = metadata_of(harmed / "outputs" / "tiny")
     assert "the ensemble weighted" in refused("export", "study=tiny")
     assert metadata_of(harmed / "outputs" / "tiny") == before

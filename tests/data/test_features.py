@@ -127,8 +127,7 @@ def test_the_documentation_lists_every_field(root: Path) -> None:
 
 
 def test_own_field(random_bars: Bars, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "close" in FIELDS
-    monkeypatch.setattr(FIELDS, "_found", dict(FIELDS._found))
+    monkeypatch.setitem(FIELDS, "middle", None)  # to be removed after the test
 
     @register_field("middle", back=2)
     def middle(candles: Candles) -> np.ndarray:

@@ -157,10 +157,9 @@ class Rising(Direction):
 
 @pytest.fixture
 def own_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "direction" in LABELS
-    monkeypatch.setattr(LABELS, "_found", dict(LABELS._found))
-    register_label("size")(Size)
-    register_label("rising")(Rising)
+    for name, label in (("size", Size), ("rising", Rising)):
+        monkeypatch.setitem(LABELS, name, None)  # to be removed after the test
+        register_label(name)(label)
 
 
 @pytest.mark.usefixtures("own_labels")

@@ -159,8 +159,8 @@ class Given:
 
 
 def test_library_sources() -> None:
-    assert {"exchange", "file", "simulated", "tick_walk"} <= set(SOURCES)
     source = SOURCES.create({"kind": "simulated", "days": 2, "symbols": ["A", "B"]}, "market")
+    assert {"exchange", "file", "simulated", "tick_walk"} <= set(SOURCES)
     assert source == SimulatedSource(days=2, symbols=("A", "B"))
     assert SOURCES.create(as_plain(source), "market") == source
     assert set(load_bars(source)) == set(load_oracles(source)) == {"A", "B"}

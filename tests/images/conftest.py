@@ -36,8 +36,8 @@ def register() -> Iterator[Any]:
     """`register_image`, undone after the test."""
     before = dict(IMAGE_KINDS)
     yield register_image
-    IMAGE_KINDS._found.clear()
-    IMAGE_KINDS._found.update(before)
+    IMAGE_KINDS.clear()
+    IMAGE_KINDS.update(before)
 
 
 @pytest.fixture(scope="session", autouse=True)

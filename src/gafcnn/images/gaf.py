@@ -33,18 +33,15 @@ def polar(x: Floats, centres: Floats, scale: float) -> NDArray[np.float32]:
     """
     n, fields, knots = x.shape
     vectors = np.empty((n, fields, 2, len(centres)), np.float32)
-    left = centres.astype(np.int64)
-    right = np.minimum(left + 1, knots - 1)
-    weight = centres - left
-    for sample in range(n):
-        for field in range(fields):
-            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            cosines = x[sample, field]
-            sines = np.sqrt(1 - cosines * cosines)
-            for i in range(len(centres)):
-                share, j, k = weight[i], left[i], right[i]
-                c[i] = scale * ((1 - share) * cosines[j] + share * cosines[k])
-                s[i] = scale * ((1 - share) * sines[j] + share * sines[k])
+    for sample, field in np.ndindex(n, fields):
+        cosines = x[sample, field]
+        sines = np.sqrt(1 - cosines * cosines)
+        for i in range(len(centres)):
+            left = int(centres[i])
+            right, share = min(left + 1, knots - 1), centres[i] - left
+            c = (1 - share) * cosines[left] + share * cosines[right]
+            s = (1 - share) * sines[left] + share * sines[right]
+            vectors[sample, field, :, i] = scale * c, scale * s
     return vectors
 
 
@@ -60,23 +57,16 @@ def draw_gaf(
     Each of `kinds` is 0 for GASF, 1 for GADF or -1 for nothing; the array to draw into has shape
     (n, fields, kinds, size, size) and int8 or float32.
     """
-    for sample in range(len(images)):
-        for field in range(images.shape[1]):
-            c, s = vectors[sample, field, 0], vectors[sample, field, 1]
-            for place in range(len(kinds)):
-                if kinds[place] == 0:
-                    _outer(c, s, c, s, rounded, images[sample, field, place])
-                elif kinds[place] == 1:
-                    _outer(s, c, c, s, rounded, images[sample, field, place])
-
-
-@compiled
-def _outer(first: Any, second: Any, c: Any, s: Any, rounded: Any, image: Any) -> None:
-    """Draw `first_i c_j - second_i s_j`."""
-    for i in range(len(c)):
-        for j in range(len(c)):
-            pixel = first[i] * c[j] - second[i] * s[j]
-            image[i, j] = np.rint(pixel) if rounded else pixel
+    for sample, field, place in np.ndindex(images.shape[:3]):
+        if kinds[place] < 0:
+            continue
+        image = images[sample, field, place]
+        c, s = vectors[sample, field, 0], vectors[sample, field, 1]
+        first, second = (c, s) if kinds[place] == 0 else (s, c)
+        for i in range(len(c)):
+            for j in range(len(c)):
+                pixel = first[i] * c[j] - second[i] * s[j]
+                image[i, j] = np.rint(pixel) if rounded else pixel
 
 
 def scaled(
@@ -87,25 +77,25 @@ def scaled(
 ) -> Floats:
     """Return the series of each sample, averaged over `knots` segments and scaled to a range.
 
-    With fewer knots than points, a knot is the mean of a segment of points, with bounds at
-    `floor(k points / knots)`. "per_field" maps the extremes of each series, "jointly" those of all
-    fields of a sample, to the ends of the range; a constant lies in the middle. "fixed" is
-
-        x = v / (1 + |v|),  for the range [0, 1] followed by (x + 1) / 2,
-
-    so that 0 is the middle of the range in every sample: for fields that are signs or ratios.
-
     Args:
         series: Shape (n, fields, points).
         knots: At most the number of points.
         range: One of `RANGES`.
-        scaling: "per_field", "jointly" or "fixed".
+        scaling: "per_field", "jointly" or "fixed", see `gafcnn.images.encode`; for the range [0, 1]
+            "fixed" is followed by (x + 1) / 2.
 
     Returns:
         Shape (n, fields, knots).
     """
     points, signed = series.shape[2], range == RANGES[0]
-    values = series if knots == points else _means(series, segments(points, knots))
+    values = series
+    if knots < points:
+        bounds = segments(points, knots)
+        starts = bounds[:-1]
+        means = np.add.reduceat(series, starts, axis=2) / np.diff(bounds)
+        # rounding moves the mean of equal values, and scaling by the extremes would magnify that
+        low, high = (one.reduceat(series, starts, axis=2) for one in (np.minimum, np.maximum))
+        values = np.clip(means, low, high)
     if scaling == "fixed":
         x = values / (1 + np.abs(values))
         return x if signed else (x + 1) / 2
@@ -120,15 +110,3 @@ def scaled(
 def segments(points: int, knots: int) -> NDArray[np.int64]:
     """Return where each segment of points begins, and the end of the last: shape (knots + 1,)."""
     return np.linspace(0, points, knots + 1).astype(np.int64)
-
-
-@compiled
-def _means(series: Floats, bounds: NDArray[np.int64]) -> Floats:
-    """Return the means of segments: shape (n, fields, segments)."""
-    n, fields, _ = series.shape
-    means = np.empty((n, fields, len(bounds) - 1))
-    for sample, field, k in np.ndindex(means.shape):
-        segment = series[sample, field, bounds[k] : bounds[k + 1]]
-        # rounding moves the mean of equal values, and scaling by the extremes would magnify that
-        means[sample, field, k] = min(max(segment.mean(), segment.min()), segment.max())
-    return means

@@ -1,7 +1,7 @@
 """Image kinds: the pictures that are drawn of a series, by name.
 
 Gramian Angular Fields are drawn by `gafcnn.images.gaf`. Any other kind is a function that is
-registered here: two of pyts, and those of users.
+registered here: the two below, and those of users.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +32,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageKind:
-    """A registered kind of image.
+    """A registered kind of image, see `register_image`.
 
-    Attributes:
-        name: Its name in options.
-        compute: Draws it, see `register_image`; None for Gramian Angular Fields.
-        average: Whether series with more points than pixels are averaged before it is called.
-        range: The range that series are scaled to; None for the range of the images.
+    `compute` is None for Gramian Angular Fields.
     """
 
     name: str
@@ -108,13 +103,17 @@ def _markov(series: Floats, size: int) -> Floats:
     """
     from gafcnn.images.gaf import scaled
 
+    if "pyts" not in sys.modules:
+        log.info("importing pyts, which takes half a minute to compile its kernels")
+    from pyts.image import MarkovTransitionField
+
     points = series.shape[1]
     with warnings.catch_warnings():
         # equal values share a quartile, as they should
         warnings.filterwarnings("ignore", "Some quantiles are equal", UserWarning)
         # pyts takes quantiles that are 1e-8 apart as equal, whatever the scale of the values
         series = scaled(series[:, None], points)[:, 0]
-        field = _pyts_image().MarkovTransitionField(min(points, size), n_bins=BINS)
+        field = MarkovTransitionField(min(points, size), n_bins=BINS)
         return 2 * field.transform(series) - 1
 
 
@@ -125,11 +124,4 @@ def _recurrence(series: Floats, size: int) -> Floats:  # noqa: ARG001
     The recurrence plot of Eckmann, Oliffson Kamphorst and Ruelle (1987) without a threshold, which
     would drop how far apart two moments are.
     """
-    return _pyts_image().RecurrencePlot().transform(series) - 1
-
-
-def _pyts_image() -> Any:
-    """Import pyts, which compiles its kernels once in every process."""
-    if "pyts" not in sys.modules:
-        log.info("importing pyts, which takes half a minute to compile its kernels")
-    return import_module("pyts.image")
+    return np.abs(series[:, :, None] - series[:, None, :]) - 1

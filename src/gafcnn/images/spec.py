@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -111,7 +111,14 @@ class ImageSpec:
             draw_gaf(self.encode_polar(values[part]), kinds, self.dtype == "int8", drawn[part])
 
         if kinds.max() >= 0:
-            _in_threads(draw_part, n)
+            import numba
+
+            # threads around a kernel without the GIL: numba's parallel=True is as fast, but after
+            # it, GNU OpenMP kills a forked worker process that encodes
+            threads = min(numba.config.NUMBA_NUM_THREADS, n)  # pyright: ignore
+            ends = np.linspace(0, n, threads + 1).astype(int)
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(draw_part, [slice(*part) for part in pairwise(ends)]))
         for place, kind in enumerate(self.kinds):
             if kind not in OUTER_PRODUCTS:
                 self._draw_registered(IMAGE_KINDS[kind], values, drawn[:, :, place])
@@ -283,18 +290,3 @@ def _resized(pictures: Floats, size: int) -> Floats:
     weight = centres - left
     rows = (1 - weight)[:, None] * pictures[:, left] + weight[:, None] * pictures[:, right]
     return (1 - weight) * rows[:, :, left] + weight * rows[:, :, right]
-
-
-def _in_threads(draw_part: Callable[[slice], None], n: int) -> None:
-    """Draw n samples in as many parts as numba has threads."""
-    import numba
-
-    # threads around a kernel without the GIL: numba's parallel=True is as fast, but after it, GNU
-    # OpenMP kills a forked worker process that encodes
-    threads = min(numba.config.NUMBA_NUM_THREADS, n)  # pyright: ignore
-    if threads == 1:  # starting one takes longer than drawing an image
-        draw_part(slice(0, n))
-        return
-    ends = np.linspace(0, n, threads + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(draw_part, [slice(*part) for part in pairwise(ends)]))

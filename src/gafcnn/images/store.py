@@ -19,10 +19,9 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -92,21 +91,12 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         shape = tuple(manifest["shape"])
         array = _map(folder / IMAGES, shape, manifest["dtype"])
         times = np.array(_map(folder / TIMES, shape[:1], _TIME))
-    store = Store(folder, array, times, manifest)
-    if verify:
-        _verify(store)
-    return store
-
-
-def _verify(store: Store) -> None:
-    """Read the whole store and compare its checksums."""
-    path = store.folder / IMAGES
-    with disk_errors(path, 0):
-        found = list(_checksums(path, store.array, store.manifest["chunk"]))
-    if found != store.manifest["checksums"]:
-        raise _damaged(path, "is damaged")
-    if zlib.crc32(store.times.tobytes()) != store.manifest["times_checksum"]:
-        raise _damaged(store.folder / TIMES, "is damaged")
+        if verify:
+            if _whole_chunks(folder, array, manifest) != manifest["checksums"]:
+                raise _damaged(folder / IMAGES, "is damaged")
+            if zlib.crc32(times.tobytes()) != manifest["times_checksum"]:
+                raise _damaged(folder / TIMES, "is damaged")
+    return Store(folder, array, times, manifest)
 
 
 def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
@@ -134,77 +124,71 @@ def build_store(
         ImagesError: A value cannot be encoded.
         DiskError: The folder cannot be written, or its disk is full.
     """
-    plan = _Plan(Path(folder), ensure_bars(bars), as_window(window), spec)
+    folder, bars, window = Path(folder), ensure_bars(bars), as_window(window)
+    assert window.lookback is not None
+    reader = WindowReader(bars, window, spec.fields)
+    rows = decision_rows(bars, window.lookback, overnight=window.overnight)
+    times = close_times(bars)[rows]
+    shape = (len(rows), len(spec.channels), spec.size, spec.size)
+    image_bytes = math.prod(shape[1:]) * np.dtype(spec.dtype).itemsize
+    manifest: dict[str, Any] = {
+        "content": _describe(bars, window, spec),
+        "shape": list(shape),
+        "dtype": spec.dtype,
+        "chunk": min(len(rows), max(1, _CHUNK_BYTES // image_bytes)),
+        "checksums": [],
+        "times_checksum": zlib.crc32(times.tobytes()),
+    }
     with suppress(StoreError):
-        return plan.open()
-    lock = atomic_io.locked(plan.folder / _LOCK, f"writing {plan.folder}")
-    with disk_errors(plan.images, plan.length), lock:
-        atomic_io.remove_partial_files(plan.folder)
+        return _open_same(folder, manifest["content"])
+    lock = atomic_io.locked(folder / _LOCK, f"writing {folder}")
+    with disk_errors(folder / IMAGES, len(rows) * image_bytes), lock:
+        atomic_io.remove_partial_files(folder)
         try:
-            return plan.open()  # another process may have written it
+            return _open_same(folder, manifest["content"])  # another process may have written it
         except StoreError as error:
-            if (plan.folder / MANIFEST).exists():
+            if (folder / MANIFEST).exists():
                 log.warning("%s; it is rebuilt", error.found)
-            _write(plan)
-            return open_store(plan.folder, verify=False)
+        _write(
+            folder, manifest, lambda part: spec.encode(reader(rows[part])), f"images {window.name}"
+        )
+        file = io.BytesIO()
+        np.save(file, times)
+        atomic_io.write_bytes(folder / TIMES, file.getvalue())
+        (folder / _JOURNAL).replace(folder / MANIFEST)
+        atomic_io.sync(folder)
+        return open_store(folder, verify=False)
 
 
-class _Plan:
-    """What a store will hold, in chunks of `chunk` images."""
-
-    def __init__(self, folder: Path, bars: pd.DataFrame, window: Window, spec: ImageSpec) -> None:
-        assert window.lookback is not None
-        self.folder, self.images, self.journal = folder, folder / IMAGES, folder / _JOURNAL
-        self.spec, self.name = spec, f"images {window.name}"
-        self.reader = WindowReader(bars, window, spec.fields)
-        self.rows = decision_rows(bars, window.lookback, overnight=window.overnight)
-        self.times = close_times(bars)[self.rows]
-        self.content = _describe(bars, window, spec)
-        self.shape = (len(self.rows), len(spec.channels), spec.size, spec.size)
-        image_bytes = math.prod(self.shape[1:]) * np.dtype(spec.dtype).itemsize
-        self.image_bytes, self.length = image_bytes, len(self.rows) * image_bytes
-        self.chunk = min(len(self.rows), max(1, _CHUNK_BYTES // image_bytes))
-
-    def manifest(self, checksums: list[int]) -> dict[str, Any]:
-        return {
-            "content": self.content,
-            "shape": list(self.shape),
-            "dtype": self.spec.dtype,
-            "chunk": self.chunk,
-            "checksums": checksums,
-            "times_checksum": zlib.crc32(self.times.tobytes()),
-        }
-
-    def open(self) -> Store:
-        """Return the store if it is there, complete and undamaged; else raise a StoreError."""
-        store = open_store(self.folder, verify=False)
-        if (held := store.manifest["content"]) != self.content:
-            changed = [key for key, value in self.content.items() if held.get(key) != value]
-            raise _damaged(self.folder, f"holds images of other {' and '.join(changed)}")
-        _verify(store)
-        return store
+def _open_same(folder: Path, content: dict[str, Any]) -> Store:
+    """Open a store after a check that it is complete, undamaged and holds these images."""
+    held = open_store(folder, verify=False).manifest["content"]
+    if changed := [key for key in content if held.get(key) != content[key]]:
+        raise _damaged(folder, f"holds images of other {' and '.join(changed)}")
+    return open_store(folder)
 
 
 def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, Any]:
     """Return what images depend on, as JSON holds it."""
     step = window.step_of(interval_of(bars))
     lengths = {"span": window.span, "step": step, "lookback": window.lookback}
-    functions = {name: FIELDS[name].compute for name in spec.fields}
-    functions |= {name: IMAGE_KINDS[name].compute for name in spec.kinds}
+    own: dict[str, Any] = FIELDS.own() | IMAGE_KINDS.own()
     return {
         "overnight": window.overnight,
         "bars": fingerprint(bars),
         "window": as_plain(lengths),
         **as_plain(spec),
         # an edited function of the user's draws other images under the same name
-        "code": {name: code for name, one in functions.items() if (code := _hash_code(one))},
+        "code": {
+            name: _hash_code(own[name].compute)
+            for name in (*spec.fields, *spec.kinds)
+            if name in own
+        },
     }
 
 
 def _hash_code(function: Any) -> str:
-    """Return a hash of the code of a user's function; "" for functions of the library."""
-    if function is None or function.__module__.startswith("gafcnn."):
-        return ""
+    """Return a hash of the code of a user's function."""
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):
@@ -212,61 +196,39 @@ def _hash_code(function: Any) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
-def _write(plan: _Plan) -> None:
-    """Write a store, or resume writing it; the lock must be held."""
-    checksums = _resume(plan)
-    if not checksums:
-        _start(plan)
-    total = len(plan.rows)
-    done = min(len(checksums) * plan.chunk, total)
-    buffer = np.empty((plan.chunk, *plan.shape[1:]), plan.spec.dtype)
-    with (
-        plan.images.open("r+b") as file,
-        counting(plan.name, total, "images", done) as advance,
-    ):
-        file.seek((done - total) * plan.image_bytes, os.SEEK_END)
-        for start in range(done, total, plan.chunk):
-            rows = plan.rows[start : start + plan.chunk]
-            images = plan.spec.encode(plan.reader(rows), buffer[: len(rows)])
+def _write(
+    folder: Path, manifest: dict[str, Any], encode: Callable[[slice], NDArray[Any]], name: str
+) -> None:
+    """Write the images of a store, or resume writing them; the lock must be held."""
+    path, journal = folder / IMAGES, folder / _JOURNAL
+    shape, dtype, chunk = tuple(manifest["shape"]), manifest["dtype"], manifest["chunk"]
+    total, length = shape[0], math.prod(shape) * np.dtype(dtype).itemsize
+    checksums: list[int] = manifest["checksums"]
+    held = read_sealed(journal)
+    if held is not None and {**held, "checksums": []} == manifest:  # of a writer that was killed
+        with suppress(StoreError):
+            checksums += _whole_chunks(folder, _map(path, shape, dtype), held)
+            count = -(-total // chunk)
+            log.info("resuming %s: %d of %d chunks are there", folder, len(checksums), count)
+    if not checksums:  # an old store is removed, and a new one begun
+        old = path.stat().st_size if path.exists() else 0
+        atomic_io.check_free_space(folder, length - old)
+        (folder / MANIFEST).unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
+        atomic_io.sync(folder)  # from here on there is no complete store
+        path.unlink(missing_ok=True)  # processes that have the old array open keep it
+        np.lib.format.open_memmap(path, "w+", dtype, shape)
+    done = min(len(checksums) * chunk, total)
+    with path.open("r+b") as file, counting(name, total, "images", done) as advance:
+        file.seek((done - total) * (length // total), os.SEEK_END)
+        for start in range(done, total, chunk):
+            images = encode(slice(start, start + chunk))
             file.write(images.data)
             file.flush()
             os.fsync(file.fileno())
             checksums.append(zlib.crc32(images.data))
-            write_json(plan.journal, seal(plan.manifest(checksums)))
-            advance(len(rows))
-    times = io.BytesIO()
-    np.save(times, plan.times)
-    atomic_io.write_bytes(plan.folder / TIMES, times.getvalue())
-    plan.journal.replace(plan.folder / MANIFEST)
-    atomic_io.sync(plan.folder)
-
-
-def _resume(plan: _Plan) -> list[int]:
-    """Return the checksums of the first chunks, as far as a killed writer left them whole."""
-    journal = read_sealed(plan.journal)
-    if journal is None or journal != plan.manifest(journal["checksums"]):
-        return []
-    try:
-        images = _map(plan.images, plan.shape, plan.spec.dtype)
-    except StoreError:
-        return []
-    found = _checksums(plan.images, images, plan.chunk)
-    pairs = zip(journal["checksums"], found, strict=False)
-    whole = [written for written, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
-    count = -(-len(plan.rows) // plan.chunk)
-    log.info("resuming %s: %d of %d chunks are there", plan.folder, len(whole), count)
-    return whole
-
-
-def _start(plan: _Plan) -> None:
-    """Remove an old store and begin a new one."""
-    old = plan.images.stat().st_size if plan.images.exists() else 0
-    atomic_io.check_free_space(plan.folder, plan.length - old)
-    for path in (plan.folder / MANIFEST, plan.journal):
-        path.unlink(missing_ok=True)
-    atomic_io.sync(plan.folder)  # from here on there is no complete store
-    plan.images.unlink(missing_ok=True)  # processes that have the old array open keep it
-    np.lib.format.open_memmap(plan.images, "w+", plan.spec.dtype, plan.shape)
+            write_json(journal, seal(manifest))
+            advance(len(images))
 
 
 def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -281,12 +243,16 @@ def _map(path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     return array
 
 
-def _checksums(path: Path, images: NDArray[Any], chunk: int) -> Iterator[int]:
-    """Yield the CRC-32 of each chunk of images, read from their file."""
-    with path.open("rb") as file:
+def _whole_chunks(folder: Path, images: NDArray[Any], manifest: dict[str, Any]) -> list[int]:
+    """Return the checksums of the first chunks, up to one that has changed since it was written."""
+    whole: list[int] = []
+    with (folder / IMAGES).open("rb") as file:
         file.seek(-images.nbytes, os.SEEK_END)
-        while content := file.read(chunk * images[0].nbytes):
-            yield zlib.crc32(content)
+        for written in manifest["checksums"]:
+            if zlib.crc32(file.read(manifest["chunk"] * images[0].nbytes)) != written:
+                break
+            whole.append(written)
+    return whole
 
 
 def _damaged(path: Path, how: str) -> StoreError:

@@ -10,6 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, ResNet, ResNet18_Weights
+from torchvision.ops import Conv2dNormActivation
 
 from gafcnn.errors import LearningError
 from gafcnn.models.networks import register_network
@@ -68,16 +69,11 @@ class SmallCNN(nn.Module):
                 instead="set a larger images.size, or smaller model.network.strides",
             )
         features = filters[-1] * remaining * remaining
-        self.features = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(before, after, kernel, stride, padding, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(inplace=True),
-                )
-                for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
-            )
-        )
+        layers = [
+            Conv2dNormActivation(before, after, kernel, stride, padding)
+            for before, after, stride in zip(filters[:-1], filters[1:], strides, strict=True)
+        ]
+        self.features = nn.Sequential(*layers)
         between = [nn.Linear(features, hidden), nn.ReLU(inplace=True)] if hidden else []
         self.head = nn.Sequential(
             nn.Flatten(), nn.Dropout(dropout), *between, nn.Linear(hidden or features, outputs)

@@ -11,6 +11,7 @@ Both show a network the same numbers to the last bit.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,9 +43,8 @@ class SeriesInMemory:
         readers = [WindowReader(bars, window, spec.fields) for bars, _ in parts]
         starts = np.cumsum([0, *(len(bars) for bars, _ in parts)])
         self._values = np.concatenate([reader.bar_values for reader in readers])
-        self._rows = np.concatenate(
-            [rows + start for (_, rows), start in zip(parts, starts, strict=False)]
-        )
+        shifted = [rows + start for (_, rows), start in zip(parts, starts, strict=False)]
+        self._rows = np.concatenate(shifted)
         self._offsets = readers[0].offsets
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
@@ -97,10 +97,9 @@ class StoredImages:
         """Return the images as stored: shape (n, channels, size, size)."""
         first = self._arrays[0]
         images = np.empty((len(positions), *first.shape[1:]), first.dtype)
-        numbers = np.searchsorted(self._starts, positions, side="right") - 1
-        for number in np.unique(numbers):
-            here = numbers == number
-            images[here] = self._arrays[number][positions[here] - self._starts[number]]
+        for array, start in zip(self._arrays, self._starts, strict=False):
+            here = (positions >= start) & (positions < start + len(array))
+            images[here] = array[positions[here] - start]
         return images
 
     def to_images(self, sent: Tensor) -> Tensor:
@@ -130,6 +129,7 @@ def stored_images(
     return StoredImages(arrays, spec)
 
 
+@dataclass(eq=False)
 class Batches:
     """Batches of labelled samples, as an iterable of what the source reads and the labels.
 
@@ -154,20 +154,13 @@ class Batches:
         trainer: Lightning's trainer, which knows the epoch, the process and the device.
     """
 
-    trainer: Any
-
-    def __init__(
-        self,
-        source: ImageSource,
-        labels: NDArray[np.int8],
-        positions: NDArray[np.int64],
-        size: int,
-        seed: int | None = None,
-        additional: int | None = None,
-    ) -> None:
-        self.source, self.labels, self.positions = source, labels, positions
-        self.size, self.seed = size, seed
-        self.additional = len(labels) if additional is None else additional
+    source: ImageSource
+    labels: NDArray[np.int8]
+    positions: NDArray[np.int64]
+    size: int
+    seed: int | None = None
+    additional: int | None = None
+    trainer: Any = field(init=False)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.positions), self.size)
@@ -179,10 +172,11 @@ class Batches:
             rng = np.random.default_rng((self.seed, trainer.current_epoch))
             order = order[rng.permutation(len(order))]
         rank, count = trainer.global_rank, trainer.world_size
+        additional = len(self.labels) if self.additional is None else self.additional
         for start in range(0, len(self) * size, size):
             batch = order[start : start + size]
             batch = np.resize(batch, -(-len(batch) // count) * count)[rank::count]
-            batch = batch[np.argsort(batch >= self.additional, kind="stable")]
+            batch = batch[np.argsort(batch >= additional, kind="stable")]
             sent = torch.from_numpy(self.source.read(batch))
             labels = torch.from_numpy(self.labels[batch].astype(np.float32))
             if trainer.strategy.root_device.type == "cuda":  # copied while the GPU computes

@@ -112,7 +112,12 @@ class BoostedTrees(Estimator):
         drawn, labels, train, weights = self._draw(samples)
         table = self._source(samples, drawn)
         if self.features_ == "indicators":
-            _log_unknown(self.model_name, table, train)
+            unknown = table.iloc[train].isna().to_numpy().mean()
+            if unknown > _MANY:
+                log.info(
+                    "%s: %.1f %% of the indicators of the training rows are unknown, because there "
+                    "are too few bars since a gap, or no volume", self.model_name, 100 * unknown,
+                )  # fmt: skip
         val = samples.labelled("val")
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
@@ -161,8 +166,7 @@ class BoostedTrees(Estimator):
             LearningError: The file is missing or holds no trees. XGBoost notices most damage, not
                 all; the checksums of a run notice all.
         """
-        path = Path(path)
-        path = path / TREES if path.is_dir() else path
+        path = Path(path) / TREES if Path(path).is_dir() else Path(path)
         booster = xgboost.Booster()
         try:
             # XGBoost ends the process on an empty file; on an empty object it raises an error
@@ -216,19 +220,6 @@ class BoostedTrees(Estimator):
         data = _matrix(source.iloc[positions, places])
         p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
         return p.astype(np.float64)
-
-
-def _log_unknown(name: str, table: pd.DataFrame, rows: NDArray[np.int64]) -> None:
-    """Log the share of unknown values of the training rows, if it is not small."""
-    # column by column: a copy of all rows would be as large as the table
-    shares = [np.isnan(table[column].to_numpy()[rows]).mean() for column in table]
-    if (share := float(np.mean(shares))) > _MANY:
-        log.info(
-            "%s: %.1f %% of the indicators of the training rows are unknown, because there are too "
-            "few bars since a gap, or no volume",
-            name,
-            100 * share,
-        )
 
 
 def _matrix(

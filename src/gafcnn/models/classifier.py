@@ -253,9 +253,8 @@ class GafClassifier(Estimator):
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
         prices = (bars["close"].to_numpy() for bars in samples.bars.values())
-        fingerprint = 0
-        for array in (samples.times, samples.label, samples.split.train, *prices):
-            fingerprint = zlib.crc32(array.tobytes(), fingerprint)
+        arrays = (samples.times, samples.label, samples.split.train, *prices)
+        fingerprint = zlib.crc32(b"".join(array.tobytes() for array in arrays))
         return super()._describe(samples) | {"samples": fingerprint}
 
     def _parameters(self) -> dict[str, Any]:

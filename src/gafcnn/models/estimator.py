@@ -63,7 +63,7 @@ class Estimator(BaseEstimator):
         Raises:
             LearningError: The estimator is not fitted, or to other parameters, classes or bars.
         """
-        _check_samples(samples)
+        self._check(samples)
         rows = np.concatenate([samples.split.val, samples.split.test])
         p = self.predict_samples(samples, rows)
         return prediction_table(samples, p, self.model_name, self.seed)
@@ -92,7 +92,7 @@ class Estimator(BaseEstimator):
             samples: Samples with the classes of the training.
             rows: Their positions, n of them; all by default.
         """
-        _check_samples(samples)
+        self._check(samples)
         self._check_fitted(samples)
         rows = _among(rows, np.arange(len(samples)), "positions of samples")
         return self._predict(self._source(samples), rows)
@@ -108,9 +108,8 @@ class Estimator(BaseEstimator):
         """
         self._check_fitted(bars)
         possible = decision_rows(bars, self.lookback, overnight=self.overnight)
-        rows = _among(
-            rows, possible, f"rows that end {format_duration(self.lookback)} without a gap"
-        )
+        what = f"rows that end {format_duration(self.lookback)} without a gap"
+        rows = _among(rows, possible, what)
         return self._predict(self._read([(bars, rows)]), np.arange(len(rows)))
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> Any:
@@ -140,9 +139,14 @@ class Estimator(BaseEstimator):
         """Whether the lookback may span the nights of a trading calendar."""
         return self._description.get("overnight", True)
 
-    def _check(self, samples: Samples, y: object) -> None:
-        """Check what `fit` is given, and the parameters."""
-        _check_samples(samples, y)
+    def _check(self, samples: object, y: object = None) -> None:
+        """Check that samples are given, not bars or a table of features and y; and parameters."""
+        if y is not None or not isinstance(samples, Samples):
+            raise ConfigError(
+                f"given a {type(samples).__name__}" + ("" if y is None else " and y"),
+                expected="samples alone, which hold bars, labels and the split",
+                instead="pass gc.make_samples(bars, label=gc.Direction('15min'))",
+            )
         create(type(self), "", self.get_params(deep=False))
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
@@ -225,28 +229,17 @@ class Estimator(BaseEstimator):
         """Score the labelled validation samples, given their probabilities; log the result."""
         label = samples.label[samples.labelled("val")]
         if p.ndim == 1:
-            scores, name, text = score(p, label == 1), "auc", "AUC"
+            scores, name = score(p, label == 1), "auc"
         else:
             scores, name = score_classes(p, label), "balanced_accuracy"
             scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
-            text = "balanced accuracy"
         self.metrics_, count = scores, self.facts_[unit]
         log.info(
             "%s: %d %s, validation %s %.4f, accuracy %.4f where the largest class has a share of "
             "%.4f, on %s labelled samples",
-            self.model_name, count, unit if count > 1 else unit[:-1], text, scores[name],
+            self.model_name, count, unit if count > 1 else unit[:-1], name, scores[name],
             scores["accuracy"], scores["majority"], f"{scores['n']:,}",
         )  # fmt: skip
-
-
-def _check_samples(samples: object, y: object = None) -> None:
-    """Check that an estimator is given samples, not bars or a table of features and y."""
-    if y is not None or not isinstance(samples, Samples):
-        raise ConfigError(
-            f"given a {type(samples).__name__}" + ("" if y is None else " and y"),
-            expected="samples alone, which hold bars, labels and the split",
-            instead="pass gc.make_samples(bars, label=gc.Direction('15min'))",
-        )
 
 
 def _among(rows: Any, possible: NDArray[np.int64], what: str) -> NDArray[np.int64]:

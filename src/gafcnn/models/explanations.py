@@ -3,14 +3,12 @@
 Integrated gradients and Grad-CAM need captum: pip install 'gafcnn[explain]'.
 
 Integrated gradients (Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML
-2017) add up to the log-odds of an image less those of a reference; gradients, or gradients times
-the input, do not. The reference here is the image of the same series held constant. The usual black
-image is not the image of any series: its pixels mean that any two moments are a right angle apart.
+2017) add up to the log-odds of an image less those of a reference: the image of the same series
+held constant. The usual black image is not the image of any series.
 
 Occlusion (Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014)
-usually covers patches of the image. A Gramian Angular Field with covered pixels is not the image of
-any series, and a bar fills a whole row and column. Therefore the bar is removed from the series,
-the gap is bridged by a straight line between its neighbours, and the image is encoded again.
+removes a bar from the series, bridges the gap by a straight line between its neighbours, and
+encodes the image again. An image with covered patches is not the image of any series.
 
 Grad-CAM (Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", ICCV 2017) sums the maps of a layer, each weighted by the mean of its gradient, and
@@ -21,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -71,7 +70,7 @@ def explain(
     """Explain the decisions of a network.
 
     Args:
-        module: The network, such as `GafClassifier.module_`.
+        module: The network, such as `GafClassifier.module_`; it is set to eval mode.
         series: Shape (n, fields, points), as `WindowReader` reads them.
         spec: How images are encoded, as in training.
         classes: The class to explain for each series; by default the predicted one.
@@ -94,8 +93,7 @@ def explain(
         )
     images = spec.shown(series)
     if classes is None:
-        with torch.no_grad():
-            classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
+        classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
     last = max(1, module.task.outputs - 1)
     if np.shape(classes) != (len(series),) or not np.isin(classes, range(last + 1)).all():
         raise ConfigError(
@@ -104,13 +102,12 @@ def explain(
             instead="leave it out to explain the predicted classes",
         )
     pixels = _pixel_attributions(module, series, spec, classes)
-    has_cam = hasattr(module.network, "cam_layer")
     return Explanation(
         classes=classes,
         log_odds=_log_odds(module, images, classes),
         folded=by_point(pixels.sum(axis=1), points),
         occluded=_occlusion(module, series, spec, classes, run),
-        cam=_grad_cam(module, images, classes) if has_cam else None,
+        cam=_grad_cam(module, images, classes) if hasattr(module.network, "cam_layer") else None,
     )
 
 
@@ -121,17 +118,9 @@ def _pixel_attributions(
     constant = np.broadcast_to(series.mean(axis=-1, keepdims=True), series.shape)
     images, reference = spec.shown(series), spec.shown(constant)
     method = import_extra("captum.attr", "explain").IntegratedGradients(module.log_odds)
-
-    def attribute(some: Tensor, baseline: Tensor, target: Tensor) -> Tensor:
-        return method.attribute(
-            some.requires_grad_(),
-            baselines=baseline,
-            additional_forward_args=target,
-            n_steps=STEPS,
-            internal_batch_size=BATCH,
-        )
-
-    return _in_batches(attribute, module, images, reference, classes).astype(np.float64)
+    attribute = partial(method.attribute, n_steps=STEPS, internal_batch_size=BATCH)
+    more = {"baselines": reference, "additional_forward_args": classes}
+    return _in_batches(attribute, module, images, **more).astype(np.float64)
 
 
 def by_point(maps: ArrayLike, points: int) -> Floats:
@@ -149,25 +138,18 @@ def by_point(maps: ArrayLike, points: int) -> Floats:
 def _occlusion(
     module: GafModule, series: Floats, spec: ImageSpec, classes: Classes, run: int = 1
 ) -> Floats:
-    """Return the log-odds that a class loses if each run of points is hidden: shape (n, points).
-
-    A value is the mean over all runs that contain the point.
-    """
-    n, _, points = series.shape
+    """Return the log-odds that a class loses if points are hidden, see `explain`: (n, points)."""
+    points = series.shape[-1]
     rows, starts = np.arange(points), np.arange(points - run + 1)[:, None]
     hidden = (starts <= rows) & (rows < starts + run)  # by each run
     # for each run the matrix that hides it
     bridges = np.array(
         [[np.interp(rows, rows[kept], unit[kept]) for unit in np.eye(points)] for kept in ~hidden]
     ).swapaxes(1, 2)
-    changed = np.empty((n, len(bridges)))
-    at_once = max(1, BATCH // len(bridges))
-    for start in range(0, n, at_once):
-        part = slice(start, start + at_once)
-        without = np.einsum("rqp,nfp->nrfq", bridges, series[part])  # r: runs, q: points
-        images = spec.shown(without.reshape(-1, *series.shape[1:]))
-        repeated = np.repeat(classes[part], len(bridges))
-        changed[part] = _log_odds(module, images, repeated).reshape(-1, len(bridges))
+    changed = np.empty((len(series), len(bridges)))
+    for k, fields in enumerate(series):
+        without = np.einsum("rqp,fp->rfq", bridges, fields)  # r: runs, q: points
+        changed[k] = _log_odds(module, spec.shown(without), np.repeat(classes[k], len(bridges)))
     whole = _log_odds(module, spec.shown(series), classes)
     return (whole[:, None] - changed) @ hidden / hidden.sum(axis=0)
 
@@ -176,22 +158,19 @@ def _grad_cam(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return the maps of `cam_layer`, weighted by their mean gradient: shape (n, height, width)."""
     layer = module.network.cam_layer
     method = import_extra("captum.attr", "explain").LayerGradCam(module.log_odds, layer)
-
-    def attribute(some: Tensor, target: Tensor) -> Tensor:
-        some.requires_grad_()  # else layers after frozen ones have no gradient
-        return method.attribute(some, additional_forward_args=target, relu_attributions=True)[:, 0]
-
-    return _in_batches(attribute, module, images, classes).astype(np.float64)
+    attribute = partial(method.attribute, relu_attributions=True)
+    maps = _in_batches(attribute, module, images, additional_forward_args=classes)
+    return maps[:, 0].astype(np.float64)
 
 
-@torch.no_grad()
 def _log_odds(module: GafModule, images: Images, classes: Classes) -> Floats:
     """Return ln(p / (1 - p)) of one class per image: shape (n,)."""
-    return _in_batches(module.log_odds, module, images, classes).astype(np.float64)
+    return _in_batches(module.log_odds, module, images, classes=classes).astype(np.float64)
 
 
+@torch.no_grad()  # captum turns gradients on where it takes them
 def _in_batches(
-    function: Callable[..., Tensor], module: GafModule, images: Images, *more: NDArray[Any]
+    function: Callable[..., Tensor], module: GafModule, images: Images, **more: NDArray[Any]
 ) -> NDArray[Any]:
     """Apply a function to batches of images and of further arrays, on the network's device."""
     shape = module.image_shape
@@ -201,13 +180,12 @@ def _in_batches(
             expected=f"(n, {', '.join(map(str, shape))}), as in training",
             instead="encode them with the image_spec of the model",
         )
-    was_training, parts = module.training, []
     module.eval()  # neither dropout nor updates of batch norm
-    try:
-        for start in range(0, len(images), BATCH):
-            batch = [array[start : start + BATCH] for array in (images, *more)]
-            found = function(*(torch.tensor(array, device=module.device) for array in batch))
-            parts.append(found.detach().cpu().numpy())
-    finally:
-        module.train(was_training)
+    parts = []
+    for start in range(0, len(images), BATCH):
+        part = slice(start, start + BATCH)
+        # layers after frozen ones have a gradient only if the images have one
+        some = torch.tensor(images[part], device=module.device, requires_grad=True)
+        others = {k: torch.tensor(v[part], device=module.device) for k, v in more.items()}
+        parts.append(function(some, **others).detach().cpu().numpy())
     return np.concatenate(parts)

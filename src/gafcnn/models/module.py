@@ -21,7 +21,7 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
-from gafcnn.errors import LearningError
+from gafcnn.errors import GafcnnError, LearningError
 from gafcnn.models.batches import Batch
 from gafcnn.models.estimator import DESCRIPTION, REMEDY
 from gafcnn.models.networks import build_network
@@ -37,8 +37,7 @@ class Task:
     """
 
     def __init__(self, outputs: int) -> None:
-        self.outputs = outputs
-        self.binary = outputs == 1
+        self.outputs, self.binary = outputs, outputs == 1
 
     def metrics(self) -> MetricCollection:
         """Return the metrics of an epoch, computed from probabilities and class numbers."""
@@ -178,7 +177,7 @@ class GafModule(LightningModule):
             module = cls(**checkpoint["hyper_parameters"])
             module.description = checkpoint[DESCRIPTION]
             module.load_state_dict(checkpoint["state_dict"])
-        except (LearningError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (GafcnnError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise LearningError(
                 f"{path} holds no network ({getattr(error, 'found', str(error)).splitlines()[0]})",
                 expected="the checkpoint of a training of gafcnn",

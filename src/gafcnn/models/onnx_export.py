@@ -10,7 +10,6 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,9 +21,6 @@ from gafcnn.images.spec import ImageSpec
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.estimator import DESCRIPTION
 from gafcnn.settings import create
-
-if TYPE_CHECKING:
-    from gafcnn.models.module import GafModule
 
 OPSET = 18  # the lowest that torch's exporter writes
 INPUT, P_UP, PROBABILITIES = "images", "p_up", "probabilities"
@@ -45,8 +41,10 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
     import_extra("onnxscript", "export")
     import torch
 
+    module = model.module_.eval()
+
     class Probabilities(torch.nn.Module):
-        def __init__(self, module: GafModule) -> None:
+        def __init__(self) -> None:
             super().__init__()
             self.network, self.task = module.network, module.task
 
@@ -55,10 +53,9 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each node that they remove
-    module = model.module_.eval()
     # from a single image the exporter would infer that a batch has always one
     program = torch.onnx.export(
-        Probabilities(module).eval(),
+        Probabilities().eval(),
         (torch.zeros(2, *module.image_shape),),
         dynamo=True,
         opset_version=OPSET,
@@ -74,11 +71,7 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
 
 def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the state dict of a fitted network as safetensors.
-
-    Args:
-        model: The fitted model.
-        metadata: Text to store in the file, by key.
+    """Return the state dict of a fitted network as safetensors, with text as in `to_onnx`.
 
     Raises:
         ConfigError: safetensors is not installed.

@@ -58,13 +58,6 @@ def fit(
 
     The other processes of a shared training exit at its end.
 
-    Args:
-        model: The parameters of the training.
-        module: The network.
-        train: The training samples.
-        val: The validation samples.
-        device: The device to train on.
-
     Returns:
         Losses and metrics of each epoch; and the facts of the training, as plain data.
 
@@ -87,8 +80,7 @@ def fit(
         logger.propagate = False  # it has a handler of its own, so each line would come twice
     start, precision = _resume(epochs.folder, module)
     if model.precision != "auto" or precision is None:
-        kind = module.hparams["network"]["kind"]
-        precision = choose_precision(model.precision, device, kind)
+        precision = choose_precision(model.precision, device, module.hparams["network"]["kind"])
     module.description["precision"] = precision
     with warnings.catch_warnings():
         # frozen stages are in eval mode on purpose; LeafSpec is a name of torch that Lightning uses
@@ -98,7 +90,19 @@ def fit(
         if model.compile:  # in place: the names in a checkpoint stay those of the plain network
             module.network.compile(mode=None if model.compile is True else model.compile)
         train.trainer = val.trainer = trainer
-        _run(trainer, module, train, val, start)
+        try:
+            trainer.fit(module, train, val, ckpt_path=start, weights_only=True)
+        except SIGTERMException:  # Lightning would end the process with exit code 0
+            log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
+            raise SystemExit(128 + signal.SIGTERM) from None
+        except SystemExit as end:
+            if not isinstance(end.__context__, KeyboardInterrupt):
+                raise
+            raise KeyboardInterrupt from None  # which Lightning turns into a SystemExit
+        except OSError as error:  # a logger's; checkpoints raise DiskError themselves
+            if not is_full(error):
+                raise
+            raise disk_error(Path(error.filename or "."), 0, error) from error
     for logger in trainer.loggers:
         # a run of Weights & Biases ends here; otherwise the next training would continue it
         getattr(getattr(logger, "experiment", None), "finish", lambda: None)()
@@ -218,25 +222,6 @@ def _create_loggers(
     return created
 
 
-def _run(
-    trainer: Trainer, module: GafModule, train: Batches, val: Batches, start: Path | None
-) -> None:
-    """Train from the start, or from a checkpoint."""
-    try:
-        trainer.fit(module, train, val, ckpt_path=start, weights_only=True)
-    except SIGTERMException:  # Lightning would end the process with exit code 0
-        log.warning("stopped by SIGTERM; with a folder, the same command resumes the training")
-        raise SystemExit(128 + signal.SIGTERM) from None
-    except SystemExit as end:
-        if not isinstance(end.__context__, KeyboardInterrupt):
-            raise
-        raise KeyboardInterrupt from None  # which Lightning turns into a SystemExit
-    except OSError as error:  # a logger's; checkpoints raise DiskError themselves
-        if not is_full(error):
-            raise
-        raise disk_error(Path(error.filename or "."), 0, error) from error
-
-
 class AveragedWeights(WeightAveraging):
     """Validate, keep and use the running mean of the weights instead of their last values.
 
@@ -284,9 +269,7 @@ class Epochs(Callback):
         self.folder = None if model.folder is None else Path(model.folder)
         self.rows, self.totals = list[dict[str, float]](), [0.0, 0.0, 0.0]
         self.best, self.best_epoch, self.ended = np.inf, 0, False
-        self.best_state = dict[str, Tensor]()
-        self._cold, self._start, self._end = True, 0.0, 0.0
-        self._epoch, self._loss = np.zeros(3), torch.zeros(())
+        self.best_state, self._cold = dict[str, Tensor](), True
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training continues."""
@@ -345,14 +328,11 @@ class Epochs(Callback):
         row |= {name: float(value) for name, value in metrics if name.startswith("val/")}
         self.rows.append(row)
         if trainer.is_global_zero:
-            name = "AUC" if "val/auc" in row else "balanced accuracy"
             epochs = trainer.max_epochs or epoch
             left = (time.perf_counter() - self._start) * (epochs - epoch)
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if "/" in name)
             log.info(
-                "epoch %d of %d: training loss %.4f, validation loss %.4f, %s %.4f, %s samples/s, "
-                "at most %s left",
-                epoch, epochs, row["train/loss"], row["val/loss"], name,
-                row[f"val/{name.lower().replace(' ', '_')}"],
+                "epoch %d of %d: %s, %s samples/s, at most %s left", epoch, epochs, scores,
                 f"{self._epoch[0] / max(self._epoch[1], 1e-9):,.0f}",
                 f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
             )  # fmt: skip

@@ -180,7 +180,7 @@ def own() -> Iterator[str]:
         return np.clip(np.median(p, axis=1) - shift + 0.5, 0, 1)
 
     yield name
-    del ENSEMBLES._found[name]
+    del ENSEMBLES[name]
 
 
 # --- the ensembles ---------------------------------------------------------------------------
