@@ -41,10 +41,7 @@ def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             make members agree; see `join_common` for that.
         ConfigError: There are no members, or one has the name of another column.
     """
-    first, *others = _check_members(members).items()
-    for other in others:
-        _check_agreement(first, other, complete=True)
-    return _side_by_side(first[1], members)
+    return _side_by_side(_check_members(members, complete=True), members)
 
 
 def join_common(
@@ -67,9 +64,7 @@ def join_common(
             common, or they differ on shared rows.
         ConfigError: There are no members, or one has the name of another column.
     """
-    first, *others = _check_members(members).items()
-    for other in others:
-        _check_agreement(first, other, complete=False)
+    _check_members(members, complete=False)
     rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
     joined = _side_by_side(rows.drop_duplicates(list(KEY)), members)
     is_test, notes, common = joined["split"] == "test", [*notes], joined["split"] == "test"
@@ -129,7 +124,8 @@ def probabilities(
     return joined[member_columns(name, classes)].to_numpy(dtype=np.float64)
 
 
-def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
+def _check_members(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd.DataFrame:
+    """Return the first member if all are valid, agree and, if `complete`, have the same rows."""
     taken = {*KEY, *OUTCOME}
     if not members or taken & set(members):
         raise ConfigError(
@@ -147,7 +143,10 @@ def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataF
                 expected="one window, or other model, per member",
                 instead='split it by its column "window"',
             )
-    return members
+    first, *others = members.items()
+    for other in others:
+        _check_agreement(first, other, complete=complete)
+    return first[1]
 
 
 def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

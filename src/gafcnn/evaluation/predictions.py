@@ -223,9 +223,7 @@ def _from_scores(rows: pd.DataFrame, name: str, notes: list[str]) -> NDArray[np.
     from sklearn.linear_model import LogisticRegression  # takes most of a second to import
 
     scores, p = rows[[SCORE]].to_numpy(), np.empty(len(rows))
-    fold = rows["fold"].fillna(-1).to_numpy()
-    for number in np.unique(fold):
-        inside = fold == number
+    for inside in folds_of(rows).values():
         val = inside & np.asarray(rows["split"] == "val") & rows["label"].notna().to_numpy()
         up = rows.loc[val, "label"].to_numpy(np.int8)
         if len(np.unique(up)) < 2:
@@ -403,6 +401,12 @@ def class_columns(classes: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that hold probabilities: `p_up` for a direction, else `p_<class>`."""
     is_direction = tuple(classes) in ((), DIRECTIONS)
     return (P_UP,) if is_direction else tuple(f"p_{name}" for name in classes)
+
+
+def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:
+    """Return which rows are in which fold; one fold, None, without walk-forward."""
+    fold = rows["fold"].fillna(-1).to_numpy(np.int64)
+    return {None if number == -1 else int(number): fold == number for number in np.unique(fold)}
 
 
 def place(row: Mapping[Hashable, Any]) -> str:
