@@ -109,7 +109,7 @@ def judge_directions(
         estimates[name] |= _without_interval(model, deflated[name])
         study.advance(1)
     differences = pair_rows(pairs(study), sampled, COMPARED)
-    held = [_hold(rows) for rows in sets]
+    held = [buy_and_hold(one.bars, one.test["time"].min(), one.period.max(), rules) for one in sets]
     returns[HOLD] = panel.mean_return(held)
     benchmarks: Row = {HOLD: _hold_figures(panel, held)}
     if len(sets) == 1:
@@ -117,14 +117,17 @@ def judge_directions(
             name: coin(model.traded[0].backtest, sets[0].bars, rules, seed=study.seed)
             for name, model in models.items()
         }
-    every, up, label_up = np.ones(len(panel.up), bool), panel.up, panel.label_up
     classes = {
-        name: {"up": float(rose[rows].mean()) if rows.any() else None, "n": int(rows.sum())}
-        for name, rose, rows in (
-            ("all", up, every),
-            ("moved", up, panel.moved),
-            ("labelled", label_up, panel.labelled),
-        )
+        name: {"up": float(up[rows].mean()) if rows.any() else None, "n": int(rows.sum())}
+        for name, (up, rows) in panel.outcomes.items()
+    }
+    confusions = {
+        name: {
+            kind: confusion(model.p[rows] > 0.5, up[rows], 2).tolist()
+            for kind, (up, rows) in panel.outcomes.items()
+            if kind != "moved"
+        }
+        for name, model in models.items()
     }
     return {
         **_costs(sets),
@@ -134,13 +137,7 @@ def judge_directions(
         "bootstrap": bootstrap.describe(panel.interval),
         "models": estimates,
         "benchmarks": benchmarks,
-        "confusion": {
-            name: {
-                kind: confusion(model.p[rows] > 0.5, rose[rows], 2).tolist()
-                for kind, rose, rows in (("all", up, every), ("labelled", label_up, panel.labelled))
-            }
-            for name, model in models.items()
-        },
+        "confusion": confusions,
         "pairs": differences,
         **tables,
         "folds": [row for model in models.values() for row in _fold_rows(model)],
@@ -159,11 +156,8 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
     """
     figures: dict[str, Counted] = {}
     panel, p = model.panel, model.p
-    for suffix, up, inside in (
-        ("", panel.up, np.ones(len(p), dtype=bool)),
-        ("_moved", panel.up, panel.moved),
-        ("_labelled", panel.label_up, panel.labelled),
-    ):
+    for kind, (up, inside) in panel.outcomes.items():
+        suffix = "" if kind == "all" else f"_{kind}"
         rows, n = panel.on_bars(inside), int(inside.sum())
         for name, values in (
             ("accuracy", (p > 0.5) == up),
@@ -298,20 +292,18 @@ def _part_row(
 
 def _fold_rows(model: Candidate) -> Iterator[Row]:
     """Yield the results of each test block of a walk-forward; nothing for a single split."""
-    panel = model.panel
-    for fold, inside in folds_of(panel.test).items():
+    for fold in folds_of(model.panel.test):
         if fold is None:
             return
         blocks = [
-            rows.of_fold(fold, traded)
-            for rows, traded in zip(panel.sets, model.traded, strict=True)
+            rows.of_fold(fold, made)
+            for rows, made in zip(model.panel.sets, model.traded, strict=True)
             if fold in rows.folds
         ]
-        block = Panel([rows for rows, _ in blocks])
-        alone = Candidate(block, model.name, [traded for _, traded in blocks])
-        scores, figures = score(alone.p, block.up), _trade_figures(alone)
-        times = panel.test.loc[inside, "time"]
-        choices = [choice for _, traded in blocks for choice in traded.choices.values()]
+        sets, traded = zip(*blocks, strict=True)
+        alone = Candidate(Panel(sets), model.name, traded)
+        scores, figures = score(alone.p, alone.panel.up), _trade_figures(alone)
+        times = alone.panel.test["time"]
         yield {
             "model": model.name,
             "fold": fold,
@@ -321,7 +313,7 @@ def _fold_rows(model: Candidate) -> Iterator[Row]:
             "trades": alone.trades,
             **{name: figures[name][0].value for name in ("win_rate_gross", "net_bps", "sharpe")},
             "threshold": alone.threshold,
-            "coverage": choices[0].coverage if len(choices) == 1 else None,
+            "coverage": alone.coverage,
         }
 
 
@@ -400,11 +392,6 @@ def _costs(sets: Sequence[TestSet]) -> Row:
     varies = np.ptp(costs) > 0
     bps = float(costs.mean() if varies else costs[0])
     return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
-
-
-def _hold(rows: TestSet) -> Backtest:
-    last: Any = rows.period[-1]
-    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], last, rows.rules)
 
 
 def _hold_figures(panel: Panel, held: Sequence[Backtest]) -> dict[str, Row]:

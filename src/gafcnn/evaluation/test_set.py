@@ -173,8 +173,8 @@ class Candidate:
         # position of each row: 1, -1 or 0, shape (n,)
         self.position = np.concatenate([one.position for one in traded])
         choices = [choice for one in traded for choice in one.choices.values()]
-        # the threshold it is traded at; None if folds or symbols have different ones
-        self.threshold = choices[0].threshold if len(choices) == 1 else None
+        # what it is traded at; None if folds or symbols have different thresholds
+        self.threshold, self.coverage = choices[0] if len(choices) == 1 else (None, None)
         self.trades = sum(len(one.backtest.trades) for one in traded)
         # return of equal shares of all symbols, shape (bars,)
         self.returns = panel.mean_return(one.backtest for one in traded)
