@@ -7,6 +7,7 @@ equal shares, and the bootstrap resamples moments, with the rows and returns of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,10 @@ def judge_directions(
         estimates[name] |= _without_interval(model, deflated[name])
         study.advance(1)
     differences = pair_rows(pairs(study), sampled, COMPARED)
-    held = [buy_and_hold(one.bars, one.test["time"].min(), one.period.max(), rules) for one in sets]
+    held: list[Backtest] = []
+    for one in sets:
+        last: Any = one.period[-1]
+        held.append(buy_and_hold(one.bars, one.test["time"].iloc[0], last, rules))
     returns[HOLD] = panel.mean_return(held)
     benchmarks: Row = {HOLD: _hold_figures(panel, held)}
     if len(sets) == 1:
@@ -238,13 +242,12 @@ def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row,
     ):
         yield "sides", {"side": side, "of": "all rows"}, predicted
         yield "sides", {"side": side, "of": "traded rows"}, traded
-    cells = [(volatility, trend, None) for volatility in VOLATILITIES for trend in TRENDS]
-    months = [(None, None, month) for month in sorted(by_row["month"].unique())]
-    for cell in (*cells, *months):
-        description: Row = dict(zip(("volatility", "trend", "month"), cell, strict=True))
-        given = {name: value for name, value in description.items() if value is not None}
-        inside = np.all([by_row[name] == value for name, value in given.items()], axis=0)
-        yield "regimes", description, inside
+    regime: Row = dict.fromkeys(("volatility", "trend", "month"))
+    for volatility, trend in product(VOLATILITIES, TRENDS):
+        inside = (by_row["volatility"] == volatility) & (by_row["trend"] == trend)
+        yield "regimes", regime | {"volatility": volatility, "trend": trend}, inside.to_numpy()
+    for month in sorted(by_row["month"].unique()):
+        yield "regimes", regime | {"month": month}, (by_row["month"] == month).to_numpy()
     bins = bins_of(p)
     for k in range(bins.max() + 1):
         yield "calibration", {"forecast": float(p[bins == k].mean())}, bins == k

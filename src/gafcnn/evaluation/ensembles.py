@@ -230,8 +230,7 @@ def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> Fitte
     fit = ENSEMBLES[method].fit
     if fit is None:
         return FittedEnsemble(method, members)
-    labelled = rows.loc[(rows["split"] == "val") & rows["label"].notna()]
-    val = labelled.dropna(subset=[*members])
+    val = rows.loc[rows["split"] == "val"].dropna(subset=["label", *members])
     label = val["label"].to_numpy(dtype=np.int8)
     if len(np.unique(label)) < 2:
         free = [other for other, one in ENSEMBLES.items() if one.fit is None]

@@ -175,25 +175,26 @@ def judge(
         foreign = []
     members = [name for name in tables if name != baseline and name not in foreign]
     if given and not classes:
-        val = joined.loc[(joined["split"] == "val") & joined["label"].notna()]
-        can_fit = not val[[given, *members]].dropna().empty
-        ensembles = [*ensembles, *[TWO_STAGE] * can_fit]
+        val = joined.loc[joined["split"] == "val"].dropna(subset=["label", given, *members])
+        ensembles = [*ensembles, TWO_STAGE] if len(val) else ensembles
     joined, names, _ = combine(joined, members, ensembles, baseline, classes)
     names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
     if oracle is not None and not classes:
-        joined[ORACLE] = _oracle(joined, oracle)
+        of_symbol = oracle if isinstance(oracle, Mapping) else dict.fromkeys(by_symbol, oracle)
+        rows = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
+        joined[ORACLE] = pd.concat(dict(of_symbol)).reindex(rows).to_numpy()
         names.append(ORACLE)
     # by name and not by merit
-    first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
-    headline = headline or first
+    preferred = (TWO_STAGE, ENSEMBLE, *members, *names)
+    headline = headline or next(name for name in preferred if name in names)
     _check_name("headline", headline, names)
     ahead = _durations(joined, by_symbol)
     length = getattr(label, "horizon", None) or ahead.max()
+    if label is None and length and ahead.min() == length:  # else the tables do not tell the label
+        label = Direction(length)
     if label is not None:
         _check_returns(joined, by_symbol, label)
-    elif length and ahead.min() == length:  # else a label that the tables do not tell
-        _check_returns(joined, by_symbol, Direction(length))
     if horizon is not None:
         length = parse_duration("horizon", horizon)
     facts: dict[str, Any] = {
@@ -351,13 +352,6 @@ def _by_symbol(
             instead=f'pass them by name: {{"{missing[0]}": bars}}',
         )
     return {symbol: ensure_bars(frame) for symbol, frame in bars.items() if symbol in symbols}
-
-
-def _oracle(joined: pd.DataFrame, oracle: pd.Series | Mapping[str, pd.Series]) -> Any:
-    rows = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
-    if isinstance(oracle, Mapping):
-        return pd.concat(dict(oracle)).reindex(rows).to_numpy()
-    return oracle.reindex(pd.DatetimeIndex(joined["time"])).to_numpy()
 
 
 def _check_name(option: str, name: str, known: Iterable[str]) -> None:

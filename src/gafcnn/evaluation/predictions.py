@@ -256,8 +256,8 @@ def _outcomes(
         else:
             of = f" of {symbol}" if symbol else ""
             notes.append(f"the label{of} is fitted on the predicted rows, none are earlier")
-        found.append(_outcome_columns(outcomes, label.assign(outcomes, train), rows))
-        found[-1] = found[-1].assign(symbol=symbol, time=bars.index[rows])
+        known_rows = _outcome_columns(outcomes, label.assign(outcomes, train), rows)
+        found.append(known_rows.assign(symbol=symbol, time=bars.index[rows]))
     return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
 
 
@@ -275,11 +275,12 @@ def outcome_table(samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
 def _outcome_columns(
     outcomes: Outcomes, label: NDArray[np.int8], rows: NDArray[np.int64]
 ) -> pd.DataFrame:
-    number = pd.array(label[rows], dtype="Int8")
-    number[label[rows] == NULL] = pd.NA
-    known_at = pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC")
-    ahead = outcomes.forward_return[rows]
-    return pd.DataFrame({"label": number, "forward_return": ahead, "known_at": known_at})
+    columns = {
+        "label": pd.Series(label[rows], dtype="Int8").replace(NULL, pd.NA),
+        "forward_return": outcomes.forward_return[rows],
+        "known_at": pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC"),
+    }
+    return pd.DataFrame(columns)
 
 
 def write_predictions(path: Path | str, frame: pd.DataFrame) -> None:
@@ -360,7 +361,9 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
             instead="let gc.judge or complete_predictions(frame, bars, label=...) fill it in",
         )
     for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
-        if not _has_dtype(frame[column], dtype):
+        # text is `object` before pandas 3 and `str` since
+        is_text = dtype == "str" and pd.api.types.is_string_dtype(frame[column])
+        if not is_text and str(frame[column].dtype) != dtype:
             raise PredictionsError(
                 f"{source}: column {column} is {frame[column].dtype}",
                 expected=dtype,
@@ -420,11 +423,6 @@ def place(row: Mapping[Hashable, Any]) -> str:
 def first_row(frame: pd.DataFrame, where: NDArray[np.bool_]) -> dict[Hashable, Any]:
     """Return the first row of `frame` for which `where` is true, by column."""
     return frame.iloc[int(np.argmax(where))].to_dict()
-
-
-def _has_dtype(column: Any, dtype: str) -> bool:
-    # text is `object` before pandas 3 and `str` since
-    return pd.api.types.is_string_dtype(column) if dtype == "str" else str(column.dtype) == dtype
 
 
 def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, str, Any, str]]:

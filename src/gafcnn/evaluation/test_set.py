@@ -182,9 +182,8 @@ class Candidate:
     @cached_property
     def row_returns(self) -> tuple[Floats, Floats]:
         """Gross and net return of each row as a trade of its own, shape (n,) each."""
-        starts = np.cumsum([len(rows.test) for rows in self.panel.sets])[:-1]
-        sides = np.split(positions(self.p, 0.0), starts)
-        each = [rows.fills.trips(side) for rows, side in zip(self.panel.sets, sides, strict=True)]
+        sets = self.panel.sets
+        each = [one.fills.trips(positions(one.test[self.name], 0.0)) for one in sets]
         return np.concatenate([t.gross for t in each]), np.concatenate([t.net for t in each])
 
     @property
