@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -189,17 +188,10 @@ def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
             same = (x.eq(y).fillna(value=False) | (x.isna() & y.isna())).to_numpy(dtype=bool)
         if (differ := shared & ~same).any():
             row = first_row(both, differ)
-            values = [_format(row[name], row["time"]) for name in (column, f"{column}_b")]
             raise _disagreement(
                 f"{a} and {b} disagree on {column} for {differ.sum():,} of {shared.sum():,} shared "
-                f"rows, first {place(row)} ({values[0]} and {values[1]})"
+                f"rows, first {place(row)} ({row[column]} and {row[f'{column}_b']})"
             )
-
-
-def _format(value: Any, time: pd.Timestamp) -> str:
-    if isinstance(value, pd.Timestamp):
-        return f"+{(value - time).total_seconds() / 60:g} min"
-    return "null" if pd.isna(value) else f"{value:.6g}"
 
 
 def _disagreement(found: str) -> PredictionsError:

@@ -173,8 +173,7 @@ def complete_predictions(
     if scored:
         rows[P_UP] = _from_scores(pd.DataFrame(rows), name, notes)
     complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
-    texts = {column: dtype for column, dtype in SHARED.items() if "datetime" not in dtype}
-    return check_predictions(complete.astype(texts).reset_index(drop=True), name), notes
+    return check_predictions(complete.astype(SHARED).reset_index(drop=True), name), notes
 
 
 def _standardise(

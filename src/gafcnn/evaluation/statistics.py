@@ -233,12 +233,10 @@ def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
     Returns:
         `labelled` and `all`, see `score`.
     """
-    labelled = frame["label"].notna().to_numpy()
-    p = frame[model].to_numpy()
-    label = frame["label"].fillna(0).to_numpy(dtype=np.int8)
+    labelled = frame.dropna(subset=["label"])
     return {
-        "labelled": score(p[labelled], label[labelled]),
-        "all": score(p, frame["forward_return"].to_numpy() > 0),
+        "labelled": score(labelled[model], labelled["label"]),
+        "all": score(frame[model], frame["forward_return"] > 0),
     }
 
 
