@@ -399,9 +399,8 @@ def _costs(sets: Sequence[TestSet]) -> Row:
 
 def _hold_figures(panel: Panel, held: Sequence[Backtest]) -> dict[str, Row]:
     """Return the figures of holding all symbols in equal shares."""
-    if len(held) == 1:
-        figures = held[0].summary()
-    else:
+    figures = held[0].summary()
+    if len(held) > 1:
         returns = panel.mean_return(held)
         figures = {
             "sharpe": sharpe(returns, panel.periods).value,

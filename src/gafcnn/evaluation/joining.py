@@ -142,10 +142,10 @@ def _check_members(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd
                 expected="one window, or other model, per member",
                 instead='split it by its column "window"',
             )
-    first, *others = members.items()
-    for other in others:
-        _check_agreement(first, other, complete=complete)
-    return first[1]
+    (first, reference), *others = members.items()
+    for other, frame in others:
+        _check_agreement(first, reference, other, frame, complete=complete)
+    return reference
 
 
 def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -159,12 +159,10 @@ def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd
     return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
 
 
-Member = tuple[str, pd.DataFrame]
-
-
-def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
+def _check_agreement(
+    a: str, ours: pd.DataFrame, b: str, theirs: pd.DataFrame, *, complete: bool
+) -> None:
     """Raise an error if two members are about different things; check causes before effects."""
-    (a, ours), (b, theirs) = left, right
     columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
     if columns[0] != columns[1]:
         raise _disagreement(f"{a} and {b} have different classes, {columns[0]} and {columns[1]}")

@@ -6,7 +6,6 @@ outcome.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from gafcnn.data.bars import Origin, ensure_bars, interval_of
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
-from gafcnn.data.times import from_epochs
+from gafcnn.data.times import kind_of, parse_times
 from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 
@@ -99,7 +98,7 @@ def complete_predictions(
 
     Raises:
         PredictionsError: A column is missing, or no row can be used.
-        BarsError: The bars did not pass through `as_bars`.
+        BarsError: The bars did not pass through `as_bars`, or times cannot be read.
     """
     if set(SHARED) <= set(frame.columns):
         return check_predictions(frame, name), []
@@ -192,27 +191,25 @@ def _standardise(
             expected=f"time and {', '.join(columns)}, and symbol if there are several",
             instead="rename the columns, or pass another table",
         )
+    given = pd.Series(frame["time"])
+    kind = kind_of(given.iloc[0])
+    if kind == "date":
+        raise PredictionsError(
+            f"{name}: the time {given.iloc[0]} is a date without a time of day",
+            expected="the close time of the last bar that the forecast knows, in UTC",
+            instead="use the times of bars.index, such as 2024-01-03 00:00:00+00:00 for the "
+            "bar of 2 January in UTC",
+        )
+    if kind == "naive":
+        notes.append(f"{name}: times without time zone are read as UTC")
+    time, _ = parse_times(given, Origin(name), timezone="UTC")
     try:
-        given = pd.Series(frame["time"])
-        if re.fullmatch(r"\d{4}([-/.]?)\d\d\1\d\d", str(given.iloc[0])):
-            raise PredictionsError(
-                f"{name}: the time {given.iloc[0]} is a date without a time of day",
-                expected="the close time of the last bar that the forecast knows, in UTC",
-                instead="use the times of bars.index, such as 2024-01-03 00:00:00+00:00 for the "
-                "bar of 2 January in UTC",
-            )
-        if pd.api.types.is_numeric_dtype(given):
-            time = from_epochs(given, Origin(name))
-        else:
-            time = pd.DatetimeIndex(pd.to_datetime(given, utc=True)).as_unit("ns")
-            if not re.search(r"(Z|[+-]\d\d:?\d\d)$", str(given.iloc[0])):
-                notes.append(f"{name}: times without time zone are read as UTC")
-        return frame.assign(time=time, **frame[[*columns]].astype("float64"))
+        return frame.assign(time=time.as_unit("ns"), **frame[[*columns]].astype("float64"))
     except (TypeError, ValueError) as error:
         raise PredictionsError(
             f"{name}: a column cannot be converted ({error})",
-            expected=f"times in time, and numbers in {', '.join(columns)}",
-            instead="convert it with pd.to_datetime or pd.to_numeric",
+            expected=f"numbers in {', '.join(columns)}",
+            instead="convert it with pd.to_numeric",
         ) from error
 
 
