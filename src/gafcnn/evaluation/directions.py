@@ -18,11 +18,11 @@ from gafcnn.data.bars import bars_per_day, interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import stretch_starts
 from gafcnn.durations import multiple_of
-from gafcnn.evaluation.backtest import Backtest, buy_and_hold, coin
+from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
-from gafcnn.evaluation.positions import confidence, threshold_of
+from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
@@ -236,12 +236,9 @@ def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row,
         threshold = float(limit[0]) if len(folds) == 1 else None
         yield "coverage", {"share": share, "threshold": threshold}, confidence(p) >= limit
     yield "coverage", {"share": None, "threshold": model.threshold}, position != 0
-    for side, predicted, traded in (
-        ("long", p > 0.5, position == 1),
-        ("short", p < 0.5, position == -1),
-    ):
-        yield "sides", {"side": side, "of": "all rows"}, predicted
-        yield "sides", {"side": side, "of": "traded rows"}, traded
+    for side, sign in (("long", LONG), ("short", SHORT)):
+        yield "sides", {"side": side, "of": "all rows"}, positions(p, 0.0) == sign
+        yield "sides", {"side": side, "of": "traded rows"}, position == sign
     regime: Row = dict.fromkeys(("volatility", "trend", "month"))
     for volatility, trend in product(VOLATILITIES, TRENDS):
         inside = (by_row["volatility"] == volatility) & (by_row["trend"] == trend)
@@ -265,23 +262,16 @@ def part_figures(model: Candidate, kind: str, inside: Rows) -> dict[str, Counted
     taken = inside & (model.p != 0.5)
     gross, net = (np.where(taken, one, 0.0) for one in model.row_returns)
     made = panel.on_bars(taken)
-    return {
-        name: (ratio(panel.on_bars(values), made), n)
-        for name, values in (
-            ("win_rate", gross > 0),
-            ("win_rate_net", net > 0),
-            ("gross_bps", 1e4 * gross),
-            ("net_bps", 1e4 * net),
-        )
-    }
+    of_row = {"win_rate": gross > 0, "win_rate_net": net > 0}
+    of_row |= {"gross_bps": 1e4 * gross, "net_bps": 1e4 * net}
+    return {name: (ratio(panel.on_bars(values), made), n) for name, values in of_row.items()}
 
 
 def _part_row(
     kind: str, model: Candidate, description: Row, inside: Rows, found: Mapping[str, Row]
 ) -> Row:
     main = found["observed" if kind == "calibration" else "win_rate"]
-    row = {"model": model.name, **description, "n": main["n"]}
-    row |= {"low": main["low"], "high": main["high"]}
+    row = {"model": model.name, **description, **{key: main[key] for key in ("n", "low", "high")}}
     row |= {name: one["value"] for name, one in found.items()}
     if kind == "calibration":
         return row

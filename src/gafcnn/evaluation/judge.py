@@ -213,18 +213,18 @@ def judge(
     )  # fmt: skip
     if not classes:
         val = joined.loc[joined["split"] == "val"]
-        unchosen = [name for name in names if val[name].isna().all()]
+        rows = val.groupby("fold", dropna=False)[names].count()
+        unchosen = [name for name in names if not rows[name].any()]
         if unchosen and rules.threshold is None:
             notes.append(
                 f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
                 "every row is traded; a threshold (trading.threshold on the command line) sets one"
             )
         facts["chosen"] = headline not in unchosen
-        chosen = [name for name in names if name not in unchosen]
-        rows = val.groupby("fold", dropna=False)[chosen].count().to_numpy()
-        if rules.threshold is None and rows.size and rows.min() < rules.least_trades:
+        least = rows.drop(columns=unchosen).min().min()  # NaN without rows
+        if rules.threshold is None and least < rules.least_trades:
             notes.append(
-                f"validation has only {rows.min()} rows in a fold: thresholds, and models that are "
+                f"validation has only {least} rows in a fold: thresholds, and models that are "
                 "fitted on validation rows, are arbitrary; use more bars, or a larger split.val"
             )
     for note in notes:

@@ -73,8 +73,7 @@ class TestSet:
         val = self.val if fold is None else self.val.loc[self.val["fold"] == fold]
         begins = self.test.loc[self.folds[fold], "time"].min()
         ends = self.bars.index.get_indexer(pd.DatetimeIndex(val["time"])) + self.fills.ahead
-        over = (val["time"] < begins) & (ends < self.bars.index.searchsorted(begins))
-        val = val.loc[over & val[model].notna()]
+        val = val.loc[(ends < self.bars.index.searchsorted(begins)) & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None)
         return choose_threshold(
@@ -124,17 +123,14 @@ class Panel:
         self._bars = [self.times.get_indexer(one.period) for one in sets]
         entered = [one.bars.index[one.fills.decided + 1] for one in sets]
         self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
-        # whether the price rose over the horizon (an unchanged price did not) or changed
-        forward_return = self.test["forward_return"].to_numpy()
-        self.up, self.moved = forward_return > 0, forward_return != 0
-        # whether the row has a label, up or down and not neutral, and whether it is up
-        self.labelled = self.test["label"].notna().to_numpy()
-        self.label_up = self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
-        # what is predicted, up or not, and of which rows
+        forward_return, label = self.test["forward_return"].to_numpy(), self.test["label"]
+        # whether the price rose over the horizon; an unchanged price did not
+        self.up = forward_return > 0
+        # whether rows went up or are labelled up, and which rows that is asked of
         self.outcomes = {
             "all": (self.up, np.ones(len(self.up), dtype=bool)),
-            "moved": (self.up, self.moved),
-            "labelled": (self.label_up, self.labelled),
+            "moved": (self.up, forward_return != 0),
+            "labelled": (label.fillna(0).to_numpy(np.int8) == 1, label.notna().to_numpy()),
         }
 
     @cached_property
