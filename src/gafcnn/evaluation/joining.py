@@ -128,9 +128,7 @@ def _check_members(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd
     taken = {*KEY, *OUTCOME}
     if not members or taken & set(members):
         raise ConfigError(
-            f"members are named {', '.join(sorted(taken & set(members)))}"
-            if members
-            else "there are no members",
+            f"the members are {', '.join(members) or 'none'}",
             expected=f"at least one, with a name other than {', '.join(sorted(taken))}",
             instead="name each table by its model, such as 15m or xgboost",
         )

@@ -86,8 +86,7 @@ class Judgement:
             name: pd.DataFrame(figures, dtype="float64").unstack()  # noqa: PD010
             for name, figures in self.metrics["models"].items()
         }
-        frame = pd.DataFrame(rows).T
-        return frame.rename_axis("model").rename_axis(["figure", None], axis="columns")
+        return pd.DataFrame(rows).T.rename_axis(index="model", columns=["figure", None])
 
     def to_html(self, path: str | Path, samples: Sequence[Any] = ()) -> Path:
         """Write the report as one HTML page that needs no other file.
