@@ -290,8 +290,7 @@ def trade(bars: pd.DataFrame, fills: Fills, position: ArrayLike, rules: TradingR
             expected=f"{n:,}, one for each decision time: 1 (long), -1 (short) or 0 (none)",
             instead="convert probabilities with `positions`",
         )
-    side = side.astype(np.int8)
-    trips = fills.trips(side)
+    trips = fills.trips(side.astype(np.int8))
     taken = np.flatnonzero(side)
     if not rules.overlapping:
         taken = taken[_one_at_a_time(fills.decided[taken], trips.exit_bar[taken])]
@@ -318,11 +317,9 @@ def account_for(
     for number in range(slices):
         equity += _account(trips[account == number], close, period.start)
     equity /= slices
-    begun, over = (
-        np.bincount(rows + 1 - period.start, minlength=n + 1)
-        for rows in (trips.decided, trips.exit_bar)
-    )
-    exposure = np.cumsum(begun - over)[:n] / slices
+    entered = np.bincount(trips.decided + 1 - period.start, minlength=n)
+    left = np.bincount(trips.exit_bar - period.start, minlength=n)
+    exposure = (np.cumsum(entered - left) + left) / slices  # also during the bar of the exit
     before = np.r_[1.0, equity[:-1]]
     returns = np.divide(equity, before, out=np.ones(n), where=before > 0) - 1
     index = bars.index[period]

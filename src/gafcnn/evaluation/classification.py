@@ -113,11 +113,14 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         confusions[name] = confusion(one.argmax(axis=1), label, len(classes))
         for k, called in enumerate(confusions[name].sum(axis=0)):
             row = {"model": name, "class": classes[k], "n": int(counts[k]), "called": int(called)}
-            for figure in ("precision", "recall"):
-                row[figure] = _share(of_model[k, figure], study.resamples)
-            # if all rows agree, all resample alike
-            f1 = of_model[k, "f1"]
-            row["f1"] = estimate(f1["value"], f1["n"]) if f1["value"] in (0.0, 1.0) else f1
+            for figure in ("precision", "recall", "f1"):
+                row[figure] = share = of_model[k, figure]
+                # if all rows agree, all resample alike
+                if share["low"] is None or share["value"] in (0.0, 1.0):
+                    has_exact = study.resamples and figure != "f1"
+                    row[figure] = (
+                        exact(share) if has_exact else estimate(share["value"], share["n"])
+                    )
             per_class.append(row)
         study.advance(1)
     no_skill = score_classes(np.tile(counts / n, (n, 1)), label)
@@ -139,12 +142,6 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         "folds": [row for name, one in p.items() for row in _fold_rows(rows, name, one, names)],
         "targets": targets,
     }
-
-
-def _share(share: Row, resamples: int) -> Row:
-    """Add an exact interval if there is none or if all rows agree, which all resample alike."""
-    needs_exact = resamples and (share["low"] is None or share["value"] in (0.0, 1.0))
-    return exact(share) if needs_exact else share
 
 
 def _fold_rows(rows: pd.DataFrame, model: str, p: Floats, names: Iterable[str]) -> list[Row]:
