@@ -117,10 +117,9 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
                 row[figure] = share = of_model[k, figure]
                 # if all rows agree, all resample alike
                 if share["low"] is None or share["value"] in (0.0, 1.0):
-                    has_exact = study.resamples and figure != "f1"
-                    row[figure] = (
-                        exact(share) if has_exact else estimate(share["value"], share["n"])
-                    )
+                    row[figure] = estimate(share["value"], share["n"])
+                    if study.resamples and figure != "f1":
+                        row[figure] = exact(share)
             per_class.append(row)
         study.advance(1)
     no_skill = score_classes(np.tile(counts / n, (n, 1)), label)

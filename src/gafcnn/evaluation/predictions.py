@@ -136,11 +136,10 @@ def complete_predictions(
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
     at_bar, opens_bar = np.zeros((2, len(merged)), dtype=bool)
     for symbol, frame_of_symbol in by_symbol.items():
-        closes = ensure_bars(frame_of_symbol).index.to_series()
-        of_symbol = (merged["symbol"] == symbol).to_numpy()
-        at_bar |= of_symbol & merged["time"].isin(closes).to_numpy()
-        after = merged["time"] + interval_of(frame_of_symbol)
-        opens_bar |= of_symbol & after.isin(closes).to_numpy()
+        of_symbol, closes = merged["symbol"] == symbol, ensure_bars(frame_of_symbol).index
+        times = pd.DatetimeIndex(merged.loc[of_symbol, "time"])
+        at_bar[of_symbol] = times.isin(closes)
+        opens_bar[of_symbol] = (times + interval_of(frame_of_symbol)).isin(closes)
     if opens_bar.all() and not at_bar.all():
         raise PredictionsError(
             f"{name}: all times are open times of bars, and {(~at_bar).sum():,} of "
