@@ -110,12 +110,8 @@ def judge_directions(
         estimates[name] |= _without_interval(model, deflated[name])
         study.advance(1)
     differences = pair_rows(pairs(study), sampled, COMPARED)
-    held: list[Backtest] = []
-    for one in sets:
-        last: Any = one.period[-1]
-        held.append(buy_and_hold(one.bars, one.test["time"].iloc[0], last, rules))
-    returns[HOLD] = panel.mean_return(held)
-    benchmarks: Row = {HOLD: _hold_figures(panel, held)}
+    returns[HOLD], held = _hold(panel, rules)
+    benchmarks: Row = {HOLD: held}
     if len(sets) == 1:
         benchmarks["coin"] = {
             name: coin(model.traded[0].backtest, sets[0].bars, rules, seed=study.seed)
@@ -387,18 +383,21 @@ def _costs(sets: Sequence[TestSet]) -> Row:
     return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
 
 
-def _hold_figures(panel: Panel, held: Sequence[Backtest]) -> dict[str, Row]:
-    """Return the figures of holding all symbols in equal shares."""
-    figures = held[0].summary()
+def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:
+    """Return the return of each bar and the figures of holding all symbols in equal shares."""
+    held: list[Backtest] = []
+    for one in panel.sets:
+        last: Any = one.period[-1]
+        held.append(buy_and_hold(one.bars, one.test["time"].iloc[0], last, rules))
+    returns, figures = panel.mean_return(held), held[0].summary()
     if len(held) > 1:
-        returns = panel.mean_return(held)
         figures = {
             "sharpe": sharpe(returns, panel.periods).value,
             "sortino": sortino(returns, panel.periods).value,
             "max_drawdown": max_drawdown(returns),
             "total_return": growth(returns, panel.periods)["total_return"],
         }
-    return {name: estimate(value, 1) for name, value in figures.items()}
+    return returns, {name: estimate(value, 1) for name, value in figures.items()}
 
 
 def _equity(returns: Floats, times: pd.DatetimeIndex) -> Row:

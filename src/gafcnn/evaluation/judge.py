@@ -364,9 +364,7 @@ def _check_name(option: str, name: str, known: Iterable[str]) -> None:
 
 def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:
     """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
-    shared = joined[[*KEY, *OUTCOME]]
-    columns = class_columns(classes)
-    parts = []
+    shared, columns, parts = joined[[*KEY, *OUTCOME]], class_columns(classes), []
     for name in names:
         p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
         parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))

@@ -145,8 +145,7 @@ class Panel:
 
     def on_bars(self, rows: ArrayLike) -> Floats:
         """Return the sums of values of the rows at their bars: shape (bars,)."""
-        sums = np.bincount(self.places, np.asarray(rows, np.float64), len(self.times))
-        return sums.astype(np.float64)
+        return np.bincount(self.places, np.asarray(rows, float), len(self.times)).astype(float)
 
     def add(self, series: Iterable[NDArray[Any]]) -> Floats:
         """Return the sum of series over the bars of each symbol's period: shape (bars,)."""
