@@ -73,7 +73,8 @@ class TestSet:
         val = self.val if fold is None else self.val.loc[self.val["fold"] == fold]
         begins = self.test.loc[self.folds[fold], "time"].min()
         ends = self.bars.index.get_indexer(pd.DatetimeIndex(val["time"])) + self.fills.ahead
-        val = val.loc[(ends < self.bars.index.searchsorted(begins)) & val[model].notna()]
+        over = (val["time"] < begins) & (ends < self.bars.index.searchsorted(begins))
+        val = val.loc[over & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None)
         return choose_threshold(
