@@ -6,6 +6,7 @@ outcome.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from gafcnn.data.bars import Origin, ensure_bars, interval_of
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
-from gafcnn.data.times import kind_of, parse_times
+from gafcnn.data.times import from_epochs
 from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 
@@ -98,7 +99,7 @@ def complete_predictions(
 
     Raises:
         PredictionsError: A column is missing, or no row can be used.
-        BarsError: The bars did not pass through `as_bars`, or times cannot be read.
+        BarsError: The bars did not pass through `as_bars`.
     """
     if set(SHARED) <= set(frame.columns):
         return check_predictions(frame, name), []
@@ -190,25 +191,27 @@ def _standardise(
             expected=f"time and {', '.join(columns)}, and symbol if there are several",
             instead="rename the columns, or pass another table",
         )
-    given = pd.Series(frame["time"])
-    kind = kind_of(given.iloc[0])
-    if kind == "date":
-        raise PredictionsError(
-            f"{name}: the time {given.iloc[0]} is a date without a time of day",
-            expected="the close time of the last bar that the forecast knows, in UTC",
-            instead="use the times of bars.index, such as 2024-01-03 00:00:00+00:00 for the "
-            "bar of 2 January in UTC",
-        )
-    if kind == "naive":
-        notes.append(f"{name}: times without time zone are read as UTC")
-    time, _ = parse_times(given, Origin(name), timezone="UTC")
     try:
-        return frame.assign(time=time.as_unit("ns"), **frame[[*columns]].astype("float64"))
+        given = pd.Series(frame["time"])
+        if re.fullmatch(r"\d{4}([-/.]?)\d\d\1\d\d", str(given.iloc[0])):
+            raise PredictionsError(
+                f"{name}: the time {given.iloc[0]} is a date without a time of day",
+                expected="the close time of the last bar that the forecast knows, in UTC",
+                instead="use the times of bars.index, such as 2024-01-03 00:00:00+00:00 for the "
+                "bar of 2 January in UTC",
+            )
+        if pd.api.types.is_numeric_dtype(given):
+            time = from_epochs(given, Origin(name))
+        else:
+            time = pd.DatetimeIndex(pd.to_datetime(given, utc=True)).as_unit("ns")
+            if not re.search(r"(Z|[+-]\d\d:?\d\d)$", str(given.iloc[0])):
+                notes.append(f"{name}: times without time zone are read as UTC")
+        return frame.assign(time=time, **frame[[*columns]].astype("float64"))
     except (TypeError, ValueError) as error:
         raise PredictionsError(
             f"{name}: a column cannot be converted ({error})",
-            expected=f"numbers in {', '.join(columns)}",
-            instead="convert it with pd.to_numeric",
+            expected=f"times in time, and numbers in {', '.join(columns)}",
+            instead="convert it with pd.to_datetime or pd.to_numeric",
         ) from error
 
 
@@ -270,12 +273,11 @@ def outcome_table(samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
 def _outcome_columns(
     outcomes: Outcomes, label: NDArray[np.int8], rows: NDArray[np.int64]
 ) -> pd.DataFrame:
-    columns = {
-        "label": pd.Series(label[rows], dtype="Int8").replace(NULL, pd.NA),
-        "forward_return": outcomes.forward_return[rows],
-        "known_at": pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC"),
-    }
-    return pd.DataFrame(columns)
+    number = pd.array(label[rows], dtype="Int8")
+    number[label[rows] == NULL] = pd.NA
+    known_at = pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC")
+    ahead = outcomes.forward_return[rows]
+    return pd.DataFrame({"label": number, "forward_return": ahead, "known_at": known_at})
 
 
 def write_predictions(path: Path | str, frame: pd.DataFrame) -> None:
