@@ -126,10 +126,6 @@ def compute_fills(
             expected=f"every bar up to the horizon, {format_duration(horizon)}",
             instead="drop the rows that are followed by a gap or by the end of the bars",
         )
-    if rules.take_profit_bps is None and rules.stop_loss_bps is None:
-        ends = end, bars["close"].to_numpy(np.float64)[end]
-        long = RoundTrips.at(bars, decided, LONG, ends, rules)
-        return Fills(long, replace(long, side=-long.side), ahead, horizon)
     long, short = (
         RoundTrips.at(bars, decided, side, _exits(bars, decided, side, ahead, rules), rules)
         for side in (LONG, SHORT)
@@ -170,7 +166,9 @@ def _exits(
     stop = entry * (1 - side * (rules.stop_loss_bps or np.inf) / 1e4)
     bar = decided + ahead
     price = closes[bar]
-    for step in range(ahead, 0, -1):  # backwards, so that the earliest bar is written last
+    has_barrier = rules.take_profit_bps is not None or rules.stop_loss_bps is not None
+    # backwards, so that the earliest bar is written last
+    for step in range(ahead, 0, -1) if has_barrier else ():
         at = decided + step
         for reached, fill in (
             (best[at] >= take, np.maximum(take, opens[at])),
@@ -292,8 +290,7 @@ def trade(bars: pd.DataFrame, fills: Fills, position: ArrayLike, rules: TradingR
             expected=f"{n:,}, one for each decision time: 1 (long), -1 (short) or 0 (none)",
             instead="convert probabilities with `positions`",
         )
-    side = side.astype(np.int8)
-    trips = fills.trips(side)
+    trips = fills.trips(side.astype(np.int8))
     taken = np.flatnonzero(side)
     if not rules.overlapping:
         taken = taken[_one_at_a_time(fills.decided[taken], trips.exit_bar[taken])]
@@ -320,23 +317,17 @@ def account_for(
     for number in range(slices):
         equity += _account(trips[account == number], close, period.start)
     equity /= slices
-    begun, over = (
-        np.bincount(rows + 1 - period.start, minlength=n + 1)
-        for rows in (trips.decided, trips.exit_bar)
-    )
-    exposure = np.cumsum(begun - over)[:n] / slices
+    entered = np.bincount(trips.decided + 1 - period.start, minlength=n)
+    left = np.bincount(trips.exit_bar - period.start, minlength=n)
+    exposure = (np.cumsum(entered - left) + left) / slices  # also during the bar of the exit
     before = np.r_[1.0, equity[:-1]]
     returns = np.divide(equity, before, out=np.ones(n), where=before > 0) - 1
-    index, interval = bars.index[period], interval_of(bars)
+    index = bars.index[period]
     trades = {
         "decided": bars.index[trips.decided],
-        "entered": bars.index[trips.decided + 1] - interval,
+        "entered": bars.index[trips.decided + 1] - interval_of(bars),
         "left": bars.index[trips.exit_bar],
-        "side": trips.side,
-        "entry": trips.entry,
-        "exit": trips.exit,
-        "gross": trips.gross,
-        "net": trips.net,
+        **{name: getattr(trips, name) for name in ("side", "entry", "exit", "gross", "net")},
     }
     return Backtest(
         trades=pd.DataFrame(trades),

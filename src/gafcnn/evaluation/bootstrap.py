@@ -9,9 +9,10 @@ that differences between models are paired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -91,16 +92,21 @@ class Bootstrap:
         """
         if not self.resamples:
             return {key: np.empty(0) for key in figures}
+        from arch.bootstrap import StationaryBootstrap  # imports statsmodels, which takes seconds
+
         columns: dict[bytes, tuple[int, Floats]] = {}  # by their content
         compute = {key: self._prepare(figure, columns) for key, figure in figures.items()}
         sums = np.reshape([one for _, one in columns.values()], (-1, len(self.starts))).T
         values = {key: np.empty(self.resamples) for key in figures}
+        length: Any = self.block  # may be fractional, despite arch's annotation
+        bootstrap = StationaryBootstrap(length, np.arange(len(self.starts)), seed=self.seed)
+        draws = (bins for [bins], _ in bootstrap.bootstrap(self.resamples))
         with ThreadPoolExecutor() as pool:
-            for part, picks in self._batches():
-                drawn = Resamples(picks, sums)
+            for start in range(0, self.resamples, _BATCH):
+                drawn = Resamples(np.stack([*islice(draws, _BATCH)]), sums)
                 found = [pool.submit(one, drawn) for one in compute.values()]
                 for key, one in zip(compute, found, strict=True):
-                    values[key][part] = one.result()
+                    values[key][start : start + _BATCH] = one.result()
         return values
 
     def sample(self, figures: Mapping[K, Counted]) -> dict[K, Sampled]:
@@ -138,19 +144,6 @@ class Bootstrap:
             numbers.append(columns.setdefault(sums.tobytes(), (len(columns), sums))[0])
         return lambda drawn: figure.of(*(drawn.totals[:, number] for number in numbers))
 
-    def _batches(self) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-        """Yield positions of resamples, and the bins drawn for each: shape (batch, bins)."""
-        # arch imports statsmodels, which takes seconds
-        from arch.bootstrap import StationaryBootstrap
-
-        # the mean length may be fractional, despite the annotation
-        length: Any = self.block
-        bootstrap = StationaryBootstrap(length, np.arange(len(self.starts)), seed=self.seed)
-        draws = bootstrap.bootstrap(self.resamples)
-        for start in range(0, self.resamples, _BATCH):
-            part = slice(start, min(start + _BATCH, self.resamples))
-            yield part, np.stack([next(draws)[0][0] for _ in range(part.stop - start)])
-
 
 def exact(share: Row) -> Row:
     """Return a share with the interval of Clopper and Pearson, Biometrika, 1934.
@@ -181,7 +174,7 @@ def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A0
     Returns:
         At least 1 (independent bins), at most a quarter of the bins.
     """
-    from arch.bootstrap import optimal_block_length  # see _batches
+    from arch.bootstrap import optimal_block_length  # takes seconds
 
     longest = 1.0
     for one in series:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,14 @@ from gafcnn.evaluation.comparisons import (
 )
 from gafcnn.evaluation.figures import mean_ratio
 from gafcnn.evaluation.joining import probabilities
-from gafcnn.evaluation.statistics import Floats, Row, class_ratios, estimate, score_classes
+from gafcnn.evaluation.statistics import (
+    Floats,
+    Row,
+    class_ratios,
+    confusion,
+    estimate,
+    score_classes,
+)
 from gafcnn.evaluation.test_set import folds_of, split_rows
 
 CLASS_FIGURES = {
@@ -82,9 +90,8 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     }
     # the timeline is that of the bars from the first row to the last
     decided = pd.DatetimeIndex(rows["time"])
-    first, *others = (pd.DatetimeIndex(frame.index) for frame in study.bars.values())
-    times = pd.DatetimeIndex(first.append(others).unique().sort_values())
-    times = times[(times >= decided.min()) & (times <= decided.max())]
+    times = pd.DatetimeIndex(reduce(pd.Index.union, (one.index for one in study.bars.values())))
+    times = times[times.slice_indexer(decided.min(), decided.max())]
     places = times.get_indexer(decided)
 
     def on_bars(values: NDArray[Any]) -> Floats:
@@ -95,17 +102,27 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     hits = (on_bars((one.argmax(axis=1) == label) - 0.5) for one in p.values())
     block = block_length(hits, length)
     bootstrap = Bootstrap(length, len(times), block, study.resamples, study.seed)
-    sampled, found = {}, {}
+    sampled, found, confusions, per_class = {}, {}, {}, []
     for name, one in p.items():
         figures = {
             key: (mean_ratio([*map(on_bars, tops)], [*map(on_bars, bottoms)]), number)
             for key, (number, tops, bottoms) in class_ratios(one, label).items()
         }
         sampled[name] = bootstrap.sample(figures)
-        found[name] = {key: one.estimate() for key, one in sampled[name].items()}
+        found[name] = of_model = {key: one.estimate() for key, one in sampled[name].items()}
+        confusions[name] = confusion(one.argmax(axis=1), label, len(classes))
+        for k, called in enumerate(confusions[name].sum(axis=0)):
+            row = {"model": name, "class": classes[k], "n": int(counts[k]), "called": int(called)}
+            for figure in ("precision", "recall", "f1"):
+                row[figure] = share = of_model[k, figure]
+                # if all rows agree, all resample alike
+                if share["low"] is None or share["value"] in (0.0, 1.0):
+                    row[figure] = estimate(share["value"], share["n"])
+                    if study.resamples and figure != "f1":
+                        row[figure] = exact(share)
+            per_class.append(row)
         study.advance(1)
     no_skill = score_classes(np.tile(counts / n, (n, 1)), label)
-    scores = {name: score_classes(one, label) for name, one in p.items()}
     others = [name for name in study.models if study.baseline not in (None, name)]
     targets = []
     if classes == PATTERNS:
@@ -118,35 +135,12 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         "bootstrap": bootstrap.describe(study.interval),
         "models": {name: {key: of_model[key] for key in names} for name, of_model in found.items()},
         "no_skill": {key: estimate(no_skill[key], n) for key in names},
-        "per_class": [
-            {
-                "model": name,
-                "class": name_of_class,
-                "n": scores[name]["classes"][k]["n"],
-                "called": scores[name]["classes"][k]["called"],
-                "precision": _share(of_model[k, "precision"], study.resamples),
-                "recall": _share(of_model[k, "recall"], study.resamples),
-                "f1": _f1(of_model[k, "f1"]),
-            }
-            for name, of_model in found.items()
-            for k, name_of_class in enumerate(classes)
-        ],
-        "confusion": {name: of_model["confusion"] for name, of_model in scores.items()},
+        "per_class": per_class,
+        "confusion": {name: counted.tolist() for name, counted in confusions.items()},
         "pairs": pair_rows([Pair(name, str(study.baseline)) for name in others], sampled, names),
         "folds": [row for name, one in p.items() for row in _fold_rows(rows, name, one, names)],
         "targets": targets,
     }
-
-
-def _share(share: Row, resamples: int) -> Row:
-    """Add an exact interval if there is none or if all rows agree, which all resample alike."""
-    needs_exact = resamples and (share["low"] is None or share["value"] in (0.0, 1.0))
-    return exact(share) if needs_exact else share
-
-
-def _f1(found: Row) -> Row:
-    """Leave out the interval if all rows agree."""
-    return estimate(found["value"], found["n"]) if found["value"] in (0.0, 1.0) else found
 
 
 def _fold_rows(rows: pd.DataFrame, model: str, p: Floats, names: Iterable[str]) -> list[Row]:

@@ -307,9 +307,8 @@ def _skill(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]
 
 def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     trades, given = figures["trades"]["value"], metrics["threshold"]
-    threshold = "threshold chosen on validation" if given is None else f"threshold {given:g}"
-    if not metrics["chosen"]:
-        threshold = f"threshold {given or 0.0:g}"
+    is_chosen = given is None and metrics["chosen"]
+    threshold = "threshold chosen on validation" if is_chosen else f"threshold {given or 0.0:g}"
     if not trades:
         yield f"At the {threshold} it makes no trades in the test period."
         return

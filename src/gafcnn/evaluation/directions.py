@@ -7,6 +7,7 @@ equal shares, and the bootstrap resamples moments, with the rows and returns of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from gafcnn.data.bars import bars_per_day, interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import stretch_starts
 from gafcnn.durations import multiple_of
-from gafcnn.evaluation.backtest import Backtest, buy_and_hold, coin
+from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
-from gafcnn.evaluation.positions import confidence, threshold_of
+from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
@@ -109,22 +110,24 @@ def judge_directions(
         estimates[name] |= _without_interval(model, deflated[name])
         study.advance(1)
     differences = pair_rows(pairs(study), sampled, COMPARED)
-    held = [_hold(rows) for rows in sets]
-    returns[HOLD] = panel.mean_return(held)
-    benchmarks: Row = {HOLD: _hold_figures(panel, held)}
+    returns[HOLD], held = _hold(panel, rules)
+    benchmarks: Row = {HOLD: held}
     if len(sets) == 1:
         benchmarks["coin"] = {
             name: coin(model.traded[0].backtest, sets[0].bars, rules, seed=study.seed)
             for name, model in models.items()
         }
-    every, up, label_up = np.ones(len(panel.up), bool), panel.up, panel.label_up
     classes = {
-        name: {"up": float(rose[rows].mean()) if rows.any() else None, "n": int(rows.sum())}
-        for name, rose, rows in (
-            ("all", up, every),
-            ("moved", up, panel.moved),
-            ("labelled", label_up, panel.labelled),
-        )
+        name: {"up": float(up[rows].mean()) if rows.any() else None, "n": int(rows.sum())}
+        for name, (up, rows) in panel.outcomes.items()
+    }
+    confusions = {
+        name: {
+            kind: confusion(model.p[rows] > 0.5, up[rows], 2).tolist()
+            for kind, (up, rows) in panel.outcomes.items()
+            if kind != "moved"
+        }
+        for name, model in models.items()
     }
     return {
         **_costs(sets),
@@ -134,13 +137,7 @@ def judge_directions(
         "bootstrap": bootstrap.describe(panel.interval),
         "models": estimates,
         "benchmarks": benchmarks,
-        "confusion": {
-            name: {
-                kind: confusion(model.p[rows] > 0.5, rose[rows], 2).tolist()
-                for kind, rose, rows in (("all", up, every), ("labelled", label_up, panel.labelled))
-            }
-            for name, model in models.items()
-        },
+        "confusion": confusions,
         "pairs": differences,
         **tables,
         "folds": [row for model in models.values() for row in _fold_rows(model)],
@@ -159,11 +156,8 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
     """
     figures: dict[str, Counted] = {}
     panel, p = model.panel, model.p
-    for suffix, up, inside in (
-        ("", panel.up, np.ones(len(p), dtype=bool)),
-        ("_moved", panel.up, panel.moved),
-        ("_labelled", panel.label_up, panel.labelled),
-    ):
+    for kind, (up, inside) in panel.outcomes.items():
+        suffix = "" if kind == "all" else f"_{kind}"
         rows, n = panel.on_bars(inside), int(inside.sum())
         for name, values in (
             ("accuracy", (p > 0.5) == up),
@@ -238,19 +232,15 @@ def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row,
         threshold = float(limit[0]) if len(folds) == 1 else None
         yield "coverage", {"share": share, "threshold": threshold}, confidence(p) >= limit
     yield "coverage", {"share": None, "threshold": model.threshold}, position != 0
-    for side, predicted, traded in (
-        ("long", p > 0.5, position == 1),
-        ("short", p < 0.5, position == -1),
-    ):
-        yield "sides", {"side": side, "of": "all rows"}, predicted
-        yield "sides", {"side": side, "of": "traded rows"}, traded
-    cells = [(volatility, trend, None) for volatility in VOLATILITIES for trend in TRENDS]
-    months = [(None, None, month) for month in sorted(by_row["month"].unique())]
-    for cell in (*cells, *months):
-        description: Row = dict(zip(("volatility", "trend", "month"), cell, strict=True))
-        given = {name: value for name, value in description.items() if value is not None}
-        inside = np.all([by_row[name] == value for name, value in given.items()], axis=0)
-        yield "regimes", description, inside
+    for side, sign in (("long", LONG), ("short", SHORT)):
+        yield "sides", {"side": side, "of": "all rows"}, positions(p, 0.0) == sign
+        yield "sides", {"side": side, "of": "traded rows"}, position == sign
+    regime: Row = dict.fromkeys(("volatility", "trend", "month"))
+    for volatility, trend in product(VOLATILITIES, TRENDS):
+        inside = (by_row["volatility"] == volatility) & (by_row["trend"] == trend)
+        yield "regimes", regime | {"volatility": volatility, "trend": trend}, inside.to_numpy()
+    for month in sorted(by_row["month"].unique()):
+        yield "regimes", regime | {"month": month}, (by_row["month"] == month).to_numpy()
     bins = bins_of(p)
     for k in range(bins.max() + 1):
         yield "calibration", {"forecast": float(p[bins == k].mean())}, bins == k
@@ -268,23 +258,16 @@ def part_figures(model: Candidate, kind: str, inside: Rows) -> dict[str, Counted
     taken = inside & (model.p != 0.5)
     gross, net = (np.where(taken, one, 0.0) for one in model.row_returns)
     made = panel.on_bars(taken)
-    return {
-        name: (ratio(panel.on_bars(values), made), n)
-        for name, values in (
-            ("win_rate", gross > 0),
-            ("win_rate_net", net > 0),
-            ("gross_bps", 1e4 * gross),
-            ("net_bps", 1e4 * net),
-        )
-    }
+    of_row = {"win_rate": gross > 0, "win_rate_net": net > 0}
+    of_row |= {"gross_bps": 1e4 * gross, "net_bps": 1e4 * net}
+    return {name: (ratio(panel.on_bars(values), made), n) for name, values in of_row.items()}
 
 
 def _part_row(
     kind: str, model: Candidate, description: Row, inside: Rows, found: Mapping[str, Row]
 ) -> Row:
     main = found["observed" if kind == "calibration" else "win_rate"]
-    row = {"model": model.name, **description, "n": main["n"]}
-    row |= {"low": main["low"], "high": main["high"]}
+    row = {"model": model.name, **description, **{key: main[key] for key in ("n", "low", "high")}}
     row |= {name: one["value"] for name, one in found.items()}
     if kind == "calibration":
         return row
@@ -298,20 +281,18 @@ def _part_row(
 
 def _fold_rows(model: Candidate) -> Iterator[Row]:
     """Yield the results of each test block of a walk-forward; nothing for a single split."""
-    panel = model.panel
-    for fold, inside in folds_of(panel.test).items():
+    for fold in folds_of(model.panel.test):
         if fold is None:
             return
         blocks = [
-            rows.of_fold(fold, traded)
-            for rows, traded in zip(panel.sets, model.traded, strict=True)
+            rows.of_fold(fold, made)
+            for rows, made in zip(model.panel.sets, model.traded, strict=True)
             if fold in rows.folds
         ]
-        block = Panel([rows for rows, _ in blocks])
-        alone = Candidate(block, model.name, [traded for _, traded in blocks])
-        scores, figures = score(alone.p, block.up), _trade_figures(alone)
-        times = panel.test.loc[inside, "time"]
-        choices = [choice for _, traded in blocks for choice in traded.choices.values()]
+        sets, traded = zip(*blocks, strict=True)
+        alone = Candidate(Panel(sets), model.name, traded)
+        scores, figures = score(alone.p, alone.panel.up), _trade_figures(alone)
+        times = alone.panel.test["time"]
         yield {
             "model": model.name,
             "fold": fold,
@@ -321,7 +302,7 @@ def _fold_rows(model: Candidate) -> Iterator[Row]:
             "trades": alone.trades,
             **{name: figures[name][0].value for name in ("win_rate_gross", "net_bps", "sharpe")},
             "threshold": alone.threshold,
-            "coverage": choices[0].coverage if len(choices) == 1 else None,
+            "coverage": alone.coverage,
         }
 
 
@@ -402,24 +383,21 @@ def _costs(sets: Sequence[TestSet]) -> Row:
     return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
 
 
-def _hold(rows: TestSet) -> Backtest:
-    last: Any = rows.period[-1]
-    return buy_and_hold(rows.bars, rows.test["time"].iloc[0], last, rows.rules)
-
-
-def _hold_figures(panel: Panel, held: Sequence[Backtest]) -> dict[str, Row]:
-    """Return the figures of holding all symbols in equal shares."""
-    if len(held) == 1:
-        figures = held[0].summary()
-    else:
-        returns = panel.mean_return(held)
+def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:
+    """Return the return of each bar and the figures of holding all symbols in equal shares."""
+    held: list[Backtest] = []
+    for one in panel.sets:
+        last: Any = one.period[-1]
+        held.append(buy_and_hold(one.bars, one.test["time"].iloc[0], last, rules))
+    returns, figures = panel.mean_return(held), held[0].summary()
+    if len(held) > 1:
         figures = {
             "sharpe": sharpe(returns, panel.periods).value,
             "sortino": sortino(returns, panel.periods).value,
             "max_drawdown": max_drawdown(returns),
             "total_return": growth(returns, panel.periods)["total_return"],
         }
-    return {name: estimate(value, 1) for name, value in figures.items()}
+    return returns, {name: estimate(value, 1) for name, value in figures.items()}
 
 
 def _equity(returns: Floats, times: pd.DatetimeIndex) -> Row:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.joining import join, member_columns, probabilities
-from gafcnn.evaluation.predictions import KEY, OUTCOME, place
-from gafcnn.evaluation.statistics import auc
+from gafcnn.evaluation.predictions import KEY, OUTCOME, folds_of, place
+from gafcnn.evaluation.statistics import Floats, auc
 from gafcnn.registry import Registry
 
-Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
 F = Callable[..., Floats]
 
@@ -231,8 +230,7 @@ def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> Fitte
     fit = ENSEMBLES[method].fit
     if fit is None:
         return FittedEnsemble(method, members)
-    labelled = rows.loc[(rows["split"] == "val") & rows["label"].notna()]
-    val = labelled.dropna(subset=[*members])
+    val = rows.loc[rows["split"] == "val"].dropna(subset=["label", *members])
     label = val["label"].to_numpy(dtype=np.int8)
     if len(np.unique(label)) < 2:
         free = [other for other, one in ENSEMBLES.items() if one.fit is None]
@@ -257,22 +255,17 @@ def _add(
             expected="another name",
             instead="rename the model",
         )
-    fold = joined["fold"].fillna(-1).to_numpy()
     fitted: dict[str, FittedEnsemble] = {}
     found = {name: np.full((len(joined), len(columns[name])), np.nan) for name in of}
-    for number in np.unique(fold):
-        rows = joined.loc[fold == number]
+    for inside in folds_of(joined).values():
+        rows = joined.loc[inside]
         for name, members in of.items():
             p = np.stack([probabilities(rows, member, classes) for member in members], axis=1)
             complete = ~np.isnan(p).any(axis=(1, 2))
             fitted[name] = fit_ensemble(rows, name, members)
             combined = fitted[name](p[complete] if classes else p[complete, :, 0])
-            found[name][np.flatnonzero(fold == number)[complete]] = combined.reshape(
-                -1, len(columns[name])
-            )
-    added = {
-        column: values
-        for name, of_name in found.items()
-        for column, values in zip(columns[name], of_name.T, strict=True)
-    }
-    return joined.assign(**added), fitted
+            at = np.flatnonzero(inside)[complete]
+            found[name][at] = combined.reshape(len(at), -1)
+    for name, values in found.items():
+        joined = joined.assign(**dict(zip(columns[name], values.T, strict=True)))
+    return joined, fitted

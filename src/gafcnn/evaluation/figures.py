@@ -133,13 +133,7 @@ class Drawdown:
     def prepare(self, starts: NDArray[np.int64]) -> Compute:
         """Return what computes the drawdown on timelines of bins that begin at these bars."""
         edges = np.append(starts, len(self.returns))
-
-        def compute(drawn: Resamples) -> Floats:
-            values = np.empty(len(drawn.picks))
-            _drawdowns(self.returns, edges, drawn.picks, values)
-            return values
-
-        return compute
+        return lambda drawn: _drawdowns(self.returns, edges, drawn.picks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,13 +168,7 @@ class Auc:
         score, up = self.score[order], self.up[order].astype(np.float64)
         bins = np.searchsorted(starts, self.places[order], side="right") - 1
         ends_level = np.append(score[1:] != score[:-1], [True] * bool(len(score)))
-
-        def compute(drawn: Resamples) -> Floats:
-            values = np.empty(len(drawn.picks))
-            _areas(bins, up, ends_level, drawn.counts, values)
-            return values
-
-        return compute
+        return lambda drawn: _areas(bins, up, ends_level, drawn.counts)
 
 
 Figure: TypeAlias = OfSums | Drawdown | Auc
@@ -213,10 +201,9 @@ def trade_figures(
 
 
 @compiled
-def _drawdowns(
-    returns: Floats, edges: NDArray[np.int64], picks: NDArray[np.int64], values: Floats
-) -> None:
-    """Compute the largest fall from the running maximum on every timeline."""
+def _drawdowns(returns: Floats, edges: NDArray[np.int64], picks: NDArray[np.int64]) -> Floats:
+    """Return the largest fall from the running maximum on every timeline."""
+    values = np.empty(len(picks))
     for r in range(len(picks)):
         equity, highest, deepest = 1.0, 1.0, 1.0
         for b in picks[r]:
@@ -225,20 +212,18 @@ def _drawdowns(
                 highest = max(highest, equity)
                 deepest = min(deepest, equity / highest)
         values[r] = deepest - 1
+    return values
 
 
 @compiled
 def _areas(
-    bins: NDArray[np.int64],
-    up: Floats,
-    ends_level: NDArray[np.bool_],
-    counts: Floats,
-    values: Floats,
-) -> None:
-    """Compute the area under the ROC curve on every timeline, from rows sorted by score.
+    bins: NDArray[np.int64], up: Floats, ends_level: NDArray[np.bool_], counts: Floats
+) -> Floats:
+    """Return the area under the ROC curve on every timeline, from rows sorted by score.
 
     A row that ends a level is the last one of its score.
     """
+    values = np.empty(len(counts))
     for r in range(len(counts)):
         pairs, ups, downs, level_ups, level_downs = 0.0, 0.0, 0.0, 0.0, 0.0
         for k in range(len(bins)):
@@ -251,3 +236,4 @@ def _areas(
                 level_ups, level_downs = 0.0, 0.0
         both = ups * downs
         values[r] = pairs / both if both else np.nan
+    return values

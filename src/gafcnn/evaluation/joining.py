@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,10 +40,7 @@ def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             make members agree; see `join_common` for that.
         ConfigError: There are no members, or one has the name of another column.
     """
-    first, *others = _check_members(members).items()
-    for other in others:
-        _check_agreement(first, other, complete=True)
-    return _side_by_side(first[1], members)
+    return _side_by_side(_check_members(members, complete=True), members)
 
 
 def join_common(
@@ -67,9 +63,7 @@ def join_common(
             common, or they differ on shared rows.
         ConfigError: There are no members, or one has the name of another column.
     """
-    first, *others = _check_members(members).items()
-    for other in others:
-        _check_agreement(first, other, complete=False)
+    _check_members(members, complete=False)
     rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
     joined = _side_by_side(rows.drop_duplicates(list(KEY)), members)
     is_test, notes, common = joined["split"] == "test", [*notes], joined["split"] == "test"
@@ -129,13 +123,12 @@ def probabilities(
     return joined[member_columns(name, classes)].to_numpy(dtype=np.float64)
 
 
-def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataFrame]:
+def _check_members(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd.DataFrame:
+    """Return the first member if all are valid, agree and, if `complete`, have the same rows."""
     taken = {*KEY, *OUTCOME}
     if not members or taken & set(members):
         raise ConfigError(
-            f"members are named {', '.join(sorted(taken & set(members)))}"
-            if members
-            else "there are no members",
+            f"the members are {', '.join(members) or 'none'}",
             expected=f"at least one, with a name other than {', '.join(sorted(taken))}",
             instead="name each table by its model, such as 15m or xgboost",
         )
@@ -147,7 +140,10 @@ def _check_members(members: Mapping[str, pd.DataFrame]) -> Mapping[str, pd.DataF
                 expected="one window, or other model, per member",
                 instead='split it by its column "window"',
             )
-    return members
+    (first, reference), *others = members.items()
+    for other, frame in others:
+        _check_agreement(first, reference, other, frame, complete=complete)
+    return reference
 
 
 def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -161,12 +157,10 @@ def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd
     return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
 
 
-Member = tuple[str, pd.DataFrame]
-
-
-def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
+def _check_agreement(
+    a: str, ours: pd.DataFrame, b: str, theirs: pd.DataFrame, *, complete: bool
+) -> None:
     """Raise an error if two members are about different things; check causes before effects."""
-    (a, ours), (b, theirs) = left, right
     columns = [", ".join(probability_columns(frame)) for frame in (ours, theirs)]
     if columns[0] != columns[1]:
         raise _disagreement(f"{a} and {b} have different classes, {columns[0]} and {columns[1]}")
@@ -190,17 +184,10 @@ def _check_agreement(left: Member, right: Member, *, complete: bool) -> None:
             same = (x.eq(y).fillna(value=False) | (x.isna() & y.isna())).to_numpy(dtype=bool)
         if (differ := shared & ~same).any():
             row = first_row(both, differ)
-            values = [_format(row[name], row["time"]) for name in (column, f"{column}_b")]
             raise _disagreement(
                 f"{a} and {b} disagree on {column} for {differ.sum():,} of {shared.sum():,} shared "
-                f"rows, first {place(row)} ({values[0]} and {values[1]})"
+                f"rows, first {place(row)} ({row[column]} and {row[f'{column}_b']})"
             )
-
-
-def _format(value: Any, time: pd.Timestamp) -> str:
-    if isinstance(value, pd.Timestamp):
-        return f"+{(value - time).total_seconds() / 60:g} min"
-    return "null" if pd.isna(value) else f"{value:.6g}"
 
 
 def _disagreement(found: str) -> PredictionsError:

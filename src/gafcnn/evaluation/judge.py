@@ -86,8 +86,7 @@ class Judgement:
             name: pd.DataFrame(figures, dtype="float64").unstack()  # noqa: PD010
             for name, figures in self.metrics["models"].items()
         }
-        frame = pd.DataFrame(rows).T
-        return frame.rename_axis("model").rename_axis(["figure", None], axis="columns")
+        return pd.DataFrame(rows).T.rename_axis(index="model", columns=["figure", None])
 
     def to_html(self, path: str | Path, samples: Sequence[Any] = ()) -> Path:
         """Write the report as one HTML page that needs no other file.
@@ -175,25 +174,26 @@ def judge(
         foreign = []
     members = [name for name in tables if name != baseline and name not in foreign]
     if given and not classes:
-        val = joined.loc[(joined["split"] == "val") & joined["label"].notna()]
-        can_fit = not val[[given, *members]].dropna().empty
-        ensembles = [*ensembles, *[TWO_STAGE] * can_fit]
+        val = joined.loc[joined["split"] == "val"].dropna(subset=["label", given, *members])
+        ensembles = [*ensembles, TWO_STAGE] if len(val) else ensembles
     joined, names, _ = combine(joined, members, ensembles, baseline, classes)
     names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
     if oracle is not None and not classes:
-        joined[ORACLE] = _oracle(joined, oracle)
+        of_symbol = oracle if isinstance(oracle, Mapping) else dict.fromkeys(by_symbol, oracle)
+        rows = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
+        joined[ORACLE] = pd.concat(dict(of_symbol)).reindex(rows).to_numpy()
         names.append(ORACLE)
     # by name and not by merit
-    first = next(name for name in (TWO_STAGE, ENSEMBLE, *members, *names) if name in names)
-    headline = headline or first
+    preferred = (TWO_STAGE, ENSEMBLE, *members, *names)
+    headline = headline or next(name for name in preferred if name in names)
     _check_name("headline", headline, names)
     ahead = _durations(joined, by_symbol)
     length = getattr(label, "horizon", None) or ahead.max()
+    if label is None and length and ahead.min() == length:  # else the tables do not tell the label
+        label = Direction(length)
     if label is not None:
         _check_returns(joined, by_symbol, label)
-    elif length and ahead.min() == length:  # else a label that the tables do not tell
-        _check_returns(joined, by_symbol, Direction(length))
     if horizon is not None:
         length = parse_duration("horizon", horizon)
     facts: dict[str, Any] = {
@@ -212,18 +212,18 @@ def judge(
     )  # fmt: skip
     if not classes:
         val = joined.loc[joined["split"] == "val"]
-        unchosen = [name for name in names if val[name].isna().all()]
+        rows = val.groupby("fold", dropna=False)[names].count()
+        unchosen = [name for name in names if not rows[name].any()]
         if unchosen and rules.threshold is None:
             notes.append(
                 f"{', '.join(unchosen)}: no threshold can be chosen without validation rows, so "
                 "every row is traded; a threshold (trading.threshold on the command line) sets one"
             )
         facts["chosen"] = headline not in unchosen
-        chosen = [name for name in names if name not in unchosen]
-        rows = val.groupby("fold", dropna=False)[chosen].count().to_numpy()
-        if rules.threshold is None and rows.size and rows.min() < rules.least_trades:
+        least = rows.drop(columns=unchosen).min().min()  # NaN without rows
+        if rules.threshold is None and least < rules.least_trades:
             notes.append(
-                f"validation has only {rows.min()} rows in a fold: thresholds, and models that are "
+                f"validation has only {least} rows in a fold: thresholds, and models that are "
                 "fitted on validation rows, are arbitrary; use more bars, or a larger split.val"
             )
     for note in notes:
@@ -353,13 +353,6 @@ def _by_symbol(
     return {symbol: ensure_bars(frame) for symbol, frame in bars.items() if symbol in symbols}
 
 
-def _oracle(joined: pd.DataFrame, oracle: pd.Series | Mapping[str, pd.Series]) -> Any:
-    rows = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
-    if isinstance(oracle, Mapping):
-        return pd.concat(dict(oracle)).reindex(rows).to_numpy()
-    return oracle.reindex(pd.DatetimeIndex(joined["time"])).to_numpy()
-
-
 def _check_name(option: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
         raise ConfigError(
@@ -371,9 +364,7 @@ def _check_name(option: str, name: str, known: Iterable[str]) -> None:
 
 def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:
     """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
-    shared = joined[[*KEY, *OUTCOME]]
-    columns = class_columns(classes)
-    parts = []
+    shared, columns, parts = joined[[*KEY, *OUTCOME]], class_columns(classes), []
     for name in names:
         p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
         parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))

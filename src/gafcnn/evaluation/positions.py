@@ -104,13 +104,13 @@ def choose_threshold(
     if rules.threshold is None:
         # the largest first, as max() returns the first of equals
         coverages = sorted(rules.coverages, reverse=True)
-        thresholds = [threshold_of(p, coverage) for coverage in coverages]
+        choices = [Choice(threshold_of(p, coverage), coverage) for coverage in coverages]
     else:
-        coverages, thresholds = [None], [rules.threshold]
-    tried = [trade(bars, fills, positions(p, each, rules.sides), rules) for each in thresholds]
-    enough = [i for i, each in enumerate(tried) if len(each.trades) >= rules.least_trades]
-    best = max(
-        enough or range(len(tried)),
-        key=lambda i: tried[i].equity.iloc[-1] if enough else len(tried[i].trades),
-    )
-    return Choice(float(thresholds[best]), coverages[best])
+        choices = [Choice(rules.threshold, None)]
+
+    def merit(choice: Choice) -> tuple[bool, float]:
+        made = trade(bars, fills, positions(p, choice.threshold, rules.sides), rules)
+        enough = len(made.trades) >= rules.least_trades
+        return enough, made.equity.iloc[-1] if enough else len(made.trades)
+
+    return max(choices, key=merit)

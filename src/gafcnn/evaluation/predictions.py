@@ -137,11 +137,10 @@ def complete_predictions(
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
     at_bar, opens_bar = np.zeros((2, len(merged)), dtype=bool)
     for symbol, frame_of_symbol in by_symbol.items():
-        closes = ensure_bars(frame_of_symbol).index.to_series()
-        of_symbol = (merged["symbol"] == symbol).to_numpy()
-        at_bar |= of_symbol & merged["time"].isin(closes).to_numpy()
-        after = merged["time"] + interval_of(frame_of_symbol)
-        opens_bar |= of_symbol & after.isin(closes).to_numpy()
+        of_symbol, closes = merged["symbol"] == symbol, ensure_bars(frame_of_symbol).index
+        times = pd.DatetimeIndex(merged.loc[of_symbol, "time"])
+        at_bar[of_symbol] = times.isin(closes)
+        opens_bar[of_symbol] = (times + interval_of(frame_of_symbol)).isin(closes)
     if opens_bar.all() and not at_bar.all():
         raise PredictionsError(
             f"{name}: all times are open times of bars, and {(~at_bar).sum():,} of "
@@ -173,8 +172,7 @@ def complete_predictions(
     if scored:
         rows[P_UP] = _from_scores(pd.DataFrame(rows), name, notes)
     complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
-    texts = {column: dtype for column, dtype in SHARED.items() if "datetime" not in dtype}
-    return check_predictions(complete.astype(texts).reset_index(drop=True), name), notes
+    return check_predictions(complete.astype(SHARED).reset_index(drop=True), name), notes
 
 
 def _standardise(
@@ -223,9 +221,7 @@ def _from_scores(rows: pd.DataFrame, name: str, notes: list[str]) -> NDArray[np.
     from sklearn.linear_model import LogisticRegression  # takes most of a second to import
 
     scores, p = rows[[SCORE]].to_numpy(), np.empty(len(rows))
-    fold = rows["fold"].fillna(-1).to_numpy()
-    for number in np.unique(fold):
-        inside = fold == number
+    for inside in folds_of(rows).values():
         val = inside & np.asarray(rows["split"] == "val") & rows["label"].notna().to_numpy()
         up = rows.loc[val, "label"].to_numpy(np.int8)
         if len(np.unique(up)) < 2:
@@ -258,8 +254,8 @@ def _outcomes(
         else:
             of = f" of {symbol}" if symbol else ""
             notes.append(f"the label{of} is fitted on the predicted rows, none are earlier")
-        found.append(_outcome_columns(outcomes, label.assign(outcomes, train), rows))
-        found[-1] = found[-1].assign(symbol=symbol, time=bars.index[rows])
+        known_rows = _outcome_columns(outcomes, label.assign(outcomes, train), rows)
+        found.append(known_rows.assign(symbol=symbol, time=bars.index[rows]))
     return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
 
 
@@ -362,7 +358,9 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
             instead="let gc.judge or complete_predictions(frame, bars, label=...) fill it in",
         )
     for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
-        if not _has_dtype(frame[column], dtype):
+        # text is `object` before pandas 3 and `str` since
+        is_text = dtype == "str" and pd.api.types.is_string_dtype(frame[column])
+        if not is_text and str(frame[column].dtype) != dtype:
             raise PredictionsError(
                 f"{source}: column {column} is {frame[column].dtype}",
                 expected=dtype,
@@ -405,6 +403,12 @@ def class_columns(classes: Sequence[str]) -> tuple[str, ...]:
     return (P_UP,) if is_direction else tuple(f"p_{name}" for name in classes)
 
 
+def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:
+    """Return which rows are in which fold; one fold, None, without walk-forward."""
+    fold = rows["fold"].fillna(-1).to_numpy(np.int64)
+    return {None if number == -1 else int(number): fold == number for number in np.unique(fold)}
+
+
 def place(row: Mapping[Hashable, Any]) -> str:
     """Return symbol, time, fold and split of a row: `BNBUSDT 2025-06-20 00:00 UTC, fold 2, val`."""
     time = f"{row['time']}"[:19].removesuffix(":00")
@@ -416,11 +420,6 @@ def place(row: Mapping[Hashable, Any]) -> str:
 def first_row(frame: pd.DataFrame, where: NDArray[np.bool_]) -> dict[Hashable, Any]:
     """Return the first row of `frame` for which `where` is true, by column."""
     return frame.iloc[int(np.argmax(where))].to_dict()
-
-
-def _has_dtype(column: Any, dtype: str) -> bool:
-    # text is `object` before pandas 3 and `str` since
-    return pd.api.types.is_string_dtype(column) if dtype == "str" else str(column.dtype) == dtype
 
 
 def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, str, Any, str]]:

@@ -233,12 +233,10 @@ def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
     Returns:
         `labelled` and `all`, see `score`.
     """
-    labelled = frame["label"].notna().to_numpy()
-    p = frame[model].to_numpy()
-    label = frame["label"].fillna(0).to_numpy(dtype=np.int8)
+    labelled = frame.dropna(subset=["label"])
     return {
-        "labelled": score(p[labelled], label[labelled]),
-        "all": score(p, frame["forward_return"].to_numpy() > 0),
+        "labelled": score(labelled[model], labelled["label"]),
+        "all": score(frame[model], frame["forward_return"] > 0),
     }
 
 
@@ -265,20 +263,19 @@ def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
     """
     p, label = check_probabilities(p), np.asarray(label, dtype=np.int64)
     counts = confusion(p.argmax(axis=1), label, p.shape[1])
-    found = {
-        key: _mean_ratio(*(np.array([one.sum() for one in rows]) for rows in (tops, bottoms)))
-        for key, (_, tops, bottoms) in class_ratios(p, label).items()
-    }
+    found: dict[Any, float | None] = {}
+    for key, (_, tops, bottoms) in class_ratios(p, label).items():
+        ratios = divide(tops.sum(axis=1), bottoms.sum(axis=1))
+        defined = ratios[~np.isnan(ratios)]
+        found[key] = float(defined.mean()) if len(defined) else None
     return {
         "n": len(label),
         **{key: value for key, value in found.items() if isinstance(key, str)},
         "majority": _share(counts.sum(axis=1).max(), len(label)),
         "classes": [
-            {"n": int(n), "called": int(called)}
+            {"n": int(counts[k].sum()), "called": int(counts[:, k].sum())}
             | {name: found[k, name] for name in ("precision", "recall", "f1")}
-            for k, (n, called) in enumerate(
-                zip(counts.sum(axis=1), counts.sum(axis=0), strict=True)
-            )
+            for k in range(len(counts))
         ],
         "confusion": counts.tolist(),
     }
@@ -286,34 +283,34 @@ def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
 
 def class_ratios(
     p: Floats, label: NDArray[np.int64]
-) -> dict[Any, tuple[int, list[NDArray[Any]], list[NDArray[Any]]]]:
+) -> dict[Any, tuple[int, NDArray[Any], NDArray[Any]]]:
     """Return the figures of `score_classes` as means of ratios of sums over rows.
 
     Returns:
         For each figure, and for precision, recall and f1 of each class k as `(k, name)`: the number
-        of rows that it rests on, then the numerators and the denominators, arrays of shape (n,).
+        of rows that it rests on, then the numerators and the denominators, arrays of shape
+        (ratios, n).
     """
-    numbers, n = range(p.shape[1]), len(label)
+    numbers, n = np.arange(p.shape[1])[:, None], len(label)
     predicted, forced = p.argmax(axis=1), p[:, 1:].argmax(axis=1) + 1
-    of_class, called = ([one == k for k in numbers] for one in (label, predicted))
-    hits = [one & other for one, other in zip(of_class, called, strict=True)]
-    twice = [2 * one for one in hits]
-    either = [one.astype(int) + other for one, other in zip(of_class, called, strict=True)]
-    among = [one & (forced == k) for k, one in enumerate(of_class)]
-    every, others = [np.ones(n)], int(np.count_nonzero(label))
-    figures: dict[Any, tuple[int, list[NDArray[Any]], list[NDArray[Any]]]] = {
-        "accuracy": (n, [predicted == label], every),
+    of_class, called = label == numbers, predicted == numbers
+    hits, among = of_class & called, of_class & (forced == numbers)
+    twice, either = 2 * hits, of_class.astype(int) + called
+    every, others = np.ones((1, n)), int(np.count_nonzero(label))
+    figures: dict[Any, tuple[int, NDArray[Any], NDArray[Any]]] = {
+        "accuracy": (n, (predicted == label)[None], every),
         "balanced_accuracy": (n, hits, of_class),
         "balanced_accuracy_without_0": (others, hits[1:], of_class[1:]),
         "balanced_accuracy_among_patterns": (others, among[1:], of_class[1:]),
         "macro_f1": (n, twice, either),
         "macro_f1_without_0": (others, twice[1:], either[1:]),
-        "log_loss": (n, [log_losses(p, label)], every),
+        "log_loss": (n, log_losses(p, label)[None], every),
     }
-    for k, (own, of_called) in enumerate(zip(of_class, called, strict=True)):
-        figures[k, "precision"] = int(of_called.sum()), [hits[k]], [of_called]
-        figures[k, "recall"] = int(own.sum()), [hits[k]], [own]
-        figures[k, "f1"] = int(own.sum()), [twice[k]], [either[k]]
+    for k in range(len(numbers)):
+        of_k = slice(k, k + 1)
+        figures[k, "precision"] = int(called[k].sum()), hits[of_k], called[of_k]
+        figures[k, "recall"] = int(of_class[k].sum()), hits[of_k], of_class[of_k]
+        figures[k, "f1"] = int(of_class[k].sum()), twice[of_k], either[of_k]
     return figures
 
 
@@ -330,8 +327,6 @@ def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
         The bin of each row, shape (n,): consecutive numbers, 0 for the lowest.
     """
     p = np.asarray(p_up, dtype=np.float64)
-    if not len(p):
-        return np.empty(0, np.int64)
     ranks = np.searchsorted(np.sort(p), p, side="left")
     return np.unique(ranks * bins // len(p), return_inverse=True)[1].astype(np.int64)
 
@@ -382,9 +377,3 @@ def divide(top: ArrayLike, bottom: ArrayLike) -> Floats:
 
 def _share(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
-
-
-def _mean_ratio(tops: NDArray[Any], bottoms: NDArray[Any]) -> float | None:
-    """Return the mean of `tops / bottoms` over classes with a bottom other than 0."""
-    occurs = bottoms != 0
-    return float((tops[occurs] / bottoms[occurs]).mean()) if occurs.any() else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,9 @@ from gafcnn.data.bars import bars_per_year, interval_of
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
+from gafcnn.evaluation.predictions import folds_of
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
-
-_NO_FOLD = -1
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class TestSet:
     def of_fold(self, fold: int | None, traded: Traded) -> tuple[TestSet, Traded]:
         """Return the test rows of one fold and their trades, as if there were no others."""
         inside = self.folds[fold]
-        rows = TestSet(self.bars, self.val, self.test.loc[inside], self.horizon, self.rules)
+        rows = replace(self, test=self.test.loc[inside])
         position = traded.position[inside]
         backtest = trade(self.bars, rows.fills, position, self.rules)
         return rows, Traded({fold: traded.choices[fold]}, position, backtest)
@@ -120,19 +119,20 @@ class Panel:
     def __init__(self, sets: Sequence[TestSet]) -> None:
         self.sets = sets
         self.test = pd.concat([one.test for one in sets], ignore_index=True)
-        periods = [one.period for one in sets]
         # close times of the bars of any symbol's period, shape (bars,), and the bar of each row
-        closes = periods[0].append(periods[1:])
-        self.times = pd.DatetimeIndex(closes.unique().sort_values())
-        self._bars = [self.times.get_indexer(period) for period in periods]
+        self.times = pd.DatetimeIndex(reduce(pd.Index.union, (one.period for one in sets)))
+        self._bars = [self.times.get_indexer(one.period) for one in sets]
         entered = [one.bars.index[one.fills.decided + 1] for one in sets]
         self.places = np.concatenate([self.times.get_indexer(pd.DatetimeIndex(t)) for t in entered])
-        # whether the price rose over the horizon (an unchanged price did not) or changed
-        forward_return = self.test["forward_return"].to_numpy()
-        self.up, self.moved = forward_return > 0, forward_return != 0
-        # whether the row has a label, up or down and not neutral, and whether it is up
-        self.labelled = self.test["label"].notna().to_numpy()
-        self.label_up = self.test["label"].fillna(0).to_numpy(dtype=np.int8) == 1
+        forward_return, label = self.test["forward_return"].to_numpy(), self.test["label"]
+        # whether the price rose over the horizon; an unchanged price did not
+        self.up = forward_return > 0
+        # whether rows went up or are labelled up, and which rows that is asked of
+        self.outcomes = {
+            "all": (self.up, np.ones(len(self.up), dtype=bool)),
+            "moved": (self.up, forward_return != 0),
+            "labelled": (label.fillna(0).to_numpy(np.int8) == 1, label.notna().to_numpy()),
+        }
 
     @cached_property
     def interval(self) -> pd.Timedelta:
@@ -146,8 +146,7 @@ class Panel:
 
     def on_bars(self, rows: ArrayLike) -> Floats:
         """Return the sums of values of the rows at their bars: shape (bars,)."""
-        sums = np.bincount(self.places, np.asarray(rows, np.float64), len(self.times))
-        return sums.astype(np.float64)
+        return np.bincount(self.places, np.asarray(rows, float), len(self.times)).astype(float)
 
     def add(self, series: Iterable[NDArray[Any]]) -> Floats:
         """Return the sum of series over the bars of each symbol's period: shape (bars,)."""
@@ -170,8 +169,8 @@ class Candidate:
         # position of each row: 1, -1 or 0, shape (n,)
         self.position = np.concatenate([one.position for one in traded])
         choices = [choice for one in traded for choice in one.choices.values()]
-        # the threshold it is traded at; None if folds or symbols have different ones
-        self.threshold = choices[0].threshold if len(choices) == 1 else None
+        # what it is traded at; None if folds or symbols have different thresholds
+        self.threshold, self.coverage = choices[0] if len(choices) == 1 else (None, None)
         self.trades = sum(len(one.backtest.trades) for one in traded)
         # return of equal shares of all symbols, shape (bars,)
         self.returns = panel.mean_return(one.backtest for one in traded)
@@ -179,9 +178,8 @@ class Candidate:
     @cached_property
     def row_returns(self) -> tuple[Floats, Floats]:
         """Gross and net return of each row as a trade of its own, shape (n,) each."""
-        starts = np.cumsum([len(rows.test) for rows in self.panel.sets])[:-1]
-        sides = np.split(positions(self.p, 0.0), starts)
-        each = [rows.fills.trips(side) for rows, side in zip(self.panel.sets, sides, strict=True)]
+        sets = self.panel.sets
+        each = [one.fills.trips(positions(one.test[self.name], 0.0)) for one in sets]
         return np.concatenate([t.gross for t in each]), np.concatenate([t.net for t in each])
 
     @property
@@ -210,9 +208,3 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             instead="use a larger split.test, or the same split.folds and split.first for all",
         )
     return val, test
-
-
-def folds_of(rows: pd.DataFrame) -> dict[int | None, NDArray[np.bool_]]:
-    """Return which rows are in which fold; one fold, None, without walk-forward."""
-    fold: Any = rows["fold"].to_numpy(dtype=np.int64, na_value=_NO_FOLD)
-    return {None if k == _NO_FOLD else int(k): fold == k for k in np.unique(fold)}

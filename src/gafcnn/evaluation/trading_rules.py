@@ -86,7 +86,6 @@ def _cost_model(costs: Any) -> Any:
 
 Bps: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Coverage: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-Sides: TypeAlias = Literal["both", "long", "short"]
 
 
 @settings("trading")
@@ -124,7 +123,7 @@ class TradingRules:
     take_profit_bps: Bps | None = None
     stop_loss_bps: Bps | None = None
     overlapping: bool = False
-    sides: Sides = "both"
+    sides: Literal["both", "long", "short"] = "both"
     costs: Annotated[CostModel | None, BeforeValidator(_cost_model)] = None
 
     @property

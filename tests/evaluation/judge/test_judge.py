@@ -390,10 +390,11 @@ def test_rows_are_placed_at_the_bars_that_a_trade_would_enter() -> None:
 
 def test_unchanged_prices_did_not_rise_and_neutral_rows_have_no_label() -> None:
     panel = Panel([by_hand()])
-    assert panel.up.tolist() == [True, False, False]
-    assert panel.moved.tolist() == [True, False, True]
-    assert panel.labelled.tolist() == [True, False, True]
-    assert panel.label_up.tolist() == [True, False, False]
+    assert {name: [up.tolist(), of.tolist()] for name, (up, of) in panel.outcomes.items()} == {
+        "all": [[True, False, False], [True, True, True]],
+        "moved": [[True, False, False], [True, False, True]],
+        "labelled": [[True, False, False], [True, False, True]],
+    }
 
 
 def test_every_row_is_a_trade_of_its_own() -> None:

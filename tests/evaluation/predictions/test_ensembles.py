@@ -111,7 +111,7 @@ def test_members_with_different_labels(predictions: Make) -> None:
     frame = predictions(fold=3).assign(label=pd.array([1] * 40, dtype="Int8"))
     other = frame.assign(label=pd.array([1] * 30 + [None] * 9 + [0], dtype="Int8"))
     found = error_of({"15m": frame, "30m": other})
-    for fact in ("label", "10 of 40", "00:30 UTC, fold 3, test", "(1 and null)"):
+    for fact in ("label", "10 of 40", "00:30 UTC, fold 3, test", "(1 and None)"):
         assert fact in found
 
 
