@@ -109,7 +109,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     apart = _apart(bars)
     if len(steps) > 1 and ((apart > 1).all() or not apart.all()):
         raise BarsError(
-            f"bars of {format_duration(_usual(steps))} that were made of bars of "
+            f"bars of {format_duration(usual_interval(steps))} that were made of bars of "
             f"{format_duration(interval)}, and whose times may be open or close times",
             expected="bars of one interval",
             instead=f"make coarser bars with gc.resample(bars, ...), or {_CONVERT}",
@@ -149,7 +149,7 @@ def check_bars(
     times = _nanoseconds(bars).view("datetime64[ns]")
     bars = bars.set_axis(pd.DatetimeIndex(times, tz="UTC", name="close_time"))
     check_values(bars, origin)
-    checked = usual_interval(bars) if interval is None else parse_duration("interval", interval)
+    checked = usual_interval(_steps(bars)) if interval is None else parse_duration("interval", interval)
     if checked <= pd.Timedelta(0):
         raise ConfigError(
             f"interval is {format_duration(checked)}",
@@ -266,7 +266,7 @@ def bars_apart(bars: pd.DataFrame) -> NDArray[np.int64]:
 def calendar_of(bars: pd.DataFrame) -> Calendar | None:
     """Return the trading calendar of bars; None if trading never stops."""
     name = bars.attrs.get("calendar")
-    return None if name is None or bars.empty else load_calendar(name, int(bars.index[0].year))
+    return None if name is None or bars.empty else load_calendar(name, int(bars.index[0].year) - 1)
 
 
 def bars_per_year(bars: pd.DataFrame) -> float:
@@ -409,7 +409,7 @@ def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
 
 def on_grid(bars: pd.DataFrame, interval: DurationLike | None = None) -> NDArray[np.bool_]:
     """Whether the time of each bar is a whole number of intervals from the others: shape (n,)."""
-    step = _usual(_steps(bars)) if interval is None else parse_duration("market.interval", interval)
+    step = usual_interval(_steps(bars)) if interval is None else parse_duration("market.interval", interval)
     phase = pd.Series(_nanoseconds(bars) % step.value)
     usual = phase.mode().iloc[0]
     return _bars_apart((phase - usual).to_numpy() + step.value, step) > 0
@@ -445,7 +445,7 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
             )
     if not (apart == 1).any():
         raise BarsError(
-            f"{origin.source} holds bars of {format_duration(_usual(steps))}",
+            f"{origin.source} holds bars of {format_duration(usual_interval(steps))}",
             expected=f"bars of {format_duration(interval)}, as requested",
             instead="omit the interval, or resample the bars after reading",
         )
@@ -474,11 +474,6 @@ def check_times(times: pd.DatetimeIndex, origin: Origin) -> None:
     )
 
 
-def usual_interval(bars: pd.DataFrame) -> pd.Timedelta:
-    """Return the most common time between two bars."""
-    return _usual(_steps(bars))
-
-
 def _apart(bars: pd.DataFrame) -> NDArray[np.int64]:
     """Return how many bars later each bar is; 0 for a step that does not fit."""
     interval, calendar = pd.to_timedelta(bars.attrs["interval"]), calendar_of(bars)
@@ -497,6 +492,7 @@ def _bars_apart(steps: NDArray[np.int64], interval: pd.Timedelta) -> NDArray[np.
     return np.where(np.abs(steps - apart * interval.value) <= tolerance, apart, 0)
 
 
-def _usual(steps: NDArray[np.int64]) -> pd.Timedelta:
+def usual_interval(steps: NDArray[np.int64]) -> pd.Timedelta:
+    """Return the most common of steps in ns."""
     values, counts = np.unique(steps, return_counts=True)
     return pd.to_timedelta(values[counts.argmax()], unit="ns")

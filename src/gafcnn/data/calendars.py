@@ -195,7 +195,7 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
         if fit > _CERTAIN or (best and name == "XKRX"):  # whose holidays take seconds to compute
             break
         try:
-            calendar = load_calendar(name, int(opens.year.iloc[0]))
+            calendar = load_calendar(name, int(opens.year.iloc[0]) - 1)
         except ConfigError:  # it does not reach so far back
             continue
         found = calendar.fit(closes, interval)

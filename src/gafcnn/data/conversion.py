@@ -23,7 +23,7 @@ from gafcnn.data.bars import (
     possible,
     usual_interval,
 )
-from gafcnn.data.calendars import ALWAYS, detect_calendar
+from gafcnn.data.calendars import ALWAYS, detect_calendar, load_calendar
 from gafcnn.data.columns import Columns, find_columns
 from gafcnn.data.times import as_numbers, parse_times
 from gafcnn.durations import DurationLike, parse_duration
@@ -125,7 +125,19 @@ def join(
         BarsError: The bars are invalid; names row, value and remedy.
         ConfigError: The calendar is unknown.
     """
-    frames = [_by_close_time(part, interval) for part in parts]
+    frames = []
+    for part in parts:
+        times = pd.DatetimeIndex(part.frame.index)
+        check_times(times, part.origin)
+        frames.append(part.frame.set_axis(times.as_unit("ns")))
+    length = None if interval is None else parse_duration("interval", interval)
+    if length is None:  # of all parts together, since one may have a single bar
+        every = np.unique(np.concatenate([pd.DatetimeIndex(one.index).asi8 for one in frames]))
+        length = usual_interval(np.diff(every)) if len(every) > 1 else None
+    for number, part in enumerate(parts):
+        if part.is_open and length is not None:
+            opens = pd.DatetimeIndex(frames[number].index)
+            frames[number] = part.frame.set_axis(close_times_of(opens, length, part.timezone))
     frame = frames[0] if len(frames) == 1 else pd.concat(frames)
     origin = _joined(source, [(part.origin, len(part.frame)) for part in parts])
     times = pd.DatetimeIndex(frame.index)
@@ -133,31 +145,25 @@ def join(
         frame, origin = _in_order(frame, origin)
     if repair is not None:
         frame, origin = _without(~possible(frame), "impossible", frame, origin)
-    if len(frame) < 2:
+    if len(frame) < 2 or length is None:
         return check_bars(frame, origin, interval)
-    length = usual_interval(frame) if interval is None else parse_duration("interval", interval)
     if calendar is None:
         found = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
         calendar = None if found is None else found.name
         if found is not None:
             log.info("%s: trading calendar %s", source, calendar)
     if repair is not None and calendar in (None, ALWAYS):
-        frame, origin = _without(~on_grid(frame, interval), "off the grid", frame, origin)
+        frame, origin = _without(~on_grid(frame, length), "off the grid", frame, origin)
+    elif repair is not None:
+        sessions = load_calendar(calendar, int(frame.index[0].year) - 1)
+        closes = pd.DatetimeIndex(frame.index).asi8
+        if length < pd.Timedelta(days=1):
+            outside = ~sessions.is_open(closes - length.value)
+            frame, origin = _without(outside, "outside the sessions", frame, origin)
+            closes = pd.DatetimeIndex(frame.index).asi8
+        off_grid = np.r_[False, sessions.apart(closes, length) == 0][: len(closes)]
+        frame, origin = _without(off_grid, "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
-
-
-def _by_close_time(part: Part, interval: DurationLike | None) -> pd.DataFrame:
-    """Return the rows of a part by the close times of their bars."""
-    times = pd.DatetimeIndex(part.frame.index)
-    check_times(times, part.origin)
-    times = times.as_unit("ns")
-    if part.is_open and len(times) > 1:
-        ordered = pd.DataFrame(index=times.unique().sort_values())
-        length = (
-            usual_interval(ordered) if interval is None else parse_duration("interval", interval)
-        )
-        times = close_times_of(times, length, part.timezone)
-    return part.frame.set_axis(times)
 
 
 def _without(
@@ -179,14 +185,14 @@ def _in_order(frame: pd.DataFrame, origin: Origin) -> tuple[pd.DataFrame, Origin
     frame, origin = frame.iloc[order], origin.at(order)
     values, before = frame.to_numpy(), np.roll(frame.to_numpy(), 1, axis=0)
     # one of two files may lack a column
-    same = ((values == before) | np.isnan(values) | np.isnan(before)).all(axis=1)
+    same = (np.isclose(values, before, 1e-9, 0) | np.isnan(values) | np.isnan(before)).all(axis=1)
     again = frame.index.duplicated()
     origin.require(
         ~again | same,
         lambda row: f"the time {frame.index[row]} occurs twice, with other values",
         "one bar of one symbol at a time",
-        "pass the bars of each symbol on their own, or name the column of the symbol: "
-        'columns={"symbol": "..."}',
+        "remove the wrong one, such as the unfinished last bar of a file; if they are of two "
+        'symbols, read each on its own, or name their column: columns={"symbol": "..."}',
     )
     if again.any():
         log.info("%s: %d rows that occur twice are left out", origin.source, again.sum())

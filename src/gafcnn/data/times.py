@@ -2,7 +2,7 @@
 
 epochs          1704187800, in s, ms, us or ns, whichever the size shows
 ISO 8601        2024-01-02T09:30:00Z, 2024-01-02 09:30:00-05:00, 2024-01-02
-digits          20240102, 20240102 093000, 202401020930
+digits          20240102, 20240102 093000, 202401020930, 2024010209
 dots            2024.01.02 09:30, and 02.01.2024 09:30, which has the day first
 slashes         2024/01/02, and 01/02/2024, the month or the day first as the rows allow
 12-hour clock   2024-01-02 11-PM, 2024-01-02 09:30 AM
@@ -37,6 +37,7 @@ _DATES = {
     r"\d\d?/\d\d?/\d{4}": ("%m/%d/%Y", "%d/%m/%Y"),
 }
 _CLOCKS = {
+    r"[0-2]\d": "%H",
     r"\d\d?:\d\d": "%H:%M",
     r"\d\d?:\d\d:\d\d": "%H:%M:%S",
     r"\d\d?:\d\d:\d\d\.\d+": "%H:%M:%S.%f",
@@ -51,7 +52,7 @@ _WHOLE = re.compile(
     rf"({'|'.join(_DATES)})(?:([T ]*)({'|'.join(reversed(_CLOCKS))}))?(\s*)({_ZONE})?",
     re.IGNORECASE,
 )
-_DIGITS = re.compile(r"(?<=^\d{8})\.0$")  # the date 20240102.0 is one of a column of floats
+_DIGITS = re.compile(r"^(\d{8,14})\.0$")  # the date 20240102.0 is one of a column of floats
 _EXPECTED = "an epoch in s, ms, us or ns, or a time such as 2025-05-04T00:00:00Z"
 
 
@@ -59,7 +60,7 @@ def kind_of(value: object) -> Kind | None:
     """Return what kind of time a value is; a `date` alone, a `clock` alone; None for no time."""
     if isinstance(value, pd.Timestamp):
         return "naive" if value.tz is None else "aware"
-    text = _DIGITS.sub("", str(value).strip())
+    text = _DIGITS.sub(r"\1", str(value).strip())
     if found := _WHOLE.fullmatch(text):
         return "aware" if found[5] else "naive" if found[3] else "date"
     if any(re.fullmatch(clock, text, re.IGNORECASE) for clock in _CLOCKS):
@@ -102,7 +103,7 @@ def parse_times(
             )
         return from_epochs(column, origin), "epochs"
     texts = pd.Series(column.astype("str").to_numpy(), dtype="str").str.strip()
-    texts = texts.str.replace(_DIGITS, "", regex=True)
+    texts = texts.str.replace(_DIGITS, r"\1", regex=True)
     found = _WHOLE.fullmatch(texts.iloc[0])
     origin.require(
         [found is not None], lambda row: f"the time is {reprlib.repr(texts.iloc[row])}", _EXPECTED
@@ -120,21 +121,23 @@ def parse_times(
     )
     formats = next(of for notation, of in _DATES.items() if re.fullmatch(notation, date))
     written = [f"{one}{of_clock}{space}{'%z' if zone else ''}" for one in formats]
-    if formats == ("%Y-%m-%d",) and clock and "M" not in clock.upper():
+    if formats == ("%Y-%m-%d",) and "M" not in clock.upper():
         written = ["ISO8601"]  # which may vary from row to row
     parsed = [pd.to_datetime(texts, format=f, errors="coerce", utc=True) for f in written]
     times = _only_possible(parsed, origin, texts)
     origin.require(
         times.notna(), lambda row: f"the time is {reprlib.repr(texts.iloc[row])}", _EXPECTED
     )
-    if not zone:
-        return _localize(times.tz_localize(None), origin, timezone)
     # a date alone ends in a hyphen and digits as well
     offset = r"[T ]\d.*(?:Z|[+-]\d\d(?::?\d\d)?)$" if clock else r"\d(?:Z|[+-]\d\d:?\d\d)$"
     aware = texts.str.contains(offset, case=False).to_numpy(dtype=bool)
     origin.require(
-        aware, lambda row: f"the time {texts.iloc[row]} has no timezone", "an offset in every row"
+        aware == bool(zone),
+        lambda row: f"the time is {texts.iloc[row]}, after {texts.iloc[0]}",
+        "an offset in every row, or in none",
     )
+    if not zone:
+        return _localize(times.tz_localize(None), origin, timezone)
     return times, "times in UTC" if zone in ("Z", "UTC", "GMT") else f"times with offsets ({zone})"
 
 
