@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from gafcnn.data.bars import (
 from gafcnn.data.calendars import load_calendar
 from gafcnn.data.conversion import as_bars
 from gafcnn.data.labels import Direction, TripleBarrier
+from gafcnn.data.reading import read_bars
 from gafcnn.data.samples import make_samples
 from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window, decision_rows, longest_span, stretch_starts
@@ -118,6 +120,38 @@ def test_the_week_of_currencies(step: str) -> None:
     assert bars.attrs["calendar"] == ("24/5" if step == "1D" else "forex")
     assert gaps(bars).empty
     assert bars_per_day(bars) == pytest.approx(pd.Timedelta("1D") / pd.Timedelta(step), rel=0.01)
+
+
+def test_other_calendars_of_weekdays_do_not_pass_for_one_of_few_holidays() -> None:
+    brazil = load_calendar("BVMF", 2018)
+    closed = pd.DatetimeIndex(brazil.ends.view("datetime64[ns]")).normalize()
+    assert as_bars(prices(closed.tz_localize("America/Sao_Paulo"))).attrs["calendar"] == "BVMF"
+
+
+@pytest.mark.parametrize("step", ["5min", "1h"])
+def test_extended_hours_follow_no_calendar(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gafcnn.data.calendars.COMMON", ("XNYS", "us_futures", "24/5", "forex"))
+    begin, end = pd.Timedelta("4h"), pd.Timedelta("20h")
+    parts = [pd.date_range(day + begin, day + end, freq=step, inclusive="left") for day in days()]
+    bars = prices(pd.DatetimeIndex(parts[0].append(parts[1:])))
+    assert "calendar" not in as_bars(bars).attrs
+    with pytest.raises(BarsError, match='repair="drop"'):
+        as_bars(bars, calendar="XNYS")
+
+
+def test_bars_outside_sessions_and_off_the_grid_may_be_left_out(tmp_path: Path) -> None:
+    table = prices(within("15min", last="2024-03-28"))
+    late = prices(table.index[25::26] + pd.Timedelta("30min"))
+    moved = table.index[40:41] + pd.Timedelta("7min")
+    pd.concat([table, late, prices(moved)]).sort_index().to_csv(tmp_path / "bars.csv")
+    found = read_bars(tmp_path / "bars.csv", calendar="XNYS", repair="drop")
+    assert_frame_equal(found, as_bars(table), check_freq=False)
+
+
+def test_the_first_week_of_a_year_is_whole_or_left_out() -> None:
+    weekly = resample(as_bars(prices(pd.bdate_range("2015-01-02", periods=60, tz=NEW_YORK)),
+                              calendar="24/5"), "7D")  # fmt: skip
+    assert weekly.index[0] > pd.Timestamp("2015-01-08", tz="UTC")
 
 
 def test_a_market_that_never_closes_has_no_calendar() -> None:

@@ -340,7 +340,7 @@ def test_symbols_of_a_long_table_are_never_mixed(tmp_path: Path, order: str, end
 def parts(folder: Path) -> list[Path]:
     """Two months, the second of which repeats the last bar of the first."""
     lines = rows(epoch(MS))
-    paths = [folder / f"BNBUSDT-1m-2024-0{month}.csv" for month in (1, 2)]
+    paths = [folder / f"BNBUSDT-1m-2024-{date}.csv" for date in ("01", "01-02")]
     for path, some in zip(paths, (lines[:5], lines[4:]), strict=True):
         path.write_text("\n".join(some))
     return paths
@@ -500,8 +500,8 @@ def test_symbols_are_never_mixed_under_another_name(tmp_path: Path) -> None:
 def test_files_of_open_and_of_close_times_are_joined(tmp_path: Path) -> None:
     first, second = expected().iloc[:4], expected().iloc[4:]
     first.set_axis(OPENS[:4]).to_csv(tmp_path / "ABC-1m-2024-01.csv", index_label="open_time")
-    second.to_csv(tmp_path / "ABC-1m-2024-02.csv")
-    paths = [tmp_path / "ABC-1m-2024-01.csv", tmp_path / "ABC-1m-2024-02.csv"]
+    second.to_csv(tmp_path / "ABC-1m-2024-01-02.csv")
+    paths = [tmp_path / "ABC-1m-2024-01.csv", tmp_path / "ABC-1m-2024-01-02.csv"]
     assert_frame_equal(read_bars(paths), expected(), check_freq=False)
 
 
@@ -530,9 +530,9 @@ def test_a_difference_of_volumes_is_no_volume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        ["DAT_ASCII_EURUSD_M1_2022.csv", "DAT_ASCII_EURUSD_M1_202301.csv"],
-        ["EURUSD_BID_01.01.2020-31.12.2020.csv", "EURUSD_BID_01.01.2021-31.12.2021.csv"],
-        ["XAUUSD 2019.csv", "XAUUSD-20200101-20201231.csv"],
+        ["DAT_ASCII_EURUSD_M1_2024.csv", "DAT_ASCII_EURUSD_M1_202401.csv"],
+        ["EURUSD_BID_01.01.2024-31.12.2024.csv", "EURUSD_BID_02.01.2024-31.12.2024.csv"],
+        ["XAUUSD 2024.csv", "XAUUSD_202401020000_202401022359.csv"],
     ],
 )
 def test_files_whose_names_differ_in_a_date_are_joined(tmp_path: Path, names: list[str]) -> None:
@@ -541,6 +541,12 @@ def test_files_whose_names_differ_in_a_date_are_joined(tmp_path: Path, names: li
         (tmp_path / name).write_text("\n".join(some))
     (tmp_path / "README.txt").write_text("Minutes, two files.")
     assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
+
+
+def test_a_date_that_is_not_of_the_bars_is_part_of_the_name(tmp_path: Path) -> None:
+    for name in ("ES_202403", "ES_202406", "fund-2030"):
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows(epoch(MS))))
+    assert list(read_markets(tmp_path)) == ["ES_202403", "ES_202406", "fund-2030"]
 
 
 def test_overlaps_agree_where_one_file_lacks_a_column(tmp_path: Path) -> None:
@@ -616,3 +622,112 @@ def test_bars_from_before_1970() -> None:
     days = pd.date_range("1927-12-30", periods=8, freq="1D", tz="UTC")
     frame = pd.DataFrame(VALUES, days, list(COLUMNS))
     assert_frame_equal(as_bars(frame), expected(days), check_freq=False)
+
+
+def test_files_of_a_bar_each_have_the_interval_of_all(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-28", periods=8, freq="1D", tz="UTC")
+    lines = [f"{day.value // MS},{','.join(map(str, VALUES[k]))}" for k, day in enumerate(days)]
+    (tmp_path / "BTC-1d-2024-01.csv").write_text("\n".join(lines[:4]))  # one file of several bars
+    for day, line in zip(days[4:], lines[4:], strict=True):
+        (tmp_path / f"BTC-1d-{day:%Y-%m-%d}.csv").write_text(line)
+    assert_frame_equal(read_bars(tmp_path), expected(days), check_freq=False)
+    (tmp_path / "BTC-1d-2024-01.csv").write_text("\n".join([lines[0], lines[3]]))  # a sparse one
+    bars = read_bars(tmp_path)
+    assert_frame_equal(bars, expected(days).iloc[[0, *range(3, 8)]], check_freq=False)
+
+
+@pytest.mark.parametrize("notation", ["%Y%m%d%H", "%Y%m%d%H%M.0", "%Y%m%d.0", "%Y-%m-%d %H"])
+def test_digits_of_dates_are_no_epochs(tmp_path: Path, notation: str) -> None:
+    opens = pd.date_range("2024-01-01", periods=8, freq="1D", tz="UTC")
+    times = opens.strftime(notation)
+    lines = [f"{t},{','.join(map(str, v))}" for t, v in zip(times, VALUES, strict=True)]
+    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]))
+    bars = read_bars(tmp_path / "bars.csv", timezone="UTC")
+    assert_frame_equal(bars, expected(opens), check_freq=False)
+
+
+@pytest.mark.parametrize("later", ["%Y-%m-%d %H:%M:%S+00:00", "%Y-%m-%dT%H:%M:%SZ"])
+def test_offsets_in_some_rows_only_are_refused(tmp_path: Path, later: str) -> None:
+    lines = rows(stamp("%Y-%m-%d %H:%M:%S"))[:4] + rows(stamp(later))[4:]
+    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]))
+    with pytest.raises(BarsError, match="line 6: the time is 2024-01-02"):
+        read_bars(tmp_path / "bars.csv", timezone=NEW_YORK)
+
+
+def test_dots_of_thousands_beside_decimal_commas(tmp_path: Path) -> None:
+    volumes = ["987", "7.685", "1.234.567"] * 2
+    lines = [f"{epoch(MS)(t)};1.000,5;1.001,25;999,75;1000,0;{v}" for t, v in
+             zip(OPENS, volumes, strict=False)]  # fmt: skip
+    (tmp_path / "bars.csv").write_text("\n".join(["time;open;high;low;close;volume", *lines]))
+    bars = read_bars(tmp_path / "bars.csv")
+    assert bars.iloc[0].tolist() == [1000.5, 1001.25, 999.75, 1000, 987]
+    assert bars["volume"].tolist() == [987, 7685, 1234567] * 2
+
+
+def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> None:
+    lines = [f"{s},{row}" for s, row in zip(["^GSPC"] * 4 + ["GSPC"] * 4, rows(epoch(MS)),
+                                            strict=True)]  # fmt: skip
+    path = tmp_path / "bars.csv"
+    path.write_text("\n".join(["Name,time,open,high,low,close,volume", *lines]))
+    with pytest.raises(BarsError, match=r"\^GSPC and GSPC"):
+        read_bars(path)
+    path.write_text(path.read_text().replace("^GSPC", "NDX"))
+    assert list(read_markets(path)) == ["NDX", "GSPC"]
+
+
+def test_rows_without_a_header_of_an_adjusted_close(tmp_path: Path) -> None:
+    lines = [f"{row.rpartition(',')[0]},90,5000" for row in rows(stamp("%Y-%m-%d %H:%M"))]
+    (tmp_path / "bars.csv").write_text("\n".join(lines))
+    bars = read_bars(tmp_path / "bars.csv", timezone="UTC")
+    assert list(bars.columns) == list(COLUMNS)
+    assert bars["volume"].isna().all()
+
+
+def test_a_report_beside_the_bars_is_left_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "DAT.zip", "w") as archive:
+        archive.writestr("DAT.csv", "\n".join(rows(epoch(MS))))
+        archive.writestr("DAT.txt", "Gap of 94s found between 20240101 and 20240102.\n")
+    (tmp_path / "notes.txt").write_text("Nothing but words.")
+    assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
+    with pytest.raises(BarsError, match=r"notes.txt"):
+        read_bars(tmp_path / "notes.txt")
+
+
+def test_a_symbol_names_the_files_of_a_list(tmp_path: Path) -> None:
+    paths = [tmp_path / "part.csv", tmp_path / "rest.csv"]
+    for path, some in zip(paths, (rows(epoch(MS))[:5], rows(epoch(MS))[4:]), strict=True):
+        path.write_text("\n".join(some))
+    assert_frame_equal(read_bars(paths, symbol="BTC"), expected(), check_freq=False)
+    with pytest.raises(BarsError, match="no bars of BTC"):  # a folder may hold other symbols
+        read_bars(tmp_path, symbol="BTC")
+
+
+def test_faults_of_all_kinds_are_counted(tmp_path: Path) -> None:
+    frame = pd.DataFrame(VALUES, OPENS, list(COLUMNS))
+    frame.iloc[1, 1], frame.iloc[3, 0], frame.iloc[5, 4], frame.iloc[6, 2] = 1, 0, -5, 999
+    with pytest.raises(
+        BarsError, match=r"row 1: open is .*3 more: row 3: open is 0\.0.*row 5: vol"
+    ):
+        as_bars(frame)
+
+
+def test_times_that_are_all_equal_are_refused() -> None:
+    frame = pd.DataFrame(VALUES, [OPENS[0]] * 8, list(COLUMNS))
+    with pytest.raises(BarsError, match="twice"):
+        as_bars(frame)
+
+
+def test_frames_of_other_shapes() -> None:
+    frame = pd.DataFrame(VALUES, OPENS, list(COLUMNS))
+    pairs = frame.set_axis(pd.MultiIndex.from_product([["AAPL"], OPENS], names=["symbol", "time"]))
+    numbered = frame.set_axis([1, 2, 3, 4, 5], axis=1).reset_index(names=0)
+    names = dict(zip(COLUMNS, "12345", strict=True))
+    for bars in (
+        as_bars(pairs),
+        as_bars(frame.rename_axis("close")),
+        as_bars(numbered, time=0, columns=names),  # pyright: ignore[reportArgumentType]
+    ):
+        assert_frame_equal(bars, expected(), check_freq=False)
+    adjusted = frame.assign(**{f"adj{name}": frame[name] / 2 for name in COLUMNS[:4]})
+    chosen = {name: f"adj{name}" for name in COLUMNS[:4]}
+    assert (as_bars(adjusted, columns=chosen)["open"] == expected()["open"] / 2).all()

@@ -12,7 +12,6 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -149,7 +148,9 @@ def check_bars(
     times = _nanoseconds(bars).view("datetime64[ns]")
     bars = bars.set_axis(pd.DatetimeIndex(times, tz="UTC", name="close_time"))
     check_values(bars, origin)
-    checked = usual_interval(_steps(bars)) if interval is None else parse_duration("interval", interval)
+    checked = (
+        usual_interval(_steps(bars)) if interval is None else parse_duration("interval", interval)
+    )
     if checked <= pd.Timedelta(0):
         raise ConfigError(
             f"interval is {format_duration(checked)}",
@@ -394,12 +395,20 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
         "remove duplicates and sort the rows by time",
     )
 
-    def shown(columns: Sequence[str], row: int) -> str:
-        values = (f"{name} is {float(bars[name].iloc[row])}" for name in columns)
+    valid = possible(bars)
+    if valid.all():
+        return
+    rules = [(np.asarray(kept), columns, expected) for kept, columns, expected in _rules(bars)]
+
+    def broken(row: int) -> tuple[Sequence[str], str]:
+        return next((columns, expected) for kept, columns, expected in rules if not kept[row])
+
+    def shown(row: int) -> str:
+        values = (f"{name} is {float(bars[name].iloc[row])}" for name in broken(row)[0])
         return f"{', '.join(values)} at {bars.index[row]}"
 
-    for valid, columns, expected in _rules(bars):
-        origin.require(valid, partial(shown, columns), expected)
+    _, expected = broken(int(np.argmin(valid)))
+    origin.require(valid, shown, expected, f'{REPAIR} (repair="drop" of read_bars leaves it out)')
 
 
 def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
@@ -409,7 +418,11 @@ def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
 
 def on_grid(bars: pd.DataFrame, interval: DurationLike | None = None) -> NDArray[np.bool_]:
     """Whether the time of each bar is a whole number of intervals from the others: shape (n,)."""
-    step = usual_interval(_steps(bars)) if interval is None else parse_duration("market.interval", interval)
+    step = (
+        usual_interval(_steps(bars))
+        if interval is None
+        else parse_duration("market.interval", interval)
+    )
     phase = pd.Series(_nanoseconds(bars) % step.value)
     usual = phase.mode().iloc[0]
     return _bars_apart((phase - usual).to_numpy() + step.value, step) > 0
@@ -441,7 +454,8 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
                 f"{origin.source}: {share:.0%} of the bars are outside the sessions of "
                 f"{calendar.name}",
                 expected="bars of its sessions",
-                instead='choose another calendar, such as calendar="24/7", or leave them out',
+                instead='choose another calendar, such as calendar="24/7", or leave them out with '
+                'repair="drop"',
             )
     if not (apart == 1).any():
         raise BarsError(

@@ -24,14 +24,16 @@ from gafcnn.errors import ConfigError, import_extra
 ALWAYS = "24/7"
 
 COMMON = (
-    "XNYS", "XETR", "XLON", "XPAR", "XSWX", "XTKS", "XHKG", "XSHG", "XASX", "XTSE", "XBOM",
+    "XNYS", "XETR", "XLON", "XPAR", "XSWX", "XTKS", "XHKG", "XSHG", "XASX", "XTSE", "XBOM", "BVMF",
+    "XAMS", "XMIL", "XMAD", "XSTO", "XWAR", "XIST", "XJSE", "XTAI", "XIDX", "XMEX",
     "CMES", "us_futures", "XEUR", "24/5", "forex", "XKRX",
 )  # fmt: skip
 """The calendars that bars are compared with, if none is named."""
 
 _DAY, _YEAR = (pd.to_timedelta(n, unit="D") for n in (1, 365))
 _SATURDAY = 5
-_CLEAR, _CERTAIN = 0.95, 0.999  # of sessions and bars that must fit
+_CLEAR, _GOOD, _CERTAIN = 0.95, 0.99, 0.999  # shares of sessions and bars that fit
+_FEW = 0.01  # a share of bars that no grid of their market explains
 
 Nanoseconds = NDArray[np.int64]
 
@@ -86,6 +88,12 @@ class Calendar:
         """Whether each moment is in a session, its close left out."""
         at = np.searchsorted(self.opens, times, side="right") - 1
         return (at >= 0) & (times < self.closes[at])
+
+    def rarely(self, opens: Nanoseconds, interval: pd.Timedelta) -> NDArray[np.bool_]:
+        """Whether each bar, of a session, opens at a time after its beginning that few bars do."""
+        at = np.searchsorted(self.opens, opens, side="right") - 1
+        phase = pd.Series((opens - self.opens[at]) % interval.value)
+        return (phase.map(phase.value_counts(normalize=True)) < _FEW).to_numpy()
 
     def share_outside(self, closes: Nanoseconds, interval: pd.Timedelta) -> float:
         """Return the share of bars that belong to no session."""
@@ -142,7 +150,11 @@ class Calendar:
             return 0.0
         first, last = opened[within][firsts], closes[within][np.r_[firsts[1:], 0] - 1]
         lengths = self.closes[found] - self.opens[found]
-        covered = (np.minimum(last, self.closes[found]) - first) / lengths
+        steps = np.r_[0, np.diff(opened[within])]
+        steps[firsts] = 0
+        pauses = np.maximum.reduceat(steps, firsts)
+        pauses[pauses < lengths / 4] = 0  # of sessions with few trades
+        covered = (np.minimum(last, self.closes[found]) - first - pauses) / lengths
         traded = len(found) / (found[-1] - found[0] + 1)
         return float(min(np.mean(within), np.median(covered), traded))
 
@@ -192,7 +204,8 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
         return None
     best, fit = None, _CLEAR
     for name in COMMON:
-        if fit > _CERTAIN or (best and name == "XKRX"):  # whose holidays take seconds to compute
+        # the holidays of Korea take seconds to compute
+        if fit > (_GOOD if name == "XKRX" else _CERTAIN):
             break
         try:
             calendar = load_calendar(name, int(opens.year.iloc[0]) - 1)

@@ -21,7 +21,7 @@ TIMES = (
 """Names that exporters give to the time of a bar, in plain form; all are open times but
 `CLOSE_TIMES`. Without a name: the index of pandas."""
 
-SYMBOLS = ("symbol", "ticker", "tic", "instrument", "pair")
+SYMBOLS = ("symbol", "ticker", "tic", "instrument", "pair", "ts_code", "name")
 
 MONEY = (
     *("FDUSD", "USDT", "USDC", "USDP", "BUSD", "TUSD", "USD", "DAI"),
@@ -123,7 +123,8 @@ def find_columns(
     for role, known in _NAMES.items():
         found = _first_named(named, known, first)
         if role in given:
-            if role == "close" and found and found[0] != given[role]:
+            alone = given.keys().isdisjoint(PRICES[:3])
+            if role == "close" and alone and found and found[0] != given[role]:
                 unadjusted = found[0]
             found = [given[role]]
         if len(found) > 1 or (not found and role in PRICES):
@@ -133,7 +134,7 @@ def find_columns(
     time, clock = given.get("time"), None
     if time is None:
         time, clock = _find_time(plain, first, names, source)
-    symbols = [place for place, name in enumerate(plain) if name in SYMBOLS]
+    symbols = [plain.index(name) for name in SYMBOLS if name in plain]
     symbol = given.get("symbol", symbols[0] if symbols else None)
     is_open = plain[time] not in CLOSE_TIMES
     shown = [

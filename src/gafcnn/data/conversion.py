@@ -154,15 +154,12 @@ def join(
             log.info("%s: trading calendar %s", source, calendar)
     if repair is not None and calendar in (None, ALWAYS):
         frame, origin = _without(~on_grid(frame, length), "off the grid", frame, origin)
-    elif repair is not None:
+    elif repair is not None and length < pd.Timedelta(days=1):
         sessions = load_calendar(calendar, int(frame.index[0].year) - 1)
-        closes = pd.DatetimeIndex(frame.index).asi8
-        if length < pd.Timedelta(days=1):
-            outside = ~sessions.is_open(closes - length.value)
-            frame, origin = _without(outside, "outside the sessions", frame, origin)
-            closes = pd.DatetimeIndex(frame.index).asi8
-        off_grid = np.r_[False, sessions.apart(closes, length) == 0][: len(closes)]
-        frame, origin = _without(off_grid, "off the grid", frame, origin)
+        opens = pd.DatetimeIndex(frame.index).asi8 - length.value
+        frame, origin = _without(~sessions.is_open(opens), "outside sessions", frame, origin)
+        opens = pd.DatetimeIndex(frame.index).asi8 - length.value
+        frame, origin = _without(sessions.rarely(opens, length), "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
 
 
@@ -235,6 +232,10 @@ def as_bars(
         frame = _without_symbols(frame)
     if label not in ("open", "close", None):
         raise ConfigError(f"label is {label!r}", expected="open or close", instead="correct label")
+    if frame.index.nlevels > 1:  # of symbols and times, as Alpaca returns it
+        frame = frame.reset_index()
+        times = [name for name in frame.columns if frame[name].dtype.kind == "M"]
+        time = times[0] if time is None and times else time
     if time is None:
         if not isinstance(frame.index, pd.DatetimeIndex):
             raise BarsError(
@@ -242,11 +243,11 @@ def as_bars(
                 expected="a DatetimeIndex, or the name of the column that holds the times",
                 instead='write as_bars(df, time="date"), for example',
             )
-        time = str(frame.index.name or "time")
+        time = "time" if frame.index.name in (None, *frame.columns) else str(frame.index.name)
         frame = frame.rename_axis(time).reset_index()
     origin, names = Origin("the DataFrame"), [str(name) for name in frame.columns]
     first = [None if frame.empty else column.iloc[0] for _, column in frame.items()]
-    found = find_columns(names, first, origin.source, {"time": time, **(columns or {})})
+    found = find_columns(names, first, origin.source, {"time": str(time), **(columns or {})})
     if label is not None:
         found = replace(found, is_open=label == "open")
     table = pd.DataFrame({role: frame.iloc[:, place] for role, place in found.places.items()})

@@ -56,9 +56,15 @@ _SEPARATORS = ",;\t"
 _OTHER = "other"  # the name of columns that are not of the symbol that is read
 _NO_NUMBERS = ("time", "clock", "symbol")
 
+# in the name of a file: 2024, 202401, 2024-01-31, 20240131 or 202401310930, 31.01.2024
+_DATES = r"(?:19|20)\d\d([-_]?[01]\d([-_]?[0-3]\d([0-2]\d[0-5]\d)?)?)?|\d\d\.\d\d\.(?:19|20)\d\d"
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?")
 
 log = logging.getLogger(__name__)
+
+
+class NoTableError(BarsError):
+    """A text without a table, such as a report beside the bars."""
 
 
 @dataclass(frozen=True)
@@ -172,10 +178,17 @@ def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
             expected="csv files, as in Binance's kline archives",
             instead="unpack it and give the path of the file with the bars",
         )
+    lacking = list[NoTableError]()
     for name in names:
         of_file = source if len(names) == 1 else f"{source}, {name}"
-        table = _text_table(of_file, partial(_member, file, name))
-        yield from _by_symbol(replace(table, file=Path(name).name))
+        try:
+            table = _text_table(of_file, partial(_member, file, name))
+        except NoTableError as error:
+            lacking.append(error)
+        else:
+            yield from _by_symbol(replace(table, file=Path(name).name))
+    if len(lacking) == len(names):
+        raise lacking[0]
 
 
 def _member(file: Path | BytesIO, name: str) -> bytes:
@@ -188,15 +201,17 @@ def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     lines = [*_filled(_as_utf8(read())[:_HEAD])]
     separator, skipped = _find_table(lines)
     if separator is None:
-        raise unreadable(source, "it has no line of a time and four prices")
+        raise NoTableError(*unreadable(source, "it has no line of a time and four prices").args)
     rows = [_cells(line, separator) for _, line in lines[skipped : skipped + 4]]
     headers = next((k for k, cells in enumerate(rows) if _is_data(cells)), None)
     if headers is None:
         raise unreadable(source, "it has no rows below the header")
     first, above = rows[headers], skipped + headers
     names = _names(rows[:headers], first)
-    commas = separator != "," and any(re.fullmatch(r"-?\d+,\d+", cell) for cell in first)
-    commas &= not any(re.fullmatch(r"-?\d+\.\d+", cell) for cell in first)  # of thousands
+    with_comma = [cell for cell in first if re.fullmatch(r"-?\d+,\d+", cell)]
+    with_dot = any(re.fullmatch(r"-?\d+\.\d+", cell) for cell in first)
+    commas = any(not with_dot or not re.search(r",\d{3}$", cell) for cell in with_comma)
+    commas &= separator != ","
     decimal = "," if commas else "."
 
     def load(places: Mapping[str, int]) -> tuple[pd.DataFrame, Origin]:
@@ -221,8 +236,10 @@ def _text_table(source: object, read: Callable[[], bytes]) -> Table:
         table = table.select([str(place) for place in places.values()])
         frame = table.rename_columns(list(places)).to_pandas(split_blocks=True)
         kept = np.arange(len(frame))
-        if commas and frame["open"].dtype == "str":
-            frame = frame.apply(lambda column: column.str.replace(",", "."))
+        if commas and frame["open"].dtype == "str":  # dots are of thousands
+            numbers = [name for name in frame if name not in _NO_NUMBERS]
+            changed = {k: frame[k].str.replace(".", "").str.replace(",", ".") for k in numbers}
+            frame = frame.assign(**changed)
         if headers and frame["open"].dtype == "str":  # of files that were joined
             header = rows[headers - 1][places["open"]]
             kept = np.flatnonzero(frame["open"].str.strip() != header)
@@ -270,7 +287,10 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _is_data(cells: Sequence[str]) -> bool:
-    return sum(bool(re.fullmatch(r"-?\d[\d.,]*(E[+-]?\d+)?", one, re.I)) for one in cells[1:]) > 1
+    return (
+        kind_of(cells[0]) == "epoch"
+        or sum(bool(re.fullmatch(r"-?\d[\d.,]*(E[+-]?\d+)?", one, re.I)) for one in cells[1:]) > 1
+    )
 
 
 def _names(
@@ -282,13 +302,15 @@ def _names(
         names = ["date", "time", *KLINE[1:6]] if two_times else [*KLINE[:6]]
         if len(first) == len(KLINE):
             names = [*KLINE]
-        elif len(first) == 7 and not two_times and first[6].isdecimal():  # as of Kraken
+        elif len(first) == 7 and kind_of(first[0]) == "epoch" and first[6].isdecimal():  # Kraken
             names += ["trades"]
         elif len(first) > len(names):  # the sixth may be another mean price
             names = names[:-1]
         return [*names, *[_OTHER] * len(first)][: len(first)]
     if len(header) == 1:
         names = [*header[0]]
+        while len(names) > len(first) and not names[-1]:
+            names.pop()
         if two_times and len(names) == len(first) - 1:  # the times have no name
             names.insert(1, "time")
         return names
@@ -306,7 +328,11 @@ def _by_symbol(table: Table) -> Iterator[Table]:
     level = max((0, 1), key=lambda k: sum(pair[k].lower() in PRICES for pair in pairs))
     for symbol in dict.fromkeys(pair[1 - level] for pair in pairs if pair[level].lower() in PRICES):
         names = [
-            name if isinstance(name, str) else name[level] if name[1 - level] == symbol else _OTHER
+            name
+            if isinstance(name, str)
+            else name[level]
+            if name[1 - level] in (symbol, "")
+            else _OTHER
             for name in table.names
         ]
         yield replace(table, names=names, symbol=symbol or None)
@@ -470,15 +496,35 @@ class FileSource:
     def read(self, interval: DurationLike | None = None) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol, not resampled, given the time between two bars."""
         found, unnamed = dict[str, list[Part]](), True
+        lacking = list[NoTableError]()
         for path in (files := [*_files(self.path)]):
-            for table in read_tables(path):
+            try:
+                tables = [*read_tables(path)]
+            except NoTableError as error:
+                lacking.append(error)
+                continue
+            for table in tables:
+                names = dict[str, str | None]()
                 for part in _parts(table, self.timezone, self.columns):
-                    name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name))
+                    first: Any = part.frame.index.min()
+                    name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name, first))
+                    if names.setdefault(name, part.symbol) != part.symbol:
+                        raise BarsError(
+                            f"{table.source} has the symbols {names[name]} and {part.symbol}",
+                            expected="names that differ in letters and digits",
+                            instead="rename one of them",
+                        )
                     found.setdefault(name, []).append(part)
                     unnamed &= part.symbol is None
+        if not found:
+            raise lacking[0]
+        for error in lacking:
+            log.info("left out: %s", error.found)
         wanted = self.symbols if self.symbol is None else [self.symbol]
-        if wanted is not None and len(wanted) == len(found) == 1 and unnamed:
-            found = {wanted[0]: next(iter(found.values()))}
+        # a name for bars without one: of one file, or of those that are listed one by one
+        one_market = len(found) == 1 or len(files) == len(self.path)
+        if wanted is not None and len(wanted) == 1 and one_market and unnamed:
+            found = {wanted[0]: [part for parts in found.values() for part in parts]}
         if missing := [name for name in wanted or () if name not in found]:
             raise BarsError(
                 f"{files[0]} has no bars of {missing[0]}",
@@ -519,7 +565,6 @@ def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
         path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's fails for a file ~x.csv
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS))
-            found = [p for p in found if not p.name.lower().startswith(("readme", "license"))]
         elif path.exists() or not glob.has_magic(str(path)):
             found = [path]
         else:
@@ -548,15 +593,18 @@ def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None
     return parts
 
 
-def _symbol_of(file: str) -> str:
-    """Return the name of a file without its ending, and dates or an interval (`, 60`) at its end.
+def _symbol_of(file: str, first: pd.Timestamp) -> str:
+    """Return the name of a file without its ending, an interval (`, 60`), and the date of its bars.
 
-    The dates of HistData are _2022 and _202301, those of Dukascopy _01.01.2020-31.12.2020.
+    A date that is not that of the first bar stays, such as the month in which a future expires.
     """
     ending = max((end for end in ENDINGS if file.lower().endswith(end)), key=len, default="")
-    stem = file[: len(file) - len(ending)]
-    dates = r"\d{4}-\d\d(-\d\d)?|(?<=[-_ ])(19|20)\d\d([01]\d([0-3]\d)?)?|\d\d\.\d\d\.\d{4}"
-    return re.sub(rf"(, \d+[A-Z]?|[-_ ]?({dates}))+$", "", stem) or stem
+    whole = re.sub(r"(, \d+[A-Z]?)+$", "", file[: len(file) - len(ending)])
+    stem = re.sub(rf"([-_ ]+({_DATES}))+$", "", whole)
+    begins = [first + pd.Timedelta(days=days) for days in (-1, 1)]  # in any time zone
+    digits = re.sub(r"\D", "", re.sub(r"(\d\d)\.(\d\d)\.(\d{4})", r"\3\2\1", whole[len(stem) :]))
+    dated = any(f"{time:%Y%m%d}".startswith(digits[:6]) for time in begins)
+    return stem if stem and dated else whole
 
 
 def _plain_symbol(symbol: str) -> str:

@@ -219,6 +219,9 @@ def decision_rows(
         found = "there are only" if longest == len(bars) else "the longest gap-free stretch is"
         found += f" {longest} bars of {format_duration(interval)}"
         instead = "use more bars, or a window with a shorter lookback"
+        weekdays = pd.DatetimeIndex(bars.index - interval).day_of_week
+        if "calendar" not in bars.attrs and len(bars) > 2 * longest and not (weekdays == 5).any():
+            instead = 'name the calendar (calendar="XNYS", market.calendar=XNYS), ' + instead
         filled = fill_quiet(bars) if longest < len(bars) else bars
         if possible := np.count_nonzero(_run_lengths(filled, overnight) >= needed):
             found += f'; with fill="quiet" {possible:,} of {len(filled):,} bars could be decided on'
