@@ -186,9 +186,7 @@ def _member(file: Path | BytesIO, name: str) -> bytes:
 def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     """Return the table of a text, which is read again to load it; blank lines are skipped."""
     lines = [*_filled(_as_utf8(read())[:_HEAD])]
-    separator, skipped = _find_table(lines)
-    if separator is None:
-        raise unreadable(source, "it has no line of a time and four prices")
+    separator, skipped = _find_table(lines, source)
     rows = [_cells(line, separator) for _, line in lines[skipped : skipped + 4]]
     headers = next((k for k, cells in enumerate(rows) if _is_data(cells)), None)
     if headers is None:
@@ -234,13 +232,13 @@ def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     return Table(source, names, first, load)
 
 
-def _find_table(lines: Sequence[tuple[int, str]]) -> tuple[str | None, int]:
+def _find_table(lines: Sequence[tuple[int, str]], source: object) -> tuple[str, int]:
     """Return the separator of the table, and how many lines are above its first."""
     for number, (_, line) in enumerate(lines[:20]):
         separator = max(_SEPARATORS, key=line.count)
         if len(_cells(line, separator)) >= _LEAST_CELLS:
             return separator, number
-    return None, 0
+    raise unreadable(source, "it has no line of a time and four prices")
 
 
 def _filled(content: bytes) -> Iterator[tuple[int, str]]:
@@ -472,7 +470,9 @@ class FileSource:
         found, unnamed = dict[str, list[Part]](), True
         for path in (files := [*_files(self.path)]):
             for table in read_tables(path):
-                for part in _parts(table, self.timezone, self.columns):
+                parts = parts_in(table, self.timezone, self.columns)
+                log.info("%s: %s", table.source, parts[0].description)
+                for part in parts:
                     name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name))
                     found.setdefault(name, []).append(part)
                     unnamed &= part.symbol is None
@@ -513,9 +513,9 @@ def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
     write_bytes(Path(path), ensure_bars(bars).reset_index().to_parquet(None, index=False))
 
 
-def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
-    """Yield the files that a path, a folder, a pattern or a list stands for."""
-    for given in [paths] if isinstance(paths, str | Path) else paths:
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files that paths, folders and patterns stand for."""
+    for given in paths:
         path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's fails for a file ~x.csv
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS))
@@ -533,19 +533,24 @@ def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
         yield from (one for one in found if not one.name.startswith("."))
 
 
-def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None) -> list[Part]:
+def parts_in(
+    table: Table, timezone: str | None = None, columns: Mapping[str, str] | None = None
+) -> list[Part]:
+    """Return the rows of each symbol of a table, see `parts_of`.
+
+    Raises:
+        BarsError: The table is damaged, or lacks a column or rows.
+    """
     try:
         found = find_columns([str(one) for one in table.names], table.first, table.source, columns)
         frame, origin = table.load(found.places)
         if frame.empty:
             raise unreadable(table.source, "it has no rows")
-        parts = parts_of(frame, found, origin, timezone, table.symbol)
+        return parts_of(frame, found, origin, timezone, table.symbol)
     except GafcnnError:
         raise
     except Exception as error:  # the parsers raise many types for damaged files
         raise unreadable(table.source, error) from error
-    log.info("%s: %s", table.source, parts[0].description)
-    return parts
 
 
 def _symbol_of(file: str) -> str:
