@@ -178,7 +178,7 @@ def load_calendar(name: str, since: int) -> Calendar:
     return Calendar(name, table[:, 0], table[:, 1], ends)
 
 
-def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | None:
+def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> str | None:
     """Return the common calendar that bars clearly follow; None if they trade on Saturdays."""
     opens = pd.Series((closes - interval.value).view("datetime64[ns]")).dt
     regular = np.diff(closes) == interval.value
@@ -200,7 +200,7 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
             continue
         found = calendar.fit(closes, interval)
         if found > fit:
-            best, fit = calendar, found
+            best, fit = name, found
     return best
 
 

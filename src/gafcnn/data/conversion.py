@@ -13,20 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import (
+    COLUMNS,
+    EXTRAS,
     PRICES,
     Origin,
     check_bars,
     check_times,
-    close_times_of,
     ensure_bars,
+    interval_between,
     on_grid,
     possible,
-    usual_interval,
 )
 from gafcnn.data.calendars import ALWAYS, detect_calendar
 from gafcnn.data.columns import Columns, find_columns
 from gafcnn.data.times import as_numbers, parse_times
-from gafcnn.durations import DurationLike, parse_duration
+from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError, ConfigError
 
 Repair = Literal["drop"]
@@ -75,15 +76,16 @@ def parts_of(
         BarsError: A time or a number cannot be read.
     """
     written: Any = table["time"]
-    if columns.clock is not None:
+    if "clock" in table:
         written = written.astype("str").str.strip() + " " + table["clock"].astype("str").str.strip()
     times, notation = parse_times(written, origin, timezone)
     zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
-    values = {name: _numbers(table[name], origin) for name in columns.values}  # noqa: PD011
-    for name in set(values).difference(PRICES):
+    known = [name for name in (*COLUMNS, *EXTRAS) if name in table]
+    values = {name: _numbers(table[name], origin) for name in known}
+    for name in known[len(PRICES) :]:
         if (values[name] == -1).all():  # unknown, as Interactive Brokers writes it
             values[name] = np.full(len(times), np.nan)
-    if columns.unadjusted is not None:
+    if "unadjusted" in table:
         ratio = values["close"] / _numbers(table["unadjusted"], origin)
         values |= {name: values[name] * ratio for name in PRICES[:3]}
     frame = pd.DataFrame(values, times)
@@ -95,7 +97,7 @@ def parts_of(
         text += f", {(~traded).sum():,} rows without prices left out"
         table, frame = table.loc[traded], frame.loc[traded]
         origin = origin.at(np.flatnonzero(traded))
-    if columns.symbol is None:
+    if "symbol" not in table:
         return [Part(symbol, frame, origin, columns.is_open, zone, text)]
     groups = table["symbol"].groupby(table["symbol"].astype("str"), sort=False).indices
     return [
@@ -127,7 +129,7 @@ def join(
     """
     frames = [_by_close_time(part, interval) for part in parts]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames)
-    origin = _joined(source, [(part.origin, len(part.frame)) for part in parts])
+    origin = _joined(source, parts)
     times = pd.DatetimeIndex(frame.index)
     if not times.is_monotonic_increasing or not times.is_unique:
         frame, origin = _in_order(frame, origin)
@@ -135,28 +137,33 @@ def join(
         frame, origin = _without(~possible(frame), "impossible", frame, origin)
     if len(frame) < 2:
         return check_bars(frame, origin, interval)
-    length = usual_interval(frame) if interval is None else parse_duration("interval", interval)
+    length = interval_between(frame.index, interval)
     if calendar is None:
-        found = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
-        calendar = None if found is None else found.name
-        if found is not None:
+        calendar = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
+        if calendar is not None:
             log.info("%s: trading calendar %s", source, calendar)
     if repair is not None and calendar in (None, ALWAYS):
-        frame, origin = _without(~on_grid(frame, interval), "off the grid", frame, origin)
+        frame, origin = _without(~on_grid(frame, length), "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
 
 
 def _by_close_time(part: Part, interval: DurationLike | None) -> pd.DataFrame:
-    """Return the rows of a part by the close times of their bars."""
+    """Return the rows of a part by the close times of their bars.
+
+    Bars of a day and longer close at the same hour of the clock in the part's time zone.
+    """
     times = pd.DatetimeIndex(part.frame.index)
     check_times(times, part.origin)
     times = times.as_unit("ns")
     if part.is_open and len(times) > 1:
-        ordered = pd.DataFrame(index=times.unique().sort_values())
-        length = (
-            usual_interval(ordered) if interval is None else parse_duration("interval", interval)
-        )
-        times = close_times_of(times, length, part.timezone)
+        length = interval_between(times.unique().sort_values(), interval)
+        if part.timezone is None or length < pd.Timedelta(days=1):
+            times += length
+        else:
+            clock = times.tz_convert(part.timezone).tz_localize(None) + length
+            first = np.ones(len(times), bool)  # of two equal hours at the end of summer time
+            closes = clock.tz_localize(part.timezone, ambiguous=first, nonexistent="shift_forward")
+            times = closes.tz_convert("UTC")
     return part.frame.set_axis(times)
 
 
@@ -248,7 +255,7 @@ def as_bars(
         return check_bars(table, origin)
     parts = parts_of(table.reset_index(drop=True), found, origin, timezone)
     if len(parts) > 1:
-        column = names[found.symbol or 0]
+        column = names[found.places["symbol"]]
         raise _of_several([part.symbol for part in parts], f'df[df["{column}"] == "{{}}"]')
     return join(parts, origin.source, interval=interval, calendar=calendar)
 
@@ -272,16 +279,16 @@ def _of_several(symbols: Sequence[object], one: str) -> BarsError:
     )
 
 
-def _joined(source: object, origins: Sequence[tuple[Origin, int]]) -> Origin:
-    """Return the origin of rows from several origins, one after another, given their numbers."""
-    if len(origins) == 1:
-        return origins[0][0]
-    ends = np.cumsum([count for _, count in origins])
+def _joined(source: object, parts: Sequence[Part]) -> Origin:
+    """Return the origin of the rows of parts, one after another."""
+    if len(parts) == 1:
+        return parts[0].origin
+    starts = np.cumsum([0, *(len(part.frame) for part in parts)])
 
     def place(row: int) -> str:
-        number = int(np.searchsorted(ends, row, side="right"))
-        origin, count = origins[number]
-        return f"{origin.source}, {origin.place(row - int(ends[number]) + count)}"
+        number = int(np.searchsorted(starts, row, side="right")) - 1
+        origin = parts[number].origin
+        return f"{origin.source}, {origin.place(row - int(starts[number]))}"
 
     return Origin(source, place)
 
