@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gafcnn.data.bars import EXTRAS, PRICES
-from gafcnn.data.times import kind_of
+from gafcnn.data.times import Kind, kind_of
 from gafcnn.errors import BarsError, ConfigError
 
 CLOSE_TIMES = ("close_time", "closetime")
@@ -136,22 +136,21 @@ def _find_time(
         key=lambda place: TIMES.index(plain[place]),
     )
     kinds = {place: kind_of(first[place]) for place in places}
-    for wanted in ("epoch", "aware"):
-        for place, kind in kinds.items():
-            if kind == wanted:
-                return {"time": place}
-    clocks = [place for place, kind in kinds.items() if kind == "clock" and plain[place] == "time"]
-    dates = [place for place, kind in kinds.items() if kind == "date"]
-    if clocks and dates:
+
+    def of(*wanted: Kind | None) -> list[int]:
+        return [place for one in wanted for place, kind in kinds.items() if kind == one]
+
+    certain, dates = of("epoch", "aware"), of("date")
+    clocks = [place for place in of("clock") if plain[place] == "time"]
+    if clocks and dates and not certain:
         return {"time": dates[0], "clock": clocks[0]}
-    for wanted in ("naive", "date", None):
-        for place, kind in kinds.items():
-            if kind == wanted and plain[place]:  # an unnamed column may hold row numbers
-                return {"time": place}
-    for place in places:
-        if kinds[place] is not None:
-            return {"time": place}
-    raise _not_once("time", names, source, 0)
+    # an unnamed column may hold row numbers
+    named = [place for place in of("naive", "date", None) if plain[place]]
+    others = [place for place in places if kinds[place] is not None]
+    found = [*certain, *named, *others]
+    if not found:
+        raise _not_once("time", names, source, 0)
+    return {"time": found[0]}
 
 
 def _plain(name: str) -> str:

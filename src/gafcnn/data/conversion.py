@@ -109,7 +109,6 @@ def parts_of(
 def join(
     parts: Sequence[Part],
     source: object,
-    *,
     interval: DurationLike | None = None,
     repair: Repair | None = None,
     calendar: str | None = None,
@@ -257,7 +256,7 @@ def as_bars(
     if len(parts) > 1:
         column = names[found.places["symbol"]]
         raise _of_several([part.symbol for part in parts], f'df[df["{column}"] == "{{}}"]')
-    return join(parts, origin.source, interval=interval, calendar=calendar)
+    return join(parts, origin.source, interval, calendar=calendar)
 
 
 def _without_symbols(frame: pd.DataFrame) -> pd.DataFrame:

@@ -98,11 +98,15 @@ def read_tables(path: Path) -> Iterator[Table]:
         )
     try:
         if ending in (".parquet", ".feather"):
-            yield from _by_symbol(_stored_table(path, ending[1:]))
+            tables = [_stored_table(path, ending[1:])]
         elif ending == ".zip":
-            yield from zipped_tables(path, path)
+            tables = zipped_tables(path, path)
+        elif ending.endswith(".gz"):
+            tables = [_text_table(path, lambda: gzip.decompress(path.read_bytes()))]
         else:
-            yield from _by_symbol(_text_table(path, partial(_unpacked, path)))
+            tables = [_text_table(path, path.read_bytes)]
+        for table in tables:
+            yield from _by_symbol(table)
     except BarsError:
         raise
     except Exception as error:  # the parsers raise many types for damaged files
@@ -148,11 +152,6 @@ def _stored_table(path: Path, kind: str) -> Table:
 # --- csv ------------------------------------------------------------------------------------------
 
 
-def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-
-
 def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
     """Yield the tables of a zip, without what a Mac adds to it.
 
@@ -175,7 +174,7 @@ def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
     for name in names:
         of_file = source if len(names) == 1 else f"{source}, {name}"
         table = _text_table(of_file, partial(_member, file, name))
-        yield from _by_symbol(replace(table, file=Path(name).name))
+        yield replace(table, file=Path(name).name)
 
 
 def _member(file: Path | BytesIO, name: str) -> bytes:
@@ -185,7 +184,8 @@ def _member(file: Path | BytesIO, name: str) -> bytes:
 
 def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     """Return the table of a text, which is read again to load it; blank lines are skipped."""
-    lines = [*_filled(_as_utf8(read())[:_HEAD])]
+    found = re.finditer(rb"[^\r\n]+", _as_utf8(read())[:_HEAD])
+    lines = [(one.start(), one[0].decode(errors="replace")) for one in found if one[0].strip()]
     separator, skipped = _find_table(lines, source)
     rows = [_cells(line, separator) for _, line in lines[skipped : skipped + 4]]
     headers = next((k for k, cells in enumerate(rows) if _is_data(cells)), None)
@@ -233,19 +233,17 @@ def _text_table(source: object, read: Callable[[], bytes]) -> Table:
 
 
 def _find_table(lines: Sequence[tuple[int, str]], source: object) -> tuple[str, int]:
-    """Return the separator of the table, and how many lines are above its first."""
+    """Return the separator of the table, and how many lines are above its first.
+
+    Args:
+        lines: Where each line begins, and its text.
+        source: The file, for messages.
+    """
     for number, (_, line) in enumerate(lines[:20]):
         separator = max(_SEPARATORS, key=line.count)
         if len(_cells(line, separator)) >= _LEAST_CELLS:
             return separator, number
     raise unreadable(source, "it has no line of a time and four prices")
-
-
-def _filled(content: bytes) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, and where each begins."""
-    for found in re.finditer(rb"[^\r\n]+", content):
-        if found[0].strip():
-            yield found.start(), found[0].decode(errors="replace")
 
 
 def _line_numbers(read: Callable[[], bytes]) -> list[int]:
@@ -491,8 +489,7 @@ class FileSource:
             if len(found[name]) > 1:
                 source = name
                 log.info("%s: %d files are joined", name, len(found[name]))
-            options: Any = {"repair": self.repair, "calendar": self.calendar}
-            bars[name] = join(found[name], source, interval=interval, **options)
+            bars[name] = join(found[name], source, interval, self.repair, self.calendar)
             if self.fill is not None:
                 bars[name] = fill_quiet(bars[name], self.fill_limit)
         return bars
