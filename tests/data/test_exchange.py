@@ -655,14 +655,14 @@ def newest(server: LocalExchange, count: int = 96) -> NewestBars:
 
 def test_newest_bars_are_settled_and_requested_once(server: LocalExchange) -> None:
     held = newest(server)
-    first = held.read(UNTIL + timedelta(seconds=10))
+    first = held(UNTIL + timedelta(seconds=10))
     assert_frame_equal(first, server.expected(UNTIL - DAY))
     assert interval_of(first) == QUARTER
     # the next bar is requested once it has settled, and no other
-    later = held.read(UNTIL + QUARTER + timedelta(seconds=9))
+    later = held(UNTIL + QUARTER + timedelta(seconds=9))
     assert_frame_equal(later, first)
     assert len(server.requests) == 1
-    later = held.read(UNTIL + QUARTER + timedelta(seconds=10))
+    later = held(UNTIL + QUARTER + timedelta(seconds=10))
     assert_frame_equal(later, server.expected(UNTIL + QUARTER - DAY, UNTIL + QUARTER))
     assert server.requests[-1].start == UNTIL
     assert len(server.requests) == 2
@@ -672,9 +672,9 @@ def test_late_bar_is_requested_again(server: LocalExchange) -> None:
     held = newest(server)
     late = UNTIL - 4 * QUARTER
     server.outages = [(late, late + QUARTER)]
-    assert len(gaps(held.read(UNTIL + QUARTER))) == 1
+    assert len(gaps(held(UNTIL + QUARTER))) == 1
     server.outages = []
-    whole = held.read(UNTIL + 2 * QUARTER)
+    whole = held(UNTIL + 2 * QUARTER)
     assert server.requests[-1].start == late
     expected = server.expected(whole.index[-1] - DAY, whole.index[-1])
     assert_frame_equal(whole, expected)

@@ -106,7 +106,7 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read(symbol: str, newest: NewestBars, history: int) -> dict[str, pd.DataFrame]:
-    return {symbol: newest.read(pd.Timestamp.now("UTC")).iloc[-history:]}
+    return {symbol: newest(pd.Timestamp.now("UTC")).iloc[-history:]}
 
 
 @contextmanager

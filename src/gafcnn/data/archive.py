@@ -18,9 +18,7 @@ from typing import Any
 import pandas as pd
 
 from gafcnn.data.bars import COLUMNS, EXTRAS
-from gafcnn.data.columns import find_columns
-from gafcnn.data.conversion import parts_of
-from gafcnn.data.reading import unreadable, zipped_tables
+from gafcnn.data.reading import parts_in, unreadable, zipped_tables
 from gafcnn.errors import BarsError, import_extra
 
 URL = "https://data.binance.vision"
@@ -128,14 +126,10 @@ def _is_temporary(error: BaseException) -> bool:
 def _bars(file: str, content: bytes, interval: pd.Timedelta) -> pd.DataFrame:
     """Return the bars of a zip, by close time."""
     try:
-        (table,) = zipped_tables(file, BytesIO(content))
-        columns = find_columns([str(name) for name in table.names], table.first, file)
-        frame, origin = table.load(columns.places)
-        (part,) = parts_of(frame, columns, origin, None)
+        [table] = zipped_tables(file, BytesIO(content))
+        [part] = parts_in(table)
         closes: Any = part.frame.index + interval
         bars = part.frame.set_axis(closes.as_unit("ns").rename("close_time")).sort_index()
         return bars.loc[:, [*COLUMNS, *EXTRAS]]
-    except BarsError:
-        raise
     except Exception as error:  # the parsers raise many types for damaged files
         raise unreadable(file, error) from error

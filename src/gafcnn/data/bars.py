@@ -108,7 +108,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
     apart = _apart(bars)
     if len(steps) > 1 and ((apart > 1).all() or not apart.all()):
         raise BarsError(
-            f"bars of {format_duration(usual_interval(steps))} that were made of bars of "
+            f"bars of {format_duration(interval_between(bars.index))} that were made of bars of "
             f"{format_duration(interval)}, and whose times may be open or close times",
             expected="bars of one interval",
             instead=f"make coarser bars with gc.resample(bars, ...), or {_CONVERT}",
@@ -148,9 +148,7 @@ def check_bars(
     times = _nanoseconds(bars).view("datetime64[ns]")
     bars = bars.set_axis(pd.DatetimeIndex(times, tz="UTC", name="close_time"))
     check_values(bars, origin)
-    checked = (
-        usual_interval(_steps(bars)) if interval is None else parse_duration("interval", interval)
-    )
+    checked = interval_between(bars.index, interval)
     if checked <= pd.Timedelta(0):
         raise ConfigError(
             f"interval is {format_duration(checked)}",
@@ -300,35 +298,15 @@ def fill_quiet(bars: pd.DataFrame, limit: DurationLike = "1h") -> pd.DataFrame:
     missing = missing.loc[(missing["missing"] <= most) & (missing["missing"] == wide)]
     if missing.empty:
         return bars
-    new = np.concatenate(
-        [
-            after.value + interval.value * np.arange(1, n + 1)
-            for after, n in zip(missing["after"], missing["missing"], strict=True)
-        ]
-    )
-    times = pd.DatetimeIndex(new.view("datetime64[ns]"), tz="UTC", name="close_time")
+    after = missing["after"].repeat(missing["missing"])
+    number = after.groupby(level=0).cumcount() + 1
+    times = pd.DatetimeIndex(after + number * interval, name="close_time")
     filled = bars.reindex(bars.index.union(times))
     close = filled["close"].ffill()
     filled = filled.fillna(dict.fromkeys(PRICES, close))
     if has_volume(bars):
-        volumes = [name for name in (COLUMNS[-1], *EXTRAS) if name in filled]
-        filled.loc[times, volumes] = 0.0
+        filled.loc[times, filled.columns.intersection(["volume", *EXTRAS])] = 0.0
     return check_bars(filled, "the filled bars", interval, bars.attrs.get("calendar"))
-
-
-def close_times_of(
-    opens: pd.DatetimeIndex, interval: pd.Timedelta, timezone: str | None
-) -> pd.DatetimeIndex:
-    """Return the close times of bars by their open times.
-
-    Bars of a day and longer close at the same hour of the clock in `timezone`.
-    """
-    if timezone is None or interval < _DAY:
-        return opens + interval
-    clock = opens.tz_convert(timezone).tz_localize(None) + interval
-    first = np.ones(len(opens), bool)  # of two equal hours at the end of daylight saving time
-    closes = clock.tz_localize(timezone, ambiguous=first, nonexistent="shift_forward")
-    return closes.tz_convert("UTC")
 
 
 def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
@@ -361,10 +339,9 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
             bars, opens, index = bars.loc[inside], opens[inside], index[inside]
         slots = calendar.slots(opens, coarse)
         begins, ends = (pd.DatetimeIndex(one.view("datetime64[ns]"), tz="UTC") for one in slots)
-    extras = [name for name in EXTRAS if name in bars]
     groups = bars.groupby(ends)
     coarser: Any = groups.agg({"open": "first", "high": "max", "low": "min", "close": "last"})
-    for name in ("volume", *extras):
+    for name in bars.columns.intersection(["volume", *EXTRAS]):
         coarser[name] = groups[name].sum(min_count=1)  # NaN if no volume is known
     first = int(index[0] - fine > begins[0])
     last = len(coarser) - int(index[-1] < ends[-1])
@@ -416,16 +393,11 @@ def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
     return np.logical_and.reduce([valid for valid, _, _ in _rules(bars)])
 
 
-def on_grid(bars: pd.DataFrame, interval: DurationLike | None = None) -> NDArray[np.bool_]:
+def on_grid(bars: pd.DataFrame, interval: pd.Timedelta) -> NDArray[np.bool_]:
     """Whether the time of each bar is a whole number of intervals from the others: shape (n,)."""
-    step = (
-        usual_interval(_steps(bars))
-        if interval is None
-        else parse_duration("market.interval", interval)
-    )
-    phase = pd.Series(_nanoseconds(bars) % step.value)
+    phase = pd.Series(_nanoseconds(bars) % interval.value)
     usual = phase.mode().iloc[0]
-    return _bars_apart((phase - usual).to_numpy() + step.value, step) > 0
+    return _bars_apart((phase - usual).to_numpy() + interval.value, interval) > 0
 
 
 def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
@@ -459,7 +431,7 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
             )
     if not (apart == 1).any():
         raise BarsError(
-            f"{origin.source} holds bars of {format_duration(usual_interval(steps))}",
+            f"{origin.source} holds bars of {format_duration(interval_between(bars.index))}",
             expected=f"bars of {format_duration(interval)}, as requested",
             instead="omit the interval, or resample the bars after reading",
         )
@@ -488,6 +460,14 @@ def check_times(times: pd.DatetimeIndex, origin: Origin) -> None:
     )
 
 
+def interval_between(times: pd.Index, given: DurationLike | None = None) -> pd.Timedelta:
+    """Return the time between two bars: as it is given, or else the most common one."""
+    if given is not None:
+        return parse_duration("interval", given)
+    steps, counts = np.unique(np.diff(times.to_numpy("datetime64[ns]")), return_counts=True)
+    return pd.to_timedelta(steps[counts.argmax()])
+
+
 def _apart(bars: pd.DataFrame) -> NDArray[np.int64]:
     """Return how many bars later each bar is; 0 for a step that does not fit."""
     interval, calendar = pd.to_timedelta(bars.attrs["interval"]), calendar_of(bars)
@@ -504,9 +484,3 @@ def _bars_apart(steps: NDArray[np.int64], interval: pd.Timedelta) -> NDArray[np.
     tolerance = _HOUR.value if interval >= 4 * _HOUR else 0
     apart = (steps + tolerance) // interval.value
     return np.where(np.abs(steps - apart * interval.value) <= tolerance, apart, 0)
-
-
-def usual_interval(steps: NDArray[np.int64]) -> pd.Timedelta:
-    """Return the most common of steps in ns."""
-    values, counts = np.unique(steps, return_counts=True)
-    return pd.to_timedelta(values[counts.argmax()], unit="ns")

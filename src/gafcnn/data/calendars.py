@@ -179,18 +179,17 @@ def load_calendar(name: str, since: int) -> Calendar:
             instead=f"set market.calendar={ALWAYS}, or leave it out",
         ) from error
     schedule = found.schedule
-    ends = schedule["close"].to_numpy("datetime64[ns]").astype(np.int64)
-    pairs = [schedule[["open", "close"]]]
-    breaks = schedule["break_start"].notna()
-    if breaks.any():
-        names, halves = ["open", "close"], (["open", "break_start"], ["break_end", "close"])
-        parts = [schedule.loc[breaks, half].set_axis(names, axis=1) for half in halves]
-        pairs = [schedule.loc[~breaks, names], *parts]
-    table = pd.concat(pairs).sort_values("open").to_numpy("datetime64[ns]").astype(np.int64)
-    return Calendar(name, table[:, 0], table[:, 1], ends)
+
+    def moments(*columns: str) -> Nanoseconds:
+        times = pd.concat([schedule[column].dropna() for column in columns])
+        return np.sort(times.to_numpy("datetime64[ns]").astype(np.int64))
+
+    # in order of time, the nth stretch of trading ends with the nth close
+    opens, closes = moments("open", "break_end"), moments("close", "break_start")
+    return Calendar(name, opens, closes, ends=moments("close"))
 
 
-def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | None:
+def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> str | None:
     """Return the common calendar that bars clearly follow; None if they trade on Saturdays."""
     opens = pd.Series((closes - interval.value).view("datetime64[ns]")).dt
     regular = np.diff(closes) == interval.value
@@ -213,7 +212,7 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> Calendar | N
             continue
         found = calendar.fit(closes, interval)
         if found > fit:
-            best, fit = calendar, found
+            best, fit = name, found
     return best
 
 

@@ -7,8 +7,8 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gafcnn.data.bars import PRICES
-from gafcnn.data.times import kind_of
+from gafcnn.data.bars import EXTRAS, PRICES
+from gafcnn.data.times import Kind, kind_of
 from gafcnn.errors import BarsError, ConfigError
 
 CLOSE_TIMES = ("close_time", "closetime")
@@ -62,32 +62,19 @@ KLINE = (
 
 @dataclass(frozen=True)
 class Columns:
-    """Positions of the columns in use.
+    """The columns in use.
 
     Attributes:
-        time: The times, or the dates.
-        clock: The times of day, if they are in a column of their own.
-        symbol: The symbols, if there is such a column.
-        values: By standard name: prices, and what there is of volumes.
+        places: Their positions by role: the time (or the date, with the times of day as clock, if
+            they have a column of their own), the prices, and what there is of volumes, of a symbol,
+            and of unadjusted, the close before adjustments, if another one was chosen.
         is_open: Whether the times are open times.
-        unadjusted: The close before adjustments, if another one was chosen.
         description: The names of the columns that were not obvious, in words.
     """
 
-    time: int
-    values: Mapping[str, int]
-    clock: int | None = None
-    symbol: int | None = None
-    is_open: bool = True
-    unadjusted: int | None = None
-    description: str = ""
-
-    @property
-    def places(self) -> dict[str, int]:
-        """The position of every column in use, by its role."""
-        others = {name: getattr(self, name) for name in ("clock", "symbol", "unadjusted")}
-        places = {"time": self.time, **self.values, **others}
-        return {role: place for role, place in places.items() if place is not None}
+    places: Mapping[str, int]
+    is_open: bool
+    description: str
 
 
 def find_columns(
@@ -118,57 +105,52 @@ def find_columns(
                 instead='write columns={"close": "Adj Close"}, for example',
             )
     plain = [_plain(name) for name in names]
-    given = {role: _position(names, name, role, source) for role, name in (chosen or {}).items()}
-    values, unadjusted, named = dict[str, int](), None, _with_currencies(names)
+    places = {role: _position(names, name, role, source) for role, name in (chosen or {}).items()}
+    named, alone = _with_currencies(names), places.keys().isdisjoint(PRICES[:3])
     for role, known in _NAMES.items():
         found = _first_named(named, known, first)
-        if role in given:
-            alone = given.keys().isdisjoint(PRICES[:3])
-            if role == "close" and alone and found and found[0] != given[role]:
-                unadjusted = found[0]
-            found = [given[role]]
-        if len(found) > 1 or (not found and role in PRICES):
-            raise _not_once(role, names, source, len(found))
-        if found:
-            values[role] = found[0]
-    time, clock = given.get("time"), None
-    if time is None:
-        time, clock = _find_time(plain, first, names, source)
+        if role not in places:
+            if len(found) > 1 or (not found and role in PRICES):
+                raise _not_once(role, names, source, len(found))
+            if found:
+                places[role] = found[0]
+        elif role == "close" and alone and found and found[0] != places[role]:
+            places["unadjusted"] = found[0]
+    if "time" not in places:
+        places |= _find_time(plain, first, names, source)
     symbols = [plain.index(name) for name in SYMBOLS if name in plain]
-    symbol = given.get("symbol", symbols[0] if symbols else None)
-    is_open = plain[time] not in CLOSE_TIMES
-    shown = [
-        f"{role} from {names[place]!r}" for role, place in values.items() if role not in PRICES
-    ]
-    text = ", ".join([f"times from {names[time]!r}", *shown])
-    return Columns(time, values, clock, symbol, is_open, unadjusted, text)
+    if symbols:
+        places.setdefault("symbol", symbols[0])
+    shown = [role for role in ("volume", *EXTRAS) if role in places]
+    text = [f"times from {names[places['time']]!r}"]
+    text += [f"{role} from {names[places[role]]!r}" for role in shown]
+    return Columns(places, plain[places["time"]] not in CLOSE_TIMES, ", ".join(text))
 
 
 def _find_time(
     plain: Sequence[str], first: Sequence[object], names: Sequence[str], source: object
-) -> tuple[int, int | None]:
-    """Return the column of times that needs no guess, or those of dates and of times of day."""
+) -> dict[str, int]:
+    """Return the place of the times that need no guess, or those of dates and of times of day."""
     places = sorted(
         (place for place, name in enumerate(plain) if name in TIMES),
         key=lambda place: TIMES.index(plain[place]),
     )
     kinds = {place: kind_of(first[place]) for place in places}
-    for wanted in ("epoch", "aware"):
-        for place, kind in kinds.items():
-            if kind == wanted:
-                return place, None
-    clocks = [place for place, kind in kinds.items() if kind == "clock" and plain[place] == "time"]
-    dates = [place for place, kind in kinds.items() if kind == "date"]
-    if clocks and dates:
-        return dates[0], clocks[0]
-    for wanted in ("naive", "date", None):
-        for place, kind in kinds.items():
-            if kind == wanted and plain[place]:  # an unnamed column may hold row numbers
-                return place, None
-    for place in places:
-        if kinds[place] is not None:
-            return place, None
-    raise _not_once("time", names, source, 0)
+
+    def of(*wanted: Kind | None) -> list[int]:
+        return [place for one in wanted for place, kind in kinds.items() if kind == one]
+
+    certain, dates = of("epoch", "aware"), of("date")
+    clocks = [place for place in of("clock") if plain[place] == "time"]
+    if clocks and dates and not certain:
+        return {"time": dates[0], "clock": clocks[0]}
+    # an unnamed column may hold row numbers
+    named = [place for place in of("naive", "date", None) if plain[place]]
+    others = [place for place in places if kinds[place] is not None]
+    found = [*certain, *named, *others]
+    if not found:
+        raise _not_once("time", names, source, 0)
+    return {"time": found[0]}
 
 
 def _plain(name: str) -> str:

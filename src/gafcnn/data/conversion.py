@@ -13,20 +13,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import (
+    COLUMNS,
+    EXTRAS,
     PRICES,
     Origin,
     check_bars,
     check_times,
-    close_times_of,
     ensure_bars,
+    interval_between,
     on_grid,
     possible,
-    usual_interval,
 )
 from gafcnn.data.calendars import ALWAYS, detect_calendar, load_calendar
 from gafcnn.data.columns import Columns, find_columns
 from gafcnn.data.times import as_numbers, parse_times
-from gafcnn.durations import DurationLike, parse_duration
+from gafcnn.durations import DurationLike
 from gafcnn.errors import BarsError, ConfigError
 
 Repair = Literal["drop"]
@@ -75,15 +76,16 @@ def parts_of(
         BarsError: A time or a number cannot be read.
     """
     written: Any = table["time"]
-    if columns.clock is not None:
+    if "clock" in table:
         written = written.astype("str").str.strip() + " " + table["clock"].astype("str").str.strip()
     times, notation = parse_times(written, origin, timezone)
     zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
-    values = {name: _numbers(table[name], origin) for name in columns.values}  # noqa: PD011
-    for name in set(values).difference(PRICES):
+    known = [name for name in (*COLUMNS, *EXTRAS) if name in table]
+    values = {name: _numbers(table[name], origin) for name in known}
+    for name in known[len(PRICES) :]:
         if (values[name] == -1).all():  # unknown, as Interactive Brokers writes it
             values[name] = np.full(len(times), np.nan)
-    if columns.unadjusted is not None:
+    if "unadjusted" in table:
         ratio = values["close"] / _numbers(table["unadjusted"], origin)
         values |= {name: values[name] * ratio for name in PRICES[:3]}
     frame = pd.DataFrame(values, times)
@@ -95,7 +97,7 @@ def parts_of(
         text += f", {(~traded).sum():,} rows without prices left out"
         table, frame = table.loc[traded], frame.loc[traded]
         origin = origin.at(np.flatnonzero(traded))
-    if columns.symbol is None:
+    if "symbol" not in table:
         return [Part(symbol, frame, origin, columns.is_open, zone, text)]
     groups = table["symbol"].groupby(table["symbol"].astype("str"), sort=False).indices
     return [
@@ -107,7 +109,6 @@ def parts_of(
 def join(
     parts: Sequence[Part],
     source: object,
-    *,
     interval: DurationLike | None = None,
     repair: Repair | None = None,
     calendar: str | None = None,
@@ -130,16 +131,19 @@ def join(
         times = pd.DatetimeIndex(part.frame.index)
         check_times(times, part.origin)
         frames.append(part.frame.set_axis(times.as_unit("ns")))
-    length = None if interval is None else parse_duration("interval", interval)
-    if length is None:  # of all parts together, since one may have a single bar
-        every = np.unique(np.concatenate([pd.DatetimeIndex(one.index).asi8 for one in frames]))
-        length = usual_interval(np.diff(every)) if len(every) > 1 else None
-    for number, part in enumerate(parts):
-        if part.is_open and length is not None:
-            opens = pd.DatetimeIndex(frames[number].index)
-            frames[number] = part.frame.set_axis(close_times_of(opens, length, part.timezone))
+    # of all parts together, since one may have a single bar
+    every = pd.DatetimeIndex(np.unique(np.concatenate([one.index.asi8 for one in frames])))
+    length = None
+    if interval is not None or len(every) > 1:
+        length = interval_between(every, interval)
+        frames = [
+            frame.set_axis(_close_times(frame.index, length, part.timezone))
+            if part.is_open
+            else frame
+            for frame, part in zip(frames, parts, strict=True)
+        ]
     frame = frames[0] if len(frames) == 1 else pd.concat(frames)
-    origin = _joined(source, [(part.origin, len(part.frame)) for part in parts])
+    origin = _joined(source, parts)
     times = pd.DatetimeIndex(frame.index)
     if not times.is_monotonic_increasing or not times.is_unique:
         frame, origin = _in_order(frame, origin)
@@ -148,9 +152,8 @@ def join(
     if len(frame) < 2 or length is None:
         return check_bars(frame, origin, interval)
     if calendar is None:
-        found = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
-        calendar = None if found is None else found.name
-        if found is not None:
+        calendar = detect_calendar(pd.DatetimeIndex(frame.index).asi8, length)
+        if calendar is not None:
             log.info("%s: trading calendar %s", source, calendar)
     if repair is not None and calendar in (None, ALWAYS):
         frame, origin = _without(~on_grid(frame, length), "off the grid", frame, origin)
@@ -161,6 +164,20 @@ def join(
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
         frame, origin = _without(sessions.rarely(opens, length), "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
+
+
+def _close_times(opens: pd.Index, length: pd.Timedelta, timezone: str | None) -> pd.DatetimeIndex:
+    """Return the close times of bars by their open times.
+
+    Bars of a day and longer close at the same hour of the clock in the time zone.
+    """
+    times = pd.DatetimeIndex(opens)
+    if timezone is None or length < pd.Timedelta(days=1):
+        return times + length
+    clock = times.tz_convert(timezone).tz_localize(None) + length
+    first = np.ones(len(times), bool)  # of two equal hours at the end of summer time
+    closes = clock.tz_localize(timezone, ambiguous=first, nonexistent="shift_forward")
+    return closes.tz_convert("UTC")
 
 
 def _without(
@@ -255,9 +272,9 @@ def as_bars(
         return check_bars(table, origin)
     parts = parts_of(table.reset_index(drop=True), found, origin, timezone)
     if len(parts) > 1:
-        column = names[found.symbol or 0]
+        column = names[found.places["symbol"]]
         raise _of_several([part.symbol for part in parts], f'df[df["{column}"] == "{{}}"]')
-    return join(parts, origin.source, interval=interval, calendar=calendar)
+    return join(parts, origin.source, interval, calendar=calendar)
 
 
 def _without_symbols(frame: pd.DataFrame) -> pd.DataFrame:
@@ -279,16 +296,16 @@ def _of_several(symbols: Sequence[object], one: str) -> BarsError:
     )
 
 
-def _joined(source: object, origins: Sequence[tuple[Origin, int]]) -> Origin:
-    """Return the origin of rows from several origins, one after another, given their numbers."""
-    if len(origins) == 1:
-        return origins[0][0]
-    ends = np.cumsum([count for _, count in origins])
+def _joined(source: object, parts: Sequence[Part]) -> Origin:
+    """Return the origin of the rows of parts, one after another."""
+    if len(parts) == 1:
+        return parts[0].origin
+    starts = np.cumsum([0, *(len(part.frame) for part in parts)])
 
     def place(row: int) -> str:
-        number = int(np.searchsorted(ends, row, side="right"))
-        origin, count = origins[number]
-        return f"{origin.source}, {origin.place(row - int(ends[number]) + count)}"
+        number = int(np.searchsorted(starts, row, side="right")) - 1
+        origin = parts[number].origin
+        return f"{origin.source}, {origin.place(row - int(starts[number]))}"
 
     return Origin(source, place)
 

@@ -16,9 +16,10 @@ from __future__ import annotations
 import difflib
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ import pandas as pd
 from pydantic import AfterValidator, PlainValidator
 
 from gafcnn import atomic_io
-from gafcnn.data import archive
+from gafcnn.data.archive import URL, Period, archived_bars
 from gafcnn.data.bars import COLUMNS, EXTRAS, check_bars, gaps, possible
 from gafcnn.data.columns import KLINE, QUOTES
 from gafcnn.data.sources import Days, Interval, Symbol, Symbols, count_bars, register_source
@@ -49,7 +50,7 @@ _ATTEMPTS = 5
 _FIRST_PAUSE = 1.0  # seconds; doubled with each attempt
 _MAX_PAUSE = 600.0  # seconds; an exchange that asks for more has banned the address
 
-Period = tuple[pd.Timestamp, pd.Timestamp]
+NewestBars: TypeAlias = Callable[[pd.Timestamp], pd.DataFrame]
 
 log = logging.getLogger(__name__)
 
@@ -145,13 +146,15 @@ class ExchangeSource:
         return replace(self, refresh=False, url=None, archive_url=None)
 
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
-        """Return readers of the newest `count` bars of each symbol; nothing is stored.
+        """Return, for each symbol, a function of the current time that returns its newest bars.
+
+        Nothing is stored. See `Klines.newest` for the arguments.
 
         Raises:
             DownloadError: The exchange or the interval does not exist.
         """
         api, pairs = replace(self, source="api"), self.pairs().items()
-        return {symbol: NewestBars(Klines(api, pair), count, settle) for symbol, pair in pairs}
+        return {symbol: partial(Klines(api, pair).newest, count, settle) for symbol, pair in pairs}
 
     def _load(self, symbol: str, pair: str) -> pd.DataFrame:
         place = self.folder / f"{symbol}_{format_duration(self.interval)}"
@@ -305,6 +308,7 @@ class Klines:
 
     def __init__(self, source: ExchangeSource, pair: str) -> None:
         self.exchange, self.pair, self.interval = source.exchange, pair, source.interval
+        self._newest: pd.DataFrame | None = None
         self._client = client = _client(source.exchange, source.url)
         seconds = int(self.interval.total_seconds())
         offered = {int(client.parse_timeframe(name)): name for name in client.timeframes or ()}
@@ -318,7 +322,7 @@ class Klines:
         limit = client.feature_value_by_type("spot", None, "fetchOHLCV", "limit")
         self._page = min(limit or _PAGE, _PAGE)
         of_binance = source.exchange == "binance" and source.source == "archive"
-        self._archive = source.archive_url or archive.URL if of_binance else None
+        self._archive = source.archive_url or URL if of_binance else None
         self._columns = [*COLUMNS]
         client.has["fetchCurrencies"] = False
         if self.exchange in ("binance", "binanceus"):
@@ -336,7 +340,7 @@ class Klines:
         """Yield what `pages` yields, as far as Binance's archive has it and is to be read."""
         if self._archive is not None:
             names = self.pair.replace("/", ""), self._timeframe
-            found = archive.archived_bars(self._archive, *names, self.interval, periods)
+            found = archived_bars(self._archive, *names, self.interval, periods)
             for bars, since, until in found:
                 yield self._possible(bars, "the archive"), since, until
 
@@ -355,6 +359,28 @@ class Klines:
                 bars, reached = self._retry(since, end)
                 yield bars, since, reached
                 since = reached
+
+    def newest(self, count: int, settle: pd.Timedelta, now: pd.Timestamp) -> pd.DataFrame:
+        """Return `count` bars up to the newest one that closed `settle` before `now`.
+
+        Each call requests the bars that closed since the last one, and those that were missing,
+        since they may be late.
+
+        Raises:
+            DownloadError: The exchange cannot be reached or does not answer with bars.
+            BarsError: The bars are invalid.
+        """
+        until: Any = (now - settle).floor(self.interval)
+        since = until - count * self.interval
+        found = []
+        if self._newest is not None:
+            missing = gaps(self._newest)
+            last = missing["after"].iloc[0] if len(missing) else self._newest.index[-1]
+            found = [self._newest.loc[since + self.interval : last]]
+            since = max(since, last)
+        found += [bars for bars, _, _ in self.pages([(since, until)])]
+        self._newest = check_bars(pd.concat(found), f"{self.exchange} {self.pair}", self.interval)
+        return self._newest
 
     def _retry(self, since: pd.Timestamp, until: pd.Timestamp) -> tuple[pd.DataFrame, pd.Timestamp]:
         """Return what `_bars` returns; request again after errors that may be temporary."""
@@ -427,43 +453,6 @@ class Klines:
                 *((~valid).sum(), len(bars), self.pair, origin, index[~valid][0]),
             )
         return bars.loc[valid]
-
-
-class NewestBars:
-    """The newest bars of a pair. Each call of `read` requests those that closed since the last.
-
-    Args:
-        klines: The pair's klines.
-        count: Number of bars.
-        settle: How long after its close a bar is requested.
-    """
-
-    def __init__(self, klines: Klines, count: int, settle: pd.Timedelta) -> None:
-        self._klines, self._count, self._settle = klines, count, settle
-        self._held: pd.DataFrame | None = None
-
-    def read(self, now: pd.Timestamp) -> pd.DataFrame:
-        """Return the bars up to the newest one that closed `settle` before `now`.
-
-        Bars that are missing are requested again with the next call, since they may be late.
-
-        Raises:
-            DownloadError: The exchange cannot be reached or does not answer with bars.
-            BarsError: The bars are invalid.
-        """
-        klines = self._klines
-        until: Any = (now - self._settle).floor(klines.interval)
-        since = until - self._count * klines.interval
-        found = []
-        if self._held is not None:
-            missing = gaps(self._held)
-            last = missing["after"].iloc[0] if len(missing) else self._held.index[-1]
-            found = [self._held.loc[since + klines.interval : last]]
-            since = max(since, last)
-        found += [bars for bars, _, _ in klines.pages([(since, until)])]
-        bars = pd.concat(found)
-        self._held = check_bars(bars, f"{klines.exchange} {klines.pair}", klines.interval)
-        return self._held
 
 
 def _client(name: str, url: str | None) -> Any:

@@ -104,11 +104,15 @@ def read_tables(path: Path) -> Iterator[Table]:
         )
     try:
         if ending in (".parquet", ".feather"):
-            yield from _by_symbol(_stored_table(path, ending[1:]))
+            tables = [_stored_table(path, ending[1:])]
         elif ending == ".zip":
-            yield from zipped_tables(path, path)
+            tables = zipped_tables(path, path)
+        elif ending.endswith(".gz"):
+            tables = [_text_table(path, lambda: gzip.decompress(path.read_bytes()))]
         else:
-            yield from _by_symbol(_text_table(path, partial(_unpacked, path)))
+            tables = [_text_table(path, path.read_bytes)]
+        for table in tables:
+            yield from _by_symbol(table)
     except BarsError:
         raise
     except Exception as error:  # the parsers raise many types for damaged files
@@ -154,11 +158,6 @@ def _stored_table(path: Path, kind: str) -> Table:
 # --- csv ------------------------------------------------------------------------------------------
 
 
-def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    return gzip.decompress(content) if path.suffix.lower() == ".gz" else content
-
-
 def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
     """Yield the tables of a zip, without what a Mac adds to it.
 
@@ -186,7 +185,7 @@ def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
         except NoTableError as error:
             lacking.append(error)
         else:
-            yield from _by_symbol(replace(table, file=Path(name).name))
+            yield replace(table, file=Path(name).name)
     if len(lacking) == len(names):
         raise lacking[0]
 
@@ -198,10 +197,9 @@ def _member(file: Path | BytesIO, name: str) -> bytes:
 
 def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     """Return the table of a text, which is read again to load it; blank lines are skipped."""
-    lines = [*_filled(_as_utf8(read())[:_HEAD])]
-    separator, skipped = _find_table(lines)
-    if separator is None:
-        raise NoTableError(*unreadable(source, "it has no line of a time and four prices").args)
+    found = re.finditer(rb"[^\r\n]+", _as_utf8(read())[:_HEAD])
+    lines = [(one.start(), one[0].decode(errors="replace")) for one in found if one[0].strip()]
+    separator, skipped = _find_table(lines, source)
     rows = [_cells(line, separator) for _, line in lines[skipped : skipped + 4]]
     headers = next((k for k, cells in enumerate(rows) if _is_data(cells)), None)
     if headers is None:
@@ -251,20 +249,18 @@ def _text_table(source: object, read: Callable[[], bytes]) -> Table:
     return Table(source, names, first, load)
 
 
-def _find_table(lines: Sequence[tuple[int, str]]) -> tuple[str | None, int]:
-    """Return the separator of the table, and how many lines are above its first."""
+def _find_table(lines: Sequence[tuple[int, str]], source: object) -> tuple[str, int]:
+    """Return the separator of the table, and how many lines are above its first.
+
+    Args:
+        lines: Where each line begins, and its text.
+        source: The file, for messages.
+    """
     for number, (_, line) in enumerate(lines[:20]):
         separator = max(_SEPARATORS, key=line.count)
         if len(_cells(line, separator)) >= _LEAST_CELLS:
             return separator, number
-    return None, 0
-
-
-def _filled(content: bytes) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, and where each begins."""
-    for found in re.finditer(rb"[^\r\n]+", content):
-        if found[0].strip():
-            yield found.start(), found[0].decode(errors="replace")
+    raise NoTableError(*unreadable(source, "it has no line of a time and four prices").args)
 
 
 def _line_numbers(read: Callable[[], bytes]) -> list[int]:
@@ -504,8 +500,9 @@ class FileSource:
                 lacking.append(error)
                 continue
             for table in tables:
-                names = dict[str, str | None]()
-                for part in _parts(table, self.timezone, self.columns):
+                names, parts = dict[str, str | None](), parts_in(table, self.timezone, self.columns)
+                log.info("%s: %s", table.source, parts[0].description)
+                for part in parts:
                     first: Any = part.frame.index.min()
                     name = _plain_symbol(part.symbol or _symbol_of(table.file or path.name, first))
                     if names.setdefault(name, part.symbol) != part.symbol:
@@ -537,8 +534,7 @@ class FileSource:
             if len(found[name]) > 1:
                 source = name
                 log.info("%s: %d files are joined", name, len(found[name]))
-            options: Any = {"repair": self.repair, "calendar": self.calendar}
-            bars[name] = join(found[name], source, interval=interval, **options)
+            bars[name] = join(found[name], source, interval, self.repair, self.calendar)
             if self.fill is not None:
                 bars[name] = fill_quiet(bars[name], self.fill_limit)
         return bars
@@ -559,9 +555,9 @@ def write_bars(path: str | Path, bars: pd.DataFrame) -> None:
     write_bytes(Path(path), ensure_bars(bars).reset_index().to_parquet(None, index=False))
 
 
-def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
-    """Yield the files that a path, a folder, a pattern or a list stands for."""
-    for given in [paths] if isinstance(paths, str | Path) else paths:
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files that paths, folders and patterns stand for."""
+    for given in paths:
         path = Path(os.path.expanduser(given))  # noqa: PTH111 - Path's fails for a file ~x.csv
         if path.is_dir():
             found = sorted(p for p in path.iterdir() if p.name.lower().endswith(ENDINGS))
@@ -578,19 +574,24 @@ def _files(paths: str | Path | Sequence[str | Path]) -> Iterator[Path]:
         yield from (one for one in found if not one.name.startswith("."))
 
 
-def _parts(table: Table, timezone: str | None, columns: Mapping[str, str] | None) -> list[Part]:
+def parts_in(
+    table: Table, timezone: str | None = None, columns: Mapping[str, str] | None = None
+) -> list[Part]:
+    """Return the rows of each symbol of a table, see `parts_of`.
+
+    Raises:
+        BarsError: The table is damaged, or lacks a column or rows.
+    """
     try:
         found = find_columns([str(one) for one in table.names], table.first, table.source, columns)
         frame, origin = table.load(found.places)
         if frame.empty:
             raise unreadable(table.source, "it has no rows")
-        parts = parts_of(frame, found, origin, timezone, table.symbol)
+        return parts_of(frame, found, origin, timezone, table.symbol)
     except GafcnnError:
         raise
     except Exception as error:  # the parsers raise many types for damaged files
         raise unreadable(table.source, error) from error
-    log.info("%s: %s", table.source, parts[0].description)
-    return parts
 
 
 def _symbol_of(file: str, first: pd.Timestamp) -> str:

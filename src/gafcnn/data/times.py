@@ -123,8 +123,18 @@ def parse_times(
     written = [f"{one}{of_clock}{space}{'%z' if zone else ''}" for one in formats]
     if formats == ("%Y-%m-%d",) and "M" not in clock.upper():
         written = ["ISO8601"]  # which may vary from row to row
-    parsed = [pd.to_datetime(texts, format=f, errors="coerce", utc=True) for f in written]
-    times = _only_possible(parsed, origin, texts)
+    parsed = [
+        pd.DatetimeIndex(pd.to_datetime(texts, format=f, errors="coerce", utc=True))
+        for f in written
+    ]
+    valid = [int(one.notna().sum()) for one in parsed]
+    if valid[0] == valid[-1] and not parsed[0].equals(parsed[-1]):
+        raise BarsError(
+            f"{origin.source}: the dates ({texts.iloc[0]}) may have the day or the month first",
+            expected="dates that only one of them fits",
+            instead="write them as 2024-01-31, or use a longer file",
+        )
+    times = parsed[int(np.argmax(valid))]  # the only possible, or that of most rows
     origin.require(
         times.notna(), lambda row: f"the time is {reprlib.repr(texts.iloc[row])}", _EXPECTED
     )
@@ -175,20 +185,6 @@ def as_numbers(column: pd.Series) -> pd.Series:
     if column.dtype.kind in "iuf":
         return column
     return pd.Series(pd.to_numeric(column.astype("str"), errors="coerce"))
-
-
-def _only_possible(parsed: list[pd.Series], origin: Origin, texts: pd.Series) -> pd.DatetimeIndex:
-    """Return the times of the only notation that all rows allow, or that allows most of them."""
-    found = [pd.DatetimeIndex(one) for one in parsed]
-    valid = [int(one.notna().sum()) for one in found]
-    best = found[int(np.argmax(valid))]
-    if len(found) > 1 and valid[0] == valid[1] and not found[0].equals(found[1]):
-        raise BarsError(
-            f"{origin.source}: the dates ({texts.iloc[0]}) may have the day or the month first",
-            expected="dates that only one of them fits",
-            instead="write them as 2024-01-31, or use a longer file",
-        )
-    return best
 
 
 def _localize(
