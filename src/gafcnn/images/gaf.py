@@ -44,13 +44,13 @@ def draw_gaf(
 
 
 @compiled
-def interpolate(values: Floats, centres: Floats, result: Floats) -> None:
-    """Interpolate rows of values linearly at the same centres, into rows of the result."""
+def interpolate(values: Floats, centres: Floats, scale: float, result: NDArray[Any]) -> None:
+    """Interpolate each row of values at the centres; a row of the result is that times `scale`."""
     for row in range(len(values)):
         for i in range(len(centres)):
             left = int(centres[i])
             right, share = min(left + 1, values.shape[1] - 1), centres[i] - left
-            result[row, i] = (1 - share) * values[row, left] + share * values[row, right]
+            result[row, i] = scale * ((1 - share) * values[row, left] + share * values[row, right])
 
 
 def scaled(
@@ -95,10 +95,12 @@ def averaged(series: Floats, knots: int) -> Floats:
     return np.clip(means, low, high)
 
 
-def interpolated(values: Floats, size: int) -> Floats:
-    """Return values at the centres of `size` pixels: (..., knots) becomes (..., size)."""
+def interpolated(
+    values: Floats, size: int, scale: float = 1, dtype: type[np.floating] = np.float64
+) -> NDArray[Any]:
+    """Return values at the centres of pixels, times `scale`: (..., knots) becomes (..., size)."""
     knots = values.shape[-1]
     centres = np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
-    result = np.empty((*values.shape[:-1], size))
-    interpolate(values.reshape(-1, knots), centres, result.reshape(-1, size))
+    result = np.empty((*values.shape[:-1], size), dtype)
+    interpolate(values.reshape(-1, knots), centres, float(scale), result.reshape(-1, size))
     return result

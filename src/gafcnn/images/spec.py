@@ -154,8 +154,8 @@ class ImageSpec:
 
         values = checked_series(series)
         x = scaled(values, min(values.shape[2], self.size), self.range, self.scaling)
-        vectors = interpolated(np.stack([x, np.sqrt(1 - x * x)], axis=2), self.size)
-        return (math.sqrt(_UNITS[self.dtype]) * vectors).astype(np.float32)
+        scale = math.sqrt(_UNITS[self.dtype])
+        return interpolated(np.stack([x, np.sqrt(1 - x * x)], axis=2), self.size, scale, np.float32)
 
     def _draw_registered(self, kind: ImageKind, values: Floats, images: NDArray[Any]) -> None:
         """Draw a registered kind into images of shape (n, fields, size, size)."""
@@ -169,7 +169,7 @@ class ImageSpec:
             for field in range(fields):
                 pictures = kind.draw(x[:, field], self.size)
                 rows = interpolated(pictures.swapaxes(1, 2), self.size).swapaxes(1, 2)
-                pixels = unit * interpolated(rows, self.size)
+                pixels = interpolated(rows, self.size, unit)
                 images[part, field] = np.rint(pixels) if unit != 1 else pixels
 
 
