@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,8 @@ from gafcnn.data.samples import make_samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.batches import Batches, SeriesInMemory, stored_images
+from gafcnn.images.store import build_store
+from gafcnn.models.batches import Batches, SeriesInMemory, StoredImages
 from gafcnn.models.module import BalancedAccuracy, GafModule, load_plain
 from gafcnn.models.training import AtomicCheckpoints
 
@@ -159,7 +161,9 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
     samples = make_samples({"A": bars, "B": holes})
     spec, positions = ImageSpec(16, fields=fields), np.random.default_rng(0).permutation(900)
     fly = SeriesInMemory([(samples.bars[s], samples.bar_rows(s)) for s in "AB"], window, spec)
-    stored = stored_images(samples, window, spec, tmp_path)
+    window = replace(window, lookback=samples.lookback)
+    stores = [build_store(tmp_path / s, samples.bars[s], window, spec) for s in "AB"]
+    stored = StoredImages([store.array for store in stores], spec)
     positions = np.concatenate([positions, len(samples) - 1 - positions])
     images = [
         source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gafcnn.errors import ConfigError, ImagesError, import_extra
+from gafcnn.images.kinds import Floats
 from gafcnn.images.spec import ImageSpec, checked_series, point_weights
 from gafcnn.models.module import GafModule
 
@@ -36,7 +37,6 @@ STEPS = 32  # at which gradients are taken between the reference and the image
 
 Images: TypeAlias = NDArray[np.float32]
 Classes: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
