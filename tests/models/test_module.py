@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,15 +25,16 @@ from gafcnn.data.samples import make_samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.models.batches import Batches, SeriesInMemory, stored_images
-from gafcnn.models.module import BalancedAccuracy, GafModule, Task, load_plain
+from gafcnn.images.store import build_store
+from gafcnn.models.batches import Batches, SeriesInMemory, StoredImages
+from gafcnn.models.module import BalancedAccuracy, GafModule, load_plain
 from gafcnn.models.training import AtomicCheckpoints
 
 NINE = {"kind": "small_cnn", "channels": 2, "outputs": 9, "size": 16, "width": 4}
-ONE = NINE | {"outputs": 1}
+ONE, FOUR = NINE | {"outputs": 1}, NINE | {"outputs": 4}
 
 
-# --- the task -------------------------------------------------------------------------------------
+# --- the module -----------------------------------------------------------------------------------
 
 
 def test_metrics_are_those_of_scikit_learn() -> None:
@@ -40,10 +42,10 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     labels = torch.randint(0, 3, (300,), generator=torch.Generator().manual_seed(1))
     predicted = p.argmax(dim=1)
     assert (predicted == 3).any()  # a class that does not occur
-    collection = Task(4).metrics()
+    collection = GafModule(FOUR).val_metrics
     for part in (slice(0, 100), slice(100, 300)):
         collection.update(p[part], labels[part])
-    found = {name: float(value) for name, value in collection.compute().items()}
+    found = {name[4:]: float(value) for name, value in collection.compute().items()}
     recalls = metrics.recall_score(labels, predicted, labels=[0, 1, 2], average=None)
     assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
@@ -58,26 +60,24 @@ def test_balanced_accuracy_of_no_samples_is_nan() -> None:
 
 @pytest.mark.parametrize("outputs", [1, 4])
 def test_log_odds_are_those_of_the_probabilities(outputs: int) -> None:
-    task = Task(outputs)
-    logits = task.logits(torch.randn(50, outputs, dtype=torch.float64))
-    p = task.probabilities(logits)
+    module, logits = GafModule(NINE | {"outputs": outputs}), torch.randn(50, outputs, 1, 1)
+    module.network = torch.nn.Flatten()
+    p = module.probabilities(logits)
     p = torch.stack([1 - p, p], dim=1) if outputs == 1 else p
-    predicted = task.called(logits)
-    assert torch.equal(predicted, p.argmax(dim=1))
+    predicted = p.argmax(dim=1)
     for classes in (predicted, (predicted + 1) % p.shape[1]):
         own = p.gather(1, classes[:, None])[:, 0]
-        torch.testing.assert_close(task.log_odds(logits, classes), torch.log(own / (1 - own)))
+        torch.testing.assert_close(module.log_odds(logits, classes), torch.log(own / (1 - own)))
 
 
 def test_a_class_weight_of_two_counts_each_sample_twice() -> None:
-    task, generator = Task(4), torch.Generator().manual_seed(2)
+    module, generator = GafModule(FOUR), torch.Generator().manual_seed(2)
     labels = torch.randint(0, 4, (300,), generator=generator)
     logits = torch.randn(300, 4, generator=generator)
     twice = torch.cat([torch.arange(300), (labels == 1).nonzero().squeeze(1)])
-    weighted = task.loss(logits, labels.float(), torch.tensor([1.0, 2.0, 1.0, 1.0]))
-    torch.testing.assert_close(weighted, task.loss(logits[twice], labels[twice].float(), None))
-    module = GafModule(NINE)
-    module.class_weights = torch.arange(9.0)
+    expected = module.loss(logits[twice], labels[twice].float())
+    module.class_weights = torch.tensor([1.0, 2.0, 1.0, 1.0])
+    torch.testing.assert_close(module.loss(logits, labels.float()), expected)
     assert "class_weights" not in module.state_dict()
 
 
@@ -161,7 +161,9 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
     samples = make_samples({"A": bars, "B": holes})
     spec, positions = ImageSpec(16, fields=fields), np.random.default_rng(0).permutation(900)
     fly = SeriesInMemory([(samples.bars[s], samples.bar_rows(s)) for s in "AB"], window, spec)
-    stored = stored_images(samples, window, spec, tmp_path)
+    window = replace(window, lookback=samples.lookback)
+    stores = [build_store(tmp_path / s, samples.bars[s], window, spec) for s in "AB"]
+    stored = StoredImages([store.array for store in stores], spec)
     positions = np.concatenate([positions, len(samples) - 1 - positions])
     images = [
         source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)

@@ -26,7 +26,6 @@ from gafcnn.models.training import (
     Device,
     Epochs,
     choose_precision,
-    cpu_device,
     find_device,
 )
 
@@ -279,8 +278,11 @@ def test_an_accelerator_is_the_first_one_available(
         ({"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, True),
     ],
 )
-def test_a_cpu_gains_from_bf16_by_its_units(capabilities: dict[str, Any], bf16: bool) -> None:
-    assert cpu_device(capabilities).bf16 == bf16
+def test_a_cpu_gains_from_bf16_by_its_units(
+    capabilities: dict[str, Any], bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert find_device("cpu").bf16 == bf16
 
 
 def test_this_cpu_is_recognised() -> None:

@@ -20,39 +20,13 @@ from gafcnn.kernels import compiled
 
 
 @compiled
-def polar(x: Floats, centres: Floats, scale: float) -> NDArray[np.float32]:
-    """Return the vectors whose outer products `draw_gaf` draws.
-
-    Args:
-        x: Scaled series, shape (n, fields, knots).
-        centres: The centres of the pixels, counted in knots: shape (size,).
-        scale: The square root of what 1 is drawn as.
-
-    Returns:
-        Shape (n, fields, 2, size): c, then s, at the centres of the pixels.
-    """
-    n, fields, knots = x.shape
-    vectors = np.empty((n, fields, 2, len(centres)), np.float32)
-    for sample, field in np.ndindex(n, fields):
-        cosines = x[sample, field]
-        sines = np.sqrt(1 - cosines * cosines)
-        for i in range(len(centres)):
-            left = int(centres[i])
-            right, share = min(left + 1, knots - 1), centres[i] - left
-            c = (1 - share) * cosines[left] + share * cosines[right]
-            s = (1 - share) * sines[left] + share * sines[right]
-            vectors[sample, field, :, i] = scale * c, scale * s
-    return vectors
-
-
-@compiled
 def draw_gaf(
     vectors: NDArray[np.float32],
     kinds: NDArray[np.int64],
     rounded: bool,  # noqa: FBT001 - kernels are called by position
     images: NDArray[Any],
 ) -> None:
-    """Draw Gramian Angular Fields of the vectors of `polar`, rounded to integers or not.
+    """Draw Gramian Angular Fields of vectors, see `ImageSpec.encode_polar`; rounded or not.
 
     Each of `kinds` is 0 for GASF, 1 for GADF or -1 for nothing; the array to draw into has shape
     (n, fields, kinds, size, size) and int8 or float32.
@@ -67,6 +41,16 @@ def draw_gaf(
             for j in range(len(c)):
                 pixel = first[i] * c[j] - second[i] * s[j]
                 image[i, j] = np.rint(pixel) if rounded else pixel
+
+
+@compiled
+def interpolate(values: Floats, centres: Floats, scale: float, result: NDArray[Any]) -> None:
+    """Interpolate each row of values at the centres; a row of the result is that times `scale`."""
+    for row in range(len(values)):
+        for i in range(len(centres)):
+            left = int(centres[i])
+            right, share = min(left + 1, values.shape[1] - 1), centres[i] - left
+            result[row, i] = scale * ((1 - share) * values[row, left] + share * values[row, right])
 
 
 def scaled(
@@ -87,15 +71,7 @@ def scaled(
     Returns:
         Shape (n, fields, knots).
     """
-    points, signed = series.shape[2], range == RANGES[0]
-    values = series
-    if knots < points:
-        bounds = segments(points, knots)
-        starts = bounds[:-1]
-        means = np.add.reduceat(series, starts, axis=2) / np.diff(bounds)
-        # rounding moves the mean of equal values, and scaling by the extremes would magnify that
-        low, high = (one.reduceat(series, starts, axis=2) for one in (np.minimum, np.maximum))
-        values = np.clip(means, low, high)
+    values, signed = averaged(series, knots), range == RANGES[0]
     if scaling == "fixed":
         x = values / (1 + np.abs(values))
         return x if signed else (x + 1) / 2
@@ -107,6 +83,24 @@ def scaled(
     return np.subtract(np.multiply(x, 2, out=x), 1, out=x) if signed else x
 
 
-def segments(points: int, knots: int) -> NDArray[np.int64]:
-    """Return where each segment of points begins, and the end of the last: shape (knots + 1,)."""
-    return np.linspace(0, points, knots + 1).astype(np.int64)
+def averaged(series: Floats, knots: int) -> Floats:
+    """Return the means of `knots` segments of each series: (..., points) becomes (..., knots)."""
+    points = series.shape[-1]
+    if knots == points:
+        return series
+    bounds = np.linspace(0, points, knots + 1).astype(np.int64)
+    means = np.add.reduceat(series, bounds[:-1], axis=-1) / np.diff(bounds)
+    # rounding moves the mean of equal values, and scaling by the extremes would magnify that
+    low, high = (one.reduceat(series, bounds[:-1], axis=-1) for one in (np.minimum, np.maximum))
+    return np.clip(means, low, high)
+
+
+def interpolated(
+    values: Floats, size: int, scale: float = 1, dtype: type[np.floating] = np.float64
+) -> NDArray[Any]:
+    """Return values at the centres of pixels, times `scale`: (..., knots) becomes (..., size)."""
+    knots = values.shape[-1]
+    centres = np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
+    result = np.empty((*values.shape[:-1], size), dtype)
+    interpolate(values.reshape(-1, knots), centres, float(scale), result.reshape(-1, size))
+    return result

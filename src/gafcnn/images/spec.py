@@ -150,16 +150,16 @@ class ImageSpec:
             Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
             square root of what 1 is stored as.
         """
-        from gafcnn.images.gaf import polar, scaled
+        from gafcnn.images.gaf import interpolated, scaled
 
         values = checked_series(series)
-        knots = min(values.shape[2], self.size)
-        x = scaled(values, knots, self.range, self.scaling)
-        return polar(x, _centres(knots, self.size), math.sqrt(_UNITS[self.dtype]))
+        x = scaled(values, min(values.shape[2], self.size), self.range, self.scaling)
+        scale = math.sqrt(_UNITS[self.dtype])
+        return interpolated(np.stack([x, np.sqrt(1 - x * x)], axis=2), self.size, scale, np.float32)
 
     def _draw_registered(self, kind: ImageKind, values: Floats, images: NDArray[Any]) -> None:
         """Draw a registered kind into images of shape (n, fields, size, size)."""
-        from gafcnn.images.gaf import scaled
+        from gafcnn.images.gaf import interpolated, scaled
 
         n, fields, points = values.shape
         knots, unit = min(points, self.size) if kind.average else points, _UNITS[self.dtype]
@@ -167,7 +167,9 @@ class ImageSpec:
             part = slice(start, start + _BLOCK)
             x = scaled(values[part], knots, kind.range or self.range, self.scaling)
             for field in range(fields):
-                pixels = unit * _resized(kind.draw(x[:, field], self.size), self.size)
+                pictures = kind.draw(x[:, field], self.size)
+                rows = interpolated(pictures.swapaxes(1, 2), self.size).swapaxes(1, 2)
+                pixels = interpolated(rows, self.size, unit)
                 images[part, field] = np.rint(pixels) if unit != 1 else pixels
 
 
@@ -229,15 +231,9 @@ def point_weights(points: int, size: int) -> Floats:
     Returns:
         Shape (size, points); rows sum to 1.
     """
-    from gafcnn.images.gaf import segments
+    from gafcnn.images.gaf import averaged, interpolated
 
-    knots = min(points, size)
-    centres = _centres(knots, size)
-    # linear interpolation between the knots
-    of_knots = np.maximum(1 - np.abs(centres[:, None] - np.arange(knots)), 0)
-    lengths = np.diff(segments(points, knots))
-    of_points = np.repeat(np.eye(knots), lengths, axis=1)
-    return of_knots @ (of_points / lengths[:, None])
+    return interpolated(averaged(np.eye(points), min(points, size)), size).T
 
 
 def checked_series(series: ArrayLike) -> Floats:
@@ -274,19 +270,3 @@ def checked_series(series: ArrayLike) -> Floats:
             instead="leave out samples whose window is incomplete",
         )
     return values
-
-
-def _centres(knots: int, size: int) -> Floats:
-    """Return the centres of the pixels, counted in knots: shape (size,)."""
-    return np.clip((np.arange(size) + 0.5) * knots / size - 0.5, 0, knots - 1)
-
-
-def _resized(pictures: Floats, size: int) -> Floats:
-    """Return pictures (n, k, k) resized bilinearly to (n, size, size)."""
-    knots = pictures.shape[1]
-    centres = _centres(knots, size)
-    left = centres.astype(np.int64)
-    right = np.minimum(left + 1, knots - 1)
-    weight = centres - left
-    rows = (1 - weight)[:, None] * pictures[:, left] + weight[:, None] * pictures[:, right]
-    return (1 - weight) * rows[:, :, left] + weight * rows[:, :, right]

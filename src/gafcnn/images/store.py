@@ -65,10 +65,6 @@ class Store:
     times: NDArray[np.datetime64]
     manifest: dict[str, Any]
 
-    def matches(self, bars: pd.DataFrame, window: Window, spec: ImageSpec) -> bool:
-        """Whether the store holds the images of these bars, window and spec."""
-        return self.manifest["content"] == _describe(bars, window, spec)
-
 
 def open_store(folder: str | Path, *, verify: bool = True) -> Store:
     """Open a complete store; entries are read from disk when they are used.

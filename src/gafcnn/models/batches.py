@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,12 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gafcnn.data.augmentation import Drawn
-from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader
 from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
-from gafcnn.images.store import build_store, store_folder
 from gafcnn.models.estimator import Part
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
@@ -108,25 +104,6 @@ class StoredImages:
 
 
 ImageSource: TypeAlias = SeriesInMemory | StoredImages
-
-
-def stored_images(
-    samples: Samples, window: Window, spec: ImageSpec, folder: Path, drawn: Sequence[Drawn] = ()
-) -> StoredImages:
-    """Return images of samples, symbol after symbol, and then of additional samples.
-
-    Images are encoded into `folder` if they are missing there, additional ones into memory. The
-    window has the lookback of the samples.
-
-    Raises:
-        StoreError: A store is damaged, or does not match the samples.
-    """
-    arrays = []
-    for symbol, bars in samples.bars.items():
-        arrays.append(build_store(store_folder(folder, symbol, window), bars, window, spec).array)
-    for part in drawn:
-        arrays.append(spec.encode(WindowReader(part.bars, window, spec.fields)(part.rows)))
-    return StoredImages(arrays, spec)
 
 
 @dataclass(eq=False)

@@ -17,10 +17,11 @@ from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window
+from gafcnn.data.windows import Window, WindowReader
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
+from gafcnn.images.store import build_store, store_folder
 from gafcnn.models.estimator import ClassWeights, Estimator, Part, plain, window_from
 from gafcnn.models.networks import training_defaults
 from gafcnn.settings import create
@@ -229,9 +230,15 @@ class GafClassifier(Estimator):
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
         if self.images == "on_the_fly":
             return super()._source(samples, drawn)
-        from gafcnn.models.batches import stored_images
+        from gafcnn.models.batches import StoredImages
 
-        return stored_images(samples, self._window, self._spec, Path(str(self.data_folder)), drawn)
+        window, spec, arrays = self._window, self._spec, list[NDArray[Any]]()
+        for symbol, bars in samples.bars.items():
+            folder = store_folder(str(self.data_folder), symbol, window)
+            arrays.append(build_store(folder, bars, window, spec).array)
+        for one in drawn:
+            arrays.append(spec.encode(WindowReader(one.bars, window, spec.fields)(one.rows)))
+        return StoredImages(arrays, spec)
 
     def _read(self, parts: Sequence[Part]) -> ImageSource:
         from gafcnn.models.batches import SeriesInMemory

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gafcnn.errors import ConfigError, ImagesError, import_extra
+from gafcnn.images.kinds import Floats
 from gafcnn.images.spec import ImageSpec, checked_series, point_weights
 from gafcnn.models.module import GafModule
 
@@ -36,7 +37,6 @@ STEPS = 32  # at which gradients are taken between the reference and the image
 
 Images: TypeAlias = NDArray[np.float32]
 Classes: TypeAlias = NDArray[np.int64]
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,10 @@ def explain(
         )
     images = spec.shown(series)
     if classes is None:
-        classes = _in_batches(lambda some: module.task.called(module(some)), module, images)
-    last = max(1, module.task.outputs - 1)
+        logits = _in_batches(module, module, images)
+        called = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
+        classes = np.asarray(called, dtype=np.int64)
+    last = max(1, module.outputs - 1)
     if np.shape(classes) != (len(series),) or not np.isin(classes, range(last + 1)).all():
         raise ConfigError(
             f"classes is {np.asarray(classes).tolist()[:5]}",

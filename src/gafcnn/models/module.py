@@ -29,60 +29,6 @@ from gafcnn.models.networks import build_network
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 
 
-class Task:
-    """How the outputs of a network are read; n is the number of samples of a batch.
-
-    One output is the logit of up against down, with binary cross-entropy as the loss. Several
-    outputs are the logits of as many classes, with cross-entropy.
-    """
-
-    def __init__(self, outputs: int) -> None:
-        self.outputs, self.binary = outputs, outputs == 1
-
-    def metrics(self) -> MetricCollection:
-        """Return the metrics of an epoch, computed from probabilities and class numbers."""
-        if self.binary:
-            return MetricCollection({"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()})
-        several: dict[str, Any] = {
-            "accuracy": MulticlassAccuracy(self.outputs, average="micro"),
-            "balanced_accuracy": BalancedAccuracy(self.outputs),
-            "macro_f1": MulticlassF1Score(self.outputs, average="macro"),
-        }
-        return MetricCollection(several)
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """Return logits, (n,) or (n, classes), from outputs of shape (n, outputs)."""
-        return outputs.squeeze(1) if self.binary else outputs
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Return P(up), shape (n,), or the softmax over the classes, shape (n, classes)."""
-        return logits.sigmoid() if self.binary else logits.softmax(dim=1)
-
-    def called(self, logits: Tensor) -> Tensor:
-        """Return the number of the most probable class: int64 of shape (n,)."""
-        return (logits > 0).long() if self.binary else logits.argmax(dim=1)
-
-    def log_odds(self, logits: Tensor, classes: Tensor) -> Tensor:
-        """Return ln(p / (1 - p)) of one class per sample, given by its number: shape (n,)."""
-        if self.binary:
-            return torch.where(classes == 1, logits, -logits)
-        column = classes[:, None]
-        others = logits.scatter(1, column, -torch.inf)
-        return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
-
-    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """Return the mean loss, weighted by class if there are weights.
-
-        Args:
-            logits: Shape (n,), or (n, classes).
-            labels: Class numbers as float32 of shape (n,).
-            weights: Shape (classes,); for several classes only.
-        """
-        if self.binary:
-            return functional.binary_cross_entropy_with_logits(logits, labels)
-        return functional.cross_entropy(logits, labels.long(), weight=weights)
-
-
 class BalancedAccuracy(MulticlassConfusionMatrix):
     """Mean recall over the classes that occur.
 
@@ -99,8 +45,9 @@ class BalancedAccuracy(MulticlassConfusionMatrix):
 class GafModule(LightningModule):
     """A network that learns the direction of the next move, or one of several classes.
 
-    Loss: cross-entropy on logits, binary for a network of one output (see `Task`). Optimiser: AdamW
-    with cosine annealing over the epochs.
+    One output of the network is the logit of up against down, several are the logits of as many
+    classes. Loss: cross-entropy, binary for one output. Optimiser: AdamW with cosine annealing over
+    the epochs.
 
     Args:
         network: Name (`kind`) and options for `build_network`, as plain data, so that a checkpoint
@@ -125,9 +72,16 @@ class GafModule(LightningModule):
         self.lr, self.weight_decay, self.description = lr, weight_decay, dict[str, Any]()
         # channels_last lets convolutions on CPUs and tensor cores read whole pixels at a time
         self.network = build_network(**network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.task = Task(network.get("outputs", 1))
+        self.outputs: int = network.get("outputs", 1)
         self.register_buffer("class_weights", None, persistent=False)
-        metrics = self.task.metrics()
+        measured: dict[str, Any] = {"accuracy": BinaryAccuracy(), "auc": BinaryAUROC()}
+        if self.outputs > 1:
+            measured = {
+                "accuracy": MulticlassAccuracy(self.outputs, average="micro"),
+                "balanced_accuracy": BalancedAccuracy(self.outputs),
+                "macro_f1": MulticlassF1Score(self.outputs, average="macro"),
+            }
+        metrics = MetricCollection(measured)
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
 
@@ -140,7 +94,7 @@ class GafModule(LightningModule):
             LearningError: The network returns something of another shape.
         """
         outputs = self.network(images.contiguous(memory_format=torch.channels_last))
-        found, expected = getattr(outputs, "shape", None), (len(images), self.task.outputs)
+        found, expected = getattr(outputs, "shape", None), (len(images), self.outputs)
         if found != expected:
             raise LearningError(
                 f"the network {self.hparams['network']['kind']} returned "
@@ -148,11 +102,16 @@ class GafModule(LightningModule):
                 expected=f"logits of shape (n, outputs), here {expected}",
                 instead="correct its forward, for example with logits.reshape(len(images), -1)",
             )
-        return self.task.logits(outputs).float()
+        return as_logits(outputs).float()
 
     def log_odds(self, images: Tensor, classes: Tensor) -> Tensor:
         """Return ln(p / (1 - p)) of one class per image, given by its number: shape (n,)."""
-        return self.task.log_odds(self(images), classes)
+        logits = self(images)
+        if self.outputs == 1:
+            return torch.where(classes == 1, logits, -logits)
+        column = classes[:, None]
+        others = logits.scatter(1, column, -torch.inf)
+        return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -162,7 +121,13 @@ class GafModule(LightningModule):
         many samples would have equal probabilities.
         """
         with torch.autocast(images.device.type, enabled=False):
-            return self.task.probabilities(self(images))
+            return as_probabilities(self(images))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss, weighted by `class_weights`; labels are float32 of shape (n,)."""
+        if self.outputs == 1:
+            return functional.binary_cross_entropy_with_logits(logits, labels)
+        return functional.cross_entropy(logits, labels.long(), weight=self.class_weights)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -223,14 +188,24 @@ class GafModule(LightningModule):
     def _step(self, batch: Batch, part: str, metrics: MetricCollection) -> Tensor:
         images, labels = batch
         logits = self(images)
-        loss = self.task.loss(logits, labels, self.class_weights)
+        loss = self.loss(logits, labels)
         # probabilities, because torchmetrics reads logits that all lie in [0, 1] as probabilities
-        metrics.update(self.task.probabilities(logits.detach()), labels.long())
+        metrics.update(as_probabilities(logits.detach()), labels.long())
         # a float: Lightning rounds the mean of integers over processes down
         n: Any = float(len(labels))
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
+
+
+def as_logits(outputs: Tensor) -> Tensor:
+    """Return the outputs of a network, (n, outputs), as logits: (n,) of one, else (n, classes)."""
+    return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
+
+
+def as_probabilities(logits: Tensor) -> Tensor:
+    """Return P(up), shape (n,), or the softmax over the classes, shape (n, classes)."""
+    return logits.sigmoid() if logits.ndim == 1 else logits.softmax(dim=1)
 
 
 def load_plain(path: Path, remedy: str = REMEDY) -> Any:

@@ -41,15 +41,17 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
     import_extra("onnxscript", "export")
     import torch
 
+    from gafcnn.models.module import as_logits, as_probabilities
+
     module = model.module_.eval()
 
     class Probabilities(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network, self.task = module.network, module.task
+            self.network = module.network
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.task.probabilities(self.task.logits(self.network(images)))
+            return as_probabilities(as_logits(self.network(images)))
 
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each node that they remove
@@ -60,7 +62,7 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
         dynamo=True,
         opset_version=OPSET,
         input_names=[INPUT],
-        output_names=[P_UP if module.task.binary else PROBABILITIES],
+        output_names=[P_UP if module.outputs == 1 else PROBABILITIES],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )

@@ -383,20 +383,16 @@ def find_device(accelerator: str) -> Device:
             expected=f"one of auto, {', '.join(available)}",
             instead="set trainer.accelerator=auto, or install a torch for the device",
         )
-    if kind == "cpu":
-        return cpu_device(getattr(torch.cpu, "get_capabilities", dict)())  # torch >= 2.7
     if kind == "cuda":
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         return Device(kind, f"CUDA {torch.cuda.get_device_name()}", bf16)
-    return Device(kind, kind.upper(), bf16=False)
-
-
-def cpu_device(capabilities: Mapping[str, Any]) -> Device:
-    """Return the CPU with the given capabilities, see `torch.cpu.get_capabilities`."""
+    if kind == "mps":
+        return Device(kind, "MPS", bf16=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch >= 2.7
     units = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
     if not units or (units == ["avx512_bf16"] and "Intel" in capabilities.get("cpu_name", "")):
-        return Device("cpu", "a CPU without bf16 matrix units", bf16=False)
-    return Device("cpu", f"a CPU with bf16 matrix units ({', '.join(units)})", bf16=True)
+        return Device(kind, "a CPU without bf16 matrix units", bf16=False)
+    return Device(kind, f"a CPU with bf16 matrix units ({', '.join(units)})", bf16=True)
 
 
 def choose_precision(precision: str | int | None, device: Device, network: str) -> Any:

@@ -63,6 +63,6 @@ def trained() -> GafModule:
     for _ in range(5):
         for batch in torch.randperm(len(images), generator=order).split(128):
             optimizer.zero_grad()
-            module.task.loss(module(images[batch]), labels[batch], None).backward()
+            module.loss(module(images[batch]), labels[batch]).backward()
             optimizer.step()
     return module.eval()
