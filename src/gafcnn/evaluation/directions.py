@@ -21,7 +21,7 @@ from gafcnn.durations import multiple_of
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
-from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
+from gafcnn.evaluation.figures import Counted, auc, ratio, sharpe, sortino, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import (
     Floats,
@@ -165,7 +165,7 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
             ("brier", (p - up) ** 2),
         ):
             figures[name + suffix] = ratio(panel.on_bars(np.where(inside, values, 0.0)), rows), n
-        figures["auc" + suffix] = Auc(p[inside], up[inside], panel.places[inside], len(rows)), n
+        figures["auc" + suffix] = auc(p[inside], up[inside], panel.places[inside], len(rows)), n
     return figures
 
 
