@@ -17,7 +17,7 @@ from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import PARTS, Samples
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
-from gafcnn.evaluation.test_set import TestSet
+from gafcnn.evaluation.test_set import TestSet, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.progress import counting
 
@@ -75,13 +75,13 @@ def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[st
     thresholds = 0
     for symbol, bars in study.bars.items():
         for _, rows in before.loc[before["symbol"] == symbol].groupby("fold", dropna=False):
-            one = TestSet.of(rows, bars, study.horizon, rules)
+            one = TestSet(bars, *split_rows(rows), study.horizon, rules)
             [fold] = one.folds
             begins = one.test["time"].min().to_datetime64()
             changed = altered(bars, begins - np.timedelta64(1, "ns"), rng)
             of_test = (rows["split"] == "test").to_numpy()
             other_rows = _with_other_rows(rows, of_test, models, rng)
-            other = TestSet.of(other_rows, changed, study.horizon, rules)
+            other = TestSet(changed, *split_rows(other_rows), study.horizon, rules)
             for model in models:
                 thresholds += 1
                 if one.choice(fold, model).threshold != other.choice(fold, model).threshold:

@@ -33,7 +33,7 @@ from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, Samples
 from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.positions import positions
-from gafcnn.evaluation.test_set import TestSet
+from gafcnn.evaluation.test_set import TestSet, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.report.console import decision_line, decision_table, format_age, show
 from gafcnn.settings import create, settings
@@ -282,7 +282,7 @@ class Decider:
         self.thresholds: dict[str, dict[str, float]] = {symbol: {} for symbol in study.bars}
         for symbol, bars in study.bars.items() if direction else ():
             rows = combined.table.loc[combined.table["symbol"] == symbol]
-            test_set = TestSet.of(rows, bars, study.horizon, self.rules)
+            test_set = TestSet(bars, *split_rows(rows), study.horizon, self.rules)
             for name in self.names:
                 self.thresholds[symbol][name] = test_set.choice(self.fold, name).threshold
 
