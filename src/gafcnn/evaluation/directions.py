@@ -206,7 +206,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
 
     Args:
         returns: Return of each bar, by model.
-        trials: Number of trainings that were tried.
+        trials: Number of trainings that were tried, at least 1.
     """
     ratios = [
         one.mean() / one.std(ddof=1)
@@ -215,7 +215,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     ]
     n = len(next(iter(returns.values())))
     variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
-    return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}
+    return {name: deflated_sharpe(one, trials, variance) for name, one in returns.items()}
 
 
 # --- parts of the test rows --------------------------------------------------------------------
