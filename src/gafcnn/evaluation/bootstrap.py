@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.durations import format_duration
-from gafcnn.evaluation.figures import Bins, Counted, Figure, Resamples
+from gafcnn.evaluation.figures import Bins, Counted, Figure
 from gafcnn.evaluation.statistics import LEVEL, Floats, Row, estimate, interval
 from gafcnn.settings import settings
 
@@ -98,10 +98,9 @@ class Bootstrap:
         length: Any = self.block  # may be fractional, despite arch's annotation
         bootstrap = StationaryBootstrap(length, np.arange(len(self.starts)), seed=self.seed)
         draws = (picks for [picks], _ in bootstrap.bootstrap(self.resamples))
-        sums = bins.sums
         with ThreadPoolExecutor() as pool:
             for start in range(0, self.resamples, _BATCH):
-                drawn = Resamples(np.stack([*islice(draws, _BATCH)]), sums)
+                drawn = bins.resample(np.stack([*islice(draws, _BATCH)]))
                 found = [pool.submit(one, drawn) for one in compute.values()]
                 for key, one in zip(compute, found, strict=True):
                     values[key][start : start + _BATCH] = one.result()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,28 +41,20 @@ class Bins:
         sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
         return self._columns.setdefault(sums.tobytes(), (len(self._columns), sums))[0]
 
-    @property
-    def sums(self) -> Floats:
-        """The sums of all series: shape (bins, columns)."""
-        return np.reshape([one for _, one in self._columns.values()], (-1, len(self.starts))).T
+    def resample(self, picks: NDArray[np.int64]) -> Resamples:
+        """Return timelines from the bins of each, in order, shape (batch, bins)."""
+        n = len(self.starts)
+        counts = np.array([np.bincount(drawn, minlength=n) for drawn in picks], np.float64)
+        sums = np.reshape([one for _, one in self._columns.values()], (-1, n))
+        return Resamples(picks, counts, counts @ sums.T)
 
 
-class Resamples:
-    """A batch of resampled timelines.
+class Resamples(NamedTuple):
+    """A batch of resampled timelines."""
 
-    Args:
-        picks: The bins of each timeline, in order, shape (batch, bins).
-        sums: Sums of series over bins, shape (bins, columns).
-    """
-
-    def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
-        self.picks = picks
-        # how often each bin was drawn, shape (batch, bins)
-        self.counts = np.array(
-            [np.bincount(drawn, minlength=picks.shape[1]) for drawn in picks], np.float64
-        )
-        # the sums of each timeline, shape (batch, columns)
-        self.totals: Floats = self.counts @ sums
+    picks: NDArray[np.int64]  # the bins of each timeline, in order, shape (batch, bins)
+    counts: Floats  # how often each bin was drawn, of the same shape
+    totals: Floats  # the sums of all series, shape (batch, columns)
 
 
 Compute = Callable[[Resamples], Floats]
