@@ -61,13 +61,13 @@ def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[st
     rng = np.random.default_rng(SEED)
     joined = join(study.members())
     asked = [*study.windows], [*methods, TWO_STAGE], study.baseline
-    before = combine(joined, *asked).table
+    before, *_ = combine(joined, *asked)
     models = [*study.runs, *before.columns.drop(joined.columns)]
     test = (joined["split"] == "test").to_numpy()
     half = test & (rng.random(len(joined)) < 0.5)
     faults: dict[str, None] = {}
     for rows in (half, test & ~half):
-        after = combine(_with_other_rows(joined, rows, [*study.runs], rng), *asked).table
+        after, *_ = combine(_with_other_rows(joined, rows, [*study.runs], rng), *asked)
         for model in models:
             ours, others = (table[model].to_numpy()[~rows] for table in (before, after))
             if ours.tobytes() != others.tobytes():

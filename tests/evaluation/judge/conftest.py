@@ -49,7 +49,7 @@ def predict(
 
 def side_by_side(tables: Tables) -> pd.DataFrame:
     """Models and ensembles."""
-    return combine(join(tables), WINDOWS, ["mean", "vote", "two_stage"], "xgboost").table
+    return combine(join(tables), WINDOWS, ["mean", "vote", "two_stage"], "xgboost")[0]
 
 
 @pytest.fixture(scope="session")
