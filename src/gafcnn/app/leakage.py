@@ -17,7 +17,7 @@ from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import PARTS, Samples
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
-from gafcnn.evaluation.test_set import TestSet
+from gafcnn.evaluation.test_set import TestSet, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.progress import counting
 
@@ -61,13 +61,13 @@ def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[st
     rng = np.random.default_rng(SEED)
     joined = join(study.members())
     asked = [*study.windows], [*methods, TWO_STAGE], study.baseline
-    before = combine(joined, *asked).table
+    before, *_ = combine(joined, *asked)
     models = [*study.runs, *before.columns.drop(joined.columns)]
     test = (joined["split"] == "test").to_numpy()
     half = test & (rng.random(len(joined)) < 0.5)
     faults: dict[str, None] = {}
     for rows in (half, test & ~half):
-        after = combine(_with_other_rows(joined, rows, [*study.runs], rng), *asked).table
+        after, *_ = combine(_with_other_rows(joined, rows, [*study.runs], rng), *asked)
         for model in models:
             ours, others = (table[model].to_numpy()[~rows] for table in (before, after))
             if ours.tobytes() != others.tobytes():
@@ -75,13 +75,13 @@ def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[st
     thresholds = 0
     for symbol, bars in study.bars.items():
         for _, rows in before.loc[before["symbol"] == symbol].groupby("fold", dropna=False):
-            one = TestSet.of(rows, bars, study.horizon, rules)
+            one = TestSet(bars, *split_rows(rows), study.horizon, rules)
             [fold] = one.folds
             begins = one.test["time"].min().to_datetime64()
             changed = altered(bars, begins - np.timedelta64(1, "ns"), rng)
             of_test = (rows["split"] == "test").to_numpy()
             other_rows = _with_other_rows(rows, of_test, models, rng)
-            other = TestSet.of(other_rows, changed, study.horizon, rules)
+            other = TestSet(changed, *split_rows(other_rows), study.horizon, rules)
             for model in models:
                 thresholds += 1
                 if one.choice(fold, model).threshold != other.choice(fold, model).threshold:

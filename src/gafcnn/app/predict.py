@@ -33,7 +33,7 @@ from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, Samples
 from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.positions import positions
-from gafcnn.evaluation.test_set import TestSet
+from gafcnn.evaluation.test_set import TestSet, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.report.console import decision_line, decision_table, format_age, show
 from gafcnn.settings import create, settings
@@ -274,15 +274,16 @@ class Decider:
         self.rules_text = text if direction else None
         names, several = [*methods, TWO_STAGE], () if direction else self.classes
         joined = join(study.members())
-        combined = combine(joined, study.windows, names, study.baseline, several)
-        self.names, self.ensembles = combined.names, combined.fitted
+        table, self.names, self.ensembles = combine(
+            joined, study.windows, names, study.baseline, several
+        )
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
         self.headline = next(name for name in preferred if name in self.names)
         # of each model and symbol, as an evaluation chooses it
         self.thresholds: dict[str, dict[str, float]] = {symbol: {} for symbol in study.bars}
         for symbol, bars in study.bars.items() if direction else ():
-            rows = combined.table.loc[combined.table["symbol"] == symbol]
-            test_set = TestSet.of(rows, bars, study.horizon, self.rules)
+            rows = table.loc[table["symbol"] == symbol]
+            test_set = TestSet(bars, *split_rows(rows), study.horizon, self.rules)
             for name in self.names:
                 self.thresholds[symbol][name] = test_set.choice(self.fold, name).threshold
 

@@ -294,35 +294,19 @@ def trade(bars: pd.DataFrame, fills: Fills, position: ArrayLike, rules: TradingR
     taken = np.flatnonzero(side)
     if not rules.overlapping:
         taken = taken[_one_at_a_time(fills.decided[taken], trips.exit_bar[taken])]
-    period = slice(fills.decided[0] + 1, fills.decided[-1] + fills.ahead + 1)
-    slices = fills.ahead if rules.overlapping else 1
-    return account_for(bars, trips[taken], period, slices, fills.horizon)
-
-
-def account_for(
-    bars: pd.DataFrame, trips: RoundTrips, period: slice, slices: int, horizon: pd.Timedelta
-) -> Backtest:
-    """Return the equity and other results of trades.
-
-    Args:
-        bars: Bars, indexed by close time.
-        trips: Trades; those of one account (`decided % slices`) do not overlap.
-        period: Bars of the result; they contain all trades.
-        slices: Number of accounts.
-        horizon: Longest duration of a trade.
-    """
-    close = bars["close"].to_numpy(np.float64)[period]
+    trips, slices = trips[taken], fills.ahead if rules.overlapping else 1
+    first, end = fills.decided[0] + 1, fills.decided[-1] + fills.ahead + 1
+    index, close = bars.index[first:end], bars["close"].to_numpy(np.float64)[first:end]
     n, account = len(close), trips.decided % slices
     equity = np.zeros(n)
-    for number in range(slices):
-        equity += _account(trips[account == number], close, period.start)
+    for number in range(slices):  # trades of one account do not overlap
+        equity += _account(trips[account == number], close, first)
     equity /= slices
-    entered = np.bincount(trips.decided + 1 - period.start, minlength=n)
-    left = np.bincount(trips.exit_bar - period.start, minlength=n)
+    entered = np.bincount(trips.decided + 1 - first, minlength=n)
+    left = np.bincount(trips.exit_bar - first, minlength=n)
     exposure = (np.cumsum(entered - left) + left) / slices  # also during the bar of the exit
     before = np.r_[1.0, equity[:-1]]
     returns = np.divide(equity, before, out=np.ones(n), where=before > 0) - 1
-    index = bars.index[period]
     trades = {
         "decided": bars.index[trips.decided],
         "entered": bars.index[trips.decided + 1] - interval_of(bars),
@@ -335,7 +319,7 @@ def account_for(
         equity=pd.Series(equity, index, name="equity"),
         exposure=pd.Series(exposure, index, name="exposure"),
         slices=slices,
-        horizon=horizon,
+        horizon=fills.horizon,
         bars_per_year=bars_per_year(bars),
         bars_per_day=bars_per_day(bars),
     )
@@ -389,7 +373,8 @@ def buy_and_hold(
     bought, sold = rows[:1], rows[1:]
     ends = sold, bars["close"].to_numpy(np.float64)[sold]
     trips = RoundTrips.at(bars, bought, LONG, ends, rules)
-    return account_for(bars, trips, slice(bought[0] + 1, sold[0] + 1), 1, last - first)
+    fills = Fills(trips, trips, sold[0] - bought[0], last - first)
+    return trade(bars, fills, [LONG], replace(rules, overlapping=False))
 
 
 def coin(

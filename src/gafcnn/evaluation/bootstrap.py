@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.durations import format_duration
-from gafcnn.evaluation.figures import Compute, Counted, Figure, OfSums, Resamples
+from gafcnn.evaluation.figures import Bins, Counted, Figure
 from gafcnn.evaluation.statistics import LEVEL, Floats, Row, estimate, interval
 from gafcnn.settings import settings
 
@@ -90,20 +90,17 @@ class Bootstrap:
 
         Only sums over bins of a figure's series are kept in memory.
         """
-        if not self.resamples:
-            return {key: np.empty(0) for key in figures}
         from arch.bootstrap import StationaryBootstrap  # imports statsmodels, which takes seconds
 
-        columns: dict[bytes, tuple[int, Floats]] = {}  # by their content
-        compute = {key: self._prepare(figure, columns) for key, figure in figures.items()}
-        sums = np.reshape([one for _, one in columns.values()], (-1, len(self.starts))).T
+        bins = Bins(self.starts)
+        compute = {key: figure.prepare(bins) for key, figure in figures.items()}
         values = {key: np.empty(self.resamples) for key in figures}
         length: Any = self.block  # may be fractional, despite arch's annotation
         bootstrap = StationaryBootstrap(length, np.arange(len(self.starts)), seed=self.seed)
-        draws = (bins for [bins], _ in bootstrap.bootstrap(self.resamples))
+        draws = (picks for [picks], _ in bootstrap.bootstrap(self.resamples))
         with ThreadPoolExecutor() as pool:
             for start in range(0, self.resamples, _BATCH):
-                drawn = Resamples(np.stack([*islice(draws, _BATCH)]), sums)
+                drawn = bins.resample(np.stack([*islice(draws, _BATCH)]))
                 found = [pool.submit(one, drawn) for one in compute.values()]
                 for key, one in zip(compute, found, strict=True):
                     values[key][start : start + _BATCH] = one.result()
@@ -129,20 +126,6 @@ class Bootstrap:
             "level": LEVEL,
             "seed": self.seed,
         }
-
-    def _prepare(self, figure: Figure, columns: dict[bytes, tuple[int, Floats]]) -> Compute:
-        """Add the sums that a figure needs to the columns, and return what computes it.
-
-        Equal series share a column. This also keeps equal figures exactly equal, which a matrix
-        product of two columns does not guarantee.
-        """
-        if not isinstance(figure, OfSums):
-            return figure.prepare(self.starts)
-        numbers = []
-        for series in figure.series:
-            sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
-            numbers.append(columns.setdefault(sums.tobytes(), (len(columns), sums))[0])
-        return lambda drawn: figure.of(*(drawn.totals[:, number] for number in numbers))
 
 
 def exact(share: Row) -> Row:

@@ -6,7 +6,7 @@ rows; their count is given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -143,14 +143,17 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _fold_rows(rows: pd.DataFrame, model: str, p: Floats, names: Iterable[str]) -> list[Row]:
-    """The scores of each test block of a walk-forward; nothing for a single split."""
-    found = []
+def _fold_rows(rows: pd.DataFrame, model: str, p: Floats, names: Iterable[str]) -> Iterator[Row]:
+    """Yield the scores of each test block of a walk-forward; nothing for a single split."""
     for fold, inside in folds_of(rows).items():
-        if fold is not None:
-            scored = score_classes(p[inside], rows.loc[inside, "label"].to_numpy(np.int64))
-            times = rows.loc[inside, "time"]
-            row = {"model": model, "fold": fold}
-            row |= {"first": times.min().isoformat(), "last": times.max().isoformat()}
-            found.append(row | {name: scored[name] for name in ("n", *names)})
-    return found
+        if fold is None:
+            return
+        block = rows.loc[inside]
+        scored = score_classes(p[inside], block["label"])
+        yield {
+            "model": model,
+            "fold": fold,
+            "first": block["time"].min().isoformat(),
+            "last": block["time"].max().isoformat(),
+            **{name: scored[name] for name in ("n", *names)},
+        }

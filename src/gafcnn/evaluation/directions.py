@@ -21,7 +21,7 @@ from gafcnn.durations import multiple_of
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
-from gafcnn.evaluation.figures import Auc, Counted, ratio, sharpe, sortino, trade_figures
+from gafcnn.evaluation.figures import Counted, auc, ratio, sharpe, sortino, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import (
     Floats,
@@ -36,7 +36,7 @@ from gafcnn.evaluation.statistics import (
     max_drawdown,
     score,
 )
-from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
 ORACLE = "oracle"
@@ -72,23 +72,20 @@ def judge_directions(
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.
     """
-    test_sets = {
-        symbol: TestSet.of(
-            study.joined.loc[study.joined["symbol"] == symbol], frame, study.horizon, rules
-        )
-        for symbol, frame in study.bars.items()
-    }
-    sets = [*test_sets.values()]
+    sets: list[TestSet] = []
+    for symbol, frame in study.bars.items():
+        rows = study.joined.loc[study.joined["symbol"] == symbol]
+        sets.append(TestSet(frame, *split_rows(rows), study.horizon, rules))
     panel = Panel(sets)
     models = {
-        name: Candidate(panel, name, [rows.trade(name) for rows in sets]) for name in study.models
+        name: Candidate(panel, name, [one.trade(name) for one in sets]) for name in study.models
     }
     length = sets[0].fills.ahead
-    dependent = [series for one in models.values() for series in (one.hits, one.returns)]
-    block = block_length(dependent, length)
-    bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
-    by_row = pd.concat([_regimes(*one, of_folds) for one in test_sets.items()], ignore_index=True)
+    hits = (panel.on_bars(((one.p > 0.5) == panel.up) - 0.5) for one in models.values())
     returns = {name: model.returns for name, model in models.items()}
+    block = block_length([*hits, *returns.values()], length)
+    bootstrap = Bootstrap(length, len(panel.times), block, study.resamples, study.seed)
+    by_row = pd.concat([_regimes(one, of_folds) for one in sets], ignore_index=True)
     deflated = deflated_ratios(returns, study.trials)
     sampled: dict[str, dict[Any, Sampled]] = {}
     estimates: dict[str, Row] = {}
@@ -129,12 +126,16 @@ def judge_directions(
         }
         for name, model in models.items()
     }
+    # points of the equity curves, the last one included
+    n = len(panel.times)
+    shown = np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int)
+    times = [time.isoformat() for time in panel.times[shown]]
     return {
         **_costs(sets),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
-        "bootstrap": bootstrap.describe(panel.interval),
+        "bootstrap": bootstrap.describe(study.interval),
         "models": estimates,
         "benchmarks": benchmarks,
         "confusion": confusions,
@@ -142,7 +143,10 @@ def judge_directions(
         **tables,
         "folds": [row for model in models.values() for row in _fold_rows(model)],
         "targets": targets(study.headline, estimates[study.headline], differences),
-        "equity": {name: _equity(one, panel.times) for name, one in returns.items()},
+        "equity": {
+            name: {"time": times, "value": np.cumprod(1 + one)[shown].tolist()}
+            for name, one in returns.items()
+        },
     }
 
 
@@ -165,7 +169,7 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
             ("brier", (p - up) ** 2),
         ):
             figures[name + suffix] = ratio(panel.on_bars(np.where(inside, values, 0.0)), rows), n
-        figures["auc" + suffix] = Auc(p[inside], up[inside], panel.places[inside], len(rows)), n
+        figures["auc" + suffix] = auc(p[inside], up[inside], panel.places[inside], len(rows)), n
     return figures
 
 
@@ -202,7 +206,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
 
     Args:
         returns: Return of each bar, by model.
-        trials: Number of trainings that were tried.
+        trials: Number of trainings that were tried, at least 1.
     """
     ratios = [
         one.mean() / one.std(ddof=1)
@@ -211,7 +215,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     ]
     n = len(next(iter(returns.values())))
     variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
-    return {name: deflated_sharpe(one, max(trials, 1), variance) for name, one in returns.items()}
+    return {name: deflated_sharpe(one, trials, variance) for name, one in returns.items()}
 
 
 # --- parts of the test rows --------------------------------------------------------------------
@@ -306,7 +310,7 @@ def _fold_rows(model: Candidate) -> Iterator[Row]:
         }
 
 
-def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
+def _regimes(rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
     """Return the regime of each test row, by the training samples of its fold."""
     found = []
     for fold, inside in rows.folds.items():
@@ -316,7 +320,7 @@ def _regimes(symbol: str, rows: TestSet, of_folds: Sequence[Samples]) -> pd.Data
             reference = pd.DatetimeIndex(rows.bars.loc[: times[0]].index)[:-1]
             lookback = _LOOKBACK_BARS * interval_of(rows.bars)
         else:
-            part = samples if len(samples.symbols) == 1 else samples.of(symbol)
+            part = samples if len(samples.symbols) == 1 else samples.of(rows.test["symbol"].iloc[0])
             reference = pd.DatetimeIndex(part.times[part.split.train]).tz_localize("UTC")
             lookback = max(samples.lookback, 3 * interval_of(rows.bars))
         found.append(regimes(rows.bars, times, reference, lookback))
@@ -372,7 +376,7 @@ def regimes(
     )
 
 
-# --- costs, benchmarks, equity -----------------------------------------------------------------
+# --- costs and benchmarks ----------------------------------------------------------------------
 
 
 def _costs(sets: Sequence[TestSet]) -> Row:
@@ -398,12 +402,3 @@ def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:
             "total_return": growth(returns, panel.periods)["total_return"],
         }
     return returns, {name: estimate(value, 1) for name, value in figures.items()}
-
-
-def _equity(returns: Floats, times: pd.DatetimeIndex) -> Row:
-    """Return at most `_POINTS` points of an equity curve, the last one included: times, values."""
-    at = np.linspace(0, len(returns) - 1, min(len(returns), _POINTS)).round().astype(int)
-    return {
-        "time": [time.isoformat() for time in times[at]],
-        "value": np.cumprod(1 + returns)[at].tolist(),
-    }

@@ -150,26 +150,22 @@ def log_odds(p: Floats) -> Floats:
     return np.log(clipped / (1 - clipped))
 
 
-class Combined(NamedTuple):
-    """The models of a study and their ensembles."""
-
-    table: pd.DataFrame  # models side by side (see `join`), and a column per ensemble
-    names: list[str]  # models and ensembles, in the order in which they are shown
-    fitted: dict[str, FittedEnsemble]  # the ensembles of the last fold, in the same order
-
-
 def combine(
     joined: pd.DataFrame,
     members: Sequence[str],
     methods: Sequence[str],
     baseline: str | None = None,
     classes: Sequence[str] = (),
-) -> Combined:
+) -> tuple[pd.DataFrame, list[str], dict[str, FittedEnsemble]]:
     """Add ensembles of the members, and `two_stage` of the baseline and the members.
 
     A single member is not combined. The only ensemble of several classes is `mean`; `classes` is ()
     for P(up). `two_stage` among the methods needs a baseline. `joined` has the models side by side
     (see `join`).
+
+    Returns:
+        The table with a column per ensemble; the names of models and ensembles, in the order in
+        which they are shown; and the ensembles of the last fold, in the same order.
 
     Raises:
         ConfigError: An ensemble is unknown, or a model has its name.
@@ -186,7 +182,7 @@ def combine(
             names.append(TWO_STAGE)
             of[TWO_STAGE] = [baseline, *members]
     table, fitted = _add(joined, of, classes)
-    return Combined(table, names, fitted)
+    return table, names, fitted
 
 
 def ensemble(

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,22 +25,36 @@ Series: TypeAlias = NDArray[Any]
 _ROUNDING = 1e-12  # a variance below this share of the mean square is a rounding error
 
 
-class Resamples:
-    """A batch of resampled timelines.
+class Bins:
+    """Bins of the bars of a timeline, and the sums of series over them."""
 
-    Args:
-        picks: The bins of each timeline, in order, shape (batch, bins).
-        sums: Sums of series over bins, shape (bins, columns).
-    """
+    def __init__(self, starts: NDArray[np.int64]) -> None:
+        self.starts = starts  # first bar of each bin, shape (bins,)
+        self._columns: dict[bytes, tuple[int, Floats]] = {}  # by their content
 
-    def __init__(self, picks: NDArray[np.int64], sums: Floats) -> None:
-        self.picks = picks
-        # how often each bin was drawn, shape (batch, bins)
-        self.counts = np.array(
-            [np.bincount(drawn, minlength=picks.shape[1]) for drawn in picks], np.float64
-        )
-        # the sums of each timeline, shape (batch, columns)
-        self.totals: Floats = self.counts @ sums
+    def add(self, series: Series) -> int:
+        """Add the sums of a series, and return their column.
+
+        Equal series share a column. This also keeps equal figures exactly equal, which a matrix
+        product of two columns does not guarantee.
+        """
+        sums = np.add.reduceat(np.asarray(series, np.float64), self.starts)
+        return self._columns.setdefault(sums.tobytes(), (len(self._columns), sums))[0]
+
+    def resample(self, picks: NDArray[np.int64]) -> Resamples:
+        """Return timelines from the bins of each, in order, shape (batch, bins)."""
+        n = len(self.starts)
+        counts = np.array([np.bincount(drawn, minlength=n) for drawn in picks], np.float64)
+        sums = np.reshape([one for _, one in self._columns.values()], (-1, n))
+        return Resamples(picks, counts, counts @ sums.T)
+
+
+class Resamples(NamedTuple):
+    """A batch of resampled timelines."""
+
+    picks: NDArray[np.int64]  # the bins of each timeline, in order, shape (batch, bins)
+    counts: Floats  # how often each bin was drawn, of the same shape
+    totals: Floats  # the sums of all series, shape (batch, columns)
 
 
 Compute = Callable[[Resamples], Floats]
@@ -49,28 +62,41 @@ Compute = Callable[[Resamples], Floats]
 
 
 @dataclass(frozen=True, eq=False)
-class OfSums:
-    """A figure that is a function of sums over the bars."""
+class Figure:
+    """A figure of the observed bars, which can be computed on resampled timelines as well."""
 
-    series: tuple[Series, ...]  # series to sum
-    of: Callable[..., Floats]  # the figure from the sums, of any shape; NaN if undefined
+    value: float | None  # on the observed bars; None if undefined
     # at which bars there is anything that the figure is computed from, shape (n,)
     rests: NDArray[np.bool_]
-
-    @cached_property
-    def value(self) -> float | None:
-        """The figure on the observed bars; None if undefined."""
-        sums = (np.sum(one, keepdims=True, dtype=float) for one in self.series)
-        found = float(self.of(*sums)[0])
-        return None if np.isnan(found) else found
+    prepare: Callable[[Bins], Compute]  # returns what computes it on timelines of these bins
 
 
-def ratio(numerator: Series, denominator: Series) -> OfSums:
+Counted: TypeAlias = tuple[Figure, int]
+"""A figure, and the number of rows or trades that it is computed from."""
+
+
+def of_sums(
+    series: Sequence[Series], of: Callable[..., Floats], rests: NDArray[np.bool_]
+) -> Figure:
+    """Return the figure that `of` computes from the sums of series, of any shape; NaN if undefined.
+
+    `rests` are the bars at which there is anything that it is computed from, shape (n,).
+    """
+
+    def prepare(bins: Bins) -> Compute:
+        columns = [bins.add(one) for one in series]
+        return lambda drawn: of(*(drawn.totals[:, column] for column in columns))
+
+    value = float(of(*(np.sum(one, keepdims=True, dtype=float) for one in series))[0])
+    return Figure(None if np.isnan(value) else value, rests, prepare)
+
+
+def ratio(numerator: Series, denominator: Series) -> Figure:
     """Return `sum(numerator) / sum(denominator)`: a share, a mean, a profit factor."""
-    return OfSums((numerator, denominator), divide, denominator != 0)
+    return of_sums((numerator, denominator), divide, denominator != 0)
 
 
-def mean_ratio(numerators: Sequence[Series], denominators: Sequence[Series]) -> OfSums:
+def mean_ratio(numerators: Sequence[Series], denominators: Sequence[Series]) -> Figure:
     """Return `mean(sum(numerator) / sum(denominator))` over classes, such as a mean recall.
 
     A class that does not occur (its denominator sums to 0 on the observed timeline) is left out. On
@@ -84,10 +110,10 @@ def mean_ratio(numerators: Sequence[Series], denominators: Sequence[Series]) -> 
         return np.mean(ratios, axis=0) if ratios else np.full(np.shape(sums[0]), np.nan)
 
     rests = np.any([one != 0 for one in denominators], axis=0)
-    return OfSums((*numerators, *denominators), of, rests)
+    return of_sums((*numerators, *denominators), of, rests)
 
 
-def sharpe(returns: Floats, periods: float) -> OfSums:
+def sharpe(returns: Floats, periods: float) -> Figure:
     """Return mean over standard deviation (ddof=1) of returns per bar, annualised (Sharpe, 1994).
 
     A year has `periods` bars. The ratio of constant returns is undefined.
@@ -98,10 +124,10 @@ def sharpe(returns: Floats, periods: float) -> OfSums:
         varies = variance > _ROUNDING * squares / n
         return divide(total / n, np.sqrt(np.where(varies, variance, 0.0))) * np.sqrt(periods)
 
-    return OfSums((np.ones(len(returns)), returns, returns**2), of, returns != 0)
+    return of_sums((np.ones(len(returns)), returns, returns**2), of, returns != 0)
 
 
-def sortino(returns: Floats, periods: float) -> OfSums:
+def sortino(returns: Floats, periods: float) -> Figure:
     """Return mean over downside deviation, the root mean square of min(r, 0), annualised.
 
     Sortino and Price, Performance Measurement in a Downside Risk Framework (1994), target 0.
@@ -111,34 +137,21 @@ def sortino(returns: Floats, periods: float) -> OfSums:
         return divide(total / n, np.sqrt(losses / n)) * np.sqrt(periods)
 
     downside = np.minimum(returns, 0.0) ** 2
-    return OfSums((np.ones(len(returns)), returns, downside), of, returns != 0)
+    return of_sums((np.ones(len(returns)), returns, downside), of, returns != 0)
 
 
-@dataclass(frozen=True, eq=False)
-class Drawdown:
-    """The largest fall of the equity from its running maximum, from -1 to 0; one return per bar."""
+def drawdown(returns: Floats) -> Figure:
+    """Return the largest fall of the equity from its running maximum, -1 to 0; one return a bar."""
 
-    returns: Floats
+    def prepare(bins: Bins) -> Compute:
+        edges = np.append(bins.starts, len(returns))
+        return lambda drawn: _drawdowns(returns, edges, drawn.picks)
 
-    @property
-    def rests(self) -> NDArray[np.bool_]:
-        """Bars with a return: shape (n,)."""
-        return self.returns != 0
-
-    @property
-    def value(self) -> float:
-        """The drawdown on the observed bars."""
-        return statistics.max_drawdown(self.returns)
-
-    def prepare(self, starts: NDArray[np.int64]) -> Compute:
-        """Return what computes the drawdown on timelines of bins that begin at these bars."""
-        edges = np.append(starts, len(self.returns))
-        return lambda drawn: _drawdowns(self.returns, edges, drawn.picks)
+    return Figure(statistics.max_drawdown(returns), returns != 0, prepare)
 
 
-@dataclass(frozen=True, eq=False)
-class Auc:
-    """Area under the ROC curve: P(a row that went up has the higher score), ties counted half.
+def auc(score: Floats, up: NDArray[np.bool_], places: NDArray[np.int64], n: int) -> Figure:
+    """Return the area under the ROC curve, see `statistics.auc`.
 
     Args:
         score: The forecast of each row, shape (rows,).
@@ -147,33 +160,14 @@ class Auc:
         n: Bars of the timeline.
     """
 
-    score: Floats
-    up: NDArray[np.bool_]
-    places: NDArray[np.int64]
-    n: int
+    def prepare(bins: Bins) -> Compute:
+        order = np.argsort(score, kind="stable")
+        ordered, ups = score[order], up[order].astype(np.float64)
+        at = np.searchsorted(bins.starts, places[order], side="right") - 1
+        ends_level = np.append(ordered[1:] != ordered[:-1], [True] * bool(len(ordered)))
+        return lambda drawn: _areas(at, ups, ends_level, drawn.counts)
 
-    @property
-    def rests(self) -> NDArray[np.bool_]:
-        """Bars with a row: shape (n,)."""
-        return np.bincount(self.places, minlength=self.n) > 0
-
-    @cached_property
-    def value(self) -> float | None:
-        """The area on the observed bars; None with one class only."""
-        return statistics.auc(self.score, self.up)
-
-    def prepare(self, starts: NDArray[np.int64]) -> Compute:
-        """Return what computes the area on timelines of bins that begin at these bars."""
-        order = np.argsort(self.score, kind="stable")
-        score, up = self.score[order], self.up[order].astype(np.float64)
-        bins = np.searchsorted(starts, self.places[order], side="right") - 1
-        ends_level = np.append(score[1:] != score[:-1], [True] * bool(len(score)))
-        return lambda drawn: _areas(bins, up, ends_level, drawn.counts)
-
-
-Figure: TypeAlias = OfSums | Drawdown | Auc
-Counted: TypeAlias = tuple[Figure, int]
-"""A figure, and the number of rows or trades that it is computed from."""
+    return Figure(statistics.auc(score, up), np.bincount(places, minlength=n) > 0, prepare)
 
 
 def trade_figures(
@@ -194,7 +188,7 @@ def trade_figures(
         "profit_factor": ratio(bars["gains"], bars["losses"]),
         "sharpe": sharpe(returns, periods),
         "sortino": sortino(returns, periods),
-        "max_drawdown": Drawdown(returns),
+        "max_drawdown": drawdown(returns),
         "exposure": ratio(bars["exposure"], bars["every"]),
         "turnover": ratio(turns * bars["traded"], bars["every"]),
     }

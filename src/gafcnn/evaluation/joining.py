@@ -40,7 +40,7 @@ def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             make members agree; see `join_common` for that.
         ConfigError: There are no members, or one has the name of another column.
     """
-    return _side_by_side(_check_members(members, complete=True), members)
+    return _side_by_side(members, complete=True)
 
 
 def join_common(
@@ -63,9 +63,7 @@ def join_common(
             common, or they differ on shared rows.
         ConfigError: There are no members, or one has the name of another column.
     """
-    _check_members(members, complete=False)
-    rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
-    joined = _side_by_side(rows.drop_duplicates(list(KEY)), members)
+    joined = _side_by_side(members, complete=False)
     is_test, notes, common = joined["split"] == "test", [*notes], joined["split"] == "test"
     for name, frame in members.items():
         has = joined[member_column(name, probability_columns(frame)[0])].notna()
@@ -123,8 +121,8 @@ def probabilities(
     return joined[member_columns(name, classes)].to_numpy(dtype=np.float64)
 
 
-def _check_members(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd.DataFrame:
-    """Return the first member if all are valid, agree and, if `complete`, have the same rows."""
+def _side_by_side(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd.DataFrame:
+    """Join members after a check that they agree and, if `complete`, have the same rows."""
     taken = {*KEY, *OUTCOME}
     if not members or taken & set(members):
         raise ConfigError(
@@ -143,11 +141,8 @@ def _check_members(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd
     (first, reference), *others = members.items()
     for other, frame in others:
         _check_agreement(first, reference, other, frame, complete=complete)
-    return reference
-
-
-def _side_by_side(rows: pd.DataFrame, members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    joined = rows.filter([*KEY, *OUTCOME])
+    rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
+    joined = rows.drop_duplicates([*KEY])
     for name, frame in members.items():
         columns = {
             member_column(name, column): frame[column] for column in probability_columns(frame)

@@ -100,7 +100,6 @@ def choose_threshold(
         ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
     """
     fills = compute_fills(bars, times, horizon, rules)
-    p = check_probabilities(p)
     if rules.threshold is None:
         # the largest first, as max() returns the first of equals
         coverages = sorted(rules.coverages, reverse=True)

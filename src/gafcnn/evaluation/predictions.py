@@ -21,7 +21,6 @@ from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Splitter
 from gafcnn.data.times import from_epochs
-from gafcnn.durations import DurationLike
 from gafcnn.errors import PredictionsError
 
 SHARED = {
@@ -56,10 +55,9 @@ def prediction_table(
         name: Name of the model or window.
         seed: Seed of the model.
     """
-    rows = np.concatenate([samples.split.val, samples.split.test])
     names = class_columns(samples.classes)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
-    table = outcome_table(samples, rows).assign(window=name, seed=seed, **columns)
+    table = outcome_table(samples).assign(window=name, seed=seed, **columns)
     return table.astype({"window": "str", "seed": "int64"}).filter([*SHARED, *columns])
 
 
@@ -71,7 +69,6 @@ def complete_predictions(
     like: pd.DataFrame | None = None,
     *,
     name: str = "predictions",
-    lookback: DurationLike = "60min",
 ) -> tuple[pd.DataFrame, list[str]]:
     """Fill in a table that has times and probabilities with outcomes, fold and split.
 
@@ -91,7 +88,6 @@ def complete_predictions(
         split: Splitter.
         like: Predictions of another model, see `check_predictions`.
         name: Name of the model.
-        lookback: Gap-free bars that a sample of `split` needs.
 
     Returns:
         The predictions table, and one sentence per reason why rows cannot be used, or are read in a
@@ -125,8 +121,7 @@ def complete_predictions(
     if like is not None:
         outcomes, reason = like, "the other models have no such row"
     elif split is not None:
-        samples = make_samples(by_symbol, label=label, split=split, lookback=lookback)
-        outcomes = outcome_table(samples, np.concatenate([samples.split.val, samples.split.test]))
+        outcomes = outcome_table(make_samples(by_symbol, label=label, split=split))
         reason = "they are in neither validation nor test"
     else:
         outcomes = _outcomes(table, by_symbol, label, notes)
@@ -259,9 +254,9 @@ def _outcomes(
     return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
 
 
-def outcome_table(samples: Samples, rows: NDArray[np.int64]) -> pd.DataFrame:
-    """Return symbol, time, fold, split and outcome of some validation and test samples."""
-    fold = samples.split.fold
+def outcome_table(samples: Samples) -> pd.DataFrame:
+    """Return symbol, time, fold, split and outcome of all validation, then all test samples."""
+    rows, fold = np.concatenate([samples.split.val, samples.split.test]), samples.split.fold
     return _outcome_columns(samples.outcomes, samples.label, rows).assign(
         symbol=pd.array(samples.symbol_of(rows), dtype="str"),
         time=pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),

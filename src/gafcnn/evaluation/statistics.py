@@ -79,9 +79,7 @@ def max_drawdown(returns: Floats) -> float:
 # observation here, not annualised; the kurtosis of normal returns is 3.
 
 
-def psr(
-    sharpe: float, benchmark: float, n: int, skewness: float = 0.0, kurtosis: float = 3.0
-) -> float | None:
+def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: float) -> float | None:
     """Return the probabilistic Sharpe ratio: P(true Sharpe ratio > `benchmark`).
 
         Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR^2))
@@ -89,64 +87,54 @@ def psr(
     Args:
         sharpe: Observed ratio, per observation.
         benchmark: Ratio to exceed, per observation.
-        n: Number of observations.
+        n: Number of observations, at least 2.
         skewness: Skewness of the returns.
         kurtosis: Kurtosis of the returns, not in excess of 3.
 
     Returns:
-        A probability; None with fewer than two observations or impossible moments.
+        A probability; None with impossible moments.
     """
     from scipy.special import ndtr
 
     spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
-    if n < 2 or not spread > 0:
-        return None
-    return float(ndtr((sharpe - benchmark) * math.sqrt((n - 1) / spread)))
+    return float(ndtr((sharpe - benchmark) * math.sqrt((n - 1) / spread))) if spread > 0 else None
 
 
-def expected_maximum(variance_of_trials: float | None, trials: int) -> float | None:
+def expected_maximum(variance_of_trials: float, trials: int) -> float:
     """Return the Sharpe ratio that the best of several trials without skill is expected to have.
 
         sqrt(V) ((1 - gamma) Phi^-1(1 - 1/N) + gamma Phi^-1(1 - 1/(N e)))     gamma = 0.5772...
 
     Args:
         variance_of_trials: Variance of the trials' Sharpe ratios, per observation.
-        trials: Number of trials, assumed independent.
-
-    Returns:
-        0 for a single trial; None without trials or variance.
+        trials: Number of trials, assumed independent; 0 is expected of a single one.
     """
     from scipy.special import ndtri
 
     if trials == 1:
         return 0.0
-    if trials < 1 or variance_of_trials is None or not variance_of_trials >= 0:
-        return None
     best, next_best = ndtri(1 - 1 / trials), ndtri(1 - 1 / (trials * math.e))
     weight = float(np.euler_gamma)
     return math.sqrt(variance_of_trials) * float((1 - weight) * best + weight * next_best)
 
 
-def deflated_sharpe(
-    returns: ArrayLike, trials: int, variance_of_trials: float | None
-) -> float | None:
+def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) -> float | None:
     """Return the deflated Sharpe ratio: `psr` against the expected maximum of all trials.
 
     Args:
         returns: Net returns, shape (n,).
-        trials: Number of strategies that were tried, including this one.
+        trials: Number of strategies that were tried, including this one, at least 1.
         variance_of_trials: Variance of their Sharpe ratios, per observation of the same length.
 
     Returns:
-        A probability; None with fewer than four returns, constant returns, or where
-        `expected_maximum` is None.
+        A probability; None with fewer than four returns, or constant returns.
     """
     from scipy.stats import kurtosis, skew
 
     values = np.asarray(returns, dtype=np.float64)
-    benchmark = expected_maximum(variance_of_trials, trials)
-    if benchmark is None or len(values) < _FEWEST or np.ptp(values) == 0:
+    if len(values) < _FEWEST or np.ptp(values) == 0:
         return None
+    benchmark = expected_maximum(variance_of_trials, trials)
     ratio = float(values.mean() / values.std(ddof=1))
     moments = float(skew(values)), float(kurtosis(values, fisher=False))
     return psr(ratio, benchmark, len(values), *moments)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from gafcnn.data.bars import bars_per_year, interval_of
+from gafcnn.data.bars import bars_per_year
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
@@ -31,21 +31,10 @@ class TestSet:
     __test__ = False  # not a test class of pytest
 
     bars: pd.DataFrame  # bars, indexed by close time
-    val: pd.DataFrame  # validation rows, models side by side (see `join`); may be empty
+    val: pd.DataFrame  # validation rows, models side by side (see `split_rows`); may be empty
     test: pd.DataFrame  # test rows, by time
     horizon: pd.Timedelta  # horizon of the label, and the longest duration of a trade
     rules: TradingRules  # trading rules
-
-    @classmethod
-    def of(
-        cls, joined: pd.DataFrame, bars: pd.DataFrame, horizon: pd.Timedelta, rules: TradingRules
-    ) -> TestSet:
-        """Return the test set of the joined predictions of one symbol.
-
-        Raises:
-            PredictionsError: There are no test rows, or a time is in the test of several folds.
-        """
-        return cls(bars, *split_rows(joined), horizon, rules)
 
     @cached_property
     def fills(self) -> Fills:
@@ -118,6 +107,7 @@ class Panel:
 
     def __init__(self, sets: Sequence[TestSet]) -> None:
         self.sets = sets
+        self.periods = bars_per_year(sets[0].bars)  # bars of a year of trading
         self.test = pd.concat([one.test for one in sets], ignore_index=True)
         # close times of the bars of any symbol's period, shape (bars,), and the bar of each row
         self.times = pd.DatetimeIndex(reduce(pd.Index.union, (one.period for one in sets)))
@@ -133,16 +123,6 @@ class Panel:
             "moved": (self.up, forward_return != 0),
             "labelled": (label.fillna(0).to_numpy(np.int8) == 1, label.notna().to_numpy()),
         }
-
-    @cached_property
-    def interval(self) -> pd.Timedelta:
-        """Time between two bars."""
-        return interval_of(self.sets[0].bars)
-
-    @property
-    def periods(self) -> float:
-        """Bars of a year of trading."""
-        return bars_per_year(self.sets[0].bars)
 
     def on_bars(self, rows: ArrayLike) -> Floats:
         """Return the sums of values of the rows at their bars: shape (bars,)."""
@@ -181,11 +161,6 @@ class Candidate:
         sets = self.panel.sets
         each = [one.fills.trips(positions(one.test[self.name], 0.0)) for one in sets]
         return np.concatenate([t.gross for t in each]), np.concatenate([t.net for t in each])
-
-    @property
-    def hits(self) -> Floats:
-        """Whether each row's move was predicted, 1/2 or -1/2, at its bar: shape (bars,)."""
-        return self.panel.on_bars(((self.p > 0.5) == self.panel.up) - 0.5)
 
 
 def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -18,7 +18,7 @@ from gafcnn.evaluation.ensembles import combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import prediction_table
-from gafcnn.evaluation.test_set import Candidate, Panel, TestSet
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
 HORIZON = pd.Timedelta("15min")
@@ -49,7 +49,7 @@ def predict(
 
 def side_by_side(tables: Tables) -> pd.DataFrame:
     """Models and ensembles."""
-    return combine(join(tables), WINDOWS, ["mean", "vote", "two_stage"], "xgboost").table
+    return combine(join(tables), WINDOWS, ["mean", "vote", "two_stage"], "xgboost")[0]
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +102,7 @@ def test_set_of(bars: pd.DataFrame) -> Callable[..., TestSet]:
     def make(
         joined: pd.DataFrame, rules: TradingRules = RULES, bars: pd.DataFrame = bars
     ) -> TestSet:
-        return TestSet.of(joined, bars, HORIZON, rules)
+        return TestSet(bars, *split_rows(joined), HORIZON, rules)
 
     return make
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import empyrical
@@ -15,31 +16,65 @@ from sklearn.metrics import roc_auc_score
 
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length, exact
-from gafcnn.evaluation.figures import Auc, Drawdown, Figure, mean_ratio, ratio, sharpe, sortino
+from gafcnn.evaluation.figures import Figure, auc, drawdown, mean_ratio, ratio, sharpe, sortino
 from gafcnn.evaluation.statistics import Row, estimate, max_drawdown
 
 PERIODS = 1000.0
 
+ByHand = Callable[[np.ndarray], float]
 
-def some_figures(n: int, seed: int = 0) -> dict[str, Figure]:
-    """Figures of every kind over n bars, with few trades and few distinct scores."""
+
+def figures_by_hand(n: int, seed: int = 0) -> dict[str, tuple[Figure, ByHand]]:
+    """Figures of every kind over n bars, with few trades and few distinct scores.
+
+    Each is given with its definition: a function of the bars of a timeline, NaN if undefined.
+    """
     rng = np.random.default_rng(seed)
     returns = rng.normal(0, 0.01, n) * (rng.random(n) < 0.4)
     trades, labelled = returns != 0, np.flatnonzero(rng.random(n) < 0.7)
     score, up, every = rng.integers(0, 6, n) / 5, rng.random(n) < 0.5, np.arange(n)
     twice = np.concatenate([every, labelled])  # rows of two symbols
+
+    def a_ratio(top: np.ndarray, bottom: np.ndarray) -> tuple[Figure, ByHand]:
+        def by_hand(bars: np.ndarray) -> float:
+            whole = bottom[bars].sum()
+            return top[bars].sum() / whole if whole else np.nan
+
+        return ratio(top, bottom), by_hand
+
+    def an_area(p: np.ndarray, went: np.ndarray, places: np.ndarray) -> tuple[Figure, ByHand]:
+        def by_hand(bars: np.ndarray) -> float:
+            rows = np.concatenate([np.flatnonzero(places == bar) for bar in bars])
+            both = len(set(went[rows])) == 2
+            return float(roc_auc_score(went[rows], p[rows])) if both else np.nan
+
+        return auc(p, went, places, n), by_hand
+
+    def annual(bars: np.ndarray, below: float) -> float:
+        return returns[bars].mean() / below * np.sqrt(PERIODS) if below else np.nan
+
+    def sharpe_by_hand(bars: np.ndarray) -> float:
+        return annual(bars, returns[bars].std(ddof=1) if np.ptp(returns[bars]) else 0.0)
+
+    def sortino_by_hand(bars: np.ndarray) -> float:
+        return annual(bars, np.sqrt((np.minimum(returns[bars], 0) ** 2).mean()))
+
     return {
-        "win_rate": ratio(returns > 0, trades),
-        "bps": ratio(1e4 * returns, trades),
-        "profit_factor": ratio(np.maximum(returns, 0), np.maximum(-returns, 0)),
-        "sharpe": sharpe(returns, PERIODS),
-        "sortino": sortino(returns, PERIODS),
-        "drawdown": Drawdown(returns),
-        "auc": Auc(score, up, every, n),
-        "auc_labelled": Auc(rng.random(len(labelled)), up[labelled], labelled, n),
-        "auc_of_two": Auc(rng.random(len(twice)), rng.random(len(twice)) < 0.5, twice, n),
-        "auc_of_nothing": Auc(score[:0], up[:0], every[:0], n),
+        "win_rate": a_ratio(returns > 0, trades),
+        "bps": a_ratio(1e4 * returns, trades),
+        "profit_factor": a_ratio(np.maximum(returns, 0), np.maximum(-returns, 0)),
+        "sharpe": (sharpe(returns, PERIODS), sharpe_by_hand),
+        "sortino": (sortino(returns, PERIODS), sortino_by_hand),
+        "drawdown": (drawdown(returns), lambda bars: max_drawdown(returns[bars])),
+        "auc": an_area(score, up, every),
+        "auc_labelled": an_area(rng.random(len(labelled)), up[labelled], labelled),
+        "auc_of_two": an_area(rng.random(len(twice)), rng.random(len(twice)) < 0.5, twice),
+        "auc_of_nothing": an_area(score[:0], up[:0], every[:0]),
     }
+
+
+def some_figures(n: int, seed: int = 0) -> dict[str, Figure]:
+    return {name: figure for name, (figure, _) in figures_by_hand(n, seed).items()}
 
 
 def bars_drawn(width: int, n: int, block: float, resamples: int, seed: int) -> list[np.ndarray]:
@@ -52,26 +87,6 @@ def bars_drawn(width: int, n: int, block: float, resamples: int, seed: int) -> l
     ]
 
 
-def of_bars(name: str, figure: Figure, bars: np.ndarray) -> float:
-    """The figure of these bars by its definition; NaN if it is undefined."""
-    if isinstance(figure, Auc):
-        rows = np.concatenate([np.flatnonzero(figure.places == bar) for bar in bars])
-        if len(set(figure.up[rows])) < 2:
-            return np.nan
-        return float(roc_auc_score(figure.up[rows], figure.score[rows]))
-    if isinstance(figure, Drawdown):
-        return max_drawdown(figure.returns[bars])
-    series = [one[bars] for one in figure.series]
-    if len(series) == 2:
-        bottom = series[1].sum()
-        return series[0].sum() / bottom if bottom else np.nan
-    returns = series[1]
-    is_sharpe = name == "sharpe"
-    below = returns.std(ddof=1) if is_sharpe else np.sqrt((np.minimum(returns, 0) ** 2).mean())
-    undefined = np.ptp(returns) == 0 if is_sharpe else below == 0
-    return np.nan if undefined else returns.mean() / below * np.sqrt(PERIODS)
-
-
 @settings(max_examples=8, deadline=None)
 @given(
     width=st.integers(1, 7), n=st.integers(8, 60), block=st.floats(1, 6), seed=st.integers(0, 99)
@@ -79,20 +94,19 @@ def of_bars(name: str, figure: Figure, bars: np.ndarray) -> float:
 def test_every_figure_is_that_of_the_bars_drawn(
     width: int, n: int, block: float, seed: int
 ) -> None:
-    figures = some_figures(n, seed)
-    found = Bootstrap(width, n, block, 20, seed).distributions(figures)
+    found = Bootstrap(width, n, block, 20, seed).distributions(some_figures(n, seed))
     drawn = bars_drawn(width, n, block, 20, seed)
-    for name, figure in figures.items():
-        expected = [of_bars(name, figure, bars) for bars in drawn]
+    for name, (_, by_hand) in figures_by_hand(n, seed).items():
+        expected = [by_hand(bars) for bars in drawn]
         np.testing.assert_allclose(found[name], expected, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_batches_of_timelines_continue_each_other() -> None:
-    figures = some_figures(50)
-    found = Bootstrap(4, 50, 2, 300, 3).distributions(figures)
+    found = Bootstrap(4, 50, 2, 300, 3).distributions(some_figures(50))
     drawn = bars_drawn(4, 50, 2, 300, 3)
     for name in ("bps", "drawdown", "auc"):
-        expected = [of_bars(name, figures[name], bars) for bars in drawn]
+        _, by_hand = figures_by_hand(50)[name]
+        expected = [by_hand(bars) for bars in drawn]
         np.testing.assert_allclose(found[name], expected, rtol=1e-9, err_msg=name)
 
 
@@ -128,9 +142,10 @@ def test_coverage_of_intervals_is_about_nominal() -> None:
     """
     holds = {"blocks": 0, "bars": 0}
     for seed in range(60):
-        mean = ratio(autoregressive(400, seed), np.ones(400))
+        series = autoregressive(400, seed)
+        mean = ratio(series, np.ones(400))
         for kind in holds:
-            block = block_length([mean.series[0]], 1) if kind == "blocks" else 1.0
+            block = block_length([series], 1) if kind == "blocks" else 1.0
             drawn = Bootstrap(1, 400, block, 200, seed).distributions({0: mean})[0]
             low, high = ends(Sampled(mean.value, 400, drawn).estimate())
             holds[kind] += low <= 0 <= high
@@ -217,14 +232,14 @@ def test_a_mean_of_ratios_leaves_out_classes_that_do_not_occur() -> None:
 
 
 def test_a_drawdown_begins_at_the_equity_before_the_first_bar() -> None:
-    assert Drawdown(np.array([-0.5, 1.0, 0.0])).value == pytest.approx(-0.5)
-    assert Drawdown(np.array([1.0, -0.5, -0.5, 0.1])).value == pytest.approx(-0.75)
-    assert Drawdown(np.array([0.1, 0.0])).value == 0.0
+    assert drawdown(np.array([-0.5, 1.0, 0.0])).value == pytest.approx(-0.5)
+    assert drawdown(np.array([1.0, -0.5, -0.5, 0.1])).value == pytest.approx(-0.75)
+    assert drawdown(np.array([0.1, 0.0])).value == 0.0
 
 
 @given(arrays(np.float64, st.integers(3, 60), elements=st.integers(-50, 50).map(lambda x: x / 1e3)))
 def test_agreement_with_empyrical(returns: np.ndarray) -> None:
-    assert Drawdown(returns).value == pytest.approx(empyrical.max_drawdown(returns), abs=1e-12)
+    assert drawdown(returns).value == pytest.approx(empyrical.max_drawdown(returns), abs=1e-12)
     if np.ptp(returns):
         peer = empyrical.sharpe_ratio(returns, annualization=MINUTES)
         assert sharpe(returns, MINUTES).value == pytest.approx(peer, rel=1e-9, abs=1e-9)
@@ -238,7 +253,7 @@ def test_agreement_with_scikit_learn(data: st.DataObject, n: int) -> None:
     score = data.draw(arrays(np.float64, n, elements=st.integers(0, 5).map(lambda x: x / 5)))
     up = data.draw(arrays(np.bool_, n))
     up[:2] = False, True
-    assert Auc(score, up, np.arange(n), n).value == pytest.approx(roc_auc_score(up, score))
+    assert auc(score, up, np.arange(n), n).value == pytest.approx(roc_auc_score(up, score))
 
 
 @pytest.mark.parametrize(
@@ -248,8 +263,8 @@ def test_agreement_with_scikit_learn(data: st.DataObject, n: int) -> None:
         sharpe(NOTHING, 1.0),
         sharpe(np.full(3, 0.1), 1.0),
         sortino(np.array([0.1, 0.2, 0.0]), 1.0),
-        Auc(np.ones(3), EVERY, PLACES, 3),
-        Auc(np.ones(0), EVERY[:0], PLACES[:0], 3),
+        auc(np.ones(3), EVERY, PLACES, 3),
+        auc(np.ones(0), EVERY[:0], PLACES[:0], 3),
     ],
 )
 def test_what_is_undefined_is_none(figure: Figure) -> None:
@@ -262,7 +277,7 @@ def test_what_is_undefined_is_none(figure: Figure) -> None:
         (ratio(np.ones(4), np.array([0, 1, 0, 2])), [1, 3]),
         (mean_ratio([np.ones(4)] * 2, [np.array([0, 1, 0, 0]), np.array([0, 0, 0, 1])]), [1, 3]),
         (sharpe(np.array([0, -1.0, 0, 0]), 1.0), [1]),
-        (Auc(np.ones(3), EVERY, np.array([0, 2, 2]), 4), [0, 2]),
+        (auc(np.ones(3), EVERY, np.array([0, 2, 2]), 4), [0, 2]),
     ],
 )
 def test_a_figure_rests_on_the_bars_that_it_is_computed_from(

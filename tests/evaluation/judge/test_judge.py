@@ -23,7 +23,7 @@ from gafcnn.evaluation.figures import sharpe, sortino
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.positions import Choice, positions
 from gafcnn.evaluation.predictions import prediction_table, write_predictions
-from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded
+from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, Traded, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
 Judge = Callable[..., Judgement]
@@ -377,7 +377,7 @@ def by_hand() -> TestSet:
             "model": [0.2, 0.5, 0.5, 0.5, 0.9],
         }
     )
-    return TestSet.of(rows, bars, pd.Timedelta("3min"), TradingRules(cost_bps=10.0))
+    return TestSet(bars, *split_rows(rows), pd.Timedelta("3min"), TradingRules(cost_bps=10.0))
 
 
 def test_rows_are_placed_at_the_bars_that_a_trade_would_enter() -> None:

@@ -282,7 +282,7 @@ def altered(joined: pd.DataFrame, rows: Any, columns: list[str]) -> pd.DataFrame
 def combined(runs: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
     """All ensembles of a study's runs; the last model is its baseline."""
     joined = join({model: average_seeds(frames) for model, frames in runs.items()})
-    return combine(joined, WINDOWS, [*ENSEMBLES, TWO_STAGE], [*runs][-1]).table
+    return combine(joined, WINDOWS, [*ENSEMBLES, TWO_STAGE], [*runs][-1])[0]
 
 
 def test_test_rows_do_not_contaminate_others(predictions: Make) -> None:
@@ -322,7 +322,7 @@ def test_only_labelled_validation_rows_of_the_fold_are_fitted(
     joined = with_baseline(predictions, 100, folds=(0, 1))
 
     def column(table: pd.DataFrame) -> np.ndarray:
-        return combine(table, WINDOWS, [method], "xgboost").table[method].to_numpy()
+        return combine(table, WINDOWS, [method], "xgboost")[0][method].to_numpy()
 
     before = column(joined)
     val, neutral, second = joined["split"] == "val", joined["label"].isna(), joined["fold"] == 1
@@ -378,7 +378,7 @@ def with_baseline(predictions: Make, n: int = 400, folds: tuple[int | None, ...]
 
 def test_two_stages_are_logistic_regression_on_log_odds(predictions: Make) -> None:
     joined = with_baseline(predictions)
-    added = combine(joined, WINDOWS, [TWO_STAGE], "xgboost").table
+    added = combine(joined, WINDOWS, [TWO_STAGE], "xgboost")[0]
     assert list(added.columns) == [*joined.columns, TWO_STAGE]
     pd.testing.assert_frame_equal(added[joined.columns], joined)
     p = joined[["xgboost", *WINDOWS]].clip(1e-6, 1 - 1e-6)
