@@ -25,9 +25,10 @@ from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
+from gafcnn.report.charts import Picture, file_name
 from gafcnn.report.console import show, summary_table
 from gafcnn.report.page import write_report
-from gafcnn.report.sample_pictures import Attributions, Sample
+from gafcnn.report.sample_pictures import Attributions, sample_image
 from gafcnn.settings import as_plain, create
 
 SYMBOLS = "symbols"  # the folder of the evaluations of single symbols, if there are several
@@ -113,7 +114,7 @@ def _evaluate_tables(
 
 
 def _publish(
-    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
+    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Picture]
 ) -> dict[str, Any]:
     """Write an evaluation and print its summary; return the content of metrics.json."""
     facts = {"study": folder.name, "looks": judgement.metrics["looks"], **facts}
@@ -131,7 +132,7 @@ def _publish(
 
 
 def _write(
-    folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Any]
+    folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Picture]
 ) -> Path:
     """Write predictions, page, tables and figures, then metrics.json with their checksums."""
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
@@ -146,8 +147,8 @@ def _write(
 # --- sample pictures ------------------------------------------------------------------------------
 
 
-def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
-    """Return for each window the test row that it was most certain about and right, and wrong.
+def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
+    """Draw for each window the test row that it was most certain about and right, and wrong.
 
     Args:
         study: The study.
@@ -168,15 +169,16 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
             image = replace(spec, dtype="float32").encode(series)[0]
             fold = None if pd.isna(row["fold"]) else int(row["fold"])
             runs = [run for run in study.runs[name] if run.fold == fold]
-            sample = Sample(
-                window=name,
-                series=pd.Series(series[0, 0], times, name=spec.fields[0]),
-                channels=dict(zip(channel_names(spec), image, strict=False)),
-                description=row["description"],
-                correct=bool(row["right"]),
-                attributions=_attributions(runs, series, spec, int(row["called"])),
-            )
-            shown.append(sample)
+            attributions = _attributions(runs, series, spec, int(row["called"]))
+            result = "correct" if row["right"] else "wrong"
+            title = f"{name}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {row['description']}, {result}"
+            values = pd.Series(series[0, 0], times, name=spec.fields[0])
+            channels = dict(zip(channel_names(spec), image, strict=False))
+            figure = sample_image(values, channels, title, attributions)
+            if attributions is not None:
+                title += f"; {attributions.describe(times)}"
+            place = file_name(f"sample_{len(shown) + 1}_{name}")
+            shown.append(Picture.draw(place, title, figure))
     return shown
 
 
