@@ -76,7 +76,6 @@ def metrics(bars: pd.DataFrame) -> Metrics:
         "receipts": [
             {"receipt": "look-ahead", "passed": True, "found": "no forecast changed"},
             {"receipt": "noise", "passed": False, "found": "0.61"},
-            {"receipt": "signal", "passed": None, "found": ""},
         ],
     }
 

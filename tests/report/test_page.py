@@ -251,6 +251,8 @@ FACTS: dict[str, Any] = {
     "interval": "1min",
     "data": {"BNB|X": {"fingerprint": "ab" * 32, "bars": 1000, "gaps": 2, **TIMES}},
     "models": {"30m": MODEL},
+    "trees": {},
+    "ensembles": {},
     "evaluation": {
         **TIMES,
         "verdict": ["It is good."],

@@ -76,9 +76,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     The idea is that of Mitchell et al., "Model Cards for Model Reporting", FAT*, 2019.
 
     Args:
-        facts: The content of metadata.json, see `gafcnn.app.export`. "trees" may be absent: by name
-            the file, the seed, the fold and the features of exported trees; so may "ensembles": by
-            name a description in one line.
+        facts: The content of metadata.json, see `gafcnn.app.export`.
     """
     validation = {
         f"{name}, {rows} rows": {figure: {"value": value} for figure, value in found.items()}
@@ -87,7 +85,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     }
     dump = partial(yaml.safe_dump, sort_keys=False)
     return _template("card.md.j2", cell=_cell, yaml=dump).render(
-        {"trees": {}, "ensembles": {}, **facts},
+        facts,
         known_figures=lambda models: [
             name for name in CARD if any(name in found for found in models.values())
         ],
