@@ -85,14 +85,14 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
                 "seeds": {k: [run.config["seed"] for run in of] for k, of in study.runs.items()},
             },
         }
-        metrics = _publish(study.folder, judgement, facts, pictures)
+        _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
-                metrics.setdefault("receipts", []).append(receipt)
-            _write(folder, judgement, metrics, pictures)
-    return metrics
+                judgement.metrics.setdefault("receipts", []).append(receipt)
+            _write(folder, judgement, pictures)
+    return judgement.metrics
 
 
 def _evaluate_tables(
@@ -110,37 +110,37 @@ def _evaluate_tables(
     with hold(folder / EVALUATION):
         record_look(folder, judgement, [*tables])
         config = {"evaluate": as_plain(settings), "runs": {}}
-        return _publish(folder, judgement, {"bars": fingerprints(bars), "config": config}, ())
+        _publish(folder, judgement, {"bars": fingerprints(bars), "config": config})
+    return judgement.metrics
 
 
 def _publish(
-    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Picture]
-) -> dict[str, Any]:
-    """Write an evaluation and print its summary; return the content of metrics.json."""
-    facts = {"study": folder.name, "looks": judgement.metrics["looks"], **facts}
-    metrics = {**judgement.metrics, **facts}
+    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Picture] = ()
+) -> None:
+    """Add facts to the metrics of a judgement, write the evaluation and print its summary."""
+    metrics = judgement.metrics
+    facts = {"study": folder.name, "looks": metrics["looks"], **facts}
     for name in ("tables", "figures", SYMBOLS):  # of an earlier evaluation
         shutil.rmtree(folder / EVALUATION / name, ignore_errors=True)
     for symbol, part in judgement.by_symbol.items():
-        _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
-    page = _write(folder / EVALUATION, judgement, metrics, samples)
+        part.metrics.update(facts)
+        _write(folder / EVALUATION / SYMBOLS / symbol, part)
+    metrics.update(facts)
+    page = _write(folder / EVALUATION, judgement, samples)
     show(summary_table(metrics))
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)
     log.info("look %d at the test rows of %s; report: %s", metrics["looks"], folder.name, page)
-    return metrics
 
 
-def _write(
-    folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Picture]
-) -> Path:
+def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) -> Path:
     """Write predictions, page, tables and figures, then metrics.json with their checksums."""
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
     write_predictions(folder / PREDICTIONS, judgement.predictions)
-    page = write_report(folder / "report.html", metrics, samples, files=True)
+    page = write_report(folder / "report.html", judgement.metrics, samples, files=True)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [str(path.relative_to(folder)) for path in files if not path.name.startswith(".")]
-    write_metrics(folder, metrics, names)
+    write_metrics(folder, judgement.metrics, names)
     return page
 
 
