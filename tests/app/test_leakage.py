@@ -11,6 +11,7 @@ import pytest
 
 import gafcnn as gc
 from gafcnn.app import leakage
+from gafcnn.app.options import METHODS
 from gafcnn.app.studies import Study
 from gafcnn.evaluation.test_set import TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -31,7 +32,7 @@ def fault(receipt: leakage.Receipt | None) -> str:
 
 
 def test_a_clean_study_passes(clean: Study) -> None:
-    found = list(leakage.receipts(clean, moments=3))
+    found = list(leakage.receipts(clean, TradingRules(), METHODS, moments=3))
     assert len({receipt["receipt"] for receipt in found}) == 2
     assert [receipt["found"] for receipt in found if not receipt["passed"]] == []
 

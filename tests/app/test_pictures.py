@@ -7,14 +7,17 @@ import shutil
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import gafcnn as gc
+from gafcnn.app import evaluate as command
 from gafcnn.app.evaluate import channel_names, sample_pictures
 from gafcnn.evaluation.judge import Judgement
+from gafcnn.report.sample_pictures import sample_image
 
 
 @pytest.fixture
@@ -27,24 +30,31 @@ def judged(
     return loaded, loaded.judge(resamples=0, count_look=False)
 
 
-def test_the_most_certain_rows_are_shown(judged: tuple[gc.Study, Judgement]) -> None:
+def test_the_most_certain_rows_are_shown(
+    judged: tuple[gc.Study, Judgement], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        command, "sample_image", lambda *shown: drawn.append(shown) or sample_image(*shown)
+    )
     study, judgement = judged
     samples = sample_pictures(study, judgement)
-    found = [(sample.window, sample.correct) for sample in samples]
-    assert found == [*product(("15m", "30m"), (True, False))]
+    found = [(shown.name, shown.title.split(",")[0], "correct" in shown.title) for shown in samples]
+    each = enumerate(product(("15m", "30m"), (True, False)), start=1)
+    assert found == [(f"sample_{k}_{name}", name, correct) for k, (name, correct) in each]
     table = judgement.predictions
     test = table[(table["window"] == "30m") & (table["split"] == "test")]
     right = test[(test["p_up"] > 0.5) == (test["forward_return"] > 0)]
     row = right.loc[(right["p_up"] - 0.5).abs().idxmax()]
-    shown = samples[2]
-    assert shown.series.index[-1] == row["time"]
-    assert f"{row['p_up']:.1%}" in shown.description
+    series, channels, title, attributions = drawn[2]
+    assert series.index[-1] == row["time"]
+    assert f"t = {row['time']:%Y-%m-%d %H:%M} UTC: P(up) {row['p_up']:.1%}" in title
     bars = study.bars["SIMULATED"]
     at = bars.index.get_loc(row["time"])
-    np.testing.assert_array_equal(shown.series, bars["close"].iloc[at - 29 : at + 1])
-    assert [image.shape for image in shown.channels.values()] == [(16, 16), (16, 16)]
-    assert shown.attributions is not None
-    assert shown.attributions.folded.shape == (30,)
+    np.testing.assert_array_equal(series, bars["close"].iloc[at - 29 : at + 1])
+    assert [image.shape for image in channels.values()] == [(16, 16), (16, 16)]
+    assert attributions.folded.shape == (30,)
+    assert samples[2].title == f"{title}; {attributions.describe(series.index)}"
 
 
 def test_without_its_checkpoint_a_window_is_shown_without_explanation(
@@ -53,7 +63,7 @@ def test_without_its_checkpoint_a_window_is_shown_without_explanation(
     study, judgement = judged
     study.runs["30m"][0].checkpoint.unlink()
     samples = sample_pictures(study, judgement)
-    assert [s.attributions is None for s in samples] == [False, False, True, True]
+    assert ["attribution" in s.title for s in samples] == [True, True, False, False]
     assert "best.ckpt is missing" in caplog.text
 
 

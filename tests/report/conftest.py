@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 import gafcnn as gc
+from gafcnn.report.charts import Picture
 from gafcnn.report.page import write_report
-from gafcnn.report.sample_pictures import Attributions, Sample
+from gafcnn.report.sample_pictures import Attributions, sample_image
 
 Metrics = dict[str, Any]
 FIRST, LAST, AHEAD = 400, 3000, 15  # decision rows, and bars ahead
@@ -76,7 +76,6 @@ def metrics(bars: pd.DataFrame) -> Metrics:
         "receipts": [
             {"receipt": "look-ahead", "passed": True, "found": "no forecast changed"},
             {"receipt": "noise", "passed": False, "found": "0.61"},
-            {"receipt": "signal", "passed": None, "found": ""},
         ],
     }
 
@@ -119,12 +118,6 @@ def channels() -> dict[str, NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="session")
-def sample(prices: pd.Series, channels: dict[str, NDArray[np.float32]]) -> Sample:
-    """A correct forecast of a window."""
-    return Sample("15m", prices, channels, "P(up) 61.2%, then +0.12%", correct=True)
-
-
-@pytest.fixture(scope="session")
 def attributions() -> Attributions:
     """Of fifteen points, mostly of three; the last one opposes the class."""
     folded = np.array([0.1] * 11 + [1.0, 0.1, 1.0, -1.6])
@@ -133,9 +126,14 @@ def attributions() -> Attributions:
 
 @pytest.fixture(scope="session")
 def folder(
-    metrics: Metrics, sample: Sample, attributions: Attributions, tmp_path_factory: Any
-) -> Path:
+    metrics: Metrics, prices: pd.Series, channels: dict[str, NDArray[np.float32]],
+    attributions: Attributions, tmp_path_factory: Any,
+) -> Path:  # fmt: skip
     """A report of the direction with two samples."""
     folder = tmp_path_factory.mktemp("report")
-    samples = [sample, replace(sample, window="30m", attributions=attributions)]
+    title = "P(up) 61.2%, then +0.12%, correct"
+    samples = [
+        Picture.draw(name, title, sample_image(prices, channels, title, found))
+        for name, found in (("sample_1_15m", None), ("sample_2_30m", attributions))
+    ]
     return write_report(folder / "report.html", metrics, samples, files=True).parent

@@ -9,10 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from gafcnn.report.charts import Picture
 from gafcnn.report.page import model_card, write_report
-from gafcnn.report.sample_pictures import Attributions, Sample
+from gafcnn.report.sample_pictures import Attributions, sample_image
 
 Metrics = dict[str, Any]
 
@@ -190,7 +193,7 @@ def rename(value: Any, old: str, new: str) -> Any:
 
 @pytest.mark.parametrize("which", ["class_metrics", "pooled"])
 def test_hostile_names_are_text(
-    which: str, request: Any, sample: Sample, attributions: Attributions, tmp_path: Path
+    which: str, request: Any, prices: pd.Series, attributions: Attributions, tmp_path: Path
 ) -> None:
     pages = []
     for place, word in enumerate((EVIL, "plain")):
@@ -204,10 +207,8 @@ def test_hostile_names_are_text(
             "receipts": [{"receipt": word, "passed": True, "found": word}],
             "pairs": [{**row, "finding": word} for row in metrics["pairs"]],
         }
-        shown = Sample(
-            word, sample.series.rename(word), {word: sample.channels["GASF"]}, word, correct=True,
-            attributions=attributions,
-        )  # fmt: skip
+        figure = sample_image(prices.rename(word), {word: np.eye(16)}, word, attributions)
+        shown = Picture.draw("sample", word, figure)
         folder = tmp_path / f"folder{place}" / "report"
         pages.append(Parsed(write_report(folder / "report.html", metrics, [shown], files=True)))
         assert [path.name for path in folder.parent.iterdir()] == ["report"]
@@ -250,6 +251,8 @@ FACTS: dict[str, Any] = {
     "interval": "1min",
     "data": {"BNB|X": {"fingerprint": "ab" * 32, "bars": 1000, "gaps": 2, **TIMES}},
     "models": {"30m": MODEL},
+    "trees": {},
+    "ensembles": {},
     "evaluation": {
         **TIMES,
         "verdict": ["It is good."],

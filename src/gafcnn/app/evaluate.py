@@ -25,9 +25,10 @@ from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
+from gafcnn.report.charts import Picture, file_name
 from gafcnn.report.console import show, summary_table
 from gafcnn.report.page import write_report
-from gafcnn.report.sample_pictures import Attributions, Sample
+from gafcnn.report.sample_pictures import Attributions, sample_image
 from gafcnn.settings import as_plain, create
 
 SYMBOLS = "symbols"  # the folder of the evaluations of single symbols, if there are several
@@ -84,14 +85,14 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
                 "seeds": {k: [run.config["seed"] for run in of] for k, of in study.runs.items()},
             },
         }
-        metrics = _publish(study.folder, judgement, facts, pictures)
+        _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             for receipt in receipts(study, settings.rules, methods):
                 result = "passed" if receipt["passed"] else "FAILED"
                 log.info("%s: %s: %s", receipt["receipt"], result, receipt["found"])
-                metrics.setdefault("receipts", []).append(receipt)
-            _write(folder, judgement, metrics, pictures)
-    return metrics
+                judgement.metrics.setdefault("receipts", []).append(receipt)
+            _write(folder, judgement, pictures)
+    return judgement.metrics
 
 
 def _evaluate_tables(
@@ -109,45 +110,45 @@ def _evaluate_tables(
     with hold(folder / EVALUATION):
         record_look(folder, judgement, [*tables])
         config = {"evaluate": as_plain(settings), "runs": {}}
-        return _publish(folder, judgement, {"bars": fingerprints(bars), "config": config}, ())
+        _publish(folder, judgement, {"bars": fingerprints(bars), "config": config})
+    return judgement.metrics
 
 
 def _publish(
-    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Any]
-) -> dict[str, Any]:
-    """Write an evaluation and print its summary; return the content of metrics.json."""
-    facts = {"study": folder.name, "looks": judgement.metrics["looks"], **facts}
-    metrics = {**judgement.metrics, **facts}
+    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Picture] = ()
+) -> None:
+    """Add facts to the metrics of a judgement, write the evaluation and print its summary."""
+    metrics = judgement.metrics
+    facts = {"study": folder.name, "looks": metrics["looks"], **facts}
     for name in ("tables", "figures", SYMBOLS):  # of an earlier evaluation
         shutil.rmtree(folder / EVALUATION / name, ignore_errors=True)
     for symbol, part in judgement.by_symbol.items():
-        _write(folder / EVALUATION / SYMBOLS / symbol, part, {**part.metrics, **facts}, ())
-    page = _write(folder / EVALUATION, judgement, metrics, samples)
+        part.metrics.update(facts)
+        _write(folder / EVALUATION / SYMBOLS / symbol, part)
+    metrics.update(facts)
+    page = _write(folder / EVALUATION, judgement, samples)
     show(summary_table(metrics))
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)
     log.info("look %d at the test rows of %s; report: %s", metrics["looks"], folder.name, page)
-    return metrics
 
 
-def _write(
-    folder: Path, judgement: Judgement, metrics: Mapping[str, Any], samples: Sequence[Any]
-) -> Path:
+def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) -> Path:
     """Write predictions, page, tables and figures, then metrics.json with their checksums."""
     (folder / METRICS).unlink(missing_ok=True)  # without it, the evaluation is not complete
     write_predictions(folder / PREDICTIONS, judgement.predictions)
-    page = write_report(folder / "report.html", metrics, samples, files=True)
+    page = write_report(folder / "report.html", judgement.metrics, samples, files=True)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [str(path.relative_to(folder)) for path in files if not path.name.startswith(".")]
-    write_metrics(folder, metrics, names)
+    write_metrics(folder, judgement.metrics, names)
     return page
 
 
 # --- sample pictures ------------------------------------------------------------------------------
 
 
-def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
-    """Return for each window the test row that it was most certain about and right, and wrong.
+def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
+    """Draw for each window the test row that it was most certain about and right, and wrong.
 
     Args:
         study: The study.
@@ -168,15 +169,16 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Sample]:
             image = replace(spec, dtype="float32").encode(series)[0]
             fold = None if pd.isna(row["fold"]) else int(row["fold"])
             runs = [run for run in study.runs[name] if run.fold == fold]
-            sample = Sample(
-                window=name,
-                series=pd.Series(series[0, 0], times, name=spec.fields[0]),
-                channels=dict(zip(channel_names(spec), image, strict=False)),
-                description=row["description"],
-                correct=bool(row["right"]),
-                attributions=_attributions(runs, series, spec, int(row["called"])),
-            )
-            shown.append(sample)
+            attributions = _attributions(runs, series, spec, int(row["called"]))
+            result = "correct" if row["right"] else "wrong"
+            title = f"{name}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {row['description']}, {result}"
+            values = pd.Series(series[0, 0], times, name=spec.fields[0])
+            channels = dict(zip(channel_names(spec), image, strict=False))
+            figure = sample_image(values, channels, title, attributions)
+            if attributions is not None:
+                title += f"; {attributions.describe(times)}"
+            place = file_name(f"sample_{len(shown) + 1}_{name}")
+            shown.append(Picture.draw(place, title, figure))
     return shown
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from gafcnn.app.options import StudyOptions
 from gafcnn.app.predict import Decider
-from gafcnn.app.runs import EXPORT, METADATA, Run, hold, write_metrics
+from gafcnn.app.runs import EXPORT, LOOK, METADATA, Run, hold, recorded, write_metrics
 from gafcnn.app.studies import Study
 from gafcnn.atomic_io import canonical_json, write_bytes
 from gafcnn.data.bars import fingerprint, gaps, interval_of
@@ -60,8 +60,7 @@ def export(options: Mapping[str, Any]) -> Path:
     described = {name: _describe(name, decider) for name in decider.names}
     with hold(folder):
         (folder / METADATA).unlink(missing_ok=True)  # without it, the export is not complete
-        facts, files = _facts(study), [CARD, ENSEMBLES]
-        networks, trees = facts["models"], facts["trees"]
+        networks, trees, files = {}, {}, [CARD, ENSEMBLES]
         with counting("exporting", len(study.all_runs), "models") as advance:
             for run in study.all_runs:
                 name = study.name_of(run)
@@ -76,8 +75,11 @@ def export(options: Mapping[str, Any]) -> Path:
                     files += [f"{name}.onnx", f"{name}.safetensors"]
                 advance(1)
         write_bytes(folder / ENSEMBLES, canonical_json(described))
-        for name, fitted in decider.ensembles.items():
-            facts["ensembles"][name] = f"of {', '.join(fitted.members)}; see {ENSEMBLES}"
+        ensembles = {
+            name: f"of {', '.join(fitted.members)}; see {ENSEMBLES}"
+            for name, fitted in decider.ensembles.items()
+        }
+        facts = {**_facts(study), "models": networks, "trees": trees, "ensembles": ensembles}
         write_bytes(folder / CARD, model_card(facts).encode())
         for path in folder.iterdir():  # of an earlier export
             if path.suffix in (".onnx", ".safetensors", ".json") and path.name not in files:
@@ -86,7 +88,7 @@ def export(options: Mapping[str, Any]) -> Path:
     largest = max((max(one["differences"].values()) for one in networks.values()), default=0)
     log.info(
         "%s: %d networks, within %.1g of torch, %d trees, %d ensembles; see %s",
-        *(folder, len(networks), largest, len(trees), len(facts["ensembles"]), folder / CARD),
+        *(folder, len(networks), largest, len(trees), len(ensembles), folder / CARD),
     )
     return folder
 
@@ -191,9 +193,6 @@ def _facts(study: Study) -> dict[str, Any]:
             }
             for symbol, bars in study.bars.items()
         },
-        "models": {},
-        "trees": {},
-        "ensembles": {},
         "evaluation": _evaluation(study),
     }
 
@@ -209,4 +208,4 @@ def _evaluation(study: Study) -> dict[str, Any] | None:
         log.warning(text, others[0])
         return None
     shown = {key: evaluated[key] for key in ("first", "last", "verdict", "models")}
-    return shown | {"looks": study.looks}
+    return shown | {"looks": recorded(study.folder, LOOK)}

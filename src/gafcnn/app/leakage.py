@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.app.options import METHODS
 from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
@@ -30,16 +29,13 @@ Receipt = dict[str, Any]
 
 
 def receipts(
-    study: Study,
-    rules: TradingRules | None = None,
-    methods: Sequence[str] = METHODS,
-    moments: int = MOMENTS,
+    study: Study, rules: TradingRules, methods: Sequence[str], moments: int = MOMENTS
 ) -> Iterator[Receipt]:
     """Audit a study for look-ahead.
 
     Args:
         study: The study.
-        rules: Rules by which thresholds are chosen; by default `TradingRules()`.
+        rules: Rules by which thresholds are chosen.
         methods: Names of the ensembles.
         moments: Number of decision times after which all bars are altered.
 
@@ -47,7 +43,7 @@ def receipts(
         For each audit its name, "receipt"; whether it "passed"; and what was "found".
     """
     if study.label.classes == DIRECTIONS:
-        yield fitted_on_validation(study, rules or TradingRules(), methods)
+        yield fitted_on_validation(study, rules, methods)
     yield altered_future(study, moments)
 
 
@@ -94,7 +90,7 @@ def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[st
     )
 
 
-def altered_future(study: Study, moments: int = MOMENTS) -> Receipt:
+def altered_future(study: Study, moments: int) -> Receipt:
     """Check that nothing known at a decision time changes with the bars after it.
 
     All bars of all symbols after random decision times are altered. Compared are the split, the

@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,31 +82,27 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
     decider, max_age = study.decider, settings.max_age
     if decider.fold is not None:
         log.info("walk-forward study: its newest fold, %d, decides", decider.fold)
-    readers: list[Callable[[], Mapping[str, pd.DataFrame]]] = [partial(load_bars, source)]
+    newest: Mapping[str, NewestBars] = {}
     if isinstance(source, ExchangeSource):
         newest = source.newest(decider.history + LATE, settings.settle)
-        readers = [partial(_read, *one, decider.history) for one in newest.items()]
         max_age = max_age or 2 * decider.interval + settings.settle
     decisions: dict[str, dict[str, Any]] = {}
     # what SIGINT and SIGTERM raise, see `gafcnn.app.command`
     with suppress(KeyboardInterrupt, SystemExit) if settings.watch else nullcontext():
         for _ in closes(decider.interval, settings.settle) if settings.watch else [None]:
             refused: list[GafcnnError] = []
-            for read in readers:
-                with _collected(refused):
-                    for symbol, bars in read().items():
-                        with _collected(refused):
-                            _check_age(symbol, bars.index[-1], max_age)
-                            _add(decisions, _facts(study, decider.decide(bars, symbol)), settings)
+            with _collected(refused):
+                for symbol, bars in (newest or load_bars(source)).items():
+                    with _collected(refused):
+                        if callable(bars):
+                            bars = bars(pd.Timestamp.now("UTC")).iloc[-decider.history :]
+                        _check_age(symbol, bars.index[-1], max_age)
+                        _add(decisions, _facts(study, decider.decide(bars, symbol)), settings)
             for error in refused:
                 if not settings.watch:
                     raise error
                 log.warning("%s", error)
     return list(decisions.values())
-
-
-def _read(symbol: str, newest: NewestBars, history: int) -> dict[str, pd.DataFrame]:
-    return {symbol: newest(pd.Timestamp.now("UTC")).iloc[-history:]}
 
 
 @contextmanager
@@ -147,17 +143,6 @@ def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) 
 
 def _facts(study: Study, decision: Decision) -> dict[str, Any]:
     """Return a decision as plain data; probabilities and thresholds are not rounded."""
-    models = {
-        name: {"probabilities": dict(forecast.probabilities), "predicted": forecast.predicted}
-        if forecast.position is None
-        else {
-            "p_up": forecast.p_up,
-            "confidence": abs(forecast.p_up - 0.5),
-            "threshold": forecast.threshold,
-            "position": forecast.position,
-        }
-        for name, forecast in decision.models.items()
-    }
     return {
         "study": study.folder.name,
         "fold": study.decider.fold,
@@ -168,7 +153,7 @@ def _facts(study: Study, decision: Decision) -> dict[str, Any]:
         "horizon": format_duration(study.horizon) if study.horizon else None,
         "headline": decision.headline,
         "rules": decision.rules,
-        "models": models,
+        "models": {name: asdict(forecast) for name, forecast in decision.models.items()},
     }
 
 
@@ -189,28 +174,32 @@ def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one model predicts, and the position that follows.
+    """What one model predicts for a label of down and up, and the position that follows.
+
+    Attributes:
+        p_up: The probability of up.
+        confidence: |P(up) - 1/2|.
+        threshold: The confidence from which to trade.
+        position: 1 long, -1 short, 0 flat.
+    """
+
+    p_up: float
+    confidence: float
+    threshold: float
+    position: int
+
+
+@dataclass(frozen=True)
+class ClassForecast:
+    """What one model predicts for a label of other classes.
 
     Attributes:
         probabilities: The probability of each class, by its name.
-        threshold: The confidence |P(up) - 1/2| from which to trade; None for other classes than
-            down and up.
-        position: 1 long, -1 short, 0 flat; None for other classes.
+        predicted: The most probable class.
     """
 
     probabilities: Mapping[str, float]
-    threshold: float | None = None
-    position: int | None = None
-
-    @property
-    def p_up(self) -> float:
-        """The probability of up, for a label of down and up."""
-        return self.probabilities["up"]
-
-    @property
-    def predicted(self) -> str:
-        """The most probable class."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
+    predicted: str
 
 
 @dataclass(frozen=True)
@@ -221,7 +210,8 @@ class Decision:
         symbol: The symbol of the bars.
         time: Close time of the bar, UTC: the decision time.
         close: Its close.
-        models: Forecasts by the name of the model, in the order in which they are shown.
+        models: A `Forecast` or `ClassForecast` by the name of the model, in the order in which they
+            are shown.
         headline: The model that the verdict of an evaluation is about.
         rules: The trading rules, and where they are from, as one sentence; None for other classes
             than down and up.
@@ -230,7 +220,7 @@ class Decision:
     symbol: str
     time: pd.Timestamp
     close: float
-    models: Mapping[str, Forecast]
+    models: Mapping[str, Any]
     headline: str
     rules: str | None
 
@@ -311,9 +301,10 @@ class Decider:
             if self.classes == DIRECTIONS:
                 up, threshold = float(p[name][0]), self.thresholds[known][name]
                 position = int(positions([up], threshold, self.rules.sides)[0])
-                found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
+                found[name] = Forecast(up, abs(up - 0.5), threshold, position)
             else:
-                found[name] = Forecast(dict(zip(self.classes, p[name][0].tolist(), strict=True)))
+                shares = dict(zip(self.classes, p[name][0].tolist(), strict=True))
+                found[name] = ClassForecast(shares, max(shares, key=shares.__getitem__))
         return Decision(symbol, time, close, found, self.headline, self.rules_text)
 
     def _load(self, run: Run) -> Predict:

@@ -272,12 +272,7 @@ def read_metrics(folder: Path, file: str = METRICS) -> dict[str, Any]:
 
 
 def damaged_files(folder: Path, file: str = METRICS) -> list[str]:
-    """Return the names of the files that have changed since metrics.json was written.
-
-    Args:
-        folder: Of a run, or of a study's evaluation or export.
-        file: The file that `write_metrics` wrote.
-    """
+    """Return the names of the files that have changed since `write_metrics` wrote `file`."""
     try:
         checksums = read_metrics(folder, file)[CHECKSUMS]
     except RunError:

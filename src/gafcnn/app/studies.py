@@ -44,8 +44,10 @@ _SEED_OPTIONS = ("seed:", "split.fold:", "augmentation.seed:")
 log = logging.getLogger(__name__)
 
 
-def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Study:
-    """Return a study by its folder, such as "outputs/bnb".
+class Study:
+    """The complete runs of a study, by its folder, such as "outputs/bnb".
+
+    Its `folder` is that of the study; its `runs` are those of each model, by its name.
 
     Args:
         folder: The folder of the study.
@@ -54,25 +56,19 @@ def load_study(folder: str | Path, windows: Sequence[str] | None = None) -> Stud
     Raises:
         RunError: There is no such study or window, or a run is not complete.
     """
-    return Study(Path(folder), windows)
 
-
-class Study:
-    """The complete runs of a study, see `load_study`.
-
-    Its `folder` is that of the study; its `runs` are those of each model, by its name.
-    """
-
-    def __init__(self, folder: Path, windows: Sequence[str] | None = None) -> None:
-        self.folder, self.runs = folder, find_runs(folder)
+    def __init__(self, folder: str | Path, windows: Sequence[str] | None = None) -> None:
+        self.folder = Path(folder)
+        self.runs = find_runs(self.folder)
         for name, runs in self.runs.items():
             if (seeds := len({run.config["seed"] for run in runs})) > 1:
                 log.info("%s: predictions are averaged over %d seeds", name, seeds)
         if windows is not None:
             known = self.windows
             if absent := [name for name in windows if name not in known]:
-                found = f"study {folder.name} has no run for window {absent[0]}"
-                instead = f"correct it, or train it with study={folder.name} window={absent[0]}"
+                name = self.folder.name
+                found = f"study {name} has no run for window {absent[0]}"
+                instead = f"correct it, or train it with study={name} window={absent[0]}"
                 raise RunError(found, expected=f"some of [{','.join(known)}]", instead=instead)
             self.runs = {k: of for k, of in self.runs.items() if k in windows or k not in known}
         # every window has every fold, one after another
@@ -131,11 +127,6 @@ class Study:
     def folds(self) -> list[int | None]:
         """The folds of a walk-forward study, or [None]."""
         return sorted({run.fold for run in self.all_runs}, key=lambda fold: fold or 0)
-
-    @property
-    def looks(self) -> int:
-        """The number of looks at the test rows in the study's ledger."""
-        return recorded(self.folder, LOOK)
 
     @property
     def evaluation(self) -> dict[str, Any] | None:
@@ -308,6 +299,10 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({str(self.folder)!r}: {', '.join(self.runs)})"
+
+
+load_study = Study
+"""Return a study by its folder, see `Study`."""
 
 
 def record_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:

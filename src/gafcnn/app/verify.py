@@ -57,12 +57,11 @@ def _findings(paths: Paths) -> Iterator[tuple[str, str | None]]:
         remedy = "train.py and prepare.py download it again"
         yield "downloads", _problem(record.parent, names, remedy)
     for manifest in sorted(data.glob(f"gaf/*/{MANIFEST}")):
-        problem = None
         try:
             open_store(manifest.parent, verify=True)
+            yield "stores", None
         except GafcnnError as error:
-            problem = str(error)
-        yield "stores", problem
+            yield "stores", str(error)
     for metrics in sorted(outputs.rglob(METRICS)):
         folder, names = metrics.parent, damaged_files(metrics.parent)
         if (folder / CONFIG).is_file():

@@ -50,10 +50,9 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
             names = [model, symbol] if symbols else [model]
             last = together and (few or model in ends)
             table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
-    if metrics["models"]:
-        names = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL]
-        table.add_row(*names, *_cells(_no_skill(metrics), columns), style="dim")
-        table.caption = _caption(metrics)
+    names = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL]
+    table.add_row(*names, *_cells(_no_skill(metrics), columns), style="dim")
+    table.caption = _caption(metrics)
     return table
 
 

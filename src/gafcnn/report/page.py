@@ -14,8 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.report.charts import Picture, build_figures, file_name, model_styles
-from gafcnn.report.sample_pictures import Sample
+from gafcnn.report.charts import Picture, build_figures, model_styles
 from gafcnn.report.tables import MISSING, Metrics, build_tables, count, format_of, time_text
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
@@ -24,7 +23,7 @@ CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
 
 
 def write_report(
-    path: Path | str, metrics: Metrics, samples: Sequence[Sample] = (), *, files: bool = False
+    path: Path | str, metrics: Metrics, samples: Sequence[Picture] = (), *, files: bool = False
 ) -> Path:
     """Write the report of a judgement as one HTML page that needs no other file and no network.
 
@@ -33,7 +32,7 @@ def write_report(
     Args:
         path: The page, such as "report.html".
         metrics: The content of metrics.json, or `Judgement.metrics`; breakdowns may be absent.
-        samples: Samples to show, in this order.
+        samples: Pictures of samples to show, in this order.
         files: Whether to write `tables/*.csv` and `figures/*.png` beside the page, which cites
             them.
 
@@ -45,16 +44,12 @@ def write_report(
     parts = folder.glob(f"symbols/*/{page.name}") if files else ()
     tables = build_tables(metrics)
     pictures = {figure[0]: Picture.draw(*figure) for figure in build_figures(metrics)}
-    shown = [
-        sample.picture(file_name(f"sample_{number}_{sample.window}"))
-        for number, sample in enumerate(samples, start=1)
-    ]
     text = _template("page.html.j2", headings=_headings).render(
         metrics=metrics,
         tables=tables,
         pictures=pictures,
         confusion=[picture for name, picture in pictures.items() if "confusion" in name],
-        samples=shown,
+        samples=samples,
         files=files,
         symbol_pages=sorted(one.parent.name for one in parts),
         styles=model_styles(metrics["models"]),
@@ -63,7 +58,7 @@ def write_report(
     if files:
         for name, table in tables.items():
             write_bytes(folder / f"tables/{name}.csv", table.csv().encode())
-        for picture in (*pictures.values(), *shown):
+        for picture in (*pictures.values(), *samples):
             write_bytes(folder / f"figures/{picture.name}.png", picture.png)
     write_bytes(page, text.encode())
     return page
@@ -81,9 +76,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     The idea is that of Mitchell et al., "Model Cards for Model Reporting", FAT*, 2019.
 
     Args:
-        facts: The content of metadata.json, see `gafcnn.app.export`. "trees" may be absent: by name
-            the file, the seed, the fold and the features of exported trees; so may "ensembles": by
-            name a description in one line.
+        facts: The content of metadata.json, see `gafcnn.app.export`.
     """
     validation = {
         f"{name}, {rows} rows": {figure: {"value": value} for figure, value in found.items()}
@@ -92,7 +85,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     }
     dump = partial(yaml.safe_dump, sort_keys=False)
     return _template("card.md.j2", cell=_cell, yaml=dump).render(
-        {"trees": {}, "ensembles": {}, **facts},
+        facts,
         known_figures=lambda models: [
             name for name in CARD if any(name in found for found in models.values())
         ],

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from gafcnn.report.charts import BLUE, INK, MUTED, RC, VERMILION, Picture, new_figure
+from gafcnn.report.charts import BLUE, INK, MUTED, RC, VERMILION, new_figure
 
 LARGEST = 3  # points that a description names
 LONGEST_IN_MINUTES = 300.0  # longer windows are shown in hours
@@ -43,38 +43,6 @@ class Attributions:
         largest = np.argsort(-share, kind="stable")[:LARGEST]
         named = ", ".join(f"{abs(before[point]):g}" for point in np.sort(largest))
         return f"{share[largest].sum():.0%} of the attribution is at {named} {unit} before t"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample to show, with its forecast and its outcome.
-
-    Attributes:
-        window: The name of the window.
-        series: The values that the image is made of, by UTC time, the last at `t`; its name is
-            that of the field.
-        channels: Channels of the image by name: ndarrays of shape (size, size) in [-1, 1].
-        description: The forecast and the outcome in words.
-        correct: Whether the forecast was correct.
-        attributions: The contributions of the points; None if unknown.
-    """
-
-    window: str
-    series: pd.Series
-    channels: Mapping[str, NDArray[Any]]
-    description: str
-    correct: bool
-    attributions: Attributions | None = None
-
-    def picture(self, name: str) -> Picture:
-        """Draw the sample; the description includes the largest attributions."""
-        times = pd.DatetimeIndex(self.series.index)
-        result = "correct" if self.correct else "wrong"
-        title = f"{self.window}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {self.description}, {result}"
-        figure = sample_image(self.series, self.channels, title, self.attributions)
-        if self.attributions is not None:
-            title += f"; {self.attributions.describe(times)}"
-        return Picture.draw(name, title, figure)
 
 
 def shares(attributed: Floats) -> Floats:

@@ -17,7 +17,6 @@ from gafcnn.evaluation.ensembles import ENSEMBLES
 
 ORACLE, BUY_AND_HOLD = "oracle", "buy_and_hold"
 MISSING, NO_SKILL, TOGETHER = "n/a", "no skill", "all symbols"
-RESULTS = {True: "passed", False: "failed", None: "not run"}
 
 Row: TypeAlias = Mapping[str, Any]
 Metrics: TypeAlias = Mapping[str, Any]
@@ -220,7 +219,7 @@ class Table:
 
 def build_tables(metrics: Metrics) -> dict[str, Table]:
     """Return every table of metrics.json that has rows, by name."""
-    models, benchmarks = metrics["models"], metrics.get("benchmarks") or {}
+    models = metrics["models"]
     found = defaultdict[str, Any](tuple, metrics)
     rows: dict[str, Iterable[Row]] = {
         "targets": [_with_format(row, models) for row in found["targets"]],
@@ -233,7 +232,9 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
         "calibration": found["calibration"],
         "sides": found["sides"],
         "folds": [{**row, "validation_coverage": row.get("coverage")} for row in found["folds"]],
-        "receipts": [{**row, "result": RESULTS[row["passed"]]} for row in found["receipts"]],
+        "receipts": [
+            {**row, "result": "passed" if row["passed"] else "failed"} for row in found["receipts"]
+        ],
         "regimes": [row for row in found["regimes"] if row["month"] is None],
         "months": [row for row in found["regimes"] if row["month"] is not None],
         "symbols": _symbols(metrics),
@@ -243,9 +244,9 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
         for kind in ("all", "labelled"):
             n, majority = metrics["classes"][kind]["n"], majority_share(metrics, kind)
             rows[f"scores_{kind}"] = _estimates(models, n=n, majority=majority)
-        held = {key: benchmarks[key] for key in (BUY_AND_HOLD,) if key in benchmarks}
-        rows |= {"trades": _estimates(models), "returns": _estimates({**models, **held})}
-        rows["coin"] = _coin(models, benchmarks.get("coin") or {})
+        every = {**models, BUY_AND_HOLD: metrics["benchmarks"][BUY_AND_HOLD]}
+        rows |= {"trades": _estimates(models), "returns": _estimates(every)}
+        rows["coin"] = _coin(models, metrics["benchmarks"].get("coin", {}))
     else:
         every = {**models, NO_SKILL: metrics["no_skill"]}
         rows["scores"] = _estimates(every, n=metrics["rows"]["labelled"])
