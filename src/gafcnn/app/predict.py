@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -143,6 +143,17 @@ def _check_age(symbol: str, newest: pd.Timestamp, max_age: pd.Timedelta | None) 
 
 def _facts(study: Study, decision: Decision) -> dict[str, Any]:
     """Return a decision as plain data; probabilities and thresholds are not rounded."""
+    models = {
+        name: {"probabilities": dict(forecast.probabilities), "predicted": forecast.predicted}
+        if forecast.position is None
+        else {
+            "p_up": forecast.p_up,
+            "confidence": abs(forecast.p_up - 0.5),
+            "threshold": forecast.threshold,
+            "position": forecast.position,
+        }
+        for name, forecast in decision.models.items()
+    }
     return {
         "study": study.folder.name,
         "fold": study.decider.fold,
@@ -153,7 +164,7 @@ def _facts(study: Study, decision: Decision) -> dict[str, Any]:
         "horizon": format_duration(study.horizon) if study.horizon else None,
         "headline": decision.headline,
         "rules": decision.rules,
-        "models": {name: asdict(forecast) for name, forecast in decision.models.items()},
+        "models": models,
     }
 
 
@@ -174,32 +185,28 @@ def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one model predicts for a label of down and up, and the position that follows.
-
-    Attributes:
-        p_up: The probability of up.
-        confidence: |P(up) - 1/2|.
-        threshold: The confidence from which to trade.
-        position: 1 long, -1 short, 0 flat.
-    """
-
-    p_up: float
-    confidence: float
-    threshold: float
-    position: int
-
-
-@dataclass(frozen=True)
-class ClassForecast:
-    """What one model predicts for a label of other classes.
+    """What one model predicts, and the position that follows.
 
     Attributes:
         probabilities: The probability of each class, by its name.
-        predicted: The most probable class.
+        threshold: The confidence |P(up) - 1/2| from which to trade; None for other classes than
+            down and up.
+        position: 1 long, -1 short, 0 flat; None for other classes.
     """
 
     probabilities: Mapping[str, float]
-    predicted: str
+    threshold: float | None = None
+    position: int | None = None
+
+    @property
+    def p_up(self) -> float:
+        """The probability of up, for a label of down and up."""
+        return self.probabilities["up"]
+
+    @property
+    def predicted(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
 @dataclass(frozen=True)
@@ -210,8 +217,7 @@ class Decision:
         symbol: The symbol of the bars.
         time: Close time of the bar, UTC: the decision time.
         close: Its close.
-        models: A `Forecast` or `ClassForecast` by the name of the model, in the order in which they
-            are shown.
+        models: Forecasts by the name of the model, in the order in which they are shown.
         headline: The model that the verdict of an evaluation is about.
         rules: The trading rules, and where they are from, as one sentence; None for other classes
             than down and up.
@@ -220,7 +226,7 @@ class Decision:
     symbol: str
     time: pd.Timestamp
     close: float
-    models: Mapping[str, Any]
+    models: Mapping[str, Forecast]
     headline: str
     rules: str | None
 
@@ -301,10 +307,9 @@ class Decider:
             if self.classes == DIRECTIONS:
                 up, threshold = float(p[name][0]), self.thresholds[known][name]
                 position = int(positions([up], threshold, self.rules.sides)[0])
-                found[name] = Forecast(up, abs(up - 0.5), threshold, position)
+                found[name] = Forecast({"down": 1 - up, "up": up}, threshold, position)
             else:
-                shares = dict(zip(self.classes, p[name][0].tolist(), strict=True))
-                found[name] = ClassForecast(shares, max(shares, key=shares.__getitem__))
+                found[name] = Forecast(dict(zip(self.classes, p[name][0].tolist(), strict=True)))
         return Decision(symbol, time, close, found, self.headline, self.rules_text)
 
     def _load(self, run: Run) -> Predict:
