@@ -186,8 +186,8 @@ def test_a_wrong_option_is_named(word: str, key: str) -> None:
         ("objective=majority", "objective"),
         ("label.horizon=90s", "label.horizon is 90s"),  # the market's own is interpolated from it
         ("label.horizon=0min", "label.horizon is 0D"),
-        ("window.span=50s", "window.step"),
-        ("market.interval=15min", "window 15m has 1 points"),
+        ("window.span=50s", "0 points"),
+        ("market.interval=15min", "window 15m has 1 point "),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_is_written(
