@@ -29,7 +29,7 @@ def read_markets(path: Any, **options: Any) -> dict[str, pd.DataFrame]:
     return FileSource(path, **options).load()
 
 
-def expected(opens: pd.DatetimeIndex = OPENS, **more: list[float]) -> pd.DataFrame:
+def expected(opens: pd.DatetimeIndex = OPENS, **more: float) -> pd.DataFrame:
     closes = (opens + (opens[1] - opens[0])).as_unit("ns").rename("close_time")
     return pd.DataFrame(VALUES, closes, list(COLUMNS)).assign(**more)
 
@@ -49,187 +49,120 @@ def epoch(unit: int) -> Callable[[pd.Timestamp], str]:
 
 
 S, MS, US = 10**9, 10**6, 10**3
+BARS = list(zip(OPENS, VALUES, strict=True))
+HEADER = "time,open,high,low,close,volume"
 KLINE = ",1704205859999,1000.5,42,5.25,500.1,0"
-EXTRAS = {"quote_volume": [1000.5] * 8, "trades": [42.0] * 8, "taker_buy_volume": [5.25] * 8}
+EXTRAS = {"quote_volume": 1000.5, "trades": 42.0, "taker_buy_volume": 5.25}
 
-# by exporter: the lines, options, and further columns
-DIALECTS: dict[str, tuple[list[str], dict[str, Any], dict[str, list[float]]]] = {
-    "Binance": (rows(epoch(MS), tail=KLINE), {}, EXTRAS),
-    "Binance since 2025": (rows(epoch(US), tail=KLINE), {}, EXTRAS),
-    "Kraken": (rows(epoch(S), tail=",7"), {}, {"trades": [7.0] * 8}),
-    "CryptoDataDownload": (
-        [
-            "https://www.CryptoDataDownload.com",
-            "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD",
-            *(
-                f"{t.value // S},{t:%Y-%m-%d %H:%M:%S},BTC/USD,{','.join(map(str, v))},{9.0}"
-                for t, v in zip(OPENS[::-1], VALUES[::-1], strict=True)
-            ),
-        ],
-        {},
-        {"quote_volume": [9.0] * 8},
+Dialect = tuple[list[str], dict[str, str], dict[str, float]]
+
+
+def exported(header: str, lines: list[str], timezone: str = "", **more: float) -> Dialect:
+    """The lines of a file, the options that it takes, and what its further columns hold."""
+    options = {"timezone": timezone} if timezone else {}
+    return [*header.splitlines(), *lines], options, more
+
+
+DIALECTS = {
+    "Binance": exported("", rows(epoch(MS), tail=KLINE), **EXTRAS),
+    "Binance since 2025": exported("", rows(epoch(US), tail=KLINE), **EXTRAS),
+    "Kraken": exported("", rows(epoch(S), tail=",7"), trades=7.0),
+    "CryptoDataDownload": exported(
+        "https://www.CryptoDataDownload.com\n"
+        "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD",
+        rows(lambda t: epoch(S)(t) + stamp(",%Y-%m-%d %H:%M:%S,BTC/USD")(t), tail=",9.0")[::-1],
+        quote_volume=9.0,
     ),
-    "Gemini": (
-        [
-            "Created on 06-02-2019,https://www.CryptoDataDownload.com",
-            "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD",
-            *(
-                f"{t:%Y-%m-%d %H:%M:%S},BTCUSD,{','.join(map(str, v))},9.0"
-                for t, v in zip(OPENS, VALUES, strict=True)
-            ),
-        ],
-        {"timezone": "UTC"},
-        {"quote_volume": [9.0] * 8},
+    "Gemini": exported(
+        "Created on 06-02-2019,https://www.CryptoDataDownload.com\n"
+        "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD",
+        rows(stamp("%Y-%m-%d %H:%M:%S,BTCUSD"), tail=",9.0"),
+        timezone="UTC",
+        quote_volume=9.0,
     ),
-    "Coinbase": (
-        [
-            "time,low,high,open,close,volume",
-            *(
-                f"{t.value // S},{low},{high},{o},{c},{volume}"
-                for t, (o, high, low, c, volume) in zip(OPENS[::-1], VALUES[::-1], strict=True)
-            ),
-        ],
-        {},
-        {},
+    "Coinbase": exported(
+        "time,low,high,open,close,volume",
+        [f"{epoch(S)(t)},{low},{high},{o},{c},{v}" for t, (o, high, low, c, v) in BARS[::-1]],
     ),
-    "Bitstamp": (["timestamp,open,high,low,close,volume", *rows(epoch(S))], {}, {}),
-    "Bitstamp, Kaggle": (
-        [
-            "Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price",
-            *rows(epoch(S), tail=",9,4"),
-            f"{OPENS[-1].value // S + 60},NaN,NaN,NaN,NaN,NaN,NaN,NaN",  # nothing was traded
-        ],
-        {},
-        {"quote_volume": [9.0] * 8},
+    "Bitstamp": exported("timestamp,open,high,low,close,volume", rows(epoch(S))),
+    "Bitstamp, Kaggle": exported(
+        "Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price",
+        # nothing was traded in the last minute
+        [*rows(epoch(S), tail=",9,4"), f"{OPENS[-1].value // S + 60}{',NaN' * 7}"],
+        quote_volume=9.0,
     ),
-    "Gemini, ms": (
-        [
-            "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume",
-            *rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d %H:%M:%S},BTCUSD"),
-        ],
-        {},
-        {},
+    "Gemini, ms": exported(
+        "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume",
+        rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d %H:%M:%S},BTCUSD"),
     ),
-    "Bybit": (
-        ["startTime,openPrice,highPrice,lowPrice,closePrice,volume", *rows(epoch(MS))], {}, {}
+    "Bybit": exported("startTime,openPrice,highPrice,lowPrice,closePrice,volume", rows(epoch(MS))),
+    "TradingView": exported(
+        "time,open,high,low,close,Volume,Volume MA,Plot,Plot", rows(epoch(S), tail=",NaN,,")
     ),
-    "TradingView": (
-        ["time,open,high,low,close,Volume,Volume MA,Plot,Plot", *rows(epoch(S), tail=",NaN,,")],
-        {},
-        {},
+    "TradingView, ISO": exported("time,open,high,low,close,Volume", rows(lambda t: t.isoformat())),
+    "ccxt, freqtrade": exported(
+        "timestamp,date,open,high,low,close,volume",
+        rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d}"),
     ),
-    "TradingView, ISO": (
-        ["time,open,high,low,close,Volume", *rows(lambda t: t.isoformat())], {}, {}
+    "MetaTrader 4": exported("", rows(stamp("%Y.%m.%d,%H:%M")), "UTC"),
+    "MetaTrader 5": exported(
+        "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>",
+        rows(stamp("%Y.%m.%d\t%H:%M:%S"), "\t", "\t0\t5"),
+        "UTC",
     ),
-    "ccxt, freqtrade": (
-        [
-            "timestamp,date,open,high,low,close,volume",
-            *rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d}"),
-        ],
-        {},
-        {},
+    "HistData": exported("", rows(stamp("%Y%m%d %H%M%S"), ";"), "UTC"),
+    "Dukascopy": exported(
+        "Gmt time,Open,High,Low,Close,Volume", rows(stamp("%d.%m.%Y %H:%M:%S.000")), "UTC"
     ),
-    "MetaTrader 4": (rows(stamp("%Y.%m.%d,%H:%M")), {"timezone": "UTC"}, {}),
-    "MetaTrader 5": (
-        [
-            "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>",
-            *rows(stamp("%Y.%m.%d\t%H:%M:%S"), "\t", "\t0\t5"),
-        ],
-        {"timezone": "UTC"},
-        {},
+    "Dukascopy, local": exported(
+        "Local time,Open,High,Low,Close,Volume",
+        rows(stamp("%d.%m.%Y %H:%M:%S.000 GMT%z", NEW_YORK)),
     ),
-    "HistData": (rows(stamp("%Y%m%d %H%M%S"), ";"), {"timezone": "UTC"}, {}),
-    "Dukascopy": (
-        ["Gmt time,Open,High,Low,Close,Volume", *rows(stamp("%d.%m.%Y %H:%M:%S.000"))],
-        {"timezone": "UTC"},
-        {},
+    "Stooq": exported(
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+        rows(stamp("AAPL.US,1,%Y%m%d,%H%M%S"), tail=",0"),
+        "UTC",
     ),
-    "Dukascopy, local": (
-        [
-            "Local time,Open,High,Low,Close,Volume",
-            *rows(stamp("%d.%m.%Y %H:%M:%S.000 GMT%z", NEW_YORK)),
-        ],
-        {},
-        {},
+    "Interactive Brokers": exported(
+        "Date,Open,High,Low,Close,Volume,Average,BarCount",
+        rows(stamp("%Y%m%d %H:%M:%S US/Eastern", NEW_YORK), tail=",100.2,42"),
+        trades=42.0,
     ),
-    "Stooq": (
-        [
-            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
-            *rows(stamp("AAPL.US,1,%Y%m%d,%H%M%S"), tail=",0"),
-        ],
-        {"timezone": "UTC"},
-        {},
+    "Alpaca": exported(
+        "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
+        rows(stamp("AAPL,%Y-%m-%d %H:%M:%S+00:00"), tail=",42,100.2"),
+        trades=42.0,
     ),
-    "Interactive Brokers": (
-        [
-            "Date,Open,High,Low,Close,Volume,Average,BarCount",
-            *rows(stamp("%Y%m%d %H:%M:%S US/Eastern", NEW_YORK), tail=",100.2,42"),
-        ],
-        {},
-        {"trades": [42.0] * 8},
+    "Polygon": exported(
+        "ticker,volume,open,close,high,low,window_start,transactions",
+        [f"AAPL,{v},{o},{c},{high},{low},{t.value},42" for t, (o, high, low, c, v) in BARS],
+        trades=42.0,
     ),
-    "Alpaca": (
-        [
-            "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
-            *rows(stamp("AAPL,%Y-%m-%d %H:%M:%S+00:00"), tail=",42,100.2"),
-        ],
-        {},
-        {"trades": [42.0] * 8},
+    "backtrader": exported(
+        "Date,Time,Open,High,Low,Close,Volume,OpenInterest",
+        rows(stamp("%Y-%m-%d,%H:%M:%S"), tail=",0"),
+        "UTC",
     ),
-    "Polygon": (
-        [
-            "ticker,volume,open,close,high,low,window_start,transactions",
-            *(
-                f"AAPL,{volume},{o},{c},{high},{low},{t.value},42"
-                for t, (o, high, low, c, volume) in zip(OPENS, VALUES, strict=True)
-            ),
-        ],
-        {},
-        {"trades": [42.0] * 8},
+    "a time without a name": exported(
+        "Date,Open,High,Low,Close,Volume", rows(stamp("%Y-%m-%d,%H:%M:%S")), "UTC"
     ),
-    "backtrader": (
-        ["Date,Time,Open,High,Low,Close,Volume,OpenInterest",
-         *rows(stamp("%Y-%m-%d,%H:%M:%S"), tail=",0")],
-        {"timezone": "UTC"},
-        {},
+    "a pandas index without a name": exported(
+        ",open,high,low,close,volume", rows(stamp("%Y-%m-%d %H:%M:%S+00:00"))
     ),
-    "a time without a name": (
-        ["Date,Open,High,Low,Close,Volume", *rows(stamp("%Y-%m-%d,%H:%M:%S"))],
-        {"timezone": "UTC"},
-        {},
+    "digits of a calendar": exported(HEADER, rows(stamp("%Y%m%d%H%M")), "UTC"),
+    "UTC in words": exported(HEADER, rows(stamp("%Y-%m-%d %H:%M:%S UTC"))),
+    "decimal commas": exported(
+        HEADER.replace(",", ";"),
+        [row.replace(".", ",") for row in rows(stamp("%Y-%m-%d %H:%M"), ";")],
+        "UTC",
     ),
-    "a pandas index without a name": (
-        [",open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S+00:00"))], {}, {}
+    "a zone of its own": exported(HEADER, rows(stamp("%Y-%m-%d %H:%M:%S", NEW_YORK)), NEW_YORK),
+    "twelve hours": exported(HEADER, rows(stamp("%Y-%m-%d %I:%M %p")), "UTC"),
+    "joined files": exported(
+        header := "open_time,open,high,low,close,volume",
+        [*rows(epoch(MS))[:4], header, *rows(epoch(MS))[4:]],
     ),
-    "digits of a calendar": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y%m%d%H%M"))], {"timezone": "UTC"}, {}
-    ),
-    "UTC in words": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S UTC"))], {}, {}
-    ),
-    "decimal commas": (
-        ["time;open;high;low;close;volume",
-         *(row.replace(".", ",") for row in rows(stamp("%Y-%m-%d %H:%M"), ";"))],
-        {"timezone": "UTC"},
-        {},
-    ),
-    "a zone of its own": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S", NEW_YORK))],
-        {"timezone": NEW_YORK},
-        {},
-    ),
-    "twelve hours": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %I:%M %p"))],
-        {"timezone": "UTC"},
-        {},
-    ),
-    "joined files": (
-        [header := "open_time,open,high,low,close,volume", *rows(epoch(MS))[:4], header,
-         *rows(epoch(MS))[4:]],
-        {},
-        {},
-    ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DIALECTS)
