@@ -40,6 +40,13 @@ def rows(time: Callable[[pd.Timestamp], str], separator: str = ",", tail: str = 
     return [separator.join([time(t), *map(str, values)]) + tail for t, values in cells]
 
 
+def written(folder: Path, *lines: str, name: str = "bars.csv") -> Path:
+    """Return the path of a file that holds the lines."""
+    path = folder / name
+    path.write_text("\n".join(lines))
+    return path
+
+
 def stamp(notation: str, zone: str = "UTC") -> Callable[[pd.Timestamp], str]:
     return lambda time: time.tz_convert(zone).strftime(notation)
 
@@ -51,6 +58,7 @@ def epoch(unit: int) -> Callable[[pd.Timestamp], str]:
 S, MS, US = 10**9, 10**6, 10**3
 BARS = list(zip(OPENS, VALUES, strict=True))
 HEADER = "time,open,high,low,close,volume"
+LINES = rows(epoch(MS))  # without a header
 KLINE = ",1704205859999,1000.5,42,5.25,500.1,0"
 EXTRAS = {"quote_volume": 1000.5, "trades": 42.0, "taker_buy_volume": 5.25}
 
@@ -95,7 +103,7 @@ DIALECTS = {
         "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume",
         rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d %H:%M:%S},BTCUSD"),
     ),
-    "Bybit": exported("startTime,openPrice,highPrice,lowPrice,closePrice,volume", rows(epoch(MS))),
+    "Bybit": exported("startTime,openPrice,highPrice,lowPrice,closePrice,volume", LINES),
     "TradingView": exported(
         "time,open,high,low,close,Volume,Volume MA,Plot,Plot", rows(epoch(S), tail=",NaN,,")
     ),
@@ -160,7 +168,7 @@ DIALECTS = {
     "twelve hours": exported(HEADER, rows(stamp("%Y-%m-%d %I:%M %p")), "UTC"),
     "joined files": exported(
         header := "open_time,open,high,low,close,volume",
-        [*rows(epoch(MS))[:4], header, *rows(epoch(MS))[4:]],
+        [*LINES[:4], header, *LINES[4:]],
     ),
 }
 
@@ -180,8 +188,7 @@ def test_a_file_is_read_as_it_was_exported(tmp_path: Path, name: str, encoding: 
 
 @pytest.mark.parametrize("name", [name for name, (_, options, _) in DIALECTS.items() if options])
 def test_times_without_a_zone_are_refused_with_the_option_to_add(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(DIALECTS[name][0]))
+    path = written(tmp_path, *DIALECTS[name][0])
     with pytest.raises(BarsError, match="timezone=") as caught:
         read_bars(path)
     assert "bars.csv, line" in str(caught.value)
@@ -189,9 +196,7 @@ def test_times_without_a_zone_are_refused_with_the_option_to_add(tmp_path: Path,
 
 @pytest.mark.parametrize("times", ["1.70421E+12", "1.70421E+09"])
 def test_times_that_lost_digits_are_told_as_that(tmp_path: Path, times: str) -> None:
-    path = tmp_path / "bars.csv"
-    header = "time,open,high,low,close,volume"
-    path.write_text("\n".join([header, *rows(lambda _: times)]))
+    path = written(tmp_path, HEADER, *rows(lambda _: times))
     with pytest.raises(BarsError, match="spreadsheet"):
         read_bars(path)
 
@@ -270,13 +275,13 @@ def test_symbols_of_a_long_table_are_never_mixed(tmp_path: Path, order: str, end
         as_bars(table.drop(columns="symbol"), time="timestamp")
 
 
-def parts(folder: Path) -> list[Path]:
-    """Two months, the second of which repeats the last bar of the first."""
-    lines = rows(epoch(MS))
-    paths = [folder / f"BNBUSDT-1m-2024-{date}.csv" for date in ("01", "01-02")]
-    for path, some in zip(paths, (lines[:5], lines[4:]), strict=True):
-        path.write_text("\n".join(some))
-    return paths
+MONTHS = ["BNBUSDT-1m-2024-01.csv", "BNBUSDT-1m-2024-01-02.csv"]
+
+
+def parts(folder: Path, names: list[str] = MONTHS) -> list[Path]:
+    """Two files, the second of which repeats the last bar of the first."""
+    contents = zip(names, (LINES[:5], LINES[4:]), strict=True)
+    return [written(folder, *lines, name=name) for name, lines in contents]
 
 
 def test_several_files_of_one_symbol_are_joined(tmp_path: Path) -> None:
@@ -303,7 +308,7 @@ def test_overlaps_must_agree(tmp_path: Path) -> None:
 
 def test_files_of_two_symbols_are_two_markets(tmp_path: Path) -> None:
     for name in ("ONE.csv", "TWO.csv"):
-        (tmp_path / name).write_text("\n".join(rows(epoch(MS))))
+        written(tmp_path, *LINES, name=name)
     assert list(read_markets(tmp_path)) == ["ONE", "TWO"]
 
 
@@ -315,8 +320,7 @@ def test_files_of_two_symbols_are_two_markets(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_any_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    (tmp_path / name).write_text("\n".join(rows(epoch(MS))))
-    [symbol] = read_markets(tmp_path / name)
+    [symbol] = read_markets(written(tmp_path, *LINES, name=name))
     assert re.fullmatch(r"[A-Za-z0-9_-]+", symbol)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -338,8 +342,7 @@ def test_adjusted_closes_scale_the_other_prices() -> None:
 
 
 def test_columns_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(["when,o1,hi,lo,last,size", *rows(epoch(MS))]))
+    path = written(tmp_path, "when,o1,hi,lo,last,size", *LINES)
     names = dict(zip(("time", *COLUMNS), ["when", "o1", "hi", "lo", "last", "size"], strict=True))
     assert_frame_equal(read_bars(path, columns=names), expected(), check_freq=False)
     with pytest.raises(ConfigError, match="'adjusted'.*close"):
@@ -365,19 +368,17 @@ def test_which_of_two_currencies_is_the_base(currencies: list[str], volume: int 
 
 
 def test_a_volatility_is_no_volume(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
-    lines = [row.rpartition(",")[0] + ",0.3" for row in rows(epoch(MS))]
-    path.write_text("\n".join(["time,open,high,low,close,volatility", *lines]))
+    lines = [row.rpartition(",")[0] + ",0.3" for row in LINES]
+    path = written(tmp_path, "time,open,high,low,close,volatility", *lines)
     assert read_bars(path)["volume"].isna().all()
 
 
 def test_faulty_rows_are_counted_and_may_be_left_out(tmp_path: Path) -> None:
-    lines = rows(epoch(MS))
+    lines = LINES.copy()
     for k in (2, 4, 5, 6):
         cells = lines[k].split(",")
         lines[k] = ",".join([*cells[:3], "500", *cells[4:]])
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(lines))
+    path = written(tmp_path, *lines)
     with pytest.raises(BarsError, match=r"line 3: .*3 more: line 5: .*; line 6: "):
         read_bars(path)
     bars = read_bars(path, repair="drop")
@@ -403,9 +404,7 @@ def test_rounded_highs_are_accepted() -> None:
 
 
 def test_quiet_minutes_are_filled_on_request(tmp_path: Path) -> None:
-    lines = rows(epoch(MS))
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join([*lines[:2], *lines[4:]]))
+    path = written(tmp_path, *LINES[:2], *LINES[4:])
     assert gaps(read_bars(path))["missing"].tolist() == [2]
     bars = read_bars(path, fill="quiet", fill_limit="2min")
     assert gaps(bars).empty
@@ -469,26 +468,23 @@ def test_a_difference_of_volumes_is_no_volume(tmp_path: Path) -> None:
     ],
 )
 def test_files_whose_names_differ_in_a_date_are_joined(tmp_path: Path, names: list[str]) -> None:
-    lines = rows(epoch(MS))
-    for name, some in zip(names, (lines[:5], lines[4:]), strict=True):
-        (tmp_path / name).write_text("\n".join(some))
+    parts(tmp_path, names)
     (tmp_path / "README.txt").write_text("Minutes, two files.")
     assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
 
 
 def test_a_date_that_is_not_of_the_bars_is_part_of_the_name(tmp_path: Path) -> None:
-    for name in ("ES_202403", "ES_202406", "fund-2030"):
-        (tmp_path / f"{name}.csv").write_text("\n".join(rows(epoch(MS))))
-    assert list(read_markets(tmp_path)) == ["ES_202403", "ES_202406", "fund-2030"]
+    names = ["ES_202403", "ES_202406", "fund-2030"]
+    for name in names:
+        written(tmp_path, *LINES, name=f"{name}.csv")
+    assert list(read_markets(tmp_path)) == names
 
 
 def test_overlaps_agree_where_one_file_lacks_a_column(tmp_path: Path) -> None:
-    lines = rows(epoch(MS))
-    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
-    paths[0].write_text("\n".join(["time,open,high,low,close,volume", *lines[:5]]))
-    with_trades = ["time,open,high,low,close,volume,trades", *(f"{one},7" for one in lines[4:])]
-    paths[1].write_text("\n".join(with_trades))
-    bars = as_bars(pd.concat([pd.read_csv(path) for path in paths]), time="time")
+    one = written(tmp_path, HEADER, *LINES[:5], name="a.csv")
+    with_trades = (f"{line},7" for line in LINES[4:])
+    two = written(tmp_path, f"{HEADER},trades", *with_trades, name="b.csv")
+    bars = as_bars(pd.concat([pd.read_csv(one), pd.read_csv(two)]), time="time")
     assert bars["trades"].count() == 3
     assert_frame_equal(bars[list(COLUMNS)], expected(), check_freq=False)
 
@@ -542,9 +538,8 @@ def test_dates_without_a_century_are_no_epochs(dtype: str) -> None:
 
 
 def test_a_zone_in_the_name_of_the_times_and_names_in_any_case(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
     lines = rows(stamp("%Y.%m.%d %H:%M:%S", "Europe/Athens"))
-    path.write_text("\n".join(["Time (EET),Open,High,Low,Close,Volume ", *lines]))
+    path = written(tmp_path, "Time (EET),Open,High,Low,Close,Volume ", *lines)
     bars = read_bars(path, timezone="Europe/Athens", columns={"close": "close"})
     assert_frame_equal(bars, expected(), check_freq=False)
     with pytest.raises(BarsError, match="no column date for time"):
@@ -560,11 +555,11 @@ def test_bars_from_before_1970() -> None:
 def test_files_of_a_bar_each_have_the_interval_of_all(tmp_path: Path) -> None:
     days = pd.date_range("2024-01-28", periods=8, freq="1D", tz="UTC")
     lines = [f"{day.value // MS},{','.join(map(str, VALUES[k]))}" for k, day in enumerate(days)]
-    (tmp_path / "BTC-1d-2024-01.csv").write_text("\n".join(lines[:4]))  # one file of several bars
+    written(tmp_path, *lines[:4], name="BTC-1d-2024-01.csv")  # one file of several bars
     for day, line in zip(days[4:], lines[4:], strict=True):
-        (tmp_path / f"BTC-1d-{day:%Y-%m-%d}.csv").write_text(line)
+        written(tmp_path, line, name=f"BTC-1d-{day:%Y-%m-%d}.csv")
     assert_frame_equal(read_bars(tmp_path), expected(days), check_freq=False)
-    (tmp_path / "BTC-1d-2024-01.csv").write_text("\n".join([lines[0], lines[3]]))  # a sparse one
+    written(tmp_path, lines[0], lines[3], name="BTC-1d-2024-01.csv")  # a sparse one
     bars = read_bars(tmp_path)
     assert_frame_equal(bars, expected(days).iloc[[0, *range(3, 8)]], check_freq=False)
 
@@ -574,34 +569,30 @@ def test_digits_of_dates_are_no_epochs(tmp_path: Path, notation: str) -> None:
     opens = pd.date_range("2024-01-01", periods=8, freq="1D", tz="UTC")
     times = opens.strftime(notation)
     lines = [f"{t},{','.join(map(str, v))}" for t, v in zip(times, VALUES, strict=True)]
-    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]))
-    bars = read_bars(tmp_path / "bars.csv", timezone="UTC")
+    bars = read_bars(written(tmp_path, HEADER, *lines), timezone="UTC")
     assert_frame_equal(bars, expected(opens), check_freq=False)
 
 
 @pytest.mark.parametrize("later", ["%Y-%m-%d %H:%M:%S+00:00", "%Y-%m-%dT%H:%M:%SZ"])
 def test_offsets_in_some_rows_only_are_refused(tmp_path: Path, later: str) -> None:
     lines = rows(stamp("%Y-%m-%d %H:%M:%S"))[:4] + rows(stamp(later))[4:]
-    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]))
+    path = written(tmp_path, HEADER, *lines)
     with pytest.raises(BarsError, match="line 6: the time is 2024-01-02"):
-        read_bars(tmp_path / "bars.csv", timezone=NEW_YORK)
+        read_bars(path, timezone=NEW_YORK)
 
 
 def test_dots_of_thousands_beside_decimal_commas(tmp_path: Path) -> None:
     volumes = ["987", "7.685", "1.234.567"] * 2
-    lines = [f"{epoch(MS)(t)};1.000,5;1.001,25;999,75;1000,0;{v}" for t, v in
-             zip(OPENS, volumes, strict=False)]  # fmt: skip
-    (tmp_path / "bars.csv").write_text("\n".join(["time;open;high;low;close;volume", *lines]))
-    bars = read_bars(tmp_path / "bars.csv")
+    opens = map(epoch(MS), OPENS[:6])
+    lines = [f"{t};1.000,5;1.001,25;999,75;1000,0;{v}" for t, v in zip(opens, volumes, strict=True)]
+    bars = read_bars(written(tmp_path, HEADER.replace(",", ";"), *lines))
     assert bars.iloc[0].tolist() == [1000.5, 1001.25, 999.75, 1000, 987]
     assert bars["volume"].tolist() == [987, 7685, 1234567] * 2
 
 
 def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> None:
-    lines = [f"{s},{row}" for s, row in zip(["^GSPC"] * 4 + ["GSPC"] * 4, rows(epoch(MS)),
-                                            strict=True)]  # fmt: skip
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(["Name,time,open,high,low,close,volume", *lines]))
+    lines = [f"^GSPC,{row}" for row in LINES[:4]] + [f"GSPC,{row}" for row in LINES[4:]]
+    path = written(tmp_path, f"Name,{HEADER}", *lines)
     with pytest.raises(BarsError, match=r"\^GSPC and GSPC"):
         read_bars(path)
     path.write_text(path.read_text().replace("^GSPC", "NDX"))
@@ -610,26 +601,23 @@ def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> 
 
 def test_rows_without_a_header_of_an_adjusted_close(tmp_path: Path) -> None:
     lines = [f"{row.rpartition(',')[0]},90,5000" for row in rows(stamp("%Y-%m-%d %H:%M"))]
-    (tmp_path / "bars.csv").write_text("\n".join(lines))
-    bars = read_bars(tmp_path / "bars.csv", timezone="UTC")
+    bars = read_bars(written(tmp_path, *lines), timezone="UTC")
     assert list(bars.columns) == list(COLUMNS)
     assert bars["volume"].isna().all()
 
 
 def test_a_report_beside_the_bars_is_left_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "DAT.zip", "w") as archive:
-        archive.writestr("DAT.csv", "\n".join(rows(epoch(MS))))
+        archive.writestr("DAT.csv", "\n".join(LINES))
         archive.writestr("DAT.txt", "Gap of 94s found between 20240101 and 20240102.\n")
-    (tmp_path / "notes.txt").write_text("Nothing but words.")
+    notes = written(tmp_path, "Nothing but words.", name="notes.txt")
     assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
     with pytest.raises(BarsError, match=r"notes.txt"):
-        read_bars(tmp_path / "notes.txt")
+        read_bars(notes)
 
 
 def test_a_symbol_names_the_files_of_a_list(tmp_path: Path) -> None:
-    paths = [tmp_path / "part.csv", tmp_path / "rest.csv"]
-    for path, some in zip(paths, (rows(epoch(MS))[:5], rows(epoch(MS))[4:]), strict=True):
-        path.write_text("\n".join(some))
+    paths = parts(tmp_path, ["part.csv", "rest.csv"])
     assert_frame_equal(read_bars(paths, symbol="BTC"), expected(), check_freq=False)
     with pytest.raises(BarsError, match="no bars of BTC"):  # a folder may hold other symbols
         read_bars(tmp_path, symbol="BTC")
