@@ -19,6 +19,7 @@ from gafcnn.data.reading import FileSource, read_bars
 from gafcnn.errors import BarsError, ConfigError
 
 NEW_YORK = "America/New_York"
+TITLES = [name.title() for name in COLUMNS]
 
 # eight bars of a minute, as (open, high, low, close, volume)
 VALUES = [[100.0 + k, 101.5 + k, 99.5 + k, 101.0 + k, 10.0 + k] for k in range(8)]
@@ -204,7 +205,7 @@ def test_times_that_lost_digits_are_told_as_that(tmp_path: Path, times: str) -> 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
 @pytest.mark.parametrize("name", [None, "Date"])
 def test_an_index_of_pandas(tmp_path: Path, ending: str, name: str | None) -> None:
-    frame = pd.DataFrame(VALUES, OPENS.rename(name), ["Open", "High", "Low", "Close", "Volume"])
+    frame = pd.DataFrame(VALUES, OPENS.rename(name), TITLES)
     path = tmp_path / f"bars{ending}"
     if ending == ".csv":
         frame.to_csv(path)
@@ -220,12 +221,10 @@ def test_an_index_of_pandas(tmp_path: Path, ending: str, name: str | None) -> No
 
 def yahoo(tickers: list[str]) -> pd.DataFrame:
     """As yfinance.download returns it."""
-    names = ["Adj Close", "Close", "High", "Low", "Open", "Volume"]
-    columns = pd.MultiIndex.from_product([names, tickers], names=["Price", "Ticker"])
-    order = [3, 3, 1, 2, 0, 4]
-    values = np.array([[row[k] * (1 + j) for k in order for j in range(len(tickers))]
-                       for row in VALUES])  # fmt: skip
-    return pd.DataFrame(values, OPENS.rename("Date"), columns)
+    frame = pd.DataFrame(VALUES, OPENS.rename("Date"), TITLES)
+    frame["Adj Close"] = frame["Close"]
+    frames = {ticker: frame * factor for factor, ticker in enumerate(tickers, 1)}
+    return pd.concat(frames, axis=1, names=["Ticker", "Price"]).swaplevel(axis=1).sort_index(axis=1)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
@@ -259,10 +258,7 @@ def test_symbols_of_a_long_table_are_never_mixed(tmp_path: Path, order: str, end
     table = pd.concat([one, two])
     table = table.sort_values("timestamp" if order == "by time" else "symbol", kind="stable")
     path = tmp_path / f"bars{ending}"
-    if ending == ".csv":
-        table.to_csv(path, index=False)
-    else:
-        table.to_parquet(path, index=False)
+    (table.to_csv if ending == ".csv" else table.to_parquet)(path, index=False)
     markets = read_markets(path)
     assert_frame_equal(markets["AAPL"], expected(), check_freq=False)
     assert_frame_equal(markets["MSFT"], expected() * 2, check_freq=False)
@@ -332,10 +328,10 @@ def test_any_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
 
 
 def test_adjusted_closes_scale_the_other_prices() -> None:
-    frame = pd.DataFrame(VALUES, OPENS, ["Open", "High", "Low", "Close", "Volume"])
-    frame["Adj Close"] = frame["Close"] * np.linspace(0.5, 1, 8)
-    bars = as_bars(frame, columns={"close": "Adj Close"})
+    frame = pd.DataFrame(VALUES, OPENS, TITLES)
     ratio = np.linspace(0.5, 1, 8)
+    frame["Adj Close"] = frame["Close"] * ratio
+    bars = as_bars(frame, columns={"close": "Adj Close"})
     for name in COLUMNS[:4]:
         np.testing.assert_allclose(bars[name], expected()[name] * ratio)
     assert (bars["volume"] == expected()["volume"].to_numpy()).all()
@@ -430,10 +426,9 @@ def test_symbols_are_never_mixed_under_another_name(tmp_path: Path) -> None:
 
 
 def test_files_of_open_and_of_close_times_are_joined(tmp_path: Path) -> None:
-    first, second = expected().iloc[:4], expected().iloc[4:]
-    first.set_axis(OPENS[:4]).to_csv(tmp_path / "ABC-1m-2024-01.csv", index_label="open_time")
-    second.to_csv(tmp_path / "ABC-1m-2024-01-02.csv")
     paths = [tmp_path / "ABC-1m-2024-01.csv", tmp_path / "ABC-1m-2024-01-02.csv"]
+    expected()[:4].set_axis(OPENS[:4]).to_csv(paths[0], index_label="open_time")
+    expected()[4:].to_csv(paths[1])
     assert_frame_equal(read_bars(paths), expected(), check_freq=False)
 
 
@@ -441,9 +436,8 @@ def test_dates_that_became_floats(tmp_path: Path) -> None:
     dates = pd.date_range("2024-01-02", periods=8)
     frame = expected().set_axis(dates.strftime("%Y%m%d").astype(float)).rename_axis("date")
     frame.to_csv(tmp_path / "a.csv")
-    assert read_bars(tmp_path / "a.csv", timezone="UTC").index[0] == pd.Timestamp(
-        "2024-01-03", tz="UTC"
-    )
+    bars = read_bars(tmp_path / "a.csv", timezone="UTC")
+    assert bars.index[0] == pd.Timestamp("2024-01-03", tz="UTC")
 
 
 def test_dates_that_may_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
@@ -500,8 +494,7 @@ def test_a_volume_of_minus_one_is_unknown() -> None:
 @pytest.mark.parametrize("names", [["Price", "Ticker"], ["Ticker", "Price"], [None, None]])
 def test_a_frame_as_yfinance_downloads_it(names: list[str | None]) -> None:
     def download(*tickers: str) -> pd.DataFrame:
-        found = {ticker: pd.DataFrame(VALUES, OPENS, ["Open", "High", "Low", "Close", "Volume"])
-                 for ticker in tickers}  # fmt: skip
+        found = {ticker: pd.DataFrame(VALUES, OPENS, TITLES) for ticker in tickers}
         frame = pd.concat(found, axis=1).rename_axis("Datetime")
         frame = frame if names[0] == "Ticker" else frame.swaplevel(axis=1)
         return frame.rename_axis(columns=names)
@@ -623,12 +616,11 @@ def test_a_symbol_names_the_files_of_a_list(tmp_path: Path) -> None:
         read_bars(tmp_path, symbol="BTC")
 
 
-def test_faults_of_all_kinds_are_counted(tmp_path: Path) -> None:
+def test_faults_of_all_kinds_are_counted() -> None:
     frame = pd.DataFrame(VALUES, OPENS, list(COLUMNS))
     frame.iloc[1, 1], frame.iloc[3, 0], frame.iloc[5, 4], frame.iloc[6, 2] = 1, 0, -5, 999
-    with pytest.raises(
-        BarsError, match=r"row 1: open is .*3 more: row 3: open is 0\.0.*row 5: vol"
-    ):
+    found = r"row 1: open is .*3 more: row 3: open is 0\.0.*row 5: vol"
+    with pytest.raises(BarsError, match=found):
         as_bars(frame)
 
 
