@@ -47,7 +47,6 @@ from gafcnn.settings import as_plain, create
 MINUTE, STEP = 60_000, 900_000  # ms
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
 
-
 LISTED = utc_time("2017-01-01")
 END = "2025-05-10T06:00"
 UNTIL = utc_time(END)
