@@ -1,8 +1,12 @@
-"""Small bars for the tests of data."""
+"""Small bars and a local HTTP server for the tests of data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -88,3 +92,54 @@ def random_bars() -> Callable[..., pd.DataFrame]:
 @pytest.fixture(scope="session")
 def tick_bars() -> Callable[..., pd.DataFrame]:
     return _tick_bars
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    react: Callable[[Any], None]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Any
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two packets
+
+    def do_GET(self) -> None:
+        self.server.react(self)
+
+    def answer(self, content: Any, status: int = 200, **headers: str) -> None:
+        """Send bytes, or anything else as JSON; a header is named with underscores."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        fields = {"Content_Type": "application/json", "Content_Length": str(len(body)), **headers}
+        for name, value in fields.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Do not log."""
+
+
+@pytest.fixture
+def http_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[_Server]:
+    """A local server; a test sets `react`, which is given the handler of each request."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with _Server(("127.0.0.1", 0), _Handler) as http:
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.005})
+        thread.start()
+        yield http
+        http.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry without a pause, unless the exchange asks for one."""
+    for module in ("archive", "exchange"):
+        monkeypatch.setattr(f"gafcnn.data.{module}._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 import re
-import threading
 import zipfile
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -61,7 +57,7 @@ def expected(since: Any, until: Any, step: pd.Timedelta) -> pd.DataFrame:
 class Server:
     """Serves files and klines, and notes what is asked."""
 
-    url: str = ""
+    url: str
     lacking: str = "nothing"  # in the names of files
     contents: dict[str, bytes] = field(default_factory=dict)  # of files, if not those of the market
     failing: dict[str, list[int]] = field(default_factory=dict)  # the first answers; 0: is cut off
@@ -69,17 +65,22 @@ class Server:
     files: list[str] = field(default_factory=list)
     asked: list[tuple[pd.Timestamp, pd.Timestamp]] = field(default_factory=list)
 
-    def answer(self, path: str) -> tuple[int, bytes]:
-        parts = urlsplit(path)
+    def react(self, handler: Any) -> None:
+        parts = urlsplit(handler.path)
         if parts.path == "/api/v3/klines":
-            return self.klines(dict(parse_qsl(parts.query)))
+            self.klines(handler, dict(parse_qsl(parts.query)))
+            return
         name = parts.path.rpartition("/")[2]
         self.files.append(name)
         if self.lacking in name:
-            return 404, b"<Error><Code>NoSuchKey</Code></Error>"
-        if statuses := self.failing.get(name):
-            return statuses.pop(0), b"an error"
-        return 200, self.content(parts.path)
+            handler.answer(b"<Error><Code>NoSuchKey</Code></Error>", 404)
+        elif not (statuses := self.failing.get(name)):
+            handler.answer(self.content(parts.path))
+        elif status := statuses.pop(0):
+            handler.answer(b"an error", status)
+        else:
+            handler.answer(b"an error", Content_Length="9")
+            handler.close_connection = True
 
     def content(self, path: str) -> bytes:
         name = path.rpartition("/")[2]
@@ -90,16 +91,17 @@ class Server:
             return self.zipped(path)
         return f"{hashlib.sha256(self.content(whole)).hexdigest()}  {name}\n".encode()
 
-    def klines(self, asked: dict[str, str]) -> tuple[int, bytes]:
+    def klines(self, handler: Any, asked: dict[str, str]) -> None:
         since, until = (
             pd.Timestamp(int(asked[name]) + k, unit="ms", tz="UTC")
             for k, name in enumerate(("startTime", "endTime"))
         )
         self.asked.append((since, until))
         if self.blocked:
-            return 451, json.dumps({"code": 0, "msg": "a restricted location"}).encode()
+            handler.answer({"code": 0, "msg": "a restricted location"}, 451)
+            return
         step = pd.Timedelta(asked["interval"].replace("m", "min"))
-        return 200, json.dumps(rows(since, until, step)[: int(asked["limit"])]).encode()
+        handler.answer(rows(since, until, step)[: int(asked["limit"])])
 
     def zipped(self, path: str) -> bytes:
         pattern = r"/data/spot/(\w+)/klines/BNBUSDT/(\w+)/BNBUSDT-\2-([\d-]+)\.zip"
@@ -123,40 +125,11 @@ def archive(klines: list[list[Any]], name: str = "bars.csv") -> bytes:
     return written.getvalue()
 
 
-class Handler(BaseHTTPRequestHandler):
-    server_state: Server
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def do_GET(self) -> None:
-        status, body = self.server_state.answer(self.path)
-        self.close_connection = not status
-        self.send_response(status or 200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body) + self.close_connection))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Do not log."""
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for module in ("archive", "exchange"):
-        monkeypatch.setattr(f"gafcnn.data.{module}._FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)
-    state = Server()
-    handler = type("Handler", (Handler,), {"server_state": state})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        http.daemon_threads = True
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.005})
-        thread.start()
-        state.url = f"http://127.0.0.1:{http.server_port}"
-        yield state
-        http.shutdown()
-        thread.join()
+def server(http_server: Any, quick: None) -> Server:
+    state = Server(http_server.url)
+    http_server.react = state.react
+    return state
 
 
 def download(server: Server, folder: Path, **options: Any) -> pd.DataFrame:

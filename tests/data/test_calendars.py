@@ -53,11 +53,10 @@ def days(first: str = "2024-01-02", last: str = "2024-06-28") -> pd.DatetimeInde
     return found[~found.isin(closed)].tz_localize(NEW_YORK)
 
 
-def within(step: str, **options: Any) -> pd.DatetimeIndex:
-    """Open times within the sessions of New York, from half past nine to four."""
-    begin, end = pd.Timedelta("9h30min"), pd.Timedelta("16h")
-    parts = [pd.date_range(day + begin, day + end, freq=step, inclusive="left") for day in
-             days(**options)]  # fmt: skip
+def within(step: str, begin: str = "9h30min", end: str = "16h", **options: Any) -> pd.DatetimeIndex:
+    """Open times from the beginning to the end of each day, by default of New York's sessions."""
+    spans = [(day + pd.Timedelta(begin), day + pd.Timedelta(end)) for day in days(**options)]
+    parts = [pd.date_range(*span, freq=step, inclusive="left") for span in spans]
     return pd.DatetimeIndex(parts[0].append(parts[1:]))
 
 
@@ -131,9 +130,7 @@ def test_other_calendars_of_weekdays_do_not_pass_for_one_of_few_holidays() -> No
 @pytest.mark.parametrize("step", ["5min", "1h"])
 def test_extended_hours_follow_no_calendar(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gafcnn.data.calendars.COMMON", ("XNYS", "us_futures", "24/5", "forex"))
-    begin, end = pd.Timedelta("4h"), pd.Timedelta("20h")
-    parts = [pd.date_range(day + begin, day + end, freq=step, inclusive="left") for day in days()]
-    bars = prices(pd.DatetimeIndex(parts[0].append(parts[1:])))
+    bars = prices(within(step, "4h", "20h"))
     assert "calendar" not in as_bars(bars).attrs
     with pytest.raises(BarsError, match='repair="drop"'):
         as_bars(bars, calendar="XNYS")

@@ -19,6 +19,7 @@ from gafcnn.data.reading import FileSource, read_bars
 from gafcnn.errors import BarsError, ConfigError
 
 NEW_YORK = "America/New_York"
+TITLES = [name.title() for name in COLUMNS]
 
 # eight bars of a minute, as (open, high, low, close, volume)
 VALUES = [[100.0 + k, 101.5 + k, 99.5 + k, 101.0 + k, 10.0 + k] for k in range(8)]
@@ -29,7 +30,7 @@ def read_markets(path: Any, **options: Any) -> dict[str, pd.DataFrame]:
     return FileSource(path, **options).load()
 
 
-def expected(opens: pd.DatetimeIndex = OPENS, **more: list[float]) -> pd.DataFrame:
+def expected(opens: pd.DatetimeIndex = OPENS, **more: float) -> pd.DataFrame:
     closes = (opens + (opens[1] - opens[0])).as_unit("ns").rename("close_time")
     return pd.DataFrame(VALUES, closes, list(COLUMNS)).assign(**more)
 
@@ -38,6 +39,13 @@ def rows(time: Callable[[pd.Timestamp], str], separator: str = ",", tail: str = 
     local = OPENS.tz_convert(NEW_YORK)
     cells = zip(local, VALUES, strict=True)
     return [separator.join([time(t), *map(str, values)]) + tail for t, values in cells]
+
+
+def written(folder: Path, *lines: str, name: str = "bars.csv") -> Path:
+    """Return the path of a file that holds the lines."""
+    path = folder / name
+    path.write_text("\n".join(lines))
+    return path
 
 
 def stamp(notation: str, zone: str = "UTC") -> Callable[[pd.Timestamp], str]:
@@ -49,187 +57,121 @@ def epoch(unit: int) -> Callable[[pd.Timestamp], str]:
 
 
 S, MS, US = 10**9, 10**6, 10**3
+BARS = list(zip(OPENS, VALUES, strict=True))
+HEADER = "time,open,high,low,close,volume"
+LINES = rows(epoch(MS))  # without a header
 KLINE = ",1704205859999,1000.5,42,5.25,500.1,0"
-EXTRAS = {"quote_volume": [1000.5] * 8, "trades": [42.0] * 8, "taker_buy_volume": [5.25] * 8}
+EXTRAS = {"quote_volume": 1000.5, "trades": 42.0, "taker_buy_volume": 5.25}
 
-# by exporter: the lines, options, and further columns
-DIALECTS: dict[str, tuple[list[str], dict[str, Any], dict[str, list[float]]]] = {
-    "Binance": (rows(epoch(MS), tail=KLINE), {}, EXTRAS),
-    "Binance since 2025": (rows(epoch(US), tail=KLINE), {}, EXTRAS),
-    "Kraken": (rows(epoch(S), tail=",7"), {}, {"trades": [7.0] * 8}),
-    "CryptoDataDownload": (
-        [
-            "https://www.CryptoDataDownload.com",
-            "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD",
-            *(
-                f"{t.value // S},{t:%Y-%m-%d %H:%M:%S},BTC/USD,{','.join(map(str, v))},{9.0}"
-                for t, v in zip(OPENS[::-1], VALUES[::-1], strict=True)
-            ),
-        ],
-        {},
-        {"quote_volume": [9.0] * 8},
+Dialect = tuple[list[str], dict[str, str], dict[str, float]]
+
+
+def exported(header: str, lines: list[str], timezone: str = "", **more: float) -> Dialect:
+    """The lines of a file, the options that it takes, and what its further columns hold."""
+    options = {"timezone": timezone} if timezone else {}
+    return [*header.splitlines(), *lines], options, more
+
+
+DIALECTS = {
+    "Binance": exported("", rows(epoch(MS), tail=KLINE), **EXTRAS),
+    "Binance since 2025": exported("", rows(epoch(US), tail=KLINE), **EXTRAS),
+    "Kraken": exported("", rows(epoch(S), tail=",7"), trades=7.0),
+    "CryptoDataDownload": exported(
+        "https://www.CryptoDataDownload.com\n"
+        "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD",
+        rows(lambda t: epoch(S)(t) + stamp(",%Y-%m-%d %H:%M:%S,BTC/USD")(t), tail=",9.0")[::-1],
+        quote_volume=9.0,
     ),
-    "Gemini": (
-        [
-            "Created on 06-02-2019,https://www.CryptoDataDownload.com",
-            "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD",
-            *(
-                f"{t:%Y-%m-%d %H:%M:%S},BTCUSD,{','.join(map(str, v))},9.0"
-                for t, v in zip(OPENS, VALUES, strict=True)
-            ),
-        ],
-        {"timezone": "UTC"},
-        {"quote_volume": [9.0] * 8},
+    "Gemini": exported(
+        "Created on 06-02-2019,https://www.CryptoDataDownload.com\n"
+        "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD",
+        rows(stamp("%Y-%m-%d %H:%M:%S,BTCUSD"), tail=",9.0"),
+        timezone="UTC",
+        quote_volume=9.0,
     ),
-    "Coinbase": (
-        [
-            "time,low,high,open,close,volume",
-            *(
-                f"{t.value // S},{low},{high},{o},{c},{volume}"
-                for t, (o, high, low, c, volume) in zip(OPENS[::-1], VALUES[::-1], strict=True)
-            ),
-        ],
-        {},
-        {},
+    "Coinbase": exported(
+        "time,low,high,open,close,volume",
+        [f"{epoch(S)(t)},{low},{high},{o},{c},{v}" for t, (o, high, low, c, v) in BARS[::-1]],
     ),
-    "Bitstamp": (["timestamp,open,high,low,close,volume", *rows(epoch(S))], {}, {}),
-    "Bitstamp, Kaggle": (
-        [
-            "Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price",
-            *rows(epoch(S), tail=",9,4"),
-            f"{OPENS[-1].value // S + 60},NaN,NaN,NaN,NaN,NaN,NaN,NaN",  # nothing was traded
-        ],
-        {},
-        {"quote_volume": [9.0] * 8},
+    "Bitstamp": exported("timestamp,open,high,low,close,volume", rows(epoch(S))),
+    "Bitstamp, Kaggle": exported(
+        "Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price",
+        # nothing was traded in the last minute
+        [*rows(epoch(S), tail=",9,4"), f"{OPENS[-1].value // S + 60}{',NaN' * 7}"],
+        quote_volume=9.0,
     ),
-    "Gemini, ms": (
-        [
-            "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume",
-            *rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d %H:%M:%S},BTCUSD"),
-        ],
-        {},
-        {},
+    "Gemini, ms": exported(
+        "Unix Timestamp,Date,Symbol,Open,High,Low,Close,Volume",
+        rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d %H:%M:%S},BTCUSD"),
     ),
-    "Bybit": (
-        ["startTime,openPrice,highPrice,lowPrice,closePrice,volume", *rows(epoch(MS))], {}, {}
+    "Bybit": exported("startTime,openPrice,highPrice,lowPrice,closePrice,volume", LINES),
+    "TradingView": exported(
+        "time,open,high,low,close,Volume,Volume MA,Plot,Plot", rows(epoch(S), tail=",NaN,,")
     ),
-    "TradingView": (
-        ["time,open,high,low,close,Volume,Volume MA,Plot,Plot", *rows(epoch(S), tail=",NaN,,")],
-        {},
-        {},
+    "TradingView, ISO": exported("time,open,high,low,close,Volume", rows(lambda t: t.isoformat())),
+    "ccxt, freqtrade": exported(
+        "timestamp,date,open,high,low,close,volume",
+        rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d}"),
     ),
-    "TradingView, ISO": (
-        ["time,open,high,low,close,Volume", *rows(lambda t: t.isoformat())], {}, {}
+    "MetaTrader 4": exported("", rows(stamp("%Y.%m.%d,%H:%M")), "UTC"),
+    "MetaTrader 5": exported(
+        "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>",
+        rows(stamp("%Y.%m.%d\t%H:%M:%S"), "\t", "\t0\t5"),
+        "UTC",
     ),
-    "ccxt, freqtrade": (
-        [
-            "timestamp,date,open,high,low,close,volume",
-            *rows(lambda t: f"{t.value // MS},{t:%Y-%m-%d}"),
-        ],
-        {},
-        {},
+    "HistData": exported("", rows(stamp("%Y%m%d %H%M%S"), ";"), "UTC"),
+    "Dukascopy": exported(
+        "Gmt time,Open,High,Low,Close,Volume", rows(stamp("%d.%m.%Y %H:%M:%S.000")), "UTC"
     ),
-    "MetaTrader 4": (rows(stamp("%Y.%m.%d,%H:%M")), {"timezone": "UTC"}, {}),
-    "MetaTrader 5": (
-        [
-            "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>",
-            *rows(stamp("%Y.%m.%d\t%H:%M:%S"), "\t", "\t0\t5"),
-        ],
-        {"timezone": "UTC"},
-        {},
+    "Dukascopy, local": exported(
+        "Local time,Open,High,Low,Close,Volume",
+        rows(stamp("%d.%m.%Y %H:%M:%S.000 GMT%z", NEW_YORK)),
     ),
-    "HistData": (rows(stamp("%Y%m%d %H%M%S"), ";"), {"timezone": "UTC"}, {}),
-    "Dukascopy": (
-        ["Gmt time,Open,High,Low,Close,Volume", *rows(stamp("%d.%m.%Y %H:%M:%S.000"))],
-        {"timezone": "UTC"},
-        {},
+    "Stooq": exported(
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+        rows(stamp("AAPL.US,1,%Y%m%d,%H%M%S"), tail=",0"),
+        "UTC",
     ),
-    "Dukascopy, local": (
-        [
-            "Local time,Open,High,Low,Close,Volume",
-            *rows(stamp("%d.%m.%Y %H:%M:%S.000 GMT%z", NEW_YORK)),
-        ],
-        {},
-        {},
+    "Interactive Brokers": exported(
+        "Date,Open,High,Low,Close,Volume,Average,BarCount",
+        rows(stamp("%Y%m%d %H:%M:%S US/Eastern", NEW_YORK), tail=",100.2,42"),
+        trades=42.0,
     ),
-    "Stooq": (
-        [
-            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
-            *rows(stamp("AAPL.US,1,%Y%m%d,%H%M%S"), tail=",0"),
-        ],
-        {"timezone": "UTC"},
-        {},
+    "Alpaca": exported(
+        "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
+        rows(stamp("AAPL,%Y-%m-%d %H:%M:%S+00:00"), tail=",42,100.2"),
+        trades=42.0,
     ),
-    "Interactive Brokers": (
-        [
-            "Date,Open,High,Low,Close,Volume,Average,BarCount",
-            *rows(stamp("%Y%m%d %H:%M:%S US/Eastern", NEW_YORK), tail=",100.2,42"),
-        ],
-        {},
-        {"trades": [42.0] * 8},
+    "Polygon": exported(
+        "ticker,volume,open,close,high,low,window_start,transactions",
+        [f"AAPL,{v},{o},{c},{high},{low},{t.value},42" for t, (o, high, low, c, v) in BARS],
+        trades=42.0,
     ),
-    "Alpaca": (
-        [
-            "symbol,timestamp,open,high,low,close,volume,trade_count,vwap",
-            *rows(stamp("AAPL,%Y-%m-%d %H:%M:%S+00:00"), tail=",42,100.2"),
-        ],
-        {},
-        {"trades": [42.0] * 8},
+    "backtrader": exported(
+        "Date,Time,Open,High,Low,Close,Volume,OpenInterest",
+        rows(stamp("%Y-%m-%d,%H:%M:%S"), tail=",0"),
+        "UTC",
     ),
-    "Polygon": (
-        [
-            "ticker,volume,open,close,high,low,window_start,transactions",
-            *(
-                f"AAPL,{volume},{o},{c},{high},{low},{t.value},42"
-                for t, (o, high, low, c, volume) in zip(OPENS, VALUES, strict=True)
-            ),
-        ],
-        {},
-        {"trades": [42.0] * 8},
+    "a time without a name": exported(
+        "Date,Open,High,Low,Close,Volume", rows(stamp("%Y-%m-%d,%H:%M:%S")), "UTC"
     ),
-    "backtrader": (
-        ["Date,Time,Open,High,Low,Close,Volume,OpenInterest",
-         *rows(stamp("%Y-%m-%d,%H:%M:%S"), tail=",0")],
-        {"timezone": "UTC"},
-        {},
+    "a pandas index without a name": exported(
+        ",open,high,low,close,volume", rows(stamp("%Y-%m-%d %H:%M:%S+00:00"))
     ),
-    "a time without a name": (
-        ["Date,Open,High,Low,Close,Volume", *rows(stamp("%Y-%m-%d,%H:%M:%S"))],
-        {"timezone": "UTC"},
-        {},
+    "digits of a calendar": exported(HEADER, rows(stamp("%Y%m%d%H%M")), "UTC"),
+    "UTC in words": exported(HEADER, rows(stamp("%Y-%m-%d %H:%M:%S UTC"))),
+    "decimal commas": exported(
+        HEADER.replace(",", ";"),
+        [row.replace(".", ",") for row in rows(stamp("%Y-%m-%d %H:%M"), ";")],
+        "UTC",
     ),
-    "a pandas index without a name": (
-        [",open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S+00:00"))], {}, {}
+    "a zone of its own": exported(HEADER, rows(stamp("%Y-%m-%d %H:%M:%S", NEW_YORK)), NEW_YORK),
+    "twelve hours": exported(HEADER, rows(stamp("%Y-%m-%d %I:%M %p")), "UTC"),
+    "joined files": exported(
+        header := "open_time,open,high,low,close,volume",
+        [*LINES[:4], header, *LINES[4:]],
     ),
-    "digits of a calendar": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y%m%d%H%M"))], {"timezone": "UTC"}, {}
-    ),
-    "UTC in words": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S UTC"))], {}, {}
-    ),
-    "decimal commas": (
-        ["time;open;high;low;close;volume",
-         *(row.replace(".", ",") for row in rows(stamp("%Y-%m-%d %H:%M"), ";"))],
-        {"timezone": "UTC"},
-        {},
-    ),
-    "a zone of its own": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %H:%M:%S", NEW_YORK))],
-        {"timezone": NEW_YORK},
-        {},
-    ),
-    "twelve hours": (
-        ["time,open,high,low,close,volume", *rows(stamp("%Y-%m-%d %I:%M %p"))],
-        {"timezone": "UTC"},
-        {},
-    ),
-    "joined files": (
-        [header := "open_time,open,high,low,close,volume", *rows(epoch(MS))[:4], header,
-         *rows(epoch(MS))[4:]],
-        {},
-        {},
-    ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -247,8 +189,7 @@ def test_a_file_is_read_as_it_was_exported(tmp_path: Path, name: str, encoding: 
 
 @pytest.mark.parametrize("name", [name for name, (_, options, _) in DIALECTS.items() if options])
 def test_times_without_a_zone_are_refused_with_the_option_to_add(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(DIALECTS[name][0]))
+    path = written(tmp_path, *DIALECTS[name][0])
     with pytest.raises(BarsError, match="timezone=") as caught:
         read_bars(path)
     assert "bars.csv, line" in str(caught.value)
@@ -256,9 +197,7 @@ def test_times_without_a_zone_are_refused_with_the_option_to_add(tmp_path: Path,
 
 @pytest.mark.parametrize("times", ["1.70421E+12", "1.70421E+09"])
 def test_times_that_lost_digits_are_told_as_that(tmp_path: Path, times: str) -> None:
-    path = tmp_path / "bars.csv"
-    header = "time,open,high,low,close,volume"
-    path.write_text("\n".join([header, *rows(lambda _: times)]))
+    path = written(tmp_path, HEADER, *rows(lambda _: times))
     with pytest.raises(BarsError, match="spreadsheet"):
         read_bars(path)
 
@@ -266,7 +205,7 @@ def test_times_that_lost_digits_are_told_as_that(tmp_path: Path, times: str) -> 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
 @pytest.mark.parametrize("name", [None, "Date"])
 def test_an_index_of_pandas(tmp_path: Path, ending: str, name: str | None) -> None:
-    frame = pd.DataFrame(VALUES, OPENS.rename(name), ["Open", "High", "Low", "Close", "Volume"])
+    frame = pd.DataFrame(VALUES, OPENS.rename(name), TITLES)
     path = tmp_path / f"bars{ending}"
     if ending == ".csv":
         frame.to_csv(path)
@@ -282,12 +221,10 @@ def test_an_index_of_pandas(tmp_path: Path, ending: str, name: str | None) -> No
 
 def yahoo(tickers: list[str]) -> pd.DataFrame:
     """As yfinance.download returns it."""
-    names = ["Adj Close", "Close", "High", "Low", "Open", "Volume"]
-    columns = pd.MultiIndex.from_product([names, tickers], names=["Price", "Ticker"])
-    order = [3, 3, 1, 2, 0, 4]
-    values = np.array([[row[k] * (1 + j) for k in order for j in range(len(tickers))]
-                       for row in VALUES])  # fmt: skip
-    return pd.DataFrame(values, OPENS.rename("Date"), columns)
+    frame = pd.DataFrame(VALUES, OPENS.rename("Date"), TITLES)
+    frame["Adj Close"] = frame["Close"]
+    frames = {ticker: frame * factor for factor, ticker in enumerate(tickers, 1)}
+    return pd.concat(frames, axis=1, names=["Ticker", "Price"]).swaplevel(axis=1).sort_index(axis=1)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
@@ -321,10 +258,7 @@ def test_symbols_of_a_long_table_are_never_mixed(tmp_path: Path, order: str, end
     table = pd.concat([one, two])
     table = table.sort_values("timestamp" if order == "by time" else "symbol", kind="stable")
     path = tmp_path / f"bars{ending}"
-    if ending == ".csv":
-        table.to_csv(path, index=False)
-    else:
-        table.to_parquet(path, index=False)
+    (table.to_csv if ending == ".csv" else table.to_parquet)(path, index=False)
     markets = read_markets(path)
     assert_frame_equal(markets["AAPL"], expected(), check_freq=False)
     assert_frame_equal(markets["MSFT"], expected() * 2, check_freq=False)
@@ -337,13 +271,13 @@ def test_symbols_of_a_long_table_are_never_mixed(tmp_path: Path, order: str, end
         as_bars(table.drop(columns="symbol"), time="timestamp")
 
 
-def parts(folder: Path) -> list[Path]:
-    """Two months, the second of which repeats the last bar of the first."""
-    lines = rows(epoch(MS))
-    paths = [folder / f"BNBUSDT-1m-2024-{date}.csv" for date in ("01", "01-02")]
-    for path, some in zip(paths, (lines[:5], lines[4:]), strict=True):
-        path.write_text("\n".join(some))
-    return paths
+MONTHS = ["BNBUSDT-1m-2024-01.csv", "BNBUSDT-1m-2024-01-02.csv"]
+
+
+def parts(folder: Path, names: list[str] = MONTHS) -> list[Path]:
+    """Two files, the second of which repeats the last bar of the first."""
+    contents = zip(names, (LINES[:5], LINES[4:]), strict=True)
+    return [written(folder, *lines, name=name) for name, lines in contents]
 
 
 def test_several_files_of_one_symbol_are_joined(tmp_path: Path) -> None:
@@ -370,7 +304,7 @@ def test_overlaps_must_agree(tmp_path: Path) -> None:
 
 def test_files_of_two_symbols_are_two_markets(tmp_path: Path) -> None:
     for name in ("ONE.csv", "TWO.csv"):
-        (tmp_path / name).write_text("\n".join(rows(epoch(MS))))
+        written(tmp_path, *LINES, name=name)
     assert list(read_markets(tmp_path)) == ["ONE", "TWO"]
 
 
@@ -382,8 +316,7 @@ def test_files_of_two_symbols_are_two_markets(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_any_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    (tmp_path / name).write_text("\n".join(rows(epoch(MS))))
-    [symbol] = read_markets(tmp_path / name)
+    [symbol] = read_markets(written(tmp_path, *LINES, name=name))
     assert re.fullmatch(r"[A-Za-z0-9_-]+", symbol)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -395,18 +328,17 @@ def test_any_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
 
 
 def test_adjusted_closes_scale_the_other_prices() -> None:
-    frame = pd.DataFrame(VALUES, OPENS, ["Open", "High", "Low", "Close", "Volume"])
-    frame["Adj Close"] = frame["Close"] * np.linspace(0.5, 1, 8)
-    bars = as_bars(frame, columns={"close": "Adj Close"})
+    frame = pd.DataFrame(VALUES, OPENS, TITLES)
     ratio = np.linspace(0.5, 1, 8)
+    frame["Adj Close"] = frame["Close"] * ratio
+    bars = as_bars(frame, columns={"close": "Adj Close"})
     for name in COLUMNS[:4]:
         np.testing.assert_allclose(bars[name], expected()[name] * ratio)
     assert (bars["volume"] == expected()["volume"].to_numpy()).all()
 
 
 def test_columns_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(["when,o1,hi,lo,last,size", *rows(epoch(MS))]))
+    path = written(tmp_path, "when,o1,hi,lo,last,size", *LINES)
     names = dict(zip(("time", *COLUMNS), ["when", "o1", "hi", "lo", "last", "size"], strict=True))
     assert_frame_equal(read_bars(path, columns=names), expected(), check_freq=False)
     with pytest.raises(ConfigError, match="'adjusted'.*close"):
@@ -432,19 +364,17 @@ def test_which_of_two_currencies_is_the_base(currencies: list[str], volume: int 
 
 
 def test_a_volatility_is_no_volume(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
-    lines = [row.rpartition(",")[0] + ",0.3" for row in rows(epoch(MS))]
-    path.write_text("\n".join(["time,open,high,low,close,volatility", *lines]))
+    lines = [row.rpartition(",")[0] + ",0.3" for row in LINES]
+    path = written(tmp_path, "time,open,high,low,close,volatility", *lines)
     assert read_bars(path)["volume"].isna().all()
 
 
 def test_faulty_rows_are_counted_and_may_be_left_out(tmp_path: Path) -> None:
-    lines = rows(epoch(MS))
+    lines = LINES.copy()
     for k in (2, 4, 5, 6):
         cells = lines[k].split(",")
         lines[k] = ",".join([*cells[:3], "500", *cells[4:]])
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(lines))
+    path = written(tmp_path, *lines)
     with pytest.raises(BarsError, match=r"line 3: .*3 more: line 5: .*; line 6: "):
         read_bars(path)
     bars = read_bars(path, repair="drop")
@@ -470,9 +400,7 @@ def test_rounded_highs_are_accepted() -> None:
 
 
 def test_quiet_minutes_are_filled_on_request(tmp_path: Path) -> None:
-    lines = rows(epoch(MS))
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join([*lines[:2], *lines[4:]]))
+    path = written(tmp_path, *LINES[:2], *LINES[4:])
     assert gaps(read_bars(path))["missing"].tolist() == [2]
     bars = read_bars(path, fill="quiet", fill_limit="2min")
     assert gaps(bars).empty
@@ -498,10 +426,9 @@ def test_symbols_are_never_mixed_under_another_name(tmp_path: Path) -> None:
 
 
 def test_files_of_open_and_of_close_times_are_joined(tmp_path: Path) -> None:
-    first, second = expected().iloc[:4], expected().iloc[4:]
-    first.set_axis(OPENS[:4]).to_csv(tmp_path / "ABC-1m-2024-01.csv", index_label="open_time")
-    second.to_csv(tmp_path / "ABC-1m-2024-01-02.csv")
     paths = [tmp_path / "ABC-1m-2024-01.csv", tmp_path / "ABC-1m-2024-01-02.csv"]
+    expected()[:4].set_axis(OPENS[:4]).to_csv(paths[0], index_label="open_time")
+    expected()[4:].to_csv(paths[1])
     assert_frame_equal(read_bars(paths), expected(), check_freq=False)
 
 
@@ -509,9 +436,8 @@ def test_dates_that_became_floats(tmp_path: Path) -> None:
     dates = pd.date_range("2024-01-02", periods=8)
     frame = expected().set_axis(dates.strftime("%Y%m%d").astype(float)).rename_axis("date")
     frame.to_csv(tmp_path / "a.csv")
-    assert read_bars(tmp_path / "a.csv", timezone="UTC").index[0] == pd.Timestamp(
-        "2024-01-03", tz="UTC"
-    )
+    bars = read_bars(tmp_path / "a.csv", timezone="UTC")
+    assert bars.index[0] == pd.Timestamp("2024-01-03", tz="UTC")
 
 
 def test_dates_that_may_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
@@ -536,26 +462,23 @@ def test_a_difference_of_volumes_is_no_volume(tmp_path: Path) -> None:
     ],
 )
 def test_files_whose_names_differ_in_a_date_are_joined(tmp_path: Path, names: list[str]) -> None:
-    lines = rows(epoch(MS))
-    for name, some in zip(names, (lines[:5], lines[4:]), strict=True):
-        (tmp_path / name).write_text("\n".join(some))
+    parts(tmp_path, names)
     (tmp_path / "README.txt").write_text("Minutes, two files.")
     assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
 
 
 def test_a_date_that_is_not_of_the_bars_is_part_of_the_name(tmp_path: Path) -> None:
-    for name in ("ES_202403", "ES_202406", "fund-2030"):
-        (tmp_path / f"{name}.csv").write_text("\n".join(rows(epoch(MS))))
-    assert list(read_markets(tmp_path)) == ["ES_202403", "ES_202406", "fund-2030"]
+    names = ["ES_202403", "ES_202406", "fund-2030"]
+    for name in names:
+        written(tmp_path, *LINES, name=f"{name}.csv")
+    assert list(read_markets(tmp_path)) == names
 
 
 def test_overlaps_agree_where_one_file_lacks_a_column(tmp_path: Path) -> None:
-    lines = rows(epoch(MS))
-    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
-    paths[0].write_text("\n".join(["time,open,high,low,close,volume", *lines[:5]]))
-    with_trades = ["time,open,high,low,close,volume,trades", *(f"{one},7" for one in lines[4:])]
-    paths[1].write_text("\n".join(with_trades))
-    bars = as_bars(pd.concat([pd.read_csv(path) for path in paths]), time="time")
+    one = written(tmp_path, HEADER, *LINES[:5], name="a.csv")
+    with_trades = (f"{line},7" for line in LINES[4:])
+    two = written(tmp_path, f"{HEADER},trades", *with_trades, name="b.csv")
+    bars = as_bars(pd.concat([pd.read_csv(one), pd.read_csv(two)]), time="time")
     assert bars["trades"].count() == 3
     assert_frame_equal(bars[list(COLUMNS)], expected(), check_freq=False)
 
@@ -571,8 +494,7 @@ def test_a_volume_of_minus_one_is_unknown() -> None:
 @pytest.mark.parametrize("names", [["Price", "Ticker"], ["Ticker", "Price"], [None, None]])
 def test_a_frame_as_yfinance_downloads_it(names: list[str | None]) -> None:
     def download(*tickers: str) -> pd.DataFrame:
-        found = {ticker: pd.DataFrame(VALUES, OPENS, ["Open", "High", "Low", "Close", "Volume"])
-                 for ticker in tickers}  # fmt: skip
+        found = {ticker: pd.DataFrame(VALUES, OPENS, TITLES) for ticker in tickers}
         frame = pd.concat(found, axis=1).rename_axis("Datetime")
         frame = frame if names[0] == "Ticker" else frame.swaplevel(axis=1)
         return frame.rename_axis(columns=names)
@@ -609,9 +531,8 @@ def test_dates_without_a_century_are_no_epochs(dtype: str) -> None:
 
 
 def test_a_zone_in_the_name_of_the_times_and_names_in_any_case(tmp_path: Path) -> None:
-    path = tmp_path / "bars.csv"
     lines = rows(stamp("%Y.%m.%d %H:%M:%S", "Europe/Athens"))
-    path.write_text("\n".join(["Time (EET),Open,High,Low,Close,Volume ", *lines]))
+    path = written(tmp_path, "Time (EET),Open,High,Low,Close,Volume ", *lines)
     bars = read_bars(path, timezone="Europe/Athens", columns={"close": "close"})
     assert_frame_equal(bars, expected(), check_freq=False)
     with pytest.raises(BarsError, match="no column date for time"):
@@ -627,11 +548,11 @@ def test_bars_from_before_1970() -> None:
 def test_files_of_a_bar_each_have_the_interval_of_all(tmp_path: Path) -> None:
     days = pd.date_range("2024-01-28", periods=8, freq="1D", tz="UTC")
     lines = [f"{day.value // MS},{','.join(map(str, VALUES[k]))}" for k, day in enumerate(days)]
-    (tmp_path / "BTC-1d-2024-01.csv").write_text("\n".join(lines[:4]))  # one file of several bars
+    written(tmp_path, *lines[:4], name="BTC-1d-2024-01.csv")  # one file of several bars
     for day, line in zip(days[4:], lines[4:], strict=True):
-        (tmp_path / f"BTC-1d-{day:%Y-%m-%d}.csv").write_text(line)
+        written(tmp_path, line, name=f"BTC-1d-{day:%Y-%m-%d}.csv")
     assert_frame_equal(read_bars(tmp_path), expected(days), check_freq=False)
-    (tmp_path / "BTC-1d-2024-01.csv").write_text("\n".join([lines[0], lines[3]]))  # a sparse one
+    written(tmp_path, lines[0], lines[3], name="BTC-1d-2024-01.csv")  # a sparse one
     bars = read_bars(tmp_path)
     assert_frame_equal(bars, expected(days).iloc[[0, *range(3, 8)]], check_freq=False)
 
@@ -641,34 +562,30 @@ def test_digits_of_dates_are_no_epochs(tmp_path: Path, notation: str) -> None:
     opens = pd.date_range("2024-01-01", periods=8, freq="1D", tz="UTC")
     times = opens.strftime(notation)
     lines = [f"{t},{','.join(map(str, v))}" for t, v in zip(times, VALUES, strict=True)]
-    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]))
-    bars = read_bars(tmp_path / "bars.csv", timezone="UTC")
+    bars = read_bars(written(tmp_path, HEADER, *lines), timezone="UTC")
     assert_frame_equal(bars, expected(opens), check_freq=False)
 
 
 @pytest.mark.parametrize("later", ["%Y-%m-%d %H:%M:%S+00:00", "%Y-%m-%dT%H:%M:%SZ"])
 def test_offsets_in_some_rows_only_are_refused(tmp_path: Path, later: str) -> None:
     lines = rows(stamp("%Y-%m-%d %H:%M:%S"))[:4] + rows(stamp(later))[4:]
-    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]))
+    path = written(tmp_path, HEADER, *lines)
     with pytest.raises(BarsError, match="line 6: the time is 2024-01-02"):
-        read_bars(tmp_path / "bars.csv", timezone=NEW_YORK)
+        read_bars(path, timezone=NEW_YORK)
 
 
 def test_dots_of_thousands_beside_decimal_commas(tmp_path: Path) -> None:
     volumes = ["987", "7.685", "1.234.567"] * 2
-    lines = [f"{epoch(MS)(t)};1.000,5;1.001,25;999,75;1000,0;{v}" for t, v in
-             zip(OPENS, volumes, strict=False)]  # fmt: skip
-    (tmp_path / "bars.csv").write_text("\n".join(["time;open;high;low;close;volume", *lines]))
-    bars = read_bars(tmp_path / "bars.csv")
+    opens = map(epoch(MS), OPENS[:6])
+    lines = [f"{t};1.000,5;1.001,25;999,75;1000,0;{v}" for t, v in zip(opens, volumes, strict=True)]
+    bars = read_bars(written(tmp_path, HEADER.replace(",", ";"), *lines))
     assert bars.iloc[0].tolist() == [1000.5, 1001.25, 999.75, 1000, 987]
     assert bars["volume"].tolist() == [987, 7685, 1234567] * 2
 
 
 def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> None:
-    lines = [f"{s},{row}" for s, row in zip(["^GSPC"] * 4 + ["GSPC"] * 4, rows(epoch(MS)),
-                                            strict=True)]  # fmt: skip
-    path = tmp_path / "bars.csv"
-    path.write_text("\n".join(["Name,time,open,high,low,close,volume", *lines]))
+    lines = [f"^GSPC,{row}" for row in LINES[:4]] + [f"GSPC,{row}" for row in LINES[4:]]
+    path = written(tmp_path, f"Name,{HEADER}", *lines)
     with pytest.raises(BarsError, match=r"\^GSPC and GSPC"):
         read_bars(path)
     path.write_text(path.read_text().replace("^GSPC", "NDX"))
@@ -677,37 +594,33 @@ def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> 
 
 def test_rows_without_a_header_of_an_adjusted_close(tmp_path: Path) -> None:
     lines = [f"{row.rpartition(',')[0]},90,5000" for row in rows(stamp("%Y-%m-%d %H:%M"))]
-    (tmp_path / "bars.csv").write_text("\n".join(lines))
-    bars = read_bars(tmp_path / "bars.csv", timezone="UTC")
+    bars = read_bars(written(tmp_path, *lines), timezone="UTC")
     assert list(bars.columns) == list(COLUMNS)
     assert bars["volume"].isna().all()
 
 
 def test_a_report_beside_the_bars_is_left_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "DAT.zip", "w") as archive:
-        archive.writestr("DAT.csv", "\n".join(rows(epoch(MS))))
+        archive.writestr("DAT.csv", "\n".join(LINES))
         archive.writestr("DAT.txt", "Gap of 94s found between 20240101 and 20240102.\n")
-    (tmp_path / "notes.txt").write_text("Nothing but words.")
+    notes = written(tmp_path, "Nothing but words.", name="notes.txt")
     assert_frame_equal(read_bars(tmp_path), expected(), check_freq=False)
     with pytest.raises(BarsError, match=r"notes.txt"):
-        read_bars(tmp_path / "notes.txt")
+        read_bars(notes)
 
 
 def test_a_symbol_names_the_files_of_a_list(tmp_path: Path) -> None:
-    paths = [tmp_path / "part.csv", tmp_path / "rest.csv"]
-    for path, some in zip(paths, (rows(epoch(MS))[:5], rows(epoch(MS))[4:]), strict=True):
-        path.write_text("\n".join(some))
+    paths = parts(tmp_path, ["part.csv", "rest.csv"])
     assert_frame_equal(read_bars(paths, symbol="BTC"), expected(), check_freq=False)
     with pytest.raises(BarsError, match="no bars of BTC"):  # a folder may hold other symbols
         read_bars(tmp_path, symbol="BTC")
 
 
-def test_faults_of_all_kinds_are_counted(tmp_path: Path) -> None:
+def test_faults_of_all_kinds_are_counted() -> None:
     frame = pd.DataFrame(VALUES, OPENS, list(COLUMNS))
     frame.iloc[1, 1], frame.iloc[3, 0], frame.iloc[5, 4], frame.iloc[6, 2] = 1, 0, -5, 999
-    with pytest.raises(
-        BarsError, match=r"row 1: open is .*3 more: row 3: open is 0\.0.*row 5: vol"
-    ):
+    found = r"row 1: open is .*3 more: row 3: open is 0\.0.*row 5: vol"
+    with pytest.raises(BarsError, match=found):
         as_bars(frame)
 
 

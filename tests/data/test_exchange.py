@@ -14,11 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,6 @@ from gafcnn.settings import as_plain, create
 MINUTE, STEP = 60_000, 900_000  # ms
 DAY, QUARTER = timedelta(days=1), timedelta(minutes=15)
 
-
 LISTED = utc_time("2017-01-01")
 END = "2025-05-10T06:00"
 UNTIL = utc_time(END)
@@ -72,19 +70,52 @@ class Request:
         return pd.Timestamp(int(self.asked["endTime"]) + 1, unit="ms", tz="UTC")
 
 
-Fault = Callable[["Handler", list[Any]], None]
+Fault = Callable[[Any, list[Any]], None]  # given the handler of a request, and the klines
 
 
 @dataclass
 class LocalExchange:
     """Has bars of any time, except in outages and before the listing; faults on demand."""
 
-    url: str = ""
+    url: str
     listed: pd.Timestamp = LISTED
     outages: list[tuple[pd.Timestamp, pd.Timestamp]] = field(default_factory=list)
     faults: dict[int, Fault] = field(default_factory=dict)
     always: Fault | None = None
     requests: list[Request] = field(default_factory=list)
+
+    def react(self, handler: Any) -> None:
+        parts = urlsplit(handler.path)
+        asked = dict(parse_qsl(parts.query))
+        self.requests.append(Request(time.monotonic(), parts.path, asked))
+        fault = self.faults.pop(len(self.requests), self.always) or type(handler).answer
+        if parts.path == "/api/v3/klines":
+            self.klines(handler, asked, fault)
+        elif parts.path.rstrip("/").endswith("/markets"):
+            fault(handler, [BITSTAMP_MARKET])
+        elif parts.path.rstrip("/").endswith("/ohlc/bnbusdt"):
+            self.ohlc(handler, asked)
+        else:
+            handler.answer({"code": -1100, "msg": "no such place"}, 404)
+
+    def klines(self, handler: Any, asked: dict[str, str], fault: Fault) -> None:
+        if asked["symbol"] != "BNBUSDT":
+            handler.answer({"code": -1121, "msg": "Invalid symbol."}, 400)
+            return
+        assert asked["interval"] == "15m"
+        first, last = int(asked["startTime"]), int(asked["endTime"])
+        rows = self.rows(first, last, min(int(asked["limit"]), 1000))
+        fault(handler, [kline(row) for row in rows])
+
+    def ohlc(self, handler: Any, asked: dict[str, str]) -> None:
+        first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
+        rows = self.rows(first, last, int(asked["limit"]))
+        names = ("timestamp", *COLUMNS)
+        bars = [
+            dict(zip(names, map(str, [int(opened) // 1000, *values]), strict=True))
+            for opened, *values in reversed(rows)
+        ]
+        handler.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
 
     def rows(self, first: int, last: int, limit: int) -> list[list[float]]:
         """Time (ms), open, high, low, close and volume of the bars that open in [first, last]."""
@@ -123,59 +154,6 @@ def kline(row: list[Any]) -> list[Any]:
     return [int(opened), *map(str, values), closed, str(quote_volume), trades, str(taken), "0", "0"]
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers requests according to the state of the exchange."""
-
-    exchange: LocalExchange
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # headers and body are two packets
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        asked = dict(parse_qsl(parts.query))
-        self.exchange.requests.append(Request(time.monotonic(), parts.path, asked))
-        fault = self.exchange.faults.pop(len(self.exchange.requests), self.exchange.always)
-        if parts.path == "/api/v3/klines":
-            self.klines(asked, fault)
-        elif parts.path.rstrip("/").endswith("/markets"):
-            (fault or Handler.answer)(self, [BITSTAMP_MARKET])
-        elif parts.path.rstrip("/").endswith("/ohlc/bnbusdt"):
-            self.ohlc(asked)
-        else:
-            self.answer({"code": -1100, "msg": "no such place"}, 404)
-
-    def klines(self, asked: dict[str, str], fault: Fault | None) -> None:
-        if asked["symbol"] != "BNBUSDT":
-            self.answer({"code": -1121, "msg": "Invalid symbol."}, 400)
-            return
-        assert asked["interval"] == "15m"
-        first, last = int(asked["startTime"]), int(asked["endTime"])
-        rows = self.exchange.rows(first, last, min(int(asked["limit"]), 1000))
-        (fault or Handler.answer)(self, [kline(row) for row in rows])
-
-    def ohlc(self, asked: dict[str, str]) -> None:
-        first, last = int(asked["start"]) * 1000, int(asked["end"]) * 1000
-        rows = self.exchange.rows(first, last, int(asked["limit"]))
-        names = ("timestamp", *COLUMNS)
-        bars = [
-            dict(zip(names, map(str, [int(opened) // 1000, *values]), strict=True))
-            for opened, *values in reversed(rows)
-        ]
-        self.answer({"data": {"pair": "BNB/USDT", "ohlc": bars}})
-
-    def answer(self, content: Any, status: int = 200, **headers: str) -> None:
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        fields = {"Content_Type": "application/json", "Content_Length": str(len(body)), **headers}
-        for name, value in fields.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Do not log."""
-
-
 BITSTAMP_MARKET = {
     "name": "BNB/USDT", "market_symbol": "bnbusdt", "description": "BNB / Tether",
     "base_currency": "BNB", "base_decimals": 8, "counter_currency": "USDT", "counter_decimals": 2,
@@ -185,25 +163,10 @@ BITSTAMP_MARKET = {
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalExchange]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    exchange = LocalExchange()
-    handler = type("Handler", (Handler,), {"exchange": exchange})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        http.daemon_threads = True
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.005})
-        thread.start()
-        exchange.url = f"http://127.0.0.1:{http.server_port}"
-        yield exchange
-        http.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry without a pause, unless the exchange asks for one."""
-    monkeypatch.setattr("gafcnn.data.exchange._FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("ccxt.Exchange.throttle", lambda self, cost=None: None)
+def server(http_server: Any) -> LocalExchange:
+    exchange = LocalExchange(http_server.url)
+    http_server.react = exchange.react
+    return exchange
 
 
 def download(server: LocalExchange, folder: Path, **options: Any) -> pd.DataFrame:
@@ -377,7 +340,7 @@ ExchangeSource(interval="15min", days=30, end=end, **where).load()
 def test_killed_download_resumes(server: LocalExchange, tmp_path: Path) -> None:
     arrived, over = threading.Event(), threading.Event()
 
-    def silence(handler: Handler, klines: list[Any]) -> None:
+    def silence(handler: Any, klines: list[Any]) -> None:
         arrived.set()
         over.wait(30)
         handler.close_connection = True
@@ -443,12 +406,12 @@ def at_row(row: int, change: Callable[[list[Any]], list[list[Any]]]) -> Fault:
     return changed(lambda klines: [*klines[:row], *change(klines[row]), *klines[row + 1 :]])
 
 
-def dropped(handler: Handler, klines: list[Any]) -> None:
+def dropped(handler: Any, klines: list[Any]) -> None:
     handler.answer(json.dumps(klines).encode()[: len(klines)], Content_Length="1000000")
     handler.close_connection = True
 
 
-def hung_up(handler: Handler, klines: list[Any]) -> None:
+def hung_up(handler: Any, klines: list[Any]) -> None:
     handler.close_connection = True
 
 
@@ -530,7 +493,7 @@ def test_bars_of_another_period_raise(server: LocalExchange, tmp_path: Path) -> 
     assert parts(tmp_path) == []
 
 
-def stuck(handler: Handler, klines: list[Any]) -> None:
+def stuck(handler: Any, klines: list[Any]) -> None:
     handler.answer(b"[[", Content_Length="1000")
     time.sleep(1)
     handler.close_connection = True

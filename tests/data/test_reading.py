@@ -102,7 +102,6 @@ KLINE_HEADER = (
 )
 KLINE_TAIL = ",1746372899999,156600.1,123,10.5,6179.6,0"
 
-
 CSV = {
     "header": _text(),
     "no header": _text(header=None),
@@ -200,9 +199,6 @@ def test_prices_of_a_csv_are_exact(tmp_path: Path) -> None:
     ]
     bars = read_bars(_put(tmp_path / "bars.csv", _text(*lines)))
     assert (bars["close"].to_numpy() == prices).all()
-
-
-# --- compression, versions ------------------------------------------------------------------------
 
 
 def test_texts_decimals_and_categories_are_numbers(tmp_path: Path) -> None:
