@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate
 from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.images.gaf import scaled
 from gafcnn.images.kinds import RANGES
-from gafcnn.images.spec import ImageSpec, encode, point_weights
+from gafcnn.images.spec import ImageSpec, encode
 from gafcnn.settings import as_plain, create
 
 ROUNDING = 1e-6
@@ -315,30 +315,6 @@ def test_joint_scaling_is_that_of_the_fields_in_one_series(series: Floats) -> No
     whole = scaled(series.reshape(n, 1, fields * points), fields * points)
     jointly = scaled(series, points, scaling="jointly")
     np.testing.assert_array_equal(jointly, whole.reshape(series.shape))
-
-
-# --- points of pixels -----------------------------------------------------------------------------
-
-
-def test_point_weights_by_hand() -> None:
-    # centres at -0.125 (clamped to 0), 0.625, 1.375 and 2.125 (clamped to 2)
-    weights = [[1, 0, 0], [0.375, 0.625, 0], [0, 0.625, 0.375], [0, 0, 1]]
-    np.testing.assert_array_equal(point_weights(3, 4), weights)
-    weights = [[0.5, 0.5, 0, 0, 0], [0, 0, 1 / 3, 1 / 3, 1 / 3]]
-    np.testing.assert_array_equal(point_weights(5, 2), weights)
-
-
-@settings(max_examples=30)
-@given(points=st.integers(2, 80), size=st.integers(1, 80), seed=st.integers(0, 99))
-def test_point_weights_are_those_of_the_cosines(points: int, size: int, seed: int) -> None:
-    series = walks(1, points, seed)[:, None]
-    weights = point_weights(points, size)
-    np.testing.assert_allclose(weights.sum(axis=1), 1)
-    cosines = ImageSpec(size, "float32").encode_polar(series)[0, 0, 0]
-    seen = weights @ series[0, 0]
-    # scaling by the extremes is linear
-    slope, level = np.polyfit(seen, cosines, 1) if np.ptp(seen) > 1e-9 else (0.0, cosines.mean())
-    np.testing.assert_allclose(slope * seen + level, cosines, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

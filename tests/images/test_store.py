@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 import gafcnn.images.store
 from gafcnn.atomic_io import locked, read_sealed
 from gafcnn.data.windows import Window, WindowReader, decision_rows
 from gafcnn.errors import BarsError, ConfigError, DiskError, GafcnnError, ImagesError, StoreError
 from gafcnn.images.spec import ImageSpec
-from gafcnn.images.store import Store, build_store, open_store, store_folder
+from gafcnn.images.store import build_store, open_store, store_folder
 
 Bars = pd.DataFrame
 Log = pytest.LogCaptureFixture
@@ -39,7 +40,7 @@ CHUNK = 60 * 128  # 60 of 220 images: 4 chunks
 FILES = {"images.npy", "times.npy", "manifest.json"}
 
 
-def build(folder: Path, bars: Bars) -> Store:
+def build(folder: Path, bars: Bars) -> NDArray[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gafcnn.images.store, "_CHUNK_BYTES", CHUNK)
         return build_store(folder, bars, WINDOW, SMALL)
@@ -57,7 +58,9 @@ def identities(folder: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Path:
     """A complete store; to be copied, not changed."""
-    return build(tmp_path_factory.mktemp("whole"), bars).folder
+    folder = tmp_path_factory.mktemp("whole")
+    build(folder, bars)
+    return folder
 
 
 @pytest.fixture
@@ -80,22 +83,22 @@ def test_images_of_all_decision_times(
     spec: ImageSpec, tmp_path: Path, bars: Bars, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gafcnn.images.store, "_CHUNK_BYTES", 100_000)
-    store = build_store(tmp_path, bars, WINDOW, spec)
+    images = build_store(tmp_path, bars, WINDOW, spec)
+    times = np.load(tmp_path / "times.npy", allow_pickle=False)
     rows = decision_rows(bars, "60min")
     series = WindowReader(bars, WINDOW, spec.fields)(rows)
-    np.testing.assert_array_equal(store.array, spec.encode(series))
-    np.testing.assert_array_equal(store.times, bars.index.to_numpy("datetime64[ns]")[rows])
-    assert store.times.dtype == "datetime64[ns]"
+    np.testing.assert_array_equal(images, spec.encode(series))
+    np.testing.assert_array_equal(times, bars.index.to_numpy("datetime64[ns]")[rows])
+    assert times.dtype == "datetime64[ns]"
     assert contents(tmp_path).keys() == FILES
 
 
 def test_files_are_plain_arrays_mapped_read_only(whole: Path) -> None:
-    store = open_store(whole)
-    assert isinstance(store.array, np.memmap)
+    images = open_store(whole)
+    assert isinstance(images, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
-        store.array[0] = 0
-    for array, name in ((store.array, "images.npy"), (store.times, "times.npy")):
-        np.testing.assert_array_equal(np.load(whole / name, allow_pickle=False), array)
+        images[0] = 0
+    np.testing.assert_array_equal(np.load(whole / "images.npy", allow_pickle=False), images)
     size = sum(len(content) for content in contents(whole).values())
     assert size < 220 * (2 * 8 * 8 + 8) + 4096  # a byte per pixel, 8 per time
 
@@ -136,13 +139,13 @@ def test_a_store_of_other_images_is_replaced(
     caplog: Log,
 ) -> None:
     old = open_store(store)
-    first = np.array(old.array[:5])
+    first = np.array(old[:5])
     other = change(bars)
     build_store(store, other, window, spec)
     assert f"holds images of other {fact};" in caplog.text
     build_store(tmp_path / "fresh", other, window, spec)
     assert contents(store) == contents(tmp_path / "fresh")
-    np.testing.assert_array_equal(old.array[:5], first)  # who has the old one open keeps it
+    np.testing.assert_array_equal(old[:5], first)  # who has the old one open keeps it
 
 
 def test_images_of_an_edited_function_are_replaced(
@@ -157,8 +160,8 @@ def test_images_of_an_edited_function_are_replaced(
         code: dict[str, Any] = {"__name__": "own"}
         exec(compile(path.read_text(), str(path), "exec"), code)
         register("own")(code["own"])
-        store = build_store(tmp_path / "store", bars, WINDOW, replace(spec, kinds=("own",)))
-        assert (store.array == value).all()
+        images = build_store(tmp_path / "store", bars, WINDOW, replace(spec, kinds=("own",)))
+        assert (images == value).all()
 
 
 def test_store_folder() -> None:
@@ -213,7 +216,7 @@ def test_a_damaged_store_is_refused_and_rebuilt(
 def test_a_store_without_a_manifest_is_not_opened(store: Path) -> None:
     (store / "manifest.json").unlink()
     with pytest.raises(StoreError, match="no complete store"):
-        open_store(store, verify=False)
+        open_store(store)
 
 
 # --- killed writers -------------------------------------------------------------------------------
@@ -261,17 +264,19 @@ def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
     replaced: bool, every: int, tmp_path: Path, whole: Path, bars: Bars, caplog: Log
 ) -> None:
     caplog.set_level(logging.INFO, "gafcnn")
-    other = build(tmp_path / "other", changed_close(bars))
+    build(tmp_path / "other", changed_close(bars))
     resumed, step = set(), 0
     for step in itertools.count(0, every):
         folder = tmp_path / str(step)
         if replaced:
-            shutil.copytree(other.folder, folder)
+            shutil.copytree(tmp_path / "other", folder)
         if not killed(partial(build, folder, bars), step):
             break
         with suppress(StoreError):  # complete, of either bars
-            content = open_store(folder).manifest["content"]
-            wanted = open_store(whole).manifest["content"]
+            open_store(folder)
+            content, wanted = (
+                (read_sealed(one / "manifest.json") or {})["content"] for one in (folder, whole)
+            )
             assert content == wanted or (replaced and not recorded(folder))
         done = recorded(folder) if folder.exists() else 0
         finished = (folder / "manifest.json").exists()

@@ -163,7 +163,7 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
     fly = SeriesInMemory([(samples.bars[s], samples.bar_rows(s)) for s in "AB"], window, spec)
     window = replace(window, lookback=samples.lookback)
     stores = [build_store(tmp_path / s, samples.bars[s], window, spec) for s in "AB"]
-    stored = StoredImages([store.array for store in stores], spec)
+    stored = StoredImages(stores, spec)
     positions = np.concatenate([positions, len(samples) - 1 - positions])
     images = [
         source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)

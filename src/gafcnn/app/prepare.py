@@ -33,8 +33,8 @@ def prepare(options: Mapping[str, Any]) -> None:
     for symbol, bars in load_for(settings).items():
         if settings.images.stored and settings.shows_window:
             folder = store_folder(settings.paths.data, symbol, settings.window)
-            store = build_store(folder, bars, settings.window, settings.images.spec)
-            log.info("%s images of %s are in %s", f"{len(store.times):,}", symbol, folder)
+            images = build_store(folder, bars, settings.window, settings.images.spec)
+            log.info("%s images of %s are in %s", f"{len(images):,}", symbol, folder)
 
 
 def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:

@@ -218,24 +218,6 @@ def encode(
     return ImageSpec(size, **options).encode(series, out)
 
 
-def point_weights(points: int, size: int) -> Floats:
-    """Return how much each point of a series contributes to each row (or column) of pixels.
-
-    With fewer points than pixels, a pixel is interpolated between two points; with more, it
-    averages the points of its segment. The c of `ImageSpec.encode_polar` is these weights times x.
-
-    Args:
-        points: Points of the series.
-        size: Pixels per side.
-
-    Returns:
-        Shape (size, points); rows sum to 1.
-    """
-    from gafcnn.images.gaf import averaged, interpolated
-
-    return interpolated(averaged(np.eye(points), min(points, size)), size).T
-
-
 def checked_series(series: ArrayLike) -> Floats:
     """Return series as float64 of shape (n, fields, points).
 

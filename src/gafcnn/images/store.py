@@ -19,9 +19,8 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -43,38 +42,23 @@ from gafcnn.settings import as_plain
 
 IMAGES, TIMES, MANIFEST = "images.npy", "times.npy", "manifest.json"
 _JOURNAL, _LOCK = "manifest.partial.json", ".lock"
-_TIME = "datetime64[ns]"
 _CHUNK_BYTES = 2**25  # that are encoded and written at a time
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single answer to ==
-class Store:
-    """A complete store, open for reading.
-
-    Attributes:
-        folder: Its folder.
-        array: Memory-mapped images of shape (n, channels, size, size), read-only.
-        times: Their decision times: shape (n,), datetime64[ns], UTC.
-        manifest: The contents of manifest.json.
-    """
-
-    folder: Path
-    array: NDArray[Any]
-    times: NDArray[np.datetime64]
-    manifest: dict[str, Any]
-
-
-def open_store(folder: str | Path, *, verify: bool = True) -> Store:
-    """Open a complete store; entries are read from disk when they are used.
+def open_store(folder: str | Path, content: Mapping[str, Any] | None = None) -> NDArray[Any]:
+    """Open a complete store, after reading all of it once to compare the checksums.
 
     Args:
         folder: Folder of the store.
-        verify: Whether to read all of it once and compare the checksums.
+        content: What its images have to depend on, as in the manifest; None for anything.
+
+    Returns:
+        Memory-mapped images of shape (n, channels, size, size), read-only.
 
     Raises:
-        StoreError: The store is incomplete or damaged.
+        StoreError: The store is incomplete, damaged or of other images.
         DiskError: It cannot be read.
     """
     folder = Path(folder)
@@ -84,15 +68,16 @@ def open_store(folder: str | Path, *, verify: bool = True) -> Store:
         manifest = read_sealed(folder / MANIFEST)
         if manifest is None:
             raise _damaged(folder / MANIFEST, "is damaged")
-        shape = tuple(manifest["shape"])
-        array = _map(folder / IMAGES, shape, manifest["dtype"])
-        times = np.array(_map(folder / TIMES, shape[:1], _TIME))
-        if verify:
-            if _whole_chunks(folder, array, manifest) != manifest["checksums"]:
-                raise _damaged(folder / IMAGES, "is damaged")
-            if zlib.crc32(times.tobytes()) != manifest["times_checksum"]:
-                raise _damaged(folder / TIMES, "is damaged")
-    return Store(folder, array, times, manifest)
+        held, shape = manifest["content"], tuple(manifest["shape"])
+        if changed := [key for key, value in (content or {}).items() if held.get(key) != value]:
+            raise _damaged(folder, f"holds images of other {' and '.join(changed)}")
+        images = _map(folder / IMAGES, shape, manifest["dtype"])
+        if _whole_chunks(folder, images, manifest) != manifest["checksums"]:
+            raise _damaged(folder / IMAGES, "is damaged")
+        times = _map(folder / TIMES, shape[:1], "datetime64[ns]")
+        if zlib.crc32(times.tobytes()) != manifest["times_checksum"]:
+            raise _damaged(folder / TIMES, "is damaged")
+    return images
 
 
 def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
@@ -102,7 +87,7 @@ def store_folder(folder: str | Path, symbol: str, window: Window) -> Path:
 
 def build_store(
     folder: str | Path, bars: pd.DataFrame, window: Window | str, spec: ImageSpec
-) -> Store:
+) -> NDArray[Any]:
     """Write the images of all decision times of a window, unless they are there already.
 
     A complete store of the same bars, window and spec is verified and returned. A store of others,
@@ -114,6 +99,9 @@ def build_store(
         bars: Bars indexed by close time.
         window: What an image shows.
         spec: How images are encoded.
+
+    Returns:
+        The images, as `open_store` does.
 
     Raises:
         ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.
@@ -136,12 +124,12 @@ def build_store(
         "times_checksum": zlib.crc32(times.tobytes()),
     }
     with suppress(StoreError):
-        return _open_same(folder, manifest["content"])
+        return open_store(folder, manifest["content"])
     lock = atomic_io.locked(folder / _LOCK, f"writing {folder}")
     with disk_errors(folder / IMAGES, len(rows) * image_bytes), lock:
         atomic_io.remove_partial_files(folder)
         try:
-            return _open_same(folder, manifest["content"])  # another process may have written it
+            return open_store(folder, manifest["content"])  # another process may have written it
         except StoreError as error:
             if (folder / MANIFEST).exists():
                 log.warning("%s; it is rebuilt", error.found)
@@ -153,15 +141,7 @@ def build_store(
         atomic_io.write_bytes(folder / TIMES, file.getvalue())
         (folder / _JOURNAL).replace(folder / MANIFEST)
         atomic_io.sync(folder)
-        return open_store(folder, verify=False)
-
-
-def _open_same(folder: Path, content: dict[str, Any]) -> Store:
-    """Open a store after a check that it is complete, undamaged and holds these images."""
-    held = open_store(folder, verify=False).manifest["content"]
-    if changed := [key for key in content if held.get(key) != content[key]]:
-        raise _damaged(folder, f"holds images of other {' and '.join(changed)}")
-    return open_store(folder)
+        return _map(folder / IMAGES, shape, spec.dtype)
 
 
 def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, Any]:

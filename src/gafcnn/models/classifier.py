@@ -235,7 +235,7 @@ class GafClassifier(Estimator):
         window, spec, arrays = self._window, self._spec, list[NDArray[Any]]()
         for symbol, bars in samples.bars.items():
             folder = store_folder(str(self.data_folder), symbol, window)
-            arrays.append(build_store(folder, bars, window, spec).array)
+            arrays.append(build_store(folder, bars, window, spec))
         for one in drawn:
             arrays.append(spec.encode(WindowReader(one.bars, window, spec.fields)(one.rows)))
         return StoredImages(arrays, spec)

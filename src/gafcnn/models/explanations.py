@@ -28,8 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gafcnn.errors import ConfigError, ImagesError, import_extra
+from gafcnn.images.gaf import averaged, interpolated
 from gafcnn.images.kinds import Floats
-from gafcnn.images.spec import ImageSpec, checked_series, point_weights
+from gafcnn.images.spec import ImageSpec, checked_series
 from gafcnn.models.module import GafModule
 
 BATCH = 256  # images per forward pass
@@ -128,13 +129,16 @@ def _pixel_attributions(
 def by_point(maps: ArrayLike, points: int) -> Floats:
     """Distribute attributions of pixels, or cells, over the points of the window.
 
-    Pixel (i, j) depends on the moments i and j, so half of its attribution goes to each. Maps have
-    shape (..., size, size), such as `Explanation.cam`; the result has shape (..., points) and the
-    same sum.
+    Pixel (i, j) depends on the moments i and j, so half of its attribution goes to each. With fewer
+    points than pixels, a moment is interpolated between two points; with more, it averages the
+    points of its segment. Maps have shape (..., size, size), such as `Explanation.cam`; the result
+    has shape (..., points) and the same sum.
     """
     maps = np.asarray(maps, dtype=np.float64)
     by_moment = (maps.sum(axis=-1) + maps.sum(axis=-2)) / 2
-    return by_moment @ point_weights(points, maps.shape[-1])
+    size = maps.shape[-1]
+    of_points = interpolated(averaged(np.eye(points), min(points, size)), size)
+    return by_moment @ of_points.T
 
 
 def _occlusion(

@@ -102,7 +102,7 @@ class GafModule(LightningModule):
                 expected=f"logits of shape (n, outputs), here {expected}",
                 instead="correct its forward, for example with logits.reshape(len(images), -1)",
             )
-        return as_logits(outputs).float()
+        return (outputs.squeeze(1) if self.outputs == 1 else outputs).float()
 
     def log_odds(self, images: Tensor, classes: Tensor) -> Tensor:
         """Return ln(p / (1 - p)) of one class per image, given by its number: shape (n,)."""
@@ -196,11 +196,6 @@ class GafModule(LightningModule):
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
-
-
-def as_logits(outputs: Tensor) -> Tensor:
-    """Return the outputs of a network, (n, outputs), as logits: (n,) of one, else (n, classes)."""
-    return outputs.squeeze(1) if outputs.shape[1] == 1 else outputs
 
 
 def as_probabilities(logits: Tensor) -> Tensor:

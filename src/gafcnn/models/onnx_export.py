@@ -40,29 +40,21 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
     onnx = import_extra("onnx", "export")
     import_extra("onnxscript", "export")
     import torch
+    from torch import nn
 
-    from gafcnn.models.module import as_logits, as_probabilities
-
-    module = model.module_.eval()
-
-    class Probabilities(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = module.network
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return as_probabilities(as_logits(self.network(images)))
-
+    module, output, last = model.module_.eval(), PROBABILITIES, [nn.Softmax(dim=1)]
+    if module.outputs == 1:
+        output, last = P_UP, [nn.Flatten(0), nn.Sigmoid()]
     for name in ("onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.WARNING)  # they log each node that they remove
     # from a single image the exporter would infer that a batch has always one
     program = torch.onnx.export(
-        Probabilities().eval(),
+        nn.Sequential(module.network, *last).eval(),
         (torch.zeros(2, *module.image_shape),),
         dynamo=True,
         opset_version=OPSET,
         input_names=[INPUT],
-        output_names=[P_UP if module.outputs == 1 else PROBABILITIES],
+        output_names=[output],
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )

@@ -67,6 +67,32 @@ def test_by_point_by_hand() -> None:
     np.testing.assert_allclose(by_point([[0.0, 12.0], [0.0, 0.0]], 5), [3, 3, 2, 2, 2])
 
 
+def point_weights(points: int, size: int) -> Series:
+    """How much each point contributes to each row of pixels: shape (size, points)."""
+    return by_point([np.diag(row) for row in np.eye(size)], points)
+
+
+def test_point_weights_by_hand() -> None:
+    # centres at -0.125 (clamped to 0), 0.625, 1.375 and 2.125 (clamped to 2)
+    weights = [[1, 0, 0], [0.375, 0.625, 0], [0, 0.625, 0.375], [0, 0, 1]]
+    np.testing.assert_array_equal(point_weights(3, 4), weights)
+    weights = [[0.5, 0.5, 0, 0, 0], [0, 0, 1 / 3, 1 / 3, 1 / 3]]
+    np.testing.assert_array_equal(point_weights(5, 2), weights)
+
+
+@settings(max_examples=30)
+@given(points=st.integers(2, 80), size=st.integers(1, 80), seed=st.integers(0, 99))
+def test_point_weights_are_those_of_the_cosines(points: int, size: int, seed: int) -> None:
+    series = np.random.default_rng(seed).normal(size=(1, 1, points)).cumsum(axis=2)
+    weights = point_weights(points, size)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    cosines = ImageSpec(size, "float32").encode_polar(series)[0, 0, 0]
+    seen = weights @ series[0, 0]
+    # scaling by the extremes is linear
+    slope, level = np.polyfit(seen, cosines, 1) if np.ptp(seen) > 1e-9 else (0.0, cosines.mean())
+    np.testing.assert_allclose(slope * seen + level, cosines, atol=1e-5)
+
+
 @settings(max_examples=30)
 @given(points=st.integers(2, 70), size=st.integers(1, 70), seed=st.integers(0, 99))
 def test_by_point_keeps_the_sum(points: int, size: int, seed: int) -> None:
