@@ -142,7 +142,7 @@ def test_a_store_of_other_images_is_replaced(
     first = np.array(old[:5])
     other = change(bars)
     build_store(store, other, window, spec)
-    assert f"holds images of other {fact};" in caplog.text
+    assert f"holds images that differ in {fact};" in caplog.text
     build_store(tmp_path / "fresh", other, window, spec)
     assert contents(store) == contents(tmp_path / "fresh")
     np.testing.assert_array_equal(old[:5], first)  # who has the old one open keeps it

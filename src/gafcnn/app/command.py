@@ -306,8 +306,8 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     group, _, last = key.partition(".")
     for path in sorted((conf / group).glob("*.yaml")) if last else ():
         if re.search(rf"^ *{re.escape(last)}:", path.read_text("utf-8"), re.MULTILINE):
-            instead = f"add {group}={path.stem}"
-    return f"there is no option {key}; expected one of conf/{name}.yaml; {instead}"
+            instead = f"add {group}={path.stem}."
+    return f"there is no option {key}; expected one of those in conf/{name}.yaml; {instead}"
 
 
 def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:

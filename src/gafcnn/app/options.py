@@ -285,7 +285,7 @@ class StudyOptions:
             ConfigError: No study is named.
         """
         if self.study is None:
-            expected, instead = "the name of a study", "set study=..."
+            expected, instead = "the name of a study", "set study=NAME"
             raise ConfigError("study has no value", expected=expected, instead=instead)
         return self.paths.outputs / self.study
 
@@ -313,7 +313,7 @@ class EvaluateOptions(StudyOptions):
             raise ConfigError(found, expected="one of them", instead=instead)
         if self.study is None and self.predictions and self.market is None:
             instead = "add market=file market.path=bars.parquet, or the study=... that has them"
-            raise ConfigError("predictions=...", expected="bars beside them", instead=instead)
+            raise ConfigError("predictions=... alone", expected="their bars", instead=instead)
 
     @property
     def rules(self) -> TradingRules:

@@ -69,7 +69,7 @@ def load(source: Source) -> dict[str, pd.DataFrame]:
     bars = load_bars(source)
     for symbol, frame in bars.items():
         missing, (first, last) = gaps(frame), frame.index[[0, -1]]
-        lacking = f"{len(missing)} gaps ({missing['missing'].sum():,} bars)"
+        lacking = f"gaps: {len(missing)} ({missing['missing'].sum():,} bars missing)"
         found = f"{len(frame):,} bars from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
         found += f", {lacking if len(missing) else 'no gap'}"
         found += "" if has_volume(frame) else ", no volume"

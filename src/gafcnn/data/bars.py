@@ -385,7 +385,9 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
         return f"{', '.join(values)} at {bars.index[row]}"
 
     _, expected = broken(int(np.argmin(valid)))
-    origin.require(valid, shown, expected, f'{REPAIR} (repair="drop" of read_bars leaves it out)')
+    origin.require(
+        valid, shown, expected, f'{REPAIR} (of files by repair="drop", market.repair=drop)'
+    )
 
 
 def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:

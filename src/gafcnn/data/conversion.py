@@ -94,7 +94,7 @@ def parts_of(
     # a bar without a trade, or one of another symbol beside
     traded = ~np.isnan(frame[list(PRICES)].to_numpy()).all(axis=1)
     if not traded.all() and traded.any():
-        text += f", {(~traded).sum():,} rows without prices left out"
+        text += f", rows without prices left out: {(~traded).sum():,}"
         table, frame = table.loc[traded], frame.loc[traded]
         origin = origin.at(np.flatnonzero(traded))
     if "symbol" not in table:
@@ -187,8 +187,8 @@ def _without(
     if not faulty.any():
         return frame, origin
     log.warning(
-        "%s: %d rows that are %s are left out, the first at %s",
-        *(origin.source, int(faulty.sum()), what, frame.index[faulty][0]),
+        "%s: rows left out as %s: %d, the first at %s",
+        *(origin.source, what, int(faulty.sum()), frame.index[faulty][0]),
     )
     return frame.loc[~faulty], origin.at(np.flatnonzero(~faulty))
 

@@ -567,7 +567,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         if not found:
             raise BarsError(
-                f"{path} stands for no file of bars",
+                f"{path} contains no file of bars",
                 expected=f"files whose names end in {', '.join(ENDINGS)}",
                 instead="correct the path",
             )

@@ -212,7 +212,9 @@ def make_samples(
     """
     label = Direction() if label is None else label
     split = Chronological() if split is None else split
-    definition: Label = _having("label", label, "gc.Direction()", "classes", "outcomes", "assign")
+    definition: Label = _having(
+        "label", label, 'gc.Direction("1h")', "classes", "outcomes", "assign"
+    )
     splitter: Splitter = _having("split", split, "gc.Chronological()", "embargo", "split")
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]

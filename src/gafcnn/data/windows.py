@@ -116,12 +116,16 @@ class Window:
         short, length = self.span < LEAST_POINTS * interval, format_duration(interval)
         points = self.span // self.step_of(interval) if short else self.count_points(interval)
         if points < LEAST_POINTS:
-            fitting = ", ".join(name for name, one in WINDOWS.items() if one.fits(interval))
+            fitting = ", ".join(
+                name
+                for name, one in WINDOWS.items()
+                if one.fits(interval) and one.step_of(interval) <= LEAST_POINTS * interval
+            )
             raise ConfigError(
                 f"window {self.name} has {points} point{'s' * (points != 1)} over bars of {length}",
                 expected=f"{LEAST_POINTS} or more",
                 instead=f"use window={fitting or f'64x{_short(interval)}'}, and a label.horizon "
-                f"that is a multiple of {length}",
+                f"that is a multiple of {length}; the windows of a study need one window.lookback",
             )
 
     def fits(self, interval: pd.Timedelta) -> bool:

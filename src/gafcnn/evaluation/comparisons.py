@@ -227,6 +227,9 @@ _RARE = 100
 """Rows of a class below which it is mentioned that no row was missed."""
 
 
+_IMPLAUSIBLE = 0.95  # an AUC of directions
+
+
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
     """Return what was found about the headline model.
 
@@ -237,7 +240,13 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     figures = metrics["models"][headline]
     if metrics["task"] == "classification":
         return [*_classification(headline, figures, metrics)]
+    auc = figures["auc"]["value"]
+    doubt = (
+        f"An AUC of {auc:.3f} is implausible for returns: check that each `time` is the close of "
+        "the last bar that the forecast knows, and not its open."
+    )
     return [
+        *([doubt] if auc is not None and auc > _IMPLAUSIBLE else []),
         *_skill(headline, figures, metrics),
         *_money(figures, metrics),
         *_compared(metrics["pairs"], headline, "auc", "+.3f"),

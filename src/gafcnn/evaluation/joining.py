@@ -189,5 +189,5 @@ def _disagreement(found: str) -> PredictionsError:
     return PredictionsError(
         found,
         expected="the same decision times, folds, splits and labels in all members",
-        instead="train and predict all of them with the same bars, label and split",
+        instead="train and predict all with the same bars, label, split and window.lookback",
     )

@@ -146,7 +146,7 @@ def complete_predictions(
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
     for valid, why, instead in (
         (np.isfinite(merged[given].to_numpy()).all(axis=1), f"the {what} is missing", "drop them"),
-        (at_bar, "no bar closes at that time", "add the bars' interval to open times"),
+        (at_bar, "no bar closes at that time", "use times of bars.index, which are close times"),
         (merged["found"] == "both", reason, "pass other rows, or other bars"),
     ):
         lost = usable & ~np.asarray(valid)
@@ -222,7 +222,7 @@ def _from_scores(rows: pd.DataFrame, name: str, notes: list[str]) -> NDArray[np.
         if len(np.unique(up)) < 2:
             notes.append(
                 f"{name}: without labelled validation rows a score is no probability, so that log "
-                "loss and calibration mean nothing"
+                "loss and calibration mean nothing; a score above 0 means up"
             )
             return expit(scores[:, 0] / (scores.std() or 1.0))
         scaled = scores / (scores[val].std() or 1.0)
@@ -425,7 +425,7 @@ def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, str, Any, str]]:
         yield f"{column} is missing", column, frame[column].isna(), "a value in every row"
     yield "split is unknown", "split", ~frame["split"].isin(SPLITS), "val or test"
     twice = frame.duplicated(["symbol", "time", "window", "fold"], keep=False)
-    unique = "one row per symbol, time, window and fold; average seeds with average_seeds"
+    unique = "one row per symbol, time, window and fold; the mean of several seeds"
     yield "a decision time occurs more than once", "window", twice, unique
     for column in columns:
         outside = ~frame[column].between(0.0, 1.0)

@@ -70,7 +70,7 @@ def open_store(folder: str | Path, content: Mapping[str, Any] | None = None) -> 
             raise _damaged(folder / MANIFEST, "is damaged")
         held, shape = manifest["content"], tuple(manifest["shape"])
         if changed := [key for key, value in (content or {}).items() if held.get(key) != value]:
-            raise _damaged(folder, f"holds images of other {' and '.join(changed)}")
+            raise _damaged(folder, f"holds images that differ in {' and '.join(changed)}")
         images = _map(folder / IMAGES, shape, manifest["dtype"])
         if _whole_chunks(folder, images, manifest) != manifest["checksums"]:
             raise _damaged(folder / IMAGES, "is damaged")

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from gafcnn.data.bars import check_bars
 from gafcnn.data.labels import NULL, Candlestick, Direction, Label, Outcomes, TripleBarrier
 from gafcnn.data.samples import make_samples
+from gafcnn.data.simulated import simulate
 from gafcnn.data.splits import Chronological
 from gafcnn.errors import BarsError, ConfigError, PredictionsError
 from gafcnn.evaluation import statistics
@@ -540,3 +541,14 @@ def test_too_few_validation_rows_are_noted(
     val = table.loc[table["split"] == "val"].head(rows)
     found = judge_tables({"30m": pd.concat([val, table.loc[table["split"] == "test"]])})
     assert any("validation has only" in note for note in found.notes) == warned
+
+
+def test_forecasts_labelled_by_open_times_are_doubted() -> None:
+    bars, _ = simulate(600, seed=1)
+    up = (bars["close"].shift(-15) > bars["close"]).astype(float)  # what the bars will do
+    frame = pd.DataFrame({"time": bars.index[100:400], "p_up": 0.2 + 0.6 * up.iloc[100:400]})
+    result = judge({"mine": frame}, bars, label=Direction("15min"), resamples=0)
+    assert "implausible" in result.verdict[0]
+    frame["p_up"] = np.linspace(0.4, 0.6, 300)
+    result = judge({"mine": frame}, bars, label=Direction("15min"), resamples=0)
+    assert not any("implausible" in sentence for sentence in result.verdict)

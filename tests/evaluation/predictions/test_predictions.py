@@ -235,7 +235,7 @@ def test_rows_that_cannot_be_used_are_counted(bars: pd.DataFrame, own: pd.DataFr
     table, notes = complete_predictions(last, bars, label=LABEL)
     assert len(table) == 5
     assert "15 of 20" in notes[0]
-    for shift, p, remedy in (("1s", 0.5, "the bars' interval"), ("0s", np.nan, "drop them")):
+    for shift, p, remedy in (("1s", 0.5, "bars.index"), ("0s", np.nan, "drop them")):
         moved = last.assign(time=last["time"] + pd.Timedelta(shift), p_up=p)
         with pytest.raises(PredictionsError, match=rf"20 of 20 rows.*\(first 2.*{remedy}"):
             complete_predictions(moved, bars, LABEL)
