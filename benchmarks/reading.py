@@ -22,11 +22,12 @@ from timing import in_turns, machine
 
 from gafcnn import read_bars
 
+# not ru_maxrss, which begins with the memory of the process that started this one
 READ_ONCE = """
-import resource, sys
+import re, sys
 from gafcnn import read_bars
 read_bars(sys.argv[1])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3)
 """
 
 

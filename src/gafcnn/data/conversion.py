@@ -92,7 +92,7 @@ def parts_of(
     kind = "open" if columns.is_open else "close"
     text = f"{notation}, as {kind} times, {columns.description}"
     # a bar without a trade, or one of another symbol beside
-    traded = ~np.isnan(frame[list(PRICES)].to_numpy()).all(axis=1)
+    traded = ~np.logical_and.reduce([np.isnan(values[name]) for name in PRICES])
     if not traded.all() and traded.any():
         text += f", rows without prices left out: {(~traded).sum():,}"
         table, frame = table.loc[traded], frame.loc[traded]
@@ -132,7 +132,9 @@ def join(
         check_times(times, part.origin)
         frames.append(part.frame.set_axis(times.as_unit("ns")))
     # of all parts together, since one may have a single bar
-    every = pd.DatetimeIndex(np.unique(np.concatenate([one.index.asi8 for one in frames])))
+    every = frames[0].index
+    if len(frames) > 1 or not every.is_monotonic_increasing:
+        every = every.append([one.index for one in frames[1:]]).unique().sort_values()
     length = None
     if interval is not None or len(every) > 1:
         length = interval_between(every, interval)

@@ -107,10 +107,9 @@ def read_tables(path: Path) -> Iterator[Table]:
             tables = [_stored_table(path, ending[1:])]
         elif ending == ".zip":
             tables = zipped_tables(path, path)
-        elif ending.endswith(".gz"):
-            tables = [_text_table(path, lambda: gzip.decompress(path.read_bytes()))]
         else:
-            tables = [_text_table(path, path.read_bytes)]
+            opener = gzip.open if ending.endswith(".gz") else open
+            tables = [_text_table(path, partial(opener, path, "rb"))]
         for table in tables:
             yield from _by_symbol(table)
     except BarsError:
@@ -190,14 +189,18 @@ def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
         raise lacking[0]
 
 
-def _member(file: Path | BytesIO, name: str) -> bytes:
-    with zipfile.ZipFile(file) as archive:
-        return archive.read(name)
+def _member(file: Path | BytesIO, name: str) -> Any:
+    return zipfile.ZipFile(file).open(name)
 
 
-def _text_table(source: object, read: Callable[[], bytes]) -> Table:
+def _text_table(source: object, opener: Callable[[], Any]) -> Table:
     """Return the table of a text, which is read again to load it; blank lines are skipped."""
-    found = re.finditer(rb"[^\r\n]+", _as_utf8(read())[:_HEAD])
+
+    def read(size: int = -1) -> bytes:
+        with opener() as file:
+            return file.read(size)
+
+    found = re.finditer(rb"[^\r\n]+", _as_utf8(read(_HEAD), "ignore"))  # cut within a character
     lines = [(one.start(), one[0].decode(errors="replace")) for one in found if one[0].strip()]
     separator, skipped = _find_table(lines, source)
     rows = [_cells(line, separator) for _, line in lines[skipped : skipped + 4]]
@@ -269,12 +272,12 @@ def _line_numbers(read: Callable[[], bytes]) -> list[int]:
     return [number for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _as_utf8(content: bytes) -> bytes:
+def _as_utf8(content: bytes, errors: str = "strict") -> bytes:
     """Return a text in UTF-8, without the mark of its encoding."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as MetaTrader 5 writes
-        content = content.decode("utf-16").encode()
+        content = content.decode("utf-16", errors).encode()
     if not content.isascii():
-        content.decode()  # fails here if it is not UTF-8
+        content.decode(errors=errors)  # fails here if it is not UTF-8
     return content.removeprefix(codecs.BOM_UTF8)
 
 
