@@ -361,7 +361,6 @@ def _parse(
             pa_csv.ConvertOptions(
                 column_types=types, include_columns=list(types), decimal_point=decimal
             ),
-            memory_pool=pa.system_memory_pool(),  # which gives back what is freed
         )
     except pa.ArrowInvalid:
         if not invalid:
