@@ -33,7 +33,7 @@ COMMON = (
 _DAY, _YEAR = (pd.to_timedelta(n, unit="D") for n in (1, 365))
 _SATURDAY = 5
 _CLEAR, _GOOD, _CERTAIN = 0.95, 0.99, 0.999  # shares of sessions and bars that fit
-_FEW = 0.01  # a share of bars that no grid of their market explains
+_RARE = 0.01  # a share of bars below which an offset is a fault
 
 Nanoseconds = NDArray[np.int64]
 
@@ -89,11 +89,11 @@ class Calendar:
         at = np.searchsorted(self.opens, times, side="right") - 1
         return (at >= 0) & (times < self.closes[at])
 
-    def rarely(self, opens: Nanoseconds, interval: pd.Timedelta) -> NDArray[np.bool_]:
-        """Whether each bar, of a session, opens at a time after its beginning that few bars do."""
+    def rare_offsets(self, opens: Nanoseconds, interval: pd.Timedelta) -> NDArray[np.bool_]:
+        """Return whether each bar's offset from the open of its session, in bars, is rare."""
         at = np.searchsorted(self.opens, opens, side="right") - 1
         phase = pd.Series((opens - self.opens[at]) % interval.value)
-        return (phase.map(phase.value_counts(normalize=True)) < _FEW).to_numpy()
+        return (phase.map(phase.value_counts(normalize=True)) < _RARE).to_numpy()
 
     def share_outside(self, closes: Nanoseconds, interval: pd.Timedelta) -> float:
         """Return the share of bars that belong to no session."""

@@ -91,7 +91,7 @@ def parts_of(
     frame = pd.DataFrame(values, times)
     kind = "open" if columns.is_open else "close"
     text = f"{notation}, as {kind} times, {columns.description}"
-    # a bar without a trade, or one of another symbol beside
+    # some exporters write a row without prices where nothing was traded
     traded = ~np.logical_and.reduce([np.isnan(values[name]) for name in PRICES])
     if not traded.all() and traded.any():
         text += f", rows without prices left out: {(~traded).sum():,}"
@@ -164,7 +164,9 @@ def join(
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
         frame, origin = _without(~sessions.is_open(opens), "outside sessions", frame, origin)
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
-        frame, origin = _without(sessions.rarely(opens, length), "off the grid", frame, origin)
+        frame, origin = _without(
+            sessions.rare_offsets(opens, length), "off the grid", frame, origin
+        )
     return check_bars(frame, origin, length, calendar)
 
 

@@ -520,7 +520,7 @@ class FileSource:
         for error in lacking:
             log.info("left out: %s", error.found)
         wanted = self.symbols if self.symbol is None else [self.symbol]
-        # a name for bars without one: of one file, or of those that are listed one by one
+        # the given symbol is the name of a file without one, or of files that are listed one by one
         one_market = len(found) == 1 or len(files) == len(self.path)
         if wanted is not None and len(wanted) == 1 and one_market and unnamed:
             found = {wanted[0]: [part for parts in found.values() for part in parts]}
