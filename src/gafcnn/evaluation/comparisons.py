@@ -246,8 +246,8 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         "the last bar that the forecast knows, and not its open."
     )
     return [
-        *([doubt] if auc is not None and auc > _IMPLAUSIBLE else []),
         *_skill(headline, figures, metrics),
+        *([doubt] if auc is not None and auc > _IMPLAUSIBLE else []),
         *_money(figures, metrics),
         *_compared(metrics["pairs"], headline, "auc", "+.3f"),
     ]
