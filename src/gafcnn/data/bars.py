@@ -265,7 +265,7 @@ def bars_apart(bars: pd.DataFrame) -> NDArray[np.int64]:
 def calendar_of(bars: pd.DataFrame) -> Calendar | None:
     """Return the trading calendar of bars; None if trading never stops."""
     name = bars.attrs.get("calendar")
-    return None if name is None or bars.empty else load_calendar(name, int(bars.index[0].year) - 1)
+    return None if name is None or bars.empty else load_calendar(name, int(bars.index[0].year))
 
 
 def bars_per_year(bars: pd.DataFrame) -> float:

@@ -161,7 +161,9 @@ class Calendar:
 
 @cache
 def load_calendar(name: str, since: int) -> Calendar:
-    """Return a calendar by its code, with the sessions from a year on.
+    """Return a calendar by its code, with the sessions from the year before `since` on.
+
+    The first week of `since` may begin in the year before.
 
     Raises:
         ConfigError: There is no such calendar, or exchange_calendars is not installed.
@@ -171,7 +173,7 @@ def load_calendar(name: str, since: int) -> Calendar:
     try:
         with warnings.catch_warnings():  # of pandas about the library
             warnings.simplefilter("ignore")
-            found = library.get_calendar(name, start=f"{since}-01-01")
+            found = library.get_calendar(name, start=f"{since - 1}-01-01")
     except Exception as error:  # of a library whose errors have no common type
         raise ConfigError(
             f"market.calendar is {name!r} ({str(error).splitlines()[0]})",
@@ -207,7 +209,7 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> str | None:
         if fit > (_GOOD if name == "XKRX" else _CERTAIN):
             break
         try:
-            calendar = load_calendar(name, int(opens.year.iloc[0]) - 1)
+            calendar = load_calendar(name, int(opens.year.iloc[0]))
         except ConfigError:  # it does not reach so far back
             continue
         found = calendar.fit(closes, interval)

@@ -160,7 +160,7 @@ def join(
     if repair is not None and calendar in (None, ALWAYS):
         frame, origin = _without(~on_grid(frame, length), "off the grid", frame, origin)
     elif repair is not None and length < pd.Timedelta(days=1):
-        sessions = load_calendar(calendar, int(frame.index[0].year) - 1)
+        sessions = load_calendar(calendar, int(frame.index[0].year))
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
         frame, origin = _without(~sessions.is_open(opens), "outside sessions", frame, origin)
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
