@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from gafcnn.app.studies import load_study as load_study
     from gafcnn.data.bars import resample as resample
     from gafcnn.data.conversion import as_bars as as_bars
+    from gafcnn.data.cross_section import AboveMedian as AboveMedian
+    from gafcnn.data.cross_section import Rank as Rank
+    from gafcnn.data.cross_section import Relative as Relative
+    from gafcnn.data.cross_section import Universe as Universe
     from gafcnn.data.features import register_field as register_field
     from gafcnn.data.labels import Candlestick as Candlestick
     from gafcnn.data.labels import Direction as Direction
@@ -53,6 +57,7 @@ _MODULES = {
     "app.studies": ("Study", "load_study"),
     "data.bars": ("resample",),
     "data.conversion": ("as_bars",),
+    "data.cross_section": ("AboveMedian", "Rank", "Relative", "Universe"),
     "data.features": ("register_field",),
     "data.labels": ("Candlestick", "Direction", "TripleBarrier", "register_label"),
     "data.reading": ("read_bars", "write_bars"),

@@ -36,7 +36,7 @@ NULL = -1
 DIRECTIONS = ("down", "up")
 """The classes of a direction, in the order of their numbers."""
 
-LABELS: Registry[Any] = Registry("label")
+LABELS: Registry[Any] = Registry("label", ("gafcnn.data.cross_section",))
 
 
 def register_label(name: str) -> Callable[[type[L]], type[L]]:
@@ -143,11 +143,7 @@ class Direction:
         Raises:
             ConfigError: The horizon is not a multiple of the bars' interval.
         """
-        ahead = multiple_of("label.horizon", self.horizon, interval_of(bars))
-        known = _has_future(bars, rows, ahead)
-        close = bars["close"].to_numpy(np.float64)
-        now = rows[known]
-        return _outcomes(bars, known, now + ahead, close[now + ahead] / close[now] - 1)
+        return forward_outcomes(bars, rows, self.horizon)
 
     def thresholds(self, outcomes: Outcomes, train: NDArray[np.int64]) -> tuple[float, float]:
         """Return the returns below which a sample is down and above which it is up.
@@ -235,6 +231,21 @@ class TripleBarrier(_Found):
         touched = np.full(len(rows), NULL, dtype=np.int8)
         touched[known] = np.select([up, down], [1, 0], NULL)
         return _outcomes(bars, known, last, returns, touched)
+
+
+def forward_outcomes(
+    bars: pd.DataFrame, rows: NDArray[np.int64], horizon: pd.Timedelta
+) -> Outcomes:
+    """Return the return from each row's close to the close one horizon later.
+
+    Raises:
+        ConfigError: The horizon is not a multiple of the bars' interval.
+    """
+    ahead = multiple_of("label.horizon", horizon, interval_of(bars))
+    known = _has_future(bars, rows, ahead)
+    close = bars["close"].to_numpy(np.float64)
+    now = rows[known]
+    return _outcomes(bars, known, now + ahead, close[now + ahead] / close[now] - 1)
 
 
 def _has_future(bars: pd.DataFrame, rows: NDArray[np.int64], ahead: int) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import check_together, ensure_bars
+from gafcnn.data.cross_section import Universe, describe_universe, on_schedule, with_delisted
 from gafcnn.data.labels import DIRECTIONS, NULL, Direction, Label, Outcomes
 from gafcnn.data.splits import Chronological, Split, Splitter, check_purged, format_moment
 from gafcnn.data.windows import close_times, decision_rows, longest_span
@@ -19,6 +21,10 @@ from gafcnn.errors import ConfigError, SamplesError
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+_MOST_NAMES = 8  # symbols that are listed by their names
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,8 @@ class Samples:
         definition: The label's definition, for example `Direction("15min")`.
         times: Decision times, datetime64[ns], UTC.
         outcomes: Forward returns and when they are known.
-        label: int8: the number of the class, `NULL` for none or an unknown one.
+        label: int8: the number of the class, `NULL` for none or an unknown one. For a cross-section
+            float64: the target, NaN for none.
         split: Positions of train, val and test.
         embargo: Time kept between a label becoming known and a later part, beyond the purge.
         starts: Position of each symbol's first sample.
@@ -43,7 +50,7 @@ class Samples:
     definition: Label
     times: NDArray[np.datetime64]
     outcomes: Outcomes
-    label: NDArray[np.int8]
+    label: NDArray[Any]
     split: Split
     embargo: pd.Timedelta
     starts: tuple[int, ...] = (0,)
@@ -56,6 +63,8 @@ class Samples:
         parts = ", ".join(f"{len(self.part(name))} {name}" for name in PARTS)
         first, last = (format_moment(moment) for moment in (self.times.min(), self.times.max()))
         of = f" of {', '.join(self.symbols)}" if any(self.symbols) else ""
+        if len(self.symbols) > _MOST_NAMES:
+            of = f" of {len(self.symbols)} symbols"
         return f"<Samples{of}: {parts}, {self.definition!r}, from {first} to {last} UTC>"
 
     @property
@@ -65,13 +74,16 @@ class Samples:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their numbers."""
+        """Names of the classes, in the order of their numbers; () for a continuous target."""
         return tuple(self.definition.classes)
 
     @property
-    def task(self) -> Literal["direction", "classification"]:
-        """What the label asks: the classes "down" and "up" are a direction, others are not."""
-        return "direction" if self.classes == DIRECTIONS else "classification"
+    def task(self) -> Literal["direction", "classification", "ranking"]:
+        """What the label asks: the classes "down" and "up" are a direction, others are not.
+
+        A label that relates symbols to each other asks for their ranking.
+        """
+        return task_of(self.definition)
 
     @property
     def horizon(self) -> pd.Timedelta:
@@ -123,10 +135,14 @@ class Samples:
     def labelled(self, name: Part) -> NDArray[np.int64]:
         """Return the positions of a part's samples that have a label."""
         positions = self.part(name)
-        return positions[self.label[positions] != NULL]
+        label = self.label[positions]
+        return positions[np.isfinite(label) if label.dtype.kind == "f" else label != NULL]
 
     def counts(self, name: Part) -> NDArray[np.int64]:
         """Return the number of labelled samples of each class in a part: shape (classes,)."""
+        if self.task == "ranking":
+            found = self.label[self.labelled(name)]
+            return np.array([np.count_nonzero(found == k) for k in range(len(self.classes))], int)
         return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
 
     def check(self) -> None:
@@ -140,6 +156,8 @@ class Samples:
     def _labelled(self) -> Self:
         """Return the samples with labels fitted on the training samples of each symbol."""
         self.check()
+        if self.task == "ranking":
+            return self._related()
         each = [self.of(symbol) for symbol in self.symbols]
         for one in each:
             if not all(len(one.part(name)) for name in PARTS):
@@ -169,6 +187,28 @@ class Samples:
             )
         return samples
 
+    def _related(self) -> Self:
+        """Return the samples of a cross-section with their targets."""
+        definition: Any = self.definition
+        names = self.symbol_of(np.arange(len(self)))
+        target = definition.relate(self.outcomes.forward_return, self.times, names)
+        samples = replace(self, label=np.asarray(target, np.float64))
+        if not len(samples.labelled("train")):
+            raise SamplesError(
+                f"none of {len(self.split.train):,} training samples of {len(self.symbols)} "
+                f"symbol{'s' * (len(self.symbols) > 1)} can be compared with another",
+                expected="bars of several symbols that close at the same times",
+                instead='pass a dict such as {"BTCUSDT": bars, "ETHUSDT": bars}, or another label',
+            )
+        return samples
+
+
+def task_of(label: Any) -> Literal["direction", "classification", "ranking"]:
+    """Return what a label asks, see `Samples.task`."""
+    if hasattr(label, "relate"):
+        return "ranking"
+    return "direction" if tuple(label.classes) == DIRECTIONS else "classification"
+
 
 def _having(argument: str, value: Any, example: str, *attributes: str) -> Any:
     """Return an argument that has these attributes, and is no class."""
@@ -188,10 +228,12 @@ def make_samples(
     split: Splitter | None = None,
     lookback: DurationLike = "60min",
     overnight: bool = True,
+    universe: Universe | None = None,
 ) -> Samples:
     """Find the decision times of bars, look ahead, split, and label - in this order.
 
-    Labels are fitted on training samples only.
+    Labels are fitted on training samples only. Symbols of a cross-section may begin and end at any
+    time; for other labels each symbol needs samples in each part of the split.
 
     Args:
         bars: Bars of one symbol, or of several by their names (see `gafcnn.as_bars`).
@@ -201,6 +243,7 @@ def make_samples(
         lookback: The gap-free stretch of bars that a sample needs, at least as long as the longest
             window that will be used. The embargo is as long, unless `split` has its own.
         overnight: Whether the lookback may span the nights of a trading calendar.
+        universe: Which symbols are compared at a decision time; all by default.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
@@ -212,23 +255,45 @@ def make_samples(
     """
     label = Direction() if label is None else label
     split = Chronological() if split is None else split
-    definition: Label = _having(
-        "label", label, 'gc.Direction("1h")', "classes", "outcomes", "assign"
+    definition: Label = (
+        _having("label", label, 'gc.Direction("1h")', "classes", "outcomes", "assign")
+        if task_of(label) != "ranking"
+        else label
     )
     splitter: Splitter = _having("split", split, "gc.Chronological()", "embargo", "split")
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
     check_together(by_symbol)
     length = parse_duration("lookback", lookback)
-    rows = [decision_rows(frame, length, overnight=overnight) for frame in frames]
+    ranking = task_of(definition) == "ranking"
+    rows, embargoes = [], []
+    for symbol, frame in by_symbol.items():
+        try:
+            rows.append(decision_rows(frame, length, overnight=overnight))
+            embargoes.append(longest_span(frame, length, overnight=overnight))
+        except SamplesError as error:
+            if not ranking or len(by_symbol) == 1:
+                raise
+            log.info("%s has no samples: %s", symbol, error.found)
+            rows.append(np.empty(0, np.int64))
+    if (every := getattr(splitter, "every", None)) is not None:
+        rows = on_schedule(frames, rows, every)
+    if universe is not None:
+        rows = universe.select(frames, rows)
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
     found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
-    outcomes, decided = Outcomes.concatenate(found), np.concatenate(times)
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
-    embargo = splitter.embargo
-    if embargo is None:
-        embargo = max(longest_span(one, length, overnight=overnight) for one in frames)
-    parts = splitter.split(decided, outcomes.known_at, starts, embargo)
+    decided = np.concatenate(times)
+    if ranking:
+        end = max(close_times(frame)[-1] for frame in frames)
+        found = [
+            with_delisted(frame, at, one, end)
+            for frame, at, one in zip(frames, rows, found, strict=True)
+        ]
+        log.info("%s", describe_universe(by_symbol, decided, starts))
+    outcomes = Outcomes.concatenate(found)
+    embargo = max(embargoes, default=length) if splitter.embargo is None else splitter.embargo
+    parts = splitter.split(decided, outcomes.known_at, (0,) if ranking else starts, embargo)
     unlabelled = np.full(len(decided), NULL, np.int8)
     samples = Samples(
         by_symbol,

@@ -10,8 +10,9 @@ de Prado, Advances in Financial Machine Learning, 2018, chapter 7). A sample wit
 is in no part.
 
 Several symbols have the same borders: from the first decision of any of them to the last that all
-have; later samples of a symbol are in no part. A later part begins with the first decision of any
-symbol, and no symbol's label reaches into it.
+have; later samples of a symbol are in no part. In a cross-section they reach to the last decision
+of any symbol. A later part begins with the first decision of any symbol, and no symbol's label
+reaches into it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class Splitter(Protocol):
         Args:
             times: Decision times, datetime64[ns], UTC, shape (n,).
             known_at: When each label is known, NaT for never, shape (n,).
-            starts: Positions where the samples of each symbol begin, one symbol after another.
+            starts: Positions where the samples of each symbol begin, one symbol after another; a
+                cross-section is given as one symbol.
             embargo: The embargo to keep.
         """
         ...
@@ -133,12 +135,15 @@ class Chronological(_ByTime):
         embargo: Time between a label becoming known and the start of a later part; None for the
             samples' lookback.
         stride: Train on every stride-th decision time; validation and test keep all of them.
+        every: Decide at these times only, in all parts: "8h" is 00:00, 08:00 and 16:00 UTC; in a
+            trading calendar every bar that is as many bars after the one before. None for each bar.
     """
 
     test: Share = 0.1
     val: Share = 0.1
     embargo: OptionalDuration = None
     stride: Count = 1
+    every: OptionalDuration = None
 
     def _borders(self, start: np.datetime64, end: np.datetime64) -> tuple[np.datetime64, ...]:
         test_start = _between(start, end, 1 - self.test)
@@ -160,6 +165,7 @@ class WalkForward(_ByTime):
         val: Share of the time before a block that is its validation, in (0, 1).
         embargo: As of `Chronological`.
         stride: As of `Chronological`.
+        every: As of `Chronological`.
     """
 
     fold: Annotated[int, Field(ge=0)]
@@ -168,6 +174,7 @@ class WalkForward(_ByTime):
     val: Share = 0.1
     embargo: OptionalDuration = None
     stride: Count = 1
+    every: OptionalDuration = None
 
     def __post_init__(self) -> None:
         if self.fold >= self.folds:

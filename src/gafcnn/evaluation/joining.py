@@ -13,6 +13,7 @@ from gafcnn.evaluation.predictions import (
     KEY,
     OUTCOME,
     P_UP,
+    SCORE,
     SHARED,
     check_predictions,
     class_columns,
@@ -106,7 +107,7 @@ def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def member_column(name: str, column: str) -> str:
     """Return the name of a member's column in a joined table: `30m`, or `30m.p_star`."""
-    return name if column == P_UP else f"{name}.{column}"
+    return name if column in (P_UP, SCORE) else f"{name}.{column}"
 
 
 def member_columns(name: str, classes: Sequence[str]) -> list[str]:
@@ -163,7 +164,10 @@ def _check_agreement(
         theirs[[*KEY, *OUTCOME]], on=[*KEY], how="outer", suffixes=("", "_b"), indicator="side"
     )
     shared = (both["side"] == "both").to_numpy()
-    for column in ("known_at", "forward_return", "label"):
+    compared = ("known_at", "forward_return", "label")
+    if columns[0] == SCORE:  # a target depends on which other symbols a table has
+        compared = compared[:2]
+    for column in compared:
         if column == "label" and complete and not shared.all():
             counts = both["side"].value_counts()
             raise _disagreement(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import Origin, ensure_bars, interval_of
+from gafcnn.data.cross_section import with_delisted
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
-from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.splits import Splitter
 from gafcnn.data.times import from_epochs
 from gafcnn.errors import PredictionsError
@@ -50,12 +51,12 @@ def prediction_table(
 
     Args:
         samples: Samples.
-        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), or
-            the probabilities of all classes, shape (n, classes).
+        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), the
+            probabilities of all classes, shape (n, classes), or for a ranking scores, shape (n,).
         name: Name of the model or window.
         seed: Seed of the model.
     """
-    names = class_columns(samples.classes)
+    names = forecast_columns(samples.definition)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
     table = outcome_table(samples).assign(window=name, seed=seed, **columns)
     return table.astype({"window": "str", "seed": "int64"}).filter([*SHARED, *columns])
@@ -103,7 +104,7 @@ def complete_predictions(
     if like is not None:
         columns, symbols = probability_columns(like), sorted(set(like["symbol"]))
     elif label is not None:
-        columns, symbols = class_columns(label.classes), [*by_symbol]
+        columns, symbols = forecast_columns(label), [*by_symbol]
     else:
         raise PredictionsError(
             f"{name}: the outcomes are unknown",
@@ -112,6 +113,10 @@ def complete_predictions(
         )
     scored = columns == (P_UP,) and P_UP not in frame and SCORE in frame
     given, what = ([SCORE], "score") if scored else ([*columns], "probability")
+    if columns == (SCORE,):
+        what = "score"
+        if SCORE not in frame and P_UP in frame:  # which orders symbols as well
+            frame = frame.rename(columns={P_UP: SCORE})
     notes: list[str] = []
     table = _standardise(frame, given, symbols, name, notes)
     if not isinstance(bars, Mapping):  # bars of one symbol need no name
@@ -167,7 +172,8 @@ def complete_predictions(
     if scored:
         rows[P_UP] = _from_scores(pd.DataFrame(rows), name, notes)
     complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
-    return check_predictions(complete.astype(SHARED).reset_index(drop=True), name), notes
+    complete = complete.astype(SHARED | _label_type(columns)).reset_index(drop=True)
+    return check_predictions(complete, name), notes
 
 
 def _standardise(
@@ -235,6 +241,8 @@ def _outcomes(
     table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any, notes: list[str]
 ) -> pd.DataFrame:
     """Return the outcomes at the table's times, by a label fitted on the bars before them."""
+    if task_of(label) == "ranking":
+        return _related(table, by_symbol, label)
     found = []
     for symbol, bars in by_symbol.items():
         times = table.loc[table["symbol"] == symbol, "time"]
@@ -254,6 +262,23 @@ def _outcomes(
     return pd.concat(found) if found else table.head(0).assign(**dict.fromkeys(OUTCOME, np.nan))
 
 
+def _related(
+    table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any
+) -> pd.DataFrame:
+    """Return the outcomes of a cross-section at the table's times, among the table's symbols."""
+    end, found = max(bars.index[-1] for bars in by_symbol.values()).to_datetime64(), []
+    for symbol, bars in by_symbol.items():
+        rows = np.flatnonzero(bars.index.isin(table.loc[table["symbol"] == symbol, "time"]))
+        outcomes = with_delisted(bars, rows, label.outcomes(bars, rows), end)
+        known = ~np.isnat(outcomes.known_at)
+        columns = _outcome_columns(outcomes, np.full(len(rows), np.nan), np.arange(len(rows)))
+        found.append(columns.assign(symbol=symbol, time=bars.index[rows])[known])
+    rows = pd.concat(found, ignore_index=True)
+    times = rows["time"].dt.tz_localize(None).to_numpy()
+    target = label.relate(rows["forward_return"].to_numpy(), times, rows["symbol"].to_numpy(str))
+    return rows.assign(label=target)
+
+
 def outcome_table(samples: Samples) -> pd.DataFrame:
     """Return symbol, time, fold, split and outcome of all validation, then all test samples."""
     rows, fold = np.concatenate([samples.split.val, samples.split.test]), samples.split.fold
@@ -266,10 +291,12 @@ def outcome_table(samples: Samples) -> pd.DataFrame:
 
 
 def _outcome_columns(
-    outcomes: Outcomes, label: NDArray[np.int8], rows: NDArray[np.int64]
+    outcomes: Outcomes, label: NDArray[Any], rows: NDArray[np.int64]
 ) -> pd.DataFrame:
-    number = pd.array(label[rows], dtype="Int8")
-    number[label[rows] == NULL] = pd.NA
+    number: Any = label[rows]
+    if label.dtype.kind != "f":
+        number = pd.array(label[rows], dtype="Int8")
+        number[label[rows] == NULL] = pd.NA
     known_at = pd.DatetimeIndex(outcomes.known_at[rows]).tz_localize("UTC")
     ahead = outcomes.forward_return[rows]
     return pd.DataFrame({"label": number, "forward_return": ahead, "known_at": known_at})
@@ -330,6 +357,9 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
     - `known_at` (UTC, ns: when the label is known, after `time`);
     - `p_up` (float64 in [0, 1]).
 
+    A table of a ranking has `score` instead of `p_up` (float64, higher for a better symbol), and
+    its `label` is the target (float64, NaN for none).
+
     A table of several classes has `p_<class>` for each of them (float64 in [0, 1], sum 1) instead
     of `p_up`. Its `label` is a class number, in the order of these columns, or null;
     `forward_return` may be NaN, and `known_at` may be `time`, for labels that do not look ahead.
@@ -352,7 +382,8 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
             expected=f"the columns {', '.join(COLUMNS)}",
             instead="let gc.judge or complete_predictions(frame, bars, label=...) fill it in",
         )
-    for column, dtype in {**SHARED, **dict.fromkeys(probabilities, "float64")}.items():
+    types = SHARED | _label_type(probabilities) | dict.fromkeys(probabilities, "float64")
+    for column, dtype in types.items():
         # text is `object` before pandas 3 and `str` since
         is_text = dtype == "str" and pd.api.types.is_string_dtype(frame[column])
         if not is_text and str(frame[column].dtype) != dtype:
@@ -381,15 +412,33 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
 
 
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the classes of a table, in the order of their numbers; () for P(up)."""
+    """Return the classes of a table, in the order of their numbers; () for P(up) and for scores."""
     columns = probability_columns(frame)
-    return () if columns == (P_UP,) else tuple(column.removeprefix("p_") for column in columns)
+    return (
+        ()
+        if columns in ((P_UP,), (SCORE,))
+        else tuple(column.removeprefix("p_") for column in columns)
+    )
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns of probabilities: `p_up`, or one per class; () if there are none."""
+    """Return the columns of probabilities: `p_up`, or one per class; `score` of a ranking.
+
+    Without any of them, ().
+    """
     columns = tuple(column for column in frame.columns if str(column).startswith("p_"))
-    return columns if len(columns) > 1 or columns == (P_UP,) else ()
+    if len(columns) > 1 or columns == (P_UP,):
+        return columns
+    return (SCORE,) if SCORE in frame.columns else ()
+
+
+def forecast_columns(label: Any) -> tuple[str, ...]:
+    """Return the columns that hold the forecasts of a label."""
+    return (SCORE,) if task_of(label) == "ranking" else class_columns(label.classes)
+
+
+def _label_type(columns: Sequence[str]) -> dict[str, str]:
+    return {"label": "float64"} if tuple(columns) == (SCORE,) else {}
 
 
 def class_columns(classes: Sequence[str]) -> tuple[str, ...]:
@@ -427,12 +476,15 @@ def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, str, Any, str]]:
     twice = frame.duplicated(["symbol", "time", "window", "fold"], keep=False)
     unique = "one row per symbol, time, window and fold; the mean of several seeds"
     yield "a decision time occurs more than once", "window", twice, unique
-    for column in columns:
-        outside = ~frame[column].between(0.0, 1.0)
-        yield f"{column} is not a probability", column, outside, "a number from 0 to 1"
-    numbers = range(len(classes) or 2)
-    unknown = label.notna() & ~label.isin(numbers)
-    yield "label is out of range", "label", unknown, f"a class from 0 to {numbers[-1]}, or null"
+    if columns == [SCORE]:
+        yield "score is not finite", SCORE, ~np.isfinite(frame[SCORE]), "a finite number"
+    else:
+        for column in columns:
+            outside = ~frame[column].between(0.0, 1.0)
+            yield f"{column} is not a probability", column, outside, "a number from 0 to 1"
+        numbers = range(len(classes) or 2)
+        unknown = label.notna() & ~label.isin(numbers)
+        yield "label is out of range", "label", unknown, f"a class from 0 to {numbers[-1]}, or null"
     if not classes:
         infinite, early = ~np.isfinite(ahead), known <= frame["time"]
         yield "forward_return is not finite", "forward_return", infinite, "a return as a fraction"

@@ -164,6 +164,35 @@ def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
     return float((ranks - positives * (positives + 1) / 2) / pairs)
 
 
+def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd.Series:
+    """Return Spearman's rank correlation of the rows of each time, by time.
+
+    That of a score and the return that followed is the rank information coefficient, IC (Grinold
+    and Kahn, Active Portfolio Management, 1999).
+
+    Args:
+        score: Forecasts, shape (n,).
+        outcome: What happened, of the same shape; rows without a number are left out.
+        times: The time of each row, of the same shape.
+
+    Returns:
+        One number per time with two or more different forecasts and outcomes.
+    """
+    rows = pd.DataFrame({"score": score, "outcome": outcome, "time": times}).dropna()
+    ranks = rows.groupby("time")[["score", "outcome"]].rank()
+    ranks -= ranks.groupby(rows["time"].to_numpy()).transform("mean")
+    products = pd.DataFrame(
+        {
+            "both": ranks["score"] * ranks["outcome"],
+            "score": ranks["score"] ** 2,
+            "outcome": ranks["outcome"] ** 2,
+        }
+    )
+    sums: Any = products.groupby(rows["time"].to_numpy()).sum()
+    sums = sums[(sums["score"] > 0) & (sums["outcome"] > 0)]
+    return sums["both"] / np.sqrt(sums["score"] * sums["outcome"])
+
+
 def log_losses(p: Floats, label: NDArray[Any]) -> Floats:
     """Return -ln(clipped probability of the true class) of each row.
 

@@ -123,7 +123,9 @@ class BoostedTrees(Estimator):
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
         )
         aim: dict[str, Any] = {"objective": "binary:logistic"}
-        if samples.task != "direction":
+        if not samples.classes:
+            aim = {"objective": "reg:squarederror"}
+        elif samples.task == "classification":
             aim = {"objective": "multi:softprob", "num_class": len(samples.classes)}
         with _invalid_parameters():
             booster = xgboost.train(

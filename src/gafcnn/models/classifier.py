@@ -39,6 +39,9 @@ CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotun
 class GafClassifier(Estimator):
     """A network that learns from Gramian Angular Field images of a window of bars.
 
+    For a label of a cross-section it learns one network for all symbols, whose forecasts of the
+    target are scores.
+
     Args:
         window: The window that an image shows: a `Window`, or a name such as "30m".
         network: The name of a registered network, or a mapping with its name as `kind` and its
@@ -55,7 +58,8 @@ class GafClassifier(Estimator):
         max_epochs: The largest number of epochs.
         patience: Epochs without a better `monitor` after which training ends.
         monitor: The metric of validation that chooses the best epoch: "val/loss", "val/accuracy"
-            and "val/auc", or for several classes "val/balanced_accuracy" and "val/macro_f1".
+            and "val/auc"; for several classes "val/balanced_accuracy" and "val/macro_f1"; for a
+            continuous target "val/correlation".
         monitor_mode: "min" or "max".
         average_weights: Decay of a running mean of the weights, see
             `gafcnn.models.training.AveragedWeights`; None for the last weights of an epoch.
@@ -162,10 +166,11 @@ class GafClassifier(Estimator):
 
         device = find_device(self.accelerator)
         torch.manual_seed(self.seed)
-        outputs = 1 if samples.task == "direction" else len(samples.classes)
+        outputs = len(samples.classes) if samples.task == "classification" else 1
+        loss = "cross_entropy" if samples.classes else "huber"
         shape = {"channels": len(self._spec.channels), "outputs": outputs, "size": self._spec.size}
         options = (float(self._setting(name)) for name in ("lr", "weight_decay"))
-        module = GafModule(self._network | shape, *options)
+        module = GafModule(self._network | shape, *options, loss=loss)
         if self.weights is not None:
             if (load := getattr(module.network, "load_pretrained", None)) is None:
                 raise LearningError(

@@ -20,7 +20,7 @@ from gafcnn.data.windows import Window, as_window, decision_rows
 from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
-from gafcnn.evaluation.statistics import score, score_classes
+from gafcnn.evaluation.statistics import rank_correlations, score, score_classes
 from gafcnn.settings import as_plain, create
 
 ClassWeights: TypeAlias = str | Sequence[float] | None
@@ -86,7 +86,7 @@ class Estimator(BaseEstimator):
     def predict_samples(
         self, samples: Samples, rows: NDArray[np.int64] | None = None
     ) -> NDArray[np.float64]:
-        """Return P(up) of samples, shape (n,); for several classes (n, classes).
+        """Return P(up), or the scores of a ranking, shape (n,); for several classes (n, classes).
 
         Args:
             samples: Samples with the classes of the training.
@@ -154,6 +154,7 @@ class Estimator(BaseEstimator):
         self._description = {
             "parameters": self._parameters(),
             "classes": list(samples.classes),
+            "task": samples.task,
             "lookback": format_duration(samples.lookback),
             "overnight": samples.overnight,
             "interval": format_duration(interval_of(next(iter(samples.bars.values())))),
@@ -176,7 +177,7 @@ class Estimator(BaseEstimator):
         given = self._parameters()
         if isinstance(found, Samples):
             lookback = format_duration(min(found.lookback, self.lookback))
-            given |= {"classes": list(found.classes), "lookback": lookback}
+            given |= {"classes": list(found.classes), "task": found.task, "lookback": lookback}
             found = next(iter(found.bars.values()))
         given["interval"] = format_duration(interval_of(found))
         fitted = self._description | self._description["parameters"]
@@ -190,7 +191,7 @@ class Estimator(BaseEstimator):
 
     def _draw(
         self, samples: Samples
-    ) -> tuple[list[Drawn], NDArray[np.int8], NDArray[np.int64], list[float] | None]:
+    ) -> tuple[list[Drawn], NDArray[Any], NDArray[np.int64], list[float] | None]:
         """Draw additional training samples, which come after the others.
 
         Returns:
@@ -198,6 +199,14 @@ class Estimator(BaseEstimator):
             samples; and the weights of the classes.
         """
         samples.check()
+        if samples.task == "ranking":
+            if self.augmentation is not None or self.class_weights is not None:
+                raise LearningError(
+                    "augmentation or class_weights for a label of a cross-section",
+                    expected="neither, as it has no rare classes",
+                    instead="set augmentation=none and model.class_weights=null",
+                )
+            return [], samples.label, samples.labelled("train"), None
         for part in ("train", "val"):
             counts = samples.counts(part)
             if (present := np.count_nonzero(counts)) < 2:
@@ -227,7 +236,16 @@ class Estimator(BaseEstimator):
 
     def _score(self, samples: Samples, p: NDArray[np.float64], unit: str) -> None:
         """Score the labelled validation samples, given their probabilities; log the result."""
-        label = samples.label[samples.labelled("val")]
+        val = samples.labelled("val")
+        label = samples.label[val]
+        if samples.task == "ranking":
+            ic = rank_correlations(p, samples.outcomes.forward_return[val], samples.times[val])
+            self.metrics_ = {"n": len(val), "rank_ic": float(ic.mean()), "times": len(ic)}
+            log.info(
+                "%s: validation rank IC %.4f, the mean over %s decision times",
+                self.model_name, self.metrics_["rank_ic"], f"{len(ic):,}",
+            )  # fmt: skip
+            return
         if p.ndim == 1:
             scores, name = score(p, label == 1), "auc"
         else:

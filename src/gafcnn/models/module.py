@@ -12,7 +12,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MetricCollection
+from torchmetrics import MetricCollection, PearsonCorrCoef
 from torchmetrics.classification import (
     BinaryAccuracy,
     BinaryAUROC,
@@ -46,14 +46,16 @@ class GafModule(LightningModule):
     """A network that learns the direction of the next move, or one of several classes.
 
     One output of the network is the logit of up against down, several are the logits of as many
-    classes. Loss: cross-entropy, binary for one output. Optimiser: AdamW with cosine annealing over
-    the epochs.
+    classes. Loss: cross-entropy, binary for one output. With the loss "huber" the one output is a
+    forecast of a continuous target (Huber, 1964: squared up to an error of 1, then linear).
+    Optimiser: AdamW with cosine annealing over the epochs.
 
     Args:
         network: Name (`kind`) and options for `build_network`, as plain data, so that a checkpoint
             holds everything that is needed to build the network again.
         lr: Learning rate at the start.
         weight_decay: AdamW's decoupled weight decay.
+        loss: "cross_entropy" or "huber".
 
     Attributes:
         description: Plain data that is stored in every checkpoint.
@@ -65,11 +67,16 @@ class GafModule(LightningModule):
     to_images: Callable[[Tensor], Tensor]
 
     def __init__(
-        self, network: dict[str, Any], lr: float = 1e-4, weight_decay: float = 1e-5
+        self,
+        network: dict[str, Any],
+        lr: float = 1e-4,
+        weight_decay: float = 1e-5,
+        loss: str = "cross_entropy",
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.lr, self.weight_decay, self.description = lr, weight_decay, dict[str, Any]()
+        self.regression = loss == "huber"
         # channels_last lets convolutions on CPUs and tensor cores read whole pixels at a time
         self.network = build_network(**network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.outputs: int = network.get("outputs", 1)
@@ -81,6 +88,8 @@ class GafModule(LightningModule):
                 "balanced_accuracy": BalancedAccuracy(self.outputs),
                 "macro_f1": MulticlassF1Score(self.outputs, average="macro"),
             }
+        if self.regression:
+            measured = {"correlation": PearsonCorrCoef()}
         metrics = MetricCollection(measured)
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -115,16 +124,21 @@ class GafModule(LightningModule):
 
     @torch.inference_mode()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return P(up), float32 of shape (n,); for several classes (n, classes).
+        """Return P(up), or forecasts of the target, shape (n,); for several classes (n, classes).
 
         Computed in float32 even after a training in mixed precision: in the eight bits of bfloat16
         many samples would have equal probabilities.
         """
         with torch.autocast(images.device.type, enabled=False):
-            return as_probabilities(self(images))
+            return self._forecasts(self(images))
+
+    def _forecasts(self, logits: Tensor) -> Tensor:
+        return logits if self.regression else as_probabilities(logits)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss, weighted by `class_weights`; labels are float32 of shape (n,)."""
+        if self.regression:
+            return functional.huber_loss(logits, labels)
         if self.outputs == 1:
             return functional.binary_cross_entropy_with_logits(logits, labels)
         return functional.cross_entropy(logits, labels.long(), weight=self.class_weights)
@@ -190,7 +204,9 @@ class GafModule(LightningModule):
         logits = self(images)
         loss = self.loss(logits, labels)
         # probabilities, because torchmetrics reads logits that all lie in [0, 1] as probabilities
-        metrics.update(as_probabilities(logits.detach()), labels.long())
+        metrics.update(
+            self._forecasts(logits.detach()), labels if self.regression else labels.long()
+        )
         # a float: Lightning rounds the mean of integers over processes down
         n: Any = float(len(labels))
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)

@@ -1,0 +1,239 @@
+"""Cross-sections: symbols compared with each other at the same decision time.
+
+A label of a cross-section is a target that depends on the returns of all symbols from `t` to
+`t + horizon`: which of them will do better than the others, whatever the market does. Models of it
+forecast a score, of which only the order among the symbols of a decision time means anything (Gu,
+Kelly and Xiu, "Empirical Asset Pricing via Machine Learning", Review of Financial Studies, 2020).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from gafcnn.data.bars import calendar_of, interval_of
+from gafcnn.data.labels import Outcomes, forward_outcomes, register_label
+from gafcnn.data.windows import close_times, stretch_starts
+from gafcnn.durations import Duration, multiple_of
+from gafcnn.errors import ConfigError
+from gafcnn.settings import settings
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.datetime64]
+
+log = logging.getLogger(__name__)
+
+
+class _Relation:
+    """What the labels of a cross-section have in common."""
+
+    classes: tuple[str, ...] = ()
+    horizon: pd.Timedelta
+
+    def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
+        """Return the return from each row's close to the close one horizon later.
+
+        Raises:
+            ConfigError: The horizon is not a multiple of the bars' interval.
+        """
+        return forward_outcomes(bars, rows, self.horizon)
+
+
+@register_label("relative")
+@settings("label")
+class Relative(_Relation):
+    """The return over the horizon less that of the market, in units of its dispersion.
+
+        (r_i - mean_j r_j) / sd_j r_j,    clipped to [-clip, clip]
+
+    with the mean and the standard deviation (ddof=1) over all symbols that are decided at `t`. A
+    decision time with one symbol has no target.
+
+    Args:
+        horizon: A multiple of the bars' interval.
+        market: Symbol whose return is subtracted in place of the mean; None for the mean.
+        clip: The largest target.
+
+    Raises:
+        ConfigError: An option is out of its range.
+    """
+
+    horizon: Duration = pd.Timedelta("1D")
+    market: str | None = None
+    clip: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3.0
+
+    def relate(self, returns: Floats, times: Times, symbols: NDArray[np.str_]) -> Floats:
+        """Return the targets of samples, NaN where they are unknown: shape (n,).
+
+        Args:
+            returns: Forward returns, shape (n,).
+            times: Decision times, shape (n,).
+            symbols: Names of the symbols, shape (n,).
+
+        Raises:
+            ConfigError: The market's symbol is not among the symbols.
+        """
+        found: Any = pd.Series(returns)
+        by_time = found.groupby(times)
+        level = by_time.transform("mean")
+        if self.market is not None:
+            of_market = symbols == self.market
+            if not of_market.any():
+                raise ConfigError(
+                    f"label.market is {self.market}",
+                    expected=f"one of the symbols, {', '.join(np.unique(symbols)[:9])}",
+                    instead="correct it, or set label.market=null for the mean of all symbols",
+                )
+            level = pd.Series(returns[of_market], times[of_market]).reindex(times).to_numpy()
+        dispersion = by_time.transform("std")
+        target = (found - level) / dispersion.where(dispersion > 0)
+        return target.clip(-self.clip, self.clip).to_numpy()
+
+
+@register_label("rank")
+@settings("label")
+class Rank(_Relation):
+    """The quantile of the return over the horizon among all symbols, from -0.5 to 0.5.
+
+    Of n symbols decided at `t`, the k-th lowest return has the target `(k - 0.5) / n - 0.5`; equal
+    returns share the mean of their ranks. A decision time with one symbol has no target.
+
+    Args:
+        horizon: A multiple of the bars' interval.
+    """
+
+    horizon: Duration = pd.Timedelta("1D")
+
+    def relate(self, returns: Floats, times: Times, symbols: NDArray[np.str_]) -> Floats:
+        """Return the targets of samples, see `Relative.relate`."""
+        by_time: Any = pd.Series(returns).groupby(times)
+        n = by_time.transform("count")
+        return ((by_time.rank() - 0.5) / n - 0.5).where(n > 1).to_numpy()
+
+
+@register_label("above_median")
+@settings("label")
+class AboveMedian(_Relation):
+    """Whether the return over the horizon is above (1) or below (0) the median of all symbols.
+
+    A return that equals the median has no label.
+
+    Args:
+        horizon: A multiple of the bars' interval.
+    """
+
+    classes = ("below", "above")
+    horizon: Duration = pd.Timedelta("1D")
+
+    def relate(self, returns: Floats, times: Times, symbols: NDArray[np.str_]) -> Floats:
+        """Return 1, 0 or NaN for each sample, see `Relative.relate`."""
+        found = pd.Series(returns)
+        apart = found - found.groupby(times).transform("median")
+        return np.where(apart == 0, np.nan, np.where(apart.isna(), np.nan, apart > 0))
+
+
+@settings("universe")
+class Universe:
+    """Which symbols are compared at a decision time: those that are traded most.
+
+    A symbol needs its lookback in any case.
+
+    Args:
+        quantile: Share of the symbols, those with the smallest traded value, that is left out.
+        over: Time up to `t` over which the traded value (close times volume) is averaged; a
+            multiple of the bars' interval.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    over: Duration = pd.Timedelta("30D")
+
+    def select(
+        self, bars: Sequence[pd.DataFrame], rows: Sequence[NDArray[np.int64]]
+    ) -> list[NDArray[np.int64]]:
+        """Return the rows of each symbol's bars at which it is in the universe."""
+        if not self.quantile:
+            return [*rows]
+        values = [traded_value(frame, self.over)[at] for frame, at in zip(bars, rows, strict=True)]
+        times = [close_times(frame)[at] for frame, at in zip(bars, rows, strict=True)]
+        share: Any = pd.Series(np.concatenate(values)).groupby(np.concatenate(times)).rank(pct=True)
+        inside = (share > self.quantile).to_numpy()
+        ends = np.cumsum([len(at) for at in rows])[:-1]
+        return [at[kept] for at, kept in zip(rows, np.split(inside, ends), strict=True)]
+
+
+def traded_value(bars: pd.DataFrame, over: pd.Timedelta) -> Floats:
+    """Return the mean value traded in a bar, over the time up to each bar: shape (n_bars,).
+
+    It is in the currency of the prices, and NaN for the first bars.
+    """
+    value: Any = bars["quote_volume"] if "quote_volume" in bars else bars["close"] * bars["volume"]
+    length = multiple_of("universe.over", over, interval_of(bars))
+    return value.rolling(length).mean().to_numpy(np.float64)
+
+
+def on_schedule(
+    bars: Sequence[pd.DataFrame], rows: Sequence[NDArray[np.int64]], every: pd.Timedelta
+) -> list[NDArray[np.int64]]:
+    """Return the rows of each symbol's bars that are on the schedule of `split.every`.
+
+    Raises:
+        ConfigError: `every` is not a multiple of the bars' interval.
+    """
+    step = multiple_of("split.every", every, interval_of(bars[0]))
+    times = [close_times(frame) for frame in bars]
+    if calendar_of(bars[0]) is None:
+        return [
+            at[one[at].astype(np.int64) % every.value == 0]
+            for at, one in zip(rows, times, strict=True)
+        ]
+    sessions = np.unique(np.concatenate(times))
+    return [
+        at[np.searchsorted(sessions, one[at]) % step == 0]
+        for at, one in zip(rows, times, strict=True)
+    ]
+
+
+def with_delisted(
+    bars: pd.DataFrame, rows: NDArray[np.int64], outcomes: Outcomes, end: np.datetime64
+) -> Outcomes:
+    """Return outcomes in which a symbol that ends before the others is sold at its last close.
+
+    Otherwise the last decisions before a delisting would be left out, and with them its losses.
+
+    Args:
+        bars: Bars of a symbol.
+        rows: Decision rows, shape (n,).
+        outcomes: Their outcomes.
+        end: The last close time of any symbol.
+    """
+    closes = close_times(bars)
+    if closes[-1] >= end:
+        return outcomes
+    cut = np.isnat(outcomes.known_at) & (rows >= stretch_starts(bars)[-1]) & (rows < len(bars) - 1)
+    close = bars["close"].to_numpy(np.float64)
+    returns = np.where(cut, close[-1] / close[rows] - 1, outcomes.forward_return)
+    return Outcomes(returns, np.where(cut, closes[-1], outcomes.known_at))
+
+
+def describe_universe(bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int]) -> str:
+    """Return how many symbols each year has, and a warning if none of them ends early."""
+    symbol = np.searchsorted(starts, np.arange(len(times)), side="right")
+    years = pd.DataFrame({"year": times.astype("datetime64[Y]").astype(int) + 1970, "s": symbol})
+    counts = years.groupby("year")["s"].nunique()
+    text = "symbols by year: " + ", ".join(f"{year} {n}" for year, n in counts.items())
+    lasts = {frame.index[-1] for frame in bars.values()}
+    if len(lasts) == 1:
+        text += (
+            "; all of them trade until the end, and symbols that were delisted are missing, which "
+            "flatters results (survivorship bias)"
+        )
+    return text
