@@ -278,13 +278,11 @@ class Study:
             # before anything is trained
             join({window: self._member(window) for window in self.windows})
         for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
+            weights = getattr(like.model, "class_weights", None)
+            own: dict[str, Any] = {"seed": 0, "offset": None, "overwrite": False, "swept": ()}
             settings = replace(
-                replace(
-                    like, seed=0, offset=None, overwrite=False, swept=(), study=self.folder.name
-                ),
-                model=replace(
-                    model, name=name, class_weights=getattr(like.model, "class_weights", None)
-                ),
+                replace(like, study=self.folder.name, **own),
+                model=replace(model, name=name, class_weights=weights),
                 market=at_rest(like.market),
                 paths=replace(like.paths, outputs=self.folder.parent),
             )

@@ -100,11 +100,7 @@ def _fit(
 ) -> None:
     resumed = any((folder / name).is_file() for name in (runs.LAST, runs.BEST))
     labelled, counts = len(samples.labelled("train")), samples.counts("train")
-    of = (
-        ", ".join(samples.symbols)
-        if len(samples.symbols) < 9
-        else f"{len(samples.symbols)} symbols"
-    )
+    of = samples.described_symbols
     if samples.classes:
         of += f" ({counts.max() / labelled:.1%} {samples.classes[int(counts.argmax())]})"
     log.info(
