@@ -30,7 +30,7 @@ from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import task_of
 from gafcnn.data.sources import at_rest, load_bars
 from gafcnn.durations import Duration, OptionalDuration, format_duration, multiple_of
-from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, SamplesError
+from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.positions import positions
