@@ -18,7 +18,7 @@ into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -28,7 +28,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import COLUMNS
-from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -124,24 +123,6 @@ def register_field(name: str, *, back: int = 0) -> Callable[[FieldFunction], Fie
         return function
 
     return decorate
-
-
-def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
-    """Return the names as a tuple.
-
-    Raises:
-        ConfigError: A name is unknown or occurs twice, or there is none.
-    """
-    names = () if isinstance(fields, str) else tuple(fields)
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(
-            f"the fields are {fields!r}",
-            expected="a list of one or more fields, each once",
-            instead="set images.fields=[close], for example",
-        )
-    for name in names:
-        FIELDS[name]
-    return names
 
 
 def _star(c: Candles) -> Floats:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.data.bars import bars_apart, fill_quiet, interval_of
-from gafcnn.data.features import FIELDS, Candles, known_fields
+from gafcnn.data.features import FIELDS, Candles
 from gafcnn.durations import (
     NO_TIME,
     Duration,
@@ -273,7 +273,7 @@ class WindowReader:
     ) -> None:
         interval = interval_of(bars)
         points = window.count_points(interval)
-        self.fields = known_fields(fields)
+        self.fields = FIELDS.all_of(fields, "images.fields")
         step = window.step_of(interval)
         bars_of_step = step // interval
         self.offsets = np.arange(1 - points, 1, dtype=np.int64) * bars_of_step
