@@ -129,17 +129,9 @@ class Samples:
         """Return the number of labelled samples of each class in a part: shape (classes,)."""
         return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
 
-    def check(self) -> None:
-        """Check that no sample's label reaches into a later part.
-
-        Raises:
-            LeakError: One does.
-        """
-        check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
-
     def _labelled(self) -> Self:
         """Return the samples with labels fitted on the training samples of each symbol."""
-        self.check()
+        check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
         each = [self.of(symbol) for symbol in self.symbols]
         for one in each:
             if not all(len(one.part(name)) for name in PARTS):

@@ -197,7 +197,6 @@ class Estimator(BaseEstimator):
             What was drawn; the labels of all samples; the positions of the labelled training
             samples; and the weights of the classes.
         """
-        samples.check()
         for part in ("train", "val"):
             counts = samples.counts(part)
             if (present := np.count_nonzero(counts)) < 2:
