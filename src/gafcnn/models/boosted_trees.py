@@ -122,18 +122,14 @@ class BoostedTrees(Estimator):
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
         )
-        aim: dict[str, Any] = {"objective": "binary:logistic"}
+        parameters: dict[str, Any] = {"tree_method": "hist", "objective": "binary:logistic"}
         if samples.task != "direction":
-            aim = {"objective": "multi:softprob", "num_class": len(samples.classes)}
+            parameters |= {"objective": "multi:softprob", "num_class": len(samples.classes)}
+        parameters |= DEFAULT_TREES if self.trees is None else self.trees
+        parameters |= {"seed": self.seed, "validate_parameters": True}
         with _invalid_parameters():
             booster = xgboost.train(
-                {
-                    "tree_method": "hist",
-                    **aim,
-                    **(DEFAULT_TREES if self.trees is None else self.trees),
-                    "seed": self.seed,
-                    "validate_parameters": True,
-                },
+                parameters,
                 train_data,
                 self.rounds,
                 evals=[(val_data, "val")],
