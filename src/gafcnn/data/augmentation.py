@@ -161,9 +161,8 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     gap = np.where(whole, opened - before, 0)
     blocks = len(bars) // block
     rng = np.random.default_rng(seed)
-    order = (
-        rng.random((blocks, block)).argsort(axis=1) + np.arange(blocks)[:, None] * block
-    ).ravel()
+    within = rng.random((blocks, block)).argsort(axis=1)
+    order = (within + np.arange(blocks)[:, None] * block).ravel()
 
     ends = int(before[0]) + np.cumsum((gap + close - opened)[order])
     begins = ends - (close - opened)[order]

@@ -233,13 +233,10 @@ def judge(
     def run(part: Study) -> Judgement:
         times = part.joined.loc[part.joined["split"] == "test", "time"]
         period = {"first": times.min().isoformat(), "last": times.max().isoformat()}
-        metrics = {**facts, "symbol": ", ".join(part.bars), **period}
-        metrics |= (
-            judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
-        )
-        return Judgement(
-            metrics | {"verdict": sentences(metrics)}, _long(part.joined, names, classes)
-        )
+        found = judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
+        metrics = {**facts, "symbol": ", ".join(part.bars), **period, **found}
+        metrics["verdict"] = sentences(metrics)
+        return Judgement(metrics, _long(part.joined, names, classes))
 
     if classes or len(by_symbol) == 1:
         return run(study)
