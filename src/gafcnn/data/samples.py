@@ -213,25 +213,15 @@ def make_samples(
     check_together(by_symbol)
     length = parse_duration("lookback", lookback)
     rows = [decision_rows(frame, length, overnight=overnight) for frame in frames]
-    times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
-    found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
-    outcomes, decided = Outcomes.concatenate(found), np.concatenate(times)
+    each = [*zip(frames, rows, strict=True)]
+    times = np.concatenate([close_times(frame)[at] for frame, at in each])
+    outcomes = Outcomes.concatenate([definition.outcomes(frame, at) for frame, at in each])
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
     embargo = splitter.embargo
     if embargo is None:
         embargo = max(longest_span(one, length, overnight=overnight) for one in frames)
-    parts = splitter.split(decided, outcomes.known_at, starts, embargo)
-    unlabelled = np.full(len(decided), NULL, np.int8)
-    samples = Samples(
-        by_symbol,
-        length,
-        definition,
-        decided,
-        outcomes,
-        unlabelled,
-        parts,
-        embargo,
-        starts,
-        overnight,
-    )
-    return samples._labelled()
+    parts = splitter.split(times, outcomes.known_at, starts, embargo)
+    labels = np.full(len(times), NULL, np.int8)  # until they are fitted
+    return Samples(
+        by_symbol, length, definition, times, outcomes, labels, parts, embargo, starts, overnight
+    )._labelled()
