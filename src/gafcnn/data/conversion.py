@@ -138,12 +138,10 @@ def join(
     length = None
     if interval is not None or len(every) > 1:
         length = interval_between(every, interval)
-        frames = [
-            frame.set_axis(_close_times(frame.index, length, part.timezone))
-            if part.is_open
-            else frame
-            for frame, part in zip(frames, parts, strict=True)
-        ]
+        for k, part in enumerate(parts):
+            if part.is_open:
+                closes = _close_times(frames[k].index, length, part.timezone)
+                frames[k] = frames[k].set_axis(closes)
     frame = frames[0] if len(frames) == 1 else pd.concat(frames)
     origin = _joined(source, parts)
     times = pd.DatetimeIndex(frame.index)
@@ -164,9 +162,8 @@ def join(
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
         frame, origin = _without(~sessions.is_open(opens), "outside sessions", frame, origin)
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
-        frame, origin = _without(
-            sessions.rare_offsets(opens, length), "off the grid", frame, origin
-        )
+        rare = sessions.rare_offsets(opens, length)
+        frame, origin = _without(rare, "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
 
 
