@@ -11,8 +11,8 @@ A sample is a row of the bars: the bar that closes at its decision time `t`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from gafcnn.durations import (
     parse_duration,
 )
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.settings import settings
+from gafcnn.settings import create, settings
 
 LEAST_POINTS = 8
 """Points that an image needs: two of them only show whether prices rose."""
@@ -156,14 +156,16 @@ WINDOWS = {
 """Windows by name, as in conf/window."""
 
 
-def as_window(window: str | Window) -> Window:
-    """Return a window by its name, such as "30m", "64x15m", or any other of this form.
+def as_window(window: str | Window | Mapping[str, Any]) -> Window:
+    """Return a window by its name, such as "30m", "64x15m" or any other of this form, or options.
 
     Raises:
-        ConfigError: It is not a name of a window.
+        ConfigError: It is not a name of a window, or an option is invalid.
     """
     if isinstance(window, Window):
         return window
+    if isinstance(window, Mapping):
+        return create(Window, "window", window)
     if window in WINDOWS:
         return WINDOWS[window]
     if found := re.fullmatch(r"(?:(\d+)x)?(\d+)(s|m|h|d)", str(window)):

@@ -25,9 +25,9 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader
+from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import LearningError
-from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part, window_from
+from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part
 
 TREES = "checkpoints/trees.json"
 
@@ -197,7 +197,7 @@ class BoostedTrees(Estimator):
         if self.features_ == "indicators":
             tables = [indicators(bars).iloc[rows] for bars, rows in parts]
             return pd.concat(tables, ignore_index=True)
-        window = replace(window_from(self.window or ""), lookback=self.lookback)
+        window = replace(as_window(self.window or ""), lookback=self.lookback)
         read = [WindowReader(bars, window, self.fields)(rows) for bars, rows in parts]
         values = np.concatenate(read).astype(np.float32)  # as XGBoost reads it
         columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
