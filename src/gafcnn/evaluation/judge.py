@@ -255,8 +255,6 @@ def judge(
 def _check_arguments(
     models: Any, bars: Any, label: Any, split: Any, rules: Any, resamples: Any, trials: Any
 ) -> None:
-    """Check the arguments of `judge`, as far as nothing else does."""
-
     def has(value: Any, method: str) -> bool:
         return value is None or (hasattr(value, method) and not isinstance(value, type))
 
