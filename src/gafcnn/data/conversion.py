@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,25 +35,15 @@ Repair = Literal["drop"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Rows of one symbol of a table, by their times as given; not yet checked.
+class Part(NamedTuple):
+    """Rows of one symbol of a table, by their times as given; not yet checked."""
 
-    Attributes:
-        symbol: The symbol, if the table names it.
-        frame: Prices and volumes by time, UTC.
-        origin: Where the rows come from.
-        is_open: Whether the times are open times.
-        timezone: Time zone in which a day of the bars begins, if it is known.
-        description: What was recognised, in words.
-    """
-
-    symbol: str | None
-    frame: pd.DataFrame
-    origin: Origin
-    is_open: bool
-    timezone: str | None
-    description: str
+    symbol: str | None  # if the table names it
+    frame: pd.DataFrame  # prices and volumes by time, UTC
+    origin: Origin  # where the rows come from
+    is_open: bool  # whether the times are open times
+    timezone: str | None  # in which a day of the bars begins, if it is known
+    description: str  # what was recognised, in words
 
 
 def parts_of(

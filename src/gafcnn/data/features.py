@@ -19,8 +19,7 @@ into it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -90,17 +89,11 @@ class Candles:
 FieldFunction: TypeAlias = Callable[[Candles], Floats]
 
 
-@dataclass(frozen=True)
-class Field:
-    """A registered field.
+class Field(NamedTuple):
+    """A registered field."""
 
-    Attributes:
-        compute: Computes it for all candles: shape (n_bars,).
-        back: How many earlier candles it reads.
-    """
-
-    compute: FieldFunction
-    back: int
+    compute: FieldFunction  # of all candles, shape (n_bars,)
+    back: int  # how many earlier candles it reads
 
 
 FIELDS: Registry[Field] = Registry("field")
