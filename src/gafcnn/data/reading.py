@@ -46,6 +46,10 @@ from gafcnn.settings import settings
 TEXTS = (".csv", ".txt", ".tsv")
 ENDINGS = (*TEXTS, *(f"{ending}.gz" for ending in TEXTS), ".zip", ".parquet", ".feather")
 
+# bars are compressed five- to tenfold; a table that grows far more is damaged or malicious
+_MAX_GROWTH = 200
+_ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost nothing
+
 _LEAST_CELLS = 5  # a time and four prices
 _HEAD = 2**16  # bytes in which a table begins
 _SEPARATORS = ",;\t"
@@ -132,6 +136,11 @@ def _stored_table(path: Path, kind: str) -> Table:
     columns = list(dataset.schema.names)
     # pandas stores a header of two levels as the text of a tuple
     names = [literal_eval(name) if name.startswith("('") else name for name in columns]
+    size = 8 * dataset.count_rows() * len(names)
+    for part in dataset.get_fragments() if kind == "parquet" else ():
+        size = max(size, sum(group.total_byte_size for group in part.row_groups))
+    if size > _MAX_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED:
+        raise unreadable(path, f"it unpacks to more than {_MAX_GROWTH} times its size")
     head = dataset.head(1)
     if not head.num_rows:
         raise unreadable(path, "it has no rows")
