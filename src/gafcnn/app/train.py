@@ -25,11 +25,17 @@ from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
 
-# the scores that a sweeper may optimise, the default first
-_OF_DIRECTIONS = ("auc", "accuracy", "log_loss", "brier")
-_OF_CLASSES = (
-    "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
-)  # fmt: skip
+# the scores that a sweeper may optimise, the default first, and those that may choose an epoch
+_OF_DIRECTIONS = {
+    "objective": ("auc", "accuracy", "log_loss", "brier"),
+    "monitor": ("val/loss", "val/accuracy", "val/auc"),
+}
+_OF_CLASSES = {
+    "objective": (
+        "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
+    ),
+    "monitor": ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
+}  # fmt: skip
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -47,10 +53,11 @@ def train(options: Mapping[str, Any]) -> float:
     """
     settings = create(TrainSettings, "", options)
     known = _OF_DIRECTIONS if settings.label.classes == DIRECTIONS else _OF_CLASSES
-    objective = settings.objective or known[0]
-    if objective not in known:
-        expected, instead = f"one of {', '.join(known)}", f"set objective={known[0]}"
-        raise ConfigError(f"objective={objective}", expected=expected, instead=instead)
+    objective = settings.objective or known["objective"][0]
+    for option, name in (("objective", objective), ("monitor", settings.monitor)):
+        if name not in (names := known[option]):
+            expected, instead = f"one of {', '.join(names)}", f"set {option}={names[0]}"
+            raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
     value = train_run(settings).metrics["val"]["labelled"][objective]
     return math.nan if value is None else value
 

@@ -132,14 +132,6 @@ class GafClassifier(Estimator):
                     expected="candles that are the bars",
                     instead=f"set market.interval={step}, or window.step={bar}",
                 )
-        of_task = ("auc",) if samples.task == "direction" else ("balanced_accuracy", "macro_f1")
-        measured = [f"val/{name}" for name in ("loss", "accuracy", *of_task)]
-        if self.monitor not in measured:
-            raise ConfigError(
-                f"monitor={self.monitor}",
-                expected=f"one of {', '.join(measured)}",
-                instead="set monitor=val/loss and monitor_mode=min",
-            )
         if self.images == "stored" and self.data_folder is None:
             raise ConfigError(
                 "images='stored' without data_folder",

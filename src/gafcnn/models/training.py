@@ -67,6 +67,13 @@ def fit(
         DiskError: The disk is full.
     """
     epochs = Epochs(model)
+    names = ["val/loss", *module.val_metrics.keys()]
+    if model.monitor not in names:
+        raise ConfigError(
+            f"monitor={model.monitor}",
+            expected=f"one of {', '.join(names)}",
+            instead="set monitor=val/loss and monitor_mode=min",
+        )
     for name in ("lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
