@@ -91,9 +91,7 @@ def pairs(study: Study) -> Iterator[Pair]:
 
 
 def pair_rows(
-    asked: Iterable[Pair],
-    sampled: Mapping[str, Mapping[Any, Sampled]],
-    names: Mapping[str, str],
+    asked: Iterable[Pair], sampled: Mapping[str, Mapping[Any, Sampled]], names: Mapping[str, str]
 ) -> list[Row]:
     """Return the difference of each pair in each of the figures `names`, ready for JSON.
 

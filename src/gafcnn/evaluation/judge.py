@@ -233,13 +233,10 @@ def judge(
     def run(part: Study) -> Judgement:
         times = part.joined.loc[part.joined["split"] == "test", "time"]
         period = {"first": times.min().isoformat(), "last": times.max().isoformat()}
-        metrics = {**facts, "symbol": ", ".join(part.bars), **period}
-        metrics |= (
-            judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
-        )
-        return Judgement(
-            metrics | {"verdict": sentences(metrics)}, _long(part.joined, names, classes)
-        )
+        found = judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
+        metrics = {**facts, "symbol": ", ".join(part.bars), **period, **found}
+        metrics["verdict"] = sentences(metrics)
+        return Judgement(metrics, _long(part.joined, names, classes))
 
     if classes or len(by_symbol) == 1:
         return run(study)
@@ -258,8 +255,6 @@ def judge(
 def _check_arguments(
     models: Any, bars: Any, label: Any, split: Any, rules: Any, resamples: Any, trials: Any
 ) -> None:
-    """Check the arguments of `judge`, as far as nothing else does."""
-
     def has(value: Any, method: str) -> bool:
         return value is None or (hasattr(value, method) and not isinstance(value, type))
 
