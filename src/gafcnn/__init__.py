@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gafcnn.data.samples import Samples as Samples
     from gafcnn.data.samples import make_samples as make_samples
     from gafcnn.data.simulated import simulate as simulate
+    from gafcnn.data.simulated import simulate_universe as simulate_universe
     from gafcnn.data.sources import register_source as register_source
     from gafcnn.data.splits import Chronological as Chronological
     from gafcnn.data.splits import Split as Split
@@ -62,7 +63,7 @@ _MODULES = {
     "data.labels": ("Candlestick", "Direction", "TripleBarrier", "register_label"),
     "data.reading": ("read_bars", "write_bars"),
     "data.samples": ("Samples", "make_samples"),
-    "data.simulated": ("simulate",),
+    "data.simulated": ("simulate", "simulate_universe"),
     "data.sources": ("register_source",),
     "data.splits": ("Chronological", "Split", "WalkForward"),
     "data.windows": ("Window",),
