@@ -6,7 +6,7 @@ second nothing can be forecast, but every candlestick pattern occurs.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -175,9 +175,9 @@ def simulate_universe(
         expected = np.expm1(mean + (variance - ahead) * sigma**2 / 2)
         scores[symbol] = pd.Series(expected[traded], bars[symbol].index)
     found = pd.DataFrame(scores).rename_axis("time")
-    found = found.sub(found.mean(axis="columns"), axis="index")
-    table = found.melt(ignore_index=False, var_name="symbol", value_name="score").dropna()
-    return bars, table.reset_index()[["symbol", "time", "score"]]
+    relative: Any = found.sub(found.mean(axis="columns"), axis="index")
+    table = relative.melt(ignore_index=False, var_name="symbol", value_name="score").dropna()
+    return bars, table.reset_index().filter(["symbol", "time", "score"])
 
 
 def _volatility(interval: pd.Timedelta) -> float:
