@@ -80,12 +80,6 @@ def test_labels_are_registered_and_plain_data(label: Any) -> None:
     assert LABELS.create(as_plain(label), "label") == label
 
 
-def test_invalid_options() -> None:
-    for make in (lambda: Relative(clip=0), lambda: Universe(quantile=1.0), lambda: Rank("x")):
-        with pytest.raises(ConfigError):
-            make()
-
-
 # --- properties of targets ------------------------------------------------------------------------
 
 returns_by_time = st.lists(
@@ -155,14 +149,6 @@ def test_samples_are_compared_with_those_of_the_same_time() -> None:
         assert_array_equal(one.outcomes.known_at, forward_outcomes(frame, rows, FOUR).known_at)
         begins = samples.starts[int(symbol[3:])]
         assert_array_equal(samples.symbol_of(begins + np.arange(2)), symbol)
-
-
-def test_above_median_counts_its_classes() -> None:
-    samples = make_samples(universe(), label=AboveMedian("4h"), lookback="6h")
-    assert (samples.task, samples.classes) == ("ranking", ("below", "above"))
-    counts = samples.counts("train")
-    assert counts.sum() == len(samples.labelled("train"))
-    assert counts[0] == counts[1]  # of four symbols
 
 
 def test_later_bars_do_not_change_earlier_targets_and_universe() -> None:

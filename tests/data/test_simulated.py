@@ -124,7 +124,7 @@ def test_invalid_simulations() -> None:
 # --- universes ------------------------------------------------------------------------------------
 
 
-def forward(bars: dict[str, pd.DataFrame], ahead: int) -> pd.Series:
+def forward(bars: dict[str, pd.DataFrame], ahead: int) -> Any:
     """The returns of the next bars by symbol and time."""
     returns = {key: one["close"].shift(-ahead) / one["close"] - 1 for key, one in bars.items()}
     return pd.concat(returns, names=["symbol", "time"])

@@ -272,8 +272,8 @@ def _related(
     of_symbol: dict[Any, Any] = dict(iter(table.groupby("symbol")["time"]))
     for symbol, bars in by_symbol.items():
         is_market = symbol == getattr(label, "market", None)  # which the table need not have
-        times = table["time"] if is_market else of_symbol.get(symbol, [])
-        rows.append(np.flatnonzero(bars.index.isin(times)))
+        given: Any = table["time"] if is_market else of_symbol.get(symbol, [])
+        rows.append(np.flatnonzero(bars.index.isin(given)))
     outcomes = outcomes_together(label, frames, rows)
     symbols = np.repeat([*by_symbol], [len(at) for at in rows])
     times = np.concatenate([close_times(bars)[at] for bars, at in zip(frames, rows, strict=True)])
