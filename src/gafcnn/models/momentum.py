@@ -1,0 +1,138 @@
+"""A rival without training: momentum, the return in the time before the decision.
+
+Jegadeesh and Titman, "Returns to Buying Winners and Selling Losers: Implications for Stock Market
+Efficiency", Journal of Finance, 1993.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from gafcnn.atomic_io import read_sealed, seal, write_json
+from gafcnn.data.bars import interval_of
+from gafcnn.data.samples import Samples
+from gafcnn.durations import NO_TIME, Duration, format_duration, multiple_of, parse_duration
+from gafcnn.errors import ConfigError, LearningError
+from gafcnn.models.estimator import REMEDY, Estimator, Part
+
+MOMENTUM = "checkpoints/momentum.json"
+
+
+@dataclass(eq=False, repr=False)
+class Momentum(Estimator):
+    """Score symbols of a cross-section by their past return; nothing is learned.
+
+        close[t - skip] / close[t - over] - 1
+
+    Times are counted in bars. The lookback of the samples, which has no gap, has to be `over` and a
+    bar, or longer.
+
+    Args:
+        over: How far back the return begins; a multiple of the bars' interval.
+        skip: The last part of this time, which is left out; likewise.
+        scaled: Whether the return is divided by its realised volatility, the square root of the sum
+            of squares of the returns of its bars.
+        reverse: Whether the score is the negative return: reversal.
+        seed: The seed in the predictions table; nothing depends on it.
+        folder: Folder to write `checkpoints/momentum.json` to; None writes nothing.
+        name: Name in the predictions table.
+
+    Attributes:
+        classes_: Names of the classes; () for a continuous target.
+        metrics_: Scores on the labelled validation samples.
+        facts_: `bars` of the return, and those `skipped`.
+    """
+
+    over: Duration = "7D"
+    _: KW_ONLY
+    skip: Duration = "0min"
+    scaled: Annotated[bool, Field(strict=True)] = False
+    reverse: Annotated[bool, Field(strict=True)] = False
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    folder: str | Path | None = None
+    name: str | None = "momentum"
+
+    def fit(self, samples: Samples, y: None = None) -> Self:
+        """Check the samples, and score those of validation.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            ConfigError: The label is not of a cross-section, the lookback of the samples is too
+                short, or a parameter is invalid.
+        """
+        self._check(samples, y)
+        if samples.task != "ranking":
+            raise ConfigError(
+                f"momentum for the label {samples.definition!r}",
+                expected="a label of a cross-section, because scores only order symbols",
+                instead='pass make_samples(bars, label=gc.Relative("1D"))',
+            )
+        interval = interval_of(next(iter(samples.bars.values())))
+        bars, skipped = self._bars(interval)
+        needed = (bars + skipped + 1) * interval
+        if bars < 1 or needed > samples.lookback:
+            raise ConfigError(
+                f"over={self.over}, skip={self.skip} and a lookback of the samples of "
+                f"{format_duration(samples.lookback)}",
+                expected="skip below over, and a lookback of over and a bar, or longer",
+                instead=f"pass make_samples(bars, lookback='{format_duration(needed)}', ...)",
+            )
+        description, val = self._describe(samples), samples.labelled("val")
+        self.classes_, self.facts_ = samples.classes, {"bars": bars, "skipped": skipped}
+        if self.folder is not None:
+            write_json(Path(self.folder) / MOMENTUM, seal(description))
+        self._score(samples, self._source(samples)[val], "bars")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, **params: Any) -> Self:
+        """Load what `fit` wrote.
+
+        Args:
+            path: The folder, or its `momentum.json`.
+            **params: Parameters to set.
+
+        Raises:
+            LearningError: The file is missing or damaged.
+        """
+        path = Path(path) / MOMENTUM if Path(path).is_dir() else Path(path)
+        if (stored := read_sealed(path)) is None:
+            found, expected = f"{path} is missing or damaged", "the description of a momentum"
+            raise LearningError(found, expected=expected, instead=REMEDY)
+        model = cls(**{**stored["parameters"], **params})
+        model.classes_, model._description = tuple(stored["classes"]), stored
+        return model
+
+    def _bars(self, interval: pd.Timedelta) -> tuple[int, int]:
+        """Return how many bars the return spans, and how many are skipped after it."""
+        over, skip = parse_duration("over", self.over), parse_duration("skip", self.skip)
+        skipped = multiple_of("skip", skip, interval) if skip > NO_TIME else 0
+        return multiple_of("over", over, interval) - skipped, skipped
+
+    def _read(self, parts: Sequence[Part]) -> NDArray[np.float64]:
+        """Return the scores at rows of bars: shape (n,)."""
+        found = []
+        for bars, rows in parts:
+            length, skipped = self._bars(interval_of(bars))
+            close: Any = bars["close"].astype(np.float64)
+            score = close.pct_change(length)
+            if self.scaled:
+                volatility = np.sqrt((close.pct_change() ** 2).rolling(length).sum())
+                score = (score / volatility).where(volatility > 0, 0.0)
+            found.append(score.to_numpy()[rows - skipped])
+        return np.concatenate(found) * (-1 if self.reverse else 1)
+
+    def _predict(
+        self, source: NDArray[np.float64], positions: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        return source[positions]
