@@ -61,10 +61,7 @@ class Momentum(Estimator):
     name: str | None = "momentum"
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Check the samples, and score those of validation.
-
-        Returns:
-            The estimator.
+        """Check the samples, and score those of validation; return the estimator.
 
         Raises:
             ConfigError: The label is not of a cross-section, the lookback of the samples is too
@@ -85,7 +82,9 @@ class Momentum(Estimator):
                 f"over={self.over}, skip={self.skip} and a lookback of the samples of "
                 f"{format_duration(samples.lookback)}",
                 expected="skip below over, and a lookback of over and a bar, or longer",
-                instead=f"pass make_samples(bars, lookback='{format_duration(needed)}', ...)",
+                instead=f"pass make_samples(bars, lookback='{format_duration(needed)}', ...)"
+                if bars > 0
+                else "set a shorter skip",
             )
         description, val = self._describe(samples), samples.labelled("val")
         self.classes_, self.facts_ = samples.classes, {"bars": bars, "skipped": skipped}
@@ -96,11 +95,7 @@ class Momentum(Estimator):
 
     @classmethod
     def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load what `fit` wrote.
-
-        Args:
-            path: The folder, or its `momentum.json`.
-            **params: Parameters to set.
+        """Load what `fit` wrote from its folder or `momentum.json`, and set parameters.
 
         Raises:
             LearningError: The file is missing or damaged.

@@ -127,19 +127,13 @@ def fit_minirocket(series: ArrayLike, features: int = 9996, seed: int = 0) -> Mi
 
 
 def transform_minirocket(series: ArrayLike, parameters: MiniRocketParameters) -> Floats32:
-    """Return the features of series, field after field: shape (n, features), in [0, 1].
-
-    The series are of the shape of those in `fit_minirocket`, with any n.
-    """
+    """Return the features of series as in `fit_minirocket`: shape (n, features), in [0, 1]."""
     values = checked_series(series).astype(np.float32)
     result = np.empty((len(values), *parameters.biases.shape), np.float32)
     threads: int = numba.config.NUMBA_NUM_THREADS  # pyright: ignore
-
-    def pool_part(values: Floats32, result: Floats32) -> None:
-        pool(values, *parameters, result)
-
+    parts = (np.array_split(one, threads) for one in (values, result))
     with ThreadPoolExecutor(threads) as executor:
-        list(executor.map(pool_part, *(np.array_split(one, threads) for one in (values, result))))
+        list(executor.map(lambda some, into: pool(some, *parameters, into), *parts))
     return result.reshape(len(values), -1)
 
 
@@ -174,7 +168,7 @@ def fit_ridge(
     scale = np.sqrt(np.where(variance > _CONSTANT, variance, 1.0))
     few, z = n < p, mean
     gram, right = np.zeros((min(n, p),) * 2, order="F"), np.zeros((p, targets.shape[1]))
-    for rows in [np.arange(n)] if few else blocks:
+    for rows in [np.arange(n)] if few else blocks:  # then z has all rows
         z = (read(rows) - mean) / scale
         gram = dsyrk(1.0, z.T, beta=1.0, c=gram, trans=few, lower=True, overwrite_c=True)
         right += z.T @ (targets[rows] - level)
@@ -234,10 +228,7 @@ class MiniRocket(Estimator):
     class_weights = augmentation = None
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Fit the transform and the regressions to labelled training samples.
-
-        Returns:
-            The estimator.
+        """Fit the transform and the regressions to labelled training samples; return the estimator.
 
         Raises:
             ConfigError: A parameter is invalid, or the window has fewer than nine points.
@@ -251,9 +242,9 @@ class MiniRocket(Estimator):
         if samples.task != "ranking":
             each = [1] if samples.task == "direction" else range(len(samples.classes))
             targets = np.where(targets == np.array(each), 1.0, -1.0)
-        self.transform_ = fit_minirocket(source[train], self.features, self.seed)
+        found = self.transform_ = fit_minirocket(source[train], self.features, self.seed)
         weights, intercepts = fit_ridge(
-            lambda rows: transform_minirocket(source[train[rows]], self.transform_),
+            lambda rows: transform_minirocket(source[train[rows]], found),
             targets[train],
             self.alphas,
         )
@@ -276,11 +267,7 @@ class MiniRocket(Estimator):
 
     @classmethod
     def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load the regressions of a training.
-
-        Args:
-            path: The folder of the training, or its `rocket.npz`.
-            **params: Parameters to set.
+        """Load a training from its folder or `rocket.npz`, and set parameters.
 
         Raises:
             LearningError: The file is missing or damaged.
@@ -336,9 +323,9 @@ def _logistic(scores: Floats, label: NDArray[Any], classes: Sequence[str]) -> tu
     """Return slopes, shape (outputs, outputs), and intercepts of a logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    if missing := set(range(len(classes))) - {*label.tolist()}:
+    if missing := [name for k, name in enumerate(classes) if k not in label]:
         raise LearningError(
-            f"val has no sample of {', '.join(classes[k] for k in missing)}",
+            f"val has no sample of {', '.join(missing)}",
             expected="labelled validation samples of each class, for probabilities",
             instead="use more bars, or a larger split.val",
         )
