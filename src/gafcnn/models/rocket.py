@@ -205,8 +205,7 @@ class MiniRocket(Estimator):
 
     Attributes:
         transform_: The `MiniRocketParameters`.
-        weights_: Weights of the features, shape (features, outputs).
-        intercept_: Shape (outputs,).
+        weights_, intercept_: Those of the features, shapes (features, outputs) and (outputs,).
         classes_: Names of the classes.
         metrics_: Scores on the labelled validation samples.
         facts_: Number of features, the alpha used, and its mean squared error on validation.
@@ -249,14 +248,14 @@ class MiniRocket(Estimator):
             self.alphas,
         )
         scores = self._linear(source, val, weights) + intercepts[:, None]
-        errors = np.square(scores - targets[val]).mean(axis=(1, 2)).tolist()
-        best = int(np.argmin(errors))
+        errors = np.square(scores - targets[val]).mean(axis=(1, 2))
+        best = int(errors.argmin())
         self.weights_, self.intercept_ = weights[best], intercepts[best]
         if samples.task != "ranking":
             slope, level = _logistic(scores[best], labels[val], samples.classes)
             self.weights_, self.intercept_ = weights[best] @ slope, intercepts[best] @ slope + level
-        self.classes_, alpha = samples.classes, self.alphas[best]
-        self.facts_ = {"features": len(self.weights_), "alpha": alpha, "mse": errors[best]}
+        self.classes_, alpha, mse = samples.classes, float(self.alphas[best]), float(errors[best])
+        self.facts_ = {"features": len(self.weights_), "alpha": alpha, "mse": mse}
         if self.folder is not None:
             arrays: dict[str, Any] = {"weights": self.weights_, "intercept": self.intercept_}
             arrays |= self.transform_._asdict() | {DESCRIPTION: json.dumps(description)}
@@ -292,8 +291,7 @@ class MiniRocket(Estimator):
     def _read(self, parts: Sequence[Part]) -> Floats32:
         """Return the scaled series of rows of bars: shape (n, fields, points)."""
         window = replace(window_from(self.window), lookback=self.lookback)
-        read = [WindowReader(bars, window, self.fields)(rows) for bars, rows in parts]
-        values = np.concatenate(read)
+        values = np.concatenate([WindowReader(b, window, self.fields)(rows) for b, rows in parts])
         for at, name in enumerate(self.fields):
             series = values[:, at]
             if self.scaling == "per_field":
