@@ -23,11 +23,11 @@ from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader
+from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import checked_series
 from gafcnn.kernels import compiled
-from gafcnn.models.estimator import DESCRIPTION, REMEDY, Estimator, Part, window_from
+from gafcnn.models.estimator import DESCRIPTION, REMEDY, Estimator, Part
 
 # aeon 1.6 does not resolve with requirements.lock (it needs numba < 0.64, pandas < 3.1)
 
@@ -290,7 +290,7 @@ class MiniRocket(Estimator):
 
     def _read(self, parts: Sequence[Part]) -> Floats32:
         """Return the scaled series of rows of bars: shape (n, fields, points)."""
-        window = replace(window_from(self.window), lookback=self.lookback)
+        window = replace(as_window(self.window), lookback=self.lookback)
         values = np.concatenate([WindowReader(b, window, self.fields)(rows) for b, rows in parts])
         for at, name in enumerate(self.fields):
             series = values[:, at]
