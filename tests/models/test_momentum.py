@@ -36,14 +36,15 @@ def markets() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def samples(markets: dict[str, pd.DataFrame]) -> Samples:
-    return make_samples(markets, label=Relative("4h"), lookback="13h")
+    return make_samples(markets, label=Relative("4h"), lookback="12h")
 
 
 @pytest.mark.parametrize("skip", [0, 3])
 def test_the_score_is_the_return_of_the_time_before(skip: int, samples: Samples) -> None:
     close, rows = samples.bars["MORE"]["close"].to_numpy(), samples.bar_rows("MORE")
     model = Momentum("12h", skip=f"{skip}h").fit(samples)
-    expected = close[rows - skip] / close[rows - 12] - 1
+    # all prices of a bar are equal, so the first open is its close
+    expected = close[rows - skip] / close[rows - 11] - 1
     np.testing.assert_allclose(model.predict_samples(samples.of("MORE")), expected, rtol=1e-12)
     assert model.facts_ == {"bars": 12 - skip, "skipped": skip}
 
@@ -51,11 +52,12 @@ def test_the_score_is_the_return_of_the_time_before(skip: int, samples: Samples)
 def test_scaling_divides_by_the_volatility_of_the_same_time() -> None:
     close = [90, 100, 110, 99, 108.9, 50, 50, 50, 50, 50, *[60.0] * 90]
     pair = {"A": bars_of(close), "B": bars_of(np.arange(100) + 1.0)}
+    pair["A"]["open"] = pair["A"]["low"] = pair["A"]["open"] * np.where(np.arange(100) == 1, 0.8, 1)
     samples = make_samples(pair, label=Relative("1h"), lookback="5h")
-    model = Momentum("4h", skip="1h", scaled=True).fit(samples)
-    # at row 5 the returns from row 1 to row 4 count: 0.1, -0.1 and 0.1
+    model = Momentum("5h", skip="1h", scaled=True).fit(samples)
+    # at row 5 the bars from row 1 to row 4 count: from 80 to 100, then 0.1, -0.1 and 0.1
     [score] = model.predict_at(pair["A"], np.array([5]))
-    assert score == pytest.approx(0.089 / np.sqrt(0.03))
+    assert score == pytest.approx((108.9 / 80 - 1) / np.sqrt(0.25**2 + 0.03))
     # constant prices have no volatility
     assert model.predict_at(pair["A"], np.array([9])).tolist() == [0.0]
 
@@ -69,7 +71,7 @@ def test_drifts_are_ranked_perfectly_and_reversed(
     assert np.array_equal(reverse.predict_samples(samples), -model.predict_samples(samples))
     table = check_predictions(model.predict(samples), "predictions")
     assert (set(table["window"]), set(table["seed"])) == ({"12h"}, {4})
-    above = make_samples(markets, label=AboveMedian("4h"), lookback="13h")
+    above = make_samples(markets, label=AboveMedian("4h"), lookback="12h")
     assert Momentum("12h").fit(above).metrics_["rank_ic"] == pytest.approx(1.0)
 
 
@@ -78,33 +80,33 @@ def test_predictions_at_rows_of_bars_are_those_of_the_samples(samples: Samples) 
     for symbol, bars in samples.bars.items():
         scores = model.predict_samples(samples.of(symbol))
         assert np.array_equal(model.predict_at(bars, samples.bar_rows(symbol)), scores)
-    with pytest.raises(LearningError, match="13h without a gap"):
-        model.predict_at(samples.bars["UP"], np.array([11]))
+    with pytest.raises(LearningError, match="12h without a gap"):
+        model.predict_at(samples.bars["UP"], np.array([10]))
     gapped = samples.bars["UP"].drop(samples.bars["UP"].index[100])
-    assert len(model.predict_at(gapped)) == 299 - 2 * 12
+    assert len(model.predict_at(gapped)) == 299 - 2 * 11
 
 
-@pytest.mark.parametrize(("over", "skip"), [("13h", "0h"), ("12h", "12h"), ("6h", "7h")])
+@pytest.mark.parametrize(("length", "skip"), [("13h", "0h"), ("12h", "12h"), ("6h", "7h")])
 def test_errors_name_a_remedy_that_works(
-    over: str, skip: str, samples: Samples, markets: dict[str, pd.DataFrame]
+    length: str, skip: str, samples: Samples, markets: dict[str, pd.DataFrame]
 ) -> None:
-    with pytest.raises(ConfigError, match="13h") as error:
-        Momentum(over, skip=skip).fit(samples)
+    with pytest.raises(ConfigError, match="12h") as error:
+        Momentum(length, skip=skip).fit(samples)
     if skip != "0h":
         assert error.value.instead == "set a shorter skip"
-        Momentum(over, skip="5h").fit(samples)
+        Momentum(length, skip="5h").fit(samples)
     else:
         lookback = error.value.instead.split("'")[1]
-        Momentum(over).fit(make_samples(markets, label=Relative("4h"), lookback=lookback))
+        Momentum(length).fit(make_samples(markets, label=Relative("4h"), lookback=lookback))
 
 
 def test_other_labels_and_parameters_are_rejected(samples: Samples) -> None:
     bars = samples.bars["UP"]
     with pytest.raises(ConfigError, match="Direction"):
-        Momentum("4h").fit(make_samples(bars, label=Direction("1h"), lookback="13h"))
-    for options in ({"over": "90min"}, {"over": "4h", "skip": "30min"}, {"over": "4"}):
-        with pytest.raises(ConfigError, match="over|skip"):
-            Momentum(**options).fit(samples)
+        Momentum("4h").fit(make_samples(bars, label=Direction("1h"), lookback="12h"))
+    for length, skip in (("90min", "0h"), ("4h", "30min"), ("4", "0h")):
+        with pytest.raises(ConfigError, match="lookback|skip"):
+            Momentum(length, skip=skip).fit(samples)
 
 
 def test_it_is_loaded_as_it_was_stored(samples: Samples, tmp_path: Path) -> None:
@@ -114,8 +116,8 @@ def test_it_is_loaded_as_it_was_stored(samples: Samples, tmp_path: Path) -> None
     assert loaded.get_params() == model.get_params() | {"folder": None}
     with pytest.raises(LearningError, match="not fitted"):
         clone(loaded).predict(samples)
-    with pytest.raises(LearningError, match="over is 5h"):
-        loaded.set_params(over="5h").predict(samples)
+    with pytest.raises(LearningError, match="lookback is 5h"):
+        loaded.set_params(lookback="5h").predict(samples)
     text = (tmp_path / MOMENTUM).read_text()
     for content in ("", "{}", text.replace('"6h"', '"5h"')):
         (tmp_path / MOMENTUM).write_text(content)

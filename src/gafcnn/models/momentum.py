@@ -30,14 +30,13 @@ MOMENTUM = "checkpoints/momentum.json"
 class Momentum(Estimator):
     """Score symbols of a cross-section by their past return; nothing is learned.
 
-        close[t - skip] / close[t - over] - 1
+        close[t - skip] / (open of the first bar of the lookback) - 1
 
-    Times are counted in bars. The lookback of the samples, which has no gap, has to be `over` and a
-    bar, or longer.
+    It needs a lookback without a gap, so that of the samples has to be as long, or longer.
 
     Args:
-        over: How far back the return begins; a multiple of the bars' interval.
-        skip: The last part of this time, which is left out; likewise.
+        lookback: The bars up to the decision, a multiple of their interval.
+        skip: The last part of the lookback, which is left out; likewise.
         scaled: Whether the return is divided by its realised volatility, the square root of the sum
             of squares of the returns of its bars.
         reverse: Whether the score is the negative return: reversal.
@@ -51,7 +50,7 @@ class Momentum(Estimator):
         facts_: `bars` of the return, and those `skipped`.
     """
 
-    over: Duration = "7D"
+    lookback: Duration = "7D"  # pyright: ignore[reportIncompatibleVariableOverride]
     _: KW_ONLY
     skip: Duration = "0min"
     scaled: Annotated[bool, Field(strict=True)] = False
@@ -74,14 +73,13 @@ class Momentum(Estimator):
                 expected="a label of a cross-section, because scores only order symbols",
                 instead='pass make_samples(bars, label=gc.Relative("1D"))',
             )
-        interval = interval_of(next(iter(samples.bars.values())))
-        bars, skipped = self._bars(interval)
-        needed = (bars + skipped + 1) * interval
+        bars, skipped = self._bars(interval_of(next(iter(samples.bars.values()))))
+        needed = parse_duration("lookback", self.lookback)
         if bars < 1 or needed > samples.lookback:
             raise ConfigError(
-                f"over={self.over}, skip={self.skip} and a lookback of the samples of "
+                f"lookback={self.lookback}, skip={self.skip} and a lookback of the samples of "
                 f"{format_duration(samples.lookback)}",
-                expected="skip below over, and a lookback of over and a bar, or longer",
+                expected="a lookback above skip, and at most that of the samples",
                 instead=f"pass make_samples(bars, lookback='{format_duration(needed)}', ...)"
                 if bars > 0
                 else "set a shorter skip",
@@ -108,11 +106,15 @@ class Momentum(Estimator):
         model.classes_, model._description = tuple(stored["classes"]), stored
         return model
 
+    def _parameters(self) -> dict[str, Any]:
+        lookback = parse_duration("lookback", self.lookback)
+        return super()._parameters() | {"lookback": format_duration(lookback)}
+
     def _bars(self, interval: pd.Timedelta) -> tuple[int, int]:
         """Return how many bars the return spans, and how many are skipped after it."""
-        over, skip = parse_duration("over", self.over), parse_duration("skip", self.skip)
+        lookback, skip = (parse_duration(key, getattr(self, key)) for key in ("lookback", "skip"))
         skipped = multiple_of("skip", skip, interval) if skip > NO_TIME else 0
-        return multiple_of("over", over, interval) - skipped, skipped
+        return multiple_of("lookback", lookback, interval) - skipped, skipped
 
     def _read(self, parts: Sequence[Part]) -> NDArray[np.float64]:
         """Return the scores at rows of bars: shape (n,)."""
@@ -120,10 +122,12 @@ class Momentum(Estimator):
         for bars, rows in parts:
             length, skipped = self._bars(interval_of(bars))
             close: Any = bars["close"].astype(np.float64)
-            score = close.pct_change(length)
+            first, back = bars["open"].astype(np.float64), length - 1
+            score = close / first.shift(back) - 1
             if self.scaled:
-                volatility = np.sqrt((close.pct_change() ** 2).rolling(length).sum())
-                score = (score / volatility).where(volatility > 0, 0.0)
+                total = (close.pct_change().fillna(0) ** 2).cumsum()
+                variance = total - total.shift(back) + (close / first - 1).shift(back) ** 2
+                score = (score / np.sqrt(variance.clip(lower=0))).where(variance > 0, 0.0)
             found.append(score.to_numpy()[rows - skipped])
         return np.concatenate(found) * (-1 if self.reverse else 1)
 
