@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from gafcnn.images.spec import encode as encode
     from gafcnn.models.boosted_trees import BoostedTrees as BoostedTrees
     from gafcnn.models.classifier import GafClassifier as GafClassifier
+    from gafcnn.models.momentum import Momentum as Momentum
     from gafcnn.models.networks import register_network as register_network
+    from gafcnn.models.rocket import MiniRocket as MiniRocket
 
 _MODULES = {
     "app.runs": ("Run", "load_run"),
@@ -75,7 +77,9 @@ _MODULES = {
     "images.spec": ("ImageSpec", "encode"),
     "models.boosted_trees": ("BoostedTrees",),
     "models.classifier": ("GafClassifier",),
+    "models.momentum": ("Momentum",),
     "models.networks": ("register_network",),
+    "models.rocket": ("MiniRocket",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
