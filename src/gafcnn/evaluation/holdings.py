@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import FUNDING, bars_per_year, interval_of, rolling_volatility
 from gafcnn.data.cross_section import traded_value
 from gafcnn.data.windows import close_times
+from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.statistics import Floats
 
 Ints = NDArray[np.int64]
@@ -125,6 +126,25 @@ class Market:
             value=wide(traded_value(one, interval_of(one)) for one in frames)[entry - start],
             per_year=bars_per_year(frames[0]) / step,
         )
+
+
+def positions_of(timeline: Times, times: Any) -> Ints:
+    """Return the positions of decision times on the timeline: shape (n,).
+
+    Raises:
+        PredictionsError: A time is not on it, or all of them are its end.
+    """
+    wanted = pd.DatetimeIndex(pd.to_datetime(times, utc=True)).to_numpy("datetime64[ns]")
+    at = np.searchsorted(timeline, wanted).astype(np.int64)
+    off = timeline[np.minimum(at, len(timeline) - 1)] != wanted
+    if off.any() or at.min(initial=len(timeline)) >= len(timeline) - 1:
+        first = f", first {wanted[off][0]} UTC" if off.any() else ""
+        raise PredictionsError(
+            f"no bar closes at {off.sum():,} of {len(at):,} decision times{first}",
+            expected="close times of the bars, and a bar after the first of them",
+            instead="pass the bars that the predictions were made from",
+        )
+    return at
 
 
 def _wide(timeline: Times, times: Iterable[Times], columns: Iterable[Any]) -> Floats:

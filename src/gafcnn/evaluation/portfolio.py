@@ -21,8 +21,8 @@ from pydantic import Field
 from gafcnn.data.bars import check_together, interval_of
 from gafcnn.data.windows import close_times
 from gafcnn.durations import Duration, DurationLike, multiple_of, parse_duration
-from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.holdings import ENDED, OPEN, Ints, Market
+from gafcnn.errors import PredictionsError
+from gafcnn.evaluation.holdings import ENDED, OPEN, Market, positions_of
 from gafcnn.evaluation.predictions import P_UP, SCORE, first_row, folds_of, place
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.kernels import compiled
@@ -116,18 +116,6 @@ class Portfolio:
         """Net return: gross less costs, plus funding."""
         return (self.gross - self.costs + self.funding).rename("return")
 
-    @property
-    def band(self) -> float | None:
-        """The no-trade band; None if folds have different ones."""
-        found = {choice.band for choice in self.choices.values()}
-        return found.pop() if len(found) == 1 else None
-
-    @property
-    def smoothing(self) -> float | None:
-        """The smoothing; None if folds have different ones."""
-        found = {choice.smoothing for choice in self.choices.values()}
-        return found.pop() if len(found) == 1 else None
-
     def capacity(self, quantile: float = 0.5, share: float = 0.01) -> float | None:
         """Return the capital with which a quantile of the trades is a share of their bar's volume.
 
@@ -208,13 +196,13 @@ class PortfolioTrial:
         absent = {"fold": pd.array([pd.NA] * len(rows), "Int64"), "split": "test"}
         rows = rows.assign(**{name: one for name, one in absent.items() if name not in rows})
         self._code, symbols = pd.factorize(rows["symbol"], sort=True)
-        _check_rows(rows, bars, rules)
+        _check(rows, bars, rules)
         of_symbols = {name: bars[name] for name in symbols}
         check_together(of_symbols)
         length = interval_of(of_symbols[symbols[0]])
         ahead = multiple_of("label.horizon", parse_duration("label.horizon", horizon), length)
         timeline = np.unique(np.concatenate([close_times(one) for one in of_symbols.values()]))
-        self._at = at = _positions(timeline, rows["time"])
+        self._at = at = positions_of(timeline, rows["time"])
         over = rules.volatility_over if rules.sizing == "inverse_volatility" else None
 
         def market(of: NDArray[np.bool_]) -> Market:
@@ -236,12 +224,8 @@ class PortfolioTrial:
     def choose(self, fold: int | None, scores: Floats) -> PortfolioChoice:
         """Return the band and the smoothing with the highest Sharpe ratio on validation rows.
 
-        The first of the rules' candidates wins ties. Without trades on validation rows, what the
-        rules do not set is 0.
-
-        Args:
-            fold: A fold.
-            scores: A score for each row, shape (n,).
+        The first of equals is chosen. Without trades there, what the rules do not set is 0. Scores
+        have shape (n,), one for each row.
         """
         rules = self.rules
         bands = rules.bands if rules.band is None else (rules.band,)
@@ -259,10 +243,9 @@ class PortfolioTrial:
         return best
 
     def trade(self, scores: ArrayLike) -> Portfolio:
-        """Trade the test rows, each fold with the band and the smoothing chosen for it.
+        """Trade the test rows by the scores of a model, shape (n,), NaN for none.
 
-        Args:
-            scores: A score for each row, shape (n,); NaN for none.
+        Each fold is traded with the band and the smoothing that are chosen for it.
         """
         scores = np.asarray(scores, dtype=np.float64)
         choices = {fold: self.choose(fold, scores) for fold in self.folds}
@@ -294,12 +277,14 @@ class Targets(NamedTuple):
 
 def target_weights(market: Market, scores: Floats, rules: PortfolioRules) -> Targets:
     """Return the targets of scores, shape (K, N), NaN for none, before smoothing and band."""
-    weights = slice_weights(scores, rules, market.volatility)
+    weights, n = slice_weights(scores, rules, market.volatility), len(scores)
     selected = np.count_nonzero(weights, axis=1)
     unit = np.where(selected > 0, 1 / np.maximum(selected, 1), 0.0)
-    if market.slices > 1:
-        weights = _mean_of_slices(weights, market.first, market.slices)
-    return Targets(weights, unit)
+    total = np.zeros(weights.shape)
+    for lag in range(min(market.slices, n)):
+        held = np.arange(lag, n) - lag >= market.first[lag:]
+        total[lag:] += weights[: n - lag] * held[:, None]
+    return Targets(total / market.slices, unit)
 
 
 def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None) -> Floats:
@@ -313,14 +298,18 @@ def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None)
         volatility: Shape (K, N), for sizing by it.
     """
     by_volatility = rules.sizing == "inverse_volatility"
-    below, above = _count(np.where(volatility > 0, scores, np.nan) if by_volatility else scores)
+    scores = np.where(volatility > 0, scores, np.nan) if by_volatility else scores
+    n = np.count_nonzero(~np.isnan(scores), axis=1)[:, None]
     if rules.weights == "rank":
-        strength = (below - above).astype(np.float64)
+        ranks = pd.DataFrame(scores).rank(axis=1).to_numpy()
+        strength = np.nan_to_num(ranks - (n + 1) / 2)
     else:
-        n = np.count_nonzero(below >= 0, axis=1)[:, None]
         # 0.29 * 100 is slightly less than 29 in floating point
-        places = np.maximum(1, np.floor(rules.quantile * n + 1e-9))
-        strength = (n - below <= places) * 1.0 - (n - above <= places)
+        places = np.maximum(1, np.floor(rules.quantile * n + 1e-9)).astype(np.int64)
+        ordered, last = np.sort(scores, axis=1), scores.shape[1] - 1
+        borders = np.hstack([n - places - 1, places]).clip(0, last)
+        low, high = np.take_along_axis(ordered, borders, axis=1).T[:, :, None]
+        strength = (scores > low) * 1.0 - (scores < high)
     if by_volatility:
         strength = np.divide(strength, volatility, out=strength, where=strength != 0)
     long, short = np.maximum(strength, 0), np.maximum(-strength, 0)
@@ -372,30 +361,6 @@ def simulate(
 
 
 @compiled
-def _count(scores: Floats) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return how many scores of the row are lower and higher: shape (K, N), -1 without a score."""
-    below, above = np.full(scores.shape, -1, np.int32), np.full(scores.shape, -1, np.int32)
-    for k in range(len(scores)):
-        ordered = np.sort(scores[k][~np.isnan(scores[k])])
-        for i in range(scores.shape[1]):
-            if not np.isnan(scores[k, i]):
-                below[k, i] = np.searchsorted(ordered, scores[k, i])
-                above[k, i] = len(ordered) - np.searchsorted(ordered, scores[k, i], side="right")
-    return below, above
-
-
-@compiled
-def _mean_of_slices(weights: Floats, first: Ints, slices: int) -> Floats:
-    """Return the weights of the slices that are held, as shares of all slices: shape (K, N)."""
-    mean = np.zeros(weights.shape)
-    for k in range(len(weights)):
-        for j in range(first[k], k + 1):
-            mean[k] += weights[j]
-        mean[k] /= slices
-    return mean
-
-
-@compiled
 def _rebalance(
     targets: Floats,
     width: Floats,
@@ -439,49 +404,27 @@ def _rebalance(
     return weights, trades, sums
 
 
-def _positions(timeline: NDArray[np.datetime64], times: Any) -> Ints:
-    """Return the positions of decision times on the timeline: shape (n,)."""
-    times = pd.DatetimeIndex(pd.to_datetime(times, utc=True)).to_numpy("datetime64[ns]")
-    at = np.searchsorted(timeline, times).astype(np.int64)
-    off = timeline[np.minimum(at, len(timeline) - 1)] != times
-    if off.any() or at.min() >= len(timeline) - 1:
-        first = f", first {times[off][0]} UTC" if off.any() else ""
-        raise PredictionsError(
-            f"no bar closes at {int(off.sum()):,} of {len(at):,} decision times{first}",
-            expected="close times of the bars, and at least one bar after the first",
-            instead="pass the bars that the predictions were made from",
-        )
-    return at
-
-
-def _check_rows(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
+def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
     """Raise an error if the rows are not the decisions of one portfolio."""
-    symbols = [*rows["symbol"].unique()]
+    symbols, is_test = [*rows["symbol"].unique()], (rows["split"] == "test").to_numpy()
     if len(symbols) < 2 or not isinstance(bars, Mapping):
         raise PredictionsError(
             f"a portfolio of {len(symbols)} symbol{'s' * (len(symbols) != 1)}",
             expected="predictions and bars of two or more, by symbol",
             instead="trade a single symbol with gc.backtest",
         )
-    if unknown := [name for name in symbols if name not in bars]:
+    if unknown := [name for name in (*symbols, *rules.costs_bps) if name not in bars]:
         raise PredictionsError(
             f"there are no bars of {', '.join(map(str, unknown[:9]))}",
-            expected="bars of every symbol of the predictions",
+            expected="bars of every symbol of the predictions and of portfolio.costs_bps",
             instead="add them, or drop the rows of these symbols",
         )
-    if unknown := [name for name in rules.costs_bps if name not in bars]:
-        raise ConfigError(
-            f"portfolio.costs_bps names {', '.join(unknown)}",
-            expected=f"symbols, such as {symbols[0]}",
-            instead="correct the names",
-        )
-    is_test = (rows["split"] == "test").to_numpy()
     fold = rows["fold"].where(~is_test)  # a time may be in the validation of several folds
     again = rows[["symbol", "time", "split"]].assign(fold=fold).duplicated().to_numpy()
     if again.any() or not is_test.any():
         first = f", first {place(first_row(rows, again))}" if again.any() else ""
         raise PredictionsError(
-            f"{again.sum():,} rows occur more than once, and {is_test.sum():,} are of the test{first}",
+            f"{is_test.sum():,} test rows; {again.sum():,} rows occur more than once{first}",
             expected="test rows of one model, and no decision time in the test of several folds",
             instead="pass one model at a time, or correct the column split",
         )
