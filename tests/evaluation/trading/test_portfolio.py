@@ -427,8 +427,8 @@ def test_capacity() -> None:
     made = portfolio(table, bars, horizon="1h", rules=PLAIN)
     shares = [0.5 / 1000, 0.5 / 2000, 0.5 / 1000, 0.5 / 4000]
     assert sorted(made.shares) == pytest.approx(sorted(shares))
-    assert made.capacity() == pytest.approx(0.01 / np.median(shares))
-    assert made.capacity(0.9, share=0.05) == pytest.approx(0.05 / np.quantile(shares, 0.9))
+    assert made.capacity() == pytest.approx(0.01 / (0.5 / 1000))
+    assert made.capacity(0.3, share=0.05) == pytest.approx(0.05 / (0.5 / 2000))
     flat = portfolio(table.assign(score=1.0), bars, horizon="1h", rules=PLAIN)
     assert flat.capacity() is None
     assert not flat.turnover.any()
