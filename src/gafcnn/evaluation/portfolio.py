@@ -184,7 +184,7 @@ class PortfolioTrial:
     def __init__(
         self, rows: pd.DataFrame, bars: Bars, horizon: DurationLike, rules: PortfolioRules
     ) -> None:
-        absent = {"fold": pd.array([pd.NA] * len(rows), "Int64"), "split": "test"}
+        absent = {"fold": np.nan, "split": "test"}
         rows = rows.assign(**{name: one for name, one in absent.items() if name not in rows})
         _check(rows, bars, rules)
         self.rules, split = rules, rows["split"].to_numpy()
@@ -198,7 +198,8 @@ class PortfolioTrial:
         over = rules.volatility_over if rules.sizing == "inverse_volatility" else None
 
         def market(of: NDArray[np.bool_]) -> Market:
-            return Market.align(bars, timeline, np.unique(at[of]), ahead, over)
+            _check_once(rows, of, at * len(symbols) + self._code)
+            return Market.align(bars, timeline, np.flatnonzero(np.bincount(at[of])), ahead, over)
 
         self._test = (split == "test") & (at < len(timeline) - 1)
         self.test, self.folds, self._val = market(self._test), {}, {}
@@ -393,12 +394,20 @@ def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
             expected="bars of every symbol of the predictions and of portfolio.costs_bps",
             instead="add them, or drop the rows of these symbols",
         )
-    fold = rows["fold"].where(~is_test)  # a time may be in the validation of several folds
-    again = rows[["symbol", "time", "split"]].assign(fold=fold).duplicated().to_numpy()
-    if again.any() or not is_test.any():
-        first = f", first {place(first_row(rows, again))}" if again.any() else ""
+    if not is_test.any():
         raise PredictionsError(
-            f"{is_test.sum():,} test rows; {again.sum():,} rows occur more than once{first}",
-            expected="test rows of one model, and no decision time in the test of several folds",
-            instead="pass one model at a time, or correct the column split",
+            f"no row of {len(rows):,} is of the test",
+            expected='rows whose split is "test", or no column split',
+            instead="correct the column split",
+        )
+
+
+def _check_once(rows: pd.DataFrame, of: NDArray[np.bool_], keys: NDArray[np.int64]) -> None:
+    """Raise an error if a symbol occurs twice at a time, among some of the rows."""
+    again = of & (np.bincount(keys[of], minlength=keys.max() + 1)[keys] > 1)
+    if again.any():
+        raise PredictionsError(
+            f"{again.sum():,} rows occur more than once, first {place(first_row(rows, again))}",
+            expected="one model, and no decision time in the test of several folds",
+            instead="pass one model at a time, or correct the columns fold and split",
         )
