@@ -214,7 +214,7 @@ class MiniRocket(Estimator):
     window: Window | str | Mapping[str, Any] = "30m"
     _: KW_ONLY
     fields: Sequence[str] = ("close",)
-    scaling: Literal["per_field", "fixed"] = "per_field"
+    scaling: Literal["per_field", "fixed"] = "fixed"
     features: Annotated[int, Field(ge=len(TAPS), strict=True)] = 9996
     alphas: Sequence[Annotated[float, Field(ge=1e-9)]] = tuple(10.0**k for k in range(-3, 6))
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
