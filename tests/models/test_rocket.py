@@ -176,11 +176,13 @@ def test_the_penalty_has_the_lowest_error_on_validation(ranked: Samples) -> None
 def test_series_are_scaled_as_asked(fitted: MiniRocket, samples: Samples) -> None:
     bars, rows = samples.bars[""], samples.bar_rows("")[:50]
     [values] = WindowReader(bars, as_window("15m"))(rows).swapaxes(0, 1)
-    scaled = fitted._read([(bars, rows)])
+    standard = MiniRocket("15m", scaling="per_field")
+    standard._description = fitted._description
+    scaled = standard._read([(bars, rows)])
     np.testing.assert_allclose(scaled.mean(axis=2), 0, atol=1e-6)
     np.testing.assert_allclose(scaled.std(axis=2), 1, atol=1e-5)
     constant = bars.assign(open=0.1, high=0.1, low=0.1, close=0.1)
-    assert not fitted._read([(constant, rows)]).any()
+    assert not standard._read([(constant, rows)]).any()
     fixed = MiniRocket("15m", scaling="fixed", fields=("close", "body"))
     fixed._description = fitted._description
     prices, bodies = fixed._read([(bars, rows)]).swapaxes(0, 1)

@@ -194,8 +194,9 @@ class MiniRocket(Estimator):
         window: The window whose series are transformed, of nine points or more.
         fields: Fields of the window, which share the features evenly; each is transformed alone.
         scaling: "per_field" gives each series mean 0 and standard deviation 1 (a constant one is
-            0). "fixed" takes prices as logarithms relative to the last point, and other fields as
-            they are, so that volatility stays visible.
+        scaling: "fixed" takes prices as logarithms relative to the last point, and other fields as
+            they are, so that volatility stays visible. "per_field" gives each series mean 0 and
+            standard deviation 1, as is usual; a constant one is 0.
         features: Number of features, rounded down to a multiple of 84 for each field.
         alphas: Penalties, see `fit_ridge`, of which the one with the lowest mean squared error on
             the validation samples is used.
