@@ -58,7 +58,7 @@ def out_of_fold(estimator: Estimator, samples: Samples, folds: int = 5) -> pd.Da
     """
     if not isinstance(folds, int) or folds < 2:
         raise ConfigError(f"folds={folds!r}", expected="2 or more", instead="set folds=5")
-    if estimator.augmentation is not None:
+    if getattr(estimator, "augmentation", None) is not None:
         raise LearningError(
             "an estimator with augmentation, which draws samples from all training bars",
             expected="one that learns from samples only",
