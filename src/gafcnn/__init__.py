@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from gafcnn.models.classifier import GafClassifier as GafClassifier
     from gafcnn.models.momentum import Momentum as Momentum
     from gafcnn.models.networks import register_network as register_network
+    from gafcnn.models.out_of_fold import out_of_fold as out_of_fold
     from gafcnn.models.rocket import MiniRocket as MiniRocket
 
 _MODULES = {
@@ -83,6 +84,7 @@ _MODULES = {
     "models.classifier": ("GafClassifier",),
     "models.momentum": ("Momentum",),
     "models.networks": ("register_network",),
+    "models.out_of_fold": ("out_of_fold",),
     "models.rocket": ("MiniRocket",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

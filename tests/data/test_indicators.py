@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import COLUMNS, PRICES, check_bars, resample
 from gafcnn.data.conversion import as_bars
-from gafcnn.data.indicators import indicators
+from gafcnn.data.indicators import UNRANKED, cross_section, indicators
 from gafcnn.data.reading import read_bars
 from gafcnn.data.simulated import simulate
 from gafcnn.errors import BarsError
@@ -124,3 +124,41 @@ def test_real_bars_with_gaps(real_bars_folder: Path) -> None:
     found = indicators(bars.iloc[:40_000])
     assert found.isna().mean().max() < 0.02
     assert not np.isinf(found.to_numpy()).any()
+
+
+# --- cross-sections -------------------------------------------------------------------------------
+
+
+def test_ranks_and_the_state_of_the_market_by_hand() -> None:
+    nan = np.nan
+    values = {
+        "return_1": [3, 1, 1, nan, 5, 7],
+        "sin_day": [0.1, 0.1, 0.1, 0.1, 0.2, 0.2],
+        "doji": [1, 0, 0, 1, 1, 0],
+    }
+    times = np.array(["2024-01-01"] * 4 + ["2024-01-02"] * 2, "M8[ns]")
+    order = [4, 0, 3, 5, 1, 2]  # symbol after symbol, not time after time
+    frame = pd.DataFrame(values, dtype=np.float32).iloc[order]
+    found = cross_section(frame, times[order]).sort_index()
+    third = 1 / 3  # of three known values the highest, and two that share the ranks 1 and 2
+    assert_allclose(found["return_1"], [third, -1 / 6, -1 / 6, nan, -0.25, 0.25], atol=1e-7)
+    assert_allclose(found["market_return_1"], [5 / 3] * 4 + [6, 6], rtol=1e-6)
+    for name in ("sin_day", "doji"):
+        assert_allclose(found[name], values[name], rtol=1e-6)
+    assert (found.dtypes == np.float32).all()
+
+
+def test_ranks_are_those_of_a_loop_over_times(table: pd.DataFrame) -> None:
+    rng = np.random.default_rng(0)
+    some = table.iloc[rng.permutation(np.arange(40, 640))]  # some unknown
+    times = rng.integers(0, 60, len(some)).astype("M8[h]").astype("M8[ns]")
+    found = cross_section(some, times)
+    assert [*found.columns[: len(some.columns)]] == [*some.columns]
+    for time in np.unique(times):
+        at = some[times == time]
+        ranks = (at.rank() - 0.5) / at.notna().sum() - 0.5
+        expected = ranks.assign(**at[sorted(UNRANKED)])
+        assert_allclose(found.loc[times == time, at.columns], expected, atol=1e-6)
+        assert_allclose(
+            found.loc[times == time, "market_sigma_60"], at["sigma_60"].mean(), rtol=1e-5
+        )

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from gafcnn.data.cross_section import Relative
 from gafcnn.data.labels import NULL, Direction, Outcomes
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.simulated import simulate
+from gafcnn.data.splits import Chronological
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.classifier import GafClassifier
 
@@ -69,6 +71,13 @@ def samples(bars: pd.DataFrame) -> Samples:
 def pooled(bars: pd.DataFrame) -> Samples:
     """Samples of two symbols."""
     return make_samples({"ONE": bars, "TWO": simulate(1200, strength=0.5, seed=1)[0]})
+
+
+@pytest.fixture(scope="session")
+def ranked() -> Samples:
+    """Samples of five symbols that are ranked, decided every five minutes."""
+    market = {name: simulate(1200, strength=0.9, seed=k)[0] for k, name in enumerate("ABCDE")}
+    return make_samples(market, label=Relative("15min"), split=Chronological(every="5min"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,15 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.class_weight import compute_class_weight
 
+from gafcnn.data.cross_section import AboveMedian
 from gafcnn.data.indicators import indicators
 from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import check_predictions
-from gafcnn.models.boosted_trees import TREES, BoostedTrees
+from gafcnn.evaluation.statistics import rank_correlations
+from gafcnn.models.boosted_trees import TREES, BoostedTrees, _matrix
 from gafcnn.models.estimator import class_weights
 
 QUICK: dict[str, Any] = {
@@ -202,6 +205,63 @@ def test_one_class_cannot_be_learned(classes: Samples) -> None:
     constant = replace(classes, label=np.minimum(classes.label, 0))
     with pytest.raises(LearningError, match="1 of 3 classes"):
         BoostedTrees(**WINDOW).fit(constant)
+
+
+# --- cross-sections -------------------------------------------------------------------------------
+
+RANKED: dict[str, Any] = QUICK | {"trees": QUICK["trees"] | {"min_child_weight": 20}}
+
+
+@pytest.mark.parametrize("objective", ["regression", "ranking"])
+def test_trees_rank_symbols(objective: Any, ranked: Samples, tmp_path: Path) -> None:
+    model = BoostedTrees(**RANKED, objective=objective, folder=tmp_path).fit(ranked)
+    assert model.features_ == "cross_section"
+    assert model.metrics_["rank_ic"] > 0.1
+    table = check_predictions(model.predict(ranked), "predictions")
+    val = table.query("split == 'val'").dropna(subset=["forward_return"])
+    ic = rank_correlations(*(val[name].to_numpy() for name in ("score", "forward_return", "time")))
+    assert model.metrics_["rank_ic"] == pytest.approx(ic.mean())
+    every = model.predict_samples(ranked)
+    some = np.random.default_rng(0).permutation(len(ranked))[:50]
+    assert np.array_equal(model.predict_samples(ranked, some), every[some])
+    assert np.array_equal(BoostedTrees.load(tmp_path).predict_samples(ranked), every)
+
+
+def test_features_of_one_symbol_have_no_ranks(ranked: Samples) -> None:
+    model = BoostedTrees(**RANKED | {"rounds": 2}).fit(ranked)
+    with pytest.raises(LearningError, match=r"one symbol.*samples of all symbols"):
+        model.predict_at(ranked.bars["A"])
+    with pytest.raises(LearningError, match="one symbol"):
+        model.predict_samples(ranked.of("A"))
+    plain = BoostedTrees(**RANKED | {"rounds": 2}, features="indicators").fit(ranked)
+    p = plain.predict_at(ranked.bars["B"], ranked.bar_rows("B"))
+    assert np.array_equal(p, plain.predict_samples(ranked.of("B")))
+
+
+def test_grades_are_the_quintiles_of_each_time(ranked: Samples) -> None:
+    rows = ranked.labelled("train")[::-1]
+    table = pd.DataFrame({"target": ranked.label})
+    data = _matrix(table, ranked.label, rows, None, ranked.times)
+    target, grades = data.get_data().toarray()[:, 0], data.get_label()
+    groups = data.get_uint_info("group_ptr")
+    assert len(groups) - 1 == len(np.unique(ranked.times[rows]))
+    for first, end in itertools.pairwise(groups):
+        assert sorted(grades[first:end]) == [0, 1, 2, 3, 4]
+        assert np.array_equal(np.argsort(grades[first:end]), np.argsort(target[first:end]))
+
+
+def test_objectives_of_labels(ranked: Samples, samples: Samples) -> None:
+    halves = replace(ranked, definition=AboveMedian("15min")).with_split(ranked.split)
+    scores = BoostedTrees(**RANKED).fit(halves).predict(halves)["score"]
+    assert scores.between(0, 1).all()
+    aims = {
+        BoostedTrees(objective=name)._aim(of)["objective"]
+        for of in (halves, ranked)
+        for name in (None, "regression", "ranking")
+    }
+    assert aims == {"binary:logistic", "reg:squarederror", "rank:pairwise"}
+    with pytest.raises(LearningError, match="objective=ranking for the classes down, up"):
+        BoostedTrees(objective="ranking").fit(samples)
 
 
 # --- weights of classes ---------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.metrics import accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.bars import resample
@@ -25,11 +27,14 @@ from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window
 from gafcnn.errors import ConfigError, LearningError
-from gafcnn.evaluation.predictions import check_predictions
+from gafcnn.evaluation.joining import average_seeds
+from gafcnn.evaluation.predictions import check_predictions, forecast_columns
 from gafcnn.images.kinds import register_image
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.boosted_trees import BoostedTrees
 from gafcnn.models.classifier import GafClassifier
+from gafcnn.models.networks import register_network
+from gafcnn.models.onnx_export import to_onnx, to_safetensors
 
 Train = Callable[..., GafClassifier]
 
@@ -249,6 +254,128 @@ def test_other_kinds_of_images_are_encoded_on_the_cpu(train: Train, samples: Sam
     spec = ImageSpec(8, kinds=("gasf", "rows"))
     model = train(samples, image_spec=spec, max_epochs=1)
     assert np.isfinite(model.predict(samples)["p_up"]).all()
+
+
+# --- offsets and seeds ----------------------------------------------------------------------------
+
+AT_ONCE: dict[str, Any] = {"max_epochs": 1, "lr": 1e-12}  # nothing is learned
+
+
+def offsets_of(samples: Samples) -> pd.DataFrame:
+    """Random forecasts of all samples, in the columns of the label."""
+    columns = forecast_columns(samples.definition)
+    p = np.random.default_rng(0).dirichlet(np.ones(max(2, len(columns))), len(samples))
+    every = np.arange(len(samples))
+    keys = {"symbol": samples.symbol_of(every), "time": pd.DatetimeIndex(samples.times, tz="UTC")}
+    table = pd.DataFrame(keys | dict(zip(columns, p.T, strict=False)))
+    return table.sample(frac=1, random_state=0)
+
+
+@pytest.mark.parametrize("name", ["samples", "classes", "ranked"])
+def test_without_learning_forecasts_are_the_offset(
+    name: str, train: Train, request: pytest.FixtureRequest
+) -> None:
+    samples: Samples = request.getfixturevalue(name)
+    table = offsets_of(samples)
+    model = train(samples, **AT_ONCE, offset=table)
+    columns = [*forecast_columns(samples.definition)]
+    expected = table.sort_index()[columns].to_numpy()
+    found = model.predict_samples(samples).reshape(expected.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    if name == "samples":
+        val, loss = samples.labelled("val"), model.history_["val/loss"].iloc[0]
+        p = expected[val, 0]
+        assert loss == pytest.approx(log_loss(samples.label[val], p), rel=1e-4)
+
+
+def test_a_network_learns_what_an_offset_has_left(train: Train, samples: Samples) -> None:
+    truth = np.where(samples.label == 1, 0.9, 0.1)
+    table = offsets_of(samples).sort_index().assign(p_up=np.where(samples.label < 0, 0.5, truth))
+    known = train(samples, offset=table)
+    assert known.metrics_["auc"] == 1  # it does not forget what it is told
+    assert known.history_["train/loss"].iloc[0] < 0.2
+    none = train(samples, offset=table.assign(p_up=0.5))
+    test = samples.labelled("test")  # it learns as well as without
+    assert roc_auc_score(samples.label[test], none.predict_samples(samples, test)) > 0.7
+
+
+def test_offsets_that_do_not_fit_are_named(train: Train, samples: Samples) -> None:
+    table = offsets_of(samples)
+    val = pd.Timestamp(samples.times[samples.labelled("val")[3]], tz="UTC")
+    for found, wrong in (
+        (r"no forecast for 1 of .* \(first " + re.escape(str(val)), table.query("time != @val")),
+        ("no forecast for 1 of", table.assign(p_up=table["p_up"].mask(table["time"] == val, 1.5))),
+        ("a table of symbol, time, score; expected one row of symbol, time, p_up",
+         table.rename(columns={"p_up": "score"})),
+        ("a table of symbol, time, p_up", pd.concat([table, table.iloc[:1]])),
+    ):  # fmt: skip
+        with pytest.raises(LearningError, match=found):
+            train(samples, offset=wrong)
+    with pytest.raises(ConfigError, match="an offset with augmentation"):
+        train(samples, offset=table, augmentation=Augmentation())
+    with pytest.raises(ConfigError, match="offset"):
+        train(samples, offset="table")
+
+    @register_network("no_linear_end")
+    def no_linear_end(channels: int, outputs: int, size: int) -> torch.nn.Module:
+        layers = torch.nn.Conv2d(channels, outputs, size), torch.nn.Flatten()
+        return torch.nn.Sequential(*layers)
+
+    with pytest.raises(LearningError, match="no_linear_end with an offset"):
+        train(samples, offset=table, network="no_linear_end")
+
+
+def test_an_offset_is_needed_again(
+    train: Train, samples: Samples, bars: pd.DataFrame, tmp_path: Path
+) -> None:
+    table = offsets_of(samples)
+    model = train(samples, **AT_ONCE, offset=table, folder=tmp_path)
+    loaded = GafClassifier.load(tmp_path, offset=table)
+    assert loaded.predict(samples).equals(model.predict(samples))
+    with pytest.raises(LearningError, match=r"fitted with an offset; .* pass offset=table to load"):
+        GafClassifier.load(tmp_path).predict(samples)
+    with pytest.raises(LearningError, match="bars, for a model with an offset"):
+        model.predict_at(bars)
+    for export in (to_onnx, to_safetensors):
+        with pytest.raises(LearningError, match="the export of a model .* and an offset"):
+            export(model)
+    other = clone(model)
+    pd.testing.assert_frame_equal(other.offset, table)
+    with pytest.raises(LearningError, match="is of a training with offset="):
+        other.set_params(offset=table.assign(p_up=0.5)).fit(samples)
+    with pytest.raises(LearningError, match="fitted without an offset"):
+        train(samples, **AT_ONCE).set_params(offset=table).predict(samples)
+
+
+def test_several_seeds_predict_their_mean(
+    train: Train, samples: Samples, trained: GafClassifier, tmp_path: Path
+) -> None:
+    model = train(samples, seeds=2, folder=tmp_path)
+    second = train(samples, seed=1)
+    singles = [trained.predict(samples), second.predict(samples)]
+    table = check_predictions(model.predict(samples), "predictions")
+    assert set(table["seed"]) == {-1}
+    mean = average_seeds(singles)
+    np.testing.assert_allclose(table["p_up"], mean["p_up"], rtol=1e-12)
+    assert table["time"].tolist() == mean["time"].tolist()
+    aucs = [one.metrics_["auc"] for one in (trained, second)]
+    assert model.seed_scores_["auc"].to_dict() == {0: aucs[0], 1: aucs[1]}
+    assert model.metrics_["seeds"]["auc"] == [min(aucs), max(aucs)]
+    val = samples.labelled("val")
+    p = model.predict_samples(samples, val)
+    assert model.metrics_["auc"] == pytest.approx(roc_auc_score(samples.label[val], p))
+    loaded = GafClassifier.load(tmp_path)
+    assert (loaded.seeds, loaded.seed) == (2, 0)
+    assert loaded.predict(samples).equals(table)
+    again = clone(model).fit(samples)  # resumes, and has nothing left to do
+    assert again.predict(samples).equals(table)
+    shutil.copytree(tmp_path / "seed=1", tmp_path / "seed=2")
+    with pytest.raises(LearningError, match="have the seeds 0, 1, 1"):
+        GafClassifier.load(tmp_path)
+    with pytest.raises(ConfigError, match="seeds=2 with strategy=ddp"):
+        train(samples, seeds=2, strategy="ddp")
+    with pytest.raises(LearningError, match="export each of model.models_"):
+        to_safetensors(model)
 
 
 def test_the_package_imports_torch_only_to_train() -> None:

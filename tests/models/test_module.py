@@ -198,7 +198,7 @@ def batches(
     n: int, size: int, *, shuffle: bool, additional: int | None = None, **trainer: int
 ) -> list[NDArray[np.int64]]:
     """Read the batches of an epoch from a source whose images are the positions themselves."""
-    source: Any = SimpleNamespace(read=lambda positions: positions)
+    source: Any = SimpleNamespace(read=lambda positions: positions, offsets=None)
     labels, seed = np.arange(n, dtype=np.uint8), 3 if shuffle else None
     epoch = Batches(source, labels, np.arange(n), size, seed, additional)
     device = SimpleNamespace(root_device=torch.device("cpu"))

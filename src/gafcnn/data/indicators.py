@@ -207,6 +207,54 @@ def calendar(bars: Stretch) -> Columns:
 GROUPS = (trend, momentum, volatility, volume, candle, calendar)
 """Functions that compute groups of indicators."""
 
+UNRANKED = frozenset(
+    [
+        "engulfing",
+        "harami",
+        "hammer",
+        "shooting_star",
+        "doji",
+        "sin_day",
+        "cos_day",
+        "sin_week",
+        "cos_week",
+    ]
+)
+"""Indicators that are not ranked: patterns, and those that are the same for all symbols."""
+STATE = ("return_1", "return_4", "return_16", "return_48", "sigma_60", "sigma_10_60")
+"""Indicators whose mean over all symbols is the state of the market."""
+
+
+def cross_section(table: pd.DataFrame, times: NDArray[np.datetime64]) -> pd.DataFrame:
+    """Return the ranks of indicators among all symbols at the same time, and the market's state.
+
+    The k-th lowest of n known values becomes `(k - 0.5) / n - 0.5`; equal values share the mean of
+    their ranks (as in Gu, Kelly and Xiu, 2020). Unknown values stay NaN, and those of `UNRANKED` as
+    they are. Further columns such as `market_return_1` are the means of `STATE` over all symbols.
+
+    Args:
+        table: Indicators of n samples of all symbols, see `indicators`.
+        times: Their decision times, shape (n,).
+    """
+    _, number = np.unique(times, return_inverse=True)
+    turn = pd.Series(number).groupby(number).cumcount().to_numpy()
+    # a row for each time, and a column for each symbol that is decided then
+    grid = np.full((number.max(initial=-1) + 1, turn.max(initial=-1) + 1), np.nan, np.float32)
+    names = [*table.columns, *(f"market_{name}" for name in STATE)]
+    found = np.empty((len(table), len(names)), np.float32)
+    for k, name in enumerate(table.columns):
+        if name in UNRANKED:
+            found[:, k] = table[name]
+            continue
+        grid[number, turn] = table[name]
+        values = pd.DataFrame(grid)
+        ranks = (values.rank(axis="columns") - 0.5).div(values.count(axis="columns"), axis="index")
+        found[:, k] = ranks.to_numpy()[number, turn] - 0.5
+        if name in STATE:
+            market = values.mean(axis="columns").to_numpy()
+            found[:, names.index(f"market_{name}")] = market[number]
+    return pd.DataFrame(found, table.index, names)
+
 
 def _within(value: Floats, low: Floats, high: Floats) -> Floats:
     """Position of a value between low (0) and high (1)."""

@@ -121,7 +121,7 @@ class Samples:
             times=self.times[where],
             outcomes=self.outcomes[where],
             label=self.label[where],
-            split=Split(**parts, fold=self.split.fold),
+            split=replace(self.split, **parts),
             starts=(0,),
         )
 
@@ -133,7 +133,7 @@ class Samples:
             SamplesError: A part is empty.
         """
         parts = {name: np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS}
-        return replace(self, split=Split(**parts, fold=split.fold))._labelled()
+        return replace(self, split=replace(split, **parts))._labelled()
 
     def symbol_of(self, positions: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the symbol of each of these samples: shape (n,)."""
@@ -167,8 +167,9 @@ class Samples:
         if self.task == "ranking":
             return self._related()
         each = [self.of(symbol) for symbol in self.symbols]
+        needed = PARTS[:1] if self.split.block else PARTS
         for one in each:
-            if not all(len(one.part(name)) for name in PARTS):
+            if not all(len(one.part(name)) for name in needed):
                 counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
                 raise SamplesError(
                     f"the split leaves {counts} samples of {one.symbols[0]}, which has samples "

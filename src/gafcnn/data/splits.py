@@ -17,7 +17,7 @@ reaches into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Annotated, Any, Protocol, TypeAlias
@@ -42,12 +42,16 @@ _TICK = np.timedelta64(1, "ns")
 
 @dataclass(frozen=True)
 class Split:
-    """Positions of the samples of each part, increasing; the fold if there are several."""
+    """Positions of the samples of each part, increasing; the fold if there are several.
+
+    With `block`, test is a block of time that train and val lie around, for cross-validation.
+    """
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
     test: NDArray[np.int64]
     fold: int | None = None
+    block: bool = False
 
 
 class Splitter(Protocol):
@@ -230,7 +234,19 @@ def check_purged(
                 expected="labels that are known at or after their decision time",
                 instead="take known_at from the outcomes of the label",
             )
-    for (earlier, before), (later, after) in combinations(parts.items(), 2):
+    pairs = [*combinations(parts.items(), 2)]
+    if split.block:
+        pairs = pairs[:1]  # train before val
+        others = np.concatenate([split.train, split.val])
+        left = _outside(others, times, known_at, split.test, embargo)
+        if len(left) < len(others):
+            raise LeakError(
+                f"with an embargo of {format_duration(embargo)} {len(others) - len(left):,} "
+                "samples of train or val touch the block that is tested",
+                expected="labels that are known before it, or decisions after its labels are known",
+                instead="use purged_blocks",
+            )
+    for (earlier, before), (later, after) in pairs:
         known, begins = known_at[before].max() + embargo.to_timedelta64(), times[after].min()
         if known >= begins:
             raise LeakError(
@@ -239,6 +255,43 @@ def check_purged(
                 expected=f"a time before {later} begins at {format_moment(begins)} UTC",
                 instead="use Chronological or WalkForward, which purge",
             )
+
+
+def purged_blocks(
+    times: NDArray[np.datetime64],
+    known_at: NDArray[np.datetime64],
+    train: NDArray[np.int64],
+    folds: int,
+    embargo: pd.Timedelta,
+) -> Iterator[Split]:
+    """Split training samples into `folds` contiguous blocks of time, each tested once.
+
+    This is purged k-fold cross-validation (Lopez de Prado, 2018, chapter 7), with the embargo on
+    both sides of a block. The last tenth of the decision times outside the block is validation.
+    Other arguments and errors are those of `check_purged`.
+    """
+    for moments in np.array_split(np.unique(times[train]), folds):
+        test = train[np.isin(times[train], moments)]
+        left = _outside(train, times, known_at, test, embargo) if len(test) else test
+        decided = np.unique(times[left])
+        begins = decided[len(decided) * 9 // 10 :].min(initial=times.max())
+        ends = known_at[left] + embargo.to_timedelta64()
+        split = Split(left[ends < begins], left[times[left] >= begins], test, block=True)
+        check_purged(times, known_at, split, embargo)
+        yield split
+
+
+def _outside(
+    samples: NDArray[np.int64],
+    times: NDArray[np.datetime64],
+    known_at: NDArray[np.datetime64],
+    block: NDArray[np.int64],
+    embargo: pd.Timedelta,
+) -> NDArray[np.int64]:
+    """Return the samples that are known before a block, or decided after its labels are known."""
+    wait = embargo.to_timedelta64()
+    before = known_at[samples] + wait < times[block].min()
+    return samples[before | (times[samples] > known_at[block].max() + wait)]
 
 
 def _between(start: np.datetime64, stop: np.datetime64, share: float) -> np.datetime64:

@@ -23,8 +23,9 @@ from gafcnn.data.windows import Window, WindowReader
 from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.estimator import Part
+from gafcnn.models.out_of_fold import Offsets
 
-Batch: TypeAlias = tuple[Tensor, Tensor]
+Batch: TypeAlias = tuple[Tensor, ...]  # what the source reads, labels, and offsets if there are any
 IN_CACHE = 16  # images that are computed at a time on a CPU
 
 
@@ -33,6 +34,8 @@ class SeriesInMemory:
 
     Parts are bars and decision rows, for each symbol and each additional source.
     """
+
+    offsets: Offsets | None = None
 
     def __init__(self, parts: Sequence[Part], window: Window, spec: ImageSpec) -> None:
         self._spec = spec
@@ -85,6 +88,8 @@ class StoredImages:
     Arrays have shape (n, channels, size, size), one for each symbol and additional source. Samples
     are all of their images, or those at `rows` of each array.
     """
+
+    offsets: Offsets | None = None
 
     def __init__(
         self,
@@ -163,8 +168,10 @@ class Batches:
             batch = order[start : start + size]
             batch = np.resize(batch, -(-len(batch) // count) * count)[rank::count]
             batch = batch[np.argsort(batch >= additional, kind="stable")]
-            sent = torch.from_numpy(self.source.read(batch))
-            labels = torch.from_numpy(self.labels[batch].astype(np.float32))
+            arrays = [self.source.read(batch), self.labels[batch].astype(np.float32)]
+            if self.source.offsets is not None:
+                arrays.append(self.source.offsets.of(batch))
+            sent = [torch.from_numpy(array) for array in arrays]
             if trainer.strategy.root_device.type == "cuda":  # copied while the GPU computes
-                sent, labels = sent.pin_memory(), labels.pin_memory()
-            yield sent, labels
+                sent = [tensor.pin_memory() for tensor in sent]
+            yield tuple(sent)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.augmentation import Augmentation
-from gafcnn.data.indicators import indicators
+from gafcnn.data.augmentation import Augmentation, Drawn
+from gafcnn.data.indicators import cross_section, indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import LearningError
@@ -44,6 +44,9 @@ DEFAULT_TREES = {
 }
 """XGBoost's parameters for a weak signal."""
 
+SQUARED_TREES = DEFAULT_TREES | {"min_child_weight": 300}
+"""Those for squared errors, in which a row weighs 1, and not p (1 - p) as for log loss."""
+
 # XGBoost does not accept brackets in a name
 _OUTER, _INNER = str.maketrans("()", "[]"), str.maketrans("[]", "()")
 
@@ -55,16 +58,22 @@ class BoostedTrees(Estimator):
     """Gradient-boosted trees that learn from technical indicators, or from the values of a window.
 
     Args:
-        features: "indicators" (see `gafcnn.data.indicators`), "window" (the values that the images
-            of a window show), or None: indicators for a label that looks ahead, else the window.
-            TA-Lib's patterns are among the indicators, and would give a label of patterns away.
+        features: "indicators" (see `gafcnn.data.indicators`), "cross_section" (their ranks among
+            all symbols at `t`, see `gafcnn.data.indicators.cross_section`), "window" (the values
+            that the images of a window show), or None: cross_section for a ranking, indicators for
+            another label that looks ahead, else the window. TA-Lib's patterns are among the
+            indicators, and would give a label of patterns away.
+        objective: Of a ranking: "regression" (squared errors), "ranking" (the order of pairs of
+            symbols at a time, LambdaMART; Burges, 2010), or None: regression for a continuous
+            target, log loss for two classes.
         window: The window whose values are features: a `Window` or a name; its lookback alone
             matters for indicators.
         fields: Fields of the window.
         class_weights: None, "balanced" or a list, for a label of several classes.
         rounds: The largest number of trees (of several classes, for each of them).
-        patience: Rounds without a lower log loss on validation after which training ends.
-        trees: XGBoost's parameters; None for `DEFAULT_TREES`.
+        patience: Rounds without a better validation (log loss, squared error, or for pairs of
+            symbols NDCG) after which training ends.
+        trees: XGBoost's parameters; None for `DEFAULT_TREES`, or `SQUARED_TREES`.
         augmentation: An `Augmentation` (or its options) for rare classes; None for none.
         seed: Seed of the rows and columns that each tree sees.
         folder: Folder to write `checkpoints/trees.json` to; None writes nothing.
@@ -72,15 +81,16 @@ class BoostedTrees(Estimator):
 
     Attributes:
         booster_: The `xgboost.Booster`, with the trees after the best round.
-        best_round_: The round with the lowest log loss on validation, from 1; predictions use the
+        best_round_: The round with the best validation, from 1; predictions use the
             trees up to it.
         classes_: Names of the classes.
         metrics_: Scores on the labelled validation samples, the share of the larger class included.
         facts_: Facts of the training: rounds, best_round, features, gains.
     """
 
-    features: Literal["indicators", "window"] | None = None
+    features: Literal["indicators", "window", "cross_section"] | None = None
     _: KW_ONLY
+    objective: Literal["regression", "ranking"] | None = None
     window: Window | str | Mapping[str, Any] | None = None
     fields: Sequence[str] = ("close",)
     class_weights: ClassWeights = None
@@ -108,10 +118,12 @@ class BoostedTrees(Estimator):
         self._check(samples, y)
         looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
+        if self.features is None and samples.task == "ranking":
+            self.features_ = "cross_section"
         description = self._describe(samples) | {"features": self.features_}
         drawn, labels, train, weights = self._draw(samples)
         table = self._source(samples, drawn)
-        if self.features_ == "indicators":
+        if self.features_ != "window":
             unknown = table.iloc[train].isna().to_numpy().mean()
             if unknown > _MANY:
                 log.info(
@@ -119,15 +131,14 @@ class BoostedTrees(Estimator):
                     "are too few bars since a gap, or no volume", self.model_name, 100 * unknown,
                 )  # fmt: skip
         val = samples.labelled("val")
+        aim = self._aim(samples)
+        default = SQUARED_TREES if aim["objective"] == "reg:squarederror" else DEFAULT_TREES
+        times = samples.times if self.objective == "ranking" else None
         train_data, val_data = (
-            _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
+            _matrix(table, labels, part, weights, times) for part in (train, val)
         )
-        parameters: dict[str, Any] = {"tree_method": "hist", "objective": "binary:logistic"}
-        if not samples.classes:
-            parameters["objective"] = "reg:squarederror"
-        elif samples.task == "classification":
-            parameters |= {"objective": "multi:softprob", "num_class": len(samples.classes)}
-        parameters |= DEFAULT_TREES if self.trees is None else self.trees
+        parameters: dict[str, Any] = {"tree_method": "hist", **aim}
+        parameters |= default if self.trees is None else self.trees
         parameters |= {"seed": self.seed, "validate_parameters": True}
         with _invalid_parameters():
             booster = xgboost.train(
@@ -190,13 +201,41 @@ class BoostedTrees(Estimator):
         gains = pd.Series(named, dtype=np.float64)
         return (gains / gains.sum()).sort_values(ascending=False)
 
+    def _aim(self, samples: Samples) -> dict[str, Any]:
+        """Return XGBoost's objective."""
+        if self.objective is not None and samples.task != "ranking":
+            raise LearningError(
+                f"objective={self.objective} for the classes {', '.join(samples.classes)}",
+                expected="a label that ranks symbols",
+                instead="set model.objective=null",
+            )
+        if samples.task == "classification":
+            return {"objective": "multi:softprob", "num_class": len(samples.classes)}
+        if self.objective == "ranking":
+            return {"objective": "rank:pairwise"}
+        logistic = samples.classes and self.objective is None
+        return {"objective": "binary:logistic" if logistic else "reg:squarederror"}
+
+    def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> pd.DataFrame:
+        table: pd.DataFrame = super()._source(samples, drawn)
+        if self.features_ == "cross_section":
+            return cross_section(table, samples.times)
+        return table
+
     def _read(self, parts: Sequence[Part]) -> pd.DataFrame:
-        """Return the features at rows of bars.
+        """Return the features at rows of bars, before they are compared with other symbols.
 
         The values of a window are named `close[-1]` for the point before the last, `close[0]` for
         the last; field by field.
         """
-        if self.features_ == "indicators":
+        if self.features_ == "cross_section" and len(parts) < 2:
+            raise LearningError(
+                "one symbol, for features that are ranks among symbols",
+                expected="samples of all symbols that are compared",
+                instead="call predict_samples(gc.make_samples({name: bars, ...})), or fit with "
+                "features='indicators'",
+            )
+        if self.features_ != "window":
             tables = [indicators(bars).iloc[rows] for bars, rows in parts]
             return pd.concat(tables, ignore_index=True)
         window = replace(as_window(self.window or ""), lookback=self.lookback)
@@ -215,24 +254,37 @@ class BoostedTrees(Estimator):
                 expected="bars with the volumes that the trees were trained with",
                 instead="use bars of the same source, or train again",
             )
-        data = _matrix(source.iloc[positions, places])
+        data = _table_matrix(source.iloc[positions, places])
         p = self.booster_.predict(data, iteration_range=(0, self.best_round_))
         return p.astype(np.float64)
 
 
 def _matrix(
     table: pd.DataFrame,
-    label: NDArray[np.int8] | None = None,
-    weights: Sequence[float] | None = None,
+    label: NDArray[Any],
+    rows: NDArray[np.int64],
+    weights: Sequence[float] | None,
+    times: NDArray[np.datetime64] | None,
 ) -> xgboost.DMatrix:
-    """Return a table of features for XGBoost; samples are weighted by their class."""
-    return xgboost.DMatrix(
-        # an array: XGBoost inspects every column of a frame, longer than it takes to predict
-        table.to_numpy(np.float32),
-        label,
-        weight=None if weights is None else np.array(weights)[label],
-        feature_names=[name.translate(_INNER) for name in table.columns],
-    )
+    """Return labelled rows for XGBoost, weighted by their class.
+
+    With times, for learning to rank, they are in order of time, and labels become quintiles.
+    """
+    if times is None:
+        weight = None if weights is None else np.array(weights)[label[rows]]
+        return _table_matrix(table.iloc[rows], label=label[rows], weight=weight)
+    rows = rows[np.argsort(times[rows], kind="stable")]
+    _, groups = np.unique(times[rows], return_inverse=True)
+    share: Any = pd.Series(label[rows]).groupby(groups).rank(pct=True)
+    quintile = np.ceil(5 * share.to_numpy()) - 1
+    return _table_matrix(table.iloc[rows], label=quintile, qid=groups)
+
+
+def _table_matrix(table: pd.DataFrame, **more: Any) -> xgboost.DMatrix:
+    """Return a table of features for XGBoost."""
+    # an array: XGBoost inspects every column of a frame, longer than it takes to predict
+    names = [name.translate(_INNER) for name in table.columns]
+    return xgboost.DMatrix(table.to_numpy(np.float32), feature_names=names, **more)
 
 
 @contextmanager

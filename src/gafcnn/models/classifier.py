@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, InstanceOf
+from sklearn.base import clone
 
 from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
@@ -24,6 +25,7 @@ from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import build_store, store_folder
 from gafcnn.models.estimator import ClassWeights, Estimator, Part, plain
 from gafcnn.models.networks import training_defaults
+from gafcnn.models.out_of_fold import Offsets, checksum
 from gafcnn.settings import create
 
 if TYPE_CHECKING:
@@ -72,17 +74,25 @@ class GafClassifier(Estimator):
         loggers: Options of Lightning's loggers by name, such as `{"csv": {}}`.
         progress: Whether to show a progress bar; None shows one on terminals and in notebooks.
         seed: Seed of the initial weights, the order of the samples and dropout.
-        folder: Folder for checkpoints and logs, from which a killed training resumes; None writes
-            nothing.
+        seeds: Number of networks, with the seeds `seed`, `seed + 1` and so on, whose mean forecasts
+            are the predictions (Lakshminarayanan, Pritzel and Blundell, 2017).
+        offset: Forecasts of another model, see `gafcnn.models.out_of_fold`, that are added to the
+            network's output. The network starts at zero and learns what the other model has left.
+            Files hold a checksum of the table only: pass it to `load` again.
+        folder: Folder for checkpoints and logs, from which a killed training resumes, those of
+            several seeds in its folders `seed=0` and so on; None writes nothing.
         data_folder: Folder for stored images.
         name: Name in the predictions table; by default that of the window.
 
     Attributes:
-        module_: The trained network, a `GafModule` on the CPU.
+        module_: The trained network, a `GafModule` on the CPU; for one seed.
+        models_: The fitted model of each seed, if there are several.
+        seed_scores_: DataFrame of the scores of each of several seeds on validation.
         classes_: Names of the classes.
         history_: DataFrame of the losses and metrics of each epoch.
-        metrics_: Scores on the labelled validation samples, the share of the larger class included.
-        best_epoch_: The epoch whose weights are used, from 1.
+        metrics_: Scores on the labelled validation samples, the share of the larger class included;
+            for several seeds those of the mean, and as `seeds` the lowest and the highest of each.
+        best_epoch_: The epoch whose weights are used, from 1; for one seed.
         facts_: Facts of the training: epochs, steps, samples per second, device, precision.
     """
 
@@ -110,12 +120,16 @@ class GafClassifier(Estimator):
     loggers: Mapping[str, Mapping[str, Any] | None] | None = None
     progress: bool | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
+    seeds: Annotated[int, Field(ge=1, strict=True)] = 1
+    offset: InstanceOf[pd.DataFrame] | None = None
     folder: str | Path | None = None
     data_folder: str | Path | None = None
     name: str | None = None
     module_: GafModule = field(init=False)
     history_: pd.DataFrame = field(init=False)
     best_epoch_: int = field(init=False)
+    models_: list[Self] = field(init=False)
+    seed_scores_: pd.DataFrame = field(init=False)
 
     def check(self, samples: Samples, y: None = None) -> None:
         """Check the parameters, also against samples, before torch is imported.
@@ -136,6 +150,18 @@ class GafClassifier(Estimator):
                     expected="candles that are the bars",
                     instead=f"set market.interval={step}, or window.step={bar}",
                 )
+        if self.offset is not None and self.augmentation is not None:
+            raise ConfigError(
+                "an offset with augmentation",
+                expected="one of them, as samples that are drawn have no offset",
+                instead="set augmentation=None",
+            )
+        if self.seeds > 1 and self.strategy != "auto":
+            raise ConfigError(
+                f"seeds={self.seeds} with strategy={self.strategy}",
+                expected="one process, as the others end with the first training",
+                instead="set strategy='auto', or seeds=1",
+            )
         if self.images == "stored" and self.data_folder is None:
             raise ConfigError(
                 "images='stored' without data_folder",
@@ -157,6 +183,8 @@ class GafClassifier(Estimator):
                 fewer than two classes, or no epoch had a finite metric.
         """
         self.check(samples, y)
+        if self.seeds > 1:
+            return self._fit_seeds(samples)
         # torch and Lightning take seconds to import
         import torch
 
@@ -179,11 +207,15 @@ class GafClassifier(Estimator):
                     instead="set model.weights=null, or model=resnet18",
                 )
             load(self.weights)
+        if self.offset is not None:
+            module.zero_output()
         drawn, labels, train, weights = self._draw(samples)
         module.class_weights = None if weights is None else torch.tensor(weights)
         module.description = self._describe(samples)
         source, n, val = self._source(samples, drawn), len(samples), samples.labelled("val")
         module.to_images, size = source.to_images, min(self._setting("batch_size"), len(train))
+        if source.offsets is not None:
+            source.offsets.of(np.concatenate([train, val]))  # raises before the training
         batches = Batches(source, labels, train, size, self.seed, additional=n)
         rows, facts = fit(self, module, batches, Batches(source, labels, val, size), device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
@@ -191,25 +223,81 @@ class GafClassifier(Estimator):
         self._score(samples, self._predict(source, val), "epochs")
         return self
 
+    def _fit_seeds(self, samples: Samples) -> Self:
+        """Fit a model for each seed."""
+        self.models_, self.classes_ = [], samples.classes
+        for seed in range(self.seed, self.seed + self.seeds):
+            folder = None if self.folder is None else Path(self.folder) / f"seed={seed}"
+            model: Any = clone(self)
+            self.models_.append(model.set_params(seed=seed, seeds=1, folder=folder).fit(samples))
+        self._describe(samples)
+        facts = {str(model.seed): model.facts_ for model in self.models_}
+        self.facts_ = {"epochs": sum(one["epochs"] for one in facts.values()), "seeds": facts}
+        self.seed_scores_ = pd.DataFrame(
+            {name: x for name, x in model.metrics_.items() if isinstance(x, float)}
+            for model in self.models_
+        ).set_axis(pd.Index([model.seed for model in self.models_], name="seed"))
+        val = samples.labelled("val")
+        self._score(samples, self._predict(self._source(samples), val), "epochs")
+        scores = self.seed_scores_.items()
+        self.metrics_["seeds"] = {name: [of.min(), of.max()] for name, of in scores}
+        return self
+
     @classmethod
     def load(cls, path: str | Path, **params: Any) -> Self:
         """Load the best network of a training.
 
         Args:
-            path: The folder of the training, or a checkpoint.
-            **params: Parameters to set, such as `accelerator`.
+            path: The folder of the training, of one seed or of several, or a checkpoint.
+            **params: Parameters to set, such as `accelerator`, or the `offset`.
 
         Raises:
-            LearningError: There is no checkpoint, or it is damaged.
+            LearningError: There is no checkpoint, it is damaged, or that of a seed is missing.
         """
         from gafcnn.models.module import BEST, GafModule
 
+        parts = [*Path(path).glob("seed=[0-9]*")]
+        if parts and not (Path(path) / BEST).is_file():
+            return cls._of_seeds([cls.load(part, **params) for part in parts], path)
         module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
-        model = cls(**{**module.description["parameters"], **params})
+        model = cls(**{**module.description["parameters"], "offset": None, **params})
         model.set_params(window=as_window(model.window), image_spec=model._spec)
         model.module_, model._description = module, module.description
         model.classes_ = tuple(module.description["classes"])
         return model
+
+    @classmethod
+    def _of_seeds(cls, models: Sequence[Self], path: str | Path) -> Self:
+        """Return one model of several, each fitted with another seed."""
+        models = sorted(models, key=lambda model: model.seed)
+        first, seeds = models[0], [model.seed for model in models]
+        if seeds != [*range(seeds[0], seeds[0] + len(seeds))]:
+            raise LearningError(
+                f"the models in {path} have the seeds {', '.join(map(str, seeds))}",
+                expected="consecutive seeds",
+                instead="load one of the folders, or train with seeds in another folder",
+            )
+        model: Any = clone(first)
+        model.set_params(seeds=len(seeds))
+        model.models_, model.classes_ = models, first.classes_
+        model._description = first._description | {"parameters": model._parameters()}
+        return model
+
+    def _check_fitted(self, found: Samples | pd.DataFrame) -> None:
+        super()._check_fitted(found)
+        fitted = "offset" in self._description["parameters"]
+        if fitted == (self.offset is None):
+            raise LearningError(
+                f"the model was fitted with{'' if fitted else 'out'} an offset",
+                expected="a table of offsets for the samples" if fitted else "no offset",
+                instead=f"pass offset={'table' if fitted else None} to load or to set_params",
+            )
+        if fitted and not isinstance(found, Samples):
+            raise LearningError(
+                "bars, for a model with an offset",
+                expected="samples, whose symbols and times have an offset",
+                instead="call predict or predict_samples with gc.make_samples(...)",
+            )
 
     @property
     def _window(self) -> Window:
@@ -233,6 +321,11 @@ class GafClassifier(Estimator):
         return training_defaults(self._network["kind"])[name] if value is None else value
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
+        source = self._images(samples, drawn)
+        source.offsets = None if self.offset is None else Offsets(self.offset, samples)
+        return source
+
+    def _images(self, samples: Samples, drawn: Sequence[Drawn]) -> ImageSource:
         if self.images == "on_the_fly":
             return super()._source(samples, drawn)
         from gafcnn.models.batches import StoredImages
@@ -260,12 +353,17 @@ class GafClassifier(Estimator):
         from gafcnn.models.training import find_device
 
         kind, found = find_device(self.accelerator).kind, []
-        module = self.module_.eval().to(kind)
+        models = self.models_ if self.seeds > 1 else [self]
+        modules = [model.module_.eval().to(kind) for model in models]
         for batch in np.split(positions, range(BATCH, len(positions), BATCH)):
-            sent = torch.from_numpy(source.read(batch)).to(kind)
-            found.append(module.probabilities(source.to_images(sent)).cpu())
-        module.to("cpu")
-        return torch.cat(found).double().numpy()
+            images = source.to_images(torch.from_numpy(source.read(batch)).to(kind))
+            offsets = [source.offsets.of(batch)] if source.offsets else []
+            more = [torch.from_numpy(one).to(kind) for one in offsets]
+            p = [module.probabilities(images, *more).cpu() for module in modules]
+            found.append(torch.stack(p).double().mean(dim=0))
+        for module in modules:
+            module.to("cpu")
+        return torch.cat(found).numpy()
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
         prices = (bars["close"].to_numpy() for bars in samples.bars.values())
@@ -274,5 +372,10 @@ class GafClassifier(Estimator):
         return super()._describe(samples) | {"samples": fingerprint}
 
     def _parameters(self) -> dict[str, Any]:
-        settings = {"window": plain(as_window(self.window)), "image_spec": plain(self._spec)}
+        settings: dict[str, Any] = {
+            "window": plain(as_window(self.window)),
+            "image_spec": plain(self._spec),
+        }
+        if self.offset is not None:
+            settings["offset"] = checksum(self.offset)
         return super()._parameters() | settings

@@ -32,7 +32,7 @@ REMEDY = "give another path, or train again (on the command line with overwrite=
 # parameters that say where and how fast a training is computed, not which training it is
 ELSEWHERE = (
     "images", "accelerator", "devices", "strategy", "precision", "compile", "loggers", "progress",
-    "folder", "data_folder",
+    "folder", "data_folder", "offset",
 )  # fmt: skip
 
 Part: TypeAlias = tuple[pd.DataFrame, NDArray[np.int64]]
@@ -47,6 +47,7 @@ class Estimator(BaseEstimator):
     name: str | None
     window: Any
     seed: int
+    seeds: int = 1
     class_weights: ClassWeights
     augmentation: Any
     classes_: tuple[str, ...]
@@ -66,7 +67,7 @@ class Estimator(BaseEstimator):
         self._check(samples)
         rows = np.concatenate([samples.split.val, samples.split.test])
         p = self.predict_samples(samples, rows)
-        return prediction_table(samples, p, self.model_name, self.seed)
+        return prediction_table(samples, p, self.model_name, self.seed if self.seeds == 1 else -1)
 
     def predict_proba(
         self,
@@ -184,7 +185,7 @@ class Estimator(BaseEstimator):
         given["interval"] = format_duration(interval_of(found))
         fitted = self._description | self._description["parameters"]
         for name, value in given.items():
-            if name != "name" and value != fitted.get(name, value):
+            if name not in ("name", "offset") and value != fitted.get(name, value):
                 raise LearningError(
                     f"{name} is {value}, and was {fitted[name]} in fit",
                     expected="parameters, classes, bars and lookback as in fit",

@@ -71,7 +71,8 @@ def explain(
     """Explain the decisions of a network.
 
     Args:
-        module: The network, such as `GafClassifier.module_`; it is set to eval mode.
+        module: The network, such as `GafClassifier.module_`; it is set to eval mode. Of a model
+            with an offset this explains what the network adds to the log-odds of the offset.
         series: Shape (n, fields, points), as `WindowReader` reads them.
         spec: How images are encoded, as in training.
         classes: The class to explain for each series; by default the predicted one.

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import torch
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MetricCollection, PearsonCorrCoef
 from torchmetrics.classification import (
@@ -123,14 +123,36 @@ class GafModule(LightningModule):
         return logits.gather(1, column)[:, 0] - others.logsumexp(dim=1)
 
     @torch.inference_mode()
-    def probabilities(self, images: Tensor) -> Tensor:
+    def probabilities(self, images: Tensor, *offsets: Tensor) -> Tensor:
         """Return P(up), or forecasts of the target, shape (n,); for several classes (n, classes).
 
         Computed in float32 even after a training in mixed precision: in the eight bits of bfloat16
-        many samples would have equal probabilities.
+        many samples would have equal probabilities. Offsets are of the shape of the logits.
         """
         with torch.autocast(images.device.type, enabled=False):
-            return self._forecasts(self(images))
+            return self._forecasts(self.with_offsets(images, *offsets))
+
+    def with_offsets(self, images: Tensor, *offsets: Tensor) -> Tensor:
+        """Return the output of the network with the offsets added."""
+        return sum(offsets, self(images))
+
+    @torch.no_grad()
+    def zero_output(self) -> None:
+        """Set the last linear layer to zero, so that an untrained network adds nothing.
+
+        Raises:
+            LearningError: The network still returns something else.
+        """
+        for layer in [one for one in self.network.modules() if isinstance(one, nn.Linear)][-1:]:
+            for parameter in layer.parameters():
+                parameter.zero_()
+        if self.eval()(torch.ones(2, *self.image_shape)).any():
+            raise LearningError(
+                f"the network {self.hparams['network']['kind']} with an offset",
+                expected="a network that ends with its last torch.nn.Linear",
+                instead="correct the network, or train without an offset",
+            )
+        self.train()
 
     def _forecasts(self, logits: Tensor) -> Tensor:
         return logits if self.regression else as_probabilities(logits)
@@ -176,7 +198,7 @@ class GafModule(LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Compute the images on the device, from what their source reads."""
-        return self.to_images(batch[0]), batch[1]
+        return self.to_images(batch[0]), *batch[1:]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a training batch."""
@@ -200,8 +222,8 @@ class GafModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _step(self, batch: Batch, part: str, metrics: MetricCollection) -> Tensor:
-        images, labels = batch
-        logits = self(images)
+        images, labels, *offsets = batch
+        logits = self.with_offsets(images, *offsets)
         loss = self.loss(logits, labels)
         # probabilities, because torchmetrics reads logits that all lie in [0, 1] as probabilities
         metrics.update(

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,13 +37,14 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
     Raises:
         ConfigError: onnx is not installed.
+        LearningError: The model has an offset, or networks of several seeds.
     """
     onnx = import_extra("onnx", "export")
     import_extra("onnxscript", "export")
     import torch
     from torch import nn
 
-    module, output, last = model.module_.eval(), PROBABILITIES, [nn.Softmax(dim=1)]
+    module, output, last = _module_of(model).eval(), PROBABILITIES, [nn.Softmax(dim=1)]
     if module.outputs == 1:
         output, last = P_UP, [nn.Flatten(0), nn.Sigmoid()]
     for name in ("onnxscript", "onnx_ir"):
@@ -69,11 +71,26 @@ def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = No
 
     Raises:
         ConfigError: safetensors is not installed.
+        LearningError: The model has an offset, or networks of several seeds.
     """
     save = import_extra("safetensors.torch", "export").save
     # the file holds plain layouts; in memory convolutions are channels_last
-    state = {name: value.contiguous() for name, value in model.module_.network.state_dict().items()}
+    state = {
+        name: value.contiguous() for name, value in _module_of(model).network.state_dict().items()
+    }
     return save(state, metadata=dict(metadata or {}))
+
+
+def _module_of(model: GafClassifier) -> Any:
+    """Return the network of a model, if it alone makes the forecasts."""
+    if model.seeds > 1 or model.offset is not None:
+        raise LearningError(
+            f"the export of a model with seeds={model.seeds}"
+            + " and an offset" * (model.offset is not None),
+            expected="one network, whose output is the forecast",
+            instead="export each of model.models_, or a model that was fitted without offset",
+        )
+    return model.module_
 
 
 class OnnxPredictor:
