@@ -72,7 +72,8 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
     with hold(folder):
-        study.train_baseline(settings.baseline if study.horizon else settings.pattern_baseline)
+        baseline = settings.baseline if study.horizon else settings.pattern_baseline
+        study.train_baseline(settings.ranking_baseline if ranking else baseline)
         with counting("judging", len(study.runs), "models") as advance:
             judging |= {"predictions": tables, "ensembles": methods, "advance": advance}
             judgement = study.judge(count_look=False, **judging)

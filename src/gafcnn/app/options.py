@@ -142,7 +142,8 @@ class TreesModel:
     """Boosted trees; see `gafcnn.models.boosted_trees.BoostedTrees`."""
 
     name: Name = "xgboost"
-    features: Literal["indicators", "window"] | None = None
+    features: Literal["indicators", "window", "cross_section"] | None = None
+    objective: Literal["regression", "ranking"] | None = None
     class_weights: ClassWeights = None
     trees: Mapping[str, Any] = Field(default_factory=dict)
     rounds: Count = 3000
@@ -215,9 +216,11 @@ class TrainSettings:
             found = f"offset is of the kind {self.offset.kind}, for a model {self.model.kind}"
             instead = "set model=small_cnn +model@offset=xgboost, or leave the offset out"
             raise ConfigError(found, expected="trees, for a network", instead=instead)
-        if not isinstance(self.model, TreesModel) or task_of(self.label) == "ranking":
+        if not isinstance(self.model, TreesModel):
             return
         features = self.model.features or ("indicators" if self.label.horizon else "window")
+        if task_of(self.label) == "ranking":
+            features = self.model.features or "cross_section"
         if features == "indicators" and not self.label.horizon:
             found = "model.features=indicators, which contain the patterns of this label"
             instead = "set it, or model=xgboost_patterns"
@@ -330,6 +333,7 @@ class EvaluateOptions(StudyOptions):
 
     baseline: Annotated[Any, registered(MODELS, "baseline")] = None
     pattern_baseline: Annotated[Any, registered(MODELS, "pattern_baseline")] = None
+    ranking_baseline: Annotated[Any, registered(MODELS, "ranking_baseline")] = None
     trading: TradingRules = Field(default_factory=TradingRules)
     costs: Annotated[Any, registered(COSTS, "costs")] = None
     portfolio: PortfolioRules = Field(default_factory=PortfolioRules)
