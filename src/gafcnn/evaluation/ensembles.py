@@ -150,17 +150,34 @@ def log_odds(p: Floats) -> Floats:
     return np.log(clipped / (1 - clipped))
 
 
+def mean_rank(scores: Floats, times: Any) -> Floats:
+    """Return the mean of the members' quantiles among the rows of a time: shape (n,), -0.5 to 0.5.
+
+    Scores of a ranking have no unit, so that only their orders can be averaged.
+
+    Args:
+        scores: Scores, shape (n, members).
+        times: The time of each row, shape (n,).
+    """
+    by_time = pd.DataFrame(scores, index=pd.Index(times)).groupby(level=0)
+    quantiles = (by_time.rank() - 0.5) / by_time.transform("count") - 0.5
+    return quantiles.mean(axis="columns").to_numpy(np.float64)
+
+
 def combine(
     joined: pd.DataFrame,
     members: Sequence[str],
     methods: Sequence[str],
     baseline: str | None = None,
     classes: Sequence[str] = (),
+    *,
+    ranking: bool = False,
 ) -> tuple[pd.DataFrame, list[str], dict[str, FittedEnsemble]]:
     """Add ensembles of the members, and `two_stage` of the baseline and the members.
 
     A single member is not combined. The only ensemble of several classes is `mean`; `classes` is ()
-    for P(up). `two_stage` among the methods needs a baseline. `joined` has the models side by side
+    for P(up). `two_stage` among the methods needs a baseline. Of a ranking, both are the
+    `mean_rank` of their members, in which nothing is fitted. `joined` has the models side by side
     (see `join`).
 
     Returns:
@@ -172,7 +189,7 @@ def combine(
         PredictionsError: The labelled validation rows of a fold are not of both classes.
     """
     wanted = [name for name in methods if name != TWO_STAGE] if len(members) > 1 else []
-    if classes:
+    if classes or ranking:
         wanted = [ENSEMBLE] if wanted else []
     of = dict.fromkeys(wanted, members)
     names = [*members, *wanted]
@@ -181,7 +198,7 @@ def combine(
         if TWO_STAGE in methods and members and not classes:
             names.append(TWO_STAGE)
             of[TWO_STAGE] = [baseline, *members]
-    table, fitted = _add(joined, of, classes)
+    table, fitted = _add(joined, of, classes, ranking=ranking)
     return table, names, fitted
 
 
@@ -241,7 +258,11 @@ def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> Fitte
 
 
 def _add(
-    joined: pd.DataFrame, of: Mapping[str, Sequence[str]], classes: Sequence[str] = ()
+    joined: pd.DataFrame,
+    of: Mapping[str, Sequence[str]],
+    classes: Sequence[str] = (),
+    *,
+    ranking: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, FittedEnsemble]]:
     """Add ensembles of the given members; NaN where a member has no prediction."""
     columns = {name: member_columns(name, classes) for name in of}
@@ -258,8 +279,11 @@ def _add(
         for name, members in of.items():
             p = np.stack([probabilities(rows, member, classes) for member in members], axis=1)
             complete = ~np.isnan(p).any(axis=(1, 2))
-            fitted[name] = fit_ensemble(rows, name, members)
-            combined = fitted[name](p[complete] if classes else p[complete, :, 0])
+            if ranking:
+                combined = mean_rank(p[complete, :, 0], rows["time"][complete])
+            else:
+                fitted[name] = fit_ensemble(rows, name, members)
+                combined = fitted[name](p[complete] if classes else p[complete, :, 0])
             at = np.flatnonzero(inside)[complete]
             found[name][at] = combined.reshape(len(at), -1)
     for name, values in found.items():

@@ -1,0 +1,463 @@
+"""Judge rankings: how scores order the symbols of a decision time, and what a portfolio earns.
+
+All models are judged on the same test rows. Decision times are resampled in bins of a horizon, at
+least a day, alike for all models, so that differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gafcnn.data.bars import COLUMNS, bars_per_day, interval_of
+from gafcnn.evaluation.bootstrap import Bootstrap, block_length
+from gafcnn.evaluation.comparisons import Study, mean_rank_ic, pair_rows, pairs, targets
+from gafcnn.evaluation.directions import TRENDS, VOLATILITIES, deflated_ratios, regimes
+from gafcnn.evaluation.figures import Counted, Figure, drawdown, of_sums, ratio, sharpe, sortino
+from gafcnn.evaluation.portfolio import (
+    Portfolio,
+    PortfolioRules,
+    PortfolioTrial,
+    simulate,
+    target_weights,
+)
+from gafcnn.evaluation.statistics import (
+    Floats,
+    Row,
+    divide,
+    estimate,
+    growth,
+    max_drawdown,
+    rank_correlations,
+)
+from gafcnn.evaluation.test_set import split_rows
+
+QUANTILES = 5
+"""Parts of equal size into which the symbols of a decision time are sorted by their scores."""
+
+MARKET = "market"
+"""The benchmark: all symbols of a decision time in equal shares, without costs."""
+
+COMPARED = {"rank_ic": "rank IC", "sharpe": "Sharpe ratio"}
+"""The figures in which models are compared, and their names in sentences."""
+
+LOOKBACK = pd.Timedelta("20D")
+"""Past trading time that momentum, volatility and regimes of the market are computed from."""
+
+PARTS = ("year", "month", "volatility", "trend", "fold")
+"""What decision times are divided by."""
+
+_POINTS = 500  # of a curve, at most
+_LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
+
+Times = NDArray[np.bool_]
+
+
+def judge_rankings(study: Study, rules: PortfolioRules) -> dict[str, Any]:
+    """Judge all models of a study on its test rows.
+
+    Args:
+        study: What to judge.
+        rules: How scores are traded.
+
+    Returns:
+        Plain dicts, lists, strings and numbers, None for what is undefined.
+
+    Raises:
+        PredictionsError: There are no test rows, or of one symbol only.
+    """
+    panel = Panel(study, rules)
+    models = {name: Candidate.of(panel, name) for name in study.models}
+    returns = {name: model.net for name, model in models.items()}
+    series = [one for model in models.values() for one in (model.correlations, model.net)]
+    block = block_length(map(np.nan_to_num, series), panel.bin)
+    bootstrap = Bootstrap(panel.bin, len(panel.times), block, study.resamples, study.seed)
+    deflated = deflated_ratios(returns, study.trials)
+    sampled, estimates = {}, {}
+    tables: dict[str, list[Row]] = {"quantiles": [], "parts": []}
+    parts = [*panel.parts()]
+    for name, model in models.items():
+        figures = rank_figures(model.correlations, model.quantiles) | money_figures(panel, model)
+        for number, (_, _, inside) in enumerate(parts):
+            for figure, counted in part_figures(model, inside).items():
+                figures[number, figure] = counted
+        sampled[name] = bootstrap.sample(figures)
+        found = {key: one.estimate() for key, one in sampled[name].items()}
+        estimates[name] = {key: one for key, one in found.items() if isinstance(key, str)}
+        estimates[name] |= _without_interval(panel, model, deflated[name])
+        for k in range(1, QUANTILES + 1):
+            of_quantile = {"quantile": k, "return_bps": found["quantile", k]}
+            n = of_quantile["return_bps"]["n"]
+            tables["quantiles"].append({"model": name, **of_quantile, "times": n})
+        for number, (part, of, inside) in enumerate(parts):
+            row = {"model": name, "part": part, "of": of, "times": int(inside.sum())}
+            named = ("rank_ic", "spread_bps", "net_bps")
+            tables["parts"].append(row | {key: found[number, key] for key in named})
+        study.advance(1)
+    headline = models[study.headline]
+    differences = pair_rows(pairs(study, mean_rank_ic), sampled, COMPARED)
+    goals = targets(study.headline, estimates[study.headline], differences)
+    return {
+        **_costs(panel),
+        "notes": [*_notes(models)],
+        "rows": {"all": len(panel.test), "labelled": int(panel.test["label"].notna().sum())},
+        "cross_section": panel.describe(),
+        "bootstrap": bootstrap.describe(panel.step * study.interval),
+        "models": estimates,
+        "benchmarks": {MARKET: _market(panel)},
+        "pairs": differences,
+        **tables,
+        "contributions": [*_contributions(panel, headline)],
+        "targets": [
+            row for row in goals if row["model"] and row["figure"] in estimates[study.headline]
+        ],
+        "equity": {
+            name: panel.curve({"value": np.cumprod(1 + one)})
+            for name, one in {**returns, MARKET: panel.factors[MARKET]}.items()
+        },
+        "curves": {
+            "quantiles": panel.curve(_cumulated(panel, headline)),
+            "portfolio": panel.curve(_held(panel, headline)),
+        },
+    }
+
+
+# --- the test rows ------------------------------------------------------------------------------
+
+
+class Panel:
+    """The test rows of all models on the timeline of their decision times.
+
+    Series have one value per decision time, shape (times,).
+    """
+
+    def __init__(self, study: Study, rules: PortfolioRules) -> None:
+        self.study, self.rules = study, rules
+        self.test = split_rows(study.joined)[1]
+        self.times = pd.DatetimeIndex(self.test["time"].unique())
+        self.places = self.times.get_indexer(pd.DatetimeIndex(self.test["time"]))
+        self.ahead = self.test["forward_return"].to_numpy(np.float64)
+        self.trial = PortfolioTrial(study.joined, study.bars, study.horizon, rules)
+        self.holdings = self.trial.test.holdings
+        market, day = self.trial.market, bars_per_day(next(iter(study.bars.values())))
+        # distance of two decisions and a bin; the bin is at least a horizon and a day
+        self.step, self.per_day = market.step, day / market.step
+        self.bin = max(1, int(np.ceil(max(market.ahead, day) / market.step)))
+        self.lookback = max(3, round(day * (LOOKBACK / pd.Timedelta("1D"))))  # in bars
+
+    def on_times(self, series: pd.Series) -> Floats:
+        """Return a series of the portfolio's decisions on the timeline, 0 where there is none."""
+        return series.reindex(self.times).fillna(0.0).to_numpy(np.float64)
+
+    def correlations(self, score: Floats) -> Floats:
+        """Return the rank IC of a score per row; NaN where it is undefined."""
+        found = rank_correlations(score, self.ahead, self.places)
+        return found.reindex(range(len(self.times))).to_numpy(np.float64)
+
+    def quantile_returns(self, score: Floats) -> Floats:
+        """Return the mean forward return of each quantile, less that of all symbols.
+
+        Quantiles are those of `pandas.qcut`; equal scores are in the same one. Empty ones are NaN:
+        shape (times, QUANTILES).
+        """
+        rows: Any = pd.DataFrame({"score": score, "ahead": self.ahead}).groupby(self.places)
+        n = rows["score"].transform("count")
+        share = (rows["score"].rank() - 1) * QUANTILES / (n - 1).where(n > 1)
+        less = self.ahead - rows["ahead"].transform("mean")
+        means = less.groupby([self.places, np.ceil(share).clip(lower=1)]).mean().unstack()  # noqa: PD010
+        numbers = range(1, QUANTILES + 1)
+        return means.reindex(range(len(self.times)), columns=numbers).to_numpy(np.float64)
+
+    @cached_property
+    def factors(self) -> dict[str, Floats]:
+        """Returns of the market, and of portfolios that buy past winners and quiet symbols.
+
+        They are before costs. The portfolios are long and short by the same rules, without band and
+        smoothing, with scores of the `LOOKBACK`: the return, and minus the volatility.
+        """
+        inside = ~np.isnan(self.trial.test.wide(np.ones(len(self.study.joined))))
+        n = inside.sum(axis=1)
+        mean = divide(np.where(inside, self.holdings.returns, 0.0).sum(axis=1), n)
+        found = {MARKET: self.on_times(pd.Series(np.nan_to_num(mean), self.holdings.times))}
+        rules = replace(self.rules, sides="neutral", cost_bps=0.0, costs_bps={})
+        for name, table in self._past().items():
+            rows, at = self.holdings.times, pd.Index(self.holdings.symbols)
+            scores = table.reindex(index=rows, columns=at).to_numpy(np.float64)
+            aims = target_weights(self.holdings, np.where(inside, scores, np.nan), rules)
+            found[name] = self.on_times(simulate(self.holdings, aims, rules).returns)
+        return found
+
+    def _past(self) -> dict[str, pd.DataFrame]:
+        """Return the return of each symbol over the lookback, and minus its volatility."""
+        change = np.log(self.closes).diff()
+        return {
+            "momentum": self.closes.pct_change(self.lookback, fill_method=None),
+            "low_volatility": -change.rolling(self.lookback - 1).std(),
+        }
+
+    @cached_property
+    def closes(self) -> pd.DataFrame:
+        """Closes of all symbols at all close times; NaN where a symbol has no bar."""
+        return pd.DataFrame({name: one["close"] for name, one in self.study.bars.items()})
+
+    def parts(self) -> Iterator[tuple[str, str, Times]]:
+        """Yield the parts of the timeline that are judged separately: kind, name, decision times.
+
+        Volatility and trend are those of the market (see `directions.regimes`), with terciles of
+        the time before the test if there is any.
+        """
+        returns = self.closes.pct_change(fill_method=None).mean(axis="columns").fillna(0.0)
+        market = pd.DataFrame(dict.fromkeys(COLUMNS, (1 + returns).cumprod()))
+        market.attrs = next(iter(self.study.bars.values())).attrs
+        before = pd.DatetimeIndex(market.index[market.index < self.times[0]])
+        reference = before if len(before) > self.lookback else self.times
+        found = regimes(market, self.times, reference, self.lookback * interval_of(market))
+        fold = self.test.groupby("time")["fold"].first().reindex(self.times)
+        found = found.assign(year=self.times.strftime("%Y"), fold=fold.astype("string"))
+        known = {"volatility": VOLATILITIES, "trend": TRENDS}
+        for part in PARTS:
+            for name in known.get(part, sorted(found[part].dropna().unique())):
+                yield part, str(name), (found[part] == name).fillna(value=False).to_numpy(bool)
+
+    def describe(self) -> Row:
+        """Return the number of decision times, and of symbols."""
+        n = np.bincount(self.places)
+        return {
+            "times": len(self.times),
+            "symbols": int(self.test["symbol"].nunique()),
+            "fewest": int(n.min()),
+            "most": int(n.max()),
+        }
+
+    def curve(self, series: Mapping[str, Floats]) -> Row:
+        """Return series at a limited number of decision times, the last one included."""
+        n = len(self.times)
+        shown = np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int)
+        times = [time.isoformat() for time in self.times[shown]]
+        return {"time": times, **{name: one[shown].tolist() for name, one in series.items()}}
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One model, a column of scores: its forecasts and its portfolio, as series."""
+
+    name: str
+    correlations: Floats  # rank IC, NaN where it is undefined
+    quantiles: Floats  # see `Panel.quantile_returns`
+    portfolio: Portfolio
+    net: Floats  # net return until the next decision
+    gross: Floats  # before costs of trading, after funding
+    turnover: Floats
+
+    @classmethod
+    def of(cls, panel: Panel, name: str) -> Candidate:
+        """Return a model of a panel."""
+        score = panel.test[name].to_numpy(np.float64)
+        made = panel.trial.trade(panel.study.joined[name].to_numpy(np.float64))
+        series = made.returns, made.returns + made.costs, made.turnover
+        ranks = panel.correlations(score), panel.quantile_returns(score)
+        return cls(name, *ranks, made, *map(panel.on_times, series))
+
+
+# --- figures of one model ------------------------------------------------------------------------
+
+
+def rank_figures(correlations: Floats, quantiles: Floats) -> dict[Any, Counted]:
+    """Return what scores tell of the order of the symbols, from series of a model.
+
+    The figures are `rank_ic`; `ic_positive`, the share of decision times at which it is above 0;
+    `icir`, its mean over its standard deviation, per decision time; `spread_bps`, the mean return
+    of the top quantile less that of the bottom; `monotonicity`, Spearman's correlation of the
+    quantiles' numbers and mean returns; and the mean return of each, `("quantile", number)`.
+    """
+    known = np.isfinite(correlations)
+    n, bps = int(known.sum()), 1e4 * quantiles
+    figures: dict[Any, Counted] = {
+        "rank_ic": (mean_of(correlations), n),
+        "ic_positive": (mean_of(np.where(known, correlations > 0, np.nan)), n),
+        "icir": (sharpe(np.where(known, correlations, 0.0), 1.0, known), n),
+        "spread_bps": _counted(bps[:, -1] - bps[:, 0]),
+        "monotonicity": (monotonicity(quantiles), n),
+    }
+    return figures | {("quantile", k + 1): _counted(bps[:, k]) for k in range(QUANTILES)}
+
+
+def mean_of(values: Floats) -> Figure:
+    """Return the mean of a series over the decision times at which it is known."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0), known)
+
+
+def _counted(values: Floats) -> Counted:
+    return mean_of(values), int(np.isfinite(values).sum())
+
+
+def monotonicity(quantiles: Floats) -> Figure:
+    """Return Spearman's correlation of the number and the mean return of quantiles.
+
+    It is 1 if returns rise from each quantile to the next (Patton and Timmermann, "Monotonicity in
+    Asset Returns", Journal of Financial Economics, 2010).
+    """
+    from scipy.stats import rankdata
+
+    known = np.isfinite(quantiles)
+    numbers = np.arange(QUANTILES) - (QUANTILES - 1) / 2
+
+    def of(*sums: Floats) -> Floats:
+        means = divide(np.array(sums[:QUANTILES]), np.array(sums[QUANTILES:]))
+        ranks = rankdata(means, axis=0) - (QUANTILES + 1) / 2
+        return divide(numbers @ ranks, np.sqrt(numbers @ numbers * (ranks**2).sum(axis=0)))
+
+    series = [*np.where(known, quantiles, 0.0).T, *known.T]
+    return of_sums(series, of, known.any(axis=1))
+
+
+def regression(
+    returns: Floats, factors: Mapping[str, Floats], periods: float = 1.0
+) -> dict[str, Figure]:
+    """Return the coefficients of the least squares regression of returns on factors.
+
+    Returns:
+        `alpha`, what no factor explains of the return of `periods` decisions, and a beta for each
+        factor, by its name.
+    """
+    columns = np.column_stack([np.ones(len(returns)), *factors.values()])
+    k = columns.shape[1]
+    products = [columns[:, i] * columns[:, j] for i in range(k) for j in range(k)]
+    series = [*products, *(columns * returns[:, None]).T]
+
+    def coefficient(number: int) -> Figure:
+        def of(*sums: Floats) -> Floats:
+            found = np.array(sums).T
+            squares, both = found[:, : k * k].reshape(-1, k, k), found[:, k * k :]
+            # a factor that is always 0 explains nothing
+            rows = np.linalg.pinv(squares, hermitian=True)[:, number]
+            return (rows * both).sum(axis=1) * (1.0 if number else periods)
+
+        return of_sums(series, of, returns != 0)
+
+    return {name: coefficient(number) for number, name in enumerate(("alpha", *factors))}
+
+
+def money_figures(panel: Panel, model: Candidate) -> dict[Any, Counted]:
+    """Return what the portfolio of a model earns, and what it is exposed to.
+
+    Win rates are shares of days. The break-even cost is the cost per side at which the mean net
+    return is 0. `beta` is that to the market alone; the other betas and the alpha, per year, are
+    those of the regression on all factors.
+    """
+    net, gross, n = model.net, model.gross, len(model.net)
+    per_year, every = panel.holdings.per_year, np.ones(n)
+    day = panel.times.floor("D")
+    ends = np.append(day[1:] != day[:-1], [True])  # of a day
+    wins = {
+        name: np.where(ends, pd.Series(one).groupby(day).transform("sum") > 0, 0.0)
+        for name, one in (("gross", gross), ("net", net))
+    }
+    factors = panel.factors
+    alone = regression(net, {MARKET: factors[MARKET]})
+    alpha, *betas = regression(net, factors, per_year).items()
+    figures = {
+        "sharpe_gross": sharpe(gross, per_year),
+        "sharpe": sharpe(net, per_year),
+        "sortino": sortino(net, per_year),
+        "max_drawdown": drawdown(net),
+        "turnover": ratio(panel.per_day * model.turnover, every),
+        "break_even_bps": ratio(1e4 * gross, model.turnover),
+        "win_rate_gross": ratio(wins["gross"], ends),
+        "win_rate_net": ratio(wins["net"], ends),
+        "beta": alone[MARKET],
+        **{f"beta_{name}": beta for name, beta in betas},
+        "alpha": alpha[1],
+    }
+    return {name: (one, n) for name, one in figures.items()}
+
+
+def part_figures(model: Candidate, inside: Times) -> dict[str, Counted]:
+    """Return the means of rank IC, spread and net return over some decision times."""
+    quantiles = model.quantiles
+    series = {
+        "rank_ic": model.correlations,
+        "spread_bps": 1e4 * (quantiles[:, -1] - quantiles[:, 0]),
+        "net_bps": 1e4 * model.net,
+    }
+    return {name: _counted(np.where(inside, one, np.nan)) for name, one in series.items()}
+
+
+def _without_interval(panel: Panel, model: Candidate, deflated: float | None) -> Row:
+    n, made = len(model.net), model.portfolio
+    grown = growth(model.net, panel.holdings.per_year)
+    if n < _LEAST_DAYS * panel.per_day:
+        grown |= {"annual_return": None, "calmar": None}
+    values = {"capacity": made.capacity(), "band": made.band, "smoothing": made.smoothing}
+    return {
+        name: estimate(value, n)
+        for name, value in {**grown, "deflated_sharpe": deflated, **values}.items()
+    }
+
+
+# --- costs, the market, and what is shown of the headline -----------------------------------------
+
+
+def _costs(panel: Panel) -> Row:
+    """Return the cost per side, on average if it varies, and how sentences state it."""
+    costs = 1e4 * panel.rules.costs_of(panel.holdings.symbols)
+    bps, varies = float(costs.mean()), bool(np.ptp(costs) > 0)
+    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * varies}
+
+
+def _notes(models: Mapping[str, Candidate]) -> Iterator[str]:
+    """Yield where a model has no rank correlation, and remarks of its portfolio."""
+    for name, model in models.items():
+        if undefined := int(np.isnan(model.correlations).sum()):
+            yield (
+                f"{name} has no rank IC at {undefined:,} of {len(model.net):,} decision times, "
+                "which have fewer than two different scores or returns"
+            )
+    remarks = [note for model in models.values() for note in model.portfolio.notes]
+    yield from dict.fromkeys(remarks)
+
+
+def _market(panel: Panel) -> Row:
+    returns, per_year = panel.factors[MARKET], panel.holdings.per_year
+    values = {
+        "sharpe": sharpe(returns, per_year).value,
+        "sortino": sortino(returns, per_year).value,
+        "max_drawdown": max_drawdown(returns),
+        "total_return": growth(returns, per_year)["total_return"],
+    }
+    n = len(returns)
+    return {"rank_ic": estimate(None, n)} | {key: estimate(one, n) for key, one in values.items()}
+
+
+def _contributions(panel: Panel, model: Candidate) -> Iterator[Row]:
+    """Yield what each symbol contributed to the sum of the gross returns, the best first."""
+    weights = model.portfolio.weights
+    earned = (weights * panel.holdings.returns).sum()
+    held, decided = (weights != 0).mean(), panel.test["symbol"].value_counts()
+    for symbol, contribution in earned.sort_values(ascending=False).items():
+        row: Row = {"model": model.name, "symbol": symbol, "times": int(decided.get(symbol, 0))}
+        yield row | {"held": float(held[symbol]), "contribution": float(contribution)}
+
+
+def _cumulated(panel: Panel, model: Candidate) -> dict[str, Floats]:
+    """Return the sums of quantile returns, in one of as many slices as horizons overlap."""
+    sums = np.nancumsum(model.quantiles, axis=0) / panel.holdings.slices
+    return {str(k + 1): sums[:, k] for k in range(QUANTILES)}
+
+
+def _held(panel: Panel, model: Candidate) -> dict[str, Floats]:
+    """Return turnover per day (a moving average), largest weights and number of symbols."""
+    weights = model.portfolio.weights
+    window = max(1, len(panel.times) // _POINTS, round(5 * panel.per_day))
+    turnover = pd.Series(panel.per_day * model.turnover).rolling(window, min_periods=1).mean()
+    found = {"long": weights.max(axis=1), "short": weights.min(axis=1)}
+    found["names"] = (weights != 0).sum(axis=1)
+    shown = {name: panel.on_times(one) for name, one in found.items()}
+    return {"turnover": turnover.to_numpy(), **shown}
