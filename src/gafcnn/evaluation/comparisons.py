@@ -15,7 +15,7 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Sampled
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
-from gafcnn.evaluation.statistics import Row, estimate, rank_correlations, score_rows
+from gafcnn.evaluation.statistics import Row, estimate, rank_ics, score_rows
 
 COMPARED = {
     "accuracy": "accuracy",
@@ -68,10 +68,7 @@ def labelled_auc(rows: pd.DataFrame, model: str) -> float:
 
 def mean_rank_ic(rows: pd.DataFrame, model: str) -> float:
     """Return the mean rank IC of a column of scores; 0 if it is undefined."""
-    correlations = rank_correlations(
-        *(rows[column].to_numpy() for column in (model, "forward_return")),
-        rows["time"].to_numpy("datetime64[ns]"),
-    )
+    correlations = rank_ics(rows, model)
     return float(correlations.mean()) if len(correlations) else 0.0
 
 
@@ -266,7 +263,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
             *_order(headline, figures, metrics),
             *_doubt("A rank IC", figures["rank_ic"]["value"], _IMPLAUSIBLE_IC),
             *_earned(figures, metrics),
-            *_deflated("For the Sharpe ratio, the", figures, metrics),
+            *_deflated("The probability that the Sharpe ratio", figures, metrics),
             *_exposure(figures),
             *_compared(metrics["pairs"], headline, "rank_ic", "+.4f"),
             *_compared(metrics["pairs"], headline, "sharpe", "+.2f"),
@@ -328,7 +325,7 @@ def _exposure(figures: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"Its beta to the equal-weighted market is {_format(beta, '.2f')}. Beside the market, "
             f"momentum and low volatility its alpha is {_format(alpha, '+.1%')} a year: "
-            f"{_against(alpha, 0.0, 'more than these explain', 'less than these explain')}."
+            f"{_against(alpha, 0.0, 'these do not explain its return', 'a loss beside them')}."
         )
 
 
@@ -409,19 +406,14 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
         f"The break-even cost is {_format(figures['break_even_bps'], '.1f')} bps a side."
     )
     ratio = _format(figures["sharpe"], ".2f")
-    yield from _deflated(f"The Sharpe ratio is {ratio}; the", figures, metrics)
+    yield from _deflated(f"The Sharpe ratio is {ratio}; the probability that it", figures, metrics)
 
 
-def _deflated(
-    begin: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]
-) -> Iterator[str]:
+def _deflated(begin: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     if (deflated := figures["deflated_sharpe"]["value"]) is not None:
         trials = metrics["trials"]
         of_trials = "what one training" if trials == 1 else f"what the best of {trials} trainings"
-        yield (
-            f"{begin} probability that it exceeds {of_trials} would show by luck is "
-            f"{deflated:.1%}."
-        )
+        yield (f"{begin} exceeds {of_trials} would show by luck is {deflated:.1%}.")
 
 
 def _compared(pairs: Any, model: str, figure: str, style: str, unit: str = "") -> Iterator[str]:

@@ -47,8 +47,8 @@ MARKET = "market"
 COMPARED = {"rank_ic": "rank IC", "sharpe": "Sharpe ratio"}
 """The figures in which models are compared, and their names in sentences."""
 
-LOOKBACK = pd.Timedelta("20D")
-"""Past trading time that momentum, volatility and regimes of the market are computed from."""
+LOOKBACK_DAYS = 20
+"""Days of trading that momentum, volatility and regimes of the market are computed from."""
 
 PARTS = ("year", "month", "volatility", "trend", "fold")
 """What decision times are divided by."""
@@ -106,7 +106,7 @@ def judge_rankings(study: Study, rules: PortfolioRules) -> dict[str, Any]:
     return {
         **_costs(panel),
         "notes": [*_notes(models)],
-        "rows": {"all": len(panel.test), "labelled": int(panel.test["label"].notna().sum())},
+        "rows": {"all": len(panel.test), "labelled": int(panel.test["label"].notna().to_numpy().sum())},
         "cross_section": panel.describe(),
         "bootstrap": bootstrap.describe(panel.step * study.interval),
         "models": estimates,
@@ -118,7 +118,7 @@ def judge_rankings(study: Study, rules: PortfolioRules) -> dict[str, Any]:
             row for row in goals if row["model"] and row["figure"] in estimates[study.headline]
         ],
         "equity": {
-            name: panel.curve({"value": np.cumprod(1 + one)})
+            name: panel.curve({"value": (1 + one).cumprod()})
             for name, one in {**returns, MARKET: panel.factors[MARKET]}.items()
         },
         "curves": {
@@ -149,7 +149,7 @@ class Panel:
         # distance of two decisions and a bin; the bin is at least a horizon and a day
         self.step, self.per_day = market.step, day / market.step
         self.bin = max(1, int(np.ceil(max(market.ahead, day) / market.step)))
-        self.lookback = max(3, round(day * (LOOKBACK / pd.Timedelta("1D"))))  # in bars
+        self.lookback = max(3, round(LOOKBACK_DAYS * day))  # in bars
 
     def on_times(self, series: pd.Series) -> Floats:
         """Return a series of the portfolio's decisions on the timeline, 0 where there is none."""
@@ -179,7 +179,7 @@ class Panel:
         """Returns of the market, and of portfolios that buy past winners and quiet symbols.
 
         They are before costs. The portfolios are long and short by the same rules, without band and
-        smoothing, with scores of the `LOOKBACK`: the return, and minus the volatility.
+        smoothing, with scores of the `LOOKBACK_DAYS`: the return, and minus the volatility.
         """
         inside = ~np.isnan(self.trial.test.wide(np.ones(len(self.study.joined))))
         n = inside.sum(axis=1)
@@ -195,11 +195,9 @@ class Panel:
 
     def _past(self) -> dict[str, pd.DataFrame]:
         """Return the return of each symbol over the lookback, and minus its volatility."""
-        change = np.log(self.closes).diff()
-        return {
-            "momentum": self.closes.pct_change(self.lookback, fill_method=None),
-            "low_volatility": -change.rolling(self.lookback - 1).std(),
-        }
+        change: Any = self.closes.pct_change(fill_method=None)
+        momentum: Any = self.closes.pct_change(self.lookback, fill_method=None)
+        return {"momentum": momentum, "low_volatility": -change.rolling(self.lookback).std()}
 
     @cached_property
     def closes(self) -> pd.DataFrame:
@@ -212,10 +210,10 @@ class Panel:
         Volatility and trend are those of the market (see `directions.regimes`), with terciles of
         the time before the test if there is any.
         """
-        returns = self.closes.pct_change(fill_method=None).mean(axis="columns").fillna(0.0)
+        returns: Any = self.closes.pct_change(fill_method=None).mean(axis="columns").fillna(0.0)
         market = pd.DataFrame(dict.fromkeys(COLUMNS, (1 + returns).cumprod()))
         market.attrs = next(iter(self.study.bars.values())).attrs
-        before = pd.DatetimeIndex(market.index[market.index < self.times[0]])
+        before = pd.DatetimeIndex(market.index)[: market.index.searchsorted(self.times[0])]
         reference = before if len(before) > self.lookback else self.times
         found = regimes(market, self.times, reference, self.lookback * interval_of(market))
         fold = self.test.groupby("time")["fold"].first().reindex(self.times)
@@ -230,7 +228,7 @@ class Panel:
         n = np.bincount(self.places)
         return {
             "times": len(self.times),
-            "symbols": int(self.test["symbol"].nunique()),
+            "symbols": len(set(self.test["symbol"])),
             "fewest": int(n.min()),
             "most": int(n.max()),
         }
@@ -315,7 +313,7 @@ def monotonicity(quantiles: Floats) -> Figure:
         return divide(numbers @ ranks, np.sqrt(numbers @ numbers * (ranks**2).sum(axis=0)))
 
     series = [*np.where(known, quantiles, 0.0).T, *known.T]
-    return of_sums(series, of, known.any(axis=1))
+    return of_sums(series, of, np.any(known, axis=1))
 
 
 def regression(
@@ -354,12 +352,11 @@ def money_figures(panel: Panel, model: Candidate) -> dict[Any, Counted]:
     """
     net, gross, n = model.net, model.gross, len(model.net)
     per_year, every = panel.holdings.per_year, np.ones(n)
-    day = panel.times.floor("D")
-    ends = np.append(day[1:] != day[:-1], [True])  # of a day
-    wins = {
-        name: np.where(ends, pd.Series(one).groupby(day).transform("sum") > 0, 0.0)
-        for name, one in (("gross", gross), ("net", net))
-    }
+    days = np.diff(panel.times.floor("D").asi8, prepend=-1) != 0  # the first decision of each
+    wins = {}
+    for name, one in (("gross", gross), ("net", net)):
+        wins[name] = np.zeros(n)
+        wins[name][days] = np.add.reduceat(one, np.flatnonzero(days)) > 0
     factors = panel.factors
     alone = regression(net, {MARKET: factors[MARKET]})
     alpha, *betas = regression(net, factors, per_year).items()
@@ -370,13 +367,14 @@ def money_figures(panel: Panel, model: Candidate) -> dict[Any, Counted]:
         "max_drawdown": drawdown(net),
         "turnover": ratio(panel.per_day * model.turnover, every),
         "break_even_bps": ratio(1e4 * gross, model.turnover),
-        "win_rate_gross": ratio(wins["gross"], ends),
-        "win_rate_net": ratio(wins["net"], ends),
+        "win_rate_gross": ratio(wins["gross"], days),
+        "win_rate_net": ratio(wins["net"], days),
         "beta": alone[MARKET],
         **{f"beta_{name}": beta for name, beta in betas},
         "alpha": alpha[1],
     }
-    return {name: (one, n) for name, one in figures.items()}
+    n_days = int(days.sum())
+    return {name: (one, n_days if "win" in name else n) for name, one in figures.items()}
 
 
 def part_figures(model: Candidate, inside: Times) -> dict[str, Counted]:
@@ -438,12 +436,13 @@ def _market(panel: Panel) -> Row:
 
 def _contributions(panel: Panel, model: Candidate) -> Iterator[Row]:
     """Yield what each symbol contributed to the sum of the gross returns, the best first."""
-    weights = model.portfolio.weights
-    earned = (weights * panel.holdings.returns).sum()
-    held, decided = (weights != 0).mean(), panel.test["symbol"].value_counts()
-    for symbol, contribution in earned.sort_values(ascending=False).items():
-        row: Row = {"model": model.name, "symbol": symbol, "times": int(decided.get(symbol, 0))}
-        yield row | {"held": float(held[symbol]), "contribution": float(contribution)}
+    weights = model.portfolio.weights.to_numpy()
+    earned, held = (weights * panel.holdings.returns).sum(axis=0), (weights != 0).mean(axis=0)
+    times = panel.test["symbol"].value_counts().to_dict()
+    for k in np.argsort(-earned):
+        symbol = panel.holdings.symbols[k]
+        row: Row = {"model": model.name, "symbol": symbol, "times": times.get(symbol, 0)}
+        yield row | {"held": float(held[k]), "contribution": float(earned[k])}
 
 
 def _cumulated(panel: Panel, model: Candidate) -> dict[str, Floats]:
@@ -454,10 +453,10 @@ def _cumulated(panel: Panel, model: Candidate) -> dict[str, Floats]:
 
 def _held(panel: Panel, model: Candidate) -> dict[str, Floats]:
     """Return turnover per day (a moving average), largest weights and number of symbols."""
-    weights = model.portfolio.weights
+    weights: Any = model.portfolio.weights
     window = max(1, len(panel.times) // _POINTS, round(5 * panel.per_day))
-    turnover = pd.Series(panel.per_day * model.turnover).rolling(window, min_periods=1).mean()
+    turnover: Any = pd.Series(panel.per_day * model.turnover)
     found = {"long": weights.max(axis=1), "short": weights.min(axis=1)}
     found["names"] = (weights != 0).sum(axis=1)
     shown = {name: panel.on_times(one) for name, one in found.items()}
-    return {"turnover": turnover.to_numpy(), **shown}
+    return {"turnover": turnover.rolling(window, min_periods=1).mean().to_numpy(), **shown}

@@ -241,9 +241,9 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, A
         axes.vlines(ends[x], ends["low"], ends["high"], color=look["color"], linewidth=0.9)
 
 
-def _with_legend(figure: Figure, axes: Axes) -> Figure:
+def _with_legend(figure: Figure, axes: Axes, columns: int = 4) -> Figure:
     """Add a legend below all panels, models in the order in which they were drawn."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -282,11 +282,11 @@ def quantile_chart(metrics: Metrics) -> Figure:
     for place, (number, values) in enumerate(curves.items()):
         colour, edge = shades(place / (len(curves) - 1)), place in (0, len(curves) - 1)
         values = 100 * np.array(values, float)
-        label = f"{number} ({'lowest' if place == 0 else 'highest'} scores)" if edge else number
+        label = f"{number}, {'lowest' if place == 0 else 'highest'} scores" if edge else number
         panel.plot(times, values, color=colour, linewidth=1.6 if edge else 0.9, label=label)
     panel.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
     _as_time(panel)
-    return _with_legend(figure, panel)
+    return _with_legend(figure, panel, len(curves))
 
 
 @mpl.rc_context(RC)
