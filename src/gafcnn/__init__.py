@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from gafcnn.evaluation.ensembles import register_ensemble as register_ensemble
     from gafcnn.evaluation.judge import Judgement as Judgement
     from gafcnn.evaluation.judge import judge as judge
+    from gafcnn.evaluation.portfolio import Portfolio as Portfolio
+    from gafcnn.evaluation.portfolio import PortfolioRules as PortfolioRules
+    from gafcnn.evaluation.portfolio import portfolio as portfolio
     from gafcnn.evaluation.trading_rules import TradingRules as TradingRules
     from gafcnn.evaluation.trading_rules import register_costs as register_costs
     from gafcnn.images.kinds import register_image as register_image
@@ -69,6 +72,7 @@ _MODULES = {
     "evaluation.backtest": ("backtest",),
     "evaluation.ensembles": ("ensemble", "register_ensemble"),
     "evaluation.judge": ("Judgement", "judge"),
+    "evaluation.portfolio": ("Portfolio", "PortfolioRules", "portfolio"),
     "evaluation.trading_rules": ("TradingRules", "register_costs"),
     "images.kinds": ("register_image",),
     "images.spec": ("ImageSpec", "encode"),

@@ -28,6 +28,12 @@ PRICES = COLUMNS[:4]
 EXTRAS = ("quote_volume", "trades", "taker_buy_volume")
 """Further columns, where a source has them: notional, number of trades, volume of buying takers."""
 
+FUNDING = "funding"
+"""What holders of a perpetual swap pay at the close of the bar, as a fraction of the notional: 0 in
+most bars, negative if they receive it. Where a source has it."""
+
+OPTIONAL = (*EXTRAS, FUNDING)
+
 REPAIR = "repair the row, or remove it: gaps are allowed"
 _CONVERT = 'pass it through gc.as_bars(df, time=..., label="open" or "close")'
 
@@ -125,8 +131,8 @@ def check_bars(
     """Return a frame as checked bars.
 
     Args:
-        frame: Indexed by close time, timezone-aware, with the columns `COLUMNS`, and `EXTRAS` if
-            there are any; others are dropped.
+        frame: Indexed by close time, timezone-aware, with the columns `COLUMNS`, and `OPTIONAL`
+            if there are any; others are dropped.
         source: The file or other origin, for error messages.
         interval: Time between two bars; by default the most common one.
         calendar: The trading calendar, see `gafcnn.data.calendars`; None if trading never stops.
@@ -142,7 +148,7 @@ def check_bars(
             instead="choose a file, a period or an interval with more of them",
         )
     # pandas copies on write, so a frame that is correct already is not copied here
-    extras = [name for name in EXTRAS if name in frame.columns]
+    extras = [name for name in OPTIONAL if name in frame.columns]
     bars = frame.reindex(columns=[*COLUMNS, *extras]).astype("float64")
     check_times(pd.DatetimeIndex(frame.index), origin)
     times = _nanoseconds(bars).view("datetime64[ns]")
@@ -303,7 +309,7 @@ def fill_quiet(bars: pd.DataFrame, limit: DurationLike = "1h") -> pd.DataFrame:
     times = pd.DatetimeIndex(after + number * interval, name="close_time")
     filled = bars.reindex(bars.index.union(times))
     close = filled["close"].ffill()
-    filled = filled.fillna(dict.fromkeys(PRICES, close))
+    filled = filled.fillna({**dict.fromkeys(PRICES, close), FUNDING: 0.0})
     if has_volume(bars):
         filled.loc[times, filled.columns.intersection(["volume", *EXTRAS])] = 0.0
     return check_bars(filled, "the filled bars", interval, bars.attrs.get("calendar"))
@@ -341,7 +347,7 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
         begins, ends = (pd.DatetimeIndex(one.view("datetime64[ns]"), tz="UTC") for one in slots)
     groups = bars.groupby(ends)
     coarser: Any = groups.agg({"open": "first", "high": "max", "low": "min", "close": "last"})
-    for name in bars.columns.intersection(["volume", *EXTRAS]):
+    for name in bars.columns.intersection(["volume", *OPTIONAL]):
         coarser[name] = groups[name].sum(min_count=1)  # NaN if no volume is known
     first = int(index[0] - fine > begins[0])
     last = len(coarser) - int(index[-1] < ends[-1])
@@ -416,6 +422,8 @@ def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
     for name in EXTRAS:
         if name in bars:
             yield ~(bars[name].to_numpy() < 0), [name], "0 or more"
+    if FUNDING in bars:
+        yield ~(np.abs(bars[FUNDING].to_numpy()) >= 1), [FUNDING], "a fraction between -1 and 1"
 
 
 def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:

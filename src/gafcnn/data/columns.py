@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gafcnn.data.bars import EXTRAS, PRICES
+from gafcnn.data.bars import OPTIONAL, PRICES
 from gafcnn.data.times import Kind, kind_of
 from gafcnn.errors import BarsError, ConfigError
 
@@ -51,6 +51,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "taker_buy_volume", "taker_buy_base_asset_volume", "taker_buy_base_volume",
         "taker_buy_base",
     ),
+    "funding": ("funding",),
 }  # fmt: skip
 
 KLINE = (
@@ -121,7 +122,7 @@ def find_columns(
     symbols = [plain.index(name) for name in SYMBOLS if name in plain]
     if symbols:
         places.setdefault("symbol", symbols[0])
-    shown = [role for role in ("volume", *EXTRAS) if role in places]
+    shown = [role for role in ("volume", *OPTIONAL) if role in places]
     text = [f"times from {names[places['time']]!r}"]
     text += [f"{role} from {names[places[role]]!r}" for role in shown]
     return Columns(places, plain[places["time"]] not in CLOSE_TIMES, ", ".join(text))

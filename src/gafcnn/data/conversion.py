@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gafcnn.data.bars import (
     COLUMNS,
-    EXTRAS,
+    OPTIONAL,
     PRICES,
     Origin,
     check_bars,
@@ -80,7 +80,7 @@ def parts_of(
         written = written.astype("str").str.strip() + " " + table["clock"].astype("str").str.strip()
     times, notation = parse_times(written, origin, timezone)
     zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
-    known = [name for name in (*COLUMNS, *EXTRAS) if name in table]
+    known = [name for name in (*COLUMNS, *OPTIONAL) if name in table]
     values = {name: _numbers(table[name], origin) for name in known}
     for name in known[len(PRICES) :]:
         if (values[name] == -1).all():  # unknown, as Interactive Brokers writes it

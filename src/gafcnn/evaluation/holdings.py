@@ -1,0 +1,161 @@
+"""What the symbols of a portfolio return between its decisions, whatever the portfolio holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gafcnn.data.bars import FUNDING, bars_per_year, interval_of, rolling_volatility
+from gafcnn.data.cross_section import traded_value
+from gafcnn.data.windows import close_times
+from gafcnn.errors import PredictionsError
+from gafcnn.evaluation.statistics import Floats
+
+Ints = NDArray[np.int64]
+Times = NDArray[np.datetime64]
+
+CLOSED, OPEN, ENDED = 0, 1, 2
+"""Whether a symbol can be traded: it has no bar at the moment, it has one, its bars have ended."""
+
+
+@dataclass(frozen=True, eq=False)
+class Market:
+    """What N symbols return between K decisions.
+
+    The entry of a decision is the open of the next bar of any symbol. It holds until the entry of
+    the next decision. If there is none within the horizon (and the usual step between decisions),
+    everything is sold one horizon after the decision, at the close of that bar or of the last one.
+
+    Attributes:
+        symbols: N names.
+        rows: Position of each decision on the timeline, shape (K,).
+        times: K decision times.
+        returns: Return of each symbol from the entry to the end of the holding, shape (K, N). A
+            symbol without a bar is valued at its last close.
+        funding: What a long position pays until then, as a share of its value at the entry, (K, N).
+        state: `CLOSED`, `OPEN` or `ENDED` at the entry, shape (K, N).
+        sold: Whether everything is sold at the end, shape (K,).
+        first: The oldest decision whose slice is held, shape (K,).
+        slices: Slices that the capital is divided into: the horizon in decisions, at least 1.
+        volatility: Standard deviation of one-bar log returns up to the decision time, (K, N), or
+            None.
+        value: Value traded in the bar of the entry, in the currency of the prices, shape (K, N).
+        per_year: Decisions in a year.
+    """
+
+    symbols: tuple[str, ...]
+    rows: Ints
+    times: pd.DatetimeIndex
+    returns: Floats
+    funding: Floats
+    state: NDArray[np.int8]
+    sold: NDArray[np.bool_]
+    first: Ints
+    slices: int
+    volatility: Floats | None
+    value: Floats
+    per_year: float
+
+    @classmethod
+    def align(
+        cls,
+        bars: Mapping[str, pd.DataFrame],
+        timeline: Times,
+        rows: Ints,
+        ahead: int,
+        volatility_over: pd.Timedelta | None = None,
+    ) -> Self:
+        """Return the market at some decisions.
+
+        Args:
+            bars: Bars by symbol.
+            timeline: Close times of the bars of any symbol, increasing.
+            rows: Position of each decision on the timeline, increasing, none of them the last.
+            ahead: Horizon in bars.
+            volatility_over: Lookback of the volatility; None if it is not needed.
+
+        Raises:
+            ConfigError: The lookback is not a multiple of the interval, of three bars or more.
+        """
+        step = int(np.median(np.diff(rows))) if len(rows) > 1 else ahead
+        sold = np.diff(rows, append=rows[-1] + max(ahead, step) + 1) > max(ahead, step)
+        last = np.minimum(rows + ahead, len(timeline) - 1)
+        stop = np.where(sold, last, np.roll(rows, -1)) + 1  # the bar after the last of the holding
+        frames, entry, start = [*bars.values()], rows + 1, rows[0]
+        part = timeline[start : stop[-1]]
+
+        def wide(columns: Iterable[Any]) -> Floats:
+            return _wide(part, [close_times(frame) for frame in frames], columns)
+
+        opens = wide(frame["open"] for frame in frames)[entry - start]
+        closes = pd.DataFrame(wide(frame["close"] for frame in frames)).ffill().to_numpy()
+        has_bar, ended = ~np.isnan(opens), np.array([close_times(frame)[-1] for frame in frames])
+        price = np.where(has_bar, opens, closes[rows - start])
+        end = np.where(sold[:, None], closes[last - start], np.roll(price, -1, axis=0))
+        is_over = timeline[entry][:, None] > ended
+        slices = max(1, round(ahead / step))
+        funding, volatility = np.zeros(price.shape), None
+        if any(FUNDING in frame for frame in frames):
+            rate = wide(frame.get(FUNDING, np.zeros(len(frame))) for frame in frames)
+            paid = np.vstack([np.nan_to_num(rate * closes), np.zeros(len(frames))])
+            # sums from each entry to its stop, and from there to the next entry
+            sums = np.add.reduceat(paid, np.column_stack([entry, stop]).ravel() - start)
+            funding = np.nan_to_num(sums[::2] / price)
+        if volatility_over is not None:
+            key = "portfolio.volatility_over"
+            volatility = wide(rolling_volatility(frame, key, volatility_over) for frame in frames)
+            volatility = volatility[rows - start]
+        return cls(
+            symbols=tuple(bars),
+            rows=rows,
+            times=pd.DatetimeIndex(timeline[rows], name="time").tz_localize("UTC"),
+            returns=np.nan_to_num(end / price - 1),
+            funding=funding,
+            state=np.where(is_over, ENDED, np.where(has_bar, OPEN, CLOSED)).astype(np.int8),
+            sold=sold,
+            first=np.maximum(
+                np.searchsorted(rows, rows - ahead, side="right"), np.arange(len(rows)) - slices + 1
+            ),
+            slices=slices,
+            volatility=volatility,
+            value=wide(traded_value(one, interval_of(one)) for one in frames)[entry - start],
+            per_year=bars_per_year(frames[0]) / step,
+        )
+
+
+def positions_of(timeline: Times, times: Any) -> Ints:
+    """Return the positions of decision times on the timeline: shape (n,).
+
+    Raises:
+        PredictionsError: A time is not on it, or all of them are its end.
+    """
+    wanted = pd.DatetimeIndex(pd.to_datetime(times, utc=True)).to_numpy("datetime64[ns]")
+    at = np.searchsorted(timeline, wanted).astype(np.int64)
+    off = timeline[np.minimum(at, len(timeline) - 1)] != wanted
+    if off.any() or at.min(initial=len(timeline)) >= len(timeline) - 1:
+        first = f", first {wanted[off][0]} UTC" if off.any() else ""
+        raise PredictionsError(
+            f"no bar closes at {off.sum():,} of {len(at):,} decision times{first}",
+            expected="close times of the bars, and a bar after the first of them",
+            instead="pass the bars that the predictions were made from",
+        )
+    return at
+
+
+def _wide(timeline: Times, times: Iterable[Times], columns: Iterable[Any]) -> Floats:
+    """Return columns of several symbols on a part of the timeline, NaN without a bar: (T, N)."""
+    found = []
+    for time, column in zip(times, columns, strict=True):
+        begin, end = (
+            np.searchsorted(time, timeline[0]),
+            np.searchsorted(time, timeline[-1], "right"),
+        )
+        of_symbol = np.full(len(timeline), np.nan)
+        of_symbol[np.searchsorted(timeline, time[begin:end])] = np.asarray(column)[begin:end]
+        found.append(of_symbol)
+    return np.column_stack(found)
