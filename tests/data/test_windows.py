@@ -64,7 +64,7 @@ def test_windows_are_values() -> None:
 @pytest.mark.parametrize(
     ("window", "name", "lookback"),
     [(Window("30min"), "30m", "60min"), (Window("90min"), "90m", "90min"),
-     (Window("2h"), "120m", "2h"), (Window(points=64, step="15min"), "64x15m", "16h"),
+     (Window("2h"), "2h", "2h"), (Window(points=64, step="15min"), "64x15m", "16h"),
      (Window("16h", "15min"), "64x15m", "16h"), (Window(points=20, step="1D"), "20x1d", "20D"),
      (Window("30min", lookback="2h", name="mine"), "mine", "2h")],
 )  # fmt: skip

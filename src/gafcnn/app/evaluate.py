@@ -19,6 +19,7 @@ from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
 from gafcnn.app.studies import Study, record_look
 from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.samples import task_of
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import ConfigError, LearningError, RunError
 from gafcnn.evaluation.judge import Judgement, judge
@@ -61,11 +62,13 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         PredictionsError: Models are not about the same samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
-    judging = {"rules": settings.rules, **as_plain(settings.judging)}
+    judging = as_plain(settings.judging)
     tables = {path.stem: read_table(path) for path in settings.predictions}
     if settings.study is None and tables:
         return _evaluate_tables(settings, tables, judging)
     study = Study(settings.folder, settings.windows)
+    ranking = task_of(study.label) == "ranking"
+    judging |= {"rules": settings.portfolio if ranking else settings.rules}
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
     with hold(folder):
@@ -73,7 +76,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         with counting("judging", len(study.runs), "models") as advance:
             judging |= {"predictions": tables, "ensembles": methods, "advance": advance}
             judgement = study.judge(count_look=False, **judging)
-        pictures = sample_pictures(study, judgement)
+        pictures = [] if ranking else sample_pictures(study, judgement)
         record_look(study.folder, judgement, study.windows)  # nothing has been shown before
         facts = {
             "stride": getattr(study.settings.split, "stride", 1),
@@ -105,8 +108,11 @@ def _evaluate_tables(
         instead = f"rename the file, or add study={folder.name} to judge it beside the study"
         raise ConfigError(found, expected="a table with another name", instead=instead)
     bars, (label, split) = load(settings.market), (settings.label, settings.split)
+    rules = settings.portfolio if task_of(label) == "ranking" else settings.rules
     with counting("judging", len(tables), "models") as advance:
-        judgement = judge(tables, bars, label=label, split=split, advance=advance, **judging)
+        judgement = judge(
+            tables, bars, label=label, split=split, rules=rules, advance=advance, **judging
+        )
     with hold(folder / EVALUATION):
         record_look(folder, judgement, [*tables])
         config = {"evaluate": as_plain(settings), "runs": {}}

@@ -63,6 +63,9 @@ def export(options: Mapping[str, Any]) -> Path:
         networks, trees, files = {}, {}, [CARD, ENSEMBLES]
         with counting("exporting", len(study.all_runs), "models") as advance:
             for run in study.all_runs:
+                if run.kind not in ("gaf", "trees"):
+                    log.info("%s is not exported: neither a network nor trees", run.folder)
+                    continue
                 name = study.name_of(run)
                 if run.is_baseline:
                     write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
-from gafcnn.data.samples import PARTS, Samples
+from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.test_set import TestSet, split_rows
@@ -21,6 +21,7 @@ from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.progress import counting
 
 MOMENTS = 200  # random decision times after which all bars are altered
+MOMENTS_OF_RANKING = 20  # the indicators of all symbols are computed at each of them
 EARLIER = 15  # decision times before an altered future that are looked at
 SHOWN = 3  # faults that are listed
 SEED = 0  # of all draws
@@ -44,7 +45,8 @@ def receipts(
     """
     if study.label.classes == DIRECTIONS:
         yield fitted_on_validation(study, rules, methods)
-    yield altered_future(study, moments)
+    ranking = task_of(study.label) == "ranking"
+    yield altered_future(study, min(moments, MOMENTS_OF_RANKING) if ranking else moments)
 
 
 def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[str]) -> Receipt:
@@ -109,7 +111,7 @@ def altered_future(study: Study, moments: int) -> Receipt:
                 (name, symbol): models[name].predict_at(bars[symbol], samples.bar_rows(symbol))
                 for symbol in bars
                 for name, run in runs.items()
-                if run.is_baseline
+                if run.is_baseline and samples.task != "ranking"
             }
             judged = np.concatenate([samples.split.val, samples.split.test])
             count = len(of_fold)
@@ -144,6 +146,12 @@ def _known(
     }
     if not samples.horizon:
         known["labels"] = samples.label[samples.times <= t]
+    if samples.task == "ranking":  # a score may depend on all symbols
+        times = np.unique(samples.times)
+        near = times[: np.searchsorted(times, t, side="right")][-EARLIER:]
+        rows = np.flatnonzero(np.isin(samples.times, near))
+        scores = {name: model.predict_samples(samples, rows) for name, model in models.items()}
+        return known | {f"predictions of {name}": score for name, score in scores.items()}
     for symbol, bars in samples.bars.items():
         end = int(np.searchsorted(samples.of(symbol).times, t, side="right"))
         near = slice(max(0, end - EARLIER), end)

@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER
+from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER, estimator_class
 from gafcnn.data.augmentation import Augmentation
+from gafcnn.data.cross_section import Universe
 from gafcnn.data.labels import LABELS
-from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
 from gafcnn.data.windows import Window
+from gafcnn.durations import Duration
 from gafcnn.errors import ConfigError
+from gafcnn.evaluation.portfolio import PortfolioRules
 from gafcnn.evaluation.trading_rules import COSTS, TradingRules
 from gafcnn.images.spec import ImageSpec
 from gafcnn.registry import Registry
 from gafcnn.settings import arguments, as_plain, create, settings
 
 if TYPE_CHECKING:
-    from gafcnn.models.boosted_trees import BoostedTrees
-    from gafcnn.models.classifier import GafClassifier
+    from gafcnn.models.estimator import Estimator
 
 MODELS: Registry[Any] = Registry("model")
 METHODS = ("mean", "weighted", "vote", "stacking")
@@ -147,6 +149,28 @@ class TreesModel:
     patience: Count = 100
 
 
+@MODELS.register("minirocket")
+@settings("model")
+class RocketModel:
+    """Random convolutions with a ridge; see `gafcnn.models.rocket.MiniRocket`."""
+
+    name: Name = "minirocket"
+    features: Annotated[int, Field(ge=84, strict=True)] = 9996
+    scaling: Literal["per_field", "fixed"] = "per_field"
+
+
+@MODELS.register("momentum")
+@settings("model")
+class MomentumModel:
+    """The past return; see `gafcnn.models.momentum.Momentum`."""
+
+    name: Name = "momentum"
+    lookback: Duration = pd.Timedelta("7D")
+    skip: Duration = pd.Timedelta(0)
+    scaled: Flag = False
+    reverse: Flag = False
+
+
 @settings("")
 class TrainSettings:
     """The options of `conf/train.yaml`, which describes them."""
@@ -158,6 +182,8 @@ class TrainSettings:
     ]
     split: Parts
     model: Annotated[Any, registered(MODELS, "model")]
+    offset: Annotated[Any, registered(MODELS, "offset")] = None
+    universe: Universe = Field(default_factory=Universe)
     images: Images = Field(default_factory=Images)
     trainer: Trainer = Field(default_factory=Trainer)
     augmentation: Annotated[
@@ -167,6 +193,7 @@ class TrainSettings:
     logger: Mapping[str, Any] = Field(default_factory=dict)
     study: Name = "study"
     seed: Seed = 0
+    seeds: Count = 1
     monitor: str = "val/loss"
     monitor_mode: Literal["min", "max"] = "min"
     objective: str | None = None
@@ -184,7 +211,11 @@ class TrainSettings:
                     expected=f"{_NAMING}, and none of {', '.join(reserved)}",
                     instead="choose another window.name or model.name",
                 )
-        if not isinstance(self.model, TreesModel):
+        if self.offset is not None and not (self.is_network and hasattr(self.offset, "trees")):
+            found = f"offset is of the kind {self.offset.kind}, for a model {self.model.kind}"
+            instead = "set model=small_cnn +model@offset=xgboost, or leave the offset out"
+            raise ConfigError(found, expected="trees, for a network", instead=instead)
+        if not isinstance(self.model, TreesModel) or task_of(self.label) == "ranking":
             return
         features = self.model.features or ("indicators" if self.label.horizon else "window")
         if features == "indicators" and not self.label.horizon:
@@ -199,15 +230,22 @@ class TrainSettings:
         return self.model.name or self.window.name
 
     @property
+    def is_network(self) -> bool:
+        """Whether the model is a network, which learns from images."""
+        return isinstance(self.model, NetworkModel)
+
+    @property
     def shows_window(self) -> bool:
         """Whether the model is shown the values of the window."""
-        return not isinstance(self.model, TreesModel) or self.model.features == "window"
+        if isinstance(self.model, TreesModel):
+            return self.model.features == "window"
+        return not isinstance(self.model, MomentumModel)
 
     @property
     def folder(self) -> Path:
         """The folder of the run: outputs/bnb/30m/seed=1/fold=2."""
         words = [word.replace("/", "_") for word in self.swept]
-        if isinstance(self.model, TreesModel):  # its name says which model it is
+        if not self.is_network:  # its name says which model it is
             words = [word for word in words if not word.startswith("model=")]
         fold = getattr(self.split, "fold", None)
         words += [f"seed={self.seed}"] + ([] if fold is None else [f"fold={fold}"])
@@ -221,33 +259,29 @@ class TrainSettings:
             split=self.split,
             lookback=self.window.lookback,
             overnight=self.window.overnight,
+            universe=self.universe,
         )
 
-    def estimator(self, folder: Path | None = None) -> GafClassifier | BoostedTrees:
+    def estimator(self, folder: Path | None = None) -> Estimator:
         """Return the model, ready to be fitted; it writes into `folder`."""
-        model = as_plain(self.model) | {
-            "window": self.window,
-            "augmentation": self.augmentation,
-            "seed": self.seed,
-            "folder": folder,
-            "name": self.name,
-        }
-        if model.pop("kind") == "trees":
-            from gafcnn.models.boosted_trees import BoostedTrees
-
-            return BoostedTrees(fields=self.images.fields, **model)
-        from gafcnn.models.classifier import GafClassifier
-
-        return GafClassifier(
-            image_spec=self.images.spec,
-            images="stored" if self.images.stored else "on_the_fly",
-            monitor=self.monitor,
-            monitor_mode=self.monitor_mode,
-            loggers=dict(self.logger),
-            data_folder=self.paths.data,
-            **as_plain(self.trainer),
-            **model,
-        )
+        model = as_plain(self.model) | {"seed": self.seed, "folder": folder, "name": self.name}
+        kind = model.pop("kind")
+        if kind != "momentum":
+            model |= {"window": self.window}
+        if kind in ("trees", "minirocket"):
+            model |= {"fields": self.images.fields}
+        if kind in ("trees", "gaf"):
+            model |= {"augmentation": self.augmentation}
+        if kind == "gaf":
+            model |= as_plain(self.trainer) | {
+                "image_spec": self.images.spec,
+                "images": "stored" if self.images.stored else "on_the_fly",
+                "monitor": self.monitor,
+                "monitor_mode": self.monitor_mode,
+                "loggers": dict(self.logger),
+                "data_folder": self.paths.data,
+            }
+        return estimator_class(kind)(**model)
 
 
 # --- evaluate, predict, export and verify ---------------------------------------------------------
@@ -298,6 +332,7 @@ class EvaluateOptions(StudyOptions):
     pattern_baseline: Annotated[Any, registered(MODELS, "pattern_baseline")] = None
     trading: TradingRules = Field(default_factory=TradingRules)
     costs: Annotated[Any, registered(COSTS, "costs")] = None
+    portfolio: PortfolioRules = Field(default_factory=PortfolioRules)
     ensemble: EnsembleOptions = Field(default_factory=EnsembleOptions)
     judging: Judging = Field(default_factory=Judging)
     receipts: Flag = False

@@ -27,9 +27,10 @@ from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.exchange import ExchangeSource, NewestBars
 from gafcnn.data.indicators import MEMORY
 from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.samples import task_of
 from gafcnn.data.sources import at_rest, load_bars
 from gafcnn.durations import Duration, OptionalDuration, format_duration, multiple_of
-from gafcnn.errors import BarsError, GafcnnError, ImagesError, RunError, SamplesError
+from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
 from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.positions import positions
@@ -254,6 +255,13 @@ class Decider:
     """
 
     def __init__(self, study: Study) -> None:
+        if task_of(study.label) == "ranking":
+            raise ConfigError(
+                f"the study {study.folder.name} ranks symbols in a cross-section",
+                expected="a study of a direction or of classes, decided symbol by symbol",
+                instead="predict the scores of all symbols together in Python, with "
+                "load_run(folder).model().predict_samples(samples)",
+            )
         self.classes, self.fold = study.label.classes, study.folds[-1]
         self._study, self._warned = study, set[str | None]()
         self.interval = interval_of(next(iter(study.bars.values())))
@@ -289,6 +297,7 @@ class Decider:
         return {
             name: [self._load(run) for run in runs if run.fold == self.fold]
             for name, runs in self._study.runs.items()
+            if name in self.names  # momentum, for example, is in no ensemble
         }
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,19 @@ from gafcnn.settings import create
 
 if TYPE_CHECKING:
     from gafcnn.app.options import TrainSettings
-    from gafcnn.models.boosted_trees import BoostedTrees
-    from gafcnn.models.classifier import GafClassifier
+    from gafcnn.models.estimator import Estimator
 
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
 CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
-TREES = f"{CHECKPOINTS}/trees.json"
+MODELS = {
+    "gaf": (BEST, "classifier", "GafClassifier"),
+    "trees": (f"{CHECKPOINTS}/trees.json", "boosted_trees", "BoostedTrees"),
+    "minirocket": (f"{CHECKPOINTS}/rocket.npz", "rocket", "MiniRocket"),
+    "momentum": (f"{CHECKPOINTS}/momentum.json", "momentum", "Momentum"),
+}
+"""The file, the module and the class of each kind of model."""
+OFFSET = "offset.parquet"  # what a network adds to
 CHECKSUMS = "checksums"
 METADATA = "metadata.json"  # of an export
 EVALUATION, EXPORT, LEDGER, LOCK = "evaluation", "export", "ledger.jsonl", ".lock"
@@ -58,8 +65,8 @@ _NOT_IDENTITY = (
     "market.folder", "market.refresh", "market.url", "trainer.accelerator", "trainer.devices",
     "trainer.strategy", "trainer.compile", "trainer.progress",
 )  # fmt: skip
-# options that trees do not read, except some that depend on `features`
-_NOT_OF_TREES = ("images", "trainer", "monitor", "monitor_mode", "window")
+# options that only networks read, except some that depend on `features`
+_OF_NETWORKS = ("images", "trainer", "monitor", "monitor_mode", "window")
 _OF_WINDOW_FEATURES = ("images.fields", "window")
 
 
@@ -96,9 +103,19 @@ class Run:
             raise RunError(found, expected=error.expected, instead=instead) from error
 
     @property
+    def kind(self) -> str:
+        """The kind of the model, one of `MODELS`."""
+        return self.config["model"]["kind"]
+
+    @property
     def is_baseline(self) -> bool:
         """Whether the model is boosted trees."""
-        return self.config["model"]["kind"] == "trees"
+        return self.kind == "trees"
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the model is a network, which learns from images."""
+        return self.kind == "gaf"
 
     @property
     def fold(self) -> int | None:
@@ -118,22 +135,25 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """The file of the model."""
-        return intact(self.folder, TREES if self.is_baseline else BEST)
+        return intact(self.folder, MODELS[self.kind][0])
 
     @property
     def checksum(self) -> int:
         """The checksum of the file of a network."""
         return self.metrics[CHECKSUMS][BEST]
 
-    def model(self) -> GafClassifier | BoostedTrees:
+    def model(self) -> Estimator:
         """Return the trained model, on the CPU."""
-        if self.is_baseline:
-            from gafcnn.models.boosted_trees import BoostedTrees
+        options: dict[str, Any] = {"accelerator": "cpu"} if self.is_network else {}
+        if (self.folder / OFFSET).is_file():
+            options["offset"] = pd.read_parquet(intact(self.folder, OFFSET))
+        return estimator_class(self.kind).load(self.checkpoint, **options)
 
-            return BoostedTrees.load(self.checkpoint)
-        from gafcnn.models.classifier import GafClassifier
 
-        return GafClassifier.load(self.checkpoint, accelerator="cpu")
+def estimator_class(kind: str) -> Any:
+    """Return the class of a kind of model; its libraries are imported only here."""
+    _, module, name = MODELS[kind]
+    return getattr(import_module(f"gafcnn.models.{module}"), name)
 
 
 def load_run(folder: str | Path) -> Run:
@@ -182,7 +202,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
         complete = (path.parent / METRICS).is_file()
-        if complete or read_config(path.parent)["model"]["kind"] != "trees":  # they do not resume
+        if complete or read_config(path.parent)["model"]["kind"] == "gaf":  # others do not resume
             found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
         instead = f"train one with python train.py window=30m study={study.name}"
@@ -298,7 +318,7 @@ def _is_intact(path: Path, kept: int | None) -> bool:
 def damage(folder: Path, name: str) -> RunError:
     """Return the error for a file of a complete run that is damaged or missing."""
     state = "damaged" if (folder / name).is_file() else "missing"
-    if (folder / TREES).is_file():
+    if (folder / MODELS["trees"][0]).is_file():
         instead = f"delete {folder}: evaluate.py trains the baseline again"
     elif name in (PREDICTIONS, METRICS):
         instead = f"delete {folder / METRICS}: the command that trained the run writes both again"
@@ -345,9 +365,10 @@ def digest(config: Mapping[str, Any]) -> str:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that make a run what it is, by name: `{"model.lr": 0.001, ...}`."""
     [flat] = pd.json_normalize(dict(config)).to_dict("records")
-    trees = flat.get("model.kind") == "trees"
-    unread = (*_NOT_IDENTITY, *_NOT_OF_TREES) if trees else _NOT_IDENTITY
-    read = _OF_WINDOW_FEATURES if flat.get("model.features") == "window" else ("window.lookback",)
+    network = flat.get("model.kind") == "gaf"
+    unread = _NOT_IDENTITY if network else (*_NOT_IDENTITY, *_OF_NETWORKS)
+    shown = flat.get("model.features") == "window" or flat.get("model.kind") == "minirocket"
+    read = _OF_WINDOW_FEATURES if shown else ("window.lookback",)
 
     read, unread = (tuple(f"{option}." for option in options) for options in (read, unread))
     own = (k for k in flat if f"{k}.".startswith(read) or not f"{k}.".startswith(unread))

@@ -51,7 +51,7 @@ class Study:
 
     Args:
         folder: The folder of the study.
-        windows: The windows to use; None for all. The baseline is always used.
+        windows: The windows to use; None for all. Models without images are always used.
 
     Raises:
         RunError: There is no such study or window, or a run is not complete.
@@ -84,8 +84,8 @@ class Study:
 
     @property
     def windows(self) -> list[str]:
-        """The names of the models that are not the baseline."""
-        return [name for name, runs in self.runs.items() if not runs[0].is_baseline]
+        """The names of the networks, which see images of a window."""
+        return [name for name, runs in self.runs.items() if runs[0].is_network]
 
     @property
     def baseline(self) -> str | None:
@@ -272,14 +272,17 @@ class Study:
         name = self.baseline or model.name
         has = {run.fold for run in self.runs.get(name, [])}
         # like the longest window, which is last: features=window reads that one
-        lacking = {run.fold: run.settings for run in self.all_runs if run.fold not in has}
+        runs = sorted(self.all_runs, key=lambda run: run.is_network)
+        lacking = {run.fold: run.settings for run in runs if run.fold not in has}
         if lacking and self.windows:
             # before anything is trained
             join({window: self._member(window) for window in self.windows})
         for fold, like in sorted(lacking.items(), key=lambda item: item[0] or 0):
+            weights = getattr(like.model, "class_weights", None)
+            own: dict[str, Any] = {"seed": 0, "offset": None, "overwrite": False, "swept": ()}
             settings = replace(
-                replace(like, seed=0, overwrite=False, swept=(), study=self.folder.name),
-                model=replace(model, name=name, class_weights=like.model.class_weights),
+                replace(like, study=self.folder.name, **own),
+                model=replace(model, name=name, class_weights=weights),
                 market=at_rest(like.market),
                 paths=replace(like.paths, outputs=self.folder.parent),
             )

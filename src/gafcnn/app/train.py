@@ -6,13 +6,15 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from gafcnn import atomic_io
 from gafcnn.app import runs
-from gafcnn.app.options import NetworkModel, TrainSettings
+from gafcnn.app.options import TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import BARS, Run
 from gafcnn.data.labels import DIRECTIONS
@@ -52,7 +54,8 @@ def train(options: Mapping[str, Any]) -> float:
         options: The options of `conf/train.yaml`.
 
     Returns:
-        The validation score that `objective` names; NaN if it cannot be computed.
+        The validation score that `objective` names, the mean over the seeds; NaN if it cannot be
+        computed.
 
     Raises:
         RunError: The folder holds a different run, or is in use.
@@ -66,8 +69,10 @@ def train(options: Mapping[str, Any]) -> float:
         if name not in (names := known[option]):
             expected, instead = f"one of {', '.join(names)}", f"set {option}={names[0]}"
             raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
-    value = train_run(settings).metrics["val"]["labelled"][objective]
-    return math.nan if value is None else value
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    trained = [train_run(replace(settings, seed=seed, seeds=1)) for seed in seeds]
+    values = [run.metrics["val"]["labelled"][objective] for run in trained]
+    return math.nan if None in values else math.fsum(values) / len(values)
 
 
 def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None = None) -> Run:
@@ -84,7 +89,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     if not done:
         samples = settings.samples(bars)
         model: Any = settings.estimator(folder)
-        if isinstance(settings.model, NetworkModel):
+        if settings.is_network:
             model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run
@@ -102,19 +107,22 @@ def _fit(
     settings: TrainSettings, folder: Path, config: Mapping[str, Any], samples: Samples, model: Any
 ) -> None:
     resumed = any((folder / name).is_file() for name in (runs.LAST, runs.BEST))
-    counts = samples.counts("train")
+    labelled, counts = len(samples.labelled("train")), samples.counts("train")
+    of = samples.described_symbols
+    if samples.classes:
+        of += f" ({counts.max() / labelled:.1%} {samples.classes[int(counts.argmax())]})"
     log.info(
-        "%s %s on %s labelled samples of %s (%.1f %% %s), validation on %s; embargo %s; folder %s",
-        *("resuming" if resumed else "training", settings.name, f"{counts.sum():,}"),
-        *(", ".join(samples.symbols), 100 * counts.max() / max(1, counts.sum())),
-        *(samples.classes[int(counts.argmax())], f"{len(samples.labelled('val')):,}"),
-        *(format_duration(samples.embargo), folder),
+        "%s %s on %s labelled samples of %s, validation on %s; embargo %s; folder %s",
+        *("resuming" if resumed else "training", settings.name, f"{labelled:,}", of),
+        *(f"{len(samples.labelled('val')):,}", format_duration(samples.embargo), folder),
     )
     if (stride := getattr(settings.split, "stride", 1)) > 1:
         log.info("split.stride=%d thins training only: validation and test keep all", stride)
     study = settings.paths.outputs / settings.study
     facts = {"run": str(folder), "config": runs.digest(config), "resumed": resumed}
     runs.record(study, runs.TRAINING, **facts)
+    if settings.offset is not None:
+        model.set_params(offset=_offset(settings, folder, samples))
     predictions = model.fit(samples).predict(samples)
     write_predictions(folder / runs.PREDICTIONS, predictions)
     metrics = {**_facts(predictions, samples), **model.facts_}
@@ -124,8 +132,19 @@ def _fit(
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
-    models = [name for name in (runs.TREES, runs.BEST) if (folder / name).is_file()]
+    files = (runs.OFFSET, *(name for name, *_ in runs.MODELS.values()))
+    models = [name for name in files if (folder / name).is_file()]
     runs.write_metrics(folder, metrics, (runs.CONFIG, runs.PREDICTIONS, *models))
+
+
+def _offset(settings: TrainSettings, folder: Path, samples: Samples) -> pd.DataFrame:
+    """Return, and store, the forecasts that a network adds to."""
+    from gafcnn.models.out_of_fold import out_of_fold
+
+    trees = replace(settings, model=settings.offset, offset=None).estimator()
+    table = out_of_fold(trees, samples)
+    atomic_io.write_bytes(folder / runs.OFFSET, table.to_parquet(None, index=False))
+    return table
 
 
 def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:

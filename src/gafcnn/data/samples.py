@@ -62,15 +62,20 @@ class Samples:
     def __repr__(self) -> str:
         parts = ", ".join(f"{len(self.part(name))} {name}" for name in PARTS)
         first, last = (format_moment(moment) for moment in (self.times.min(), self.times.max()))
-        of = f" of {', '.join(self.symbols)}" if any(self.symbols) else ""
-        if len(self.symbols) > _MOST_NAMES:
-            of = f" of {len(self.symbols)} symbols"
+        of = f" of {self.described_symbols}" if any(self.symbols) else ""
         return f"<Samples{of}: {parts}, {self.definition!r}, from {first} to {last} UTC>"
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the symbols, in their order."""
         return tuple(self.bars)
+
+    @property
+    def described_symbols(self) -> str:
+        """Names of the symbols, or their number if they are many."""
+        if len(self.symbols) > _MOST_NAMES:
+            return f"{len(self.symbols)} symbols"
+        return ", ".join(self.symbols)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -139,8 +139,8 @@ class Window:
 def _short(length: pd.Timedelta) -> str:
     """A length of time as window names have it: "30m", "90m", "1d"."""
     text = format_duration(length)
-    if text.endswith("h"):
-        text = f"{int(text[:-1]) * 60}min"
+    if text == "1h":
+        text = "60min"
     return text.replace("min", "m").replace("D", "d")
 
 
@@ -150,6 +150,7 @@ WINDOWS = {
         *(Window(span) for span in ("15min", "30min", "60min")),
         Window(points=10, step="15min", lookback="6h"),
         *(Window(points=64, step=step, lookback="64h") for step in ("15min", "30min", "60min")),
+        Window(points=20, step="8h", lookback="320h"),
         Window(points=20, step="1D", lookback="40D"),
     )
 }
