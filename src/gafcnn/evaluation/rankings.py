@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.bars import COLUMNS, bars_per_day, interval_of
+from gafcnn.data.bars import COLUMNS, bars_per_day, bars_per_year, interval_of
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
 from gafcnn.evaluation.comparisons import Study, mean_rank_ic, pair_rows, pairs, targets
 from gafcnn.evaluation.directions import TRENDS, VOLATILITIES, deflated_ratios, regimes
@@ -106,7 +106,7 @@ def judge_rankings(study: Study, rules: PortfolioRules) -> dict[str, Any]:
     return {
         **_costs(panel),
         "notes": [*_notes(models)],
-        "rows": {"all": len(panel.test), "labelled": int(panel.test["label"].notna().to_numpy().sum())},
+        "rows": {"all": len(panel.test), "labelled": len(panel.test.dropna(subset=["label"]))},
         "cross_section": panel.describe(),
         "bootstrap": bootstrap.describe(panel.step * study.interval),
         "models": estimates,
@@ -144,11 +144,10 @@ class Panel:
         self.places = self.times.get_indexer(pd.DatetimeIndex(self.test["time"]))
         self.ahead = self.test["forward_return"].to_numpy(np.float64)
         self.trial = PortfolioTrial(study.joined, study.bars, study.horizon, rules)
-        self.holdings = self.trial.test.holdings
-        market, day = self.trial.market, bars_per_day(next(iter(study.bars.values())))
-        # distance of two decisions and a bin; the bin is at least a horizon and a day
-        self.step, self.per_day = market.step, day / market.step
-        self.bin = max(1, int(np.ceil(max(market.ahead, day) / market.step)))
+        self.market, bars = self.trial.test, next(iter(study.bars.values()))
+        self.step, day = round(bars_per_year(bars) / self.market.per_year), bars_per_day(bars)
+        self.per_day = day / self.step
+        self.bin = max(1, int(np.ceil(max(study.horizon / study.interval, day) / self.step)))
         self.lookback = max(3, round(LOOKBACK_DAYS * day))  # in bars
 
     def on_times(self, series: pd.Series) -> Floats:
@@ -181,16 +180,16 @@ class Panel:
         They are before costs. The portfolios are long and short by the same rules, without band and
         smoothing, with scores of the `LOOKBACK_DAYS`: the return, and minus the volatility.
         """
-        inside = ~np.isnan(self.trial.test.wide(np.ones(len(self.study.joined))))
-        n = inside.sum(axis=1)
-        mean = divide(np.where(inside, self.holdings.returns, 0.0).sum(axis=1), n)
-        found = {MARKET: self.on_times(pd.Series(np.nan_to_num(mean), self.holdings.times))}
+        market, at = self.market, pd.Index(self.market.symbols)
+        inside, traded = np.zeros(market.returns.shape, bool), self.places < len(market.times)
+        inside[self.places[traded], at.get_indexer([*self.test["symbol"]])[traded]] = True
+        mean = np.where(inside, market.returns, 0.0).sum(axis=1) / inside.sum(axis=1)
+        found = {MARKET: self.on_times(pd.Series(mean, market.times))}
         rules = replace(self.rules, sides="neutral", cost_bps=0.0, costs_bps={})
         for name, table in self._past().items():
-            rows, at = self.holdings.times, pd.Index(self.holdings.symbols)
-            scores = table.reindex(index=rows, columns=at).to_numpy(np.float64)
-            aims = target_weights(self.holdings, np.where(inside, scores, np.nan), rules)
-            found[name] = self.on_times(simulate(self.holdings, aims, rules).returns)
+            scores = table.reindex(index=market.times, columns=at).to_numpy(np.float64)
+            targets = target_weights(market, np.where(inside, scores, np.nan), rules)
+            found[name] = self.on_times(simulate(market, targets, rules).returns)
         return found
 
     def _past(self) -> dict[str, pd.DataFrame]:
@@ -351,7 +350,7 @@ def money_figures(panel: Panel, model: Candidate) -> dict[Any, Counted]:
     those of the regression on all factors.
     """
     net, gross, n = model.net, model.gross, len(model.net)
-    per_year, every = panel.holdings.per_year, np.ones(n)
+    per_year, every = panel.market.per_year, np.ones(n)
     days = np.diff(panel.times.floor("D").asi8, prepend=-1) != 0  # the first decision of each
     wins = {}
     for name, one in (("gross", gross), ("net", net)):
@@ -390,14 +389,14 @@ def part_figures(model: Candidate, inside: Times) -> dict[str, Counted]:
 
 def _without_interval(panel: Panel, model: Candidate, deflated: float | None) -> Row:
     n, made = len(model.net), model.portfolio
-    grown = growth(model.net, panel.holdings.per_year)
+    grown = growth(model.net, panel.market.per_year)
     if n < _LEAST_DAYS * panel.per_day:
         grown |= {"annual_return": None, "calmar": None}
-    values = {"capacity": made.capacity(), "band": made.band, "smoothing": made.smoothing}
-    return {
-        name: estimate(value, n)
-        for name, value in {**grown, "deflated_sharpe": deflated, **values}.items()
-    }
+    found = {**grown, "deflated_sharpe": deflated, "capacity": made.capacity()}
+    for name in ("band", "smoothing"):
+        chosen = {getattr(choice, name) for choice in made.choices.values()}
+        found[name] = chosen.pop() if len(chosen) == 1 else None  # folds differ
+    return {name: estimate(value, n) for name, value in found.items()}
 
 
 # --- costs, the market, and what is shown of the headline -----------------------------------------
@@ -405,8 +404,9 @@ def _without_interval(panel: Panel, model: Candidate, deflated: float | None) ->
 
 def _costs(panel: Panel) -> Row:
     """Return the cost per side, on average if it varies, and how sentences state it."""
-    costs = 1e4 * panel.rules.costs_of(panel.holdings.symbols)
-    bps, varies = float(costs.mean()), bool(np.ptp(costs) > 0)
+    rules = panel.rules
+    costs = [rules.costs_bps.get(name, rules.cost_bps) for name in panel.market.symbols]
+    bps, varies = float(np.mean(costs)), len(set(costs)) > 1
     return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * varies}
 
 
@@ -423,7 +423,7 @@ def _notes(models: Mapping[str, Candidate]) -> Iterator[str]:
 
 
 def _market(panel: Panel) -> Row:
-    returns, per_year = panel.factors[MARKET], panel.holdings.per_year
+    returns, per_year = panel.factors[MARKET], panel.market.per_year
     values = {
         "sharpe": sharpe(returns, per_year).value,
         "sortino": sortino(returns, per_year).value,
@@ -437,17 +437,17 @@ def _market(panel: Panel) -> Row:
 def _contributions(panel: Panel, model: Candidate) -> Iterator[Row]:
     """Yield what each symbol contributed to the sum of the gross returns, the best first."""
     weights = model.portfolio.weights.to_numpy()
-    earned, held = (weights * panel.holdings.returns).sum(axis=0), (weights != 0).mean(axis=0)
+    earned, held = (weights * panel.market.returns).sum(axis=0), (weights != 0).mean(axis=0)
     times = panel.test["symbol"].value_counts().to_dict()
     for k in np.argsort(-earned):
-        symbol = panel.holdings.symbols[k]
+        symbol = panel.market.symbols[k]
         row: Row = {"model": model.name, "symbol": symbol, "times": times.get(symbol, 0)}
         yield row | {"held": float(held[k]), "contribution": float(earned[k])}
 
 
 def _cumulated(panel: Panel, model: Candidate) -> dict[str, Floats]:
     """Return the sums of quantile returns, in one of as many slices as horizons overlap."""
-    sums = np.nancumsum(model.quantiles, axis=0) / panel.holdings.slices
+    sums = np.nancumsum(model.quantiles, axis=0) / panel.market.slices
     return {str(k + 1): sums[:, k] for k in range(QUANTILES)}
 
 
