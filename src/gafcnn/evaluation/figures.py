@@ -122,9 +122,10 @@ def sharpe(returns: Floats, periods: float, known: Series | None = None) -> Figu
     known = np.ones(len(returns)) if known is None else known
 
     def of(n: Floats, total: Floats, squares: Floats) -> Floats:
-        variance = divide(squares - total**2 / n, n - 1)
-        varies = variance > _ROUNDING * squares / n
-        return divide(total / n, np.sqrt(np.where(varies, variance, 0.0))) * np.sqrt(periods)
+        mean, mean_square = divide(total, n), divide(squares, n)
+        variance = divide(squares - divide(total**2, n), n - 1)
+        varies = variance > _ROUNDING * mean_square
+        return divide(mean, np.sqrt(np.where(varies, variance, 0.0))) * np.sqrt(periods)
 
     return of_sums((known, returns, returns**2), of, returns != 0)
 

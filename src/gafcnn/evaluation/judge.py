@@ -316,10 +316,9 @@ def _check_returns(
     joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Label
 ) -> None:
     """Check that returns are those of the bars, which may be of another market."""
-    for symbol, bars in by_symbol.items():
-        rows = joined.loc[
-            (joined["symbol"] == symbol) & joined["time"].isin(bars.index.to_series())
-        ]
+    for symbol, of_symbol in joined.groupby("symbol"):
+        bars = by_symbol[str(symbol)]
+        rows = of_symbol.loc[of_symbol["time"].isin(bars.index.to_series())]
         expected = label.outcomes(bars, bars.index.get_indexer(rows["time"])).forward_return
         differ = np.abs(rows["forward_return"].to_numpy() - expected) > _TOLERANCE
         if differ.any():
@@ -334,12 +333,12 @@ def _check_returns(
 def _durations(joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame]) -> Any:
     """Return how long after its decision each outcome is known, in trading time."""
     found = joined["known_at"] - joined["time"]
-    for symbol, bars in by_symbol.items():
+    for symbol, rows in joined.groupby("symbol"):
+        bars = by_symbol[str(symbol)]
         if calendar_of(bars) is not None:
-            rows = joined["symbol"] == symbol
-            moments = (joined.loc[rows, name] for name in ("time", "known_at"))
-            begin, end = (bars.index.searchsorted(pd.DatetimeIndex(one)) for one in moments)
-            found.loc[rows] = (end - begin) * interval_of(bars).to_timedelta64()
+            moments = (pd.DatetimeIndex(rows[name]) for name in ("time", "known_at"))
+            begin, end = (bars.index.searchsorted(one) for one in moments)
+            found.loc[rows.index] = (end - begin) * interval_of(bars).to_timedelta64()
     return found
 
 
