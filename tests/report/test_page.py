@@ -179,12 +179,8 @@ def test_rankings_are_shown_with_quantiles_and_portfolios(ranking: Metrics, tmp_
     betas = {row["model"]: row["beta_momentum"] for row in table_of(tmp_path, "exposures")}
     assert float(betas["60d"]) == metrics["models"]["60d"]["beta_momentum"]["value"]
     assert [row["symbol"] for row in table_of(tmp_path, "contributions")] != list("ABCDEF")
-    parts = [row for row in table_of(tmp_path, "parts") if row["model"] == "60d"]
-    assert [row["among"] for row in parts if row["by"] == "month"] == [
-        "2025-02",
-        "2025-03",
-        "2025-04",
-    ]
+    parts = [row for row in table_of(tmp_path, "parts") if row["part"] == "month"]
+    assert {row["of"] for row in parts} == {"2025-02", "2025-03", "2025-04"}
 
 
 def test_judgement_without_a_study_is_one_file(metrics: Metrics, tmp_path: Path) -> None:
