@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, TypeVar
@@ -60,6 +60,23 @@ class Registry(dict[str, T]):
         """
         rest = dict(options)
         return create(self[rest.pop("kind", None)], section, rest)  # pyright: ignore[reportArgumentType]
+
+    def all_of(self, names: Iterable[str], option: str) -> tuple[str, ...]:
+        """Return the names that an option lists.
+
+        Raises:
+            ConfigError: A name is unknown or occurs twice, or there is none.
+        """
+        found = () if isinstance(names, str) else tuple(names)
+        if not found or len(set(found)) < len(found):
+            raise ConfigError(
+                f"{option} is {names!r}",
+                expected=f"a list of one or more {self.what}s, each once",
+                instead=f"set {option}=[{next(iter(self))}], for example",
+            )
+        for name in found:
+            self[name]
+        return found
 
     def own(self) -> dict[str, T]:
         """Return what was registered outside the library, by name."""

@@ -79,7 +79,6 @@ def test_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = (shuffled(train, 20, seed=seed) for seed in (7, 8))
     expected = [mirrored(train), one, mirrored(one), other, mirrored(other)]
     expected += [tick_walk(500, interval, seed=seed) for seed in (7, 8)]
-    assert len(found) == Augmentation(shuffles=2, walks=2).n_sources
     for ours, theirs in zip(found, expected, strict=True):
         assert_frame_equal(ours, theirs)
 

@@ -189,7 +189,7 @@ def test_symbol_that_cannot_be_a_file_name(symbol: str) -> None:
 @pytest.mark.parametrize("days", [float("nan"), float("inf"), "x", None, 0, -3, 1e-3, 10**9])
 def test_days_that_are_not_a_period(days: Any) -> None:
     with pytest.raises(ConfigError, match=r"market\.days"):
-        SimulatedSource(days=days)
+        SimulatedSource(days=days).load()
 
 
 def test_files_name_their_symbols(tmp_path: Path) -> None:

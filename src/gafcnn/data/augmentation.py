@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,19 +27,12 @@ BARS_PER_WALK = 100_000
 DIGITS = 14  # significant digits of a price; integers of this size and their sums are exact
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Samples drawn from synthetic bars.
-
-    Attributes:
-        bars: The bars.
-        rows: Decision rows in them: shape (n,).
-        label: Their classes: int8, shape (n,).
-    """
+class Drawn(NamedTuple):
+    """Samples drawn from synthetic bars."""
 
     bars: pd.DataFrame
-    rows: NDArray[np.int64]
-    label: NDArray[np.int8]
+    rows: NDArray[np.int64]  # decision rows in the bars, shape (n,)
+    label: NDArray[np.int8]  # their classes, shape (n,)
 
 
 @settings("augmentation")
@@ -99,10 +91,8 @@ class Augmentation:
         have = samples.counts("train")
         rng = np.random.default_rng(self.seed)
         known = close_times(bars) <= samples.times[samples.labelled("train")[-1]]
-        label = samples.definition
-        for left, source in zip(
-            range(self.n_sources, 0, -1), self._sources(bars.loc[known]), strict=True
-        ):
+        label, sources = samples.definition, [*self._sources(bars.loc[known])]
+        for left, source in zip(range(len(sources), 0, -1), sources, strict=True):
             rows = decision_rows(source, samples.lookback, overnight=samples.overnight)
             classes = label.assign(label.outcomes(source, rows), np.arange(len(rows)))
             chosen = []
@@ -114,11 +104,6 @@ class Augmentation:
             drawn = Drawn(source, rows[places], classes[places])
             have += np.bincount(drawn.label, minlength=len(have))
             yield drawn
-
-    @property
-    def n_sources(self) -> int:
-        """Number of sources."""
-        return (1 + self.shuffles) * (1 + self.mirror) - 1 + self.walks
 
     def _sources(self, bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
         if self.mirror:
@@ -176,9 +161,8 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     gap = np.where(whole, opened - before, 0)
     blocks = len(bars) // block
     rng = np.random.default_rng(seed)
-    order = (
-        rng.random((blocks, block)).argsort(axis=1) + np.arange(blocks)[:, None] * block
-    ).ravel()
+    within = rng.random((blocks, block)).argsort(axis=1)
+    order = (within + np.arange(blocks)[:, None] * block).ravel()
 
     ends = int(before[0]) + np.cumsum((gap + close - opened)[order])
     begins = ends - (close - opened)[order]

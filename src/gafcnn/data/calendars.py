@@ -129,12 +129,9 @@ class Calendar:
     def bars_per_year(self, interval: pd.Timedelta) -> float:
         """Return the number of bars in a year of 365 days."""
         years = (self.closes[-1] - self.opens[0]) / _YEAR.value
-        total = (
-            len(self.ends) / _sessions(interval)
-            if interval >= _DAY
-            else (self._before[-1] / interval.value)
-        )
-        return float(total / years)
+        if interval >= _DAY:
+            return float(len(self.ends) / _sessions(interval) / years)
+        return float(self._before[-1] / interval.value / years)
 
     def fit(self, closes: Nanoseconds, interval: pd.Timedelta) -> float:
         """Return how well bars fit the calendar: the lowest of shares that should be 1."""
@@ -196,12 +193,8 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> str | None:
     opens = pd.Series((closes - interval.value).view("datetime64[ns]")).dt
     regular = np.diff(closes) == interval.value
     short = closes[-1] - closes[0] < 3 * _DAY.value
-    if (
-        short
-        or regular.all()
-        or (opens.day_of_week == _SATURDAY).mean() > 0.01
-        or interval >= 2 * _DAY
-    ):
+    on_saturdays = (opens.day_of_week == _SATURDAY).mean() > 0.01
+    if short or regular.all() or on_saturdays or interval >= 2 * _DAY:
         return None
     best, fit = None, _CLEAR
     for name in COMMON:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,25 +35,15 @@ Repair = Literal["drop"]
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Rows of one symbol of a table, by their times as given; not yet checked.
+class Part(NamedTuple):
+    """Rows of one symbol of a table, by their times as given; not yet checked."""
 
-    Attributes:
-        symbol: The symbol, if the table names it.
-        frame: Prices and volumes by time, UTC.
-        origin: Where the rows come from.
-        is_open: Whether the times are open times.
-        timezone: Time zone in which a day of the bars begins, if it is known.
-        description: What was recognised, in words.
-    """
-
-    symbol: str | None
-    frame: pd.DataFrame
-    origin: Origin
-    is_open: bool
-    timezone: str | None
-    description: str
+    symbol: str | None  # if the table names it
+    frame: pd.DataFrame  # prices and volumes by time, UTC
+    origin: Origin  # where the rows come from
+    is_open: bool  # whether the times are open times
+    timezone: str | None  # in which a day of the bars begins, if it is known
+    description: str  # what was recognised, in words
 
 
 def parts_of(
@@ -138,12 +128,10 @@ def join(
     length = None
     if interval is not None or len(every) > 1:
         length = interval_between(every, interval)
-        frames = [
-            frame.set_axis(_close_times(frame.index, length, part.timezone))
-            if part.is_open
-            else frame
-            for frame, part in zip(frames, parts, strict=True)
-        ]
+        for k, part in enumerate(parts):
+            if part.is_open:
+                closes = _close_times(frames[k].index, length, part.timezone)
+                frames[k] = frames[k].set_axis(closes)
     frame = frames[0] if len(frames) == 1 else pd.concat(frames)
     origin = _joined(source, parts)
     times = pd.DatetimeIndex(frame.index)
@@ -164,9 +152,8 @@ def join(
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
         frame, origin = _without(~sessions.is_open(opens), "outside sessions", frame, origin)
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
-        frame, origin = _without(
-            sessions.rare_offsets(opens, length), "off the grid", frame, origin
-        )
+        rare = sessions.rare_offsets(opens, length)
+        frame, origin = _without(rare, "off the grid", frame, origin)
     return check_bars(frame, origin, length, calendar)
 
 

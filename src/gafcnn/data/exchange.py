@@ -114,7 +114,6 @@ class ExchangeSource:
     folder: Path = Path("data/bars")
 
     def __post_init__(self) -> None:
-        count_bars(self.days, self.interval)
         self.pairs()
 
     def pairs(self) -> dict[str, str]:

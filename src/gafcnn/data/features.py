@@ -18,9 +18,8 @@ into it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import COLUMNS
-from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -91,17 +89,11 @@ class Candles:
 FieldFunction: TypeAlias = Callable[[Candles], Floats]
 
 
-@dataclass(frozen=True)
-class Field:
-    """A registered field.
+class Field(NamedTuple):
+    """A registered field."""
 
-    Attributes:
-        compute: Computes it for all candles: shape (n_bars,).
-        back: How many earlier candles it reads.
-    """
-
-    compute: FieldFunction
-    back: int
+    compute: FieldFunction  # of all candles, shape (n_bars,)
+    back: int  # how many earlier candles it reads
 
 
 FIELDS: Registry[Field] = Registry("field")
@@ -124,24 +116,6 @@ def register_field(name: str, *, back: int = 0) -> Callable[[FieldFunction], Fie
         return function
 
     return decorate
-
-
-def known_fields(fields: Iterable[str]) -> tuple[str, ...]:
-    """Return the names as a tuple.
-
-    Raises:
-        ConfigError: A name is unknown or occurs twice, or there is none.
-    """
-    names = () if isinstance(fields, str) else tuple(fields)
-    if not names or len(set(names)) < len(names):
-        raise ConfigError(
-            f"the fields are {fields!r}",
-            expected="a list of one or more fields, each once",
-            instead="set images.fields=[close], for example",
-        )
-    for name in names:
-        FIELDS[name]
-    return names
 
 
 def _star(c: Candles) -> Floats:

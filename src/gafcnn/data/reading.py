@@ -326,14 +326,8 @@ def _by_symbol(table: Table) -> Iterator[Table]:
         return
     level = max((0, 1), key=lambda k: sum(pair[k].lower() in PRICES for pair in pairs))
     for symbol in dict.fromkeys(pair[1 - level] for pair in pairs if pair[level].lower() in PRICES):
-        names = [
-            name
-            if isinstance(name, str)
-            else name[level]
-            if name[1 - level] in (symbol, "")
-            else _OTHER
-            for name in table.names
-        ]
+        own = {pair: pair[level] for pair in pairs if pair[1 - level] in (symbol, "")}
+        names = [name if isinstance(name, str) else own.get(name, _OTHER) for name in table.names]
         yield replace(table, names=names, symbol=symbol or None)
 
 
@@ -532,11 +526,9 @@ class FileSource:
             )
         bars = {}
         for name in wanted or found:
-            source: object = files[0]
             if len(found[name]) > 1:
-                source = name
                 log.info("%s: %d files are joined", name, len(found[name]))
-            bars[name] = join(found[name], source, interval, self.repair, self.calendar)
+            bars[name] = join(found[name], name, interval, self.repair, self.calendar)
             if self.fill is not None:
                 bars[name] = fill_quiet(bars[name], self.fill_limit)
         return bars

@@ -150,17 +150,9 @@ class Samples:
             return np.array([np.count_nonzero(found == k) for k in range(len(self.classes))], int)
         return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
 
-    def check(self) -> None:
-        """Check that no sample's label reaches into a later part.
-
-        Raises:
-            LeakError: One does.
-        """
-        check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
-
     def _labelled(self) -> Self:
         """Return the samples with labels fitted on the training samples of each symbol."""
-        self.check()
+        check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
         if self.task == "ranking":
             return self._related()
         each = [self.of(symbol) for symbol in self.symbols]
@@ -288,28 +280,18 @@ def make_samples(
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
     found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
-    decided = np.concatenate(times)
+    moments = np.concatenate(times)
     if ranking:
         end = max(close_times(frame)[-1] for frame in frames)
         found = [
             with_delisted(frame, at, one, end)
             for frame, at, one in zip(frames, rows, found, strict=True)
         ]
-        log.info("%s", describe_universe(by_symbol, decided, starts))
+        log.info("%s", describe_universe(by_symbol, moments, starts))
     outcomes = Outcomes.concatenate(found)
     embargo = max(embargoes, default=length) if splitter.embargo is None else splitter.embargo
-    parts = splitter.split(decided, outcomes.known_at, (0,) if ranking else starts, embargo)
-    unlabelled = np.full(len(decided), NULL, np.int8)
-    samples = Samples(
-        by_symbol,
-        length,
-        definition,
-        decided,
-        outcomes,
-        unlabelled,
-        parts,
-        embargo,
-        starts,
-        overnight,
-    )
-    return samples._labelled()
+    parts = splitter.split(moments, outcomes.known_at, (0,) if ranking else starts, embargo)
+    labels = np.full(len(moments), NULL, np.int8)  # until they are fitted
+    return Samples(
+        by_symbol, length, definition, moments, outcomes, labels, parts, embargo, starts, overnight
+    )._labelled()

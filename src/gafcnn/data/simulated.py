@@ -147,9 +147,6 @@ class SimulatedSource:
     horizon: Duration = pd.to_timedelta("15min")
     seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        count_bars(self.days, self.interval)
-
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol."""
         return {symbol: bars for symbol, (bars, _) in self._simulate().items()}
@@ -230,9 +227,6 @@ class TickWalkSource:
     days: Days = 365
     interval: Interval = pd.to_timedelta("15min")
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        count_bars(self.days, self.interval)
 
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol."""

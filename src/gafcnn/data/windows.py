@@ -11,8 +11,8 @@ A sample is a row of the bars: the bar that closes at its decision time `t`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.data.bars import bars_apart, fill_quiet, interval_of
-from gafcnn.data.features import FIELDS, Candles, known_fields
+from gafcnn.data.features import FIELDS, Candles
 from gafcnn.durations import (
     NO_TIME,
     Duration,
@@ -31,7 +31,7 @@ from gafcnn.durations import (
     parse_duration,
 )
 from gafcnn.errors import ConfigError, SamplesError
-from gafcnn.settings import settings
+from gafcnn.settings import create, settings
 
 LEAST_POINTS = 8
 """Points that an image needs: two of them only show whether prices rose."""
@@ -157,14 +157,16 @@ WINDOWS = {
 """Windows by name, as in conf/window."""
 
 
-def as_window(window: str | Window) -> Window:
-    """Return a window by its name, such as "30m", "64x15m", or any other of this form.
+def as_window(window: str | Window | Mapping[str, Any]) -> Window:
+    """Return a window by its name, such as "30m", "64x15m" or any other of this form, or options.
 
     Raises:
-        ConfigError: It is not a name of a window.
+        ConfigError: It is not a name of a window, or an option is invalid.
     """
     if isinstance(window, Window):
         return window
+    if isinstance(window, Mapping):
+        return create(Window, "window", window)
     if window in WINDOWS:
         return WINDOWS[window]
     if found := re.fullmatch(r"(?:(\d+)x)?(\d+)(s|m|h|d)", str(window)):
@@ -274,7 +276,7 @@ class WindowReader:
     ) -> None:
         interval = interval_of(bars)
         points = window.count_points(interval)
-        self.fields = known_fields(fields)
+        self.fields = FIELDS.all_of(fields, "images.fields")
         step = window.step_of(interval)
         bars_of_step = step // interval
         self.offsets = np.arange(1 - points, 1, dtype=np.int64) * bars_of_step

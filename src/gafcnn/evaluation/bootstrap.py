@@ -13,17 +13,15 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from gafcnn.durations import format_duration
 from gafcnn.evaluation.figures import Bins, Counted, Figure
 from gafcnn.evaluation.statistics import LEVEL, Floats, Row, estimate, interval
-from gafcnn.settings import settings
 
 K = TypeVar("K")
 
@@ -59,7 +57,7 @@ class Sampled:
         return estimate(self.value, self.n, *interval(finite))
 
 
-@settings("judging")
+@dataclass(frozen=True)
 class Bootstrap:
     """Draws timelines of bins of bars, always the same ones, and computes figures on them.
 
@@ -69,15 +67,12 @@ class Bootstrap:
         block: Mean length of a block, in bins (see `block_length`).
         resamples: Number of timelines; with 0 there are no intervals.
         seed: Seed of the draws.
-
-    Raises:
-        ConfigError: A number is out of its range.
     """
 
-    bin: Annotated[int, Field(ge=1)]
-    n: Annotated[int, Field(ge=1)]
-    block: Annotated[float, Field(ge=1)]
-    resamples: Annotated[int, Field(ge=0)] = 2000
+    bin: int
+    n: int
+    block: float
+    resamples: int = 2000
     seed: int = 0
 
     @property

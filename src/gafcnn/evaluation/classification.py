@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 from gafcnn.data.labels import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length, exact
-from gafcnn.evaluation.comparisons import (
-    PATTERN_RECOGNITION,
-    Pair,
-    Study,
-    pair_rows,
-    target_row,
-)
+from gafcnn.evaluation.comparisons import PATTERN_RECOGNITION, Pair, Study, pair_rows, target_row
 from gafcnn.evaluation.figures import mean_ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import (

@@ -104,9 +104,7 @@ def pairs(
 
 
 def pair_rows(
-    asked: Iterable[Pair],
-    sampled: Mapping[str, Mapping[Any, Sampled]],
-    names: Mapping[str, str],
+    asked: Iterable[Pair], sampled: Mapping[str, Mapping[Any, Sampled]], names: Mapping[str, str]
 ) -> list[Row]:
     """Return the difference of each pair in each of the figures `names`, ready for JSON.
 

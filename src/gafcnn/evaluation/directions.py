@@ -328,10 +328,7 @@ def _regimes(rows: TestSet, of_folds: Sequence[Samples]) -> pd.DataFrame:
 
 
 def regimes(
-    bars: pd.DataFrame,
-    times: pd.DatetimeIndex,
-    reference: pd.DatetimeIndex,
-    lookback: pd.Timedelta,
+    bars: pd.DataFrame, times: pd.DatetimeIndex, reference: pd.DatetimeIndex, lookback: pd.Timedelta
 ) -> pd.DataFrame:
     """Return the regime at each decision time.
 

@@ -236,18 +236,15 @@ def judge(
     def run(part: Study) -> Judgement:
         times = part.joined.loc[part.joined["split"] == "test", "time"]
         period = {"first": times.min().isoformat(), "last": times.max().isoformat()}
-        metrics = {**facts, "symbol": ", ".join(part.bars), **period}
         if classes:
-            metrics |= judge_classes(part, classes)
+            found = judge_classes(part, classes)
         elif isinstance(rules, PortfolioRules):
-            found = judge_rankings(part, rules)
-            for note in found["notes"]:
-                log.info("%s", note)
-            metrics |= found | {"notes": [*notes, *found["notes"]]}
+            found = judge_rankings(part, rules, notes)
         else:
-            metrics |= judge_directions(part, rules, of_folds)
-        table = _long(part.joined, names, columns, classes)
-        return Judgement(metrics | {"verdict": sentences(metrics)}, table)
+            found = judge_directions(part, rules, of_folds)
+        metrics = {**facts, "symbol": ", ".join(part.bars), **period, **found}
+        metrics["verdict"] = sentences(metrics)
+        return Judgement(metrics, _long(part.joined, names, columns, classes))
 
     if classes or ranking or len(by_symbol) == 1:
         return run(study)
@@ -287,8 +284,6 @@ def _rules(
 def _check_arguments(
     models: Any, bars: Any, label: Any, split: Any, resamples: Any, trials: Any
 ) -> None:
-    """Check the arguments of `judge`, as far as nothing else does."""
-
     def has(value: Any, method: str) -> bool:
         return value is None or (hasattr(value, method) and not isinstance(value, type))
 

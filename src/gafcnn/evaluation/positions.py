@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from gafcnn.durations import DurationLike
-from gafcnn.errors import ConfigError
 from gafcnn.evaluation.backtest import LONG, SHORT, compute_fills, trade
 from gafcnn.evaluation.statistics import Floats, check_probabilities
 from gafcnn.evaluation.trading_rules import TradingRules
@@ -48,14 +47,7 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
 
     Raises:
         PredictionsError: A probability is outside [0, 1].
-        ConfigError: `sides` is unknown.
     """
-    if sides not in _UNWANTED:
-        raise ConfigError(
-            f"sides is {sides!r}",
-            expected=f"one of {', '.join(_UNWANTED)}",
-            instead='write sides="both"',
-        )
     direction = np.sign(check_probabilities(p) - 0.5).astype(np.int8)
     direction[confidence(p) < threshold] = 0
     direction[direction == _UNWANTED[sides]] = 0

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from gafcnn.registry import Registry
 
 GASF, GADF = "gasf", "gadf"
 OUTER_PRODUCTS = (GASF, GADF)  # of two vectors, so that a device can compute them quickly
-RANGES = ((-1, 1), (0, 1))  # that series are scaled to, the default first
+# that series are scaled to, the default first
+RANGES: tuple[tuple[Literal[-1, 0], Literal[1]], ...] = ((-1, 1), (0, 1))
 BINS = 4  # quartiles: 15 to 64 points leave 4 to 16 successors per bin to estimate from
 
 Floats: TypeAlias = NDArray[np.float64]

@@ -13,8 +13,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from gafcnn.data.features import known_fields
-from gafcnn.errors import ConfigError, ImagesError
+from gafcnn.data.features import FIELDS
+from gafcnn.errors import ImagesError
 from gafcnn.images.kinds import GADF, GASF, IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
 from gafcnn.settings import settings
 
@@ -45,25 +45,12 @@ class ImageSpec:
     dtype: Literal["int8", "float16", "float32"] = "int8"
     fields: tuple[str, ...] = ("close",)
     kinds: tuple[str, ...] = OUTER_PRODUCTS
-    range: tuple[int, int] = RANGES[0]
+    range: tuple[Literal[-1, 0], Literal[1]] = RANGES[0]
     scaling: Literal["per_field", "jointly", "fixed"] = "per_field"
 
     def __post_init__(self) -> None:
-        known_fields(self.fields)
-        for kind in self.kinds:
-            IMAGE_KINDS[kind]
-        if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            raise ConfigError(
-                f"images.kinds is {list(self.kinds)}",
-                expected="a list of one or more kinds, each once",
-                instead="set images.kinds=[gasf,gadf], for example",
-            )
-        if self.range not in RANGES:
-            raise ConfigError(
-                f"images.range is {list(self.range)}",
-                expected="[-1, 1], or [0, 1], which keeps the sign of a series in its GASF",
-                instead="set images.range=[-1,1]",
-            )
+        FIELDS.all_of(self.fields, "images.fields")
+        IMAGE_KINDS.all_of(self.kinds, "images.kinds")
 
     @property
     def channels(self) -> tuple[tuple[str, str], ...]:

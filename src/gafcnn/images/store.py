@@ -164,7 +164,6 @@ def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, 
 
 
 def _hash_code(function: Any) -> str:
-    """Return a hash of the code of a user's function."""
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):

@@ -25,9 +25,9 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.indicators import indicators
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader
+from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import LearningError
-from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part, window_from
+from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part
 
 TREES = "checkpoints/trees.json"
 
@@ -122,20 +122,16 @@ class BoostedTrees(Estimator):
         train_data, val_data = (
             _matrix(table.iloc[part], labels[part], weights) for part in (train, val)
         )
-        aim: dict[str, Any] = {"objective": "binary:logistic"}
+        parameters: dict[str, Any] = {"tree_method": "hist", "objective": "binary:logistic"}
         if not samples.classes:
-            aim = {"objective": "reg:squarederror"}
+            parameters["objective"] = "reg:squarederror"
         elif samples.task == "classification":
-            aim = {"objective": "multi:softprob", "num_class": len(samples.classes)}
+            parameters |= {"objective": "multi:softprob", "num_class": len(samples.classes)}
+        parameters |= DEFAULT_TREES if self.trees is None else self.trees
+        parameters |= {"seed": self.seed, "validate_parameters": True}
         with _invalid_parameters():
             booster = xgboost.train(
-                {
-                    "tree_method": "hist",
-                    **aim,
-                    **(DEFAULT_TREES if self.trees is None else self.trees),
-                    "seed": self.seed,
-                    "validate_parameters": True,
-                },
+                parameters,
                 train_data,
                 self.rounds,
                 evals=[(val_data, "val")],
@@ -203,7 +199,7 @@ class BoostedTrees(Estimator):
         if self.features_ == "indicators":
             tables = [indicators(bars).iloc[rows] for bars, rows in parts]
             return pd.concat(tables, ignore_index=True)
-        window = replace(window_from(self.window or ""), lookback=self.lookback)
+        window = replace(as_window(self.window or ""), lookback=self.lookback)
         read = [WindowReader(bars, window, self.fields)(rows) for bars, rows in parts]
         values = np.concatenate(read).astype(np.float32)  # as XGBoost reads it
         columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]

@@ -17,12 +17,12 @@ from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader
+from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import build_store, store_folder
-from gafcnn.models.estimator import ClassWeights, Estimator, Part, plain, window_from
+from gafcnn.models.estimator import ClassWeights, Estimator, Part, plain
 from gafcnn.models.networks import training_defaults
 from gafcnn.settings import create
 
@@ -124,7 +124,7 @@ class GafClassifier(Estimator):
             ConfigError: The window does not fit the bars, or a parameter is invalid.
         """
         self._check(samples, y)
-        window = replace(window_from(self.window), lookback=samples.lookback)
+        window = replace(as_window(self.window), lookback=samples.lookback)
         for interval in map(interval_of, samples.bars.values()):
             window.check_image(interval)
             candle = window.step_of(interval)
@@ -206,14 +206,14 @@ class GafClassifier(Estimator):
 
         module = GafModule.load(Path(path) / BEST if Path(path).is_dir() else Path(path))
         model = cls(**{**module.description["parameters"], **params})
-        model.set_params(window=window_from(model.window), image_spec=model._spec)
+        model.set_params(window=as_window(model.window), image_spec=model._spec)
         model.module_, model._description = module, module.description
         model.classes_ = tuple(module.description["classes"])
         return model
 
     @property
     def _window(self) -> Window:
-        window = window_from(self.window)
+        window = as_window(self.window)
         return replace(window, lookback=self.lookback, overnight=self.overnight)
 
     @property
@@ -270,5 +270,5 @@ class GafClassifier(Estimator):
         return super()._describe(samples) | {"samples": fingerprint}
 
     def _parameters(self) -> dict[str, Any]:
-        settings = {"window": plain(window_from(self.window)), "image_spec": plain(self._spec)}
+        settings = {"window": plain(as_window(self.window)), "image_spec": plain(self._spec)}
         return super()._parameters() | settings

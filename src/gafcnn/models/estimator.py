@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, as_window, decision_rows
+from gafcnn.data.windows import as_window, decision_rows
 from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
@@ -127,7 +127,7 @@ class Estimator(BaseEstimator):
     @property
     def model_name(self) -> str:
         """The name of the model in the predictions table: that of the window by default."""
-        return self.name or window_from(self.window).name
+        return self.name or as_window(self.window).name
 
     @property
     def lookback(self) -> pd.Timedelta:
@@ -198,7 +198,6 @@ class Estimator(BaseEstimator):
             What was drawn; the labels of all samples; the positions of the labelled training
             samples; and the weights of the classes.
         """
-        samples.check()
         if samples.task == "ranking":
             if self.augmentation is not None or self.class_weights is not None:
                 raise LearningError(
@@ -276,11 +275,6 @@ def _among(rows: Any, possible: NDArray[np.int64], what: str) -> NDArray[np.int6
 def plain(value: Any) -> Any:
     """Return settings as JSON holds them: lists instead of tuples."""
     return json.loads(json.dumps(as_plain(value)))
-
-
-def window_from(value: Window | str | Mapping[str, Any]) -> Window:
-    """Return a window from its name, its options, or itself."""
-    return create(Window, "window", value) if isinstance(value, Mapping) else as_window(value)
 
 
 def class_weights(

@@ -381,7 +381,6 @@ def regime_matrices(metrics: Metrics) -> Figure:
 def _panel_grid(
     models: Iterable[str], x_label: str, y_label: str
 ) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with one panel per model."""
     names = list(models)
     lines, columns = -(-len(names) // PANELS_PER_LINE), min(len(names), PANELS_PER_LINE)
     figure = new_figure(max(2.0 * columns + 0.4, 4.4), 2.4 * lines + 0.4)

@@ -95,7 +95,6 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Return the text of a cell of a table."""
     return MISSING if value is None else str(value).replace("|", "\\|")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import empyrical
 import numpy as np
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import roc_auc_score
 
-from gafcnn.errors import ConfigError
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length, exact
 from gafcnn.evaluation.figures import Figure, auc, drawdown, mean_ratio, ratio, sharpe, sortino
 from gafcnn.evaluation.statistics import Row, estimate, max_drawdown
@@ -183,23 +181,6 @@ def test_a_model_does_not_differ_from_itself() -> None:
 def test_a_block_is_at_least_a_bin_and_at_most_a_quarter_of_them(n: int) -> None:
     trend = np.arange(float(n))
     assert 1 <= block_length([trend], 1) <= max(1, n / 4)
-
-
-# --- errors ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given", "facts"),
-    [
-        ({"bin": 0}, ["bin", "0"]),
-        ({"block": np.nan}, ["block", "nan"]),
-        ({"resamples": -1}, ["judging.resamples", "-1"]),
-    ],
-)
-def test_invalid_numbers_are_errors(given: dict[str, Any], facts: list[str]) -> None:
-    with pytest.raises(ConfigError) as error:
-        Bootstrap(**{"bin": 1, "n": 10, "block": 1.0, **given})
-    assert all(fact in str(error.value) for fact in facts)
 
 
 def test_figures_that_rest_on_few_bins_have_no_distribution() -> None:
