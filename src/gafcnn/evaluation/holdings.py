@@ -63,13 +63,9 @@ class Market:
 
     @classmethod
     def align(
-        cls,
-        bars: Mapping[str, pd.DataFrame],
-        timeline: Times,
-        rows: Ints,
-        ahead: int,
+        cls, bars: Mapping[str, pd.DataFrame], timeline: Times, rows: Ints, ahead: int,
         volatility_over: pd.Timedelta | None = None,
-    ) -> Self:
+    ) -> Self:  # fmt: skip
         """Return the market at some decisions.
 
         Args:
@@ -99,6 +95,7 @@ class Market:
         end = np.where(sold[:, None], closes[last - start], np.roll(price, -1, axis=0))
         is_over = timeline[entry][:, None] > ended
         slices = max(1, round(ahead / step))
+        oldest = np.searchsorted(rows, rows - ahead, side="right")
         funding, volatility = np.zeros(price.shape), None
         if any(FUNDING in frame for frame in frames):
             rate = wide(frame.get(FUNDING, np.zeros(len(frame))) for frame in frames)
@@ -118,9 +115,7 @@ class Market:
             funding=funding,
             state=np.where(is_over, ENDED, np.where(has_bar, OPEN, CLOSED)).astype(np.int8),
             sold=sold,
-            first=np.maximum(
-                np.searchsorted(rows, rows - ahead, side="right"), np.arange(len(rows)) - slices + 1
-            ),
+            first=np.maximum(oldest, np.arange(len(rows)) - slices + 1),
             slices=slices,
             volatility=volatility,
             value=wide(traded_value(one, interval_of(one)) for one in frames)[entry - start],

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from gafcnn.evaluation.statistics import Floats
 from gafcnn.kernels import compiled
 from gafcnn.settings import create, settings
 
+Bars: TypeAlias = Mapping[str, pd.DataFrame]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
@@ -36,30 +37,25 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class PortfolioRules:
     """How the scores of a cross-section become weights, and what trading costs.
 
-    Gross exposure is 1, so that returns are those of the capital without leverage: the weights of
-    a neutral portfolio sum to 0.5 on the long side and to -0.5 on the short side, those of a long
-    portfolio to 1.
+    Gross exposure is 1, so that returns are those of the capital without leverage: target weights
+    sum to 0.5 on the long side and -0.5 on the short side, or to 1 without a short side.
 
     Args:
         weights: "quantile" holds the best and the worst symbols; those that tie across the border
             are left out. "rank" holds all, by the distance of their rank from the middle.
         quantile: Share of the symbols on a side; at least one symbol.
         sides: "neutral" for long and short, "long" for the best symbols only.
-        sizing: "equal", or weights of a side divided by volatility; symbols whose volatility is
-            unknown or 0 are then not held.
+        sizing: "equal", or weights divided by volatility; where that is unknown or 0 there is none.
         volatility_over: Lookback of the volatility, a multiple of the bars' interval.
-        band: No-trade band: a weight is traded, to its target, if it is further than this from it,
-            in units of 1 / (symbols that the decision selects). None to choose it on validation.
+        band: A weight is traded, to its target, if it is further than this from it, in units of
+            1 / (symbols that the decision selects). None to choose it on validation among `bands`.
         bands: Bands to choose from.
         smoothing: Weight of the old target in an exponential average of targets. None to choose it
-            on validation.
+            on validation among `smoothings`.
         smoothings: Values to choose from.
         max_weight: Limit of a symbol's absolute target weight; the excess stays in cash.
         cost_bps: Cost per side, in basis points of the notional traded.
         costs_bps: Cost per side of some symbols, in place of `cost_bps`.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     weights: Literal["quantile", "rank"] = "quantile"
@@ -74,6 +70,11 @@ class PortfolioRules:
     max_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     cost_bps: NotNegative = 5.0
     costs_bps: Mapping[str, NotNegative] = Field(default_factory=dict)
+
+    def candidates(self) -> list[tuple[float, float]]:
+        """Return the bands and smoothings to choose from."""
+        bands = self.bands if self.band is None else (self.band,)
+        return [*product(bands, self.smoothings if self.smoothing is None else (self.smoothing,))]
 
 
 class PortfolioChoice(NamedTuple):
@@ -94,8 +95,7 @@ class Portfolio:
         funding: Funding received; negative if it is paid.
         turnover: Sum of the absolute changes of weights in these trades.
         weights: Weights after the trades, a column per symbol.
-        shares: Size of each trade at an open, of a capital of 1, as a share of the value traded in
-            that bar: shape (trades,).
+        shares: Size of each trade of a capital of 1, as a share of the value traded in its bar.
         choices: Band and smoothing by fold; one fold, None, without walk-forward.
         per_year: Decisions in a year.
         notes: Remarks, such as that there are no validation rows.
@@ -119,19 +119,17 @@ class Portfolio:
     def capacity(self, quantile: float = 0.5, share: float = 0.01) -> float | None:
         """Return the capital with which a quantile of the trades is a share of their bar's volume.
 
-        It is in the currency of the prices; None without trades or volume. The quantile 0.5 is the
-        median trade; of 0.9, a tenth of the trades is larger.
+        It is in the currency of the prices; None without trades or volume.
         """
-        return float(share / np.quantile(self.shares, quantile)) if len(self.shares) else None
+        if not len(self.shares):
+            return None
+        return float(share / np.quantile(self.shares, quantile, method="higher"))
 
 
 def portfolio(
-    predictions: pd.DataFrame,
-    bars: Mapping[str, pd.DataFrame],
-    *,
-    horizon: DurationLike,
+    predictions: pd.DataFrame, bars: Bars, *, horizon: DurationLike,
     rules: PortfolioRules | Mapping[str, Any] | None = None,
-) -> Portfolio:
+) -> Portfolio:  # fmt: skip
     """Trade the scores of several symbols as one portfolio.
 
     Trades are made at the open of the bar that follows the decision time; weights drift with prices
@@ -178,48 +176,40 @@ class PortfolioTrial:
     Attributes:
         test: The market at the decisions of the test rows.
         folds: Which of these decisions are in which fold.
-        val: The market at the validation decisions of a fold, if there are any.
 
     Raises:
-        PredictionsError: See `portfolio`.
-        ConfigError: See `portfolio`.
+        PredictionsError, ConfigError: See `portfolio`.
     """
 
     def __init__(
-        self,
-        rows: pd.DataFrame,
-        bars: Mapping[str, pd.DataFrame],
-        horizon: DurationLike,
-        rules: PortfolioRules,
+        self, rows: pd.DataFrame, bars: Bars, horizon: DurationLike, rules: PortfolioRules
     ) -> None:
-        self.rules = rules
-        absent = {"fold": pd.array([pd.NA] * len(rows), "Int64"), "split": "test"}
+        absent = {"fold": np.nan, "split": "test"}
         rows = rows.assign(**{name: one for name, one in absent.items() if name not in rows})
-        self._code, symbols = pd.factorize(rows["symbol"], sort=True)
         _check(rows, bars, rules)
-        of_symbols = {name: bars[name] for name in symbols}
-        check_together(of_symbols)
-        length = interval_of(of_symbols[symbols[0]])
-        ahead = multiple_of("label.horizon", parse_duration("label.horizon", horizon), length)
-        timeline = np.unique(np.concatenate([close_times(one) for one in of_symbols.values()]))
+        self.rules, split = rules, rows["split"].to_numpy()
+        self._code, symbols = pd.factorize(rows["symbol"], sort=True)
+        bars = {name: bars[name] for name in symbols}
+        check_together(bars)
+        interval = interval_of(bars[symbols[0]])
+        ahead = multiple_of("label.horizon", parse_duration("label.horizon", horizon), interval)
+        timeline = np.unique(np.concatenate([close_times(frame) for frame in bars.values()]))
         self._at = at = positions_of(timeline, rows["time"])
         over = rules.volatility_over if rules.sizing == "inverse_volatility" else None
 
         def market(of: NDArray[np.bool_]) -> Market:
-            return Market.align(of_symbols, timeline, np.unique(at[of]), ahead, over)
+            _check_once(rows, of, at * len(symbols) + self._code)
+            return Market.align(bars, timeline, np.flatnonzero(np.bincount(at[of])), ahead, over)
 
-        split, self.folds, self.val = rows["split"].to_numpy(), {}, {}
         self._test = (split == "test") & (at < len(timeline) - 1)
-        self.test = market(self._test)
-        self._val: dict[int | None, NDArray[np.bool_]] = {}
+        self.test, self.folds, self._val = market(self._test), {}, {}
         for fold, inside in folds_of(rows).items():
             tested = at[inside & self._test]
-            if not len(tested):
-                continue
-            self.folds[fold] = np.isin(self.test.rows, tested)
-            val = inside & (split == "val") & (at + ahead < tested.min())
-            if val.any():
-                self._val[fold], self.val[fold] = val, market(val)
+            val = inside & (split == "val") & (at + ahead < tested.min(initial=len(timeline)))
+            if len(tested):
+                self.folds[fold] = np.isin(self.test.rows, tested)
+            if len(tested) and val.any():
+                self._val[fold] = val, market(val)
 
     def choose(self, fold: int | None, scores: Floats) -> PortfolioChoice:
         """Return the band and the smoothing with the highest Sharpe ratio on validation rows.
@@ -227,15 +217,15 @@ class PortfolioTrial:
         The first of equals is chosen. Without trades there, what the rules do not set is 0. Scores
         have shape (n,), one for each row.
         """
-        rules = self.rules
-        bands = rules.bands if rules.band is None else (rules.band,)
-        smoothings = rules.smoothings if rules.smoothing is None else (rules.smoothing,)
+        rules, candidates = self.rules, self.rules.candidates()
+        if len(candidates) == 1:
+            return PortfolioChoice(*candidates[0], None)
         best = PortfolioChoice(rules.band or 0.0, rules.smoothing or 0.0, None)
-        if fold not in self.val or len(bands) * len(smoothings) == 1:
+        if fold not in self._val:
             return best
-        market = self.val[fold]
-        targets = target_weights(market, self._wide(market, self._val[fold], scores), rules)
-        for band, smoothing in product(bands, smoothings):
+        val, market = self._val[fold]
+        targets = target_weights(market, self._wide(market, val, scores), rules)
+        for band, smoothing in candidates:
             net = simulate(market, targets, rules, band, smoothing).returns.to_numpy()
             deviation = net.std(ddof=1) if len(net) > 1 else 0.0
             if deviation > 0 and (best.sharpe is None or net.mean() / deviation > best.sharpe):
@@ -254,10 +244,10 @@ class PortfolioTrial:
             band[inside], smoothing[inside] = choices[fold][:2]
         targets = target_weights(self.test, self._wide(self.test, self._test, scores), self.rules)
         made = simulate(self.test, targets, self.rules, band, smoothing)
-        blind = [fold for fold in choices if choices[fold].sharpe is None]
-        if None not in (self.rules.band, self.rules.smoothing) or not blind:
+        blind = [str(fold) for fold in choices if choices[fold].sharpe is None]
+        if not blind or len(self.rules.candidates()) == 1:
             return replace(made, choices=choices)
-        of = "" if blind == [None] else f" of fold {', '.join(map(str, blind))}"
+        of = "" if blind == ["None"] else f" of fold {', '.join(blind)}"
         note = f"without trades on validation rows{of}, band and smoothing are 0 if not set"
         return replace(made, choices=choices, notes=(note,))
 
@@ -324,12 +314,9 @@ def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None)
 
 
 def simulate(
-    market: Market,
-    targets: Targets,
-    rules: PortfolioRules,
-    band: ArrayLike = 0.0,
-    smoothing: ArrayLike = 0.0,
-) -> Portfolio:
+    market: Market, targets: Targets, rules: PortfolioRules,
+    band: ArrayLike = 0.0, smoothing: ArrayLike = 0.0,
+) -> Portfolio:  # fmt: skip
     """Trade target weights, smoothed and where they are outside the band.
 
     Until the next entry a weight w becomes w (1 + r) / (1 + R), where R is the return of the
@@ -338,39 +325,27 @@ def simulate(
     """
     n = len(market.times)
     costs = [rules.costs_bps.get(name, rules.cost_bps) / 1e4 for name in market.symbols]
+    keep = np.broadcast_to(np.asarray(smoothing, float), n).copy()
     weights, trades, sums = _rebalance(
-        targets.weights,
-        np.broadcast_to(np.asarray(band, float), n) * targets.unit,
-        np.broadcast_to(np.asarray(smoothing, float), n).copy(),
-        np.array(costs),
-        *(market.returns, market.funding, market.state, market.sold),
-    )
+        targets.weights, np.broadcast_to(np.asarray(band, float), n) * targets.unit, keep,
+        np.array(costs), market.returns, market.funding, market.state, market.sold,
+    )  # fmt: skip
     traded = (trades > 0) & (market.state == OPEN) & (market.value >= 0)
     with np.errstate(divide="ignore"):  # a bar without volume
         shares = trades[traded] / market.value[traded]
     names = ("gross", "costs", "funding", "turnover")
-    series = (
+    series = [
         pd.Series(one, market.times, name=name) for one, name in zip(sums, names, strict=True)
-    )
-    return Portfolio(
-        *series,
-        weights=pd.DataFrame(weights, market.times, [*market.symbols]),
-        shares=shares,
-        per_year=market.per_year,
-    )
+    ]
+    table = pd.DataFrame(weights, market.times, [*market.symbols])
+    return Portfolio(*series, weights=table, shares=shares, per_year=market.per_year)
 
 
 @compiled
 def _rebalance(
-    targets: Floats,
-    width: Floats,
-    keep: Floats,
-    costs: Floats,
-    returns: Floats,
-    funding: Floats,
-    state: NDArray[np.int8],
-    sold: NDArray[np.bool_],
-) -> tuple[Floats, Floats, Floats]:
+    targets: Floats, width: Floats, keep: Floats, costs: Floats, returns: Floats, funding: Floats,
+    state: NDArray[np.int8], sold: NDArray[np.bool_],
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
     """Return weights and trades, shape (K, N); gross, costs, funding and turnover, shape (4, K).
 
     A weight is traded if it is further than `width` from its target, of which `keep` is the share
@@ -419,12 +394,20 @@ def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
             expected="bars of every symbol of the predictions and of portfolio.costs_bps",
             instead="add them, or drop the rows of these symbols",
         )
-    fold = rows["fold"].where(~is_test)  # a time may be in the validation of several folds
-    again = rows[["symbol", "time", "split"]].assign(fold=fold).duplicated().to_numpy()
-    if again.any() or not is_test.any():
-        first = f", first {place(first_row(rows, again))}" if again.any() else ""
+    if not is_test.any():
         raise PredictionsError(
-            f"{is_test.sum():,} test rows; {again.sum():,} rows occur more than once{first}",
-            expected="test rows of one model, and no decision time in the test of several folds",
-            instead="pass one model at a time, or correct the column split",
+            f"no row of {len(rows):,} is of the test",
+            expected='rows whose split is "test", or no column split',
+            instead="correct the column split",
+        )
+
+
+def _check_once(rows: pd.DataFrame, of: NDArray[np.bool_], keys: NDArray[np.int64]) -> None:
+    """Raise an error if a symbol occurs twice at a time, among some of the rows."""
+    again = of & (np.bincount(keys[of], minlength=keys.max() + 1)[keys] > 1)
+    if again.any():
+        raise PredictionsError(
+            f"{again.sum():,} rows occur more than once, first {place(first_row(rows, again))}",
+            expected="one model, and no decision time in the test of several folds",
+            instead="pass one model at a time, or correct the columns fold and split",
         )

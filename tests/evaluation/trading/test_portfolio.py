@@ -427,8 +427,8 @@ def test_capacity() -> None:
     made = portfolio(table, bars, horizon="1h", rules=PLAIN)
     shares = [0.5 / 1000, 0.5 / 2000, 0.5 / 1000, 0.5 / 4000]
     assert sorted(made.shares) == pytest.approx(sorted(shares))
-    assert made.capacity() == pytest.approx(0.01 / np.median(shares))
-    assert made.capacity(0.9, share=0.05) == pytest.approx(0.05 / np.quantile(shares, 0.9))
+    assert made.capacity() == pytest.approx(0.01 / (0.5 / 1000))
+    assert made.capacity(0.3, share=0.05) == pytest.approx(0.05 / (0.5 / 2000))
     flat = portfolio(table.assign(score=1.0), bars, horizon="1h", rules=PLAIN)
     assert flat.capacity() is None
     assert not flat.turnover.any()
@@ -442,8 +442,8 @@ def test_capacity() -> None:
         (lambda t: t.replace({"symbol": {"C": "X"}}), {}, "X"),
         (lambda t: t.assign(time=t["time"] + HOUR / 2), {}, "2025-06-20T00:30"),
         (lambda t: t.assign(time=hours(2)[0], symbol=[*"ABCDEF"][: len(t)]), {}, "bar"),
-        (lambda t: pd.concat([t, t]), {}, "6 rows"),
-        (lambda t: t.assign(split="val"), {}, "0 test rows"),
+        (lambda t: pd.concat([t, t]), {}, "12 rows"),
+        (lambda t: t.assign(split="val"), {}, "split"),
         (lambda t: t, {"costs_bps": {"X": 1}}, "X"),
         (lambda t: t, {"quantile": 0.6}, "portfolio.quantile"),
         (lambda t: t, {"smoothing": 1.0}, "portfolio.smoothing"),
