@@ -6,8 +6,9 @@ least a day, alike for all models, so that differences are paired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,13 +21,7 @@ from gafcnn.evaluation.bootstrap import Bootstrap, block_length
 from gafcnn.evaluation.comparisons import Study, mean_rank_ic, pair_rows, pairs, targets
 from gafcnn.evaluation.directions import TRENDS, VOLATILITIES, deflated_ratios, regimes
 from gafcnn.evaluation.figures import Counted, Figure, drawdown, of_sums, ratio, sharpe, sortino
-from gafcnn.evaluation.portfolio import (
-    Portfolio,
-    PortfolioRules,
-    PortfolioTrial,
-    simulate,
-    target_weights,
-)
+from gafcnn.evaluation.portfolio import PortfolioRules, PortfolioTrial, simulate, target_weights
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
@@ -53,18 +48,24 @@ LOOKBACK_DAYS = 20
 PARTS = ("year", "month", "volatility", "trend", "fold")
 """What decision times are divided by."""
 
+PART_FIGURES = ("rank_ic", "spread_bps", "net_bps")
+"""The figures of a part; `net_bps` is the mean net return of a decision."""
+
 _POINTS = 500  # of a curve, at most
 _LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 
 Times = NDArray[np.bool_]
 
+log = logging.getLogger(__name__)
 
-def judge_rankings(study: Study, rules: PortfolioRules) -> dict[str, Any]:
+
+def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dict[str, Any]:
     """Judge all models of a study on its test rows.
 
     Args:
         study: What to judge.
         rules: How scores are traded.
+        notes: Remarks on the rows, which are added to.
 
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.
@@ -73,57 +74,55 @@ def judge_rankings(study: Study, rules: PortfolioRules) -> dict[str, Any]:
         PredictionsError: There are no test rows, or of one symbol only.
     """
     panel = Panel(study, rules)
-    models = {name: Candidate.of(panel, name) for name in study.models}
-    returns = {name: model.net for name, model in models.items()}
+    models = {name: Candidate(panel, name) for name in study.models}
+    for note in _notes(models):
+        log.info("%s", note)
+        notes.append(note)
     series = [one for model in models.values() for one in (model.correlations, model.net)]
     block = block_length(map(np.nan_to_num, series), panel.bin)
     bootstrap = Bootstrap(panel.bin, len(panel.times), block, study.resamples, study.seed)
+    returns = {name: model.net for name, model in models.items()}
     deflated = deflated_ratios(returns, study.trials)
-    sampled, estimates = {}, {}
-    tables: dict[str, list[Row]] = {"quantiles": [], "parts": []}
-    parts = [*panel.parts()]
+    sampled, estimates, parts = {}, {}, [*panel.parts()]
+    quantile_rows, part_rows = list[Row](), list[Row]()
     for name, model in models.items():
-        figures = rank_figures(model.correlations, model.quantiles) | money_figures(panel, model)
-        for number, (_, _, inside) in enumerate(parts):
-            for figure, counted in part_figures(model, inside).items():
-                figures[number, figure] = counted
-        sampled[name] = bootstrap.sample(figures)
+        sampled[name] = bootstrap.sample(
+            rank_figures(model.correlations, model.quantiles)
+            | money_figures(panel, model)
+            | part_figures(model, parts)
+        )
         found = {key: one.estimate() for key, one in sampled[name].items()}
         estimates[name] = {key: one for key, one in found.items() if isinstance(key, str)}
         estimates[name] |= _without_interval(panel, model, deflated[name])
-        for k in range(1, QUANTILES + 1):
-            of_quantile = {"quantile": k, "return_bps": found["quantile", k]}
-            n = of_quantile["return_bps"]["n"]
-            tables["quantiles"].append({"model": name, **of_quantile, "times": n})
+        for number in range(1, QUANTILES + 1):
+            mean = found["quantile", number]
+            row: Row = {"model": name, "quantile": number, "times": mean["n"]}
+            quantile_rows.append(row | {"return_bps": mean})
         for number, (part, of, inside) in enumerate(parts):
             row = {"model": name, "part": part, "of": of, "times": int(inside.sum())}
-            named = ("rank_ic", "spread_bps", "net_bps")
-            tables["parts"].append(row | {key: found[number, key] for key in named})
+            part_rows.append(row | {key: found[number, key] for key in PART_FIGURES})
         study.advance(1)
-    headline = models[study.headline]
-    differences = pair_rows(pairs(study, mean_rank_ic), sampled, COMPARED)
-    goals = targets(study.headline, estimates[study.headline], differences)
+    headline, differences = study.headline, pair_rows(pairs(study, mean_rank_ic), sampled, COMPARED)
+    goals = targets(headline, estimates[headline], differences)
     return {
         **_costs(panel),
-        "notes": [*_notes(models)],
         "rows": {"all": len(panel.test), "labelled": len(panel.test.dropna(subset=["label"]))},
         "cross_section": panel.describe(),
         "bootstrap": bootstrap.describe(panel.step * study.interval),
         "models": estimates,
         "benchmarks": {MARKET: _market(panel)},
         "pairs": differences,
-        **tables,
-        "contributions": [*_contributions(panel, headline)],
-        "targets": [
-            row for row in goals if row["model"] and row["figure"] in estimates[study.headline]
-        ],
+        "quantiles": quantile_rows,
+        "parts": part_rows,
+        "contributions": [*_contributions(panel, models[headline])],
+        "targets": [row for row in goals if row["model"] and row["figure"] in estimates[headline]],
         "equity": {
             name: panel.curve({"value": (1 + one).cumprod()})
             for name, one in {**returns, MARKET: panel.factors[MARKET]}.items()
         },
         "curves": {
-            "quantiles": panel.curve(_cumulated(panel, headline)),
-            "portfolio": panel.curve(_held(panel, headline)),
+            name: panel.curve(series(panel, models[headline]))
+            for name, series in (("quantiles", _cumulated), ("portfolio", _held))
         },
     }
 
@@ -219,18 +218,16 @@ class Panel:
         found = found.assign(year=self.times.strftime("%Y"), fold=fold.astype("string"))
         known = {"volatility": VOLATILITIES, "trend": TRENDS}
         for part in PARTS:
-            for name in known.get(part, sorted(found[part].dropna().unique())):
+            names = sorted(found[part].dropna().unique(), key=lambda one: (len(one), one))
+            for name in known.get(part, names):
                 yield part, str(name), (found[part] == name).fillna(value=False).to_numpy(bool)
 
     def describe(self) -> Row:
         """Return the number of decision times, and of symbols."""
         n = np.bincount(self.places)
-        return {
-            "times": len(self.times),
-            "symbols": len(set(self.test["symbol"])),
-            "fewest": int(n.min()),
-            "most": int(n.max()),
-        }
+        symbols = len(set(self.test["symbol"]))
+        counts = {"fewest": int(n.min()), "most": int(n.max())}
+        return {"times": len(self.times), "symbols": symbols, **counts}
 
     def curve(self, series: Mapping[str, Floats]) -> Row:
         """Return series at a limited number of decision times, the last one included."""
@@ -240,26 +237,18 @@ class Panel:
         return {"time": times, **{name: one[shown].tolist() for name, one in series.items()}}
 
 
-@dataclass(frozen=True, eq=False)
 class Candidate:
-    """One model, a column of scores: its forecasts and its portfolio, as series."""
+    """One model, a column of scores: its forecasts and its portfolio."""
 
-    name: str
-    correlations: Floats  # rank IC, NaN where it is undefined
-    quantiles: Floats  # see `Panel.quantile_returns`
-    portfolio: Portfolio
-    net: Floats  # net return until the next decision
-    gross: Floats  # before costs of trading, after funding
-    turnover: Floats
-
-    @classmethod
-    def of(cls, panel: Panel, name: str) -> Candidate:
-        """Return a model of a panel."""
-        score = panel.test[name].to_numpy(np.float64)
-        made = panel.trial.trade(panel.study.joined[name].to_numpy(np.float64))
-        series = made.returns, made.returns + made.costs, made.turnover
-        ranks = panel.correlations(score), panel.quantile_returns(score)
-        return cls(name, *ranks, made, *map(panel.on_times, series))
+    def __init__(self, panel: Panel, name: str) -> None:
+        self.name, score = name, panel.test[name].to_numpy(np.float64)
+        # rank IC, NaN where it is undefined, shape (times,)
+        self.correlations = panel.correlations(score)
+        self.quantiles = panel.quantile_returns(score)  # shape (times, QUANTILES)
+        self.portfolio = made = panel.trial.trade(panel.study.joined[name])
+        # returns after and before the costs of trading, both after funding, shape (times,)
+        self.net, self.gross = (panel.on_times(made.returns + more) for more in (0.0, made.costs))
+        self.turnover = panel.on_times(made.turnover)
 
 
 # --- figures of one model ------------------------------------------------------------------------
@@ -376,15 +365,15 @@ def money_figures(panel: Panel, model: Candidate) -> dict[Any, Counted]:
     return {name: (one, n_days if "win" in name else n) for name, one in figures.items()}
 
 
-def part_figures(model: Candidate, inside: Times) -> dict[str, Counted]:
-    """Return the means of rank IC, spread and net return over some decision times."""
-    quantiles = model.quantiles
-    series = {
-        "rank_ic": model.correlations,
-        "spread_bps": 1e4 * (quantiles[:, -1] - quantiles[:, 0]),
-        "net_bps": 1e4 * model.net,
+def part_figures(model: Candidate, parts: Sequence[tuple[str, str, Times]]) -> dict[Any, Counted]:
+    """Return the means over parts of the timeline (see `Panel.parts`), by (number, figure)."""
+    spread = model.quantiles[:, -1] - model.quantiles[:, 0]
+    series = (model.correlations, 1e4 * spread, 1e4 * model.net)
+    return {
+        (number, name): _counted(np.where(inside, one, np.nan))
+        for number, (_, _, inside) in enumerate(parts)
+        for name, one in zip(PART_FIGURES, series, strict=True)
     }
-    return {name: _counted(np.where(inside, one, np.nan)) for name, one in series.items()}
 
 
 def _without_interval(panel: Panel, model: Candidate, deflated: float | None) -> Row:
