@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from gafcnn.evaluation.statistics import Floats
 
 Ints = NDArray[np.int64]
 Times = NDArray[np.datetime64]
+Bars: TypeAlias = Mapping[str, pd.DataFrame]
 
 CLOSED, OPEN, ENDED = 0, 1, 2
 """Whether a symbol can be traded: it has no bar at the moment, it has one, its bars have ended."""
@@ -63,9 +64,8 @@ class Market:
 
     @classmethod
     def align(
-        cls, bars: Mapping[str, pd.DataFrame], timeline: Times, rows: Ints, ahead: int,
-        volatility_over: pd.Timedelta | None = None,
-    ) -> Self:  # fmt: skip
+        cls, bars: Bars, timeline: Times, rows: Ints, ahead: int, over: pd.Timedelta | None = None
+    ) -> Self:
         """Return the market at some decisions.
 
         Args:
@@ -73,7 +73,7 @@ class Market:
             timeline: Close times of the bars of any symbol, increasing.
             rows: Position of each decision on the timeline, increasing, none of them the last.
             ahead: Horizon in bars.
-            volatility_over: Lookback of the volatility; None if it is not needed.
+            over: Lookback of the volatility; None if it is not needed.
 
         Raises:
             ConfigError: The lookback is not a multiple of the interval, of three bars or more.
@@ -99,14 +99,11 @@ class Market:
         funding, volatility = np.zeros(price.shape), None
         if any(FUNDING in frame for frame in frames):
             rate = wide(frame.get(FUNDING, np.zeros(len(frame))) for frame in frames)
-            paid = np.vstack([np.nan_to_num(rate * closes), np.zeros(len(frames))])
-            # sums from each entry to its stop, and from there to the next entry
-            sums = np.add.reduceat(paid, np.column_stack([entry, stop]).ravel() - start)
-            funding = np.nan_to_num(sums[::2] / price)
-        if volatility_over is not None:
+            funding = np.nan_to_num(_sums(rate * closes, entry - start, stop - start) / price)
+        if over is not None:
             key = "portfolio.volatility_over"
-            volatility = wide(rolling_volatility(frame, key, volatility_over) for frame in frames)
-            volatility = volatility[rows - start]
+            known = wide(rolling_volatility(frame, key, over) for frame in frames)
+            volatility = known[rows - start]
         return cls(
             symbols=tuple(bars),
             rows=rows,
@@ -127,30 +124,33 @@ def positions_of(timeline: Times, times: Any) -> Ints:
     """Return the positions of decision times on the timeline: shape (n,).
 
     Raises:
-        PredictionsError: A time is not on it, or all of them are its end.
+        PredictionsError: A time is not on it.
     """
     wanted = pd.DatetimeIndex(pd.to_datetime(times, utc=True)).to_numpy("datetime64[ns]")
     at = np.searchsorted(timeline, wanted).astype(np.int64)
     off = timeline[np.minimum(at, len(timeline) - 1)] != wanted
-    if off.any() or at.min(initial=len(timeline)) >= len(timeline) - 1:
-        first = f", first {wanted[off][0]} UTC" if off.any() else ""
+    if off.any():
         raise PredictionsError(
-            f"no bar closes at {off.sum():,} of {len(at):,} decision times{first}",
-            expected="close times of the bars, and a bar after the first of them",
+            f"no bar closes at {off.sum():,} decision times, first {wanted[off][0]} UTC",
+            expected="close times of the bars",
             instead="pass the bars that the predictions were made from",
         )
     return at
 
 
-def _wide(timeline: Times, times: Iterable[Times], columns: Iterable[Any]) -> Floats:
+def _wide(part: Times, times: Iterable[Times], columns: Iterable[Any]) -> Floats:
     """Return columns of several symbols on a part of the timeline, NaN without a bar: (T, N)."""
     found = []
     for time, column in zip(times, columns, strict=True):
-        begin, end = (
-            np.searchsorted(time, timeline[0]),
-            np.searchsorted(time, timeline[-1], "right"),
-        )
-        of_symbol = np.full(len(timeline), np.nan)
-        of_symbol[np.searchsorted(timeline, time[begin:end])] = np.asarray(column)[begin:end]
+        begin, end = np.searchsorted(time, part[0]), np.searchsorted(time, part[-1], "right")
+        of_symbol = np.full(len(part), np.nan)
+        of_symbol[np.searchsorted(part, time[begin:end])] = np.asarray(column)[begin:end]
         found.append(of_symbol)
     return np.column_stack(found)
+
+
+def _sums(values: Floats, starts: Ints, stops: Ints) -> Floats:
+    """Return the sums of the rows from each start to its stop (exclusive), NaN as 0: (K, N)."""
+    padded = np.vstack([np.nan_to_num(values), np.zeros(values.shape[1])])
+    # every other sum is from a stop to the next start
+    return np.add.reduceat(padded, np.column_stack([starts, stops]).ravel())[::2]

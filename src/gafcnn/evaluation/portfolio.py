@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,12 @@ from gafcnn.data.bars import check_together, interval_of
 from gafcnn.data.windows import close_times
 from gafcnn.durations import Duration, DurationLike, multiple_of, parse_duration
 from gafcnn.errors import PredictionsError
-from gafcnn.evaluation.holdings import ENDED, OPEN, Market, positions_of
+from gafcnn.evaluation.holdings import ENDED, OPEN, Bars, Market, positions_of
 from gafcnn.evaluation.predictions import P_UP, SCORE, first_row, folds_of, place
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.kernels import compiled
 from gafcnn.settings import create, settings
 
-Bars: TypeAlias = Mapping[str, pd.DataFrame]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
@@ -127,9 +126,12 @@ class Portfolio:
 
 
 def portfolio(
-    predictions: pd.DataFrame, bars: Bars, *, horizon: DurationLike,
+    predictions: pd.DataFrame,
+    bars: Bars,
+    *,
+    horizon: DurationLike,
     rules: PortfolioRules | Mapping[str, Any] | None = None,
-) -> Portfolio:  # fmt: skip
+) -> Portfolio:
     """Trade the scores of several symbols as one portfolio.
 
     Trades are made at the open of the bar that follows the decision time; weights drift with prices
@@ -167,18 +169,11 @@ def portfolio(
 class PortfolioTrial:
     """Rows on which any number of models is traded.
 
-    Args:
-        rows: `symbol`, `time`, and `fold` and `split` if there are any; n rows.
-        bars: Bars by symbol.
-        horizon: A multiple of the bars' interval.
-        rules: Rules.
+    Arguments and errors are those of `portfolio`; the n rows need no score.
 
     Attributes:
         test: The market at the decisions of the test rows.
         folds: Which of these decisions are in which fold.
-
-    Raises:
-        PredictionsError, ConfigError: See `portfolio`.
     """
 
     def __init__(
@@ -198,7 +193,7 @@ class PortfolioTrial:
         over = rules.volatility_over if rules.sizing == "inverse_volatility" else None
 
         def market(of: NDArray[np.bool_]) -> Market:
-            _check_once(rows, of, at * len(symbols) + self._code)
+            _check_rows(rows, of, at * len(symbols) + self._code)
             return Market.align(bars, timeline, np.flatnonzero(np.bincount(at[of])), ahead, over)
 
         self._test = (split == "test") & (at < len(timeline) - 1)
@@ -314,38 +309,40 @@ def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None)
 
 
 def simulate(
-    market: Market, targets: Targets, rules: PortfolioRules,
-    band: ArrayLike = 0.0, smoothing: ArrayLike = 0.0,
-) -> Portfolio:  # fmt: skip
+    market: Market, targets: Targets, rules: PortfolioRules, band: ArrayLike, smoothing: ArrayLike
+) -> Portfolio:
     """Trade target weights, smoothed and where they are outside the band.
 
     Until the next entry a weight w becomes w (1 + r) / (1 + R), where R is the return of the
     portfolio. A portfolio that loses everything holds nothing from then on. `band` and `smoothing`
     are one number, or one for each decision, shape (K,).
     """
-    n = len(market.times)
+    width, keep = (
+        np.broadcast_to(one, len(market.times)).astype(float) for one in (band, smoothing)
+    )
     costs = [rules.costs_bps.get(name, rules.cost_bps) / 1e4 for name in market.symbols]
-    keep = np.broadcast_to(np.asarray(smoothing, float), n).copy()
-    weights, trades, sums = _rebalance(
-        targets.weights, np.broadcast_to(np.asarray(band, float), n) * targets.unit, keep,
-        np.array(costs), market.returns, market.funding, market.state, market.sold,
-    )  # fmt: skip
+    arrays = np.array(costs), market.returns, market.funding, market.state, market.sold
+    weights, trades, sums = _rebalance(targets.weights, width * targets.unit, keep, *arrays)
     traded = (trades > 0) & (market.state == OPEN) & (market.value >= 0)
     with np.errstate(divide="ignore"):  # a bar without volume
         shares = trades[traded] / market.value[traded]
     names = ("gross", "costs", "funding", "turnover")
-    series = [
-        pd.Series(one, market.times, name=name) for one, name in zip(sums, names, strict=True)
-    ]
+    series = [pd.Series(sums[k], market.times, name=name) for k, name in enumerate(names)]
     table = pd.DataFrame(weights, market.times, [*market.symbols])
     return Portfolio(*series, weights=table, shares=shares, per_year=market.per_year)
 
 
 @compiled
 def _rebalance(
-    targets: Floats, width: Floats, keep: Floats, costs: Floats, returns: Floats, funding: Floats,
-    state: NDArray[np.int8], sold: NDArray[np.bool_],
-) -> tuple[Floats, Floats, Floats]:  # fmt: skip
+    targets: Floats,
+    width: Floats,
+    keep: Floats,
+    costs: Floats,
+    returns: Floats,
+    funding: Floats,
+    state: NDArray[np.int8],
+    sold: NDArray[np.bool_],
+) -> tuple[Floats, Floats, Floats]:
     """Return weights and trades, shape (K, N); gross, costs, funding and turnover, shape (4, K).
 
     A weight is traded if it is further than `width` from its target, of which `keep` is the share
@@ -381,7 +378,7 @@ def _rebalance(
 
 def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
     """Raise an error if the rows are not the decisions of one portfolio."""
-    symbols, is_test = [*rows["symbol"].unique()], (rows["split"] == "test").to_numpy()
+    symbols = [*rows["symbol"].unique()]
     if len(symbols) < 2 or not isinstance(bars, Mapping):
         raise PredictionsError(
             f"a portfolio of {len(symbols)} symbol{'s' * (len(symbols) != 1)}",
@@ -394,20 +391,16 @@ def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
             expected="bars of every symbol of the predictions and of portfolio.costs_bps",
             instead="add them, or drop the rows of these symbols",
         )
-    if not is_test.any():
-        raise PredictionsError(
-            f"no row of {len(rows):,} is of the test",
-            expected='rows whose split is "test", or no column split',
-            instead="correct the column split",
-        )
 
 
-def _check_once(rows: pd.DataFrame, of: NDArray[np.bool_], keys: NDArray[np.int64]) -> None:
-    """Raise an error if a symbol occurs twice at a time, among some of the rows."""
+def _check_rows(rows: pd.DataFrame, of: NDArray[np.bool_], keys: NDArray[np.int64]) -> None:
+    """Raise an error if there are no such rows, or a symbol occurs twice at a time among them."""
     again = of & (np.bincount(keys[of], minlength=keys.max() + 1)[keys] > 1)
-    if again.any():
+    if again.any() or not of.any():
+        first = f", first {place(first_row(rows, again))}" if again.any() else ""
         raise PredictionsError(
-            f"{again.sum():,} rows occur more than once, first {place(first_row(rows, again))}",
-            expected="one model, and no decision time in the test of several folds",
+            f"{of.sum():,} test rows that a bar follows; {again.sum():,} rows occur more than once"
+            + first,
+            expected="rows of one model, and no decision time in the test of several folds",
             instead="pass one model at a time, or correct the columns fold and split",
         )

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_series_equal
 
-from gafcnn.data.bars import check_bars, interval_of, rolling_volatility
-from gafcnn.errors import ConfigError, GafcnnError, PredictionsError
+from gafcnn.data.bars import check_bars
+from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.portfolio import Portfolio, PortfolioRules, portfolio, slice_weights
 
 HOUR = pd.Timedelta("1h")
@@ -37,11 +37,11 @@ def hourly(
     return check_bars(frame.assign(**{"volume": 100.0, **more}), "bars", HOUR)
 
 
-def scored(table: Mapping[str, Sequence[float]], at: Sequence[int] = (), **more: Any) -> Any:
+def scored(table: Mapping[str, Sequence[float]], at: Sequence[int] = ()) -> Any:
     """Predictions of symbols at hours, by default at 0, 1, 2 and so on."""
     n = len(next(iter(table.values())))
     frame = pd.DataFrame(table, hours(*(at or range(n)))).rename_axis("time").reset_index()
-    return frame.melt("time", var_name="symbol", value_name="score").assign(**more)
+    return frame.melt("time", var_name="symbol", value_name="score")
 
 
 # --- by hand ----------------------------------------------------------------------------------
@@ -119,9 +119,8 @@ def test_gap_and_delisting() -> None:
     assert made.weights["A"].tolist() == pytest.approx([0.5, 0.5 * 1.1 / 1.05, 0.5])
     assert made.weights["B"].tolist() == [0, 0, 0]
     assert made.gross.tolist() == pytest.approx([0.05, 0.5 * 1.1 / 1.05 * (140 / 110 - 1), 0])
-    short = {**PLAIN, "cost_bps": 100, "quantile": 0.3}
     table = scored({"A": [2, 2, 2], "B": [1, 1, 1], "C": [3, 3, 3]})
-    made = portfolio(table, bars, horizon="1h", rules=short)
+    made = portfolio(table, bars, horizon="1h", rules={**PLAIN, "cost_bps": 100})
     assert made.gross.iloc[0] == pytest.approx(-0.1)
     assert made.weights["B"].tolist() == [-0.5, 0, 0]
     assert made.turnover.iloc[1] == pytest.approx(0.6 / 0.9 + abs(0.5 / 0.9 - 0.5))
@@ -175,22 +174,6 @@ def test_weights_by_volatility() -> None:
     assert weights == pytest.approx([3 / 8, 1 / 8, 0, -1 / 6, -1 / 3, 0, 0])
 
 
-def test_volatility_is_that_of_the_lookback() -> None:
-    market, table = _draw(5, 4)
-    rules = {**FREE, "sizing": "inverse_volatility", "volatility_over": "5h", "quantile": 0.5}
-    made = portfolio(table, market, horizon="1h", rules=rules)
-    known = {
-        name: pd.Series(rolling_volatility(frame, "v", HOUR * 5), frame.index)
-        for name, frame in market.items()
-    }
-    # two symbols on a side have weights in the inverse ratio
-    volatility = pd.DataFrame(known).reindex(made.weights.index)
-    k = next(k for k, row in enumerate(made.weights.to_numpy()) if (row > 0).sum() == 2)
-    one, two = np.flatnonzero(made.weights.iloc[k] > 0)
-    w, v = made.weights.iloc[k].to_numpy(), volatility.iloc[k].to_numpy()
-    assert w[one] * v[one] == pytest.approx(w[two] * v[two])
-
-
 # --- against a plain loop ---------------------------------------------------------------------
 
 
@@ -221,7 +204,9 @@ def _slowly(table: Any, bars: Bars, ahead: int, rules: PortfolioRules) -> list[d
     step = int(np.median(np.diff(rows)))
     slices, reach = max(1, round(ahead / step)), max(ahead, step)
     wide = table.pivot_table("score", "time", "symbol").reindex(times)
-    wanted = slice_weights(wide.to_numpy(float), rules)
+    spread = {name: np.log(bars[name]["close"]).diff().rolling(4).std() for name in bars}
+    volatility = pd.DataFrame(spread).reindex(times).to_numpy()
+    wanted = slice_weights(wide.to_numpy(float), rules, volatility)
     prices = {name: frame.to_dict("index") for name, frame in bars.items()}
 
     def close(name: str, row: int) -> float:
@@ -280,6 +265,8 @@ def test_plain_loop(seed: int) -> None:
         weights=("quantile", "rank")[seed % 2],
         quantile=0.3,
         sides=("neutral", "long")[seed // 2 % 2],
+        sizing=("equal", "inverse_volatility")[seed // 6],
+        volatility_over="5h",
         band=(0.0, 0.3, 0.7)[seed % 3],
         smoothing=(0.0, 0.4)[seed // 3 % 2],
         max_weight=(1.0, 0.3)[seed // 4 % 2],
@@ -343,15 +330,6 @@ def test_the_future_does_not_change_the_past() -> None:
     _same(made, other, 30)
     pd.testing.assert_frame_equal(made.weights.iloc[:31], other.weights.iloc[:31])
     assert not np.allclose(made.gross.iloc[31:], other.gross.iloc[31:])
-
-
-def test_without_costs_returns_are_those_of_the_weights() -> None:
-    bars, table = _draw(6, 6)
-    made = portfolio(table, bars, horizon="3h", rules=FREE)
-    assert_series_equal(made.returns, made.gross + made.funding, check_names=False)
-    weights = made.weights.sum(axis=1)
-    assert made.weights.abs().sum(axis=1).max() <= 1.2  # symbols that are not traded have drifted
-    assert weights.abs().median() < 0.1
 
 
 # --- choice on validation ---------------------------------------------------------------------
@@ -441,22 +419,17 @@ def test_capacity() -> None:
         (lambda t: t.drop(columns="score"), {}, "score"),
         (lambda t: t.replace({"symbol": {"C": "X"}}), {}, "X"),
         (lambda t: t.assign(time=t["time"] + HOUR / 2), {}, "2025-06-20T00:30"),
-        (lambda t: t.assign(time=hours(2)[0], symbol=[*"ABCDEF"][: len(t)]), {}, "bar"),
+        (lambda t: t.assign(time=hours(2)[0], symbol=[*"ABCABC"]), {}, "0 test rows"),
         (lambda t: pd.concat([t, t]), {}, "12 rows"),
-        (lambda t: t.assign(split="val"), {}, "split"),
-        (lambda t: t, {"costs_bps": {"X": 1}}, "X"),
-        (lambda t: t, {"quantile": 0.6}, "portfolio.quantile"),
-        (lambda t: t, {"smoothing": 1.0}, "portfolio.smoothing"),
-        (lambda t: t, {"sizing": "inverse_volatility", "volatility_over": "1h"}, "volatility_over"),
+        (lambda t: t.assign(split="val"), {}, "0 test rows"),
+        (None, {"horizon": "90min"}, "label.horizon"),
+        (None, {"rules": {"costs_bps": {"X": 1}}}, "X"),
+        (None, {"rules": {"quantile": 0.6}}, "portfolio.quantile"),
+        (None, {"rules": {"smoothing": 1.0}}, "portfolio.smoothing"),
+        (None, {"rules": {"sizing": "inverse_volatility", "volatility_over": "1h"}}, "volatility"),
     ],
 )
 def test_errors(three: Bars, change: Any, options: Any, fact: str) -> None:
     table = scored({"A": [3, 1], "B": [2, 3], "C": [1, 2]})
     with pytest.raises((PredictionsError, ConfigError), match=fact):
-        portfolio(change(table), three, horizon="1h", rules=options)
-
-
-def test_horizon_is_a_multiple_of_the_interval(three: Bars) -> None:
-    table = scored({"A": [3, 1], "B": [2, 3], "C": [1, 2]})
-    with pytest.raises(GafcnnError, match="label.horizon"):
-        portfolio(table, three, horizon=interval_of(three["A"]) * 1.5)
+        portfolio(change(table) if change else table, three, **{"horizon": "1h", **options})
