@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.joining import join, member_columns, probabilities
+from gafcnn.evaluation.joining import is_ranking, join, member_columns, probabilities
 from gafcnn.evaluation.predictions import KEY, OUTCOME, folds_of, place
 from gafcnn.evaluation.statistics import Floats, auc
 from gafcnn.registry import Registry
@@ -170,8 +170,6 @@ def combine(
     methods: Sequence[str],
     baseline: str | None = None,
     classes: Sequence[str] = (),
-    *,
-    ranking: bool = False,
 ) -> tuple[pd.DataFrame, list[str], dict[str, FittedEnsemble]]:
     """Add ensembles of the members, and `two_stage` of the baseline and the members.
 
@@ -189,7 +187,7 @@ def combine(
         PredictionsError: The labelled validation rows of a fold are not of both classes.
     """
     wanted = [name for name in methods if name != TWO_STAGE] if len(members) > 1 else []
-    if classes or ranking:
+    if classes or is_ranking(joined):
         wanted = [ENSEMBLE] if wanted else []
     of = dict.fromkeys(wanted, members)
     names = [*members, *wanted]
@@ -198,7 +196,7 @@ def combine(
         if TWO_STAGE in methods and members and not classes:
             names.append(TWO_STAGE)
             of[TWO_STAGE] = [baseline, *members]
-    table, fitted = _add(joined, of, classes, ranking=ranking)
+    table, fitted = _add(joined, of, classes)
     return table, names, fitted
 
 
@@ -210,7 +208,8 @@ def ensemble(
     """Add one column of P(up) per ensemble, on validation and test rows.
 
     `weighted` and `stacking` are fitted on the labelled validation rows of each fold, so their
-    results on validation are in-sample; those on test are out of sample, as for all ensembles.
+    results on validation are in-sample; those on test are out of sample, as for all ensembles. The
+    only ensemble of scores of a ranking is `mean` (see `mean_rank`).
 
     Args:
         models: Predictions tables by the name of their model, or the result of `join`.
@@ -234,7 +233,16 @@ def ensemble(
             expected=f"some of {', '.join(known)}",
             instead="correct the names",
         )
-    return _add(joined, dict.fromkeys(ENSEMBLES if methods is None else methods, members))[0]
+    ranking = is_ranking(joined)
+    if methods is None:
+        methods = [ENSEMBLE] if ranking else [*ENSEMBLES]
+    if ranking and set(methods) - {ENSEMBLE}:
+        raise ConfigError(
+            f"the methods are {', '.join(methods)}",
+            expected="mean, the only ensemble of scores of a ranking",
+            instead="leave the others out, which combine probabilities",
+        )
+    return _add(joined, dict.fromkeys(methods, members))[0]
 
 
 def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> FittedEnsemble:
@@ -258,11 +266,7 @@ def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> Fitte
 
 
 def _add(
-    joined: pd.DataFrame,
-    of: Mapping[str, Sequence[str]],
-    classes: Sequence[str] = (),
-    *,
-    ranking: bool = False,
+    joined: pd.DataFrame, of: Mapping[str, Sequence[str]], classes: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, FittedEnsemble]]:
     """Add ensembles of the given members; NaN where a member has no prediction."""
     columns = {name: member_columns(name, classes) for name in of}
@@ -279,7 +283,7 @@ def _add(
         for name, members in of.items():
             p = np.stack([probabilities(rows, member, classes) for member in members], axis=1)
             complete = ~np.isnan(p).any(axis=(1, 2))
-            if ranking:
+            if is_ranking(joined):
                 combined = mean_rank(p[complete, :, 0], rows["time"][complete])
             else:
                 fitted[name] = fit_ensemble(rows, name, members)

@@ -177,7 +177,7 @@ def judge(
     if given and not classes:
         val = joined.loc[joined["split"] == "val"].dropna(subset=["label", given, *members])
         ensembles = [*ensembles, TWO_STAGE] if len(val) else ensembles
-    joined, names, _ = combine(joined, members, ensembles, baseline, classes, ranking=ranking)
+    joined, names, _ = combine(joined, members, ensembles, baseline, classes)
     if ranking and (others := sorted({*ensembles} - {ENSEMBLE, TWO_STAGE})):
         notes.append(f"{', '.join(others)}: left out, as they combine probabilities, not scores")
     names += [name for name in foreign if name != baseline]

@@ -18,7 +18,7 @@ from gafcnn.data.cross_section import Relative
 from gafcnn.data.samples import make_samples
 from gafcnn.data.splits import Chronological, WalkForward
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.ensembles import mean_rank
+from gafcnn.evaluation.ensembles import ensemble, mean_rank
 from gafcnn.evaluation.figures import sharpe
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.portfolio import PortfolioRules, portfolio
@@ -343,6 +343,15 @@ def test_ensembles_are_mean_ranks(judgement: Judgement) -> None:
         ranks = [(wide[one].groupby("time")["score"].rank() - 0.5) / 12 - 0.5 for one in members]
         expected = np.mean([one.to_numpy() for one in ranks], axis=0)
         np.testing.assert_allclose(wide[name]["score"], expected)
+
+
+def test_only_the_mean_combines_scores(tables: Tables, judgement: Judgement) -> None:
+    joined = ensemble({name: tables[name] for name in ("20d", "60d")})
+    assert "stacking" not in joined
+    rows = joined.loc[joined["split"] == "test", "mean"]
+    np.testing.assert_array_equal(rows, scores_of(judgement, "mean")["score"])
+    with pytest.raises(ConfigError, match="vote"):
+        ensemble(tables, methods=["vote"])
 
 
 def test_folds_are_judged_together_and_apart(run: Callable[..., Judgement], bars: Bars) -> None:
