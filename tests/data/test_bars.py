@@ -19,6 +19,7 @@ from gafcnn.data.bars import (
     COLUMNS,
     check_bars,
     ensure_bars,
+    fill_quiet,
     fingerprint,
     gaps,
     has_volume,
@@ -27,7 +28,7 @@ from gafcnn.data.bars import (
     stretches,
 )
 from gafcnn.data.conversion import as_bars
-from gafcnn.data.reading import read_bars
+from gafcnn.data.reading import read_bars, write_bars
 from gafcnn.data.simulated import simulate
 from gafcnn.errors import BarsError, ConfigError
 
@@ -393,3 +394,15 @@ def test_real_bars_are_read(
     assert (bars.index == pd.DatetimeIndex(raw["date"]) + interval_of(bars)).all()
     assert (bars.to_numpy() == raw[list(COLUMNS)].to_numpy()).all()
     assert len(gaps(bars)) == n_gaps
+
+
+def test_funding_is_kept_and_summed(tmp_path: Path) -> None:
+    frame = _frame(20)
+    bars = as_bars(frame.assign(funding=np.where(np.arange(20) % 4 == 1, -0.001, 0.0)))
+    assert bars["funding"].sum() == pytest.approx(-0.005)
+    assert resample(bars, "10min")["funding"].tolist() == pytest.approx([-0.003, -0.002])
+    write_bars(tmp_path / "bars.parquet", bars)
+    assert_frame_equal(read_bars(tmp_path / "bars.parquet"), bars, check_freq=False)
+    filled = fill_quiet(bars.drop(bars.index[5]))
+    assert filled["funding"].iloc[5] == 0
+    _refused(frame.assign(funding=1.5), "row 0", "funding is 1.5")

@@ -81,7 +81,7 @@ class PortfolioChoice(NamedTuple):
 
     band: float
     smoothing: float
-    sharpe: float | None  # per decision, on validation rows; None if nothing was chosen there
+    sharpe: float | None  # per decision, on validation rows; None if nothing was chosen on them
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +95,9 @@ class Portfolio:
         turnover: Sum of the absolute changes of weights in these trades.
         weights: Weights after the trades, a column per symbol.
         shares: Size of each trade of a capital of 1, as a share of the value traded in its bar.
-        choices: Band and smoothing by fold; one fold, None, without walk-forward.
+        choices: Band and smoothing by fold, and whether they were chosen on validation; one fold,
+            None, without walk-forward.
         per_year: Decisions in a year.
-        notes: Remarks, such as that there are no validation rows.
     """
 
     gross: pd.Series = field(repr=False)
@@ -108,7 +108,6 @@ class Portfolio:
     shares: Floats = field(repr=False)
     per_year: float
     choices: Mapping[int | None, PortfolioChoice] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
 
     @property
     def returns(self) -> pd.Series:
@@ -239,12 +238,7 @@ class PortfolioTrial:
             band[inside], smoothing[inside] = choices[fold][:2]
         targets = target_weights(self.test, self._wide(self.test, self._test, scores), self.rules)
         made = simulate(self.test, targets, self.rules, band, smoothing)
-        blind = [str(fold) for fold in choices if choices[fold].sharpe is None]
-        if not blind or len(self.rules.candidates()) == 1:
-            return replace(made, choices=choices)
-        of = "" if blind == ["None"] else f" of fold {', '.join(blind)}"
-        note = f"without trades on validation rows{of}, band and smoothing are 0 if not set"
-        return replace(made, choices=choices, notes=(note,))
+        return replace(made, choices=choices)
 
     def _wide(self, market: Market, of: NDArray[np.bool_], scores: Floats) -> Floats:
         """Return the scores of some rows by decision and symbol, NaN for none: shape (K, N)."""
@@ -253,23 +247,18 @@ class PortfolioTrial:
         return table
 
 
-class Targets(NamedTuple):
-    """Target weights of K decisions on N symbols."""
+def target_weights(market: Market, scores: Floats, rules: PortfolioRules) -> tuple[Floats, Floats]:
+    """Return the means of the slices' weights, before smoothing and band, and the unit of the band.
 
-    weights: Floats  # means over the slices, shape (K, N)
-    unit: Floats  # 1 / symbols that the decision selects, 0 for none, shape (K,)
-
-
-def target_weights(market: Market, scores: Floats, rules: PortfolioRules) -> Targets:
-    """Return the targets of scores, shape (K, N), NaN for none, before smoothing and band."""
+    Their shapes are (K, N), like that of the scores, and (K,).
+    """
     weights, n = slice_weights(scores, rules, market.volatility), len(scores)
     selected = np.count_nonzero(weights, axis=1)
-    unit = np.where(selected > 0, 1 / np.maximum(selected, 1), 0.0)
     total = np.zeros(weights.shape)
     for lag in range(min(market.slices, n)):
         held = np.arange(lag, n) - lag >= market.first[lag:]
         total[lag:] += weights[: n - lag] * held[:, None]
-    return Targets(total / market.slices, unit)
+    return total / market.slices, np.where(selected > 0, 1 / np.maximum(selected, 1), 0.0)
 
 
 def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None) -> Floats:
@@ -309,9 +298,13 @@ def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None)
 
 
 def simulate(
-    market: Market, targets: Targets, rules: PortfolioRules, band: ArrayLike, smoothing: ArrayLike
+    market: Market,
+    targets: tuple[Floats, Floats],
+    rules: PortfolioRules,
+    band: ArrayLike = 0.0,
+    smoothing: ArrayLike = 0.0,
 ) -> Portfolio:
-    """Trade target weights, smoothed and where they are outside the band.
+    """Trade the target weights of `target_weights`, smoothed and where they are outside the band.
 
     Until the next entry a weight w becomes w (1 + r) / (1 + R), where R is the return of the
     portfolio. A portfolio that loses everything holds nothing from then on. `band` and `smoothing`
@@ -322,7 +315,7 @@ def simulate(
     )
     costs = [rules.costs_bps.get(name, rules.cost_bps) / 1e4 for name in market.symbols]
     arrays = np.array(costs), market.returns, market.funding, market.state, market.sold
-    weights, trades, sums = _rebalance(targets.weights, width * targets.unit, keep, *arrays)
+    weights, trades, sums = _rebalance(targets[0], width * targets[1], keep, *arrays)
     traded = (trades > 0) & (market.state == OPEN) & (market.value >= 0)
     with np.errstate(divide="ignore"):  # a bar without volume
         shares = trades[traded] / market.value[traded]
