@@ -21,6 +21,7 @@ Run = Callable[..., str]
 Words = tuple[str, ...]
 Start = Callable[..., subprocess.Popen[str]]
 
+PRINT_PNG = "matplotlib.backends.backend_agg.FigureCanvasAgg.print_png"
 FAST = "judging.resamples=100"
 # a simulated market of three days and a network that learns it in seconds
 TINY = (
@@ -35,10 +36,14 @@ TINY = (
 )
 
 
-def run_command(folder: Path, command: str, *words: str) -> str:
+def run_command(folder: Path, command: str, *words: str, png: bool = False) -> str:
     """Run a command in a folder, in this process; return what it prints."""
     printed = io.StringIO()
-    with chdir(folder), redirect_stdout(printed):
+    with chdir(folder), redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        # Hydra would compose all options once more, to read its own mode
+        patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **more: None)
+        if not png:  # most of the time of a report, whose pictures have tests of their own
+            patch.setattr(PRINT_PNG, lambda *_, **more: None)
         main(command, words=words)
     return printed.getvalue()
 
@@ -58,8 +63,8 @@ def made(
             unlike = shutil.ignore_patterns("*.txt", ".lock", "*.tmp")
             shutil.copytree(copied, folder, dirs_exist_ok=True, ignore=unlike)
         for command, *words in commands:
-            if not (folder / f"{command}.txt").is_file():
-                (folder / f"{command}.txt").write_text(run_command(folder, command, *words))
+            if not (printed := folder / f"{command}.txt").is_file():
+                printed.write_text(run_command(folder, command, *words, png=name == "tiny"))
     return folder
 
 

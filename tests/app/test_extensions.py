@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import gafcnn as gc
+from gafcnn.app.command import import_own
 from gafcnn.app.options import own_options
 from gafcnn.data.features import FIELDS
 from gafcnn.data.labels import LABELS
@@ -26,9 +27,7 @@ from gafcnn.models.networks import NETWORKS
 
 Run = Callable[..., str]
 
-REGISTRIES: tuple[Any, ...] = (
-    LABELS, FIELDS, SOURCES, COSTS, ENSEMBLES, IMAGE_KINDS, NETWORKS,
-)  # fmt: skip
+REGISTRIES: tuple[Any, ...] = (LABELS, FIELDS, SOURCES, COSTS, ENSEMBLES, IMAGE_KINDS, NETWORKS)
 TINY = (
     *("market=simulated", "market.days=2", "images.size=16", "trainer.max_epochs=1"),
     *("trainer.accelerator=cpu", "window=15m", "study=own"),
@@ -57,10 +56,10 @@ def own(root: Path) -> Run:
 
 
 def decide_and_export(typed: Run, folder: Path, imports: str, study: str = "own") -> dict[str, Any]:
-    """Run predict and export; return the decision on the first symbol."""
+    """Run export and predict; return the decision on the first symbol."""
+    typed("export", imports, f"study={study}")
     printed = typed("predict", imports, f"study={study}", "json=true")
     decisions = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    typed("export", imports, f"study={study}")
     exported = json.loads((folder / f"outputs/{study}/export/metadata.json").read_text())
     found = {name.split("_seed")[0] for name in (*exported["models"], *exported["trees"])}
     assert found <= set(decisions[0]["models"])
@@ -118,8 +117,7 @@ def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
     assert (list(p), sum(p.values())) == (["down", "flat", "up"], pytest.approx(1))
     assert forecast["predicted"] == max(p, key=p.__getitem__)
     study, last = gc.load_study(tmp_path / "outputs/own"), run.predictions.iloc[-1]
-    bars, _ = gc.simulate(2 * 1440)
-    found = study.decide(bars.loc[: last["time"]]).models["15m"]
+    found = study.decide(gc.simulate(2 * 1440)[0].loc[: last["time"]]).models["15m"]
     assert found.position is None
     np.testing.assert_allclose([*found.probabilities.values()], list(last[columns]), atol=1e-5)
 
@@ -150,8 +148,6 @@ def test_a_source_of_bars(own: Run, typed: Run, tmp_path: Path) -> None:
 
 
 def test_own_parts_are_options_with_their_defaults(root: Path) -> None:
-    from gafcnn.app.command import import_own
-
     import_own([str(root / "examples" / f"{name}.py") for name in EXAMPLES])
     found = {(group, name): node for group, name, _, node in own_options()}
     assert found["label", "beyond_costs"]["round_trip_bps"] == 20
@@ -219,8 +215,6 @@ def test_a_label_need_not_say_how_far_ahead_it_looks(typed: Run, tmp_path: Path)
 
 
 def test_a_file_named_like_another_module_is_refused(tmp_path: Path) -> None:
-    from gafcnn.app.command import import_own
-
     (tmp_path / "json.py").write_text("")
     with pytest.raises(ConfigError, match="another module json"):
         import_own([str(tmp_path / "json.py")])

@@ -24,13 +24,10 @@ SESSION = (
 
 def write_bars(path: Path, step: str) -> None:
     """Write a walk of daily bars, or of bars of 65 minutes, by their local open times."""
-    sessions = pd.bdate_range("2022-01-03", "2023-12-29" if step == "1D" else "2022-06-30")
-    opens = sessions
+    opens = pd.bdate_range("2022-01-03", "2023-12-29" if step == "1D" else "2022-06-30")
     if step != "1D":
-        begin, end = pd.Timedelta("9h30min"), pd.Timedelta("16h")
-        parts = [pd.date_range(day + begin, day + end, freq=step, inclusive="left")
-                 for day in sessions]  # fmt: skip
-        opens = pd.DatetimeIndex(np.concatenate(parts))
+        begins = pd.timedelta_range("9h30min", "15h59min", freq=step)
+        opens = pd.DatetimeIndex(np.add.outer(opens.to_numpy(), begins.to_numpy()).ravel())
     close = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, len(opens))))
     begin = np.r_[100, close[:-1]]
     frame = pd.DataFrame(
@@ -50,11 +47,8 @@ def test_a_market_with_sessions(
         *("market.calendar=24/5" if step == "1D" else "market.calendar=XNYS", "study=stock"),
     )
     small = (
-        "model=small_cnn",
-        "model.network.width=2",
-        "images.size=16",
-        "trainer.max_epochs=1",
-        "model.batch_size=32",
+        *("model=small_cnn", "model.network.width=2", "images.size=16"),
+        *("trainer.max_epochs=1", "model.batch_size=32"),
     )
     typed("train", *market, *words, *small, "trainer.accelerator=cpu", "split.test=0.3")
     typed("evaluate", "study=stock", "judging.resamples=100")
@@ -63,11 +57,10 @@ def test_a_market_with_sessions(
     assert metrics["interval"] == metrics["horizon"] == step
     assert {"xgboost", "two_stage"} < set(metrics["models"])
     assert (folder / "evaluation" / "report.html").is_file()
-    printed = typed("predict", "study=stock", "json=true")
-    [decision] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
-    bars = gc.read_bars(
-        tmp_path / "stock.csv", timezone=NEW_YORK, calendar=market[3].partition("=")[2]
-    )
-    assert pd.Timestamp(decision["time"]) == bars.index[-1]
     typed("export", "study=stock")
     assert (folder / "export" / "model_card.md").is_file()
+    printed = typed("predict", "study=stock", "json=true")
+    [decision] = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    calendar = market[3].partition("=")[2]
+    bars = gc.read_bars(tmp_path / "stock.csv", timezone=NEW_YORK, calendar=calendar)
+    assert pd.Timestamp(decision["time"]) == bars.index[-1]

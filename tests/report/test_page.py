@@ -20,6 +20,8 @@ from gafcnn.report.sample_pictures import Attributions, sample_image
 Metrics = dict[str, Any]
 
 SIZE = 2_500_000
+# the files of the figures take most of the time of a report
+NO_PNG = ("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", lambda *_, **more: None)
 EVIL = '</script><script>alert(1)</script>" onload="alert(1)" \' & <img src=x> --> $\\x$ ../../x'
 
 
@@ -127,7 +129,10 @@ def test_every_figure_is_drawn_on_the_page_and_a_file(folder: Path, page: Any) -
     assert all(f"figures/{name}.png" in page.text for name in files)
 
 
-def test_several_symbols_are_compared_and_linked(pooled: Metrics, tmp_path: Path) -> None:
+def test_several_symbols_are_compared_and_linked(
+    pooled: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*NO_PNG)
     (tmp_path / "symbols" / "A").mkdir(parents=True)
     (tmp_path / "symbols" / "A" / "report.html").touch()
     page = Parsed(write_report(tmp_path / "report.html", pooled, files=True))
@@ -183,7 +188,10 @@ def test_rankings_are_shown_with_quantiles_and_portfolios(ranking: Metrics, tmp_
     assert {row["of"] for row in parts} == {"2025-02", "2025-03", "2025-04"}
 
 
-def test_judgement_without_a_study_is_one_file(metrics: Metrics, tmp_path: Path) -> None:
+def test_judgement_without_a_study_is_one_file(
+    metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*NO_PNG)
     study = ("study", "looks", "stride", "embargo", "bars", "config", "folds", "seeds", "receipts")
     bare = {key: value for key, value in metrics.items() if key not in study}
     path, own = tmp_path / "mine.html", tmp_path / "tables" / "coverage.csv"
@@ -222,8 +230,10 @@ def rename(value: Any, old: str, new: str) -> Any:
 
 @pytest.mark.parametrize("which", ["class_metrics", "pooled"])
 def test_hostile_names_are_text(
-    which: str, request: Any, prices: pd.Series, attributions: Attributions, tmp_path: Path
-) -> None:
+    which: str, request: Any, prices: pd.Series, attributions: Attributions, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(*NO_PNG)
     pages = []
     for place, word in enumerate((EVIL, "plain")):
         metrics = rename(request.getfixturevalue(which), "15m", word)

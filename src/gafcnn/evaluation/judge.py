@@ -268,11 +268,11 @@ def _rules(
     if isinstance(rules, Mapping):
         rules = create(kind, section, rules)
     if (rules is not None and not isinstance(rules, kind)) or (ranking and threshold is not None):
+        shown = rules if isinstance(rules, str | int) else f"a {type(rules).__name__}"
         raise ConfigError(
-            f"rules is a {type(rules).__name__}, and threshold is {threshold}",
-            expected=f"{kind.__name__} for predictions of this kind"
-            + (", and no threshold for scores" if ranking else ""),
-            instead='pass options by name, as in rules={"cost_bps": 3}',
+            f"rules is {shown}, and threshold is {threshold}",
+            expected=f"{kind.__name__}" + " and no threshold, for scores" * ranking,
+            instead='pass rules by name, as in {"cost_bps": 3}',
         )
     rules = rules or kind()
     if cost_bps is not None:

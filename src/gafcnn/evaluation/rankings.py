@@ -188,7 +188,7 @@ class Panel:
         for name, table in self._past().items():
             scores = table.reindex(index=market.times, columns=at).to_numpy(np.float64)
             targets = target_weights(market, np.where(inside, scores, np.nan), rules)
-            found[name] = self.on_times(simulate(market, targets, rules, 0.0, 0.0).returns)
+            found[name] = self.on_times(simulate(market, targets, rules).returns)
         return found
 
     def _past(self) -> dict[str, pd.DataFrame]:

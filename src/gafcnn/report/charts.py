@@ -252,14 +252,13 @@ def _with_legend(figure: Figure, axes: Axes, columns: int = 4) -> Figure:
 
 def _ranking_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     """Yield the figures of a ranking."""
-    headline, curves = metrics["headline"], metrics.get("curves") or {}
-    if "quantiles" in curves:
-        title = f"Cumulative returns of the quantiles of {headline}, less the mean"
+    if metrics.get("curves"):
+        title = f"Cumulative returns of the quantiles of {metrics['headline']}, less the mean"
         yield "quantiles", title, quantile_chart(metrics)
-    if len([*_months_of(metrics)]) > len(metrics["models"]):
+        title = f"The portfolio of {metrics['headline']}"
+        yield "portfolio", title, portfolio_chart(metrics)
+    if len({row["month"] for row in _months_of(metrics)}) > 1:
         yield "rank_ic", "Rank IC and net return by month", rank_ic_chart(metrics)
-    if "portfolio" in curves:
-        yield "portfolio", f"The portfolio of {headline}", portfolio_chart(metrics)
 
 
 def _months_of(metrics: Metrics) -> Iterator[dict[str, Any]]:
