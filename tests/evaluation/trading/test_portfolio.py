@@ -74,13 +74,6 @@ def test_three_symbols_on_paper(three: Bars) -> None:
     assert made.returns.index.tolist() == hours(0, 1)
 
 
-def test_horizon_is_held_in_slices(three: Bars) -> None:
-    """Half of the capital at each decision; the first half is kept at the second."""
-    table = scored({"A": [3, 1], "B": [2, 2], "C": [1, 3]})
-    made = portfolio(table, three, horizon="2h", rules=FREE)
-    assert made.weights.to_numpy() == pytest.approx(np.array([[0.25, 0, -0.25], [0, 0, 0]]))
-
-
 def test_a_decision_after_the_horizon_begins_anew() -> None:
     """Everything is sold one horizon after the decision if the next is later."""
     bars = {name: hourly([(100 + i, 101 + i) for i in range(9)]) for name in "AB"}
@@ -90,6 +83,8 @@ def test_a_decision_after_the_horizon_begins_anew() -> None:
     # from the open of hour 3 to the close of hour 4, and of hour 8, which is the last one
     assert made.gross.tolist()[2:] == pytest.approx([105 / 103 - 1, 0.5 * (109 / 108 - 1)])
     assert made.turnover.tolist()[2] == pytest.approx(105 / 103)
+    smooth = portfolio(table, bars, horizon="2h", rules={**FREE, "sides": "long", "smoothing": 0.5})
+    assert smooth.weights["A"].tolist() == pytest.approx([0.25, 0.625, 0.8125, 0.25])
 
 
 def test_horizon_below_the_step_is_held_until_the_next_decision() -> None:
@@ -138,6 +133,7 @@ def test_a_portfolio_that_loses_everything_holds_nothing() -> None:
         ([5, 1, 4, 2, 3], {}, [0.5, -0.5, 0, 0, 0]),
         ([5, 1, 4, 2, 3], {"quantile": 0.4}, [0.25, -0.25, 0.25, -0.25, 0]),
         ([5, 1, 4, 2, 3], {"sides": "long", "quantile": 0.4}, [0.5, 0, 0.5, 0, 0]),
+        (range(100), {"quantile": 0.29}, [-1 / 58] * 29 + [0] * 42 + [1 / 58] * 29),
         ([5, 1, 4, 2, 3], {"weights": "rank"}, [1 / 3, -1 / 3, 1 / 6, -1 / 6, 0]),
         ([5, 1, 4, 2, 3], {"weights": "rank", "sides": "long"}, [2 / 3, 0, 1 / 3, 0, 0]),
         ([5, 1, 4, 2, 3], {"max_weight": 0.3}, [0.3, -0.3, 0, 0, 0]),
