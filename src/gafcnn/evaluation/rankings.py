@@ -75,7 +75,7 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
     """
     panel = Panel(study, rules)
     models = {name: Candidate(panel, name) for name in study.models}
-    for note in _notes(models):
+    for note in _notes(models, rules):
         log.info("%s", note)
         notes.append(note)
     series = [one for model in models.values() for one in (model.correlations, model.net)]
@@ -399,16 +399,21 @@ def _costs(panel: Panel) -> Row:
     return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * varies}
 
 
-def _notes(models: Mapping[str, Candidate]) -> Iterator[str]:
-    """Yield where a model has no rank correlation, and remarks of its portfolio."""
+def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[str]:
+    """Yield where a model has no rank correlation, and which portfolios are not tuned."""
     for name, model in models.items():
         if undefined := int(np.isnan(model.correlations).sum()):
             yield (
                 f"{name} has no rank IC at {undefined:,} of {len(model.net):,} decision times, "
                 "which have fewer than two different scores or returns"
             )
-    remarks = [note for model in models.values() for note in model.portfolio.notes]
-    yield from dict.fromkeys(remarks)
+    choices = {name: model.portfolio.choices.values() for name, model in models.items()}
+    unchosen = [name for name in models if any(one.sharpe is None for one in choices[name])]
+    if unchosen and None in (rules.band, rules.smoothing):
+        yield (
+            f"{', '.join(unchosen)}: band and smoothing cannot be chosen without trades on "
+            "validation rows, and are 0 if they are not set"
+        )
 
 
 def _market(panel: Panel) -> Row:

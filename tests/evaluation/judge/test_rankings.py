@@ -393,10 +393,12 @@ def test_what_is_undefined_is_none(kind: str, run: Callable[..., Judgement], bar
     json.dumps(result.metrics, allow_nan=False)
 
 
-def test_rows_without_a_score_are_noted(run: Callable[..., Judgement], bars: Bars) -> None:
+def test_what_cannot_be_used_or_chosen_is_noted(run: Callable[..., Judgement], bars: Bars) -> None:
     table = foreign(noisy(bars, 0.2))
     table.loc[:9, "score"] = np.nan
-    assert any("10 of" in note and "score is missing" in note for note in run({"a": table}).notes)
+    notes = run({"mine": table}, rules={}).notes
+    assert any("10 of" in note and "score is missing" in note for note in notes)
+    assert any("mine: band and smoothing cannot be chosen" in note for note in notes)
 
 
 @pytest.mark.parametrize(
