@@ -195,12 +195,6 @@ def test_a_wrong_option_is_named_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_ranking_has_scores_of_its_own(refused: Run) -> None:
-    words = ("train", "market=simulated", "market.days=1", "model=small_cnn", "label=relative")
-    assert "one of rank_ic" in refused(*words, "objective=auc")
-    assert "one of val/loss, val/correlation" in refused(*words, "monitor=val/auc")
-
-
 @pytest.mark.parametrize(
     "word",
     [
