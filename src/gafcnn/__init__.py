@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gafcnn.data.samples import Samples as Samples
     from gafcnn.data.samples import make_samples as make_samples
     from gafcnn.data.simulated import simulate as simulate
+    from gafcnn.data.simulated import simulate_universe as simulate_universe
     from gafcnn.data.sources import register_source as register_source
     from gafcnn.data.splits import Chronological as Chronological
     from gafcnn.data.splits import Split as Split
@@ -53,7 +54,9 @@ if TYPE_CHECKING:
     from gafcnn.images.spec import encode as encode
     from gafcnn.models.boosted_trees import BoostedTrees as BoostedTrees
     from gafcnn.models.classifier import GafClassifier as GafClassifier
+    from gafcnn.models.momentum import Momentum as Momentum
     from gafcnn.models.networks import register_network as register_network
+    from gafcnn.models.rocket import MiniRocket as MiniRocket
 
 _MODULES = {
     "app.runs": ("Run", "load_run"),
@@ -65,7 +68,7 @@ _MODULES = {
     "data.labels": ("Candlestick", "Direction", "TripleBarrier", "register_label"),
     "data.reading": ("read_bars", "write_bars"),
     "data.samples": ("Samples", "make_samples"),
-    "data.simulated": ("simulate",),
+    "data.simulated": ("simulate", "simulate_universe"),
     "data.sources": ("register_source",),
     "data.splits": ("Chronological", "Split", "WalkForward"),
     "data.windows": ("Window",),
@@ -78,7 +81,9 @@ _MODULES = {
     "images.spec": ("ImageSpec", "encode"),
     "models.boosted_trees": ("BoostedTrees",),
     "models.classifier": ("GafClassifier",),
+    "models.momentum": ("Momentum",),
     "models.networks": ("register_network",),
+    "models.rocket": ("MiniRocket",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -19,9 +19,11 @@ from gafcnn.data.simulated import (
     MEMORY,
     VOLATILITY,
     SimulatedSource,
+    SimulatedUniverseSource,
     TickWalkSource,
     most_bars,
     simulate,
+    simulate_universe,
     tick_walk,
 )
 from gafcnn.data.sources import (
@@ -32,6 +34,7 @@ from gafcnn.data.sources import (
     register_source,
 )
 from gafcnn.errors import BarsError, ConfigError
+from gafcnn.evaluation.statistics import rank_correlations
 from gafcnn.settings import as_plain, create
 
 
@@ -116,6 +119,94 @@ def test_invalid_simulations() -> None:
     for source in (SimulatedSource, TickWalkSource):
         with pytest.raises(ConfigError, match=r"market\.seed is -1"):
             source(seed=-1)
+
+
+# --- universes ------------------------------------------------------------------------------------
+
+
+def forward(bars: dict[str, pd.DataFrame], ahead: int) -> Any:
+    """The returns of the next bars by symbol and time."""
+    returns = {key: one["close"].shift(-ahead) / one["close"] - 1 for key, one in bars.items()}
+    return pd.concat(returns, names=["symbol", "time"])
+
+
+@pytest.mark.parametrize(("strength", "ic"), [(-0.5, 0.13), (0.25, 0.10), (0.5, 0.24), (0.9, 0.74)])
+def test_scores_reach_the_documented_rank_ic(strength: float, ic: float) -> None:
+    bars, scores = simulate_universe(20, 8000, strength=strength, seed=4)
+    table = scores.set_index(["symbol", "time"])["score"]
+    found = forward(bars, 24).reindex(table.index)
+    times = table.index.get_level_values("time")
+    some = np.asarray(times.day % 2 == 0)
+    reached = rank_correlations(table.to_numpy()[some], found.to_numpy()[some], times[some]).mean()
+    assert reached == pytest.approx(ic, abs=0.025)
+
+
+def test_scores_are_expected_returns_relative_to_the_cross_section() -> None:
+    bars, scores = simulate_universe(10, 15_000, strength=0.75, seed=1, listed=0.3, delisted=0.3)
+    table = scores.set_index(["symbol", "time"])["score"]
+    assert_allclose(table.groupby("time").mean(), 0, atol=1e-12)
+    returns = forward(bars, 24).reindex(table.index)
+    relative = returns - returns.groupby("time").transform("mean")
+    slope = (relative * table).sum() / (table[relative.notna()] ** 2).sum()
+    assert slope == pytest.approx(1, abs=0.06)
+
+
+def test_universe_without_signal() -> None:
+    bars, scores = simulate_universe(3, 20_000, strength=0, seed=2)
+    assert (scores["score"] == 0).all()
+    closes = pd.DataFrame({symbol: one["close"] for symbol, one in bars.items()})
+    returns = np.log(closes).diff().dropna()
+    assert all(abs(one.autocorr()) < 0.02 for _, one in returns.items())
+    assert returns.corr().to_numpy()[np.triu_indices(3, 1)].min() > 0.05  # of the market
+
+
+def test_listings_and_delistings() -> None:
+    bars, scores = simulate_universe(10, 500, listed=0.4, delisted=0.2, seed=3)
+    firsts, lasts = ([one.index[at] for one in bars.values()] for at in (0, -1))
+    assert sum(first > min(firsts) for first in firsts) == 4
+    assert sum(last < max(lasts) for last in lasts) == 2
+    for symbol, one in bars.items():
+        check_bars(one, symbol)
+        assert scores.loc[scores["symbol"] == symbol, "time"].tolist() == one.index.tolist()
+
+
+def test_same_seed_gives_the_same_universe() -> None:
+    bars, scores = simulate_universe(4, 300, seed=7)
+    longer, of_longer = simulate_universe(4, 400, seed=7)
+    larger, other = (simulate_universe(n, 300, seed=seed)[0] for n, seed in ((6, 7), (4, 8)))
+    partly, _ = simulate_universe(4, 300, seed=7, listed=0.5, delisted=0.5)
+    for symbol, one in bars.items():
+        assert_frame_equal(one, longer[symbol].iloc[:300], check_exact=True, check_freq=False)
+        assert_frame_equal(one, larger[symbol], check_exact=True)
+        assert_frame_equal(one.loc[partly[symbol].index], partly[symbol], check_freq=False)
+        assert not np.allclose(one["close"], other[symbol]["close"])
+    known = of_longer[of_longer["time"] <= scores["time"].max()]
+    assert_frame_equal(scores, known.reset_index(drop=True), check_exact=True)
+    assert not np.allclose(bars["SIM000"]["close"], bars["SIM001"]["close"])
+
+
+def test_source_of_a_universe() -> None:
+    options = {"kind": "simulated_universe", "symbols": 3, "days": 9, "delisted": 0.4, "seed": 5}
+    source = SOURCES.create(options, "market")
+    assert SOURCES.create(as_plain(source), "market") == source
+    bars, scores = simulate_universe(3, 216, seed=5, delisted=0.4)
+    for symbol, one in load_bars(source).items():
+        assert_frame_equal(one, bars[symbol])
+    assert_frame_equal(source.scores(), scores)
+    assert load_oracles(source) == {}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"symbols": 1}, {"strength": -1.0}, {"listed": 1.1}, {"delisted": -0.1}, {"seed": -1}],
+)
+def test_invalid_universes(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=str(next(iter(option.values())))):
+        simulate_universe(**option)
+    with pytest.raises(ConfigError, match=rf"market\.{next(iter(option))} is"):
+        SimulatedUniverseSource(**option)
+    with pytest.raises(ConfigError, match=r"market\.days is 0\.5"):
+        SimulatedUniverseSource(days=0.5)
 
 
 # --- random walks on a grid ---------------------------------------------------------------------

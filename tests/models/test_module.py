@@ -21,12 +21,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn import metrics
 
+from gafcnn.data.cross_section import Rank
 from gafcnn.data.samples import make_samples
+from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window
 from gafcnn.errors import DiskError, LearningError
 from gafcnn.images.spec import ImageSpec
 from gafcnn.images.store import build_store
 from gafcnn.models.batches import Batches, SeriesInMemory, StoredImages
+from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.module import BalancedAccuracy, GafModule, load_plain
 from gafcnn.models.training import AtomicCheckpoints
 
@@ -168,6 +171,23 @@ def test_stored_images_of_symbols_with_gaps_are_those_on_the_fly(
     images = [
         source.to_images(torch.from_numpy(source.read(positions))) for source in (fly, stored)
     ]
+    assert same_bits(*images)
+
+
+def test_stored_images_are_those_of_the_decisions(bars: pd.DataFrame, tmp_path: Any) -> None:
+    # decided every ten minutes, of a symbol too short for any, and of one with a gap
+    samples = make_samples(
+        {"A": bars, "B": bars[:20], "C": bars.drop(index=bars.index[[150, 400]])},
+        label=Rank("5min"),
+        split=Chronological(0.2, 0.2, every="10min"),
+    )
+    spec, images = ImageSpec(16), []
+    for kind in ("stored", "on_the_fly"):
+        model = GafClassifier("15m", images=kind, data_folder=tmp_path, image_spec=spec)
+        model._describe(samples)
+        source = model._source(samples)
+        sent = torch.from_numpy(source.read(np.arange(len(samples))[::-1]))
+        images.append(source.to_images(sent))
     assert same_bits(*images)
 
 

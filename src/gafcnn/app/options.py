@@ -156,7 +156,7 @@ class RocketModel:
 
     name: Name = "minirocket"
     features: Annotated[int, Field(ge=84, strict=True)] = 9996
-    scaling: Literal["per_field", "fixed"] = "per_field"
+    scaling: Literal["per_field", "fixed"] = "fixed"
 
 
 @MODELS.register("momentum")

@@ -492,5 +492,9 @@ def _bars_apart(steps: NDArray[np.int64], interval: pd.Timedelta) -> NDArray[np.
     Bars of hours and days may be an hour off where a change of daylight saving time lies between.
     """
     tolerance = _HOUR.value if interval >= 4 * _HOUR else 0
-    apart = (steps + tolerance) // interval.value
-    return np.where(np.abs(steps - apart * interval.value) <= tolerance, apart, 0)
+    apart = np.ones(len(steps), np.int64)
+    others = np.flatnonzero(steps != interval.value)  # few, and a division is slow
+    found = (steps[others] + tolerance) // interval.value
+    fits = np.abs(steps[others] - found * interval.value) <= tolerance
+    apart[others] = np.where(fits, found, 0)
+    return apart

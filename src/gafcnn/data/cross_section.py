@@ -8,8 +8,10 @@ Kelly and Xiu, "Empirical Asset Pricing via Machine Learning", Review of Financi
 
 from __future__ import annotations
 
-import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,14 +22,13 @@ from pydantic import Field
 from gafcnn.data.bars import calendar_of, interval_of
 from gafcnn.data.labels import Outcomes, forward_outcomes, register_label
 from gafcnn.data.windows import close_times, stretch_starts
-from gafcnn.durations import Duration, multiple_of
-from gafcnn.errors import ConfigError
+from gafcnn.durations import Duration, format_duration, multiple_of
+from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.settings import settings
 
 Floats = NDArray[np.float64]
+Rows = Sequence[NDArray[np.int64]]
 Times = NDArray[np.datetime64]
-
-log = logging.getLogger(__name__)
 
 
 class _Relation:
@@ -52,8 +53,8 @@ class Relative(_Relation):
 
         (r_i - mean_j r_j) / sd_j r_j,    clipped to [-clip, clip]
 
-    with the mean and the standard deviation (ddof=1) over all symbols that are decided at `t`. A
-    decision time with one symbol has no target.
+    with the mean and the standard deviation (ddof=1) over all symbols that are decided at `t` and
+    have a known return. A decision time with one of them has no target.
 
     Args:
         horizon: A multiple of the bars' interval.
@@ -84,7 +85,7 @@ class Relative(_Relation):
         level = by_time.transform("mean")
         if self.market is not None:
             of_market = symbols == self.market
-            if not of_market.any():
+            if len(symbols) and not of_market.any():
                 raise ConfigError(
                     f"label.market is {self.market}",
                     expected=f"one of the symbols, {', '.join(np.unique(symbols)[:9])}",
@@ -142,12 +143,12 @@ class AboveMedian(_Relation):
 class Universe:
     """Which symbols are compared at a decision time: those that are traded most.
 
-    A symbol needs its lookback in any case.
+    A symbol needs its lookback in any case, and with a quantile above 0 the bars of `over`.
 
     Args:
         quantile: Share of the symbols, those with the smallest traded value, that is left out.
-        over: Time up to `t` over which the traded value (close times volume) is averaged; a
-            multiple of the bars' interval.
+        over: Trading time up to `t` over which the traded value (close times volume) of a bar is
+            averaged; a multiple of the bars' interval.
 
     Raises:
         ConfigError: A value is out of range.
@@ -156,16 +157,24 @@ class Universe:
     quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0
     over: Duration = pd.Timedelta("30D")
 
-    def select(
-        self, bars: Sequence[pd.DataFrame], rows: Sequence[NDArray[np.int64]]
-    ) -> list[NDArray[np.int64]]:
-        """Return the rows of each symbol's bars at which it is in the universe."""
+    def select(self, bars: Sequence[pd.DataFrame], rows: Rows) -> list[NDArray[np.int64]]:
+        """Return the rows of each symbol's bars at which it is in the universe.
+
+        Raises:
+            SamplesError: No symbol is in it at any time.
+        """
         if not self.quantile:
             return [*rows]
         values = [traded_value(frame, self.over)[at] for frame, at in zip(bars, rows, strict=True)]
         times = [close_times(frame)[at] for frame, at in zip(bars, rows, strict=True)]
         share: Any = pd.Series(np.concatenate(values)).groupby(np.concatenate(times)).rank(pct=True)
         inside = (share > self.quantile).to_numpy()
+        if not inside.any():
+            raise SamplesError(
+                f"no decision follows bars of {format_duration(self.over)} with a traded value",
+                expected="bars with a volume, and more of them than universe.over",
+                instead="use more bars, a shorter universe.over, or universe.quantile=0",
+            )
         ends = np.cumsum([len(at) for at in rows])[:-1]
         return [at[kept] for at, kept in zip(rows, np.split(inside, ends), strict=True)]
 
@@ -181,57 +190,77 @@ def traded_value(bars: pd.DataFrame, over: pd.Timedelta) -> Floats:
 
 
 def on_schedule(
-    bars: Sequence[pd.DataFrame], rows: Sequence[NDArray[np.int64]], every: pd.Timedelta
+    bars: Sequence[pd.DataFrame], rows: Rows, every: pd.Timedelta
 ) -> list[NDArray[np.int64]]:
     """Return the rows of each symbol's bars that are on the schedule of `split.every`.
 
     Raises:
         ConfigError: `every` is not a multiple of the bars' interval.
     """
-    step = multiple_of("split.every", every, interval_of(bars[0]))
+    interval = interval_of(bars[0])
+    step = multiple_of("split.every", every, interval)
     times = [close_times(frame) for frame in bars]
-    if calendar_of(bars[0]) is None:
-        return [
-            at[one[at].astype(np.int64) % every.value == 0]
-            for at, one in zip(rows, times, strict=True)
-        ]
-    sessions = np.unique(np.concatenate(times))
-    return [
-        at[np.searchsorted(sessions, one[at]) % step == 0]
-        for at, one in zip(rows, times, strict=True)
-    ]
+    if calendar_of(bars[0]) is None:  # bars may close off the multiples of their interval
+        numbers = [one.astype(np.int64) // interval.value for one in times]
+    else:
+        all_times = np.unique(np.concatenate(times))
+        numbers = [np.searchsorted(all_times, one) for one in times]
+    return [at[number[at] % step == 0] for at, number in zip(rows, numbers, strict=True)]
 
 
-def with_delisted(
-    bars: pd.DataFrame, rows: NDArray[np.int64], outcomes: Outcomes, end: np.datetime64
-) -> Outcomes:
-    """Return outcomes in which a symbol that ends before the others is sold at its last close.
+def outcomes_together(label: Any, bars: Sequence[pd.DataFrame], rows: Rows) -> Outcomes:
+    """Return the outcomes of a cross-section, one symbol after another.
 
-    Otherwise the last decisions before a delisting would be left out, and with them its losses.
+    A symbol that ends before the others is sold at its last close: otherwise the last decisions
+    before a delisting would be left out, and with them its losses. An outcome is known when those
+    of all symbols decided at the same time are, as the target depends on all of them.
 
     Args:
-        bars: Bars of a symbol.
-        rows: Decision rows, shape (n,).
-        outcomes: Their outcomes.
-        end: The last close time of any symbol.
+        label: Definition of the label.
+        bars: Bars of each symbol.
+        rows: Decision rows of each symbol.
     """
-    closes = close_times(bars)
-    if closes[-1] >= end:
-        return outcomes
-    cut = np.isnat(outcomes.known_at) & (rows >= stretch_starts(bars)[-1]) & (rows < len(bars) - 1)
-    close = bars["close"].to_numpy(np.float64)
-    returns = np.where(cut, close[-1] / close[rows] - 1, outcomes.forward_return)
-    return Outcomes(returns, np.where(cut, closes[-1], outcomes.known_at))
+    found = Outcomes.concatenate(
+        [label.outcomes(frame, at) for frame, at in zip(bars, rows, strict=True)]
+    )
+    times = np.concatenate([close_times(frame)[at] for frame, at in zip(bars, rows, strict=True)])
+    last = last_decided(times, found)
+    sold = [_sold_at_the_end(frame, at) for frame, at in zip(bars, rows, strict=True)]
+    returns, ends = (np.concatenate(part) for part in zip(*sold, strict=True))
+    cut = np.isnat(found.known_at) & (times <= last) & ~np.isnat(ends)
+    if not cut.any():
+        return found
+    known_at = pd.Series(np.where(cut, ends, found.known_at))
+    latest = known_at.groupby(times).transform("max").where(known_at.notna())
+    forward_return = np.where(cut, returns, found.forward_return)
+    return replace(found, forward_return=forward_return, known_at=latest.to_numpy())
 
 
-def describe_universe(bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int]) -> str:
-    """Return how many symbols each year has, and a warning if none of them ends early."""
-    symbol = np.searchsorted(starts, np.arange(len(times)), side="right")
-    years = pd.DataFrame({"year": times.astype("datetime64[Y]").astype(int) + 1970, "s": symbol})
-    counts = years.groupby("year")["s"].nunique()
-    text = "symbols by year: " + ", ".join(f"{year} {n}" for year, n in counts.items())
-    lasts = {frame.index[-1] for frame in bars.values()}
-    if len(lasts) == 1:
+def last_decided(times: Times, outcomes: Outcomes) -> np.datetime64:
+    """Return the last decision time of which an outcome is known; NaT if none is."""
+    known = times[~np.isnat(outcomes.known_at)]
+    return known.max() if len(known) else np.datetime64("NaT", "ns")
+
+
+def _sold_at_the_end(bars: pd.DataFrame, rows: NDArray[np.int64]) -> tuple[Floats, Times]:
+    """Return the return from each row's close to the last one, and when that is.
+
+    It is NaT where a gap or no bar follows.
+    """
+    close, times = bars["close"].to_numpy(np.float64), close_times(bars)
+    follows = (rows >= stretch_starts(bars)[-1]) & (rows < len(bars) - 1)
+    return close[-1] / close[rows] - 1, np.where(follows, times[-1], np.datetime64("NaT", "ns"))
+
+
+def describe_universe(
+    bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int], last: np.datetime64
+) -> str:
+    """Return how many symbols each year has, and a warning if all have bars after `last`."""
+    counts: Counter[int] = Counter()
+    for first, stop in pairwise([*starts, len(times)]):
+        counts.update(np.unique(times[first:stop].astype("datetime64[Y]").astype(int) + 1970))
+    text = "symbols by year: " + ", ".join(f"{year} {n}" for year, n in sorted(counts.items()))
+    if all(close_times(frame)[-1] > last for frame in bars.values()):
         text += (
             "; all of them trade until the end, and symbols that were delisted are missing, which "
             "flatters results (survivorship bias)"

@@ -12,7 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import check_together, ensure_bars
-from gafcnn.data.cross_section import Universe, describe_universe, on_schedule, with_delisted
+from gafcnn.data.cross_section import (
+    Universe,
+    describe_universe,
+    last_decided,
+    on_schedule,
+    outcomes_together,
+)
 from gafcnn.data.labels import DIRECTIONS, NULL, Direction, Label, Outcomes
 from gafcnn.data.splits import Chronological, Split, Splitter, check_purged, format_moment
 from gafcnn.data.windows import close_times, decision_rows, longest_span
@@ -61,9 +67,14 @@ class Samples:
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{len(self.part(name))} {name}" for name in PARTS)
-        first, last = (format_moment(moment) for moment in (self.times.min(), self.times.max()))
         of = f" of {self.described_symbols}" if any(self.symbols) else ""
-        return f"<Samples{of}: {parts}, {self.definition!r}, from {first} to {last} UTC>"
+        return f"<Samples{of}: {parts}, {self.definition!r}, {self._period}>"
+
+    @property
+    def _period(self) -> str:
+        if not len(self):
+            return "without decision times"
+        return f"from {format_moment(self.times.min())} to {format_moment(self.times.max())} UTC"
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -159,10 +170,9 @@ class Samples:
         for one in each:
             if not all(len(one.part(name)) for name in PARTS):
                 counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
-                first, last = (format_moment(one.times[at]) for at in (0, -1))
                 raise SamplesError(
                     f"the split leaves {counts} samples of {one.symbols[0]}, which has samples "
-                    f"from {first} to {last} UTC",
+                    f"{one._period}",
                     expected="samples of every symbol in each part; all have the same borders",
                     instead="remove it, use bars of the same period for all, or change the split",
                 )
@@ -190,13 +200,15 @@ class Samples:
         names = self.symbol_of(np.arange(len(self)))
         target = definition.relate(self.outcomes.forward_return, self.times, names)
         samples = replace(self, label=np.asarray(target, np.float64))
-        if not len(samples.labelled("train")):
-            raise SamplesError(
-                f"none of {len(self.split.train):,} training samples of {len(self.symbols)} "
-                f"symbol{'s' * (len(self.symbols) > 1)} can be compared with another",
-                expected="bars of several symbols that close at the same times",
-                instead='pass a dict such as {"BTCUSDT": bars, "ETHUSDT": bars}, or another label',
-            )
+        for part in PARTS:
+            if not len(samples.labelled(part)):
+                raise SamplesError(
+                    f"none of {len(self.part(part)):,} {part} samples of {len(self.symbols)} "
+                    f"symbol{'s' * (len(self.symbols) > 1)} can be compared with another",
+                    expected="bars of several symbols that close at the same times",
+                    instead='pass a dict such as {"BTCUSDT": bars, "ETHUSDT": bars} whose bars '
+                    "overlap in each part, or another label",
+                )
         return samples
 
 
@@ -252,24 +264,23 @@ def make_samples(
     """
     label = Direction() if label is None else label
     split = Chronological() if split is None else split
-    definition: Label = (
-        _having("label", label, 'gc.Direction("1h")', "classes", "outcomes", "assign")
-        if task_of(label) != "ranking"
-        else label
-    )
+    ranking = hasattr(label, "relate")
+    example = 'gc.Relative("1D")' if ranking else 'gc.Direction("1h")'
+    needed = ("classes", "outcomes", "relate" if ranking else "assign")
+    definition: Label = _having("label", label, example, *needed)
     splitter: Splitter = _having("split", split, "gc.Chronological()", "embargo", "split")
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
     check_together(by_symbol)
     length = parse_duration("lookback", lookback)
-    ranking = task_of(definition) == "ranking"
-    rows, embargoes = [], []
+    rows, embargoes, lacking = [], [], []
     for symbol, frame in by_symbol.items():
         try:
             rows.append(decision_rows(frame, length, overnight=overnight))
             embargoes.append(longest_span(frame, length, overnight=overnight))
         except SamplesError as error:
-            if not ranking or len(by_symbol) == 1:
+            lacking.append(symbol)
+            if not ranking or len(lacking) == len(by_symbol):
                 raise
             log.info("%s has no samples: %s", symbol, error.found)
             rows.append(np.empty(0, np.int64))
@@ -278,17 +289,15 @@ def make_samples(
     if universe is not None:
         rows = universe.select(frames, rows)
     times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
-    found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
     moments = np.concatenate(times)
     if ranking:
-        end = max(close_times(frame)[-1] for frame in frames)
-        found = [
-            with_delisted(frame, at, one, end)
-            for frame, at, one in zip(frames, rows, found, strict=True)
-        ]
-        log.info("%s", describe_universe(by_symbol, moments, starts))
-    outcomes = Outcomes.concatenate(found)
+        outcomes = outcomes_together(definition, frames, rows)
+        last = last_decided(moments, outcomes)
+        log.info("%s", describe_universe(by_symbol, moments, starts, last))
+    else:
+        found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
+        outcomes = Outcomes.concatenate(found)
     embargo = max(embargoes, default=length) if splitter.embargo is None else splitter.embargo
     parts = splitter.split(moments, outcomes.known_at, (0,) if ranking else starts, embargo)
     labels = np.full(len(moments), NULL, np.int8)  # until they are fitted

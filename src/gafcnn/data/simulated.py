@@ -1,15 +1,16 @@
 """Simulated markets: with a known signal, and random walks on a grid of ticks.
 
-The first shows what a model finds of what exists. In the second nothing can be forecast, but every
-candlestick pattern occurs.
+The first, of one symbol or a universe of them, shows what a model finds of what exists. In the
+second nothing can be forecast, but every candlestick pattern occurs.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.data.bars import check_bars
@@ -18,11 +19,17 @@ from gafcnn.durations import Duration, DurationLike, format_duration, multiple_o
 from gafcnn.errors import ConfigError
 from gafcnn.settings import settings
 
+Floats = NDArray[np.float64]
+
 MEMORY = 8  # past returns that enter the next one
 VOLATILITY = 6e-4  # standard deviation of the log return per minute, about 44 % per year
 START, PRICE = pd.Timestamp("2024-01-01", tz="UTC"), 600.0
 PATH_POINTS = 8  # moves inside a bar, which determine its high and low
 WARM_UP = 1000  # bars that are simulated before the first and dropped
+
+MARKET = 0.5  # volatility of a universe's market factor, as a multiple of a symbol's own
+BETAS = (0.5, 1.5)  # range of the exposures to it
+LEAST_BARS = 20  # of a universe, so that each symbol has some
 
 TICKS_PER_UNIT = 100  # the tick of a walk is 0.01, so that equal prices are exactly equal
 FIRST_TICKS = 10**7  # first price of a walk in ticks, so high that none reaches 0
@@ -69,8 +76,7 @@ def simulate(
         ConfigError: `strength` is outside [0, 1), `n_bars` is below 2, or `seed` or a time is
             invalid.
     """
-    from scipy.signal import lfilter  # scipy takes time to import, and only simulations need it
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # scipy takes time to import, and only simulations need it
 
     interval = parse_duration("market.interval", interval)
     if n_bars < 2 or not 0 <= strength < 1 or not interval or seed < 0:
@@ -84,31 +90,120 @@ def simulate(
     moves, paths, volumes = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(3)
     )
-    sigma = VOLATILITY * np.sqrt(interval.total_seconds() / 60)
+    sigma = _volatility(interval)
+    returns, mean, variance = _momentum(sigma * _draw(moves, n_bars), strength, ahead)
+    bars = _bars(returns, sigma, interval, paths, volumes)
+    probability = ndtr(mean / (sigma * float(np.sqrt(variance))))
+    return bars, pd.Series(probability, index=bars.index, name="p_up")
 
-    shocks = sigma * moves.standard_normal(WARM_UP + n_bars)
-    momentum = np.r_[1.0, np.full(MEMORY, -strength / MEMORY)]
-    past = np.asarray(lfilter(np.ones(1), momentum, shocks))
-    returns = past[WARM_UP:]
 
-    # bars open at the previous close; a bridge of moves between open and close gives high and low
-    close = PRICE * np.exp(returns.cumsum())
-    opened = np.r_[PRICE, close[:-1]]
-    share = np.arange(1, PATH_POINTS + 1) / PATH_POINTS
-    walk = paths.normal(0, sigma / np.sqrt(PATH_POINTS), (n_bars, PATH_POINTS)).cumsum(axis=1)
-    bridge = walk - share * walk[:, -1:] + share * returns[:, None]
-    turns = opened[:, None] * np.exp(bridge)
-    values = {
-        "open": opened,
-        "high": np.maximum.reduce([opened, close, turns.max(axis=1)]),
-        "low": np.minimum.reduce([opened, close, turns.min(axis=1)]),
-        "close": close,
-        "volume": volumes.lognormal(3, 0.5, n_bars),
-    }
-    # the first bar opens at START
-    index = pd.date_range(START + interval, periods=n_bars, freq=interval, unit="ns")
+def simulate_universe(
+    symbols: int = 20,
+    n_bars: int = 4320,
+    interval: DurationLike = "1h",
+    strength: float = 0.5,
+    horizon: DurationLike = "1D",
+    seed: int = 0,
+    *,
+    listed: float = 0.0,
+    delisted: float = 0.0,
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Simulate bars of many symbols, and the exact expected return of each relative to the others.
 
-    # the return to the horizon: weights of the past returns, and its standard deviation
+    The one-bar log return of symbol i is a share of the market's, and momentum of its own:
+
+        r_i[t+1] = beta_i m[t+1] + u_i[t+1] - d_i,    beta_i ~ U(0.5, 1.5),    m ~ N(0, sigma^2 / 4)
+
+    The market m cannot be forecast. The momentum u_i is the autoregression of `simulate`, with
+    shocks of variance sigma^2; a negative strength makes it a reversal. The drift
+    `d_i = (beta_i^2 / 4 + 1) sigma^2 / 2` makes prices martingales without a signal. With the mean
+    and variance of the return of u_i to the horizon of h bars, the expected simple return is
+
+        exp(mean_i[t] + (variance - h sigma^2) / 2) - 1
+
+    The score is this less its mean over the symbols that have a bar at t. With hourly bars, a
+    horizon of a day and 20 symbols, the mean rank correlation of the score and the return (rank IC)
+    is
+
+        strength   -0.9   -0.5   0.0    0.1    0.25   0.5    0.75   0.9
+        rank IC    0.21   0.13   0.00   0.04   0.10   0.24   0.49   0.74
+
+    The first symbols of a larger universe are the same, and a longer simulation with the same seed
+    begins with the same bars; listings and delistings are at shares of the whole period.
+
+    Args:
+        symbols: Number of symbols, at least two.
+        n_bars: Number of bars of the whole period, at least 20.
+        interval: Time between two bars.
+        strength: From -1 to 1, both excluded; 0 for no signal.
+        horizon: How far the score looks ahead; a multiple of the interval.
+        seed: Seed of all randomness.
+        listed: Share of the symbols that begin later, between 10 % and 45 % of the period.
+        delisted: Share that end earlier, between 55 % and 90 % of the period, without a warning:
+            scores until then are those of a symbol that goes on.
+
+    Returns:
+        The bars of each symbol (see `gafcnn.data.bars`), and a table with `symbol`, `time` and
+        `score`, a row per bar.
+
+    Raises:
+        ConfigError: An option is out of its range.
+    """
+    interval = parse_duration("market.interval", interval)
+    valid = symbols >= 2 and n_bars >= LEAST_BARS and interval and seed >= 0
+    if not (valid and abs(strength) < 1 and 0 <= listed <= 1 and 0 <= delisted <= 1):
+        raise ConfigError(
+            f"{symbols} symbols, {n_bars} bars of {format_duration(interval)}, strength "
+            f"{strength}, listed {listed}, delisted {delisted} and seed {seed}",
+            expected=f"2 symbols and {LEAST_BARS} bars or more, longer than 0, a strength between "
+            "-1 and 1, shares from 0 to 1, and a seed of 0 or more",
+            instead='call simulate_universe(20, 4320, "1h", strength=0.5), for example',
+        )
+    ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
+    of_market, of_period, *of_symbols = np.random.SeedSequence(seed).spawn(2 + symbols)
+    sigma = _volatility(interval)
+    market = MARKET * sigma * _draw(np.random.default_rng(of_market), n_bars)[WARM_UP:]
+    rows = _periods(symbols, n_bars, listed, delisted, np.random.default_rng(of_period))
+    bars, scores = {}, {}
+    for number, own in enumerate(of_symbols):
+        moves, paths, volumes, kind = (np.random.default_rng(s) for s in own.spawn(4))
+        beta, size = kind.uniform(*BETAS), kind.lognormal()
+        momentum, mean, variance = _momentum(sigma * _draw(moves, n_bars), strength, ahead)
+        returns = beta * market + momentum - (beta**2 * MARKET**2 + 1) * sigma**2 / 2
+        traded, symbol = rows[number], f"SIM{number:03}"
+        bars[symbol] = _bars(returns, sigma, interval, paths, volumes, size).iloc[traded]
+        expected = np.expm1(mean + (variance - ahead) * sigma**2 / 2)
+        scores[symbol] = pd.Series(expected[traded], bars[symbol].index)
+    found = pd.DataFrame(scores).rename_axis("time")
+    relative: Any = found.sub(found.mean(axis="columns"), axis="index")
+    table = relative.melt(ignore_index=False, var_name="symbol", value_name="score").dropna()
+    return bars, table.reset_index().filter(["symbol", "time", "score"])
+
+
+def _volatility(interval: pd.Timedelta) -> float:
+    """Return the standard deviation of the log return of a bar."""
+    return float(VOLATILITY * np.sqrt(interval.total_seconds() / 60))
+
+
+def _draw(rng: np.random.Generator, n_bars: int) -> Floats:
+    return rng.standard_normal(WARM_UP + n_bars)
+
+
+def _momentum(shocks: Floats, strength: float, ahead: int) -> tuple[Floats, Floats, float]:
+    """Return autoregressive returns, and the moments of their sum over the next bars.
+
+    Args:
+        shocks: Shape (WARM_UP + n,).
+        strength: Sum of the autoregression's coefficients.
+        ahead: Number of bars.
+
+    Returns:
+        Returns and the expected sum, given them, both of shape (n,); the variance of the sum, in
+        units of that of the shocks.
+    """
+    from scipy.signal import lfilter
+
+    past = np.asarray(lfilter(np.ones(1), np.r_[1.0, np.full(MEMORY, -strength / MEMORY)], shocks))
     transition = np.eye(MEMORY, k=-1)  # the state: the last m returns, newest first
     transition[0] = strength / MEMORY
     power, weights = np.eye(MEMORY), np.zeros(MEMORY)
@@ -117,11 +212,47 @@ def simulate(
         response[step] = power[0, 0]
         power = transition @ power
         weights += power[0]  # weight of each past return, `step + 1` bars ahead
-    deviation = sigma * float(np.sqrt((response.cumsum() ** 2).sum()))
-    mean = np.asarray(lfilter(weights, np.ones(1), past))[WARM_UP:]
-    bars = check_bars(pd.DataFrame(values, index), "the simulation", interval)
-    oracle = pd.Series(ndtr(mean / deviation), index=bars.index, name="p_up")
-    return bars, oracle
+    mean = np.asarray(lfilter(weights, np.ones(1), past))
+    return past[WARM_UP:], mean[WARM_UP:], float((response.cumsum() ** 2).sum())
+
+
+def _bars(
+    returns: Floats,
+    sigma: float,
+    interval: pd.Timedelta,
+    paths: np.random.Generator,
+    volumes: np.random.Generator,
+    size: float = 1.0,
+) -> pd.DataFrame:
+    """Return bars of these log returns; the first opens at `START`."""
+    # bars open at the previous close; a bridge of moves between open and close gives high and low
+    close = PRICE * np.exp(returns.cumsum())
+    opened = np.r_[PRICE, close[:-1]]
+    share = np.arange(1, PATH_POINTS + 1) / PATH_POINTS
+    moves = paths.normal(0, sigma / np.sqrt(PATH_POINTS), (len(returns), PATH_POINTS))
+    walk = moves.cumsum(axis=1)
+    bridge = walk - share * walk[:, -1:] + share * returns[:, None]
+    turns = opened[:, None] * np.exp(bridge)
+    values = {
+        "open": opened,
+        "high": np.maximum.reduce([opened, close, turns.max(axis=1)]),
+        "low": np.minimum.reduce([opened, close, turns.min(axis=1)]),
+        "close": close,
+        "volume": size * volumes.lognormal(3, 0.5, len(returns)),
+    }
+    index = pd.date_range(START + interval, periods=len(returns), freq=interval, unit="ns")
+    return check_bars(pd.DataFrame(values, index), "the simulation", interval)
+
+
+def _periods(
+    symbols: int, n_bars: int, listed: float, delisted: float, rng: np.random.Generator
+) -> list[slice]:
+    """Return the rows of the whole period in which each symbol is traded."""
+    begins, ends = rng.uniform(0.1, 0.45, symbols), rng.uniform(0.55, 0.9, symbols)
+    begins[rng.permutation(symbols)[round(listed * symbols) :]] = 0
+    ends[rng.permutation(symbols)[round(delisted * symbols) :]] = 1
+    first, stop = (np.rint(share * n_bars).astype(int).tolist() for share in (begins, ends))
+    return [slice(*rows) for rows in zip(first, stop, strict=True)]
 
 
 @register_source("simulated")
@@ -161,6 +292,50 @@ class SimulatedSource:
             symbol: simulate(n_bars, self.interval, self.strength, self.horizon, self.seed + number)
             for number, symbol in enumerate(self.symbols or (self.symbol,))
         }
+
+
+@register_source("simulated_universe")
+@settings("market")
+class SimulatedUniverseSource:
+    """A simulated universe with a known signal, see `simulate_universe`.
+
+    Attributes:
+        symbols: Number of symbols.
+        days: Length of the period.
+        interval: Time between two bars.
+        strength: Strength of the momentum, from more than -1 (a reversal) to less than 1.
+        horizon: How far the scores look ahead.
+        seed: Seed of all randomness.
+        listed: Share of the symbols that begin later.
+        delisted: Share of the symbols that end earlier.
+    """
+
+    symbols: Annotated[int, Field(ge=2)] = 20
+    days: Days = 180
+    interval: Interval = pd.to_timedelta("1h")
+    strength: Annotated[float, Field(gt=-1, lt=1)] = 0.5
+    horizon: Duration = pd.to_timedelta("1D")
+    seed: Seed = 0
+    listed: Annotated[float, Field(ge=0, le=1)] = 0.0
+    delisted: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    def __post_init__(self) -> None:
+        count_bars(self.days, self.interval, LEAST_BARS)
+
+    def load(self) -> dict[str, pd.DataFrame]:
+        """Return the bars of each symbol."""
+        return self._simulate()[0]
+
+    def scores(self) -> pd.DataFrame:
+        """Return the exact scores, a table with symbol, time and score."""
+        return self._simulate()[1]
+
+    def _simulate(self) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+        n_bars = count_bars(self.days, self.interval)
+        return simulate_universe(
+            self.symbols, n_bars, self.interval, self.strength, self.horizon, self.seed,
+            listed=self.listed, delisted=self.delisted,
+        )  # fmt: skip
 
 
 def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> pd.DataFrame:

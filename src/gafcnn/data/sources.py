@@ -84,17 +84,17 @@ def at_rest(source: Source) -> Source:
     return getattr(source, "at_rest", lambda: source)()
 
 
-def count_bars(days: float, interval: pd.Timedelta) -> int:
+def count_bars(days: float, interval: pd.Timedelta, least: int = 2) -> int:
     """Return how many whole bars fit into these days.
 
     Raises:
-        ConfigError: Fewer than two.
+        ConfigError: Fewer than `least`.
     """
     count = int(timedelta(days=days) / interval)
-    if count < 2:
+    if count < least:
         raise ConfigError(
             f"market.days is {days}",
-            expected=f"at least two bars of {format_duration(interval)}",
+            expected=f"at least {least} bars of {format_duration(interval)}",
             instead="set market.days to 180, for example",
         )
     return count

@@ -112,7 +112,10 @@ class _ByTime:
         part[np.isnat(known_at)] = -1
         train = np.flatnonzero(part == 0)
         of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
-        train = np.concatenate([of_symbol[:: self.stride] for of_symbol in of_symbols])
+        if self.stride > 1:  # of decision times: in a cross-section symbols share them
+            strided = [np.unique(times[one])[:: self.stride] for one in of_symbols]
+            kept = zip(of_symbols, strided, strict=True)
+            train = np.concatenate([one[np.isin(times[one], some)] for one, some in kept])
         for later in (1, 2):  # val is purged last, so that the border of train does not move
             begins = times[part == later]
             if len(begins):

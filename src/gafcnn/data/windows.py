@@ -294,7 +294,8 @@ class WindowReader:
         candles = Candles(bars, bars_of_step)
         self._series = [FIELDS[field].compute(candles) for field in self.fields]
         for name, series in zip(self.fields, self._series, strict=True):
-            if len(bars) and np.isnan(series).all():
+            # of fewer bars no row can be read, and fields may be NaN for want of bars
+            if len(bars) >= self._needed and np.isnan(series).all():
                 raise SamplesError(
                     f"the field {name!r} needs a column that the {len(bars):,} bars lack, such as "
                     "a volume",

@@ -66,14 +66,10 @@ class Market:
     def align(
         cls, bars: Bars, timeline: Times, rows: Ints, ahead: int, over: pd.Timedelta | None = None
     ) -> Self:
-        """Return the market at some decisions.
+        """Return the market at decisions, by their positions on the timeline (none is the last).
 
-        Args:
-            bars: Bars by symbol.
-            timeline: Close times of the bars of any symbol, increasing.
-            rows: Position of each decision on the timeline, increasing, none of them the last.
-            ahead: Horizon in bars.
-            over: Lookback of the volatility; None if it is not needed.
+        The timeline has the close times of the bars of any symbol, in order; `ahead` is the horizon
+        in bars, and `over` the lookback of the volatility, if it is needed.
 
         Raises:
             ConfigError: The lookback is not a multiple of the interval, of three bars or more.

@@ -36,8 +36,9 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class PortfolioRules:
     """How the scores of a cross-section become weights, and what trading costs.
 
-    Gross exposure is 1, so that returns are those of the capital without leverage: target weights
-    sum to 0.5 on the long side and -0.5 on the short side, or to 1 without a short side.
+    Targets have a gross exposure of 1, so that returns are those of the capital without leverage:
+    they sum to 0.5 on the long side and -0.5 on the short side, or to 1 without a short side. What
+    is held differs by the drift of prices, and by the band.
 
     Args:
         weights: "quantile" holds the best and the worst symbols; those that tie across the border
@@ -68,7 +69,7 @@ class PortfolioRules:
     smoothings: Annotated[tuple[Smoothing, ...], Field(min_length=1)] = (0.0, 0.5, 0.8)
     max_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     cost_bps: NotNegative = 5.0
-    costs_bps: Mapping[str, NotNegative] = Field(default_factory=dict)
+    costs_bps: Mapping[str, NotNegative] = field(default_factory=dict)
 
     def candidates(self) -> list[tuple[float, float]]:
         """Return the bands and smoothings to choose from."""
@@ -264,12 +265,8 @@ def target_weights(market: Market, scores: Floats, rules: PortfolioRules) -> tup
 def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None) -> Floats:
     """Return the weights of symbols by the scores of one decision each: shape (K, N).
 
-    Without two different scores there is no position.
-
-    Args:
-        scores: Shape (K, N), NaN for none.
-        rules: Rules.
-        volatility: Shape (K, N), for sizing by it.
+    Scores (NaN for none) and volatilities (for sizing by them) have the same shape. Without two
+    different scores there is no position.
     """
     by_volatility = rules.sizing == "inverse_volatility"
     scores = np.where(volatility > 0, scores, np.nan) if by_volatility else scores

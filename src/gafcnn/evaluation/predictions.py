@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import Origin, ensure_bars, interval_of
-from gafcnn.data.cross_section import with_delisted
+from gafcnn.data.cross_section import outcomes_together
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.splits import Splitter
 from gafcnn.data.times import from_epochs
+from gafcnn.data.windows import close_times
 from gafcnn.errors import PredictionsError
 
 SHARED = {
@@ -136,9 +137,10 @@ def complete_predictions(
     keys = [column for column in KEY if column in table and column in outcomes]
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
     at_bar, opens_bar = np.zeros((2, len(merged)), dtype=bool)
+    rows_of = merged.groupby("symbol").indices
     for symbol, frame_of_symbol in by_symbol.items():
-        of_symbol, closes = merged["symbol"] == symbol, ensure_bars(frame_of_symbol).index
-        times = pd.DatetimeIndex(merged.loc[of_symbol, "time"])
+        of_symbol, closes = rows_of.get(symbol, []), ensure_bars(frame_of_symbol).index
+        times = pd.DatetimeIndex(merged["time"].iloc[of_symbol])
         at_bar[of_symbol] = times.isin(closes)
         opens_bar[of_symbol] = (times + interval_of(frame_of_symbol)).isin(closes)
     if opens_bar.all() and not at_bar.all():
@@ -266,17 +268,19 @@ def _related(
     table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any
 ) -> pd.DataFrame:
     """Return the outcomes of a cross-section at the table's times, among the table's symbols."""
-    end, found = max(bars.index[-1] for bars in by_symbol.values()).to_datetime64(), []
+    frames, rows = [*by_symbol.values()], []
+    of_symbol: dict[Any, Any] = dict(iter(table.groupby("symbol")["time"]))
     for symbol, bars in by_symbol.items():
-        rows = np.flatnonzero(bars.index.isin(table.loc[table["symbol"] == symbol, "time"]))
-        outcomes = with_delisted(bars, rows, label.outcomes(bars, rows), end)
-        known = ~np.isnat(outcomes.known_at)
-        columns = _outcome_columns(outcomes, np.full(len(rows), np.nan), np.arange(len(rows)))
-        found.append(columns.assign(symbol=symbol, time=bars.index[rows])[known])
-    rows = pd.concat(found, ignore_index=True)
-    times = rows["time"].dt.tz_localize(None).to_numpy()
-    target = label.relate(rows["forward_return"].to_numpy(), times, rows["symbol"].to_numpy(str))
-    return rows.assign(label=target)
+        is_market = symbol == getattr(label, "market", None)  # which the table need not have
+        given: Any = table["time"] if is_market else of_symbol.get(symbol, [])
+        rows.append(np.flatnonzero(bars.index.isin(given)))
+    outcomes = outcomes_together(label, frames, rows)
+    symbols = np.repeat([*by_symbol], [len(at) for at in rows])
+    times = np.concatenate([close_times(bars)[at] for bars, at in zip(frames, rows, strict=True)])
+    target = label.relate(outcomes.forward_return, times, symbols)
+    found = _outcome_columns(outcomes, target, np.arange(len(times)))
+    time = pd.DatetimeIndex(times).tz_localize("UTC")
+    return found.assign(symbol=symbols, time=time).dropna(subset="known_at")
 
 
 def outcome_table(samples: Samples) -> pd.DataFrame:

@@ -82,16 +82,25 @@ class SeriesInMemory:
 class StoredImages:
     """Images that were encoded before.
 
-    Arrays have shape (n, channels, size, size), one for each symbol and additional source.
+    Arrays have shape (n, channels, size, size), one for each symbol and additional source. Samples
+    are all of their images, or those at `rows` of each array.
     """
 
-    def __init__(self, arrays: Sequence[NDArray[Any]], spec: ImageSpec) -> None:
+    def __init__(
+        self,
+        arrays: Sequence[NDArray[Any]],
+        spec: ImageSpec,
+        rows: Sequence[NDArray[np.int64]] | None = None,
+    ) -> None:
         self._arrays, self._spec = arrays, spec
         self._starts = np.cumsum([0, *(len(array) for array in arrays)])
+        rows = [np.arange(len(array)) for array in arrays] if rows is None else rows
+        shifted = [some + start for some, start in zip(rows, self._starts, strict=False)]
+        self._rows = np.concatenate(shifted)
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """Return the images as stored: shape (n, channels, size, size)."""
-        first = self._arrays[0]
+        first, positions = self._arrays[0], self._rows[positions]
         images = np.empty((len(positions), *first.shape[1:]), first.dtype)
         for array, start in zip(self._arrays, self._starts, strict=False):
             here = (positions >= start) & (positions < start + len(array))

@@ -17,7 +17,7 @@ from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader, as_window
+from gafcnn.data.windows import Window, WindowReader, as_window, decision_rows
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
@@ -237,13 +237,17 @@ class GafClassifier(Estimator):
             return super()._source(samples, drawn)
         from gafcnn.models.batches import StoredImages
 
-        window, spec, arrays = self._window, self._spec, list[NDArray[Any]]()
+        window, spec, arrays, rows = self._window, self._spec, list[NDArray[Any]](), []
         for symbol, bars in samples.bars.items():
-            folder = store_folder(str(self.data_folder), symbol, window)
-            arrays.append(build_store(folder, bars, window, spec))
+            if len(decided := samples.bar_rows(symbol)):
+                folder = store_folder(str(self.data_folder), symbol, window)
+                arrays.append(build_store(folder, bars, window, spec))
+                stored = decision_rows(bars, window.lookback, overnight=window.overnight)
+                rows.append(np.searchsorted(stored, decided))
         for one in drawn:
             arrays.append(spec.encode(WindowReader(one.bars, window, spec.fields)(one.rows)))
-        return StoredImages(arrays, spec)
+            rows.append(np.arange(len(one.rows)))
+        return StoredImages(arrays, spec, rows)
 
     def _read(self, parts: Sequence[Part]) -> ImageSource:
         from gafcnn.models.batches import SeriesInMemory

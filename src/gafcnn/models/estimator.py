@@ -107,8 +107,9 @@ class Estimator(BaseEstimator):
             rows: Rows of the bars that end a gap-free `lookback`, n of them; all by default.
         """
         self._check_fitted(bars)
-        possible = decision_rows(bars, self.lookback, overnight=self.overnight)
-        what = f"rows that end {format_duration(self.lookback)} without a gap"
+        lookback = parse_duration("lookback", self.lookback)
+        possible = decision_rows(bars, lookback, overnight=self.overnight)
+        what = f"rows that end {format_duration(lookback)} without a gap"
         rows = _among(rows, possible, what)
         return self._predict(self._read([(bars, rows)]), np.arange(len(rows)))
 
@@ -176,8 +177,9 @@ class Estimator(BaseEstimator):
             )
         given = self._parameters()
         if isinstance(found, Samples):
-            lookback = format_duration(min(found.lookback, self.lookback))
-            given |= {"classes": list(found.classes), "task": found.task, "lookback": lookback}
+            lookback = min(found.lookback, parse_duration("lookback", self.lookback))
+            given |= {"classes": list(found.classes), "task": found.task}
+            given["lookback"] = format_duration(lookback)
             found = next(iter(found.bars.values()))
         given["interval"] = format_duration(interval_of(found))
         fitted = self._description | self._description["parameters"]
