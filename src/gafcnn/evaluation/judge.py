@@ -178,7 +178,8 @@ def judge(
         val = joined.loc[joined["split"] == "val"].dropna(subset=["label", given, *members])
         ensembles = [*ensembles, TWO_STAGE] if len(val) else ensembles
     joined, names, _ = combine(joined, members, ensembles, baseline, classes)
-    if ranking and (others := sorted({*ensembles} - {ENSEMBLE, TWO_STAGE})):
+    others = sorted({*ensembles} - {ENSEMBLE, TWO_STAGE})
+    if ranking and others and len(members) > 1:
         notes.append(f"{', '.join(others)}: left out, as they combine probabilities, not scores")
     names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
