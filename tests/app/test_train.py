@@ -19,6 +19,7 @@ import torch
 
 import gafcnn as gc
 from gafcnn.app.runs import damaged_files, recorded
+from gafcnn.app.train import score_part
 from gafcnn.errors import BarsError, LearningError
 
 Run = Callable[..., str]
@@ -42,6 +43,15 @@ def test_each_window_leaves_a_complete_run(study: Path) -> None:
         assert "test" not in run.metrics
         assert list(run.folder.glob("csv/**/metrics.csv"))
     assert not (study / "outputs" / "multirun.yaml").read_text().count("_target_: gafcnn")
+
+
+def test_the_score_of_a_ranking_is_its_mean_rank_correlation() -> None:
+    rows = {"time": pd.to_datetime(["2025-01-01"] * 3 + ["2025-01-02"] * 3, utc=True)}
+    rows |= {"split": "val", "score": [1, 2, 3, 1, 2, 3], "label": 0.0}
+    table = pd.DataFrame(rows | {"forward_return": [0.1, 0.2, 0.3, 0.3, 0.1, 0.2]})
+    assert score_part(table, "val") == {"labelled": {"rank_ic": pytest.approx(0.25), "n": 2}}
+    same = score_part(table.assign(score=0.0), "val")
+    assert same == {"labelled": {"rank_ic": None, "n": 0}}
 
 
 def test_what_is_printed_has_the_shares_of_the_classes_and_the_embargo(study: Path) -> None:

@@ -96,6 +96,27 @@ def class_metrics(bars: pd.DataFrame) -> Metrics:
 
 
 @pytest.fixture(scope="session")
+def ranking() -> Metrics:
+    """Six symbols ranked: two models, their ensemble, and a baseline whose scores are equal."""
+    rng, bars, rows = np.random.default_rng(0), {}, []
+    times = pd.date_range("2025-01-01", periods=120, freq="1D", tz="UTC")
+    for symbol in "ABCDEF":
+        close = 100 * np.exp(0.02 * rng.normal(size=120).cumsum())
+        frame = pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), close), index=times)
+        bars[symbol] = gc.as_bars(frame.assign(volume=1e4), label="close")
+        later = np.append(close[1:] / close[:-1] - 1, 0.0)
+        rows.append(pd.DataFrame({"time": times, "symbol": symbol, "later": later})[40:])
+    table = pd.concat(rows)
+    scores = {name: rng.normal(size=len(table)) for name in ("20d", "60d")}
+    scores["20d"] += 30 * table.pop("later")
+    tables = {name: table.assign(score=one) for name, one in (scores | {"xgboost": 0.0}).items()}
+    rules = {"costs_bps": {"A": 10}}
+    return gc.judge(
+        tables, bars, label=gc.Relative("1D"), rules=rules, ensembles=["mean"], resamples=100
+    ).metrics
+
+
+@pytest.fixture(scope="session")
 def pooled(metrics: Metrics) -> Metrics:
     """Two symbols, and both together."""
     parts = {name: {key: metrics[key] for key in ("rows", "classes", "models")} for name in "AB"}

@@ -53,6 +53,20 @@ def test_no_skill_is_the_best_constant_forecast(metrics: Metrics) -> None:
     assert ["labelled", "rows:", "900,", "75.00%", "of", "them", "up"] in lines
 
 
+def test_rankings_have_their_own_columns(ranking: Metrics) -> None:
+    lines = printed(summary_table(ranking))
+    found = {name: one["value"] for name, one in ranking["models"]["20d"].items()}
+    assert next(line for line in lines if line[0] == "20d") == [
+        *("20d", "79", f"{found['rank_ic']:+.4f}", f"{found['spread_bps']:+.2f}"),
+        *(f"{found[name]:.2f}" for name in ("sharpe_gross", "sharpe", "sortino")),
+        *(f"{found['max_drawdown']:+.2%}", f"{found['turnover']:.2f}"),
+        f"{found['break_even_bps']:+.2f}",
+    ]
+    assert next(line for line in lines if line[0] == "xgboost")[1:3] == ["0", "n/a"]
+    market = next(line for line in lines if line[0] == "equal-weighted")
+    assert f"{ranking['benchmarks']['market']['sharpe']['value']:.2f}" in market
+
+
 def test_missing_figures_are_no_zeros(metrics: Metrics) -> None:
     empty = copy.deepcopy(metrics)
     for estimate in empty["models"]["15m"].values():

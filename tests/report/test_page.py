@@ -159,6 +159,33 @@ def test_classes_are_judged_without_trades(class_folder: Path, class_metrics: Me
     assert not re.search(r"https?:|<script", page.source)
 
 
+def test_rankings_are_shown_with_quantiles_and_portfolios(ranking: Metrics, tmp_path: Path) -> None:
+    metrics = rename(ranking, "20d", EVIL)
+    page = Parsed(write_report(tmp_path / "report.html", metrics, files=True))
+    assert page.sections == [
+        *("verdict", "notes", "targets", "models", "quantiles", "portfolios", "parts", "pairs"),
+        *("equity", "config"),
+    ]
+    assert len(page.source.encode()) < SIZE
+    assert not {"script", "img"} & set(page.tags)
+    assert "nan" not in page.text.lower()
+    assert "6 symbols, ranking over 1D on 1D bars" in page.text
+    assert "5.833 bps a side on average" in page.text
+    figures = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert figures == {"equity", "quantiles", "rank_ic", "portfolio"}
+    ranks = {row["model"]: row for row in table_of(tmp_path, "ranks")}
+    assert list(ranks) == [EVIL, "60d", "mean", "xgboost"]
+    found = metrics["models"][EVIL]["rank_ic"]
+    assert float(ranks[EVIL]["rank_ic_low"]) == found["low"]
+    assert ranks["xgboost"]["rank_ic"] == ""
+    assert f"{found['value']:+.4f}" in page.tables["ranks"]
+    assert "n/a" in page.tables["ranks"]
+    assert table_of(tmp_path, "portfolios")[-1]["model"] == "equal-weighted market"
+    assert {row["symbol"] for row in table_of(tmp_path, "contributions")} == set("ABCDEF")
+    parts = [row for row in table_of(tmp_path, "parts") if row["part"] == "month"]
+    assert {row["of"] for row in parts} == {"2025-02", "2025-03", "2025-04"}
+
+
 def test_judgement_without_a_study_is_one_file(
     metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

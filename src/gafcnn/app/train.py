@@ -18,11 +18,17 @@ from gafcnn.app.options import TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import BARS, Run
 from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.samples import PARTS, Samples
+from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.predictions import P_UP, classes_of, probability_columns, write_predictions
-from gafcnn.evaluation.statistics import score_classes, score_rows
+from gafcnn.evaluation.predictions import (
+    P_UP,
+    SCORE,
+    classes_of,
+    probability_columns,
+    write_predictions,
+)
+from gafcnn.evaluation.statistics import rank_ics, score_classes, score_rows
 from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
@@ -38,6 +44,7 @@ _OF_CLASSES = {
     ),
     "monitor": ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
 }  # fmt: skip
+_OF_RANKINGS = {"objective": ("rank_ic",), "monitor": ("val/loss", "val/correlation")}
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -56,6 +63,7 @@ def train(options: Mapping[str, Any]) -> float:
     """
     settings = create(TrainSettings, "", options)
     known = _OF_DIRECTIONS if settings.label.classes == DIRECTIONS else _OF_CLASSES
+    known = _OF_RANKINGS if task_of(settings.label) == "ranking" else known
     objective = settings.objective or known["objective"][0]
     for option, name in (("objective", objective), ("monitor", settings.monitor)):
         if name not in (names := known[option]):
@@ -153,9 +161,16 @@ def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
 
 
 def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
-    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
+    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows.
+
+    That of a ranking is the mean rank IC of its `n` decision times.
+    """
     rows = predictions.loc[predictions["split"] == part]
     classes = classes_of(rows)
+    if SCORE in rows:
+        correlations = rank_ics(rows, SCORE)
+        mean = float(correlations.mean()) if len(correlations) else None
+        return {"labelled": {"rank_ic": mean, "n": len(correlations)}}
     if not classes:  # P(up) alone
         return score_rows(rows, P_UP)
     rows = rows.dropna(subset=["label"])

@@ -15,7 +15,7 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Sampled
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
-from gafcnn.evaluation.statistics import Row, estimate, score_rows
+from gafcnn.evaluation.statistics import Row, estimate, rank_ics, score_rows
 
 COMPARED = {
     "accuracy": "accuracy",
@@ -60,20 +60,33 @@ class Pair(NamedTuple):
     target: Target | None = None
 
 
-def pairs(study: Study) -> Iterator[Pair]:
-    """Yield the comparisons of a study of directions.
+def labelled_auc(rows: pd.DataFrame, model: str) -> float:
+    """Return the AUC of a column of P(up) on labelled rows; 0.5 if it is undefined."""
+    found = score_rows(rows, model)["labelled"]["auc"]
+    return 0.5 if found is None else found
 
-    Ensembles are compared with the best member, which has the highest AUC on labelled validation
-    rows; members, ensembles and foreign models are compared with the baseline.
+
+def mean_rank_ic(rows: pd.DataFrame, model: str) -> float:
+    """Return the mean rank IC of a column of scores; 0 if it is undefined."""
+    correlations = rank_ics(rows, model)
+    return float(correlations.mean()) if len(correlations) else 0.0
+
+
+def pairs(
+    study: Study, skill: Callable[[pd.DataFrame, str], float] = labelled_auc
+) -> Iterator[Pair]:
+    """Yield the comparisons of a study of directions, or of rankings.
+
+    Ensembles are compared with the best member, which has the highest skill on validation rows;
+    members, ensembles and foreign models are compared with the baseline.
     """
     members, models, baseline = study.members, study.models, study.baseline
     val = study.joined.loc[study.joined["split"] == "val"]
 
-    def validation_auc(name: str) -> float:
-        found = score_rows(val.loc[val[name].notna()], name)["labelled"]["auc"]
-        return 0.5 if found is None else found
+    def on_validation(name: str) -> float:
+        return skill(val.loc[val[name].notna()], name)
 
-    best = max(members, key=validation_auc) if members else None
+    best = max(members, key=on_validation) if members else None
     if best is not None and len(members) > 1:
         for name in ENSEMBLES:
             if name in models:
@@ -220,12 +233,17 @@ _EXPLANATIONS = {
     TWO_STAGE: " (windows and baseline, stacked)",
     "mean": " (of the windows' probabilities)",
 }
+_RANKING_EXPLANATIONS = {
+    TWO_STAGE: " (the mean rank by windows and baseline)",
+    "mean": " (the mean rank by the windows)",
+}
 
 _RARE = 100
 """Rows of a class below which it is mentioned that no row was missed."""
 
 
 _IMPLAUSIBLE = 0.95  # an AUC of directions
+_IMPLAUSIBLE_IC = 0.3  # a mean rank IC
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
@@ -238,17 +256,75 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
     figures = metrics["models"][headline]
     if metrics["task"] == "classification":
         return [*_classification(headline, figures, metrics)]
-    auc = figures["auc"]["value"]
-    doubt = (
-        f"An AUC of {auc:.3f} is implausible for returns: check that each `time` is the close of "
-        "the last bar that the forecast knows, and not its open."
-    )
+    if metrics["task"] == "ranking":
+        return [
+            *_order(headline, figures, metrics),
+            *_doubt("A rank IC", figures["rank_ic"]["value"], _IMPLAUSIBLE_IC),
+            *_earned(figures, metrics),
+            *_deflated("The probability that the Sharpe ratio", figures, metrics),
+            *_exposure(figures),
+            *_compared(metrics["pairs"], headline, "rank_ic", "+.4f"),
+            *_compared(metrics["pairs"], headline, "sharpe", "+.2f"),
+        ]
     return [
         *_skill(headline, figures, metrics),
-        *([doubt] if auc is not None and auc > _IMPLAUSIBLE else []),
+        *_doubt("An AUC", figures["auc"]["value"], _IMPLAUSIBLE),
         *_money(figures, metrics),
         *_compared(metrics["pairs"], headline, "auc", "+.3f"),
     ]
+
+
+def _doubt(figure: str, value: float | None, most: float) -> Iterator[str]:
+    if value is not None and value > most:
+        yield (
+            f"{figure} of {value:.3f} is implausible for returns: check that each `time` is the "
+            "close of the last bar that the forecast knows, and not its open."
+        )
+
+
+def _order(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    rank_ic, order, found = (
+        figures["rank_ic"], figures["monotonicity"]["value"], metrics["cross_section"],
+    )  # fmt: skip
+    text = _RANKING_EXPLANATIONS.get(headline, "")
+    yield (
+        f"{headline}{text} ranks {found['symbols']} symbols at {found['times']:,} decision times "
+        f"with a mean rank IC of {_format(rank_ic, '.4f')}: "
+        f"{_against(rank_ic, 0.0, 'better than chance', 'worse than chance')}."
+    )
+    if order is not None:
+        rises = "rise" if order == 1 else "do not rise"
+        yield (
+            f"The fifth of the symbols with the highest scores returns "
+            f"{_format(figures['spread_bps'], '+.1f')} bps more over {metrics['horizon']} than the "
+            f"fifth with the lowest; mean returns {rises} from each fifth to the next "
+            f"(monotonicity {order:+.1f})."
+        )
+
+
+def _earned(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
+    ratio = figures["sharpe"]
+    if ratio["value"] is None:
+        yield "The portfolio of its scores has no returns whose Sharpe ratio could be computed."
+        return
+    yield (
+        f"The portfolio has a Sharpe ratio of {_format(ratio, '.2f')} after {metrics['costs']} "
+        f"({_format(figures['sharpe_gross'], '.2f')} before): "
+        f"{_against(ratio, 0.0, 'a profit after costs', 'a loss after costs')}. Its largest "
+        f"drawdown is {figures['max_drawdown']['value']:.1%}, it trades "
+        f"{_format(figures['turnover'], '.0%')} of its capital a day, and the break-even cost is "
+        f"{_format(figures['break_even_bps'], '.1f')} bps a side."
+    )
+
+
+def _exposure(figures: Mapping[str, Any]) -> Iterator[str]:
+    beta, alpha = figures["beta"], figures["alpha"]
+    if beta["value"] is not None and alpha["value"] is not None:
+        yield (
+            f"Its beta to the equal-weighted market is {_format(beta, '.2f')}. Beside the market, "
+            f"momentum and low volatility its alpha is {_format(alpha, '+.1%')} a year: "
+            f"{_against(alpha, 0.0, 'these do not explain its return', 'a loss beside them')}."
+        )
 
 
 def _classification(
@@ -327,13 +403,15 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
         f"{_against(net, 0.0, 'a profit after costs', 'a loss after costs')}. "
         f"The break-even cost is {_format(figures['break_even_bps'], '.1f')} bps a side."
     )
+    ratio = _format(figures["sharpe"], ".2f")
+    yield from _deflated(f"The Sharpe ratio is {ratio}; the probability that it", figures, metrics)
+
+
+def _deflated(begin: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     if (deflated := figures["deflated_sharpe"]["value"]) is not None:
         trials = metrics["trials"]
         of_trials = "what one training" if trials == 1 else f"what the best of {trials} trainings"
-        yield (
-            f"The Sharpe ratio is {_format(figures['sharpe'], '.2f')}; the probability that it "
-            f"exceeds {of_trials} would show by luck is {deflated:.1%}."
-        )
+        yield (f"{begin} exceeds {of_trials} would show by luck is {deflated:.1%}.")
 
 
 def _compared(pairs: Any, model: str, figure: str, style: str, unit: str = "") -> Iterator[str]:

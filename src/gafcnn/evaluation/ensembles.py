@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.errors import ConfigError, PredictionsError
-from gafcnn.evaluation.joining import join, member_columns, probabilities
+from gafcnn.evaluation.joining import is_ranking, join, member_columns, probabilities
 from gafcnn.evaluation.predictions import KEY, OUTCOME, folds_of, place
 from gafcnn.evaluation.statistics import Floats, auc
 from gafcnn.registry import Registry
@@ -150,6 +150,20 @@ def log_odds(p: Floats) -> Floats:
     return np.log(clipped / (1 - clipped))
 
 
+def mean_rank(scores: Floats, times: Any) -> Floats:
+    """Return the mean of the members' quantiles among the rows of a time: shape (n,), -0.5 to 0.5.
+
+    Scores of a ranking have no unit, so that only their orders can be averaged.
+
+    Args:
+        scores: Scores, shape (n, members).
+        times: The time of each row, shape (n,).
+    """
+    by_time = pd.DataFrame(scores, index=pd.Index(times)).groupby(level=0)
+    quantiles = (by_time.rank() - 0.5) / by_time.transform("count") - 0.5
+    return quantiles.mean(axis="columns").to_numpy(np.float64)
+
+
 def combine(
     joined: pd.DataFrame,
     members: Sequence[str],
@@ -160,7 +174,8 @@ def combine(
     """Add ensembles of the members, and `two_stage` of the baseline and the members.
 
     A single member is not combined. The only ensemble of several classes is `mean`; `classes` is ()
-    for P(up). `two_stage` among the methods needs a baseline. `joined` has the models side by side
+    for P(up). `two_stage` among the methods needs a baseline. Of a ranking, both are the
+    `mean_rank` of their members, in which nothing is fitted. `joined` has the models side by side
     (see `join`).
 
     Returns:
@@ -172,7 +187,7 @@ def combine(
         PredictionsError: The labelled validation rows of a fold are not of both classes.
     """
     wanted = [name for name in methods if name != TWO_STAGE] if len(members) > 1 else []
-    if classes:
+    if classes or is_ranking(joined):
         wanted = [ENSEMBLE] if wanted else []
     of = dict.fromkeys(wanted, members)
     names = [*members, *wanted]
@@ -193,7 +208,8 @@ def ensemble(
     """Add one column of P(up) per ensemble, on validation and test rows.
 
     `weighted` and `stacking` are fitted on the labelled validation rows of each fold, so their
-    results on validation are in-sample; those on test are out of sample, as for all ensembles.
+    results on validation are in-sample; those on test are out of sample, as for all ensembles. The
+    only ensemble of scores of a ranking is `mean` (see `mean_rank`).
 
     Args:
         models: Predictions tables by the name of their model, or the result of `join`.
@@ -217,7 +233,16 @@ def ensemble(
             expected=f"some of {', '.join(known)}",
             instead="correct the names",
         )
-    return _add(joined, dict.fromkeys(ENSEMBLES if methods is None else methods, members))[0]
+    ranking = is_ranking(joined)
+    if methods is None:
+        methods = [ENSEMBLE] if ranking else [*ENSEMBLES]
+    if ranking and set(methods) - {ENSEMBLE}:
+        raise ConfigError(
+            f"the methods are {', '.join(methods)}",
+            expected="mean, the only ensemble of scores of a ranking",
+            instead="leave the others out, which combine probabilities",
+        )
+    return _add(joined, dict.fromkeys(methods, members))[0]
 
 
 def fit_ensemble(rows: pd.DataFrame, name: str, members: Sequence[str]) -> FittedEnsemble:
@@ -258,8 +283,11 @@ def _add(
         for name, members in of.items():
             p = np.stack([probabilities(rows, member, classes) for member in members], axis=1)
             complete = ~np.isnan(p).any(axis=(1, 2))
-            fitted[name] = fit_ensemble(rows, name, members)
-            combined = fitted[name](p[complete] if classes else p[complete, :, 0])
+            if is_ranking(joined):
+                combined = mean_rank(p[complete, :, 0], rows["time"][complete])
+            else:
+                fitted[name] = fit_ensemble(rows, name, members)
+                combined = fitted[name](p[complete] if classes else p[complete, :, 0])
             at = np.flatnonzero(inside)[complete]
             found[name][at] = combined.reshape(len(at), -1)
     for name, values in found.items():

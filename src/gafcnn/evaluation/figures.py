@@ -113,18 +113,21 @@ def mean_ratio(numerators: Sequence[Series], denominators: Sequence[Series]) -> 
     return of_sums((*numerators, *denominators), of, rests)
 
 
-def sharpe(returns: Floats, periods: float) -> Figure:
+def sharpe(returns: Floats, periods: float, known: Series | None = None) -> Figure:
     """Return mean over standard deviation (ddof=1) of returns per bar, annualised (Sharpe, 1994).
 
-    A year has `periods` bars. The ratio of constant returns is undefined.
+    A year has `periods` bars. The ratio of constant returns is undefined. Returns are those of the
+    bars that are `known`, by default all; they are 0 at the others.
     """
+    known = np.ones(len(returns)) if known is None else known
 
     def of(n: Floats, total: Floats, squares: Floats) -> Floats:
-        variance = divide(squares - total**2 / n, n - 1)
-        varies = variance > _ROUNDING * squares / n
-        return divide(total / n, np.sqrt(np.where(varies, variance, 0.0))) * np.sqrt(periods)
+        mean, mean_square = divide(total, n), divide(squares, n)
+        variance = divide(squares - divide(total**2, n), n - 1)
+        varies = variance > _ROUNDING * mean_square
+        return divide(mean, np.sqrt(np.where(varies, variance, 0.0))) * np.sqrt(periods)
 
-    return of_sums((np.ones(len(returns)), returns, returns**2), of, returns != 0)
+    return of_sums((known, returns, returns**2), of, returns != 0)
 
 
 def sortino(returns: Floats, periods: float) -> Figure:

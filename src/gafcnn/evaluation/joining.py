@@ -115,6 +115,11 @@ def member_columns(name: str, classes: Sequence[str]) -> list[str]:
     return [member_column(name, column) for column in class_columns(classes)]
 
 
+def is_ranking(joined: pd.DataFrame) -> bool:
+    """Return whether models have scores of a ranking: only its labels are numbers, not classes."""
+    return joined["label"].dtype.kind == "f"
+
+
 def probabilities(
     joined: pd.DataFrame, name: str, classes: Sequence[str] = ()
 ) -> NDArray[np.float64]:

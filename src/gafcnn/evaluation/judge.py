@@ -24,17 +24,20 @@ from gafcnn.evaluation.comparisons import Study, sentences
 from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join, join_common, probabilities
+from gafcnn.evaluation.portfolio import PortfolioRules
 from gafcnn.evaluation.predictions import (
     KEY,
     OUTCOME,
+    SCORE,
     SHARED,
-    class_columns,
     classes_of,
     complete_predictions,
     first_row,
     place,
+    probability_columns,
     read_table,
 )
+from gafcnn.evaluation.rankings import judge_rankings
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.settings import create
 
@@ -65,7 +68,7 @@ class Judgement:
         return "\n".join(["Judgement:", *self.verdict])
 
     @property
-    def task(self) -> Literal["direction", "classification"]:
+    def task(self) -> Literal["direction", "classification", "ranking"]:
         """What was judged."""
         return self.metrics["task"]
 
@@ -105,7 +108,7 @@ def judge(
     *,
     cost_bps: float | None = None,
     threshold: float | None = None,
-    rules: TradingRules | Mapping[str, Any] | None = None,
+    rules: TradingRules | PortfolioRules | Mapping[str, Any] | None = None,
     label: Label | None = None,
     split: Splitter | None = None,
     horizon: DurationLike | None = None,
@@ -122,7 +125,8 @@ def judge(
     """Judge predictions of several models on the test rows that all of them have.
 
     A table from elsewhere needs the columns `time` and `p_up` (or `p_<class>`, or a `score` that is
-    higher for a more likely rise), and `symbol` if there are several. Outcomes and split are filled
+    higher for a more likely rise, or of a ranking for a better symbol), and `symbol` if there are
+    several. Outcomes and split are filled
     in from the other tables, or from `label`, `split` and the bars. Validation rows are needed only
     to choose a threshold: without them, every row is traded unless `threshold` is given.
 
@@ -131,7 +135,8 @@ def judge(
         bars: Bars of one symbol, or of several by their names.
         cost_bps: Cost per side, in basis points; replaces that of `rules`.
         threshold: Confidence |P(up) - 1/2| from which to trade; replaces that of `rules`.
-        rules: Trading rules, or their options by name; `TradingRules()` by default.
+        rules: `TradingRules`, for rankings `PortfolioRules`, or their options by name; by default
+            those without options.
         label: Definition of the label, for tables without outcomes.
         split: Splitter, for tables without a split; without it all their rows are test rows.
         horizon: Longest duration of a trade; by default the label's, else that of the tables.
@@ -154,19 +159,15 @@ def judge(
             their returns are not those of the bars.
         ConfigError: A name is unknown, or an option is of another type or out of its range.
     """
-    if isinstance(rules, Mapping):
-        rules = create(TradingRules, "trading", rules)
-    _check_arguments(models, bars, label, split, rules, resamples, trials)
-    rules = rules or TradingRules()
+    _check_arguments(models, bars, label, split, resamples, trials)
     for name in {*ensembles} - {TWO_STAGE}:
         ENSEMBLES[name]  # an unknown name is an error
-    if cost_bps is not None:
-        rules = replace(rules, cost_bps=cost_bps, costs=None)
-    if threshold is not None:
-        rules = replace(rules, threshold=threshold)
     tables, foreign, notes = _complete(models, bars, label, split)
     joined, notes = join_common(tables, notes) if foreign else (join(tables), notes)
-    classes = classes_of(next(iter(tables.values())))
+    first = next(iter(tables.values()))
+    classes, columns = classes_of(first), probability_columns(first)
+    ranking = columns == (SCORE,)
+    rules = _rules(rules, cost_bps, threshold, ranking=ranking)
     given, baseline = baseline, baseline or (BASELINE if BASELINE in tables else None)
     if baseline is not None:
         _check_name("baseline", baseline, tables)
@@ -177,9 +178,12 @@ def judge(
         val = joined.loc[joined["split"] == "val"].dropna(subset=["label", given, *members])
         ensembles = [*ensembles, TWO_STAGE] if len(val) else ensembles
     joined, names, _ = combine(joined, members, ensembles, baseline, classes)
+    others = sorted({*ensembles} - {ENSEMBLE, TWO_STAGE})
+    if ranking and others and len(members) > 1:
+        notes.append(f"{', '.join(others)}: left out, as they combine probabilities, not scores")
     names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
-    if oracle is not None and not classes:
+    if oracle is not None and not classes and not ranking:
         of_symbol = oracle if isinstance(oracle, Mapping) else dict.fromkeys(by_symbol, oracle)
         rows = pd.MultiIndex.from_arrays([joined["symbol"], joined["time"]])
         joined[ORACLE] = pd.concat(dict(of_symbol)).reindex(rows).to_numpy()
@@ -197,7 +201,7 @@ def judge(
     if horizon is not None:
         length = parse_duration("horizon", horizon)
     facts: dict[str, Any] = {
-        "task": "classification" if classes else "direction",
+        "task": "classification" if classes else "ranking" if ranking else "direction",
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),
         "horizon": format_duration(length),
         "windows": members,
@@ -210,7 +214,7 @@ def judge(
         joined, by_symbol, length, members, names, baseline, foreign, headline,
         facts["trials"], resamples, seed, advance or (lambda _: None),
     )  # fmt: skip
-    if not classes:
+    if isinstance(rules, TradingRules) and not classes:
         val = joined.loc[joined["split"] == "val"]
         rows = val.groupby("fold", dropna=False)[names].count()
         unchosen = [name for name in names if not rows[name].any()]
@@ -233,12 +237,17 @@ def judge(
     def run(part: Study) -> Judgement:
         times = part.joined.loc[part.joined["split"] == "test", "time"]
         period = {"first": times.min().isoformat(), "last": times.max().isoformat()}
-        found = judge_classes(part, classes) if classes else judge_directions(part, rules, of_folds)
+        if classes:
+            found = judge_classes(part, classes)
+        elif isinstance(rules, PortfolioRules):
+            found = judge_rankings(part, rules, notes)
+        else:
+            found = judge_directions(part, rules, of_folds)
         metrics = {**facts, "symbol": ", ".join(part.bars), **period, **found}
         metrics["verdict"] = sentences(metrics)
-        return Judgement(metrics, _long(part.joined, names, classes))
+        return Judgement(metrics, _long(part.joined, names, columns, classes))
 
-    if classes or len(by_symbol) == 1:
+    if classes or ranking or len(by_symbol) == 1:
         return run(study)
     singles = {}
     for symbol, frame in by_symbol.items():
@@ -252,8 +261,29 @@ def judge(
     return replace(result, by_symbol=singles)
 
 
+def _rules(
+    rules: Any, cost_bps: float | None, threshold: float | None, *, ranking: bool
+) -> TradingRules | PortfolioRules:
+    """Return the rules that apply, of the kind that suits the predictions."""
+    kind, section = (PortfolioRules, "portfolio") if ranking else (TradingRules, "trading")
+    if isinstance(rules, Mapping):
+        rules = create(kind, section, rules)
+    if (rules is not None and not isinstance(rules, kind)) or (ranking and threshold is not None):
+        shown = rules if isinstance(rules, str | int) else f"a {type(rules).__name__}"
+        raise ConfigError(
+            f"rules is {shown}, and threshold is {threshold}",
+            expected=f"{kind.__name__}" + " and no threshold, for scores" * ranking,
+            instead='pass rules by name, as in {"cost_bps": 3}',
+        )
+    rules = rules or kind()
+    if cost_bps is not None:
+        fixed = {"costs_bps": {}} if ranking else {"costs": None}
+        rules = replace(rules, cost_bps=cost_bps, **fixed)
+    return rules if threshold is None else replace(rules, threshold=threshold)
+
+
 def _check_arguments(
-    models: Any, bars: Any, label: Any, split: Any, rules: Any, resamples: Any, trials: Any
+    models: Any, bars: Any, label: Any, split: Any, resamples: Any, trials: Any
 ) -> None:
     def has(value: Any, method: str) -> bool:
         return value is None or (hasattr(value, method) and not isinstance(value, type))
@@ -266,9 +296,8 @@ def _check_arguments(
     for argument, value, valid, expected in (
         ("models", models, tables and named, 'tables or paths by name, as in {"mine": frame}'),
         ("bars", bars, isinstance(bars, pd.DataFrame | Mapping), "bars, or a dict of bars by name"),
-        ("label", label, has(label, "assign"), 'a label, such as gc.Direction("15min")'),
+        ("label", label, has(label, "outcomes"), 'a label, such as gc.Direction("15min")'),
         ("split", split, has(split, "embargo"), "a splitter, such as gc.Chronological()"),
-        ("rules", rules, has(rules, "cost_model"), 'rules, as in {"cost_bps": 3}'),
         ("resamples", resamples, resamples == 0 or resamples >= 100, "0, or 100 or more"),
         ("trials", trials, trials is None or trials >= 1, "1 or more"),
     ):
@@ -283,10 +312,9 @@ def _check_returns(
     joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Label
 ) -> None:
     """Check that returns are those of the bars, which may be of another market."""
-    for symbol, bars in by_symbol.items():
-        rows = joined.loc[
-            (joined["symbol"] == symbol) & joined["time"].isin(bars.index.to_series())
-        ]
+    for symbol, of_symbol in joined.groupby("symbol"):
+        bars = by_symbol[str(symbol)]
+        rows = of_symbol.loc[of_symbol["time"].isin(bars.index.to_series())]
         expected = label.outcomes(bars, bars.index.get_indexer(rows["time"])).forward_return
         differ = np.abs(rows["forward_return"].to_numpy() - expected) > _TOLERANCE
         if differ.any():
@@ -301,12 +329,12 @@ def _check_returns(
 def _durations(joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame]) -> Any:
     """Return how long after its decision each outcome is known, in trading time."""
     found = joined["known_at"] - joined["time"]
-    for symbol, bars in by_symbol.items():
+    for symbol, rows in joined.groupby("symbol"):
+        bars = by_symbol[str(symbol)]
         if calendar_of(bars) is not None:
-            rows = joined["symbol"] == symbol
-            moments = (joined.loc[rows, name] for name in ("time", "known_at"))
-            begin, end = (bars.index.searchsorted(pd.DatetimeIndex(one)) for one in moments)
-            found.loc[rows] = (end - begin) * interval_of(bars).to_timedelta64()
+            moments = (pd.DatetimeIndex(rows[name]) for name in ("time", "known_at"))
+            begin, end = (bars.index.searchsorted(one) for one in moments)
+            found.loc[rows.index] = (end - begin) * interval_of(bars).to_timedelta64()
     return found
 
 
@@ -357,9 +385,11 @@ def _check_name(option: str, name: str, known: Iterable[str]) -> None:
         )
 
 
-def _long(joined: pd.DataFrame, names: Sequence[str], classes: Sequence[str] = ()) -> pd.DataFrame:
+def _long(
+    joined: pd.DataFrame, names: Sequence[str], columns: Sequence[str], classes: Sequence[str]
+) -> pd.DataFrame:
     """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
-    shared, columns, parts = joined[[*KEY, *OUTCOME]], class_columns(classes), []
+    shared, parts = joined[[*KEY, *OUTCOME]], []
     for name in names:
         p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
         parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))

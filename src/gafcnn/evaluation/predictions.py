@@ -461,7 +461,7 @@ def place(row: Mapping[Hashable, Any]) -> str:
     """Return symbol, time, fold and split of a row: `BNBUSDT 2025-06-20 00:00 UTC, fold 2, val`."""
     time = f"{row['time']}"[:19].removesuffix(":00")
     fold = f", fold {row['fold']}" if "fold" in row and pd.notna(row["fold"]) else ""
-    split = f", {row['split']}" if "split" in row else ""
+    split = f", {row['split']}" if "split" in row and pd.notna(row["split"]) else ""
     return f"{row['symbol']} {time} UTC{fold}{split}".lstrip()
 
 

@@ -193,6 +193,12 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     return sums["both"] / np.sqrt(sums["score"] * sums["outcome"])
 
 
+def rank_ics(rows: pd.DataFrame, model: str) -> pd.Series:
+    """Return the rank correlations of a column of scores and the returns that follow, by time."""
+    score, ahead = (rows[column].to_numpy(np.float64) for column in (model, "forward_return"))
+    return rank_correlations(score, ahead, rows["time"].to_numpy("datetime64[ns]"))
+
+
 def log_losses(p: Floats, label: NDArray[Any]) -> Floats:
     """Return -ln(clipped probability of the true class) of each row.
 

@@ -164,16 +164,17 @@ class Candidate:
 
 
 def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the validation rows and the test rows of one symbol, each by time.
+    """Return the validation rows and the test rows, each by time.
 
     Raises:
-        PredictionsError: There are no test rows, or a time is in the test of several folds.
+        PredictionsError: There are no test rows, or a time of a symbol is in the test of several
+            folds.
     """
-    by_time = joined.sort_values("time")
+    by_time = joined.sort_values("time", kind="stable")
     val, test = (
         by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
     )
-    repeated = test["time"].duplicated()
+    repeated = test.duplicated(["symbol", "time"])
     if test.empty or repeated.any():
         first = "" if test.empty else f", first {test['time'][repeated].iloc[0]}"
         raise PredictionsError(

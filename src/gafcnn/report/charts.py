@@ -18,14 +18,14 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from gafcnn.evaluation.ensembles import ENSEMBLES
-from gafcnn.report.tables import BUY_AND_HOLD, MISSING, ORACLE, Metrics, model_label
+from gafcnn.report.tables import BENCHMARKS, MISSING, ORACLE, Metrics, model_label
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
@@ -89,6 +89,7 @@ def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
         yield "calibration", "Calibration", calibration_chart(metrics)
     if len({row["month"] for row in regimes} - {None}) > 1:
         yield "months", "Win rate and return by month", months_chart(metrics)
+    yield from _ranking_figures(metrics)
     found = metrics.get("confusion") or {}
     if metrics["task"] == "classification":
         for number, (model, counts) in enumerate(found.items(), start=1):
@@ -108,12 +109,12 @@ def file_name(text: str) -> str:
 
 
 def model_styles(models: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return the `color` (#rrggbb) and the `linestyle` of each model, and of buy and hold.
+    """Return the `color` (#rrggbb) and the `linestyle` of each model, and of the benchmarks.
 
     Single models are solid, ensembles dashed and the oracle dotted, so that kinds of models differ
     in more than colour.
     """
-    styles = {BUY_AND_HOLD: {"color": GREY, "linestyle": "solid"}}
+    styles = {name: {"color": GREY, "linestyle": "solid"} for name in BENCHMARKS}
     for place, name in enumerate(models):
         line = "dotted" if name == ORACLE else "dashed" if name in ENSEMBLES else "solid"
         styles[name] = {"color": COLOURS[place % len(COLOURS)], "linestyle": line}
@@ -122,9 +123,9 @@ def model_styles(models: Iterable[str]) -> dict[str, dict[str, str]]:
 
 @mpl.rc_context(RC)
 def equity_chart(metrics: Metrics) -> Figure:
-    """Draw the equity of each model and of buy and hold, and how far each is below its maximum."""
+    """Draw the equity of each model and of the benchmark, and how far each is below its maximum."""
     figure, (top, below) = _panels("equity, start = 1", "drawdown")
-    for name in (*metrics["models"], BUY_AND_HOLD):
+    for name in (*metrics["models"], *BENCHMARKS):
         if name in metrics["equity"]:
             line = pd.DataFrame(metrics["equity"][name])
             times, look = pd.to_datetime(line["time"], utc=True), _look(metrics, name)
@@ -132,11 +133,16 @@ def equity_chart(metrics: Metrics) -> Figure:
             below.plot(times, line["value"] / line["value"].cummax() - 1, **look)
     top.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
     below.yaxis.set_major_formatter(PercentFormatter(1))
-    locator = AutoDateLocator(minticks=3, maxticks=7)
-    below.xaxis.set_major_locator(locator)
-    below.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    below.set_xlabel("time, UTC")
+    _as_time(below)
     return _with_legend(figure, top)
+
+
+def _as_time(axes: Axes) -> None:
+    """Label the axis of x by times."""
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel("time, UTC")
 
 
 @mpl.rc_context(RC)
@@ -235,9 +241,83 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, A
         axes.vlines(ends[x], ends["low"], ends["high"], color=look["color"], linewidth=0.9)
 
 
-def _with_legend(figure: Figure, axes: Axes) -> Figure:
+def _with_legend(figure: Figure, axes: Axes, columns: int = 4) -> Figure:
     """Add a legend below all panels, models in the order in which they were drawn."""
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
+    return figure
+
+
+# --- rankings -------------------------------------------------------------------------------------
+
+
+def _ranking_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
+    """Yield the figures of a ranking."""
+    if metrics.get("curves"):
+        title = f"Cumulative returns of the quantiles of {metrics['headline']}, less the mean"
+        yield "quantiles", title, quantile_chart(metrics)
+        title = f"The portfolio of {metrics['headline']}"
+        yield "portfolio", title, portfolio_chart(metrics)
+    if len({row["month"] for row in _months_of(metrics)}) > 1:
+        yield "rank_ic", "Rank IC and net return by month", rank_ic_chart(metrics)
+
+
+def _months_of(metrics: Metrics) -> Iterator[dict[str, Any]]:
+    """Yield the rows of months, with the ends of the interval of the rank IC."""
+    for row in metrics.get("parts") or ():
+        if row["part"] == "month":
+            ends = {end: row["rank_ic"][end] for end in ("low", "high")}
+            values = {name: row[name]["value"] for name in ("rank_ic", "net_bps")}
+            yield {"model": row["model"], "month": row["of"], **ends, **values}
+
+
+@mpl.rc_context(RC)
+def quantile_chart(metrics: Metrics) -> Figure:
+    """Draw the sum of the returns of each quantile of the headline's scores, less the mean."""
+    figure, (panel,) = _panels("sum of returns, %")
+    figure.set_figheight(3.2)
+    curves = dict(metrics["curves"]["quantiles"])
+    times = pd.to_datetime(curves.pop("time"), utc=True)
+    shades = LinearSegmentedColormap.from_list("quantiles", (VERMILION, GREY, BLUE))
+    for place, (number, values) in enumerate(curves.items()):
+        colour, edge = shades(place / (len(curves) - 1)), place in (0, len(curves) - 1)
+        values = 100 * np.array(values, float)
+        label = f"{number}, {'lowest' if place == 0 else 'highest'} scores" if edge else number
+        panel.plot(times, values, color=colour, linewidth=1.6 if edge else 0.9, label=label)
+    panel.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+    _as_time(panel)
+    return _with_legend(figure, panel, len(curves))
+
+
+@mpl.rc_context(RC)
+def rank_ic_chart(metrics: Metrics) -> Figure:
+    """Draw the mean rank IC by month, with the interval of the headline, and the net return."""
+    rows = pd.DataFrame([*_months_of(metrics)]).sort_values("month", kind="stable")
+    rows["number"], months = pd.factorize(rows["month"])
+    figure, panels = _panels("rank IC", "net bps per decision")
+    for axes, y in zip(panels, ("rank_ic", "net_bps"), strict=True):
+        for found, look in _by_model(metrics, rows):
+            _draw_line(axes, found, "number", y, look)
+        axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+    step = -(-len(months) // 7)
+    panels[1].set_xticks(range(0, len(months), step), months[::step])
+    panels[1].set_xlabel("month")
+    return _with_legend(figure, panels[0])
+
+
+@mpl.rc_context(RC)
+def portfolio_chart(metrics: Metrics) -> Figure:
+    """Draw the turnover, the largest weights and the number of symbols of the headline."""
+    found = pd.DataFrame(metrics["curves"]["portfolio"])
+    times = pd.to_datetime(found.pop("time"), utc=True)
+    figure, panels = _panels("turnover per day", "largest weight", "symbols")
+    for axes, names in zip(panels, (("turnover",), ("long", "short"), ("names",)), strict=True):
+        for name, colour in zip(names, (BLUE, VERMILION), strict=False):
+            axes.plot(times, found[name], color=colour, linewidth=1, label=name)
+    for axes in panels[:2]:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    panels[1].legend(ncols=2, loc="upper right")
+    panels[2].set_ylim(bottom=0)
+    _as_time(panels[2])
     return figure
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from scipy.stats import entropy
 
 from gafcnn.report import tables
-from gafcnn.report.tables import NO_SKILL, TOGETHER, count, four_digits, percent
+from gafcnn.report.tables import MARKET, NO_SKILL, TOGETHER, count, four_digits, percent
 
 POSITIONS = {1: "long", -1: "short", 0: "flat"}
 WIDTH = 110
@@ -26,19 +26,20 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
 
     Models are in the order of the metrics, with a line between single models, ensembles and the
     oracle. The last line, "no skill", is the best constant forecast: it always predicts the most
-    frequent class, and its share as the probability. An accuracy below it is worth nothing.
+    frequent class, and its share as the probability. An accuracy below it is worth nothing. For
+    rankings it is the equal-weighted market.
     """
-    symbols = metrics.get("symbols") or {}
+    symbols, ranking = metrics.get("symbols") or {}, metrics["task"] == "ranking"
     columns = [
         name
-        for name in tables.KEYS["summary"].split()
+        for name in tables.KEYS["summary_ranking" if ranking else "summary"].split()
         if any(name in found for found in metrics["models"].values())
         and not (symbols and name.endswith("_labelled"))
     ]
     table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
     for heading in ("model", "symbol") if symbols else ("model",):
         table.add_column(heading, no_wrap=True, vertical="bottom")
-    for heading in ("rows", *map(tables.header, columns)):
+    for heading in ("decision times" if ranking else "rows", *map(tables.header, columns)):
         lines = fill(heading, HEADING_WIDTH, break_long_words=False)
         table.add_column(lines, justify="right", no_wrap=True, vertical="bottom")
 
@@ -50,8 +51,11 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
             names = [model, symbol] if symbols else [model]
             last = together and (few or model in ends)
             table.add_row(*names, *_cells(part["models"][model], columns), end_section=last)
-    names = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL]
-    table.add_row(*names, *_cells(_no_skill(metrics), columns), style="dim")
+    if ranking:
+        names, last = [tables.model_label(MARKET)], metrics["benchmarks"][MARKET]
+    else:
+        names, last = [NO_SKILL, TOGETHER] if symbols else [NO_SKILL], _no_skill(metrics)
+    table.add_row(*names, *_cells(last, columns), style="dim")
     table.caption = _caption(metrics)
     return table
 
@@ -117,7 +121,8 @@ def show(table: Table, file: IO[str] | None = None) -> None:
 
 def _cells(estimates: Mapping[str, Any], columns: list[str]) -> list[str]:
     shown = {name: tables.format_of(name)(found["value"]) for name, found in estimates.items()}
-    return [count(estimates["accuracy"]["n"]), *(shown.get(name, "") for name in columns)]
+    n = estimates["rank_ic" if "rank_ic" in estimates else "accuracy"]["n"]
+    return [count(n), *(shown.get(name, "") for name in columns)]
 
 
 def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -137,6 +142,12 @@ def _no_skill(metrics: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:
+    if metrics["task"] == "ranking":
+        found = metrics["cross_section"]
+        return (
+            f"{count(metrics['rows']['all'])} test rows of {found['symbols']} symbols, "
+            f"{found['fewest']} to {found['most']} at a decision time; {metrics['costs']}"
+        )
     classes = metrics["classes"]
     if metrics["task"] == "classification":
         found = ", ".join(f"{name} {count(n)}" for name, n in classes.items())

@@ -15,7 +15,8 @@ import pandas as pd
 
 from gafcnn.evaluation.ensembles import ENSEMBLES
 
-ORACLE, BUY_AND_HOLD = "oracle", "buy_and_hold"
+ORACLE, BUY_AND_HOLD, MARKET = "oracle", "buy_and_hold", "market"
+BENCHMARKS = {BUY_AND_HOLD: "buy and hold", MARKET: "equal-weighted market"}
 MISSING, NO_SKILL, TOGETHER = "n/a", "no skill", "all symbols"
 
 Row: TypeAlias = Mapping[str, Any]
@@ -82,10 +83,31 @@ FIGURES: dict[str, tuple[str, Format]] = {
     "calmar": ("Calmar ratio", two_digits),
     "turnover": ("turnover per day", two_digits),
     "exposure": ("time in the market", percent),
+    "rank_ic": ("rank IC", signed_four_digits),
+    "ic_positive": ("IC above 0", percent),
+    "icir": ("IC over its standard deviation", signed),
+    "spread_bps": ("top less bottom quantile, bps", signed),
+    "monotonicity": ("monotonicity", signed),
+    "return_bps": ("return less the mean, bps", signed),
+    "sharpe_gross": ("Sharpe ratio before costs", two_digits),
+    "capacity": ("capacity", count),
+    "band": ("band", percent),
+    "smoothing": ("smoothing", two_digits),
+    "beta": ("beta alone", signed),
+    "beta_market": ("beta to the market", signed),
+    "beta_momentum": ("beta to momentum", signed),
+    "beta_low_volatility": ("beta to low volatility", signed),
+    "alpha": ("alpha a year", signed_percent),
+    "contribution": ("contribution to the return", signed_percent),
+    "held": ("share of decisions held", percent),
 }
 """Heading and format of each figure of a model."""
 
-_DIFFERENCES = {percent: points, signed_percent: points, four_digits: signed_four_digits}
+_DIFFERENCES = {
+    percent: points,
+    signed_percent: points,
+    **dict.fromkeys((four_digits, signed_four_digits), signed_four_digits),
+}
 
 
 def header(figure: str) -> str:
@@ -109,7 +131,7 @@ def difference_format(figure: str) -> Format:
 
 def model_label(model: str) -> str:
     """Return the name of a model as readers see it."""
-    return "buy and hold" if model == BUY_AND_HOLD else model
+    return BENCHMARKS.get(model, model)
 
 
 def model_groups(models: Iterable[str]) -> list[list[str]]:
@@ -132,7 +154,14 @@ class Column(NamedTuple):
 
 ENDS = ("low", "high")
 _NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
-_RENAMED = {"a": "model", "b": "minus", "of": "among", "choice": "rows traded", "receipt": "check"}
+_RENAMED = {
+    "a": "model",
+    "b": "minus",
+    "of": "among",
+    "choice": "rows traded",
+    "receipt": "check",
+    "part": "by",
+}
 COLUMNS = {
     **{key: Column(key, as_text, kind="text") for key in _NAMES.split()},
     **{key: Column(name, as_text, kind="text") for key, name in _RENAMED.items()},
@@ -143,6 +172,8 @@ COLUMNS = {
     "fold": Column("fold", count),
     "n": Column("rows", count),
     "n_both": Column("rows or trades", count),
+    "times": Column("decision times", count),
+    "quantile": Column("quantile", count),
     "called": Column("predicted", count),
     "difference": Column("difference", None, ENDS),
     "value": Column("value", None, ENDS),
@@ -166,6 +197,8 @@ KEYS = {
     "summary": "accuracy balanced_accuracy balanced_accuracy_without_0 "
     "balanced_accuracy_among_patterns macro_f1 macro_f1_without_0 auc log_loss accuracy_labelled "
     "auc_labelled trades win_rate_gross net_bps sharpe",
+    "summary_ranking": "rank_ic spread_bps sharpe_gross sharpe sortino max_drawdown turnover "
+    "break_even_bps",
     "symbols": "model symbol n majority accuracy balanced_accuracy macro_f1 auc log_loss trades "
     "win_rate_gross net_bps sharpe",
     "targets": "target goal verdict value least model figure n_both",
@@ -179,6 +212,14 @@ KEYS = {
     "profit_factor threshold",
     "returns": "model sharpe deflated_sharpe sortino max_drawdown total_return annual_return "
     "calmar turnover exposure",
+    "ranks": "model times rank_ic ic_positive icir spread_bps monotonicity",
+    "portfolios": "model sharpe_gross sharpe deflated_sharpe sortino max_drawdown total_return "
+    "annual_return calmar turnover break_even_bps win_rate_gross win_rate_net capacity band "
+    "smoothing",
+    "exposures": "model beta beta_market beta_momentum beta_low_volatility alpha",
+    "quantiles": "model quantile times return_bps",
+    "parts": "model part of times rank_ic spread_bps net_bps",
+    "contributions": "symbol model times held contribution",
     "coin": "model win_rate_gross random_rate net_bps random_bps p_value",
     "pairs": "a b figure difference expected finding n_both",
     "coverage": "model choice realised threshold trades win_rate gross_bps net_bps",
@@ -237,6 +278,9 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
         ],
         "regimes": [row for row in found["regimes"] if row["month"] is None],
         "months": [row for row in found["regimes"] if row["month"] is not None],
+        "quantiles": [{**row, **_flat(row)} for row in found["quantiles"]],
+        "parts": [{**row, **_flat(row)} for row in found["parts"]],
+        "contributions": found["contributions"],
         "symbols": _symbols(metrics),
         "seeds": _seeds(metrics),
     }
@@ -247,6 +291,10 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
         every = {**models, BUY_AND_HOLD: metrics["benchmarks"][BUY_AND_HOLD]}
         rows |= {"trades": _estimates(models), "returns": _estimates(every)}
         rows["coin"] = _coin(models, metrics["benchmarks"].get("coin", {}))
+    elif metrics["task"] == "ranking":
+        rows["ranks"] = _estimates(models, times=metrics["cross_section"]["times"])
+        rows["portfolios"] = _estimates({**models, MARKET: metrics["benchmarks"][MARKET]})
+        rows["exposures"] = _estimates(models)
     else:
         every = {**models, NO_SKILL: metrics["no_skill"]}
         rows["scores"] = _estimates(every, n=metrics["rows"]["labelled"])
