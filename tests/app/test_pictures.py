@@ -46,7 +46,8 @@ def test_the_most_certain_rows_are_shown(
     test = table[(table["window"] == "30m") & (table["split"] == "test")]
     right = test[(test["p_up"] > 0.5) == (test["forward_return"] > 0)]
     row = right.loc[(right["p_up"] - 0.5).abs().idxmax()]
-    series, channels, title, attributions = drawn[2]
+    series, channels, title, attributions, upright = drawn[2]
+    assert upright == []
     assert series.index[-1] == row["time"]
     assert f"t = {row['time']:%Y-%m-%d %H:%M} UTC: P(up) {row['p_up']:.1%}" in title
     bars = study.bars["SIMULATED"]
@@ -75,6 +76,8 @@ def test_the_pictures_belong_to_the_evaluation(study: Path) -> None:
 def test_channels_of_another_field_than_the_first_name_it() -> None:
     spec = gc.ImageSpec(fields=("close", "body"), kinds=("gasf",))
     assert channel_names(spec) == ["GASF", "GASF of body"]
+    spec = gc.ImageSpec(kinds=("ohlc",), assets=("BTCUSDT",))
+    assert channel_names(spec) == ["Bars", "Bars of BTCUSDT:bars"]
 
 
 @pytest.mark.slow

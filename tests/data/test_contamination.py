@@ -20,6 +20,7 @@ from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.features import FIELDS
 from gafcnn.data.indicators import indicators
 from gafcnn.data.labels import NULL, Candlestick, Direction, Label, TripleBarrier
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.data.splits import Chronological, WalkForward
 from gafcnn.data.windows import Window, WindowReader, close_times, decision_rows
@@ -231,7 +232,8 @@ def test_later_bars_do_not_change_fields_and_indicators(
     other = other[keep]
 
     past = rows[rows <= row]
-    before, after = (WindowReader(frame, window, FIELDS)(past) for frame in (bars, other))
+    known, changed = (with_market({"S0": frame}, FIELDS)["S0"] for frame in (bars, other))
+    before, after = (WindowReader(frame, window, FIELDS)(past) for frame in (known, changed))
     assert_array_equal(after, before)
     assert not np.isnan(before).any()
     before, after = (indicators(frame).to_numpy()[: row + 1] for frame in (bars, other))

@@ -33,9 +33,10 @@ EXTRAS = ("quote_volume", "trades", "taker_buy_volume")
 
 
 def with_extras(bars: pd.DataFrame) -> pd.DataFrame:
-    """Bars with the number of trades and further volumes."""
+    """Bars with the number of trades, further volumes and an index of the market."""
     volume = bars["volume"].to_numpy()
-    return bars.assign(quote_volume=volume * 100, trades=volume * 3, taker_buy_volume=volume / 4)
+    more = {"quote_volume": volume * 100, "trades": volume * 3, "taker_buy_volume": volume / 4}
+    return bars.assign(**more, market=1 + volume / 10)
 
 
 def compute(bars: pd.DataFrame, name: str, step: int = 1) -> list[float]:
@@ -78,11 +79,14 @@ def test_fields_equal_those_of_bars_resampled_by_pandas(
     groups = np.repeat(np.arange(13), step)
     sums = dict.fromkeys(("volume", *EXTRAS), "sum")
     coarse = bars.groupby(groups).agg(
-        {"open": "first", "high": "max", "low": "min", "close": "last", **sums}
+        {"open": "first", "high": "max", "low": "min", "close": "last", "market": "last", **sums}
     )
     ends = coarse[["open", "close"]]
     top, bottom, before = ends.max(axis=1), ends.min(axis=1), coarse.shift()
     peers = {name: coarse[name] for name in COLUMNS} | {
+        "volume_or_zero": coarse["volume"],
+        "market": coarse["market"],
+        "relative_close": coarse["close"] / coarse["market"],
         "quote_volume": coarse["quote_volume"],
         "trades": coarse["trades"],
         "trade_size": coarse["volume"] / coarse["trades"],
@@ -124,6 +128,20 @@ def test_the_documentation_lists_every_field(root: Path) -> None:
         listed |= dict.fromkeys(re.findall("`(.*?)`", names), int(back))
     fields = {re.sub(".*_to_mean", "<x>_to_mean", name): FIELDS[name].back for name in FIELDS}
     assert fields == listed
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_an_average_is_the_mean_of_the_last_closes(random_bars: Bars, step: int) -> None:
+    bars = random_bars(30 * step)
+    peer = bars["close"].iloc[step - 1 :: step].rolling(5).mean()
+    window = Window(points=5, step=f"{step}min", lookback="30min")
+    rows = np.arange(10 * step - 1, 30 * step, step)
+    series = WindowReader(bars, window, ["average", "average_5"])(rows)
+    assert_allclose(series[:, :, -1].T, [peer.iloc[9:]] * 2, rtol=1e-12)
+    with pytest.raises(ConfigError, match=rf"'average' reads 4 candles.*lookback.* {9 * step}min"):
+        WindowReader(bars, replace(window, lookback=f"{8 * step}min"), ["average"])
+    bars = bars.assign(close=0.1)  # whose mean is rounded to another number
+    assert (WindowReader(bars, window, ["average"])(rows) == 0.1).all()
 
 
 def test_own_field(random_bars: Bars, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +186,7 @@ def test_a_field_does_not_span_a_gap(random_bars: Bars, name: str, row: int) -> 
 
 
 def test_a_market_without_volume(random_bars: Bars) -> None:
-    bars = random_bars(30)
-    bars["volume"] = np.nan
+    bars = random_bars(30).assign(volume=np.nan, market=1.0)
     window = Window("15min", lookback="30min")
     needed = ("volume", "quote_volume", "trades", "trade_size", "taker_buy_share")
     others = [name for name in FIELDS if name not in needed]

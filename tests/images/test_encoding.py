@@ -487,7 +487,7 @@ def test_stored_pixels_are_scaled_back() -> None:
 
 def test_plain_data() -> None:
     options = {"size": 64, "dtype": "int8", "fields": ["close"], "kinds": ["gasf", "gadf"]}
-    options |= {"range": [-1, 1], "scaling": "per_field"}
+    options |= {"range": [-1, 1], "scaling": "per_field", "assets": []}
     assert as_plain(ImageSpec()) == options
     assert create(ImageSpec, "images", options) == ImageSpec()
     assert hash(create(ImageSpec, "images", options)) == hash(ImageSpec())

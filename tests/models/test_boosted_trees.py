@@ -18,9 +18,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from gafcnn.data.cross_section import AboveMedian
 from gafcnn.data.indicators import indicators
 from gafcnn.data.labels import DIRECTIONS, Direction
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.windows import WindowReader, as_window
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import ConfigError, LearningError, SamplesError
 from gafcnn.evaluation.predictions import check_predictions
 from gafcnn.evaluation.statistics import rank_correlations
 from gafcnn.models.boosted_trees import TREES, BoostedTrees, _matrix
@@ -115,6 +116,17 @@ def test_features_are_indicators_for_a_label_that_looks_ahead_else_the_window(
     values = WindowReader(bars, as_window("15m"), ("close", "high"))(rows)
     table = model._read([(bars, rows)])
     np.testing.assert_allclose(table["high[-2]"], values[:, 1, -3], rtol=1e-6)
+
+
+def test_fields_of_other_symbols(pooled: Samples) -> None:
+    fields = ("relative_close", "TWO:close")
+    model = BoostedTrees(**WINDOW | {"rounds": 5}, fields=fields).fit(pooled)
+    with pytest.raises(SamplesError, match="with_market"):
+        model.predict_at(pooled.bars["TWO"])
+    p = model.predict_at(with_market(pooled.bars, fields)["TWO"], pooled.bar_rows("TWO"))
+    np.testing.assert_array_equal(p, model.predict_samples(pooled)[pooled.starts[1] :])
+    with pytest.raises(ConfigError, match="X has no bars"):
+        BoostedTrees(**WINDOW, fields=("X:close",)).fit(pooled)
 
 
 def test_several_classes(classes: Samples) -> None:

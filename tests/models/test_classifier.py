@@ -22,11 +22,14 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.bars import resample
+from gafcnn.data.cross_section import Relative
 from gafcnn.data.labels import Candlestick
+from gafcnn.data.market_columns import with_market
+from gafcnn.data.reading import read_bars
 from gafcnn.data.samples import Samples, make_samples
 from gafcnn.data.splits import Chronological
 from gafcnn.data.windows import Window
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import ConfigError, LearningError, SamplesError
 from gafcnn.evaluation.joining import average_seeds
 from gafcnn.evaluation.predictions import check_predictions, forecast_columns
 from gafcnn.images.kinds import register_image
@@ -69,6 +72,48 @@ def test_metrics_are_those_of_the_best_epoch_beside_the_share_of_the_larger_clas
     with caplog.at_level(logging.INFO):
         trained._score(samples, p, "epochs")
     assert f"{trained.metrics_['majority']:.4f}" in caplog.messages[-1]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ImageSpec(16, fields=("relative_close", "TWO:close", "market")),
+        ImageSpec(48, kinds=("gasf", "ohlc"), assets=("TWO",)),
+    ],
+)
+def test_images_of_other_symbols_are_equal_stored_and_on_the_fly(
+    spec: ImageSpec, train: Train, pooled: Samples, tmp_path: Path
+) -> None:
+    bars = {**pooled.bars, "TWO": pooled.bars["TWO"].iloc[300:]}
+    samples, options = make_samples(bars), {"image_spec": spec, "max_epochs": 1}
+    model = train(samples, **options)
+    stored = train(samples, **options, images="stored", data_folder=tmp_path)
+    pd.testing.assert_frame_equal(model.predict(samples), stored.predict(samples))
+    rows = samples.bar_rows("ONE")[:50]
+    with pytest.raises(SamplesError, match="with_market"):
+        model.predict_at(bars["ONE"], rows)
+    found = model.predict_at(with_market(bars, spec.read_fields)["ONE"], rows)
+    np.testing.assert_allclose(found, model.predict_samples(samples)[:50], atol=1e-6)
+
+
+def test_impossible_images_of_bars_and_assets(train: Train, samples: Samples) -> None:
+    with pytest.raises(ConfigError, match=r"size is 16.*15 bars.*size=45"):
+        GafClassifier("15m", image_spec=ImageSpec(16, kinds=("ohlc",))).check(samples)
+    with pytest.raises(ConfigError, match="BTC has no bars"):
+        train(samples, image_spec=ImageSpec(16, assets=("BTC",)))
+
+
+def test_a_cross_section_of_real_bars(train: Train, real_bars_folder: Path) -> None:
+    names = [f"{coin}USDT" for coin in ("BTC", "ETH", "BNB", "SOL", "XRP", "DOGE")]
+    folder = real_bars_folder / "perp-30m"
+    bars = {name: read_bars(folder / f"{name}.parquet").iloc[-6000:] for name in names}
+    split = Chronological(embargo="1D", every="8h")
+    samples = make_samples(bars, label=Relative("1D"), split=split, lookback="320h")
+    window, spec = Window(points=20, step="8h"), ImageSpec(60, kinds=("ohlc",))
+    model = train(samples, window=window, image_spec=spec, max_epochs=2)
+    scores = model.predict(samples)["score"]
+    assert np.isfinite(scores).all()
+    assert scores.nunique() > 100
 
 
 def test_without_a_folder_nothing_is_written(

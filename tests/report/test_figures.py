@@ -140,6 +140,16 @@ def test_sample_shows_its_series_and_channels(prices: pd.Series, channels: Chann
     assert series.get_title(loc="left") == "close"
 
 
+def test_bar_images_are_upright(prices: pd.Series, attributions: Attributions) -> None:
+    bars = {"Bars": np.eye(60)}
+    figure = sample_image(prices, bars, attributions=attributions, upright=["Bars"])
+    panels = {panel.get_title(loc="left"): panel for panel in figure.axes}
+    for name in ("Bars", "Grad-CAM"):
+        assert panels[name].images[0].origin == "upper"
+        assert panels[name].get_xlim() == (-19.5, 0.5)  # 60 pixels, of which 15 bars have 45
+        assert not panels[name].yaxis.get_visible()
+
+
 def test_attributions_are_bars_stripes_and_rings(
     prices: pd.Series, channels: Channels, attributions: Attributions
 ) -> None:

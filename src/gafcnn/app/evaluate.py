@@ -19,11 +19,13 @@ from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
 from gafcnn.app.studies import Study, record_look
 from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import task_of
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import ConfigError, LearningError, RunError
 from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
+from gafcnn.images.kinds import OHLC
 from gafcnn.images.spec import ImageSpec
 from gafcnn.progress import counting
 from gafcnn.report.charts import Picture, file_name
@@ -38,6 +40,7 @@ KIND_NAMES = {
     "gadf": "GADF",
     "markov": "Markov transition field",
     "recurrence": "Recurrence plot",
+    "ohlc": "Bars",
 }
 """Names of image kinds for readers."""
 
@@ -161,14 +164,15 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
         study: The study.
         judgement: Its judgement; rows of the first symbol are shown.
     """
-    symbol, bars = next(iter(study.bars.items()))
+    symbol = next(iter(study.bars))
     table = judgement.predictions
     of_symbol = table.loc[(table["symbol"] == symbol) & (table["split"] == "test")]
     shown = []
     for name in study.windows:
         settings = study.runs[name][0].settings
         spec = settings.images.spec
-        read = WindowReader(bars, settings.window, spec.fields)
+        bars = with_market(study.bars, spec.read_fields)[symbol]
+        read = WindowReader(bars, settings.window, spec.read_fields)
         rows = of_symbol.loc[of_symbol["window"] == name]
         for row in _most_certain(rows, study.label.classes):
             [at] = bars.index.get_indexer(pd.DatetimeIndex([row["time"]]))
@@ -179,9 +183,12 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
             attributions = _attributions(runs, series, spec, int(row["called"]))
             result = "correct" if row["right"] else "wrong"
             title = f"{name}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {row['description']}, {result}"
-            values = pd.Series(series[0, 0], times, name=spec.fields[0])
-            channels = dict(zip(channel_names(spec), image, strict=False))
-            figure = sample_image(values, channels, title, attributions)
+            field = spec.fields[0] if spec.fields[0] in read.fields else "close"
+            values = pd.Series(series[0, read.fields.index(field)], times, name=field)
+            names = channel_names(spec)
+            channels = dict(zip(names, image, strict=False))
+            upright = [n for n, c in zip(names, spec.channels, strict=False) if c[1] == OHLC]
+            figure = sample_image(values, channels, title, attributions, upright)
             if attributions is not None:
                 title += f"; {attributions.describe(times)}"
             place = file_name(f"sample_{len(shown) + 1}_{name}")
@@ -236,4 +243,5 @@ def _attributions(
 def channel_names(spec: ImageSpec) -> list[str]:
     """Return the names of the first two channels; with their field if it is not the first one."""
     names = [(field, KIND_NAMES.get(kind, kind)) for field, kind in spec.channels[:2]]
-    return [kind if field == spec.fields[0] else f"{kind} of {field}" for field, kind in names]
+    first = (spec.fields[0], "bars")
+    return [kind if field in first else f"{kind} of {field}" for field, kind in names]

@@ -355,9 +355,9 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
     return check_bars(coarser.iloc[first:last], source, coarse, bars.attrs.get("calendar"))
 
 
-def fingerprint(bars: pd.DataFrame) -> str:
+def fingerprint(bars: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
     """Return the SHA-256 of the bars' times and values, as 64 hexadecimal digits."""
-    values = bars[list(COLUMNS)].to_numpy("float64").tobytes()
+    values = bars[list(columns)].to_numpy("float64").tobytes()
     return hashlib.sha256(_nanoseconds(bars).tobytes() + values).hexdigest()
 
 

@@ -18,7 +18,9 @@ into it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -68,6 +70,11 @@ class Candles:
             return np.full(len(self.bars), np.nan)
         return self._by_candle(name).sum(axis=1)
 
+    @property
+    def market(self) -> Floats:
+        """The index of all symbols at the close, of bars from `gafcnn.with_market`."""
+        return self._by_candle("market")[:, -1]
+
     def before(self, values: Floats, candles: int = 1) -> Floats:
         """Return the values this many candles earlier."""
         back = candles * self.step
@@ -94,28 +101,72 @@ class Field(NamedTuple):
 
     compute: FieldFunction  # of all candles, shape (n_bars,)
     back: int  # how many earlier candles it reads
+    market: bool = False  # whether it reads `Candles.market`
 
 
-FIELDS: Registry[Field] = Registry("field")
+class Fields(Registry[Field]):
+    """Fields by name, with or without an asset: "close", "BTCUSDT:close".
+
+    "average_20" is the mean of the last 20 closes, "average" that of as many as a window shows.
+    """
+
+    def __getitem__(self, name: str) -> Field:
+        own = split_asset(name)[1]
+        if found := re.fullmatch(r"average(?:_([1-9]\d*))?", own):
+            candles = int(found[1] or 1)
+            return Field(partial(_average, candles=candles), candles - 1)
+        return super().__getitem__(own)
+
+
+FIELDS = Fields("field")
 """All fields by name."""
 
 
-def register_field(name: str, *, back: int = 0) -> Callable[[FieldFunction], FieldFunction]:
+def register_field(
+    name: str, *, back: int = 0, market: bool = False
+) -> Callable[[FieldFunction], FieldFunction]:
     """Register a function of candles as a field.
 
     Args:
         name: Its name in options.
         back: How many earlier candles it reads.
+        market: Whether it reads `Candles.market`.
 
     Raises:
         ConfigError: Another module has registered the name.
     """
 
     def decorate(function: FieldFunction) -> FieldFunction:
-        FIELDS.register(name)(Field(function, back))
+        FIELDS.register(name)(Field(function, back, market))
         return function
 
     return decorate
+
+
+def find_field(name: str, points: int) -> Field:
+    """Return a field of a window with as many points, of which "average" is the mean close."""
+    return FIELDS[f"{name}_{points}" if split_asset(name)[1] == "average" else name]
+
+
+def split_asset(name: str) -> tuple[str, str]:
+    """Return the asset ("" for none) and the field of a name such as "BTCUSDT:close"."""
+    asset, _, field = str(name).rpartition(":")
+    return asset, field
+
+
+def _average(c: Candles, candles: int) -> Floats:
+    earlier = [c.before(c.close, k) for k in range(1, candles)]
+    low, high, total = c.close, c.close, c.close
+    for close in earlier:
+        low, high, total = np.minimum(low, close), np.maximum(high, close), total + close
+    # rounding moves the mean of equal closes, and scaling by the extremes would magnify that
+    return np.clip(total / candles, low, high)
+
+
+def _volume_or_zero(c: Candles) -> Floats:
+    volume = np.nan_to_num(c.volume)
+    volume[: c.step - 1] = np.nan
+    return volume
 
 
 def _star(c: Candles) -> Floats:
@@ -159,6 +210,8 @@ _WITHOUT_RATIOS: dict[str, tuple[int, FieldFunction]] = {
     "low": (0, lambda c: c.low),
     "close": (0, lambda c: c.close),
     "volume": (0, lambda c: c.volume),
+    # of bars without volume 0
+    "volume_or_zero": (0, _volume_or_zero),
     # of bars that have these columns
     "quote_volume": (0, lambda c: c.total("quote_volume")),
     "trades": (0, lambda c: c.total("trades")),
@@ -201,6 +254,8 @@ _WITH_RATIOS: dict[str, tuple[int, FieldFunction]] = {
 
 for _name, (_back, _function) in (_WITHOUT_RATIOS | _WITH_RATIOS).items():
     register_field(_name, back=_back)(_function)
+register_field("market", market=True)(lambda c: c.market)
+register_field("relative_close", market=True)(lambda c: c.close / c.market)
 for _name, (_, _function) in _WITH_RATIOS.items():
     register_field(f"{_name}_to_mean_body", back=MEAN_CANDLES)(_ratio(_function, _mean_body))
     register_field(f"{_name}_to_mean_range", back=MEAN_CANDLES)(_ratio(_function, _mean_range))

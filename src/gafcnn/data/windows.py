@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gafcnn.data.bars import bars_apart, fill_quiet, interval_of
-from gafcnn.data.features import FIELDS, Candles
+from gafcnn.data.features import FIELDS, Candles, find_field, split_asset
+from gafcnn.data.market_columns import bars_of, check_columns
 from gafcnn.durations import (
     NO_TIME,
     Duration,
@@ -268,7 +269,8 @@ class WindowReader:
     Raises:
         ConfigError: Bars of this interval cannot fill the window; a field is unknown, or reads
             candles before the lookback.
-        SamplesError: A field needs volume, and the bars have none.
+        SamplesError: A field needs volume, and the bars have none; or it needs the bars of other
+            symbols (see `gafcnn.data.market_columns`).
     """
 
     def __init__(
@@ -280,7 +282,8 @@ class WindowReader:
         step = window.step_of(interval)
         bars_of_step = step // interval
         self.offsets = np.arange(1 - points, 1, dtype=np.int64) * bars_of_step
-        reach, farthest = max((FIELDS[field].back, field) for field in self.fields)
+        known = {name: find_field(name, points) for name in self.fields}
+        reach, farthest = max((field.back, name) for name, field in known.items())
         if (needed := window.span + reach * step) > window.lookback:
             raise ConfigError(
                 f"the field {farthest!r} reads {reach} candles of {format_duration(step)} before "
@@ -291,11 +294,15 @@ class WindowReader:
             )
         self._needed = (points + reach) * bars_of_step
         self._starts = stretch_starts(bars)
-        candles = Candles(bars, bars_of_step)
-        self._series = [FIELDS[field].compute(candles) for field in self.fields]
+        check_columns(bars, self.fields)
+        assets = {asset for asset, _ in map(split_asset, self.fields)}
+        candles = {asset: Candles(bars_of(bars, asset), bars_of_step) for asset in assets}
+        self._series = [field.compute(candles[split_asset(k)[0]]) for k, field in known.items()]
         for name, series in zip(self.fields, self._series, strict=True):
+            asset = split_asset(name)[0]
+            begun = not asset or not np.isnan(candles[asset].close).all()
             # of fewer bars no row can be read, and fields may be NaN for want of bars
-            if len(bars) >= self._needed and np.isnan(series).all():
+            if len(bars) >= self._needed and begun and np.isnan(series).all():
                 raise SamplesError(
                     f"the field {name!r} needs a column that the {len(bars):,} bars lack, such as "
                     "a volume",
@@ -320,12 +327,30 @@ class WindowReader:
                 instead="use the rows that decision_rows(bars, window.lookback) returns",
             )
         where = rows[:, None] + self.offsets
-        return np.stack([series[where] for series in self._series], axis=1)
+        read = np.stack([series[where] for series in self._series], axis=1)
+        return fill_before_start(read, self.fields)
 
     @property
     def bar_values(self) -> NDArray[np.float64]:
         """The fields at every bar: shape (n_bars, fields), NaN where bars are too few.
 
-        The series of the window at row `i` is `bar_values[i + offsets]`, transposed.
+        The series of the window at row `i` is `bar_values[i + offsets]`, transposed, after
+        `fill_before_start`.
         """
         return np.stack(self._series, axis=1)
+
+
+def fill_before_start(series: NDArray[np.float64], fields: Iterable[str]) -> NDArray[np.float64]:
+    """Fill the points before an asset has its first bar with its first value in the window.
+
+    A window without any of its bars is 0. The series, of shape (n, fields, points), are changed in
+    place and returned.
+    """
+    for place, (asset, _) in enumerate(map(split_asset, fields)):
+        if asset:
+            values = series[:, place]
+            missing = np.logical_and.accumulate(np.isnan(values), axis=1)
+            first = np.minimum(missing.sum(axis=1), values.shape[1] - 1)
+            known = np.nan_to_num(values[np.arange(len(values)), first])
+            np.copyto(values, known[:, None], where=missing)
+    return series

@@ -1,7 +1,7 @@
 """Image kinds: the pictures that are drawn of a series, by name.
 
-Gramian Angular Fields are drawn by `gafcnn.images.gaf`. Any other kind is a function that is
-registered here: the two below, and those of users.
+Gramian Angular Fields are drawn by `gafcnn.images.gaf`, bar images by `gafcnn.images.bar_images`.
+Any other kind is a function that is registered here: the two below, and those of users.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from gafcnn.registry import Registry
 
 GASF, GADF = "gasf", "gadf"
 OUTER_PRODUCTS = (GASF, GADF)  # of two vectors, so that a device can compute them quickly
+OHLC = "ohlc"
+BAR_FIELDS = ("open", "high", "low", "close", "volume_or_zero", "average")  # of a bar image
 # that series are scaled to, the default first
 RANGES: tuple[tuple[Literal[-1, 0], Literal[1]], ...] = ((-1, 1), (0, 1))
 BINS = 4  # quartiles: 15 to 64 points leave 4 to 16 successors per bin to estimate from
@@ -35,13 +37,15 @@ log = logging.getLogger(__name__)
 class ImageKind:
     """A registered kind of image, see `register_image`.
 
-    `compute` is None for Gramian Angular Fields.
+    `compute` is None for Gramian Angular Fields and bar images. A bar image is one picture of all
+    its `fields`, any other kind one picture of each of `ImageSpec.fields`.
     """
 
     name: str
     compute: DrawFunction | None = None
     average: bool = False
     range: tuple[int, int] | None = None
+    fields: tuple[str, ...] = ()
 
     def draw(self, series: Floats, size: int) -> Floats:
         """Return the pictures of scaled series (n, points): shape (n, k, k), in [-1, 1].
@@ -65,6 +69,7 @@ class ImageKind:
 IMAGE_KINDS: Registry[ImageKind] = Registry("image kind")
 for _name in OUTER_PRODUCTS:
     IMAGE_KINDS.register(_name)(ImageKind(_name))
+IMAGE_KINDS.register(OHLC)(ImageKind(OHLC, fields=BAR_FIELDS))
 
 
 def register_image(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -14,11 +15,21 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from gafcnn.data.features import FIELDS
-from gafcnn.errors import ImagesError
-from gafcnn.images.kinds import GADF, GASF, IMAGE_KINDS, OUTER_PRODUCTS, RANGES, Floats, ImageKind
+from gafcnn.errors import ConfigError, ImagesError
+from gafcnn.images.kinds import (
+    BAR_FIELDS,
+    GADF,
+    GASF,
+    IMAGE_KINDS,
+    OHLC,
+    OUTER_PRODUCTS,
+    RANGES,
+    Floats,
+    ImageKind,
+)  # fmt: skip
 from gafcnn.settings import settings
 
-# gafcnn.images.gaf imports numba, so functions here import it when they draw
+# gafcnn.images.gaf and bar_images import numba, so functions here import them when they draw
 
 _UNITS = {"float32": 1.0, "float16": 1.0, "int8": 127.0}  # what a pixel of value 1 is stored as
 _LARGEST = 1e300  # sums and ranges of such values are still finite
@@ -36,6 +47,8 @@ class ImageSpec:
         kinds: Names of registered kinds, see `gafcnn.images.kinds`.
         range: What series are scaled to: (-1, 1) or (0, 1).
         scaling: How series are scaled, see `gafcnn.images.encode`.
+        assets: Symbols whose bars at the same times are drawn as further channels, with the same
+            fields and kinds. Series of an asset are scaled "jointly" by themselves.
 
     Raises:
         ConfigError: An option is invalid.
@@ -47,15 +60,50 @@ class ImageSpec:
     kinds: tuple[str, ...] = OUTER_PRODUCTS
     range: tuple[Literal[-1, 0], Literal[1]] = RANGES[0]
     scaling: Literal["per_field", "jointly", "fixed"] = "per_field"
+    assets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         FIELDS.all_of(self.fields, "images.fields")
         IMAGE_KINDS.all_of(self.kinds, "images.kinds")
+        twice = len(set(self.assets)) < len(self.assets) or "" in self.assets
+        if twice or (self.assets and any(":" in name for name in self.fields)):
+            raise ConfigError(
+                f"images.assets is {list(self.assets)}, images.fields is {list(self.fields)}",
+                expected="symbols, each once, and fields without a symbol beside them",
+                instead="set images.assets=[BTCUSDT] images.fields=[close], for example",
+            )
 
     @property
     def channels(self) -> tuple[tuple[str, str], ...]:
-        """Field and kind of each channel, in order."""
-        return tuple((field, kind) for field in self.fields for kind in self.kinds)
+        """Field and kind of each channel, in order; bar images come last, of the field "bars"."""
+        own = [(name, kind) for name in self._own_fields for kind in self._own_kinds]
+        return (*own, *((f"{prefix}bars", OHLC) for prefix in self._bars))
+
+    @property
+    def read_fields(self) -> tuple[str, ...]:
+        """Names of the fields that a `WindowReader` has to read for the images, in order."""
+        of_bars = [prefix + name for prefix in self._bars for name in BAR_FIELDS]
+        return tuple(dict.fromkeys([*self._own_fields, *of_bars]))
+
+    @property
+    def _own_kinds(self) -> tuple[str, ...]:
+        """Kinds that draw one picture of each field."""
+        return tuple(kind for kind in self.kinds if not IMAGE_KINDS[kind].fields)
+
+    @property
+    def _own_fields(self) -> tuple[str, ...]:
+        """Fields that have pictures of their own."""
+        fields = self.fields if self._own_kinds else ()
+        return tuple(prefix + name for prefix in self._prefixes for name in fields)
+
+    @property
+    def _bars(self) -> tuple[str, ...]:
+        """What the names of the fields of each bar image begin with."""
+        return self._prefixes if OHLC in self.kinds else ()
+
+    @property
+    def _prefixes(self) -> tuple[str, ...]:
+        return ("", *(f"{asset}:" for asset in self.assets))
 
     @property
     def scale(self) -> float:
@@ -77,11 +125,24 @@ class ImageSpec:
         Returns:
             Stored pixels of shape (n, channels, size, size).
         """
+        import numba
+
+        from gafcnn.images.bar_images import draw_bars
         from gafcnn.images.gaf import draw_gaf
 
         values = checked_series(series)
-        n, fields, _ = values.shape
-        shape = (n, fields * len(self.kinds), self.size, self.size)
+        n, fields, points = values.shape
+        own, bars, names, size = self._own_kinds, self._bars, self.read_fields, self.size
+        if bars or self.assets:
+            if fields != len(names):
+                raise ImagesError(
+                    f"the series have {fields} field{'s' * (fields != 1)}",
+                    expected=f"shape (n, {len(names)}, points), of the fields {', '.join(names)}",
+                    instead="pass these fields in this order",
+                )
+            fields = len(self._own_fields)
+        self.check_points(points)
+        shape = (n, fields * len(own) + len(bars), size, size)
         images = np.empty(shape, self.dtype) if out is None else out
         if images.shape != shape or images.dtype != self.dtype or not images.flags.c_contiguous:
             raise ImagesError(
@@ -91,27 +152,44 @@ class ImageSpec:
             )
         # numba has no float16 on CPUs
         drawn = images if self.dtype != "float16" else np.empty(shape, np.float32)
-        drawn = drawn.reshape(n, fields, len(self.kinds), self.size, self.size)
-        kinds = np.array([{GASF: 0, GADF: 1}.get(kind, -1) for kind in self.kinds])
+        pictures = drawn[:, : fields * len(own)].reshape(n, fields, len(own), size, size)
+        kinds = np.array([{GASF: 0, GADF: 1}.get(kind, -1) for kind in own])
+        places = np.array([[names.index(prefix + name) for name in BAR_FIELDS] for prefix in bars])
+        unit, fixed = _UNITS[self.dtype], self.scaling == "fixed"
 
         def draw_part(part: slice) -> None:
-            draw_gaf(self.encode_polar(values[part]), kinds, self.dtype == "int8", drawn[part])
+            if GASF in own or GADF in own:
+                vectors = self.encode_polar(values[part, :fields])
+                draw_gaf(vectors, kinds, self.dtype == "int8", pictures[part])
+            if bars:
+                draw_bars(values[part], places, fixed, unit, drawn[part])
 
-        if kinds.max() >= 0:
-            import numba
-
-            # threads around a kernel without the GIL: numba's parallel=True is as fast, but after
-            # it, GNU OpenMP kills a forked worker process that encodes
-            threads = min(numba.config.NUMBA_NUM_THREADS, n)  # pyright: ignore
-            ends = np.linspace(0, n, threads + 1).astype(int)
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(draw_part, [slice(*part) for part in pairwise(ends)]))
-        for place, kind in enumerate(self.kinds):
+        # threads around a kernel without the GIL: numba's parallel=True is as fast, but after it,
+        # GNU OpenMP kills a forked worker process that encodes
+        threads = min(numba.config.NUMBA_NUM_THREADS, n)  # pyright: ignore
+        ends = np.linspace(0, n, threads + 1).astype(int)
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(draw_part, [slice(*part) for part in pairwise(ends)]))
+        for place, kind in enumerate(own):
             if kind not in OUTER_PRODUCTS:
-                self._draw_registered(IMAGE_KINDS[kind], values, drawn[:, :, place])
+                self._draw_registered(IMAGE_KINDS[kind], values[:, :fields], pictures[:, :, place])
         if self.dtype == "float16":
-            images[:] = drawn.reshape(shape)
+            images[:] = drawn
         return images
+
+    def check_points(self, points: int) -> None:
+        """Check that images have enough pixels for as many points.
+
+        Raises:
+            ConfigError: A bar image has less than three columns for each.
+        """
+        if OHLC in self.kinds and 3 * points > self.size:
+            fewer = f", or use a window of at most {self.size // 3} points"
+            raise ConfigError(
+                f"images.size is {self.size} for bar images of {points} bars",
+                expected=f"3 pixels for each bar, {3 * points} or more",
+                instead=f"set images.size={3 * points}{fewer if self.size > 2 else ''}",
+            )
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
         """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
@@ -137,22 +215,30 @@ class ImageSpec:
             Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
             square root of what 1 is stored as.
         """
-        from gafcnn.images.gaf import interpolated, scaled
+        from gafcnn.images.gaf import interpolated
 
         values = checked_series(series)
-        x = scaled(values, min(values.shape[2], self.size), self.range, self.scaling)
+        x = self._scaled(values, min(values.shape[2], self.size), self.range)
         scale = math.sqrt(_UNITS[self.dtype])
         return interpolated(np.stack([x, np.sqrt(1 - x * x)], axis=2), self.size, scale, np.float32)
 
+    def _scaled(self, values: Floats, knots: int, range: tuple[int, int]) -> Floats:  # noqa: A002
+        """Scale series, those of each asset by themselves."""
+        from gafcnn.images.gaf import scaled
+
+        n, fields, points = values.shape
+        by_asset = values.reshape(-1, fields // len(self._prefixes), points)
+        return scaled(by_asset, knots, range, self.scaling).reshape(n, fields, knots)
+
     def _draw_registered(self, kind: ImageKind, values: Floats, images: NDArray[Any]) -> None:
         """Draw a registered kind into images of shape (n, fields, size, size)."""
-        from gafcnn.images.gaf import interpolated, scaled
+        from gafcnn.images.gaf import interpolated
 
         n, fields, points = values.shape
         knots, unit = min(points, self.size) if kind.average else points, _UNITS[self.dtype]
         for start in range(0, n, _BLOCK):
             part = slice(start, start + _BLOCK)
-            x = scaled(values[part], knots, kind.range or self.range, self.scaling)
+            x = self._scaled(values[part], knots, kind.range or self.range)
             for field in range(fields):
                 pictures = kind.draw(x[:, field], self.size)
                 rows = interpolated(pictures.swapaxes(1, 2), self.size).swapaxes(1, 2)
@@ -186,23 +272,28 @@ def encode(
         series: Finite values, oldest first: shape (n, points) or (n, fields, points).
         size: Pixels per side.
         dtype: "float32" or "float16" for pixels in [-1, 1], "int8" for round(127 x).
-        kinds: Names of registered kinds: "gasf", "gadf", "markov", "recurrence", or your own.
+        kinds: Names of registered kinds: "gasf", "gadf", "markov", "recurrence", "ohlc", or your
+            own. "ohlc" needs six fields: open, high, low, close, volume (0 if there is none) and a
+            moving average of the close; it is 0 or 1, row 0 at the top. See
+            `gafcnn.images.bar_images`.
         range: What series are scaled to: (-1, 1) or (0, 1).
         scaling: "per_field" scales each series by its own extremes, "jointly" by those of all
             fields of a sample, "fixed" by x = v / (1 + |v|), so that 0 is the middle of the range.
+            For "ohlc", v is the log of a price to the last close, in units of 1 %.
         out: Array to draw into and return, of the shape and dtype of the result; it saves the time
             to allocate memory.
 
     Returns:
         Shape (n, fields * kinds, size, size): the kinds of the first field in the order given, then
-        those of the next field.
+        those of the next field; "ohlc" comes after them.
 
     Raises:
         ConfigError: An option is invalid.
         ImagesError: A value is not finite, or the shape of `series` or `out` is wrong.
     """
     options: Any = {"dtype": dtype, "kinds": kinds, "range": range, "scaling": scaling}
-    return ImageSpec(size, **options).encode(series, out)
+    spec = ImageSpec(size, **options)
+    return (replace(spec, fields=BAR_FIELDS) if OHLC in spec.kinds else spec).encode(series, out)
 
 
 def checked_series(series: ArrayLike) -> Floats:

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from gafcnn import atomic_io
 from gafcnn.atomic_io import disk_errors, read_sealed, seal, write_json
-from gafcnn.data.bars import ensure_bars, fingerprint, interval_of
-from gafcnn.data.features import FIELDS
+from gafcnn.data.bars import COLUMNS, ensure_bars, fingerprint, interval_of
+from gafcnn.data.features import FIELDS, split_asset
 from gafcnn.data.windows import Window, WindowReader, as_window, close_times, decision_rows
 from gafcnn.errors import StoreError
 from gafcnn.images.kinds import IMAGE_KINDS
@@ -96,7 +96,7 @@ def build_store(
 
     Args:
         folder: Folder of the store.
-        bars: Bars indexed by close time.
+        bars: Bars indexed by close time; of `gafcnn.with_market` if images show other symbols.
         window: What an image shows.
         spec: How images are encoded.
 
@@ -110,7 +110,8 @@ def build_store(
     """
     folder, bars, window = Path(folder), ensure_bars(bars), as_window(window)
     assert window.lookback is not None
-    reader = WindowReader(bars, window, spec.fields)
+    reader = WindowReader(bars, window, spec.read_fields)
+    spec.check_points(len(reader.offsets))
     rows = decision_rows(bars, window.lookback, overnight=window.overnight)
     times = close_times(bars)[rows]
     shape = (len(rows), len(spec.channels), spec.size, spec.size)
@@ -148,16 +149,17 @@ def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, 
     """Return what images depend on, as JSON holds it."""
     step = window.step_of(interval_of(bars))
     lengths = {"span": window.span, "step": step, "lookback": window.lookback}
+    columns = (*COLUMNS, *(name for name in bars if name == "market" or split_asset(name)[0]))
     own: dict[str, Any] = FIELDS.own() | IMAGE_KINDS.own()
     return {
         "overnight": window.overnight,
-        "bars": fingerprint(bars),
+        "bars": fingerprint(bars, columns),
         "window": as_plain(lengths),
         **as_plain(spec),
         # an edited function of the user's draws other images under the same name
         "code": {
             name: _hash_code(own[name].compute)
-            for name in (*spec.fields, *spec.kinds)
+            for name in (*(split_asset(field)[1] for field in spec.read_fields), *spec.kinds)
             if name in own
         },
     }

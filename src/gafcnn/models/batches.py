@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gafcnn.data.windows import Window, WindowReader
+from gafcnn.data.windows import Window, WindowReader, fill_before_start
 from gafcnn.images.kinds import GADF, GASF
 from gafcnn.images.spec import ImageSpec
 from gafcnn.models.estimator import Part
@@ -39,7 +39,7 @@ class SeriesInMemory:
 
     def __init__(self, parts: Sequence[Part], window: Window, spec: ImageSpec) -> None:
         self._spec = spec
-        readers = [WindowReader(bars, window, spec.fields) for bars, _ in parts]
+        readers = [WindowReader(bars, window, spec.read_fields) for bars, _ in parts]
         starts = np.cumsum([0, *(len(bars) for bars, _ in parts)])
         self._values = np.concatenate([reader.bar_values for reader in readers])
         shifted = [rows + start for (_, rows), start in zip(parts, starts, strict=False)]
@@ -50,6 +50,7 @@ class SeriesInMemory:
         """Return vectors of shape (n, fields, 2, size), or encoded images."""
         where = self._rows[positions][:, None] + self._offsets
         series = self._values[where].transpose(0, 2, 1)
+        fill_before_start(series, self._spec.read_fields)
         if self._spec.outer_products:
             return self._spec.encode_polar(series)
         return self._spec.encode(series)

@@ -68,7 +68,7 @@ class BoostedTrees(Estimator):
             target, log loss for two classes.
         window: The window whose values are features: a `Window` or a name; its lookback alone
             matters for indicators.
-        fields: Fields of the window.
+        fields: Fields of the window; those of another symbol as "BTCUSDT:close".
         class_weights: None, "balanced" or a list, for a label of several classes.
         rounds: The largest number of trees (of several classes, for each of them).
         patience: Rounds without a better validation (log loss, squared error, or for pairs of
@@ -221,6 +221,10 @@ class BoostedTrees(Estimator):
         if self.features_ == "cross_section":
             return cross_section(table, samples.times)
         return table
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(self.fields) if self.features_ == "window" else ()
 
     def _read(self, parts: Sequence[Part]) -> pd.DataFrame:
         """Return the features at rows of bars, before they are compared with other symbols.

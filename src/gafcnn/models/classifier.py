@@ -141,6 +141,7 @@ class GafClassifier(Estimator):
         window = replace(as_window(self.window), lookback=samples.lookback)
         for interval in map(interval_of, samples.bars.values()):
             window.check_image(interval)
+            self._spec.check_points(window.count_points(interval))
             candle = window.step_of(interval)
             if candle != interval and isinstance(samples.definition, Candlestick):
                 step, bar = format_duration(candle), format_duration(interval)
@@ -263,6 +264,7 @@ class GafClassifier(Estimator):
         model = cls(**{**module.description["parameters"], "offset": None, **params})
         model.set_params(window=as_window(model.window), image_spec=model._spec)
         model.module_, model._description = module, module.description
+        model._description["parameters"] |= {"image_spec": plain(model._spec)}  # all its options
         model.classes_ = tuple(module.description["classes"])
         return model
 
@@ -310,6 +312,10 @@ class GafClassifier(Estimator):
         return spec if isinstance(spec, ImageSpec) else create(ImageSpec, "images", spec)
 
     @property
+    def _fields(self) -> tuple[str, ...]:
+        return self._spec.read_fields
+
+    @property
     def _network(self) -> dict[str, Any]:
         """The name of the network, as `kind`, and its own options."""
         name = self.network
@@ -331,15 +337,16 @@ class GafClassifier(Estimator):
         from gafcnn.models.batches import StoredImages
 
         window, spec, arrays, rows = self._window, self._spec, list[NDArray[Any]](), []
-        for symbol, bars in samples.bars.items():
-            if len(decided := samples.bar_rows(symbol)):
+        parts = self._parts(samples, drawn)
+        for symbol, (bars, decided) in zip(samples.symbols, parts, strict=False):
+            if len(decided):
                 folder = store_folder(str(self.data_folder), symbol, window)
                 arrays.append(build_store(folder, bars, window, spec))
                 stored = decision_rows(bars, window.lookback, overnight=window.overnight)
                 rows.append(np.searchsorted(stored, decided))
-        for one in drawn:
-            arrays.append(spec.encode(WindowReader(one.bars, window, spec.fields)(one.rows)))
-            rows.append(np.arange(len(one.rows)))
+        for bars, decided in parts[len(samples.symbols) :]:
+            arrays.append(spec.encode(WindowReader(bars, window, self._fields)(decided)))
+            rows.append(np.arange(len(decided)))
         return StoredImages(arrays, spec, rows)
 
     def _read(self, parts: Sequence[Part]) -> ImageSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.base import BaseEstimator
 from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import as_window, decision_rows
 from gafcnn.durations import format_duration, parse_duration
@@ -104,7 +106,7 @@ class Estimator(BaseEstimator):
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
         Args:
-            bars: The bars of one symbol.
+            bars: The bars of one symbol; from `gafcnn.with_market` if a field reads other symbols.
             rows: Rows of the bars that end a gap-free `lookback`, n of them; all by default.
         """
         self._check_fitted(bars)
@@ -116,8 +118,20 @@ class Estimator(BaseEstimator):
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> Any:
         """Return what a prediction of any of the samples reads, and then of drawn ones."""
-        own = [(samples.bars[symbol], samples.bar_rows(symbol)) for symbol in samples.symbols]
-        return self._read(own + [(one.bars, one.rows) for one in drawn])
+        return self._read(self._parts(samples, drawn))
+
+    def _parts(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> list[Part]:
+        """Return bars and rows of each symbol and of what is drawn, with what the fields need."""
+        add = partial(with_market, fields=self._fields) if self._fields else dict
+        parts = [(bars, samples.bar_rows(k)) for k, bars in add(samples.bars).items()]
+        for one in drawn:  # of one symbol
+            parts += [(bars, one.rows) for bars in add({samples.symbols[0]: one.bars}).values()]
+        return parts
+
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        """The fields of windows that a prediction reads; () for none."""
+        return ()
 
     def _read(self, parts: Sequence[Part]) -> Any:
         """Return what predictions at these rows read, part after part."""

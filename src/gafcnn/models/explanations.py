@@ -28,8 +28,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from gafcnn.errors import ConfigError, ImagesError, import_extra
+from gafcnn.images.bar_images import WIDTH
 from gafcnn.images.gaf import averaged, interpolated
-from gafcnn.images.kinds import Floats
+from gafcnn.images.kinds import OHLC, Floats
 from gafcnn.images.spec import ImageSpec, checked_series
 from gafcnn.models.module import GafModule
 
@@ -106,10 +107,14 @@ def explain(
             instead="leave it out to explain the predicted classes",
         )
     pixels = _pixel_attributions(module, series, spec, classes)
+    bars = np.array([kind == OHLC for _, kind in spec.channels])
+    folded = by_point(pixels[:, ~bars].sum(axis=1), points)
+    if bars.any():
+        folded += by_bar(pixels[:, bars].sum(axis=1), points)
     return Explanation(
         classes=classes,
         log_odds=_log_odds(module, images, classes),
-        folded=by_point(pixels.sum(axis=1), points),
+        folded=folded,
         occluded=_occlusion(module, series, spec, classes, run),
         cam=_grad_cam(module, images, classes) if hasattr(module.network, "cam_layer") else None,
     )
@@ -140,6 +145,12 @@ def by_point(maps: ArrayLike, points: int) -> Floats:
     size = maps.shape[-1]
     of_points = interpolated(averaged(np.eye(points), min(points, size)), size)
     return by_moment @ of_points.T
+
+
+def by_bar(maps: ArrayLike, points: int) -> Floats:
+    """Add up attributions of bar images by bar: (..., size, size) becomes (..., points)."""
+    columns = np.asarray(maps, dtype=np.float64).sum(axis=-2)[..., -WIDTH * points :]
+    return columns.reshape(*columns.shape[:-1], points, WIDTH).sum(axis=-1)
 
 
 def _occlusion(

@@ -146,7 +146,7 @@ class OnnxPredictor:
             bars: The bars of one symbol; `window.lookback` before each row is enough.
             rows: Rows of the bars at which a decision is possible, n of them.
         """
-        series = WindowReader(bars, self.window, self.image_spec.fields)(rows)
+        series = WindowReader(bars, self.window, self.image_spec.read_fields)(rows)
         return self.predict(self.image_spec.shown(series)).astype(np.float64)
 
 

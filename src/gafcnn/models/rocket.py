@@ -289,6 +289,10 @@ class MiniRocket(Estimator):
         model.classes_, model._description = tuple(stored["classes"]), stored
         return model
 
+    @property
+    def _fields(self) -> tuple[str, ...]:
+        return tuple(self.fields)
+
     def _read(self, parts: Sequence[Part]) -> Floats32:
         """Return the scaled series of rows of bars: shape (n, fields, points)."""
         window = replace(as_window(self.window), lookback=self.lookback)

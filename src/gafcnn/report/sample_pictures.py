@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,7 @@ def sample_image(
     channels: Mapping[str, NDArray[Any]],
     title: str = "",
     attributions: Attributions | None = None,
+    upright: Collection[str] = (),
 ) -> Figure:
     """Draw one sample: its series, and beside it the channels that the network sees.
 
@@ -69,6 +70,8 @@ def sample_image(
         channels: Channels of the image by name: ndarrays of shape (size, size) in [-1, 1].
         title: The title; the decision time by default.
         attributions: The contributions of the points.
+        upright: Names of channels that are bar images: three columns for each point, the last at
+            the right edge, and prices from the bottom to the top.
     """
     times = pd.DatetimeIndex(series.index)
     before, unit = _time_before_last(times)
@@ -94,7 +97,13 @@ def sample_image(
     for place, (name, image, colours, low, high) in enumerate(shown, start=1):
         panel = figure.add_subplot(grid[:, place], title=name)
         look: Any = {"cmap": colours, "vmin": low, "vmax": high, "origin": "lower"}
-        images.append(panel.imshow(image, extent=edges * 2, **look))
+        extent = edges * 2
+        if name in upright or (name not in channels and len(upright) == len(channels)):
+            look["origin"] = "upper"
+            pixels = len(next(iter(channels.values())))  # of which a point has three
+            extent = (edges[1] - pixels / 3 * 2 * half, edges[1]) * 2
+            panel.yaxis.set_visible(False)
+        images.append(panel.imshow(image, extent=extent, **look))
     squares = [image.axes for image in images]
     for axis in (below.xaxis, *(axis for panel in squares for axis in (panel.xaxis, panel.yaxis))):
         axis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 3, 5, 10]))

@@ -20,6 +20,7 @@ from gafcnn.models.explanations import (
     _log_odds,
     _occlusion,
     _pixel_attributions,
+    by_bar,
     by_point,
     explain,
 )
@@ -91,6 +92,16 @@ def test_point_weights_are_those_of_the_cosines(points: int, size: int, seed: in
     # scaling by the extremes is linear
     slope, level = np.polyfit(seen, cosines, 1) if np.ptp(seen) > 1e-9 else (0.0, cosines.mean())
     np.testing.assert_allclose(slope * seen + level, cosines, atol=1e-5)
+
+
+def test_attributions_of_bar_images_go_to_their_bars(random_network: Make) -> None:
+    np.testing.assert_array_equal(by_bar(np.ones((9, 9)) * (np.arange(9) > 4), 2), [9, 27])
+    prices = 5 + np.random.default_rng(0).uniform(0, 1, (1, 6, 10)).cumsum(axis=2)
+    arguments = (random_network(0), prices, ImageSpec(32, kinds=("gasf", "ohlc")), UP)
+    field, bars = _pixel_attributions(*arguments)[0]
+    found = explain(*arguments).folded[0]
+    np.testing.assert_allclose(found, by_point(field, 10) + by_bar(bars, 10))
+    assert found.sum() == pytest.approx(field.sum() + bars.sum())
 
 
 @settings(max_examples=30)
