@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gafcnn.data.labels import register_label as register_label
     from gafcnn.data.market_columns import with_market as with_market
     from gafcnn.data.reading import read_bars as read_bars
+    from gafcnn.data.reading import read_markets as read_markets
     from gafcnn.data.reading import write_bars as write_bars
     from gafcnn.data.samples import Samples as Samples
     from gafcnn.data.samples import make_samples as make_samples
@@ -69,7 +70,7 @@ _MODULES = {
     "data.features": ("register_field",),
     "data.labels": ("Candlestick", "Direction", "TripleBarrier", "register_label"),
     "data.market_columns": ("with_market",),
-    "data.reading": ("read_bars", "write_bars"),
+    "data.reading": ("read_bars", "read_markets", "write_bars"),
     "data.samples": ("Samples", "make_samples"),
     "data.simulated": ("simulate", "simulate_universe"),
     "data.sources": ("register_source",),

@@ -26,6 +26,7 @@ from gafcnn.app.studies import Study
 from gafcnn.atomic_io import canonical_json, write_bytes
 from gafcnn.data.bars import fingerprint, gaps, interval_of
 from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.windows import WindowReader
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
@@ -105,9 +106,9 @@ def _export_network(folder: Path, name: str, run: Run, study: Study) -> dict[str
     text["classes"] = ", ".join(classes)
     exported, shape = onnx_export.to_onnx(model, text), model.module_.image_shape
     drawn = np.random.default_rng(0).uniform(-1, 1, (COMPARED, *shape)).astype(np.float32)
-    symbol, bars = next(iter(study.bars.items()))
+    symbol, bars = next(iter(with_market(study.bars, images.read_fields).items()))
     times = run.predictions.query("symbol == @symbol")["time"].iloc[:COMPARED]
-    series = WindowReader(bars, window, images.fields)(bars.index.get_indexer(times))
+    series = WindowReader(bars, window, images.read_fields)(bars.index.get_indexer(times))
     compared = {
         "one image": drawn[:1],
         "random images": drawn,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
@@ -98,6 +99,8 @@ def altered_future(study: Study, moments: int) -> Receipt:
     All bars of all symbols after random decision times are altered. Compared are the split, the
     training labels, and the predictions of each model at and before the decision time.
     """
+    specs = [run.settings.images.spec for run in study.all_runs]
+    fields = [*dict.fromkeys(field for spec in specs for field in spec.read_fields)]
     rng, folds = np.random.default_rng(SEED), study.folds
     faults: Counter[str] = Counter()
     with counting("altering the future", moments, "times") as advance:
@@ -108,8 +111,8 @@ def altered_future(study: Study, moments: int) -> Receipt:
             models = {name: run.model() for name, run in runs.items()}
             # trees predict each row by itself; the bits of a network depend on the whole batch
             once = {
-                (name, symbol): models[name].predict_at(bars[symbol], samples.bar_rows(symbol))
-                for symbol in bars
+                (name, symbol): models[name].predict_at(frame, samples.bar_rows(symbol))
+                for symbol, frame in with_market(bars, fields).items()
                 for name, run in runs.items()
                 if run.is_baseline and samples.task != "ranking"
             }
@@ -117,8 +120,8 @@ def altered_future(study: Study, moments: int) -> Receipt:
             count = len(of_fold)
             for t in samples.times[rng.choice(judged, count, replace=count > len(judged))]:
                 changed = {symbol: altered(frame, t, rng) for symbol, frame in bars.items()}
-                ours = _known(samples, models, t, once)
-                theirs = _known(settings.samples(changed), models, t, {})
+                ours = _known(samples, models, fields, t, once)
+                theirs = _known(settings.samples(changed), models, fields, t, {})
                 faults.update(k for k, v in ours.items() if v.tobytes() != theirs[k].tobytes())
                 advance(1)
     return _receipt(
@@ -130,7 +133,11 @@ def altered_future(study: Study, moments: int) -> Receipt:
 
 
 def _known(
-    samples: Samples, models: Mapping[str, Any], t: np.datetime64, once: Mapping[Any, Any]
+    samples: Samples,
+    models: Mapping[str, Any],
+    fields: Sequence[str],
+    t: np.datetime64,
+    once: Mapping[Any, Any],
 ) -> dict[str, NDArray[Any]]:
     """Return what is known at a decision time, by its name; `once` has predictions of all rows."""
     label = samples.definition
@@ -152,7 +159,7 @@ def _known(
         rows = np.flatnonzero(np.isin(samples.times, near))
         scores = {name: model.predict_samples(samples, rows) for name, model in models.items()}
         return known | {f"predictions of {name}": score for name, score in scores.items()}
-    for symbol, bars in samples.bars.items():
+    for symbol, bars in with_market(samples.bars, fields).items():
         end = int(np.searchsorted(samples.of(symbol).times, t, side="right"))
         near = slice(max(0, end - EARLIER), end)
         rows = samples.bar_rows(symbol)[near]

@@ -11,6 +11,7 @@ import pandas as pd
 from gafcnn.app.options import TrainSettings
 from gafcnn.data.bars import fill_quiet, fingerprint, gaps, has_volume, interval_of
 from gafcnn.data.labels import DIRECTIONS
+from gafcnn.data.market_columns import with_market
 from gafcnn.data.reading import FileSource
 from gafcnn.data.sources import Source, load_bars
 from gafcnn.durations import multiple_of
@@ -30,10 +31,11 @@ def prepare(options: Mapping[str, Any]) -> None:
         GafcnnError: The options, the bars or the images are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
-    for symbol, bars in load_for(settings).items():
+    spec = settings.images.spec
+    for symbol, bars in with_market(load_for(settings), spec.read_fields).items():
         if settings.images.stored and settings.shows_window:
             folder = store_folder(settings.paths.data, symbol, settings.window)
-            images = build_store(folder, bars, settings.window, settings.images.spec)
+            images = build_store(folder, bars, settings.window, spec)
             log.info("%s images of %s are in %s", f"{len(images):,}", symbol, folder)
 
 

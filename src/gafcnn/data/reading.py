@@ -37,11 +37,11 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import PRICES, REPAIR, Origin, ensure_bars, fill_quiet, resample
 from gafcnn.data.columns import KLINE, find_columns
 from gafcnn.data.conversion import Part, Repair, join, parts_of
-from gafcnn.data.sources import Interval, Symbol, Symbols, register_source
+from gafcnn.data.sources import Interval, Symbol, Symbols, load_bars, register_source
 from gafcnn.data.times import kind_of
 from gafcnn.durations import Duration, DurationLike
 from gafcnn.errors import BarsError, ConfigError, GafcnnError
-from gafcnn.settings import settings
+from gafcnn.settings import create, settings
 
 TEXTS = (".csv", ".txt", ".tsv")
 ENDINGS = (*TEXTS, *(f"{ending}.gz" for ending in TEXTS), ".zip", ".parquet", ".feather")
@@ -421,9 +421,34 @@ def read_bars(
         raise BarsError(
             f"{path} holds {len(found)} symbols, {', '.join([*found][:5])}",
             expected="the name of one of them",
-            instead=f'add symbol="{next(iter(found))}"',
+            instead=f'add symbol="{next(iter(found))}", or use gc.read_markets for all of them',
         )
     return next(iter(found.values()))
+
+
+def read_markets(
+    path: str | Path | Sequence[str | Path],
+    *,
+    symbols: Sequence[str] | None = None,
+    **options: Any,
+) -> dict[str, pd.DataFrame]:
+    """Read the bars of several symbols, from files of one symbol each or from a table of all.
+
+    Args:
+        path: As of `read_bars`.
+        symbols: Names of the symbols: those wanted of the files, or the names of as many files;
+            by default all, as the files name them.
+        **options: The other options of `read_bars`: `timezone`, `interval`, `fill`, ...
+
+    Returns:
+        The bars of each symbol, by its name.
+
+    Raises:
+        BarsError: See `read_bars`.
+        ConfigError: An option is unknown or invalid.
+    """
+    given = {"path": path, "symbols": symbols} | options
+    return load_bars(create(FileSource, "market", given))
 
 
 _ONE_OR_MORE = BeforeValidator(lambda path: path if isinstance(path, list | tuple) else [path])
