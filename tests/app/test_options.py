@@ -27,7 +27,7 @@ Run = Callable[..., str]
 
 CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-OF_EVALUATION = ("trading", "judging", "ensemble", "costs")
+OF_EVALUATION = ("trading", "judging", "ensemble", "costs", "portfolio")
 OPTIONS = [
     (path.parent.name, path.stem)
     for path in sorted(CONF.glob("*/*.yaml"))
@@ -70,7 +70,7 @@ def test_every_option_of_a_group_is_valid_and_stored_as_plain_data(group: str, o
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_valid(name: str) -> None:
-    path = ["market.path=bars.csv"] if name.startswith("candlesticks") else []
+    path = ["market.path=bars.csv"] if name.startswith(("candlesticks", "cross")) else []
     settings = trained(f"experiment={name}", *path)
     assert settings.study == ("bnb" if name == "seed" else name)
 

@@ -219,7 +219,7 @@ def test_a_model_is_loaded_as_it_was_stored_or_named(samples: Samples, tmp_path:
     with pytest.raises(LearningError, match="not fitted"):
         clone(loaded).predict(samples)
     with pytest.raises(LearningError, match="scaling"):
-        loaded.set_params(scaling="fixed").predict(samples)
+        loaded.set_params(scaling="per_field").predict(samples)
     whole, pickled = (tmp_path / ROCKET).read_bytes(), io.BytesIO()
     held = dict(np.load(tmp_path / ROCKET))
     np.savez(pickled, **held | {"gafcnn": held["gafcnn"].astype(object)})

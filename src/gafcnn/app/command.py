@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from functools import partial
 from importlib import import_module, invalidate_caches
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NoReturn
 
 import hydra
@@ -47,6 +48,7 @@ _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 # options whose values name files, and names of columns: the grammar of Hydra has no umlauts, ~ or &
 _FILES, _COLUMNS = ("market.path", "predictions"), "market.columns."
 
+_HELP_WIDTH = 80  # of a list of options
 _GRACE = 1.5  # seconds to end in after SIGTERM
 
 log = logging.getLogger(__name__)
@@ -299,7 +301,7 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     if isinstance(overrides[key].value(), int | float):  # no name of a group's option
         known -= groups
     # by its whole name, or by the end of it: trading.cost_bps for cost
-    parts = {option: option.split(".") for option in sorted(known, reverse=True)}
+    parts = {option: option.split(".") for option in sorted(known)}
     ends = {".".join(of[k:]): option for option, of in parts.items() for k in range(len(of))}
     near = get_close_matches(key, ends, n=1)
     instead = f"did you mean {ends[near[0]]}?" if near else "--cfg job lists them."
@@ -310,10 +312,11 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     return f"there is no option {key}; expected one of those in conf/{name}.yaml; {instead}"
 
 
-def _options_of(conf: Path, group: str, *, _root_: DictConfig) -> str:
+def _options_of(conf: Path, group: str, indent: int = 26, *, _root_: DictConfig) -> str:
     """Return the options of a group for a command's help, the default first."""
     chosen = _root_.hydra.runtime.choices.get(group)
     names = [path.stem for path in (conf / group.partition("@")[0]).glob("*.yaml")]
     names.sort(key=lambda option: (option != chosen, option))
     marked = chosen in names and chosen != "default"
-    return ", ".join([names[0] + " (default)" * marked, *names[1:]])
+    text = ", ".join([names[0] + " (default)" * marked, *names[1:]])
+    return fill(text, _HELP_WIDTH, subsequent_indent=" " * indent, break_on_hyphens=False)

@@ -110,7 +110,7 @@ def _fit(
     labelled, counts = len(samples.labelled("train")), samples.counts("train")
     of = samples.described_symbols
     if samples.classes:
-        of += f" ({counts.max() / labelled:.1%} {samples.classes[int(counts.argmax())]})"
+        of += f" ({100 * counts.max() / labelled:.1f} % {samples.classes[int(counts.argmax())]})"
     log.info(
         "%s %s on %s labelled samples of %s, validation on %s; embargo %s; folder %s",
         *("resuming" if resumed else "training", settings.name, f"{labelled:,}", of),
