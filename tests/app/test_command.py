@@ -45,7 +45,7 @@ def test_each_script_runs_its_command_whose_help_lists_the_options_of_every_grou
             if folder.name in groups:
                 for option in folder.glob("*.yaml"):
                     assert re.search(rf"\b{option.stem}\b", text), option
-        assert "bnb (default), file, simulated, ticks" in text
+        assert "bnb (default), file, simulated, simulated_universe, ticks" in text
 
 
 def test_help_has_the_program_that_was_called(capsys: pytest.CaptureFixture[str]) -> None:
