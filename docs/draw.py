@@ -152,6 +152,31 @@ def window_and_image() -> Figure:
     return figure
 
 
+def bar_images() -> Figure:
+    """Draw 20 bars as a chart, and as bar images with both kinds of scaling."""
+    bars = gc.simulate(800, strength=0.8, seed=5)[0]
+    row, spec = 510, gc.ImageSpec(kinds=["ohlc"], dtype="float32")
+    series = WindowReader(bars, gc.Window("20min"), spec.read_fields)(np.array([row]))
+    shown = bars.iloc[row - 19 : row + 1]
+    average = bars["close"].rolling(20).mean().iloc[row - 19 : row + 1]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 1, 1])
+    for place, bar in enumerate(shown.itertuples()):
+        left.plot([place, place], [bar.low, bar.high], color=BLUE, lw=1.5)
+        left.plot([place - 0.3, place], [bar.open, bar.open], color=BLUE, lw=1.5)
+        left.plot([place, place + 0.3], [bar.close, bar.close], color=BLUE, lw=1.5)
+    left.plot(range(20), average, color=ORANGE, lw=1)
+    left.set_title("20 bars and their average", size=10)
+    left.set_xticks([0, 19], ["t - 19", "t"])
+    _quiet(left)
+    for axes, scaling in ((middle, "per_field"), (right, "fixed")):
+        image = gc.encode(series, kinds=["ohlc"], scaling=scaling)[0, 0]
+        axes.imshow(image, cmap="Greys_r", vmin=0, vmax=1, interpolation="none")
+        axes.set_title(f"images.scaling={scaling}", size=10)
+        axes.axis("off")
+    return figure
+
+
 def horizon_and_known_at() -> Figure:
     """Draw what one sample sees, its horizon, and when its outcome is known."""
     figure, axes = _canvas(10, 3.2, (-64, 24), (0, 10))
@@ -303,6 +328,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "pipeline": pipeline,
     "bars": bars_known_at_close,
     "window": window_and_image,
+    "bar_images": bar_images,
     "horizon": horizon_and_known_at,
     "purge": purge_and_embargo,
     "neutral": neutral_band,
