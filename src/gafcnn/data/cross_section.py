@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 Rows = Sequence[NDArray[np.int64]]
 Times = NDArray[np.datetime64]
 
+_FEW_DELISTED = 0.01  # of the symbols, each year; of US stocks it is some 5 %
+
 
 class _Relation:
     """What the labels of a cross-section have in common."""
@@ -255,14 +257,15 @@ def _sold_at_the_end(bars: pd.DataFrame, rows: NDArray[np.int64]) -> tuple[Float
 def describe_universe(
     bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int], last: np.datetime64
 ) -> str:
-    """Return how many symbols each year has, and a warning if all have bars after `last`."""
+    """Return how many symbols each year has, and a warning if hardly any ends before `last`."""
     counts: Counter[int] = Counter()
     for first, stop in pairwise([*starts, len(times)]):
         counts.update(np.unique(times[first:stop].astype("datetime64[Y]").astype(int) + 1970))
     text = "symbols by year: " + ", ".join(f"{year} {n}" for year, n in sorted(counts.items()))
-    if all(close_times(frame)[-1] > last for frame in bars.values()):
+    gone, years = sum(close_times(frame)[-1] <= last for frame in bars.values()), len(counts)
+    if gone < _FEW_DELISTED * len(bars) * years:
         text += (
-            "; all of them trade until the end, and symbols that were delisted are missing, which "
-            "flatters results (survivorship bias)"
+            f"; {len(bars) - gone} of {len(bars)} trade until the end: symbols that were delisted "
+            "seem to be missing, which flatters results (survivorship bias)"
         )
     return text
