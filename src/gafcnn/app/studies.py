@@ -206,6 +206,7 @@ class Study:
             self.bars,
             label=self.label,
             baseline=self.baseline,
+            windows=self.windows or None,
             # a study that was copied without its ledger has at least its runs
             trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
             oracle=oracles or None,
