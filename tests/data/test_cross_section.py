@@ -225,9 +225,8 @@ def test_a_halted_symbol_is_sold_when_it_trades_again(make_bars: Bars) -> None:
     assert_allclose(one.outcomes.forward_return[at], -0.6)
     assert (one.outcomes.known_at[at] == close_times(bars["A"])[120]).all()
     # so are the targets of the others at the same time
-    assert (
-        samples.of("A").outcomes.known_at[samples.bar_rows("A") == row] == one.outcomes.known_at[at]
-    )
+    others = samples.of("A").outcomes.known_at[samples.bar_rows("A") == row]
+    assert others == one.outcomes.known_at[at]
 
 
 OPEN = Chronological(test=0.2, val=0.2, embargo="0min")
