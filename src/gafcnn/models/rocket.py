@@ -27,7 +27,7 @@ from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import checked_series
 from gafcnn.kernels import compiled
-from gafcnn.models.estimator import DESCRIPTION, REMEDY, Estimator, Part
+from gafcnn.models.estimator import DESCRIPTION, Estimator, Part
 
 # aeon 1.6 does not resolve with requirements.lock (it needs numba < 0.64, pandas < 3.1)
 
@@ -193,7 +193,6 @@ class MiniRocket(Estimator):
     Args:
         window: The window whose series are transformed, of nine points or more.
         fields: Fields of the window, which share the features evenly; each is transformed alone.
-        scaling: "per_field" gives each series mean 0 and standard deviation 1 (a constant one is
         scaling: "fixed" takes prices as logarithms relative to the last point, and other fields as
             they are, so that volatility stays visible. "per_field" gives each series mean 0 and
             standard deviation 1, as is usual; a constant one is 0.
@@ -226,6 +225,7 @@ class MiniRocket(Estimator):
     intercept_: Floats = field(init=False)
 
     class_weights = augmentation = None
+    _file = ROCKET
 
     def fit(self, samples: Samples, y: None = None) -> Self:
         """Fit the transform and the regressions to labelled training samples; return the estimator.
@@ -266,28 +266,12 @@ class MiniRocket(Estimator):
         return self
 
     @classmethod
-    def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load a training from its folder or `rocket.npz`, and set parameters.
-
-        Raises:
-            LearningError: The file is missing or damaged.
-        """
-        path = Path(path) / ROCKET if Path(path).is_dir() else Path(path)
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                held: dict[str, Any] = dict(file)
-            stored = json.loads(str(held.pop(DESCRIPTION)))
-            model = cls(**{**stored["parameters"], **params})
-            model.weights_, model.intercept_ = held.pop("weights"), held.pop("intercept")
-            model.transform_ = MiniRocketParameters(**held)
-        except Exception as error:  # zipfile, zlib, NumPy and JSON raise many kinds of error
-            raise LearningError(
-                f"{path} cannot be read ({error})",
-                expected="the regressions of a finished training",
-                instead=REMEDY,
-            ) from error
-        model.classes_, model._description = tuple(stored["classes"]), stored
-        return model
+    def _stored(cls, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            held: dict[str, Any] = dict(file)
+        stored = json.loads(str(held.pop(DESCRIPTION)))
+        fitted = {"weights_": held.pop("weights"), "intercept_": held.pop("intercept")}
+        return stored, {**fitted, "transform_": MiniRocketParameters(**held)}
 
     @property
     def _fields(self) -> tuple[str, ...]:
