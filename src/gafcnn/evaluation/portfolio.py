@@ -71,6 +71,10 @@ class PortfolioRules:
     cost_bps: NotNegative = 5.0
     costs_bps: Mapping[str, NotNegative] = field(default_factory=dict)
 
+    def cost_of(self, symbol: str) -> float:
+        """Return the cost per side of a symbol, in basis points."""
+        return self.costs_bps.get(symbol, self.cost_bps)
+
     def candidates(self) -> list[tuple[float, float]]:
         """Return the bands and smoothings to choose from."""
         bands = self.bands if self.band is None else (self.band,)
@@ -310,7 +314,7 @@ def simulate(
     width, keep = (
         np.broadcast_to(one, len(market.times)).astype(float) for one in (band, smoothing)
     )
-    costs = [rules.costs_bps.get(name, rules.cost_bps) / 1e4 for name in market.symbols]
+    costs = [rules.cost_of(name) / 1e4 for name in market.symbols]
     arrays = np.array(costs), market.returns, market.funding, market.state, market.sold
     weights, trades, sums = _rebalance(targets[0], width * targets[1], keep, *arrays)
     traded = (trades > 0) & (market.state == OPEN) & (market.value >= 0)

@@ -7,6 +7,7 @@ bar. The risk-free rate is 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,20 @@ def estimate(
     return {"value": value, "low": low, "high": high, "n": n}
 
 
+def curve(times: pd.DatetimeIndex, most: int, series: Mapping[str, Floats]) -> Row:
+    """Return series, shape (times,), at `most` times at most, the last one included."""
+    shown = np.linspace(0, len(times) - 1, min(len(times), most)).round().astype(int)
+    values = {name: one[shown].tolist() for name, one in series.items()}
+    return {"time": [time.isoformat() for time in times[shown]], **values}
+
+
+def mean_cost(costs: Floats) -> Row:
+    """Return the cost per side, on average if it varies, and how sentences state it."""
+    varies = np.ptp(costs) > 0
+    bps = float(costs.mean() if varies else costs[0])
+    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
+
+
 def interval(draws: Floats) -> tuple[float, float]:
     """Return the ends of the percentile interval of draws, shape (n,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -50,8 +65,10 @@ def interval(draws: Floats) -> tuple[float, float]:
 # --- returns ----------------------------------------------------------------------------------
 
 
-def growth(returns: Floats, periods: float) -> dict[str, float | None]:
+def growth(returns: Floats, periods: float, least: float = 0) -> dict[str, float | None]:
     """Return what an equity grew by, from one return per bar (at least one) and the bars of a year.
+
+    Of fewer than `least` returns the figures of a year are None.
 
     Returns:
         `total_return`, the product of 1 + r, minus 1; `annual_return`, the compound annual growth
@@ -60,7 +77,7 @@ def growth(returns: Floats, periods: float) -> dict[str, float | None]:
     """
     total, drawdown, annual = float(np.prod(1 + returns)), max_drawdown(returns), None
     log_growth = math.log(total) * periods / len(returns) if total > 0 else -math.inf
-    if log_growth < _LARGEST_LOG:
+    if log_growth < _LARGEST_LOG and len(returns) >= least:
         annual = math.exp(log_growth) - 1
     calmar = annual / -drawdown if annual is not None and drawdown else None
     return {"total_return": total - 1, "annual_return": annual, "calmar": calmar}
