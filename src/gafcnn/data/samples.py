@@ -156,10 +156,8 @@ class Samples:
 
     def counts(self, name: Part) -> NDArray[np.int64]:
         """Return the number of labelled samples of each class in a part: shape (classes,)."""
-        if self.task == "ranking":
-            found = self.label[self.labelled(name)]
-            return np.array([np.count_nonzero(found == k) for k in range(len(self.classes))], int)
-        return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
+        label = self.label[self.labelled(name)]
+        return np.array([np.count_nonzero(label == k) for k in range(len(self.classes))], int)
 
     def _labelled(self) -> Self:
         """Return the samples with labels fitted on the training samples of each symbol."""
