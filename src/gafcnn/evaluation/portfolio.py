@@ -75,11 +75,6 @@ class PortfolioRules:
         """Return the cost per side of a symbol, in basis points."""
         return self.costs_bps.get(symbol, self.cost_bps)
 
-    def candidates(self) -> list[tuple[float, float]]:
-        """Return the bands and smoothings to choose from."""
-        bands = self.bands if self.band is None else (self.band,)
-        return [*product(bands, self.smoothings if self.smoothing is None else (self.smoothing,))]
-
 
 class PortfolioChoice(NamedTuple):
     """The band and the smoothing that a fold is traded with."""
@@ -216,7 +211,10 @@ class PortfolioTrial:
         The first of equals is chosen. Without trades there, what the rules do not set is 0. Scores
         have shape (n,), one for each row.
         """
-        rules, candidates = self.rules, self.rules.candidates()
+        rules = self.rules
+        bands = rules.bands if rules.band is None else (rules.band,)
+        smoothings = rules.smoothings if rules.smoothing is None else (rules.smoothing,)
+        candidates = [*product(bands, smoothings)]
         if len(candidates) == 1:
             return PortfolioChoice(*candidates[0], None)
         best = PortfolioChoice(rules.band or 0.0, rules.smoothing or 0.0, None)
@@ -371,7 +369,6 @@ def _rebalance(
 
 
 def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
-    """Raise an error if the rows are not the decisions of one portfolio."""
     symbols = [*rows["symbol"].unique()]
     if len(symbols) < 2 or not isinstance(bars, Mapping):
         raise PredictionsError(
