@@ -418,11 +418,7 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a table, in the order of their numbers; () for P(up) and for scores."""
     columns = probability_columns(frame)
-    return (
-        ()
-        if columns in ((P_UP,), (SCORE,))
-        else tuple(column.removeprefix("p_") for column in columns)
-    )
+    return () if len(columns) < 2 else tuple(column.removeprefix("p_") for column in columns)
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
