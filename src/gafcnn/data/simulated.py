@@ -181,7 +181,6 @@ def simulate_universe(
 
 
 def _volatility(interval: pd.Timedelta) -> float:
-    """Return the standard deviation of the log return of a bar."""
     return float(VOLATILITY * np.sqrt(interval.total_seconds() / 60))
 
 
@@ -258,16 +257,10 @@ def _periods(
 @register_source("simulated")
 @settings("market")
 class SimulatedSource:
-    """Simulated markets with a known signal, see `simulate`.
+    """Simulated markets with a known signal, with the options of `simulate`.
 
-    Attributes:
-        symbol: Name of the symbol.
-        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
-        days: Length of the period.
-        interval: Time between two bars.
-        strength: Strength of the momentum, from 0 to less than 1.
-        horizon: How far the oracle looks ahead.
-        seed: Seed of all randomness.
+    Of several `symbols` the first has the seed `seed`, the next `seed + 1` and so on; `days` is the
+    length of the period.
     """
 
     symbol: Symbol = "SIMULATED"
@@ -297,17 +290,9 @@ class SimulatedSource:
 @register_source("simulated_universe")
 @settings("market")
 class SimulatedUniverseSource:
-    """A simulated universe with a known signal, see `simulate_universe`.
+    """A simulated universe with a known signal, with the options of `simulate_universe`.
 
-    Attributes:
-        symbols: Number of symbols.
-        days: Length of the period.
-        interval: Time between two bars.
-        strength: Strength of the momentum, from more than -1 (a reversal) to less than 1.
-        horizon: How far the scores look ahead.
-        seed: Seed of all randomness.
-        listed: Share of the symbols that begin later.
-        delisted: Share of the symbols that end earlier.
+    `days` is the length of the period.
     """
 
     symbols: Annotated[int, Field(ge=2)] = 20
@@ -389,12 +374,8 @@ def most_bars(interval: pd.Timedelta) -> int:
 class TickWalkSource:
     """Random walks on a grid of ticks, see `tick_walk`.
 
-    Attributes:
-        symbol: Name of the symbol.
-        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
-        days: Length of the period.
-        interval: Time between two bars.
-        seed: Seed of all randomness.
+    Of several `symbols` the first has the seed `seed`, the next `seed + 1` and so on; `days` is the
+    length of the period.
     """
 
     symbol: Symbol = "TICKS"
