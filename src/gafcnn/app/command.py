@@ -258,7 +258,6 @@ def import_own(names: str | Sequence[str]) -> None:
 
 
 def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> str:
-    """Return what is wrong in one sentence."""
     if isinstance(error, GafcnnError):
         return " ".join(str(error).split())
     if isinstance(error, MissingMandatoryValue) and (key := getattr(error, "full_key", None)):

@@ -138,7 +138,6 @@ def _fit(
 
 
 def _offset(settings: TrainSettings, folder: Path, samples: Samples) -> pd.DataFrame:
-    """Return, and store, the forecasts that a network adds to."""
     from gafcnn.models.out_of_fold import out_of_fold
 
     trees = replace(settings, model=settings.offset, offset=None).estimator()

@@ -427,7 +427,6 @@ def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
 
 
 def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
-    """Check that bars are of one interval, and that gaps are multiples of it."""
     steps, interval, apart = _steps(bars), pd.to_timedelta(bars.attrs["interval"]), _apart(bars)
     if (calendar := calendar_of(bars)) is not None:
         share = calendar.share_outside(_nanoseconds(bars), interval)

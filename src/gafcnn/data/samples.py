@@ -194,7 +194,6 @@ class Samples:
         return samples
 
     def _related(self) -> Self:
-        """Return the samples of a cross-section with their targets."""
         definition: Any = self.definition
         names = self.symbol_of(np.arange(len(self)))
         target = definition.relate(self.outcomes.forward_return, self.times, names)
@@ -219,7 +218,6 @@ def task_of(label: Any) -> Literal["direction", "classification", "ranking"]:
 
 
 def _having(argument: str, value: Any, example: str, *attributes: str) -> Any:
-    """Return an argument that has these attributes, and is no class."""
     if isinstance(value, type) or not all(hasattr(value, name) for name in attributes):
         raise ConfigError(
             f"{argument} is {value!r}",

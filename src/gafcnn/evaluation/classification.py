@@ -138,7 +138,6 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _fold_rows(rows: pd.DataFrame, model: str, p: Floats, names: Iterable[str]) -> Iterator[Row]:
-    """Yield the scores of each test block of a walk-forward; nothing for a single split."""
     for fold, inside in folds_of(rows).items():
         if fold is None:
             return

@@ -280,7 +280,6 @@ def _part_row(
 
 
 def _fold_rows(model: Candidate) -> Iterator[Row]:
-    """Yield the results of each test block of a walk-forward; nothing for a single split."""
     for fold in folds_of(model.panel.test):
         if fold is None:
             return

@@ -206,7 +206,6 @@ def trade_figures(
 
 @compiled
 def _drawdowns(returns: Floats, edges: NDArray[np.int64], picks: NDArray[np.int64]) -> Floats:
-    """Return the largest fall from the running maximum on every timeline."""
     values = np.empty(len(picks))
     for r in range(len(picks)):
         equity, highest, deepest = 1.0, 1.0, 1.0

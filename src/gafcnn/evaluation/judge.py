@@ -362,7 +362,6 @@ def _complete(
 def _by_symbol(
     joined: pd.DataFrame, bars: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
-    """Return the bars of each symbol of the predictions, in the order of the bars."""
     symbols = set(joined["symbol"])
     if isinstance(bars, pd.DataFrame):
         # bars of one symbol need no name

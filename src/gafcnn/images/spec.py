@@ -92,7 +92,6 @@ class ImageSpec:
 
     @property
     def _own_fields(self) -> tuple[str, ...]:
-        """Fields that have pictures of their own."""
         fields = self.fields if self._own_kinds else ()
         return tuple(prefix + name for prefix in self._prefixes for name in fields)
 

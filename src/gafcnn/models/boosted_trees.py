@@ -106,10 +106,7 @@ class BoostedTrees(Estimator):
     _file = TREES
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Grow trees on labelled training samples until validation stops to improve.
-
-        Returns:
-            The estimator.
+        """Grow trees until validation stops to improve; return the estimator.
 
         Raises:
             ConfigError: A parameter is invalid.
@@ -181,7 +178,6 @@ class BoostedTrees(Estimator):
         return (gains / gains.sum()).sort_values(ascending=False)
 
     def _aim(self, samples: Samples) -> dict[str, Any]:
-        """Return XGBoost's objective."""
         if self.objective is not None and samples.task != "ranking":
             raise LearningError(
                 f"objective={self.objective} for the classes {', '.join(samples.classes)}",
@@ -264,7 +260,6 @@ def _matrix(
 
 
 def _table_matrix(table: pd.DataFrame, **more: Any) -> xgboost.DMatrix:
-    """Return a table of features for XGBoost."""
     # an array: XGBoost inspects every column of a frame, longer than it takes to predict
     names = [name.translate(_INNER) for name in table.columns]
     return xgboost.DMatrix(table.to_numpy(np.float32), feature_names=names, **more)

@@ -257,7 +257,6 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, A
 
 
 def _with_legend(figure: Figure, axes: Axes, columns: int = 4) -> Figure:
-    """Add a legend below all panels, models in the order in which they were drawn."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 

@@ -99,7 +99,6 @@ def _cell(value: object) -> str:
 
 
 def _estimate(found: Mapping[str, Any], figure: str) -> str:
-    """Return a figure with its interval, if it is known."""
     estimate, write = found.get(figure, {"value": None}), format_of(figure)
     if estimate.get("low") is None:
         return write(estimate["value"])
