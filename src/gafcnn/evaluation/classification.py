@@ -55,10 +55,6 @@ MOST_BINS = 20_000
 def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     """Judge all models of a study on its labelled test rows.
 
-    Args:
-        study: What to judge.
-        classes: Names of the classes, in the order of their numbers.
-
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.
 

@@ -193,11 +193,8 @@ def targets(
 ) -> list[Row]:
     """Return a row per target of a direction: figure, estimate and verdict.
 
-    Args:
-        headline: Name of the headline model.
-        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
-            below `SURE`.
-        pairs: Differences between models; `expected` of a row is the goal of a target.
+    `figures` are the estimates of the headline; the Sharpe ratio is not met if `deflated_sharpe` is
+    below `SURE`. `expected` of a row of pairs is the goal of a target.
     """
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
@@ -247,11 +244,7 @@ _IMPLAUSIBLE_IC = 0.3  # a mean rank IC
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what was found about the headline model.
-
-    Args:
-        metrics: What the judge computed, with `task`, `headline`, `baseline` and `trials`.
-    """
+    """Return what was found about the headline model, from all that the judge computed."""
     headline = metrics["headline"]
     figures = metrics["models"][headline]
     if metrics["task"] == "classification":

@@ -63,12 +63,7 @@ Rows = NDArray[np.bool_]
 def judge_directions(
     study: Study, rules: TradingRules, of_folds: Sequence[Samples]
 ) -> dict[str, Any]:
-    """Judge all models of a study on its test rows.
-
-    Args:
-        study: What to judge.
-        rules: Trading rules.
-        of_folds: Samples of each fold, for regimes; may be empty.
+    """Judge all models of a study on its test rows; samples of each fold, if any, are for regimes.
 
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.
@@ -194,15 +189,11 @@ def _without_interval(model: Candidate, deflated: float | None) -> Row:
 
 
 def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, float | None]:
-    """Return the deflated Sharpe ratio of each model.
+    """Return the deflated Sharpe ratio of each model, one of `trials`, from the return of each bar.
 
     The variance of the trials' Sharpe ratios is estimated from the models at hand, but is at least
     1 / n, its value for n bars without skill: otherwise models that resemble each other would make
     the hurdle low.
-
-    Args:
-        returns: Return of each bar, by model.
-        trials: Number of trainings that were tried, at least 1.
     """
     ratios = [
         one.mean() / one.std(ddof=1)
@@ -328,15 +319,9 @@ def regimes(
     """Return the regime at each decision time.
 
     Volatility is the standard deviation of the one-bar log returns between the closes of the
-    `lookback` that ends at `t`; low, middle and high are terciles of the reference times. The trend
-    is `z = log return over the lookback / (volatility * sqrt(number of returns))`: up above
-    `TREND`, down below `-TREND`.
-
-    Args:
-        bars: Bars indexed by close time.
-        times: Decision times, shape (n,).
-        reference: Decision times that determine the terciles, such as those of training samples.
-        lookback: At least three bars.
+    `lookback` (three bars or more) that ends at `t`; low, middle and high are terciles of the
+    reference times, such as those of training samples. The trend is `z = log return over the
+    lookback / (volatility * sqrt(number of returns))`: up above `TREND`, down below `-TREND`.
 
     Returns:
         A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of

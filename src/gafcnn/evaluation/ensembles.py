@@ -153,11 +153,7 @@ def log_odds(p: Floats) -> Floats:
 def mean_rank(scores: Floats, times: Any) -> Floats:
     """Return the mean of the members' quantiles among the rows of a time: shape (n,), -0.5 to 0.5.
 
-    Scores of a ranking have no unit, so that only their orders can be averaged.
-
-    Args:
-        scores: Scores, shape (n, members).
-        times: The time of each row, shape (n,).
+    Scores of a ranking, shape (n, members), have no unit: only their orders can be averaged.
     """
     by_time = pd.DataFrame(scores, index=pd.Index(times)).groupby(level=0)
     quantiles = (by_time.rank() - 0.5) / by_time.transform("count") - 0.5

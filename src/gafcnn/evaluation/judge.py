@@ -92,12 +92,7 @@ class Judgement:
         return pd.DataFrame(rows).T.rename_axis(index="model", columns=["figure", None])
 
     def to_html(self, path: str | Path, samples: Sequence[Any] = ()) -> Path:
-        """Write the report as one HTML page that needs no other file.
-
-        Args:
-            path: The file to write, such as "report.html".
-            samples: Sample pictures to show, see `gafcnn.report`.
-        """
+        """Write the report as one HTML page without other files, with sample pictures."""
         report = import_module("gafcnn.report.page")  # a higher layer
         return report.write_report(path, self.metrics, samples)
 

@@ -50,12 +50,8 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return a model's predictions as a table (see `check_predictions`).
 
-    Args:
-        samples: Samples.
-        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), the
-            probabilities of all classes, shape (n, classes), or for a ranking scores, shape (n,).
-        name: Name of the model or window.
-        seed: Seed of the model.
+    Probabilities are for all validation samples, then all test samples: P(up), shape (n,), those of
+    all classes, shape (n, classes), or for a ranking scores, shape (n,).
     """
     names = forecast_columns(samples.definition)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))

@@ -69,12 +69,7 @@ log = logging.getLogger(__name__)
 
 
 def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dict[str, Any]:
-    """Judge all models of a study on its test rows.
-
-    Args:
-        study: What to judge.
-        rules: How scores are traded.
-        notes: Remarks on the rows, which are added to.
+    """Judge all models of a study on its test rows, and add notes on these.
 
     Returns:
         Plain dicts, lists, strings and numbers, None for what is undefined.

@@ -163,9 +163,7 @@ def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) 
 def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
     """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
 
-    Args:
-        p: Probabilities or scores, shape (n,).
-        positive: 1 or True for rows of the positive class, shape (n,).
+    `p` are probabilities or scores, `positive` is 1 or True for a positive class: shape (n,).
 
     Returns:
         P(a positive row has the higher score), ties counted half; None with one class only.
@@ -182,15 +180,10 @@ def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
 
 
 def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd.Series:
-    """Return Spearman's rank correlation of the rows of each time, by time.
+    """Return Spearman's rank correlation of the rows of each time, by time: arrays of shape (n,).
 
     That of a score and the return that followed is the rank information coefficient, IC (Grinold
-    and Kahn, Active Portfolio Management, 1999).
-
-    Args:
-        score: Forecasts, shape (n,).
-        outcome: What happened, of the same shape; rows without a number are left out.
-        times: The time of each row, of the same shape.
+    and Kahn, Active Portfolio Management, 1999). Rows without a number are left out.
 
     Returns:
         One number per time with two or more different forecasts and outcomes.
@@ -233,11 +226,7 @@ def confusion(predicted: NDArray[Any], label: NDArray[Any], classes: int) -> NDA
 
 
 def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
-    """Score probabilities of up against what happened.
-
-    Args:
-        p_up: P(up), shape (n,).
-        outcome: 1 or True for up, 0 or False for down, shape (n,).
+    """Score P(up) against what happened, 1 or True for up, 0 or False for down: shape (n,).
 
     Returns:
         `n`; `accuracy` (P > 0.5 predicts up, 0.5 itself down); `auc`; `log_loss`; `brier`, the mean
@@ -266,10 +255,6 @@ def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
     On labelled rows the outcome is the label; neutral rows are left out. On all rows it is
     `forward_return > 0`: a return of exactly 0 counts as down, as a long position earns nothing.
 
-    Args:
-        frame: Predictions with the columns `label`, `forward_return` and `model`.
-        model: Column of probabilities.
-
     Returns:
         `labelled` and `all`, see `score`.
     """
@@ -281,15 +266,11 @@ def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
 
 
 def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
-    """Score probabilities of several classes against the true classes.
+    """Score probabilities, shape (n, classes), against the numbers of the true classes, shape (n,).
 
     The predicted class is that of the highest probability, the first among equals. Class 0 is the
     absence of any pattern, and by far the most frequent one: figures "without_0" leave it out of a
     mean, and "among_patterns" does not predict it either.
-
-    Args:
-        p: Probabilities, shape (n, classes).
-        label: Class numbers, shape (n,).
 
     Returns:
         `n`; `accuracy`; `balanced_accuracy`, the mean recall of the classes that occur (Brodersen
@@ -355,13 +336,9 @@ def class_ratios(
 
 
 def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
-    """Sort rows into bins of equal count by their forecast.
+    """Sort rows by P(up), shape (n,), into bins of equal count, if forecasts differ enough.
 
     Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins.
-
-    Args:
-        p_up: P(up), shape (n,).
-        bins: Number of bins, if forecasts differ enough.
 
     Returns:
         The bin of each row, shape (n,): consecutive numbers, 0 for the lowest.
@@ -372,16 +349,13 @@ def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
 
 
 def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 10) -> float | None:
-    """Return the mean distance between forecast and observed frequency; None without rows.
+    """Return the mean distance between forecast and observed frequency of the bins of `bins_of`.
+
+    P(up) and whether prices went up have shape (n,); None without rows.
 
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
     AAAI, 2015. It is positive by chance alone: about `sqrt(bins / (2 pi n))` for a calibrated model
     near 1/2.
-
-    Args:
-        p_up: P(up), shape (n,).
-        went_up: Whether the price went up, shape (n,).
-        bins: Bins of equal count (see `bins_of`).
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
     if not len(p):
