@@ -52,9 +52,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
-
-    Args:
-        options: The options of `conf/evaluate.yaml`.
+    Options are those of `conf/evaluate.yaml`.
 
     Returns:
         The content of metrics.json.
@@ -160,9 +158,7 @@ def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) 
 def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
     """Draw for each window the test row that it was most certain about and right, and wrong.
 
-    Args:
-        study: The study.
-        judgement: Its judgement; rows of the first symbol are shown.
+    The rows are those of the first symbol.
     """
     symbol = next(iter(study.bars))
     table = judgement.predictions

@@ -48,10 +48,7 @@ _OF_RANKINGS = {"objective": ("rank_ic",), "monitor": ("val/loss", "val/correlat
 
 
 def train(options: Mapping[str, Any]) -> float:
-    """Train one window or the baseline, or resume its training.
-
-    Args:
-        options: The options of `conf/train.yaml`.
+    """Train one window or the baseline, or resume its training, by `conf/train.yaml`.
 
     Returns:
         The validation score that `objective` names, the mean over the seeds; NaN if it cannot be

@@ -71,12 +71,9 @@ def _headings(body: str) -> list[tuple[str, Markup]]:
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
-    """Return the model card as Markdown: files, use, evaluation and limits of an export.
+    """Return the model card as Markdown, from metadata.json: files, use, evaluation and limits.
 
     The idea is that of Mitchell et al., "Model Cards for Model Reporting", FAT*, 2019.
-
-    Args:
-        facts: The content of metadata.json, see `gafcnn.app.export`.
     """
     validation = {
         f"{name}, {rows} rows": {figure: {"value": value} for figure, value in found.items()}
