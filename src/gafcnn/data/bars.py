@@ -172,10 +172,7 @@ def check_bars(
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
     """Return the standard deviation of the one-bar log returns in the lookback up to each bar.
 
-    Args:
-        bars: Bars; gaps are not treated specially.
-        key: Name of the lookback in error messages.
-        lookback: At least three bars.
+    Gaps are not treated specially. The lookback, in messages called `key`, has at least three bars.
 
     Returns:
         ndarray of shape (bars,), NaN before the first full lookback.
@@ -289,13 +286,9 @@ def bars_per_day(bars: pd.DataFrame) -> float:
 
 
 def fill_quiet(bars: pd.DataFrame, limit: DurationLike = "1h") -> pd.DataFrame:
-    """Return bars in which short gaps are filled: the close is carried on, and volumes are 0.
+    """Return bars in which gaps up to `limit` are filled: by the last close, and volumes of 0.
 
     Many exchanges write no bar for a minute without a trade.
-
-    Args:
-        bars: Bars, indexed by close time.
-        limit: The longest gap that is filled.
     """
     interval = interval_of(bars)
     most = parse_duration("market.fill_limit", limit) // interval

@@ -253,12 +253,7 @@ def _text_table(source: object, opener: Callable[[], Any]) -> Table:
 
 
 def _find_table(lines: Sequence[tuple[int, str]], source: object) -> tuple[str, int]:
-    """Return the separator of the table, and how many lines are above its first.
-
-    Args:
-        lines: Where each line begins, and its text.
-        source: The file, for messages.
-    """
+    """Return the separator of the table, and how many lines are above its first."""
     for number, (_, line) in enumerate(lines[:20]):
         separator = max(_SEPARATORS, key=line.count)
         if len(_cells(line, separator)) >= _LEAST_CELLS:

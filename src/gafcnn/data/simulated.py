@@ -191,11 +191,6 @@ def _draw(rng: np.random.Generator, n_bars: int) -> Floats:
 def _momentum(shocks: Floats, strength: float, ahead: int) -> tuple[Floats, Floats, float]:
     """Return autoregressive returns, and the moments of their sum over the next bars.
 
-    Args:
-        shocks: Shape (WARM_UP + n,).
-        strength: Sum of the autoregression's coefficients.
-        ahead: Number of bars.
-
     Returns:
         Returns and the expected sum, given them, both of shape (n,); the variance of the sum, in
         units of that of the shocks.
@@ -329,11 +324,6 @@ def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> p
     A bar consists of 16 Gaussian moves, rounded to ticks. Their size varies around 6 ticks (its
     logarithm is autoregressive), so that quiet periods and single large bars occur. A bar opens at
     the previous close with probability 0.5, otherwise some ticks away from it.
-
-    Args:
-        n_bars: Number of bars.
-        interval: Time between two bars.
-        seed: Seed of all randomness.
 
     Raises:
         ConfigError: `n_bars` is below 2 or above `most_bars`, or `interval` or `seed` is invalid.

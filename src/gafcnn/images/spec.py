@@ -191,10 +191,7 @@ class ImageSpec:
             )
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
-
-        Args:
-            series: Shape (n, fields, points).
+        """Encode series (n, fields, points) as a network sees them: rounded, then from -1 to 1.
 
         Returns:
             Shape (n, channels, size, size).
@@ -207,12 +204,9 @@ class ImageSpec:
         `encode` draws exactly `c_i c_j - s_i s_j` for a GASF and `s_i c_j - c_i s_j` for a GADF in
         float32, rounded to integers for int8.
 
-        Args:
-            series: Shape (n, fields, points).
-
         Returns:
-            Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
-            square root of what 1 is stored as.
+            Of series (n, fields, points) shape (n, fields, 2, size): c, then s, at the centres of
+            the pixels, in units of the square root of what 1 is stored as.
         """
         from gafcnn.images.gaf import interpolated
 

@@ -89,9 +89,6 @@ class Estimator(BaseEstimator):
     def predict(self, samples: Samples) -> pd.DataFrame:
         """Return the predictions table of all validation and test samples.
 
-        Args:
-            samples: Samples with the classes of the training.
-
         Raises:
             LearningError: The estimator is not fitted, or to other parameters, classes or bars.
         """
@@ -120,9 +117,7 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up), or the scores of a ranking, shape (n,); for several classes (n, classes).
 
-        Args:
-            samples: Samples with the classes of the training.
-            rows: Their positions, n of them; all by default.
+        The rows are n positions of samples, by default of all.
         """
         self._check(samples)
         self._check_fitted(samples)

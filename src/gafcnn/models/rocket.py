@@ -92,10 +92,8 @@ def pool(
 def fit_minirocket(series: ArrayLike, features: int = 9996, seed: int = 0) -> MiniRocketParameters:
     """Choose dilations, up to the length of the series, and biases: quantiles of random outputs.
 
-    Args:
-        series: Training series, shape (n, points) or (n, fields, points).
-        features: Number of features of all fields, rounded down to a multiple of 84 for each.
-        seed: Seed of the series that biases come from.
+    Training series have shape (n, points) or (n, fields, points). The features of all fields are
+    rounded down to a multiple of 84 for each. The seed is that of the series that biases come from.
 
     Raises:
         ConfigError: The series have fewer than nine points.
