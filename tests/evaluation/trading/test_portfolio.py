@@ -87,13 +87,6 @@ def test_a_decision_after_the_horizon_begins_anew() -> None:
     assert smooth.weights["A"].tolist() == pytest.approx([0.25, 0.625, 0.8125, 0.25])
 
 
-def test_horizon_below_the_step_is_held_until_the_next_decision() -> None:
-    bars = {name: hourly([(100 + i, 101 + i) for i in range(9)]) for name in "AB"}
-    table = scored({"A": [2.0] * 2, "B": [1.0] * 2}, at=[0, 4])
-    made = portfolio(table, bars, horizon="2h", rules={**FREE, "sides": "long"})
-    assert made.gross.tolist() == pytest.approx([105 / 101 - 1, 107 / 105 - 1])
-
-
 def test_gap_and_delisting() -> None:
     """A has no bar at the second entry, B ends before it, at 120."""
     bars = {
@@ -115,10 +108,7 @@ def test_gap_and_delisting() -> None:
 
 
 def test_a_portfolio_that_loses_everything_holds_nothing() -> None:
-    bars = {
-        "A": hourly([(10, 10), (10, 10), (40, 40), (40, 40)]),
-        "B": hourly([(10, 10)] * 4),
-    }
+    bars = {"A": hourly([(10, 10), (10, 10), (40, 40), (40, 40)]), "B": hourly([(10, 10)] * 4)}
     made = portfolio(scored({"A": [1] * 3, "B": [2] * 3}), bars, horizon="1h", rules=FREE)
     assert made.gross.tolist() == pytest.approx([-1.5, 0, 0])
     assert not made.weights.iloc[1:].any(axis=None)
