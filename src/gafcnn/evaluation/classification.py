@@ -53,10 +53,7 @@ MOST_BINS = 20_000
 
 
 def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
-    """Judge all models of a study on its labelled test rows.
-
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    """Judge all models of a study on its labelled test rows, as plain data, None if undefined.
 
     Raises:
         PredictionsError: There are no labelled test rows.

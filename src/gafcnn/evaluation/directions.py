@@ -63,10 +63,9 @@ Rows = NDArray[np.bool_]
 def judge_directions(
     study: Study, rules: TradingRules, of_folds: Sequence[Samples]
 ) -> dict[str, Any]:
-    """Judge all models of a study on its test rows; samples of each fold, if any, are for regimes.
+    """Judge all models of a study on its test rows, as plain data, None for what is undefined.
 
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    The samples of each fold, if any, are for regimes.
     """
     sets: list[TestSet] = []
     for symbol, frame in study.bars.items():

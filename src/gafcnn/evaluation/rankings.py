@@ -69,10 +69,9 @@ log = logging.getLogger(__name__)
 
 
 def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dict[str, Any]:
-    """Judge all models of a study on its test rows, and add notes on these.
+    """Judge all models of a study on its test rows, as plain data, None for what is undefined.
 
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    Notes on the rows are added to.
 
     Raises:
         PredictionsError: There are no test rows, or of one symbol only.
@@ -304,11 +303,9 @@ def monotonicity(quantiles: Floats) -> Figure:
 def regression(
     returns: Floats, factors: Mapping[str, Floats], periods: float = 1.0
 ) -> dict[str, Figure]:
-    """Return the coefficients of the least squares regression of returns on factors.
+    """Return the coefficients of the least squares regression of returns on factors, by name.
 
-    Returns:
-        `alpha`, what no factor explains of the return of `periods` decisions, and a beta for each
-        factor, by its name.
+    `alpha` is what no factor explains of the return of `periods` decisions, the others are betas.
     """
     columns = np.column_stack([np.ones(len(returns)), *factors.values()])
     k = columns.shape[1]

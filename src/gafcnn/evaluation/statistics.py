@@ -106,10 +106,7 @@ def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: floa
         benchmark: Ratio to exceed, per observation.
         n: Number of observations, at least 2.
         skewness: Skewness of the returns.
-        kurtosis: Kurtosis of the returns, not in excess of 3.
-
-    Returns:
-        A probability; None with impossible moments.
+        kurtosis: Kurtosis of the returns, not in excess of 3. Impossible moments give None.
     """
     from scipy.special import ndtr
 
@@ -183,10 +180,8 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     """Return Spearman's rank correlation of the rows of each time, by time: arrays of shape (n,).
 
     That of a score and the return that followed is the rank information coefficient, IC (Grinold
-    and Kahn, Active Portfolio Management, 1999). Rows without a number are left out.
-
-    Returns:
-        One number per time with two or more different forecasts and outcomes.
+    and Kahn, Active Portfolio Management, 1999). Rows without a number are left out, and times
+    without two different forecasts and outcomes.
     """
     rows = pd.DataFrame({"score": score, "outcome": outcome, "time": times}).dropna()
     ranks = rows.groupby("time")[["score", "outcome"]].rank()
@@ -250,13 +245,10 @@ def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
 
 
 def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
-    """Score one column of P(up) on labelled rows and on all rows.
+    """Score one column of P(up) on `labelled` rows and on `all` rows, see `score`.
 
     On labelled rows the outcome is the label; neutral rows are left out. On all rows it is
     `forward_return > 0`: a return of exactly 0 counts as down, as a long position earns nothing.
-
-    Returns:
-        `labelled` and `all`, see `score`.
     """
     labelled = frame.dropna(subset=["label"])
     return {
@@ -336,12 +328,10 @@ def class_ratios(
 
 
 def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
-    """Sort rows by P(up), shape (n,), into bins of equal count, if forecasts differ enough.
+    """Return the bin of each row by its P(up), shape (n,): consecutive numbers, 0 for the lowest.
 
-    Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins.
-
-    Returns:
-        The bin of each row, shape (n,): consecutive numbers, 0 for the lowest.
+    Bins have equal counts. Rows with equal forecasts share a bin; a model with few distinct
+    forecasts has as few bins.
     """
     p = np.asarray(p_up, dtype=np.float64)
     ranks = np.searchsorted(np.sort(p), p, side="left")
