@@ -48,14 +48,11 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge the models of a study, or tables of predictions, and write `<study>/evaluation/`.
+    """Judge a study or tables of predictions, and write `<study>/evaluation/`; return metrics.json.
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
     Options are those of `conf/evaluate.yaml`.
-
-    Returns:
-        The content of metrics.json.
 
     Raises:
         RunError: A run is missing or not complete, the runs are of different bars, or another

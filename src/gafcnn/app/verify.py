@@ -23,10 +23,7 @@ def verify(options: Mapping[str, Any]) -> dict[str, int]:
     """Read all downloaded bars, stores, runs, evaluations and exports, and compare checksums.
 
     Options are those of `conf/verify.yaml`. What is not complete is not damaged: the command that
-    began it resumes.
-
-    Returns:
-        The number of intact ones of each kind.
+    began it resumes. Returned is the number of intact ones of each kind.
 
     Raises:
         DamageError: Some are damaged; each is logged, with what repairs it.

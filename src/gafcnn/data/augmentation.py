@@ -134,9 +134,6 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     new patterns. The incomplete block at the end is dropped. Gaps in time are closed, and the
     candle after one opens at the previous close.
 
-    Returns:
-        Bars of the same interval and first time, without gaps.
-
     Raises:
         ConfigError: There are fewer bars than `block`, or `block` is below 2.
     """

@@ -170,12 +170,10 @@ def check_bars(
 
 
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
-    """Return the standard deviation of the one-bar log returns in the lookback up to each bar.
+    """Return the standard deviation of the one-bar log returns up to each bar: shape (bars,).
 
-    Gaps are not treated specially. The lookback, in messages called `key`, has at least three bars.
-
-    Returns:
-        ndarray of shape (bars,), NaN before the first full lookback.
+    It is NaN before the first full lookback, of at least three bars; `key` names it in messages.
+    Gaps are not treated specially.
 
     Raises:
         ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.

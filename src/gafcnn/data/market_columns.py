@@ -23,10 +23,8 @@ def with_market(bars: Mapping[str, pd.DataFrame], fields: Iterable[str]) -> dict
     """Return the bars of each symbol, by name, with the columns that fields read of others.
 
     Where an asset has no bar, its last close is carried on with a volume of 0; before its first bar
-    its prices are NaN, and `WindowReader` takes them as constant.
-
-    Returns:
-        Copies with more columns; the bars themselves if no field needs any.
+    its prices are NaN, and `WindowReader` takes them as constant. Without such fields, the bars
+    themselves are returned.
 
     Raises:
         ConfigError: A field is unknown, or of an asset that is not among the symbols.

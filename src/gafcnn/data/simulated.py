@@ -189,11 +189,9 @@ def _draw(rng: np.random.Generator, n_bars: int) -> Floats:
 
 
 def _momentum(shocks: Floats, strength: float, ahead: int) -> tuple[Floats, Floats, float]:
-    """Return autoregressive returns, and the moments of their sum over the next bars.
+    """Return autoregressive returns, and expectation (n,) and variance of the sum of the next ones.
 
-    Returns:
-        Returns and the expected sum, given them, both of shape (n,); the variance of the sum, in
-        units of that of the shocks.
+    The variance is in units of that of the shocks, of shape (WARM_UP + n,).
     """
     from scipy.signal import lfilter
 

@@ -115,14 +115,9 @@ class ImageSpec:
         return set(self.kinds) <= set(OUTER_PRODUCTS)
 
     def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Encode series of the fields, see `gafcnn.images.encode`.
+        """Encode series (n, fields, points) as pixels (n, channels, size, size), in `out` if given.
 
-        Args:
-            series: Shape (n, fields, points), as `WindowReader` reads them.
-            out: Array to draw into and return; a new one by default.
-
-        Returns:
-            Stored pixels of shape (n, channels, size, size).
+        The fields are `read_fields`, see also `gafcnn.images.encode`.
         """
         import numba
 
@@ -191,10 +186,9 @@ class ImageSpec:
             )
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Encode series (n, fields, points) as a network sees them: rounded, then from -1 to 1.
+        """Encode series (n, fields, points) as a network sees them: (n, channels, size, size).
 
-        Returns:
-            Shape (n, channels, size, size).
+        Pixels are rounded as stored, then scaled to [-1, 1].
         """
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 

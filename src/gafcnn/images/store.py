@@ -91,11 +91,8 @@ def build_store(
     """Write the images of all decision times of a window, unless they are there already.
 
     Bars are those of `gafcnn.with_market` if images show other symbols. A complete store of the
-    same bars, window and spec is verified and returned. A store of others, or a damaged one, is
-    replaced. A writer that was killed is resumed; one that is running is waited for.
-
-    Returns:
-        The images, as `open_store` does.
+    same bars, window and spec is verified and returned, as by `open_store`. A store of others, or a
+    damaged one, is replaced. A writer that was killed is resumed; one that is running is waited for.
 
     Raises:
         ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.

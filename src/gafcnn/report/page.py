@@ -25,7 +25,7 @@ CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
 def write_report(
     path: Path | str, metrics: Metrics, samples: Sequence[Picture] = (), *, files: bool = False
 ) -> Path:
-    """Write the report of a judgement as one HTML page that needs no other file and no network.
+    """Write a judgement as one HTML page that needs no other file and no network; return its path.
 
     Every file is written completely or not at all, the page last.
 
@@ -35,9 +35,6 @@ def write_report(
         samples: Pictures of samples to show, in this order.
         files: Whether to write `tables/*.csv` and `figures/*.png` beside the page, which cites
             them.
-
-    Returns:
-        The path of the page.
     """
     page = Path(path)
     folder = page.parent
