@@ -92,7 +92,7 @@ def build_store(
 
     Bars are those of `gafcnn.with_market` if images show other symbols. A complete store of the
     same bars, window and spec is verified and returned, as by `open_store`. A store of others, or a
-    damaged one, is replaced. A writer that was killed is resumed; one that is running is waited for.
+    damaged one, is replaced. A killed writer is resumed; one that is running is waited for.
 
     Raises:
         ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.
