@@ -13,14 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import Timeout
 
-from gafcnn.atomic_io import (
-    checksum,
-    locked,
-    read_sealed,
-    seal,
-    write_bytes,
-    write_json,
-)
+from gafcnn.atomic_io import checksum, locked, read_sealed, seal, write_bytes, write_json
 from gafcnn.errors import DiskError
 
 

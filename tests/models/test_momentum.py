@@ -121,5 +121,5 @@ def test_it_is_loaded_as_it_was_stored(samples: Samples, tmp_path: Path) -> None
     text = (tmp_path / MOMENTUM).read_text()
     for content in ("", "{}", text.replace('"6h"', '"5h"')):
         (tmp_path / MOMENTUM).write_text(content)
-        with pytest.raises(LearningError, match=r"momentum.json is missing or damaged"):
+        with pytest.raises(LearningError, match=r"momentum.json cannot be read"):
             Momentum.load(tmp_path / MOMENTUM)

@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 
 from gafcnn.data.cross_section import AboveMedian, Relative
 from gafcnn.data.samples import Samples, make_samples
-from gafcnn.data.simulated import simulate
 from gafcnn.data.windows import WindowReader, as_window
 from gafcnn.errors import ConfigError, ImagesError, LearningError
 from gafcnn.evaluation.predictions import check_predictions
@@ -32,17 +31,6 @@ QUICK: dict[str, Any] = {"window": "15m", "features": 420}
 @pytest.fixture(scope="module")
 def fitted(samples: Samples) -> MiniRocket:
     return MiniRocket(**QUICK).fit(samples)
-
-
-@pytest.fixture(scope="module")
-def markets() -> dict[str, pd.DataFrame]:
-    """Bars of three symbols with strong momentum."""
-    return {f"S{k}": simulate(1500, strength=0.9, seed=k)[0] for k in range(3)}
-
-
-@pytest.fixture(scope="module")
-def ranked(markets: dict[str, pd.DataFrame]) -> Samples:
-    return make_samples(markets, label=Relative("15min"))
 
 
 def walk(n: int, points: int) -> np.ndarray:
@@ -143,13 +131,13 @@ def test_a_direction_gets_probabilities(fitted: MiniRocket, samples: Samples) ->
 
 
 @pytest.mark.parametrize("label", [Relative("15min"), AboveMedian("15min")])
-def test_scores_rank_a_cross_section(label: Any, markets: dict[str, pd.DataFrame]) -> None:
-    samples = make_samples(markets, label=label)
+def test_scores_rank_a_cross_section(label: Any, ranked: Samples) -> None:
+    samples = make_samples(ranked.bars, label=label)
     model = MiniRocket(**QUICK, fields=("close", "high"), scaling="fixed").fit(samples)
     assert model.metrics_["rank_ic"] > 0.1
     assert "score" in check_predictions(model.predict(samples), "predictions")
-    of_one = samples.of("S2")
-    scores = model.predict_at(of_one.bars["S2"], of_one.bar_rows("S2"))
+    of_one = samples.of("C")
+    scores = model.predict_at(of_one.bars["C"], of_one.bar_rows("C"))
     assert np.array_equal(scores, model.predict_samples(of_one))
 
 

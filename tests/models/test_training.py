@@ -21,13 +21,7 @@ from gafcnn.errors import LearningError
 from gafcnn.models import training
 from gafcnn.models.classifier import GafClassifier
 from gafcnn.models.module import BEST, LAST, load_plain
-from gafcnn.models.training import (
-    AveragedWeights,
-    Device,
-    Epochs,
-    choose_precision,
-    find_device,
-)
+from gafcnn.models.training import AveragedWeights, Device, Epochs, choose_precision, find_device
 
 Train = Callable[..., GafClassifier]
 

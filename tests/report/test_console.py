@@ -9,13 +9,7 @@ from typing import Any
 
 import pytest
 
-from gafcnn.report.console import (
-    decision_line,
-    decision_table,
-    format_age,
-    show,
-    summary_table,
-)
+from gafcnn.report.console import decision_line, decision_table, format_age, show, summary_table
 from gafcnn.report.tables import FIGURES, as_text, difference_format, format_of, time_text
 
 Metrics = dict[str, Any]

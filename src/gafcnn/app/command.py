@@ -228,10 +228,7 @@ def _parse(words: Sequence[str]) -> list[Override]:
 
 
 def import_own(names: str | Sequence[str]) -> None:
-    """Import the user's own modules, which register labels, networks and other parts.
-
-    Args:
-        names: Paths of Python files, or names of modules.
+    """Import the user's own modules, paths or names, which register labels and other parts.
 
     Raises:
         ConfigError: A module is not found, or a file is named like another module.
@@ -258,7 +255,6 @@ def import_own(names: str | Sequence[str]) -> None:
 
 
 def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> str:
-    """Return what is wrong in one sentence."""
     if isinstance(error, GafcnnError):
         return " ".join(str(error).split())
     if isinstance(error, MissingMandatoryValue) and (key := getattr(error, "full_key", None)):

@@ -48,16 +48,11 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge the models of a study, or tables of predictions, and write `<study>/evaluation/`.
+    """Judge a study or tables of predictions, and write `<study>/evaluation/`; return metrics.json.
 
     That is predictions.parquet, metrics.json, report.html, and its tables and figures; with several
     symbols, the same for each in `symbols/`. The baseline is trained first if the study has none.
-
-    Args:
-        options: The options of `conf/evaluate.yaml`.
-
-    Returns:
-        The content of metrics.json.
+    Options are those of `conf/evaluate.yaml`.
 
     Raises:
         RunError: A run is missing or not complete, the runs are of different bars, or another
@@ -160,9 +155,7 @@ def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) 
 def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
     """Draw for each window the test row that it was most certain about and right, and wrong.
 
-    Args:
-        study: The study.
-        judgement: Its judgement; rows of the first symbol are shown.
+    The rows are those of the first symbol.
     """
     symbol = next(iter(study.bars))
     table = judgement.predictions

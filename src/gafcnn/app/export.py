@@ -42,10 +42,7 @@ log = logging.getLogger(__name__)
 
 
 def export(options: Mapping[str, Any]) -> Path:
-    """Export the models of a study; networks are compared with torch.
-
-    Args:
-        options: The options of `conf/export.yaml`.
+    """Export the models of a study by `conf/export.yaml`; networks are compared with torch.
 
     Returns:
         The folder, `outputs/<study>/export`.

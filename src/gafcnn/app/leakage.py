@@ -33,13 +33,9 @@ Receipt = dict[str, Any]
 def receipts(
     study: Study, rules: TradingRules, methods: Sequence[str], moments: int = MOMENTS
 ) -> Iterator[Receipt]:
-    """Audit a study for look-ahead.
+    """Audit a study for look-ahead, with the rules that choose thresholds and names of ensembles.
 
-    Args:
-        study: The study.
-        rules: Rules by which thresholds are chosen.
-        methods: Names of the ensembles.
-        moments: Number of decision times after which all bars are altered.
+    All bars are altered after as many decision times as `moments`.
 
     Yields:
         For each audit its name, "receipt"; whether it "passed"; and what was "found".

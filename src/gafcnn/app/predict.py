@@ -59,10 +59,7 @@ class PredictOptions(StudyOptions):
 
 
 def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Decide on the newest bar of each symbol, and print what the models predict.
-
-    Args:
-        options: The options of `conf/predict.yaml`.
+    """Decide on the newest bar of each symbol by `conf/predict.yaml`, and print the predictions.
 
     Returns:
         The last decision of each symbol, as it is printed with `json=true`.

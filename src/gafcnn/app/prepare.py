@@ -22,10 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(options: Mapping[str, Any]) -> None:
-    """Load bars, and store the images of a window where `images.stored` says so.
-
-    Args:
-        options: The options of `conf/prepare.yaml`.
+    """Load bars, and store the images of a window if `images.stored`, by `conf/prepare.yaml`.
 
     Raises:
         GafcnnError: The options, the bars or the images are invalid, or the disk is full.

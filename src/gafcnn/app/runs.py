@@ -162,10 +162,7 @@ def estimator_class(kind: str) -> Any:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Return a complete run.
-
-    Args:
-        folder: The folder of the run, or one that contains exactly one run.
+    """Return a complete run, by its folder or by one that contains exactly one run.
 
     Raises:
         RunError: There is no run, more than one, or it is not complete.

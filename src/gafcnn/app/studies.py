@@ -263,10 +263,7 @@ class Study:
         return found
 
     def train_baseline(self, model: Any) -> None:
-        """Train the baseline for each fold that has none, on the samples of the windows.
-
-        Args:
-            model: Settings of the baseline, `TreesModel`.
+        """Train a baseline, `TreesModel`, for each fold without one, on the samples of the windows.
 
         Raises:
             RunError: There are several baselines.

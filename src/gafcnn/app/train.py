@@ -48,10 +48,7 @@ _OF_RANKINGS = {"objective": ("rank_ic",), "monitor": ("val/loss", "val/correlat
 
 
 def train(options: Mapping[str, Any]) -> float:
-    """Train one window or the baseline, or resume its training.
-
-    Args:
-        options: The options of `conf/train.yaml`.
+    """Train one window or the baseline, or resume its training, by `conf/train.yaml`.
 
     Returns:
         The validation score that `objective` names, the mean over the seeds; NaN if it cannot be
@@ -138,7 +135,6 @@ def _fit(
 
 
 def _offset(settings: TrainSettings, folder: Path, samples: Samples) -> pd.DataFrame:
-    """Return, and store, the forecasts that a network adds to."""
     from gafcnn.models.out_of_fold import out_of_fold
 
     trees = replace(settings, model=settings.offset, offset=None).estimator()

@@ -22,13 +22,8 @@ log = logging.getLogger(__name__)
 def verify(options: Mapping[str, Any]) -> dict[str, int]:
     """Read all downloaded bars, stores, runs, evaluations and exports, and compare checksums.
 
-    What is not complete is not damaged: the command that began it resumes.
-
-    Args:
-        options: The options of `conf/verify.yaml`.
-
-    Returns:
-        The number of intact ones of each kind.
+    Options are those of `conf/verify.yaml`. What is not complete is not damaged: the command that
+    began it resumes. Returned is the number of intact ones of each kind.
 
     Raises:
         DamageError: Some are damaged; each is logged, with what repairs it.

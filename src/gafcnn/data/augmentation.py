@@ -72,10 +72,7 @@ class Augmentation:
             )
 
     def draw(self, samples: Samples) -> Iterator[Drawn]:
-        """Draw samples from each source in turn.
-
-        Args:
-            samples: Of one symbol; bars after the last training sample are not used.
+        """Draw samples from each source in turn, from bars up to the last training sample.
 
         Raises:
             ConfigError: The label looks ahead, there are several symbols, or fewer training bars
@@ -136,14 +133,6 @@ def shuffled(bars: pd.DataFrame, block: int = 200, seed: int = 0) -> pd.DataFram
     and its volume. Candles of a block have about the same time and volatility; a new order makes
     new patterns. The incomplete block at the end is dropped. Gaps in time are closed, and the
     candle after one opens at the previous close.
-
-    Args:
-        bars: Bars indexed by close time.
-        block: Number of candles per block.
-        seed: Seed of the order.
-
-    Returns:
-        Bars of the same interval and first time, without gaps.
 
     Raises:
         ConfigError: There are fewer bars than `block`, or `block` is below 2.

@@ -170,15 +170,10 @@ def check_bars(
 
 
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
-    """Return the standard deviation of the one-bar log returns in the lookback up to each bar.
+    """Return the standard deviation of the one-bar log returns up to each bar: shape (bars,).
 
-    Args:
-        bars: Bars; gaps are not treated specially.
-        key: Name of the lookback in error messages.
-        lookback: At least three bars.
-
-    Returns:
-        ndarray of shape (bars,), NaN before the first full lookback.
+    It is NaN before the first full lookback, of at least three bars; `key` names it in messages.
+    Gaps are not treated specially.
 
     Raises:
         ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
@@ -289,13 +284,9 @@ def bars_per_day(bars: pd.DataFrame) -> float:
 
 
 def fill_quiet(bars: pd.DataFrame, limit: DurationLike = "1h") -> pd.DataFrame:
-    """Return bars in which short gaps are filled: the close is carried on, and volumes are 0.
+    """Return bars in which gaps up to `limit` are filled: by the last close, and volumes of 0.
 
     Many exchanges write no bar for a minute without a trade.
-
-    Args:
-        bars: Bars, indexed by close time.
-        limit: The longest gap that is filled.
     """
     interval = interval_of(bars)
     most = parse_duration("market.fill_limit", limit) // interval
@@ -427,7 +418,6 @@ def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
 
 
 def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
-    """Check that bars are of one interval, and that gaps are multiples of it."""
     steps, interval, apart = _steps(bars), pd.to_timedelta(bars.attrs["interval"]), _apart(bars)
     if (calendar := calendar_of(bars)) is not None:
         share = calendar.share_outside(_nanoseconds(bars), interval)

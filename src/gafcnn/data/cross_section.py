@@ -74,10 +74,7 @@ class Relative(_Relation):
     def relate(self, returns: Floats, times: Times, symbols: NDArray[np.str_]) -> Floats:
         """Return the targets of samples, NaN where they are unknown: shape (n,).
 
-        Args:
-            returns: Forward returns, shape (n,).
-            times: Decision times, shape (n,).
-            symbols: Names of the symbols, shape (n,).
+        They follow from the forward returns, decision times and symbols, each of shape (n,).
 
         Raises:
             ConfigError: The market's symbol is not among the symbols.
@@ -105,10 +102,8 @@ class Rank(_Relation):
     """The quantile of the return over the horizon among all symbols, from -0.5 to 0.5.
 
     Of n symbols decided at `t`, the k-th lowest return has the target `(k - 0.5) / n - 0.5`; equal
-    returns share the mean of their ranks. A decision time with one symbol has no target.
-
-    Args:
-        horizon: A multiple of the bars' interval.
+    returns share the mean of their ranks. A decision time with one symbol has no target. The
+    horizon is a multiple of the bars' interval.
     """
 
     horizon: Duration = pd.Timedelta("1D")
@@ -125,10 +120,7 @@ class Rank(_Relation):
 class AboveMedian(_Relation):
     """Whether the return over the horizon is above (1) or below (0) the median of all symbols.
 
-    A return that equals the median has no label.
-
-    Args:
-        horizon: A multiple of the bars' interval.
+    A return that equals the median has no label. The horizon is a multiple of the bars' interval.
     """
 
     classes = ("below", "above")
@@ -211,17 +203,12 @@ def on_schedule(
 
 
 def outcomes_together(label: Any, bars: Sequence[pd.DataFrame], rows: Rows) -> Outcomes:
-    """Return the outcomes of a cross-section, one symbol after another.
+    """Return the outcomes of a cross-section at the rows of each symbol's bars, one after another.
 
     A symbol without a bar at the horizon is sold at its next close, or at its last one if it ends
     before the others: otherwise the decisions before a halt or a delisting would be left out, and
     with them its losses. An outcome is known when those of all symbols decided at the same time
     are, as the target depends on all of them.
-
-    Args:
-        label: Definition of the label.
-        bars: Bars of each symbol.
-        rows: Decision rows of each symbol.
     """
     found = Outcomes.concatenate(
         [label.outcomes(frame, at) for frame, at in zip(bars, rows, strict=True)]

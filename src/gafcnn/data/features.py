@@ -125,12 +125,9 @@ FIELDS = Fields("field")
 def register_field(
     name: str, *, back: int = 0, market: bool = False
 ) -> Callable[[FieldFunction], FieldFunction]:
-    """Register a function of candles as a field.
+    """Register a function of candles as a field, under its name in options.
 
-    Args:
-        name: Its name in options.
-        back: How many earlier candles it reads.
-        market: Whether it reads `Candles.market`.
+    It reads `back` earlier candles, and with `market` also `Candles.market`.
 
     Raises:
         ConfigError: Another module has registered the name.

@@ -51,10 +51,7 @@ class Stretch:
 
 
 def indicators(bars: pd.DataFrame) -> pd.DataFrame:
-    """Compute all indicators of all bars.
-
-    Args:
-        bars: Bars indexed by close time.
+    """Compute all indicators of bars, indexed by close time.
 
     Returns:
         Frame of float32, indexed like the bars, one column per indicator in the order of `GROUPS`;

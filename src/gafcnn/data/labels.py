@@ -296,12 +296,9 @@ def pattern_lookback() -> int:
 
 
 def patterns(bars: pd.DataFrame) -> NDArray[np.int8]:
-    """Return the pattern that ends with each bar, known when that bar closes.
+    """Return the pattern that ends with each of the bars, known when that bar closes.
 
     Patterns are found in each gap-free stretch separately, on the bars' own interval.
-
-    Args:
-        bars: Bars indexed by close time.
 
     Returns:
         Position in `PATTERNS`, shape (n_bars,); `NULL` for a bar with several patterns, and for the

@@ -20,17 +20,11 @@ from gafcnn.errors import ConfigError, SamplesError
 
 
 def with_market(bars: Mapping[str, pd.DataFrame], fields: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """Return the bars of each symbol with the columns that fields read of other symbols.
+    """Return the bars of each symbol, by name, with the columns that fields read of others.
 
     Where an asset has no bar, its last close is carried on with a volume of 0; before its first bar
-    its prices are NaN, and `WindowReader` takes them as constant.
-
-    Args:
-        bars: Bars of all symbols, by their names.
-        fields: Names of fields.
-
-    Returns:
-        Copies with more columns; the bars themselves if no field needs any.
+    its prices are NaN, and `WindowReader` takes them as constant. Without such fields, the bars
+    themselves are returned.
 
     Raises:
         ConfigError: A field is unknown, or of an asset that is not among the symbols.

@@ -253,12 +253,7 @@ def _text_table(source: object, opener: Callable[[], Any]) -> Table:
 
 
 def _find_table(lines: Sequence[tuple[int, str]], source: object) -> tuple[str, int]:
-    """Return the separator of the table, and how many lines are above its first.
-
-    Args:
-        lines: Where each line begins, and its text.
-        source: The file, for messages.
-    """
+    """Return the separator of the table, and how many lines are above its first."""
     for number, (_, line) in enumerate(lines[:20]):
         separator = max(_SEPARATORS, key=line.count)
         if len(_cells(line, separator)) >= _LEAST_CELLS:
@@ -382,7 +377,7 @@ def read_bars(
     calendar: str | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Read the bars of one symbol.
+    """Read the bars of one symbol, see `gafcnn.data.bars`.
 
     Files of all common exporters are read as they are. Times are open times, as exchanges write
     them, unless the file's only time is `close_time`. A file may lack a volume; its bars then have
@@ -402,9 +397,6 @@ def read_bars(
             which nights and weekends are no gaps; by default the one that the bars clearly follow.
         columns: Names of the columns of time, symbol, open, high, low, close or volume, where they
             are not recognised. `{"close": "Adj Close"}` scales the other prices with the close.
-
-    Returns:
-        Bars, see `gafcnn.data.bars`.
 
     Raises:
         BarsError: The file has no valid bars. Names file, row, value and remedy: the line of a csv,
@@ -432,16 +424,13 @@ def read_markets(
     symbols: Sequence[str] | None = None,
     **options: Any,
 ) -> dict[str, pd.DataFrame]:
-    """Read the bars of several symbols, from files of one symbol each or from a table of all.
+    """Read the bars of several symbols, by name, from files of one each or from a table of all.
 
     Args:
         path: As of `read_bars`.
         symbols: Names of the symbols: those wanted of the files, or the names of as many files;
             by default all, as the files name them.
         **options: The other options of `read_bars`: `timezone`, `interval`, `fill`, ...
-
-    Returns:
-        The bars of each symbol, by its name.
 
     Raises:
         BarsError: See `read_bars`.

@@ -156,10 +156,8 @@ class Samples:
 
     def counts(self, name: Part) -> NDArray[np.int64]:
         """Return the number of labelled samples of each class in a part: shape (classes,)."""
-        if self.task == "ranking":
-            found = self.label[self.labelled(name)]
-            return np.array([np.count_nonzero(found == k) for k in range(len(self.classes))], int)
-        return np.bincount(self.label[self.labelled(name)], minlength=len(self.classes))
+        label = self.label[self.labelled(name)]
+        return np.array([np.count_nonzero(label == k) for k in range(len(self.classes))], int)
 
     def _labelled(self) -> Self:
         """Return the samples with labels fitted on the training samples of each symbol."""
@@ -196,7 +194,6 @@ class Samples:
         return samples
 
     def _related(self) -> Self:
-        """Return the samples of a cross-section with their targets."""
         definition: Any = self.definition
         names = self.symbol_of(np.arange(len(self)))
         target = definition.relate(self.outcomes.forward_return, self.times, names)
@@ -221,7 +218,6 @@ def task_of(label: Any) -> Literal["direction", "classification", "ranking"]:
 
 
 def _having(argument: str, value: Any, example: str, *attributes: str) -> Any:
-    """Return an argument that has these attributes, and is no class."""
     if isinstance(value, type) or not all(hasattr(value, name) for name in attributes):
         raise ConfigError(
             f"{argument} is {value!r}",

@@ -181,7 +181,6 @@ def simulate_universe(
 
 
 def _volatility(interval: pd.Timedelta) -> float:
-    """Return the standard deviation of the log return of a bar."""
     return float(VOLATILITY * np.sqrt(interval.total_seconds() / 60))
 
 
@@ -190,16 +189,9 @@ def _draw(rng: np.random.Generator, n_bars: int) -> Floats:
 
 
 def _momentum(shocks: Floats, strength: float, ahead: int) -> tuple[Floats, Floats, float]:
-    """Return autoregressive returns, and the moments of their sum over the next bars.
+    """Return autoregressive returns, and expectation (n,) and variance of the sum of the next ones.
 
-    Args:
-        shocks: Shape (WARM_UP + n,).
-        strength: Sum of the autoregression's coefficients.
-        ahead: Number of bars.
-
-    Returns:
-        Returns and the expected sum, given them, both of shape (n,); the variance of the sum, in
-        units of that of the shocks.
+    The variance is in units of that of the shocks, of shape (WARM_UP + n,).
     """
     from scipy.signal import lfilter
 
@@ -258,16 +250,10 @@ def _periods(
 @register_source("simulated")
 @settings("market")
 class SimulatedSource:
-    """Simulated markets with a known signal, see `simulate`.
+    """Simulated markets with a known signal, with the options of `simulate`.
 
-    Attributes:
-        symbol: Name of the symbol.
-        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
-        days: Length of the period.
-        interval: Time between two bars.
-        strength: Strength of the momentum, from 0 to less than 1.
-        horizon: How far the oracle looks ahead.
-        seed: Seed of all randomness.
+    Of several `symbols` the first has the seed `seed`, the next `seed + 1` and so on; `days` is the
+    length of the period.
     """
 
     symbol: Symbol = "SIMULATED"
@@ -297,17 +283,9 @@ class SimulatedSource:
 @register_source("simulated_universe")
 @settings("market")
 class SimulatedUniverseSource:
-    """A simulated universe with a known signal, see `simulate_universe`.
+    """A simulated universe with a known signal, with the options of `simulate_universe`.
 
-    Attributes:
-        symbols: Number of symbols.
-        days: Length of the period.
-        interval: Time between two bars.
-        strength: Strength of the momentum, from more than -1 (a reversal) to less than 1.
-        horizon: How far the scores look ahead.
-        seed: Seed of all randomness.
-        listed: Share of the symbols that begin later.
-        delisted: Share of the symbols that end earlier.
+    `days` is the length of the period.
     """
 
     symbols: Annotated[int, Field(ge=2)] = 20
@@ -344,11 +322,6 @@ def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> p
     A bar consists of 16 Gaussian moves, rounded to ticks. Their size varies around 6 ticks (its
     logarithm is autoregressive), so that quiet periods and single large bars occur. A bar opens at
     the previous close with probability 0.5, otherwise some ticks away from it.
-
-    Args:
-        n_bars: Number of bars.
-        interval: Time between two bars.
-        seed: Seed of all randomness.
 
     Raises:
         ConfigError: `n_bars` is below 2 or above `most_bars`, or `interval` or `seed` is invalid.
@@ -389,12 +362,8 @@ def most_bars(interval: pd.Timedelta) -> int:
 class TickWalkSource:
     """Random walks on a grid of ticks, see `tick_walk`.
 
-    Attributes:
-        symbol: Name of the symbol.
-        symbols: Names of several symbols; the first has the seed `seed`, the next `seed + 1`.
-        days: Length of the period.
-        interval: Time between two bars.
-        seed: Seed of all randomness.
+    Of several `symbols` the first has the seed `seed`, the next `seed + 1` and so on; `days` is the
+    length of the period.
     """
 
     symbol: Symbol = "TICKS"

@@ -207,11 +207,8 @@ def check_purged(
 ) -> None:
     """Check that no part of a split contains information about a later one.
 
-    Args:
-        times: Decision times: shape (n,), datetime64[ns], UTC.
-        known_at: When each label is known: shape (n,), datetime64[ns], UTC.
-        split: Positions into both.
-        embargo: Time that must lie between a label becoming known and the start of a later part.
+    Times are datetime64[ns], UTC, shape (n,); the embargo is to lie between a label becoming known
+    and the start of a later part.
 
     Raises:
         SamplesError: A part is empty.

@@ -190,7 +190,6 @@ def as_numbers(column: pd.Series) -> pd.Series:
 def _localize(
     times: pd.DatetimeIndex, origin: Origin, timezone: str | None
 ) -> tuple[pd.DatetimeIndex, str]:
-    """Return times without a time zone as those of `timezone`, in UTC."""
     origin.require(
         [timezone is not None],
         lambda row: f"the time {times[row]} has no timezone",

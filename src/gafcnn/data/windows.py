@@ -204,10 +204,8 @@ def decision_rows(
 ) -> NDArray[np.int64]:
     """Return the rows at which a sample can be decided: those that end a gap-free `lookback`.
 
-    Args:
-        bars: Bars indexed by close time.
-        lookback: A multiple of the bars' interval.
-        overnight: Whether it may span the nights of a trading calendar.
+    The lookback is a multiple of the bars' interval, and with `overnight` may span the nights of a
+    trading calendar.
 
     Returns:
         Shape (n,), increasing: row `i` is included if the `lookback / interval` bars that end with

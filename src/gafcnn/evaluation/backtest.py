@@ -99,15 +99,10 @@ def compute_fills(
 ) -> Fills:
     """Return what a trade of either side would be filled at, for every row.
 
-    Orders fill completely, at the prices of the bars. A barrier is reached by the first bar, from
-    the entry on, whose high or low touches it, and fills at the barrier, or at the bar's open if it
+    The n decision times (UTC) increase; the horizon is a multiple of the bars' interval. Orders
+    fill completely, at the prices of the bars. A barrier is reached by the first bar, from the
+    entry on, whose high or low touches it, and fills at the barrier, or at the bar's open if it
     opens beyond. A bar that reaches both barriers counts as a stop, as the order is unknown.
-
-    Args:
-        bars: Bars, indexed by close time.
-        times: Decision times (UTC), increasing, n of them.
-        horizon: Multiple of the bars' interval.
-        rules: Barriers and costs.
 
     Raises:
         PredictionsError: Times do not increase or are not among the bars, or a bar up to the
@@ -359,12 +354,6 @@ def buy_and_hold(
 
     The position is held through gaps; barriers and sides do not apply. To compare with a backtest,
     hold from its first decision time to `backtest.returns.index[-1]`.
-
-    Args:
-        bars: Bars, indexed by close time.
-        first: Close time (UTC) of the last bar before the purchase.
-        last: Close time (UTC) of the bar of the sale.
-        rules: Costs.
 
     Raises:
         PredictionsError: A time is not that of a bar, or they do not increase.

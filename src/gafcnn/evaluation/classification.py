@@ -53,14 +53,7 @@ MOST_BINS = 20_000
 
 
 def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
-    """Judge all models of a study on its labelled test rows.
-
-    Args:
-        study: What to judge.
-        classes: Names of the classes, in the order of their numbers.
-
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    """Judge all models of a study on its labelled test rows, as plain data, None if undefined.
 
     Raises:
         PredictionsError: There are no labelled test rows.
@@ -138,7 +131,6 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
 
 
 def _fold_rows(rows: pd.DataFrame, model: str, p: Floats, names: Iterable[str]) -> Iterator[Row]:
-    """Yield the scores of each test block of a walk-forward; nothing for a single split."""
     for fold, inside in folds_of(rows).items():
         if fold is None:
             return

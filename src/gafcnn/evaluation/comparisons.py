@@ -193,11 +193,8 @@ def targets(
 ) -> list[Row]:
     """Return a row per target of a direction: figure, estimate and verdict.
 
-    Args:
-        headline: Name of the headline model.
-        figures: Its estimates, by figure. The Sharpe ratio is not met if `deflated_sharpe` is
-            below `SURE`.
-        pairs: Differences between models; `expected` of a row is the goal of a target.
+    `figures` are the estimates of the headline; the Sharpe ratio is not met if `deflated_sharpe` is
+    below `SURE`. `expected` of a row of pairs is the goal of a target.
     """
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
@@ -247,11 +244,7 @@ _IMPLAUSIBLE_IC = 0.3  # a mean rank IC
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
-    """Return what was found about the headline model.
-
-    Args:
-        metrics: What the judge computed, with `task`, `headline`, `baseline` and `trials`.
-    """
+    """Return what was found about the headline model, from all that the judge computed."""
     headline = metrics["headline"]
     figures = metrics["models"][headline]
     if metrics["task"] == "classification":
@@ -289,8 +282,7 @@ def _order(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]
     text = _RANKING_EXPLANATIONS.get(headline, "")
     yield (
         f"{headline}{text} ranks {found['symbols']} symbols at {found['times']:,} decision times "
-        f"with a mean rank IC of {_format(rank_ic, '.4f')}: "
-        f"{_against(rank_ic, 0.0, 'better than chance', 'worse than chance')}."
+        f"with a mean rank IC of {_format(rank_ic, '.4f')}: {_against(rank_ic, 0.0)}."
     )
     if order is not None:
         rises = "rise" if order == 1 else "do not rise"
@@ -334,7 +326,7 @@ def _classification(
     occurring = [name for name, n in counts.items() if n]
     balanced = figures["balanced_accuracy"]
     left_out = f" ({rows['several']:,} without a label left out)" if rows["several"] else ""
-    chance = _against(balanced, 1 / len(occurring), "better than chance", "worse than chance")
+    chance = _against(balanced, 1 / len(occurring))
     most = max(counts, key=lambda name: counts[name])
     yield (
         f"{headline} distinguishes the {len(occurring)} classes that occur in {rows['labelled']:,} "
@@ -376,10 +368,9 @@ def _classification(
 def _skill(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     auc, accuracy = figures["auc"], figures["accuracy_moved"]
     up, moved = (metrics["classes"]["moved"][key] for key in ("up", "n"))
-    chance = _against(auc, 0.5, "better than chance", "worse than chance")
     yield (
         f"{headline}{_EXPLANATIONS.get(headline, '')} ranks the {metrics['rows']['all']:,} test "
-        f"rows with an AUC of {_format_beside(auc, 0.5)}: {chance}."
+        f"rows with an AUC of {_format_beside(auc, 0.5)}: {_against(auc, 0.5)}."
     )
     if up is not None:
         yield (
@@ -422,7 +413,8 @@ def _compared(pairs: Any, model: str, figure: str, style: str, unit: str = "") -
             yield f"{capital} ({_format(pair, style)}{unit})."
 
 
-def _against(estimate: Mapping[str, Any], luck: float, better: str, worse: str) -> str:
+def _against(estimate: Mapping[str, Any], luck: float, *words: str) -> str:
+    better, worse = words or ("better than chance", "worse than chance")
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None:
         return "no confidence interval available"

@@ -21,19 +21,20 @@ from gafcnn.durations import multiple_of
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
-from gafcnn.evaluation.figures import Counted, auc, ratio, sharpe, sortino, trade_figures
+from gafcnn.evaluation.figures import Counted, auc, held_figures, ratio, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
     bins_of,
     confusion,
+    curve,
     deflated_sharpe,
     estimate,
     expected_calibration_error,
     growth,
     log_losses,
-    max_drawdown,
+    mean_cost,
     score,
 )
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of, split_rows
@@ -54,7 +55,7 @@ TREND = 0.5
 
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
-_LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
+LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 
 Rows = NDArray[np.bool_]
 
@@ -62,15 +63,9 @@ Rows = NDArray[np.bool_]
 def judge_directions(
     study: Study, rules: TradingRules, of_folds: Sequence[Samples]
 ) -> dict[str, Any]:
-    """Judge all models of a study on its test rows.
+    """Judge all models of a study on its test rows, as plain data, None for what is undefined.
 
-    Args:
-        study: What to judge.
-        rules: Trading rules.
-        of_folds: Samples of each fold, for regimes; may be empty.
-
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    The samples of each fold, if any, are for regimes.
     """
     sets: list[TestSet] = []
     for symbol, frame in study.bars.items():
@@ -126,12 +121,8 @@ def judge_directions(
         }
         for name, model in models.items()
     }
-    # points of the equity curves, the last one included
-    n = len(panel.times)
-    shown = np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int)
-    times = [time.isoformat() for time in panel.times[shown]]
     return {
-        **_costs(sets),
+        **mean_cost(np.concatenate([rows.fills.long.entry_cost for rows in sets])),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
@@ -144,7 +135,7 @@ def judge_directions(
         "folds": [row for model in models.values() for row in _fold_rows(model)],
         "targets": targets(study.headline, estimates[study.headline], differences),
         "equity": {
-            name: {"time": times, "value": np.cumprod(1 + one)[shown].tolist()}
+            name: curve(panel.times, _POINTS, {"value": (1 + one).cumprod()})
             for name, one in returns.items()
         },
     }
@@ -185,9 +176,8 @@ def _trade_figures(model: Candidate) -> dict[str, Counted]:
 
 def _without_interval(model: Candidate, deflated: float | None) -> Row:
     panel, n = model.panel, len(model.p)
-    grown = growth(model.returns, panel.periods)
-    if len(model.returns) < _LEAST_DAYS * bars_per_day(panel.sets[0].bars):
-        grown |= {"annual_return": None, "calmar": None}
+    least = LEAST_DAYS * bars_per_day(panel.sets[0].bars)
+    grown = growth(model.returns, panel.periods, least)
     return {
         "trades": estimate(model.trades, model.trades),
         **{name: estimate(value, model.trades) for name, value in grown.items()},
@@ -198,15 +188,11 @@ def _without_interval(model: Candidate, deflated: float | None) -> Row:
 
 
 def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, float | None]:
-    """Return the deflated Sharpe ratio of each model.
+    """Return the deflated Sharpe ratio of each model, one of `trials`, from the return of each bar.
 
     The variance of the trials' Sharpe ratios is estimated from the models at hand, but is at least
     1 / n, its value for n bars without skill: otherwise models that resemble each other would make
     the hurdle low.
-
-    Args:
-        returns: Return of each bar, by model.
-        trials: Number of trainings that were tried, at least 1.
     """
     ratios = [
         one.mean() / one.std(ddof=1)
@@ -284,7 +270,6 @@ def _part_row(
 
 
 def _fold_rows(model: Candidate) -> Iterator[Row]:
-    """Yield the results of each test block of a walk-forward; nothing for a single split."""
     for fold in folds_of(model.panel.test):
         if fold is None:
             return
@@ -333,15 +318,9 @@ def regimes(
     """Return the regime at each decision time.
 
     Volatility is the standard deviation of the one-bar log returns between the closes of the
-    `lookback` that ends at `t`; low, middle and high are terciles of the reference times. The trend
-    is `z = log return over the lookback / (volatility * sqrt(number of returns))`: up above
-    `TREND`, down below `-TREND`.
-
-    Args:
-        bars: Bars indexed by close time.
-        times: Decision times, shape (n,).
-        reference: Decision times that determine the terciles, such as those of training samples.
-        lookback: At least three bars.
+    `lookback` (three bars or more) that ends at `t`; low, middle and high are terciles of the
+    reference times, such as those of training samples. The trend is `z = log return over the
+    lookback / (volatility * sqrt(number of returns))`: up above `TREND`, down below `-TREND`.
 
     Returns:
         A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of
@@ -373,15 +352,7 @@ def regimes(
     )
 
 
-# --- costs and benchmarks ----------------------------------------------------------------------
-
-
-def _costs(sets: Sequence[TestSet]) -> Row:
-    """Return the cost per side, on average if it varies, and how sentences state it."""
-    costs = np.concatenate([rows.fills.long.entry_cost for rows in sets])
-    varies = np.ptp(costs) > 0
-    bps = float(costs.mean() if varies else costs[0])
-    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
+# --- benchmarks --------------------------------------------------------------------------------
 
 
 def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:
@@ -392,10 +363,5 @@ def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:
         held.append(buy_and_hold(one.bars, one.test["time"].iloc[0], last, rules))
     returns, figures = panel.mean_return(held), held[0].summary()
     if len(held) > 1:
-        figures = {
-            "sharpe": sharpe(returns, panel.periods).value,
-            "sortino": sortino(returns, panel.periods).value,
-            "max_drawdown": max_drawdown(returns),
-            "total_return": growth(returns, panel.periods)["total_return"],
-        }
+        figures = held_figures(returns, panel.periods)
     return returns, {name: estimate(value, 1) for name, value in figures.items()}

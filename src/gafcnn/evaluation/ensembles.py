@@ -126,10 +126,9 @@ def vote(p: Floats) -> Floats:
 
 
 def stacking_coefficients(p: Floats, label: Labels) -> Floats:
-    """Fit a logistic regression (scikit-learn's, L2 with C=1) on the members' log-odds.
+    """Return the intercept, then a slope per member, of a logistic regression: (1 + members,).
 
-    Returns:
-        ndarray of shape (1 + members,): the intercept, then one slope per member.
+    It is scikit-learn's, L2 with C=1, on the members' log-odds.
     """
     from sklearn.linear_model import LogisticRegression  # takes most of a second to import
 
@@ -153,11 +152,7 @@ def log_odds(p: Floats) -> Floats:
 def mean_rank(scores: Floats, times: Any) -> Floats:
     """Return the mean of the members' quantiles among the rows of a time: shape (n,), -0.5 to 0.5.
 
-    Scores of a ranking have no unit, so that only their orders can be averaged.
-
-    Args:
-        scores: Scores, shape (n, members).
-        times: The time of each row, shape (n,).
+    Scores of a ranking, shape (n, members), have no unit: only their orders can be averaged.
     """
     by_time = pd.DataFrame(scores, index=pd.Index(times)).groupby(level=0)
     quantiles = (by_time.rank() - 0.5) / by_time.transform("count") - 0.5
@@ -205,7 +200,7 @@ def ensemble(
     members: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Add one column of P(up) per ensemble, on validation and test rows.
+    """Add one column of P(up) per ensemble to the models side by side (see `join`).
 
     `weighted` and `stacking` are fitted on the labelled validation rows of each fold, so their
     results on validation are in-sample; those on test are out of sample, as for all ensembles. The
@@ -215,9 +210,6 @@ def ensemble(
         models: Predictions tables by the name of their model, or the result of `join`.
         members: Models to combine; by default all.
         methods: Names of ensembles; by default all that are registered. Each becomes a column.
-
-    Returns:
-        The models side by side (see `join`) and the ensembles.
 
     Raises:
         ConfigError: An ensemble or a member is unknown, or a column has the ensemble's name.

@@ -173,6 +173,13 @@ def auc(score: Floats, up: NDArray[np.bool_], places: NDArray[np.int64], n: int)
     return Figure(statistics.auc(score, up), np.bincount(places, minlength=n) > 0, prepare)
 
 
+def held_figures(returns: Floats, periods: float) -> dict[str, float | None]:
+    """Return what a benchmark that is always held earns."""
+    ratios = {"sharpe": sharpe(returns, periods).value, "sortino": sortino(returns, periods).value}
+    total = statistics.growth(returns, periods)["total_return"]
+    return ratios | {"max_drawdown": statistics.max_drawdown(returns), "total_return": total}
+
+
 def trade_figures(
     bars: Mapping[str, Floats], returns: Floats, periods: float, turns: float
 ) -> dict[str, Figure]:
@@ -199,7 +206,6 @@ def trade_figures(
 
 @compiled
 def _drawdowns(returns: Floats, edges: NDArray[np.int64], picks: NDArray[np.int64]) -> Floats:
-    """Return the largest fall from the running maximum on every timeline."""
     values = np.empty(len(picks))
     for r in range(len(picks)):
         equity, highest, deepest = 1.0, 1.0, 1.0

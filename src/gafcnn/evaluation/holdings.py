@@ -79,14 +79,21 @@ class Market:
         last = np.minimum(rows + ahead, len(timeline) - 1)
         stop = np.where(sold, last, np.roll(rows, -1)) + 1  # the bar after the last of the holding
         frames, entry, start = [*bars.values()], rows + 1, rows[0]
-        part = timeline[start : stop[-1]]
+        part, times = timeline[start : stop[-1]], [close_times(frame) for frame in frames]
 
         def wide(columns: Iterable[Any]) -> Floats:
-            return _wide(part, [close_times(frame) for frame in frames], columns)
+            """Return columns on a part of the timeline, NaN without a bar: shape (T, N)."""
+            found = np.full((len(part), len(times)), np.nan)
+            for k, (time, column) in enumerate(zip(times, columns, strict=True)):
+                begin = np.searchsorted(time, part[0])
+                end = np.searchsorted(time, part[-1], "right")
+                inside = np.asarray(column)[begin:end]
+                found[np.searchsorted(part, time[begin:end]), k] = inside
+            return found
 
         opens = wide(frame["open"] for frame in frames)[entry - start]
         closes = pd.DataFrame(wide(frame["close"] for frame in frames)).ffill().to_numpy()
-        has_bar, ended = ~np.isnan(opens), np.array([close_times(frame)[-1] for frame in frames])
+        has_bar, ended = ~np.isnan(opens), np.array([time[-1] for time in times])
         price = np.where(has_bar, opens, closes[rows - start])
         end = np.where(sold[:, None], closes[last - start], np.roll(price, -1, axis=0))
         is_over = timeline[entry][:, None] > ended
@@ -132,17 +139,6 @@ def positions_of(timeline: Times, times: Any) -> Ints:
             instead="pass the bars that the predictions were made from",
         )
     return at
-
-
-def _wide(part: Times, times: Iterable[Times], columns: Iterable[Any]) -> Floats:
-    """Return columns of several symbols on a part of the timeline, NaN without a bar: (T, N)."""
-    found = []
-    for time, column in zip(times, columns, strict=True):
-        begin, end = np.searchsorted(time, part[0]), np.searchsorted(time, part[-1], "right")
-        of_symbol = np.full(len(part), np.nan)
-        of_symbol[np.searchsorted(part, time[begin:end])] = np.asarray(column)[begin:end]
-        found.append(of_symbol)
-    return np.column_stack(found)
 
 
 def _sums(values: Floats, starts: Ints, stops: Ints) -> Floats:

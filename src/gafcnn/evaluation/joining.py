@@ -52,10 +52,6 @@ def join_common(
     Test rows that a model lacks are dropped for all. Validation rows that it lacks are NaN in its
     columns.
 
-    Args:
-        members: See `join`.
-        notes: What is known of the members already, in sentences.
-
     Returns:
         The table as from `join`, and the notes, with one more per model that lacks rows.
 
@@ -81,10 +77,7 @@ def join_common(
 
 
 def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return the mean probabilities over seeds, fold by fold, as one table.
-
-    Args:
-        frames: Predictions of one model, one table per seed and fold, in any order.
+    """Return the mean probabilities over seeds, fold by fold, as one table; of tables in any order.
 
     Returns:
         Predictions with one row per symbol, time and fold. Those of a single seed are returned

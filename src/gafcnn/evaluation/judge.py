@@ -92,12 +92,7 @@ class Judgement:
         return pd.DataFrame(rows).T.rename_axis(index="model", columns=["figure", None])
 
     def to_html(self, path: str | Path, samples: Sequence[Any] = ()) -> Path:
-        """Write the report as one HTML page that needs no other file.
-
-        Args:
-            path: The file to write, such as "report.html".
-            samples: Sample pictures to show, see `gafcnn.report`.
-        """
+        """Write the report as one HTML page without other files, with sample pictures."""
         report = import_module("gafcnn.report.page")  # a higher layer
         return report.write_report(path, self.metrics, samples)
 
@@ -377,7 +372,6 @@ def _complete(
 def _by_symbol(
     joined: pd.DataFrame, bars: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
-    """Return the bars of each symbol of the predictions, in the order of the bars."""
     symbols = set(joined["symbol"])
     if isinstance(bars, pd.DataFrame):
         # bars of one symbol need no name

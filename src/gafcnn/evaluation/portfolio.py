@@ -74,10 +74,9 @@ class PortfolioRules:
         default_factory=dict
     )
 
-    def candidates(self) -> list[tuple[float, float]]:
-        """Return the bands and smoothings to choose from."""
-        bands = self.bands if self.band is None else (self.band,)
-        return [*product(bands, self.smoothings if self.smoothing is None else (self.smoothing,))]
+    def cost_of(self, symbol: str) -> float:
+        """Return the cost per side of a symbol, in basis points."""
+        return self.costs_bps.get(symbol, self.cost_bps)
 
 
 class PortfolioChoice(NamedTuple):
@@ -215,7 +214,10 @@ class PortfolioTrial:
         The first of equals is chosen. Without trades there, what the rules do not set is 0. Scores
         have shape (n,), one for each row.
         """
-        rules, candidates = self.rules, self.rules.candidates()
+        rules = self.rules
+        bands = rules.bands if rules.band is None else (rules.band,)
+        smoothings = rules.smoothings if rules.smoothing is None else (rules.smoothing,)
+        candidates = [*product(bands, smoothings)]
         if len(candidates) == 1:
             return PortfolioChoice(*candidates[0], None)
         best = PortfolioChoice(rules.band or 0.0, rules.smoothing or 0.0, None)
@@ -320,7 +322,7 @@ def simulate(
     width, keep = (
         np.broadcast_to(one, len(market.times)).astype(float) for one in (band, smoothing)
     )
-    costs = [rules.costs_bps.get(name, rules.cost_bps) / 1e4 for name in market.symbols]
+    costs = [rules.cost_of(name) / 1e4 for name in market.symbols]
     arrays = np.array(costs), market.returns, market.funding, market.state, market.sold
     weights, trades, sums = _rebalance(targets[0], width * targets[1], keep, *arrays)
     traded = (trades > 0) & (market.state == OPEN) & (market.value >= 0)
@@ -377,7 +379,6 @@ def _rebalance(
 
 
 def _check(rows: pd.DataFrame, bars: Any, rules: PortfolioRules) -> None:
-    """Raise an error if the rows are not the decisions of one portfolio."""
     symbols = [*rows["symbol"].unique()]
     if len(symbols) < 2 or not isinstance(bars, Mapping):
         raise PredictionsError(

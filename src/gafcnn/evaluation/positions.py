@@ -55,11 +55,9 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
 
 
 def threshold_of(p: ArrayLike, coverage: float) -> float:
-    """Return the highest confidence that at least the share `coverage` of the rows reaches.
+    """Return the highest confidence that at least the share `coverage`, in (0, 1], of rows reaches.
 
-    Args:
-        p: P(up), shape (n,), not empty.
-        coverage: Share of rows, in (0, 1].
+    P(up) has shape (n,), not empty.
 
     Raises:
         PredictionsError: A probability is outside [0, 1].
@@ -75,16 +73,10 @@ def choose_threshold(
 ) -> Choice:
     """Choose the confidence from which to trade, on validation rows.
 
-    Among `rules.coverages` with at least `rules.least_trades` trades, choose the one that earns
-    most in total after costs; if none has that many trades, the one with most trades. The largest
-    wins ties. A threshold set by the rules is kept. Bars after the last row's horizon are not used.
-
-    Args:
-        bars: Bars, indexed by close time.
-        times: Decision times (UTC) of the validation rows, increasing, n of them.
-        p: P(up) of the same rows, n of them.
-        horizon: Multiple of the bars' interval.
-        rules: Trading rules.
+    The n decision times (UTC) increase; P(up) has shape (n,). Among `rules.coverages` with at least
+    `rules.least_trades` trades, choose the one that earns most in total after costs; if none has
+    that many trades, the one with most trades. The largest wins ties. A threshold set by the rules
+    is kept. Bars after the last row's horizon are not used.
 
     Raises:
         PredictionsError: A probability is outside [0, 1], there are not as many as times, or see

@@ -50,12 +50,8 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return a model's predictions as a table (see `check_predictions`).
 
-    Args:
-        samples: Samples.
-        probabilities: For all validation samples, then all test samples: P(up) of shape (n,), the
-            probabilities of all classes, shape (n, classes), or for a ranking scores, shape (n,).
-        name: Name of the model or window.
-        seed: Seed of the model.
+    Probabilities are for all validation samples, then all test samples: P(up), shape (n,), those of
+    all classes, shape (n, classes), or for a ranking scores, shape (n,).
     """
     names = forecast_columns(samples.definition)
     columns = dict(zip(names, np.atleast_2d(probabilities.T), strict=True))
@@ -423,11 +419,7 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
 def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the classes of a table, in the order of their numbers; () for P(up) and for scores."""
     columns = probability_columns(frame)
-    return (
-        ()
-        if columns in ((P_UP,), (SCORE,))
-        else tuple(column.removeprefix("p_") for column in columns)
-    )
+    return () if len(columns) < 2 else tuple(column.removeprefix("p_") for column in columns)
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:

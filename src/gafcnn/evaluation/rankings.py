@@ -19,16 +19,26 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import COLUMNS, bars_per_day, bars_per_year, interval_of
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
 from gafcnn.evaluation.comparisons import Study, mean_rank_ic, pair_rows, pairs, targets
-from gafcnn.evaluation.directions import TRENDS, VOLATILITIES, deflated_ratios, regimes
-from gafcnn.evaluation.figures import Counted, Figure, drawdown, of_sums, ratio, sharpe, sortino
+from gafcnn.evaluation.directions import LEAST_DAYS, TRENDS, VOLATILITIES, deflated_ratios, regimes
+from gafcnn.evaluation.figures import (
+    Counted,
+    Figure,
+    drawdown,
+    held_figures,
+    of_sums,
+    ratio,
+    sharpe,
+    sortino,
+)
 from gafcnn.evaluation.portfolio import PortfolioRules, PortfolioTrial, simulate, target_weights
 from gafcnn.evaluation.statistics import (
     Floats,
     Row,
+    curve,
     divide,
     estimate,
     growth,
-    max_drawdown,
+    mean_cost,
     rank_correlations,
 )
 from gafcnn.evaluation.test_set import split_rows
@@ -52,7 +62,6 @@ PART_FIGURES = ("rank_ic", "spread_bps", "net_bps")
 """The figures of a part; `net_bps` is the mean net return of a decision."""
 
 _POINTS = 500  # of a curve, at most
-_LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 
 Times = NDArray[np.bool_]
 
@@ -60,15 +69,9 @@ log = logging.getLogger(__name__)
 
 
 def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dict[str, Any]:
-    """Judge all models of a study on its test rows.
+    """Judge all models of a study on its test rows, as plain data, None for what is undefined.
 
-    Args:
-        study: What to judge.
-        rules: How scores are traded.
-        notes: Remarks on the rows, which are added to.
-
-    Returns:
-        Plain dicts, lists, strings and numbers, None for what is undefined.
+    Notes on the rows are added to.
 
     Raises:
         PredictionsError: There are no test rows, or of one symbol only.
@@ -105,7 +108,7 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
     headline, differences = study.headline, pair_rows(pairs(study, mean_rank_ic), sampled, COMPARED)
     goals = targets(headline, estimates[headline], differences)
     return {
-        **_costs(panel),
+        **mean_cost(np.array([rules.cost_of(name) for name in panel.market.symbols])),
         "rows": {"all": len(panel.test), "labelled": len(panel.test.dropna(subset=["label"]))},
         "cross_section": panel.describe(),
         "bootstrap": bootstrap.describe(panel.step * study.interval),
@@ -117,11 +120,11 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
         "contributions": [*_contributions(panel, models[headline])],
         "targets": [row for row in goals if row["model"] and row["figure"] in estimates[headline]],
         "equity": {
-            name: panel.curve({"value": (1 + one).cumprod()})
+            name: curve(panel.times, _POINTS, {"value": (1 + one).cumprod()})
             for name, one in {**returns, MARKET: panel.factors[MARKET]}.items()
         },
         "curves": {
-            name: panel.curve(series(panel, models[headline]))
+            name: curve(panel.times, _POINTS, series(panel, models[headline]))
             for name, series in (("quantiles", _cumulated), ("portfolio", _held))
         },
     }
@@ -229,13 +232,6 @@ class Panel:
         counts = {"fewest": int(n.min()), "most": int(n.max())}
         return {"times": len(self.times), "symbols": symbols, **counts}
 
-    def curve(self, series: Mapping[str, Floats]) -> Row:
-        """Return series at a limited number of decision times, the last one included."""
-        n = len(self.times)
-        shown = np.linspace(0, n - 1, min(n, _POINTS)).round().astype(int)
-        times = [time.isoformat() for time in self.times[shown]]
-        return {"time": times, **{name: one[shown].tolist() for name, one in series.items()}}
-
 
 class Candidate:
     """One model, a column of scores: its forecasts and its portfolio."""
@@ -307,11 +303,9 @@ def monotonicity(quantiles: Floats) -> Figure:
 def regression(
     returns: Floats, factors: Mapping[str, Floats], periods: float = 1.0
 ) -> dict[str, Figure]:
-    """Return the coefficients of the least squares regression of returns on factors.
+    """Return the coefficients of the least squares regression of returns on factors, by name.
 
-    Returns:
-        `alpha`, what no factor explains of the return of `periods` decisions, and a beta for each
-        factor, by its name.
+    `alpha` is what no factor explains of the return of `periods` decisions, the others are betas.
     """
     columns = np.column_stack([np.ones(len(returns)), *factors.values()])
     k = columns.shape[1]
@@ -378,9 +372,7 @@ def part_figures(model: Candidate, parts: Sequence[tuple[str, str, Times]]) -> d
 
 def _without_interval(panel: Panel, model: Candidate, deflated: float | None) -> Row:
     n, made = len(model.net), model.portfolio
-    grown = growth(model.net, panel.market.per_year)
-    if n < _LEAST_DAYS * panel.per_day:
-        grown |= {"annual_return": None, "calmar": None}
+    grown = growth(model.net, panel.market.per_year, LEAST_DAYS * panel.per_day)
     found = {**grown, "deflated_sharpe": deflated, "capacity": made.capacity()}
     for name in ("band", "smoothing"):
         chosen = {getattr(choice, name) for choice in made.choices.values()}
@@ -388,15 +380,7 @@ def _without_interval(panel: Panel, model: Candidate, deflated: float | None) ->
     return {name: estimate(value, n) for name, value in found.items()}
 
 
-# --- costs, the market, and what is shown of the headline -----------------------------------------
-
-
-def _costs(panel: Panel) -> Row:
-    """Return the cost per side, on average if it varies, and how sentences state it."""
-    rules = panel.rules
-    costs = [rules.costs_bps.get(name, rules.cost_bps) for name in panel.market.symbols]
-    bps, varies = float(np.mean(costs)), len(set(costs)) > 1
-    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * varies}
+# --- the market, and what is shown of the headline ------------------------------------------------
 
 
 def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[str]:
@@ -417,15 +401,9 @@ def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[s
 
 
 def _market(panel: Panel) -> Row:
-    returns, per_year = panel.factors[MARKET], panel.market.per_year
-    values = {
-        "sharpe": sharpe(returns, per_year).value,
-        "sortino": sortino(returns, per_year).value,
-        "max_drawdown": max_drawdown(returns),
-        "total_return": growth(returns, per_year)["total_return"],
-    }
-    n = len(returns)
-    return {"rank_ic": estimate(None, n)} | {key: estimate(one, n) for key, one in values.items()}
+    returns = panel.factors[MARKET]
+    found = {"rank_ic": None, **held_figures(returns, panel.market.per_year)}
+    return {name: estimate(value, len(returns)) for name, value in found.items()}
 
 
 def _contributions(panel: Panel, model: Candidate) -> Iterator[Row]:

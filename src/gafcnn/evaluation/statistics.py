@@ -7,6 +7,7 @@ bar. The risk-free rate is 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,6 +42,20 @@ def estimate(
     return {"value": value, "low": low, "high": high, "n": n}
 
 
+def curve(times: pd.DatetimeIndex, most: int, series: Mapping[str, Floats]) -> Row:
+    """Return series, shape (times,), at `most` times at most, the last one included."""
+    shown = np.linspace(0, len(times) - 1, min(len(times), most)).round().astype(int)
+    values = {name: one[shown].tolist() for name, one in series.items()}
+    return {"time": [time.isoformat() for time in times[shown]], **values}
+
+
+def mean_cost(costs: Floats) -> Row:
+    """Return the cost per side, on average if it varies, and how sentences state it."""
+    varies = np.ptp(costs) > 0
+    bps = float(costs.mean() if varies else costs[0])
+    return {"cost_bps": bps, "costs": f"{bps:.4g} bps a side" + " on average" * bool(varies)}
+
+
 def interval(draws: Floats) -> tuple[float, float]:
     """Return the ends of the percentile interval of draws, shape (n,)."""
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -50,8 +65,10 @@ def interval(draws: Floats) -> tuple[float, float]:
 # --- returns ----------------------------------------------------------------------------------
 
 
-def growth(returns: Floats, periods: float) -> dict[str, float | None]:
+def growth(returns: Floats, periods: float, least: float = 0) -> dict[str, float | None]:
     """Return what an equity grew by, from one return per bar (at least one) and the bars of a year.
+
+    Of fewer than `least` returns the figures of a year are None.
 
     Returns:
         `total_return`, the product of 1 + r, minus 1; `annual_return`, the compound annual growth
@@ -60,7 +77,7 @@ def growth(returns: Floats, periods: float) -> dict[str, float | None]:
     """
     total, drawdown, annual = float(np.prod(1 + returns)), max_drawdown(returns), None
     log_growth = math.log(total) * periods / len(returns) if total > 0 else -math.inf
-    if log_growth < _LARGEST_LOG:
+    if log_growth < _LARGEST_LOG and len(returns) >= least:
         annual = math.exp(log_growth) - 1
     calmar = annual / -drawdown if annual is not None and drawdown else None
     return {"total_return": total - 1, "annual_return": annual, "calmar": calmar}
@@ -89,10 +106,7 @@ def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: floa
         benchmark: Ratio to exceed, per observation.
         n: Number of observations, at least 2.
         skewness: Skewness of the returns.
-        kurtosis: Kurtosis of the returns, not in excess of 3.
-
-    Returns:
-        A probability; None with impossible moments.
+        kurtosis: Kurtosis of the returns, not in excess of 3. Impossible moments give None.
     """
     from scipy.special import ndtr
 
@@ -146,9 +160,7 @@ def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) 
 def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
     """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
 
-    Args:
-        p: Probabilities or scores, shape (n,).
-        positive: 1 or True for rows of the positive class, shape (n,).
+    `p` are probabilities or scores, `positive` is 1 or True for a positive class: shape (n,).
 
     Returns:
         P(a positive row has the higher score), ties counted half; None with one class only.
@@ -165,18 +177,11 @@ def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
 
 
 def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd.Series:
-    """Return Spearman's rank correlation of the rows of each time, by time.
+    """Return Spearman's rank correlation of the rows of each time, by time: arrays of shape (n,).
 
     That of a score and the return that followed is the rank information coefficient, IC (Grinold
-    and Kahn, Active Portfolio Management, 1999).
-
-    Args:
-        score: Forecasts, shape (n,).
-        outcome: What happened, of the same shape; rows without a number are left out.
-        times: The time of each row, of the same shape.
-
-    Returns:
-        One number per time with two or more different forecasts and outcomes.
+    and Kahn, Active Portfolio Management, 1999). Rows without a number are left out, and times
+    without two different forecasts and outcomes.
     """
     rows = pd.DataFrame({"score": score, "outcome": outcome, "time": times}).dropna()
     ranks = rows.groupby("time")[["score", "outcome"]].rank()
@@ -216,11 +221,7 @@ def confusion(predicted: NDArray[Any], label: NDArray[Any], classes: int) -> NDA
 
 
 def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
-    """Score probabilities of up against what happened.
-
-    Args:
-        p_up: P(up), shape (n,).
-        outcome: 1 or True for up, 0 or False for down, shape (n,).
+    """Score P(up) against what happened, 1 or True for up, 0 or False for down: shape (n,).
 
     Returns:
         `n`; `accuracy` (P > 0.5 predicts up, 0.5 itself down); `auc`; `log_loss`; `brier`, the mean
@@ -244,17 +245,10 @@ def score(p_up: ArrayLike, outcome: ArrayLike) -> dict[str, Any]:
 
 
 def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
-    """Score one column of P(up) on labelled rows and on all rows.
+    """Score one column of P(up) on `labelled` rows and on `all` rows, see `score`.
 
     On labelled rows the outcome is the label; neutral rows are left out. On all rows it is
     `forward_return > 0`: a return of exactly 0 counts as down, as a long position earns nothing.
-
-    Args:
-        frame: Predictions with the columns `label`, `forward_return` and `model`.
-        model: Column of probabilities.
-
-    Returns:
-        `labelled` and `all`, see `score`.
     """
     labelled = frame.dropna(subset=["label"])
     return {
@@ -264,15 +258,11 @@ def score_rows(frame: pd.DataFrame, model: str) -> dict[str, dict[str, Any]]:
 
 
 def score_classes(p: ArrayLike, label: ArrayLike) -> dict[str, Any]:
-    """Score probabilities of several classes against the true classes.
+    """Score probabilities, shape (n, classes), against the numbers of the true classes, shape (n,).
 
     The predicted class is that of the highest probability, the first among equals. Class 0 is the
     absence of any pattern, and by far the most frequent one: figures "without_0" leave it out of a
     mean, and "among_patterns" does not predict it either.
-
-    Args:
-        p: Probabilities, shape (n, classes).
-        label: Class numbers, shape (n,).
 
     Returns:
         `n`; `accuracy`; `balanced_accuracy`, the mean recall of the classes that occur (Brodersen
@@ -338,16 +328,10 @@ def class_ratios(
 
 
 def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
-    """Sort rows into bins of equal count by their forecast.
+    """Return the bin of each row by its P(up), shape (n,): consecutive numbers, 0 for the lowest.
 
-    Rows with equal forecasts share a bin; a model with few distinct forecasts has as few bins.
-
-    Args:
-        p_up: P(up), shape (n,).
-        bins: Number of bins, if forecasts differ enough.
-
-    Returns:
-        The bin of each row, shape (n,): consecutive numbers, 0 for the lowest.
+    Bins have equal counts. Rows with equal forecasts share a bin; a model with few distinct
+    forecasts has as few bins.
     """
     p = np.asarray(p_up, dtype=np.float64)
     ranks = np.searchsorted(np.sort(p), p, side="left")
@@ -355,16 +339,13 @@ def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
 
 
 def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 10) -> float | None:
-    """Return the mean distance between forecast and observed frequency; None without rows.
+    """Return the mean distance between forecast and observed frequency of the bins of `bins_of`.
+
+    P(up) and whether prices went up have shape (n,); None without rows.
 
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
     AAAI, 2015. It is positive by chance alone: about `sqrt(bins / (2 pi n))` for a calibrated model
     near 1/2.
-
-    Args:
-        p_up: P(up), shape (n,).
-        went_up: Whether the price went up, shape (n,).
-        bins: Bins of equal count (see `bins_of`).
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
     if not len(p):

@@ -59,7 +59,7 @@ def scaled(
     range: tuple[int, int] = RANGES[0],  # noqa: A002 - the name of the option
     scaling: str = "per_field",
 ) -> Floats:
-    """Return the series of each sample, averaged over `knots` segments and scaled to a range.
+    """Return series averaged over `knots` segments and scaled to a range: shape (n, fields, knots).
 
     Args:
         series: Shape (n, fields, points).
@@ -67,9 +67,6 @@ def scaled(
         range: One of `RANGES`.
         scaling: "per_field", "jointly" or "fixed", see `gafcnn.images.encode`; for the range [0, 1]
             "fixed" is followed by (x + 1) / 2.
-
-    Returns:
-        Shape (n, fields, knots).
     """
     values, signed = averaged(series, knots), range == RANGES[0]
     if scaling == "fixed":

@@ -92,7 +92,6 @@ class ImageSpec:
 
     @property
     def _own_fields(self) -> tuple[str, ...]:
-        """Fields that have pictures of their own."""
         fields = self.fields if self._own_kinds else ()
         return tuple(prefix + name for prefix in self._prefixes for name in fields)
 
@@ -116,14 +115,9 @@ class ImageSpec:
         return set(self.kinds) <= set(OUTER_PRODUCTS)
 
     def encode(self, series: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Encode series of the fields, see `gafcnn.images.encode`.
+        """Encode series (n, fields, points) as pixels (n, channels, size, size), in `out` if given.
 
-        Args:
-            series: Shape (n, fields, points), as `WindowReader` reads them.
-            out: Array to draw into and return; a new one by default.
-
-        Returns:
-            Stored pixels of shape (n, channels, size, size).
+        The fields are `read_fields`, see also `gafcnn.images.encode`.
         """
         import numba
 
@@ -192,13 +186,9 @@ class ImageSpec:
             )
 
     def shown(self, series: ArrayLike) -> NDArray[np.float32]:
-        """Encode series as a network sees them: rounded as stored, then scaled to [-1, 1].
+        """Encode series (n, fields, points) as a network sees them: (n, channels, size, size).
 
-        Args:
-            series: Shape (n, fields, points).
-
-        Returns:
-            Shape (n, channels, size, size).
+        Pixels are rounded as stored, then scaled to [-1, 1].
         """
         return self.encode(series).astype(np.float32) * np.float32(self.scale)
 
@@ -208,12 +198,9 @@ class ImageSpec:
         `encode` draws exactly `c_i c_j - s_i s_j` for a GASF and `s_i c_j - c_i s_j` for a GADF in
         float32, rounded to integers for int8.
 
-        Args:
-            series: Shape (n, fields, points).
-
         Returns:
-            Shape (n, fields, 2, size): c, then s, at the centres of the pixels, in units of the
-            square root of what 1 is stored as.
+            Of series (n, fields, points) shape (n, fields, 2, size): c, then s, at the centres of
+            the pixels, in units of the square root of what 1 is stored as.
         """
         from gafcnn.images.gaf import interpolated
 

@@ -90,18 +90,9 @@ def build_store(
 ) -> NDArray[Any]:
     """Write the images of all decision times of a window, unless they are there already.
 
-    A complete store of the same bars, window and spec is verified and returned. A store of others,
-    or a damaged one, is replaced. A writer that was killed is resumed; one that is running is
-    waited for.
-
-    Args:
-        folder: Folder of the store.
-        bars: Bars indexed by close time; of `gafcnn.with_market` if images show other symbols.
-        window: What an image shows.
-        spec: How images are encoded.
-
-    Returns:
-        The images, as `open_store` does.
+    Bars are those of `gafcnn.with_market` if images show other symbols. A complete store of the
+    same bars, window and spec is verified and returned, as by `open_store`. A store of others, or a
+    damaged one, is replaced. A killed writer is resumed; one that is running is waited for.
 
     Raises:
         ConfigError, SamplesError: The bars cannot fill the window, or lack the columns of a field.

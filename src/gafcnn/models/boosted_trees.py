@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from gafcnn.data.indicators import cross_section, indicators
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import LearningError
-from gafcnn.models.estimator import DESCRIPTION, REMEDY, ClassWeights, Estimator, Part
+from gafcnn.models.estimator import DESCRIPTION, ClassWeights, Estimator, Part, reason
 
 TREES = "checkpoints/trees.json"
 
@@ -104,11 +103,10 @@ class BoostedTrees(Estimator):
     booster_: xgboost.Booster = field(init=False)
     best_round_: int = field(init=False)
 
-    def fit(self, samples: Samples, y: None = None) -> Self:
-        """Grow trees on labelled training samples until validation stops to improve.
+    _file = TREES
 
-        Returns:
-            The estimator.
+    def fit(self, samples: Samples, y: None = None) -> Self:
+        """Grow trees until validation stops to improve; return the estimator.
 
         Raises:
             ConfigError: A parameter is invalid.
@@ -164,35 +162,13 @@ class BoostedTrees(Estimator):
         return self
 
     @classmethod
-    def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load the trees of a training.
-
-        Args:
-            path: The folder of the training, or its `trees.json`.
-            **params: Parameters to set.
-
-        Raises:
-            LearningError: The file is missing or holds no trees. XGBoost notices most damage, not
-                all; the checksums of a run notice all.
-        """
-        path = Path(path) / TREES if Path(path).is_dir() else Path(path)
+    def _stored(cls, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         booster = xgboost.Booster()
-        try:
-            # XGBoost ends the process on an empty file; on an empty object it raises an error
-            booster.load_model(bytearray(path.read_bytes() or b"{}"))
-            best = booster.best_iteration
-            stored = json.loads(booster.attr(DESCRIPTION) or "{}")
-            model = cls(**{**stored["parameters"], **params})
-        except Exception as error:  # XGBoost raises many kinds of error for damaged files
-            raise LearningError(
-                f"{path} cannot be read ({_reason(error)})",
-                expected="the trees of a finished training",
-                instead=REMEDY,
-            ) from error
-        model.booster_, model.best_round_ = booster, best + 1
-        model.classes_, model._description = tuple(stored["classes"]), stored
-        model.features_ = stored.get("features", model.features)
-        return model
+        # XGBoost ends the process on an empty file; on an empty object it raises an error
+        booster.load_model(bytearray(path.read_bytes() or b"{}"))
+        stored, best = json.loads(booster.attr(DESCRIPTION) or "{}"), booster.best_iteration + 1
+        features = stored.get("features", stored["parameters"]["features"])
+        return stored, {"booster_": booster, "best_round_": best, "features_": features}
 
     def gains(self) -> pd.Series:
         """Return the share of each feature in the gain of likelihood, largest first."""
@@ -202,7 +178,6 @@ class BoostedTrees(Estimator):
         return (gains / gains.sum()).sort_values(ascending=False)
 
     def _aim(self, samples: Samples) -> dict[str, Any]:
-        """Return XGBoost's objective."""
         if self.objective is not None and samples.task != "ranking":
             raise LearningError(
                 f"objective={self.objective} for the classes {', '.join(samples.classes)}",
@@ -285,7 +260,6 @@ def _matrix(
 
 
 def _table_matrix(table: pd.DataFrame, **more: Any) -> xgboost.DMatrix:
-    """Return a table of features for XGBoost."""
     # an array: XGBoost inspects every column of a frame, longer than it takes to predict
     names = [name.translate(_INNER) for name in table.columns]
     return xgboost.DMatrix(table.to_numpy(np.float32), feature_names=names, **more)
@@ -298,18 +272,12 @@ def _invalid_parameters() -> Iterator[None]:
         warnings.simplefilter("always")
         try:
             yield
-            found = [_reason(one.message) for one in caught if "are not used" in str(one.message)]
+            found = [reason(one.message) for one in caught if "are not used" in str(one.message)]
         except xgboost.core.XGBoostError as error:
-            found = [_reason(error)]
+            found = [reason(error)]
     if found:
         raise LearningError(
             f"XGBoost does not accept its parameters ({found[0]})",
             expected="parameters of its documentation, in their range",
             instead="correct model.trees",
         )
-
-
-def _reason(error: object) -> str:
-    """Return a message of XGBoost without its time, place and stack."""
-    text = str(error).partition("Stack trace")[0] or type(error).__name__
-    return " ".join(re.sub(r"^\[[\d:]+\] (WARNING: )?\S+", "", text).split())

@@ -171,12 +171,9 @@ class GafClassifier(Estimator):
             )
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Train the network, or resume its training in `folder`.
+        """Train the network, or resume its training in `folder`; return the estimator.
 
         Training and validation use labelled samples only. torch's random generator is seeded.
-
-        Returns:
-            The estimator.
 
         Raises:
             ConfigError: See `check`.
@@ -225,7 +222,6 @@ class GafClassifier(Estimator):
         return self
 
     def _fit_seeds(self, samples: Samples) -> Self:
-        """Fit a model for each seed."""
         self.models_, self.classes_ = [], samples.classes
         for seed in range(self.seed, self.seed + self.seeds):
             folder = None if self.folder is None else Path(self.folder) / f"seed={seed}"

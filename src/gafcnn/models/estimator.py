@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -44,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class Estimator(BaseEstimator):
-    """Base of `GafClassifier` and `BoostedTrees`: predictions of samples and of bars."""
+    """Base of `GafClassifier` and its rivals: predictions of samples and of bars."""
 
     name: str | None
     window: Any
@@ -56,12 +58,36 @@ class Estimator(BaseEstimator):
     metrics_: dict[str, Any]
     facts_: dict[str, Any]
     _description: dict[str, Any]
+    _file = ""  # of a training, in its folder
+
+    @classmethod
+    def load(cls, path: str | Path, **params: Any) -> Self:
+        """Load a training from its folder or its file, and set parameters.
+
+        Raises:
+            LearningError: The file is missing or damaged. XGBoost notices most damage, not all; the
+                checksums of a run notice all.
+        """
+        path = Path(path) / cls._file if Path(path).is_dir() else Path(path)
+        try:
+            stored, fitted = cls._stored(path)
+            model = cls(**{**stored["parameters"], **params})
+            vars(model).update(fitted, classes_=tuple(stored["classes"]), _description=stored)
+        except Exception as error:  # zipfile, NumPy and XGBoost raise many kinds of error
+            raise LearningError(
+                f"{path} cannot be read ({reason(error)})",
+                expected="the file of a finished training",
+                instead=REMEDY,
+            ) from error
+        return model
+
+    @classmethod
+    def _stored(cls, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the description in a file, and the attributes that were fitted."""
+        raise NotImplementedError
 
     def predict(self, samples: Samples) -> pd.DataFrame:
         """Return the predictions table of all validation and test samples.
-
-        Args:
-            samples: Samples with the classes of the training.
 
         Raises:
             LearningError: The estimator is not fitted, or to other parameters, classes or bars.
@@ -91,9 +117,7 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up), or the scores of a ranking, shape (n,); for several classes (n, classes).
 
-        Args:
-            samples: Samples with the classes of the training.
-            rows: Their positions, n of them; all by default.
+        The rows are n positions of samples, by default of all.
         """
         self._check(samples)
         self._check_fitted(samples)
@@ -288,6 +312,12 @@ def _among(rows: Any, possible: NDArray[np.int64], what: str) -> NDArray[np.int6
             instead="leave rows out for all of them",
         )
     return found.astype(np.int64)
+
+
+def reason(error: object) -> str:
+    """Return the message of an error, without the time, the place and the stack of XGBoost's."""
+    text = str(error).partition("Stack trace")[0] or type(error).__name__
+    return " ".join(re.sub(r"^\[[\d:]+\] (WARNING: )?\S+", "", text).split())
 
 
 def plain(value: Any) -> Any:

@@ -20,8 +20,8 @@ from gafcnn.atomic_io import read_sealed, seal, write_json
 from gafcnn.data.bars import interval_of
 from gafcnn.data.samples import Samples
 from gafcnn.durations import NO_TIME, Duration, format_duration, multiple_of, parse_duration
-from gafcnn.errors import ConfigError, LearningError
-from gafcnn.models.estimator import REMEDY, Estimator, Part
+from gafcnn.errors import ConfigError
+from gafcnn.models.estimator import Estimator, Part
 
 MOMENTUM = "checkpoints/momentum.json"
 
@@ -58,6 +58,8 @@ class Momentum(Estimator):
     seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
     folder: str | Path | None = None
     name: str | None = "momentum"
+
+    _file = MOMENTUM
 
     def check(self, samples: Samples) -> None:
         """Check the parameters against samples.
@@ -103,19 +105,10 @@ class Momentum(Estimator):
         return self
 
     @classmethod
-    def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load what `fit` wrote from its folder or `momentum.json`, and set parameters.
-
-        Raises:
-            LearningError: The file is missing or damaged.
-        """
-        path = Path(path) / MOMENTUM if Path(path).is_dir() else Path(path)
+    def _stored(cls, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         if (stored := read_sealed(path)) is None:
-            found, expected = f"{path} is missing or damaged", "the description of a momentum"
-            raise LearningError(found, expected=expected, instead=REMEDY)
-        model = cls(**{**stored["parameters"], **params})
-        model.classes_, model._description = tuple(stored["classes"]), stored
-        return model
+            raise ValueError("it is missing or damaged")
+        return stored, {}
 
     def _parameters(self) -> dict[str, Any]:
         lookback = parse_duration("lookback", self.lookback)

@@ -22,18 +22,12 @@ _DEFAULTS: dict[str, dict[str, Any]] = {}
 def register_network(
     name: str, *, lr: float = 1e-3, weight_decay: float = 0.05, batch_size: int = 256
 ) -> Callable[[Builder], Builder]:
-    """Return a decorator that registers a network under a name.
+    """Return a decorator that registers a network under a name, with default settings.
 
     The decorated class or function takes `channels`, `outputs` and `size` (pixels per side), and
     any options with defaults. It returns a module that maps images of shape
     (n, channels, size, size) to logits of shape (n, outputs). A property `cam_layer` names the
     layer that Grad-CAM looks at.
-
-    Args:
-        name: The name, used as `network="..."`.
-        lr: Default learning rate.
-        weight_decay: Default weight decay of AdamW.
-        batch_size: Default number of samples per batch.
     """
 
     def decorate(builder: Builder) -> Builder:

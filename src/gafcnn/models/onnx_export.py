@@ -94,10 +94,7 @@ def _module_of(model: GafClassifier) -> Any:
 
 
 class OnnxPredictor:
-    """An exported network in ONNX Runtime, on one thread of the CPU.
-
-    Args:
-        model: What `to_onnx` returned, or the path of a file that holds it.
+    """A network from `to_onnx`, or its file, in ONNX Runtime, on one thread of the CPU.
 
     Attributes:
         window: The window of the network.
@@ -151,12 +148,7 @@ class OnnxPredictor:
 
 
 def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np.float32]) -> float:
-    """Return how far the probabilities of an export are from those of the network.
-
-    Args:
-        exported: What `to_onnx` returned.
-        model: The fitted model.
-        images: Images to compare them on.
+    """Return how far the probabilities of an export are from those of the network, on images.
 
     Raises:
         LearningError: The difference is larger than `TOLERANCE`, or NaN.

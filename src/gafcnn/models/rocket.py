@@ -28,7 +28,7 @@ from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import checked_series
 from gafcnn.kernels import compiled
-from gafcnn.models.estimator import DESCRIPTION, REMEDY, Estimator, Part
+from gafcnn.models.estimator import DESCRIPTION, Estimator, Part
 
 # aeon 1.6 does not resolve with requirements.lock (it needs numba < 0.64, pandas < 3.1)
 
@@ -94,10 +94,8 @@ def pool(
 def fit_minirocket(series: ArrayLike, features: int = 9996, seed: int = 0) -> MiniRocketParameters:
     """Choose dilations, up to the length of the series, and biases: quantiles of random outputs.
 
-    Args:
-        series: Training series, shape (n, points) or (n, fields, points).
-        features: Number of features of all fields, rounded down to a multiple of 84 for each.
-        seed: Seed of the series that biases come from.
+    Training series have shape (n, points) or (n, fields, points). The features of all fields are
+    rounded down to a multiple of 84 for each. The seed is that of the series that biases come from.
 
     Raises:
         ConfigError: The series have fewer than nine points.
@@ -227,6 +225,7 @@ class MiniRocket(Estimator):
     intercept_: Floats = field(init=False)
 
     class_weights = augmentation = None
+    _file = ROCKET
 
     def fit(self, samples: Samples, y: None = None) -> Self:
         """Fit the transform and the regressions to labelled training samples; return the estimator.
@@ -267,28 +266,12 @@ class MiniRocket(Estimator):
         return self
 
     @classmethod
-    def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load a training from its folder or `rocket.npz`, and set parameters.
-
-        Raises:
-            LearningError: The file is missing or damaged.
-        """
-        path = Path(path) / ROCKET if Path(path).is_dir() else Path(path)
-        try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-                held: dict[str, Any] = dict(file)
-            stored = json.loads(str(held.pop(DESCRIPTION)))
-            model = cls(**{**stored["parameters"], **params})
-            model.weights_, model.intercept_ = held.pop("weights"), held.pop("intercept")
-            model.transform_ = MiniRocketParameters(**held)
-        except Exception as error:  # zipfile, zlib, NumPy and JSON raise many kinds of error
-            raise LearningError(
-                f"{path} cannot be read ({error})",
-                expected="the regressions of a finished training",
-                instead=REMEDY,
-            ) from error
-        model.classes_, model._description = tuple(stored["classes"]), stored
-        return model
+    def _stored(cls, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            held: dict[str, Any] = dict(file)
+        stored = json.loads(str(held.pop(DESCRIPTION)))
+        fitted = {"weights_": held.pop("weights"), "intercept_": held.pop("intercept")}
+        return stored, {**fitted, "transform_": MiniRocketParameters(**held)}
 
     @property
     def _fields(self) -> tuple[str, ...]:

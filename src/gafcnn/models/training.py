@@ -56,10 +56,8 @@ def fit(
 ) -> tuple[list[dict[str, float]], dict[str, Any]]:
     """Train a network, or resume its training; afterwards it has the weights of its best epoch.
 
-    The other processes of a shared training exit at its end.
-
-    Returns:
-        Losses and metrics of each epoch; and the facts of the training, as plain data.
+    Returned are the metrics of each epoch, and the facts of the training, as plain data. The other
+    processes of a shared training exit at its end.
 
     Raises:
         LearningError: No epoch had a finite metric, or a checkpoint does not fit.

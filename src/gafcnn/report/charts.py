@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -77,6 +77,8 @@ RC: Any = {
 
 Names: TypeAlias = Sequence[str]
 
+_OF_TRADES = {"win_rate": ("gross win rate", 0.5), "net_bps": ("net bps per trade", 0)}
+
 
 def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name, the title and the figure of all that metrics.json has data for."""
@@ -89,7 +91,13 @@ def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
         yield "calibration", "Calibration", calibration_chart(metrics)
     if len({row["month"] for row in regimes} - {None}) > 1:
         yield "months", "Win rate and return by month", months_chart(metrics)
-    yield from _ranking_figures(metrics)
+    if metrics.get("curves"):
+        title = f"Cumulative returns of the quantiles of {metrics['headline']}, less the mean"
+        yield "quantiles", title, quantile_chart(metrics)
+        title = f"The portfolio of {metrics['headline']}"
+        yield "portfolio", title, portfolio_chart(metrics)
+    if len({row["month"] for row in _months_of(metrics)}) > 1:
+        yield "rank_ic", "Rank IC and net return by month", rank_ic_chart(metrics)
     found = metrics.get("confusion") or {}
     if metrics["task"] == "classification":
         for number, (model, counts) in enumerate(found.items(), start=1):
@@ -138,7 +146,6 @@ def equity_chart(metrics: Metrics) -> Figure:
 
 
 def _as_time(axes: Axes) -> None:
-    """Label the axis of x by times."""
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -150,7 +157,7 @@ def coverage_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade against the share of rows traded."""
     rows = pd.DataFrame(metrics["coverage"])
     rows = rows.loc[rows["realised"] > 0].sort_values("realised", kind="stable")
-    figure, panel = _win_rates(metrics, rows, "realised")
+    figure, panel = _by_value(metrics, rows, "realised", _OF_TRADES)
     panel.set_xscale("log")
     panel.set_xticks(SHARES, [f"{share:.0%}" for share in SHARES])
     panel.minorticks_off()
@@ -161,13 +168,8 @@ def coverage_chart(metrics: Metrics) -> Figure:
 @mpl.rc_context(RC)
 def months_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade by month."""
-    rows = pd.DataFrame(metrics["regimes"]).dropna(subset=["month"]).sort_values("month")
-    numbers, months = pd.factorize(rows["month"])
-    figure, panel = _win_rates(metrics, rows.assign(chosen=False, number=numbers), "number")
-    step = -(-len(months) // 7)
-    panel.set_xticks(range(0, len(months), step), months[::step])
-    panel.set_xlabel("month")
-    return figure
+    rows = pd.DataFrame(metrics["regimes"]).dropna(subset=["month"])
+    return _by_month(metrics, rows, _OF_TRADES)
 
 
 @mpl.rc_context(RC)
@@ -186,10 +188,22 @@ def calibration_chart(metrics: Metrics) -> Figure:
     return _with_legend(figure, panel)
 
 
-def _win_rates(metrics: Metrics, rows: pd.DataFrame, x: str) -> tuple[Figure, Axes]:
-    """Draw the gross win rate and the net return against a value; also return the lower panel."""
-    figure, panels = _panels("gross win rate", "net bps per trade")
-    for axes, y, level in zip(panels, ("win_rate", "net_bps"), (0.5, 0), strict=True):
+def _by_month(metrics: Metrics, rows: pd.DataFrame, shown: Mapping[str, Any]) -> Figure:
+    rows = rows.sort_values("month", kind="stable")
+    numbers, months = pd.factorize(rows["month"])
+    figure, panel = _by_value(metrics, rows.assign(chosen=False, number=numbers), "number", shown)
+    step = -(-len(months) // 7)
+    panel.set_xticks(range(0, len(months), step), months[::step])
+    panel.set_xlabel("month")
+    return figure
+
+
+def _by_value(
+    metrics: Metrics, rows: pd.DataFrame, x: str, shown: Mapping[str, Any]
+) -> tuple[Figure, Axes]:
+    """Draw columns, given with labels and levels, against another; also return the last panel."""
+    figure, panels = _panels(*(label for label, _ in shown.values()))
+    for axes, (y, (_, level)) in zip(panels, shown.items(), strict=True):
         for found, look in _by_model(metrics, rows):
             chosen = found["chosen"].astype(bool)
             _draw_line(axes, found.loc[~chosen], x, y, look)
@@ -198,8 +212,9 @@ def _win_rates(metrics: Metrics, rows: pd.DataFrame, x: str) -> tuple[Figure, Ax
                 mark = {"marker": "D", "fillstyle": "none", "markersize": 8, "zorder": 4}
                 axes.plot(marks[x], marks[y], color=look["color"], linestyle="none", **mark)
         axes.axhline(level, color=GREY, linewidth=0.8, linestyle=":")
-    panels[0].yaxis.set_major_formatter(PercentFormatter(1))
-    return _with_legend(figure, panels[0]), panels[1]
+        if y == "win_rate":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+    return _with_legend(figure, panels[0]), panels[-1]
 
 
 def _panels(*labels: str) -> tuple[Figure, list[Axes]]:
@@ -242,23 +257,11 @@ def _draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, look: dict[str, A
 
 
 def _with_legend(figure: Figure, axes: Axes, columns: int = 4) -> Figure:
-    """Add a legend below all panels, models in the order in which they were drawn."""
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return figure
 
 
 # --- rankings -------------------------------------------------------------------------------------
-
-
-def _ranking_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the figures of a ranking."""
-    if metrics.get("curves"):
-        title = f"Cumulative returns of the quantiles of {metrics['headline']}, less the mean"
-        yield "quantiles", title, quantile_chart(metrics)
-        title = f"The portfolio of {metrics['headline']}"
-        yield "portfolio", title, portfolio_chart(metrics)
-    if len({row["month"] for row in _months_of(metrics)}) > 1:
-        yield "rank_ic", "Rank IC and net return by month", rank_ic_chart(metrics)
 
 
 def _months_of(metrics: Metrics) -> Iterator[dict[str, Any]]:
@@ -291,17 +294,8 @@ def quantile_chart(metrics: Metrics) -> Figure:
 @mpl.rc_context(RC)
 def rank_ic_chart(metrics: Metrics) -> Figure:
     """Draw the mean rank IC by month, with the interval of the headline, and the net return."""
-    rows = pd.DataFrame([*_months_of(metrics)]).sort_values("month", kind="stable")
-    rows["number"], months = pd.factorize(rows["month"])
-    figure, panels = _panels("rank IC", "net bps per decision")
-    for axes, y in zip(panels, ("rank_ic", "net_bps"), strict=True):
-        for found, look in _by_model(metrics, rows):
-            _draw_line(axes, found, "number", y, look)
-        axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
-    step = -(-len(months) // 7)
-    panels[1].set_xticks(range(0, len(months), step), months[::step])
-    panels[1].set_xlabel("month")
-    return _with_legend(figure, panels[0])
+    shown = {"rank_ic": ("rank IC", 0), "net_bps": ("net bps per decision", 0)}
+    return _by_month(metrics, pd.DataFrame([*_months_of(metrics)]), shown)
 
 
 @mpl.rc_context(RC)

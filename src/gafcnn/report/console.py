@@ -93,7 +93,6 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
 
 
 def _decided(found: Mapping[str, Any]) -> dict[str, str]:
-    """Return the cells of a model by their headings."""
     if "probabilities" in found:
         shares = {name: four_digits(share) for name, share in found["probabilities"].items()}
         return {**shares, "predicted": found["predicted"].replace("_", " ")}

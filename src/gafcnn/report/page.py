@@ -25,7 +25,7 @@ CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
 def write_report(
     path: Path | str, metrics: Metrics, samples: Sequence[Picture] = (), *, files: bool = False
 ) -> Path:
-    """Write the report of a judgement as one HTML page that needs no other file and no network.
+    """Write a judgement as one HTML page that needs no other file and no network; return its path.
 
     Every file is written completely or not at all, the page last.
 
@@ -35,9 +35,6 @@ def write_report(
         samples: Pictures of samples to show, in this order.
         files: Whether to write `tables/*.csv` and `figures/*.png` beside the page, which cites
             them.
-
-    Returns:
-        The path of the page.
     """
     page = Path(path)
     folder = page.parent
@@ -71,12 +68,9 @@ def _headings(body: str) -> list[tuple[str, Markup]]:
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
-    """Return the model card as Markdown: files, use, evaluation and limits of an export.
+    """Return the model card as Markdown, from metadata.json: files, use, evaluation and limits.
 
     The idea is that of Mitchell et al., "Model Cards for Model Reporting", FAT*, 2019.
-
-    Args:
-        facts: The content of metadata.json, see `gafcnn.app.export`.
     """
     validation = {
         f"{name}, {rows} rows": {figure: {"value": value} for figure, value in found.items()}
@@ -99,7 +93,6 @@ def _cell(value: object) -> str:
 
 
 def _estimate(found: Mapping[str, Any], figure: str) -> str:
-    """Return a figure with its interval, if it is known."""
     estimate, write = found.get(figure, {"value": None}), format_of(figure)
     if estimate.get("low") is None:
         return write(estimate["value"])

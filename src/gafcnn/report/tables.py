@@ -369,7 +369,6 @@ def _symbols(metrics: Metrics) -> Iterator[Row]:
 
 
 def _seeds(metrics: Metrics) -> Iterator[Row]:
-    """Yield the range of each figure over the seeds of a model."""
     for model, found in (metrics.get("seeds") or {}).items():
         seeds = ", ".join(map(str, found["seeds"]))
         for figure, (low, high) in found["figures"].items():

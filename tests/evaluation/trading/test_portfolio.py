@@ -115,10 +115,7 @@ def test_gap_and_delisting() -> None:
 
 
 def test_a_portfolio_that_loses_everything_holds_nothing() -> None:
-    bars = {
-        "A": hourly([(10, 10), (10, 10), (40, 40), (40, 40)]),
-        "B": hourly([(10, 10)] * 4),
-    }
+    bars = {"A": hourly([(10, 10), (10, 10), (40, 40), (40, 40)]), "B": hourly([(10, 10)] * 4)}
     made = portfolio(scored({"A": [1] * 3, "B": [2] * 3}), bars, horizon="1h", rules=FREE)
     assert made.gross.tolist() == pytest.approx([-1.5, 0, 0])
     assert not made.weights.iloc[1:].any(axis=None)

@@ -15,12 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.backtest import backtest, buy_and_hold, coin
-from gafcnn.evaluation.positions import (
-    choose_threshold,
-    confidence,
-    positions,
-    threshold_of,
-)
+from gafcnn.evaluation.positions import choose_threshold, confidence, positions, threshold_of
 from gafcnn.evaluation.trading_rules import FixedCosts, cost_per_side, register_costs
 from gafcnn.evaluation.trading_rules import TradingRules as Rules
 from gafcnn.settings import as_plain, create
