@@ -155,10 +155,10 @@ def window_and_image() -> Figure:
 def bar_images() -> Figure:
     """Draw 20 bars as a chart, and as bar images with both kinds of scaling."""
     bars = gc.simulate(800, strength=0.8, seed=5)[0]
-    row, spec = 510, gc.ImageSpec(kinds=["ohlc"], dtype="float32")
+    row, spec = 510, gc.ImageSpec(kinds=("ohlc",), dtype="float32")
     series = WindowReader(bars, gc.Window("20min"), spec.read_fields)(np.array([row]))
     shown = bars.iloc[row - 19 : row + 1]
-    average = bars["close"].rolling(20).mean().iloc[row - 19 : row + 1]
+    average = bars["close"].rolling(20).mean().to_numpy()[row - 19 : row + 1]
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 1, 1])
     for place, bar in enumerate(shown.itertuples()):

@@ -88,7 +88,7 @@ def judgement(run: Callable[..., Judgement], tables: Tables) -> Judgement:
     return run(tables, ensembles=["mean", "vote", "two_stage"], resamples=200)
 
 
-def scores_of(judgement: Judgement, model: str) -> pd.DataFrame:
+def scores_of(judgement: Judgement, model: str) -> Any:
     rows = judgement.predictions
     return rows[(rows["window"] == model) & (rows["split"] == "test")]
 

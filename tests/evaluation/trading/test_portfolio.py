@@ -24,7 +24,7 @@ NAN = float("nan")
 Bars = dict[str, pd.DataFrame]
 
 
-def hours(*numbers: int) -> list[pd.Timestamp]:
+def hours(*numbers: int) -> list[Any]:
     return [START + HOUR * number for number in numbers]
 
 
@@ -188,7 +188,7 @@ def _slowly(table: Any, bars: Bars, ahead: int, rules: PortfolioRules) -> list[d
     times = [time for time in sorted(set(table["time"])) if time < closes[-1]]
     rows = [closes.index(time) for time in times]
     step = int(np.median(np.diff(rows)))
-    slices, reach = max(1, round(ahead / step)), max(ahead, step)
+    slices = max(1, round(ahead / step))
     wide = table.pivot_table("score", "time", "symbol").reindex(times)
     spread = {name: np.log(bars[name]["close"]).diff().rolling(4).std() for name in bars}
     volatility = pd.DataFrame(spread).reindex(times).to_numpy()
@@ -205,13 +205,15 @@ def _slowly(table: Any, bars: Bars, ahead: int, rules: PortfolioRules) -> list[d
 
     found, held, aim = [], dict.fromkeys(bars, 0.0), dict.fromkeys(bars, 0.0)
     for k, row in enumerate(rows):
-        is_last = k + 1 == len(rows) or rows[k + 1] - row > reach
+        is_last = k + 1 == len(rows) or rows[k + 1] - row > ahead
         end = min(row + ahead, len(closes) - 1) if is_last else rows[k + 1]
         live = [j for j in range(max(k - slices + 1, 0), k + 1) if rows[j] > row - ahead] or [k]
         made = dict.fromkeys(("gross", "costs", "funding", "turnover"), 0.0)
         values = {}
         for i, name in enumerate(bars):
             target = sum(wanted[j, i] for j in live) / slices
+            assert rules.band is not None
+            assert rules.smoothing is not None
             aim[name] = rules.smoothing * aim[name] + (1 - rules.smoothing) * target
             weight, selected = held[name], np.count_nonzero(wanted[k])
             width = rules.band / selected if selected else 0
