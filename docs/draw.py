@@ -158,7 +158,8 @@ def bar_images() -> Figure:
     row, spec = 510, gc.ImageSpec(kinds=("ohlc",), dtype="float32")
     series = WindowReader(bars, gc.Window("20min"), spec.read_fields)(np.array([row]))
     shown = bars.iloc[row - 19 : row + 1]
-    average = bars["close"].rolling(20).mean().to_numpy()[row - 19 : row + 1]
+    means: Any = bars["close"].rolling(20).mean()
+    average = means.iloc[row - 19 : row + 1]
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 1, 1])
     for place, bar in enumerate(shown.itertuples()):
