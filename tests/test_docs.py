@@ -159,6 +159,13 @@ def test_pre_commit_runs_the_commands_of_make_lint() -> None:
     assert [hook["entry"] for hook in local["hooks"]] == commands
 
 
+def test_the_python_of_cross_sections_runs() -> None:
+    [block] = python_blocks("docs/cross-section.md")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert {*names["result"].summary.index} == {"xgboost", "momentum"}
+
+
 def test_the_workflow_runs_make_test_on_the_oldest_and_newest_python(
     project: dict[str, Any],
 ) -> None:

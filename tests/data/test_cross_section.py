@@ -201,6 +201,21 @@ def test_a_delisted_symbol_is_sold_at_its_last_close(make_bars: Bars) -> None:
     assert np.isfinite(other.label[samples.bar_rows("A") < 190]).all()
 
 
+def test_a_halted_symbol_is_sold_when_it_trades_again(make_bars: Bars) -> None:
+    prices = np.linspace(100, 150, 200)
+    halt = make_bars(np.r_[np.full(100, 100.0), np.full(100, 40.0)])
+    halt = halt.drop(halt.index[100:120])  # the first bar after it is number 120
+    bars = {"A": make_bars(prices), "B": make_bars(prices[::-1]), "C": halt}
+    samples = make_samples(bars, label=Relative("10min"), lookback="8min", split=OPEN)
+    one, row = samples.of("C"), 95
+    at = np.flatnonzero(samples.bar_rows("C") == row)
+    assert_allclose(one.outcomes.forward_return[at], -0.6)
+    assert (one.outcomes.known_at[at] == close_times(bars["A"])[120]).all()
+    # so are the targets of the others at the same time
+    others = samples.of("A").outcomes.known_at[samples.bar_rows("A") == row]
+    assert others == one.outcomes.known_at[at]
+
+
 OPEN = Chronological(test=0.2, val=0.2, embargo="0min")
 
 

@@ -66,7 +66,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         return _evaluate_tables(settings, tables, judging)
     study = Study(settings.folder, settings.windows)
     ranking = task_of(study.label) == "ranking"
-    judging |= {"rules": settings.portfolio if ranking else settings.rules}
+    judging |= {"rules": settings.rules_of(study.label)}
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
     with hold(folder):
@@ -107,7 +107,7 @@ def _evaluate_tables(
         instead = f"rename the file, or add study={folder.name} to judge it beside the study"
         raise ConfigError(found, expected="a table with another name", instead=instead)
     bars, (label, split) = load(settings.market), (settings.label, settings.split)
-    rules = settings.portfolio if task_of(label) == "ranking" else settings.rules
+    rules = settings.rules_of(label)
     with counting("judging", len(tables), "models") as advance:
         judgement = judge(
             tables, bars, label=label, split=split, rules=rules, advance=advance, **judging

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER, estimator_class
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.cross_section import Universe
-from gafcnn.data.labels import LABELS
+from gafcnn.data.labels import LABELS, Label
 from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
@@ -272,7 +272,8 @@ class TrainSettings:
         if kind != "momentum":
             model |= {"window": self.window}
         if kind in ("trees", "minirocket"):
-            model |= {"fields": self.images.fields}
+            own, assets = self.images.fields, self.images.assets
+            model |= {"fields": [*own, *(f"{asset}:{name}" for asset in assets for name in own)]}
         if kind in ("trees", "gaf"):
             model |= {"augmentation": self.augmentation}
         if kind == "gaf":
@@ -358,6 +359,23 @@ class EvaluateOptions(StudyOptions):
     def rules(self) -> TradingRules:
         """The trading rules with their cost model."""
         return self.trading if self.costs is None else replace(self.trading, costs=self.costs)
+
+    def rules_of(self, label: Label) -> TradingRules | PortfolioRules:
+        """Return the rules that apply to a label.
+
+        Raises:
+            ConfigError: The others are set, which would have no effect.
+        """
+        ranking = task_of(label) == "ranking"
+        unused, section = (self.rules, "trading") if ranking else (self.portfolio, "portfolio")
+        if unused != type(unused)():
+            used = "portfolio" if ranking else "trading"
+            raise ConfigError(
+                f"options of {section} for a label {getattr(label, 'kind', label)}",
+                expected=f"those of {used}",
+                instead=f"set {used}.cost_bps=..., for example",
+            )
+        return self.portfolio if ranking else self.rules
 
 
 # --- the user's own parts as options of the configuration -----------------------------------------

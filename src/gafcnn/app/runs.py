@@ -67,7 +67,7 @@ _NOT_IDENTITY = (
 )  # fmt: skip
 # options that only networks read, except some that depend on `features`
 _OF_NETWORKS = ("images", "trainer", "monitor", "monitor_mode", "window")
-_OF_WINDOW_FEATURES = ("images.fields", "window")
+_OF_WINDOW_FEATURES = ("images.fields", "images.assets", "window")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,11 @@ class Run:
         return self.kind == "gaf"
 
     @property
+    def has_offset(self) -> bool:
+        """Whether the network adds to stored forecasts."""
+        return (self.folder / OFFSET).is_file()
+
+    @property
     def fold(self) -> int | None:
         """The fold of a walk-forward split, if there is one."""
         return self.config["split"].get("fold")
@@ -145,7 +150,7 @@ class Run:
     def model(self) -> Estimator:
         """Return the trained model, on the CPU."""
         options: dict[str, Any] = {"accelerator": "cpu"} if self.is_network else {}
-        if (self.folder / OFFSET).is_file():
+        if self.has_offset:
             options["offset"] = pd.read_parquet(intact(self.folder, OFFSET))
         return estimator_class(self.kind).load(self.checkpoint, **options)
 
@@ -199,7 +204,7 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
     for path in sorted(study.rglob(CONFIG)):
         complete = (path.parent / METRICS).is_file()
-        if complete or read_config(path.parent)["model"]["kind"] == "gaf":  # others do not resume
+        if complete or read_config(path.parent)["model"]["kind"] != "trees":  # they are retrained
             found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
         instead = f"train one with python train.py window=30m study={study.name}"
@@ -257,7 +262,7 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
     """Write a run's config; before that, delete what is overwritten."""
     if overwrite:
         # metrics.json first, so that the rest never looks like a complete run
-        for name in (METRICS, CONFIG, PREDICTIONS):
+        for name in (METRICS, CONFIG, PREDICTIONS, OFFSET):
             (folder / name).unlink(missing_ok=True)
         for name in (CHECKPOINTS, *LOGS):
             shutil.rmtree(folder / name, ignore_errors=True)

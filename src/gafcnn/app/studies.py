@@ -28,7 +28,7 @@ from gafcnn.app.runs import (
 from gafcnn.app.train import score_part, train_run
 from gafcnn.atomic_io import read_sealed
 from gafcnn.data.labels import DIRECTIONS, Label
-from gafcnn.data.samples import Samples
+from gafcnn.data.samples import Samples, task_of
 from gafcnn.data.sources import at_rest, load_oracles
 from gafcnn.errors import ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
@@ -192,6 +192,7 @@ class Study:
         if taken := sorted(members.keys() & others.keys()):
             found = f"a table of predictions is called {taken[0]}, like a model of the study"
             raise ConfigError(found, expected="another name", instead="rename its file")
+        ranking = task_of(self.label) == "ranking"
         # the true probability of a simulated market, if it is that of the label
         market, oracles = self.settings.market, {}
         ahead = getattr(market, "horizon", None)
@@ -202,10 +203,12 @@ class Study:
             self.bars,
             label=self.label,
             baseline=self.baseline,
+            windows=self.windows or None,
             # a study that was copied without its ledger has at least its runs
             trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
             oracle=oracles or None,
-            samples=[self.samples(fold) for fold in self.folds],
+            # a ranking has regimes of the market, which no training rows determine
+            samples=() if ranking else [self.samples(fold) for fold in self.folds],
             ensembles=(*ensembles, TWO_STAGE),
             **options,
         )

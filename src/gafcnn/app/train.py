@@ -86,7 +86,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     if not done:
         samples = settings.samples(bars)
         model: Any = settings.estimator(folder)
-        if settings.is_network:
+        if hasattr(model, "check"):
             model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run

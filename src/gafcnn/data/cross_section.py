@@ -21,7 +21,7 @@ from pydantic import Field
 
 from gafcnn.data.bars import calendar_of, interval_of
 from gafcnn.data.labels import Outcomes, forward_outcomes, register_label
-from gafcnn.data.windows import close_times, stretch_starts
+from gafcnn.data.windows import close_times
 from gafcnn.durations import Duration, format_duration, multiple_of
 from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.settings import settings
@@ -29,6 +29,8 @@ from gafcnn.settings import settings
 Floats = NDArray[np.float64]
 Rows = Sequence[NDArray[np.int64]]
 Times = NDArray[np.datetime64]
+
+_FEW_DELISTED = 0.01  # of the symbols, each year; of US stocks it is some 5 %
 
 
 class _Relation:
@@ -203,18 +205,20 @@ def on_schedule(
 def outcomes_together(label: Any, bars: Sequence[pd.DataFrame], rows: Rows) -> Outcomes:
     """Return the outcomes of a cross-section at the rows of each symbol's bars, one after another.
 
-    A symbol that ends before the others is sold at its last close: otherwise the last decisions
-    before a delisting would be left out, and with them its losses. An outcome is known when those
-    of all symbols decided at the same time are, as the target depends on all of them.
+    A symbol without a bar at the horizon is sold at its next close, or at its last one if it ends
+    before the others: otherwise the decisions before a halt or a delisting would be left out, and
+    with them its losses. An outcome is known when those of all symbols decided at the same time
+    are, as the target depends on all of them.
     """
     found = Outcomes.concatenate(
         [label.outcomes(frame, at) for frame, at in zip(bars, rows, strict=True)]
     )
     times = np.concatenate([close_times(frame)[at] for frame, at in zip(bars, rows, strict=True)])
-    last = last_decided(times, found)
-    sold = [_sold_at_the_end(frame, at) for frame, at in zip(bars, rows, strict=True)]
+    due = pd.Series(found.known_at).groupby(times).transform("min").to_numpy()
+    parts = np.split(due, np.cumsum([len(at) for at in rows])[:-1])
+    sold = [_sold_late(*part) for part in zip(bars, rows, parts, strict=True)]
     returns, ends = (np.concatenate(part) for part in zip(*sold, strict=True))
-    cut = np.isnat(found.known_at) & (times <= last) & ~np.isnat(ends)
+    cut = np.isnat(found.known_at) & ~np.isnat(due) & ~np.isnat(ends)
     if not cut.any():
         return found
     known_at = pd.Series(np.where(cut, ends, found.known_at))
@@ -229,27 +233,28 @@ def last_decided(times: Times, outcomes: Outcomes) -> np.datetime64:
     return known.max() if len(known) else np.datetime64("NaT", "ns")
 
 
-def _sold_at_the_end(bars: pd.DataFrame, rows: NDArray[np.int64]) -> tuple[Floats, Times]:
-    """Return the return from each row's close to the last one, and when that is.
+def _sold_late(bars: pd.DataFrame, rows: NDArray[np.int64], due: Times) -> tuple[Floats, Times]:
+    """Return the return from each row's close to the first close from `due` on, and when that is.
 
-    It is NaT where a gap or no bar follows.
+    It is to the last close if there is none, and never known (NaT) if that is the row's own.
     """
     close, times = bars["close"].to_numpy(np.float64), close_times(bars)
-    follows = (rows >= stretch_starts(bars)[-1]) & (rows < len(bars) - 1)
-    return close[-1] / close[rows] - 1, np.where(follows, times[-1], np.datetime64("NaT", "ns"))
+    at = np.minimum(np.searchsorted(times, due), len(times) - 1)
+    return close[at] / close[rows] - 1, np.where(at > rows, times[at], np.datetime64("NaT", "ns"))
 
 
 def describe_universe(
     bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int], last: np.datetime64
 ) -> str:
-    """Return how many symbols each year has, and a warning if all have bars after `last`."""
+    """Return how many symbols each year has, and a warning if hardly any ends before `last`."""
     counts: Counter[int] = Counter()
     for first, stop in pairwise([*starts, len(times)]):
         counts.update(np.unique(times[first:stop].astype("datetime64[Y]").astype(int) + 1970))
     text = "symbols by year: " + ", ".join(f"{year} {n}" for year, n in sorted(counts.items()))
-    if all(close_times(frame)[-1] > last for frame in bars.values()):
+    gone, years = sum(close_times(frame)[-1] <= last for frame in bars.values()), len(counts)
+    if gone < _FEW_DELISTED * len(bars) * years:
         text += (
-            "; all of them trade until the end, and symbols that were delisted are missing, which "
-            "flatters results (survivorship bias)"
+            f"; {len(bars) - gone} of {len(bars)} trade until the end: symbols that were delisted "
+            "seem to be missing, which flatters results (survivorship bias)"
         )
     return text

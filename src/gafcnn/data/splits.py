@@ -220,7 +220,8 @@ def check_purged(
         raise SamplesError(
             f"of {known} samples with a known outcome the split leaves {counts}",
             expected="at least one in each part",
-            instead="use more bars, other shares of the split, or a shorter split.embargo",
+            instead="use more bars, other shares of the split, or a shorter split.embargo or "
+            "label.horizon",
         )
     for name, part in parts.items():
         if not (known_at[part] >= times[part]).all():

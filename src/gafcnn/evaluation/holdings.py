@@ -29,8 +29,8 @@ class Market:
     """What N symbols return between K decisions.
 
     The entry of a decision is the open of the next bar of any symbol. It holds until the entry of
-    the next decision. If there is none within the horizon (and the usual step between decisions),
-    everything is sold one horizon after the decision, at the close of that bar or of the last one.
+    the next decision. If there is none within the horizon, everything is sold one horizon after
+    the decision, at the close of that bar or of the last one.
 
     Attributes:
         symbols: N names.
@@ -75,7 +75,7 @@ class Market:
             ConfigError: The lookback is not a multiple of the interval, of three bars or more.
         """
         step = int(np.median(np.diff(rows))) if len(rows) > 1 else ahead
-        sold = np.diff(rows, append=rows[-1] + max(ahead, step) + 1) > max(ahead, step)
+        sold = np.diff(rows, append=rows[-1] + ahead + 1) > ahead
         last = np.minimum(rows + ahead, len(timeline) - 1)
         stop = np.where(sold, last, np.roll(rows, -1)) + 1  # the bar after the last of the holding
         frames, entry, start = [*bars.values()], rows + 1, rows[0]

@@ -109,6 +109,7 @@ def judge(
     horizon: DurationLike | None = None,
     samples: Samples | Iterable[Samples] = (),
     ensembles: Sequence[str] = (),
+    windows: Sequence[str] | None = None,
     baseline: str | None = None,
     headline: str | None = None,
     trials: int | None = None,
@@ -139,9 +140,11 @@ def judge(
             default those are terciles of the bars before the test rows.
         ensembles: Ensembles of the models to add, such as "mean", "stacking" or "two_stage", which
             adds the models to the baseline; they are fitted on validation rows.
+        windows: Models that ensembles combine; by default all but the baseline.
         baseline: Model that the others are compared with, and that "two_stage" is added to; by
             default "xgboost" if there is one, without "two_stage".
-        headline: Model that the verdict is about; by default two_stage, else mean, else the first.
+        headline: Model that the verdict is about; by default two_stage, else mean, else the first
+            that is not the baseline.
         trials: Number of trainings that were tried, at least 1; by default the number of models.
         oracle: The true P(up) of a simulated market by close time, shown beside the models.
         resamples: Resamples of the bootstrap, at least 100; 0 for no confidence intervals.
@@ -169,6 +172,9 @@ def judge(
     if len(foreign) == len(tables):
         foreign = []
     members = [name for name in tables if name != baseline and name not in foreign]
+    if windows is not None:
+        foreign = [name for name in tables if name not in (baseline, *windows)]
+        members = [name for name in members if name in windows]
     if given and not classes:
         val = joined.loc[joined["split"] == "val"].dropna(subset=["label", given, *members])
         ensembles = [*ensembles, TWO_STAGE] if len(val) else ensembles
@@ -188,13 +194,22 @@ def judge(
     headline = headline or next(name for name in preferred if name in names)
     _check_name("headline", headline, names)
     ahead = _durations(joined, by_symbol)
-    length = getattr(label, "horizon", None) or ahead.max()
+    # outcomes of a halted symbol are known later than others
+    length = getattr(label, "horizon", None) or (ahead.mode()[0] if ranking else ahead.max())
     if label is None and length and ahead.min() == length:  # else the tables do not tell the label
         label = Direction(length)
     if label is not None:
         _check_returns(joined, by_symbol, label)
     if horizon is not None:
-        length = parse_duration("horizon", horizon)
+        given_length = parse_duration("horizon", horizon)
+        if ranking and given_length != length:
+            raise ConfigError(
+                f"horizon is {format_duration(given_length)} for a ranking over "
+                f"{format_duration(length)}",
+                expected="the horizon of its outcomes, over which a portfolio holds",
+                instead="leave it out, or pass another label=gc.Relative(...)",
+            )
+        length = given_length
     facts: dict[str, Any] = {
         "task": "classification" if classes else "ranking" if ranking else "direction",
         "interval": format_duration(interval_of(next(iter(by_symbol.values())))),

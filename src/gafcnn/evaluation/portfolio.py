@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gafcnn.data.bars import check_together, interval_of
 from gafcnn.data.windows import close_times
@@ -41,8 +41,9 @@ class PortfolioRules:
     is held differs by the drift of prices, and by the band.
 
     Args:
-        weights: "quantile" holds the best and the worst symbols; those that tie across the border
-            are left out. "rank" holds all, by the distance of their rank from the middle.
+        weights: "quantile" holds the best and the worst symbols; those that tie at its border
+            share the places that are left. "rank" holds all, by the distance of their rank from the
+            middle.
         quantile: Share of the symbols on a side; at least one symbol.
         sides: "neutral" for long and short, "long" for the best symbols only.
         sizing: "equal", or weights divided by volatility; where that is unknown or 0 there is none.
@@ -69,7 +70,9 @@ class PortfolioRules:
     smoothings: Annotated[tuple[Smoothing, ...], Field(min_length=1)] = (0.0, 0.5, 0.8)
     max_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
     cost_bps: NotNegative = 5.0
-    costs_bps: Mapping[str, NotNegative] = field(default_factory=dict)
+    costs_bps: Annotated[Mapping[str, NotNegative], BeforeValidator(lambda of: of or {})] = field(
+        default_factory=dict
+    )
 
     def cost_of(self, symbol: str) -> float:
         """Return the cost per side of a symbol, in basis points."""
@@ -280,9 +283,10 @@ def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None)
         # 0.29 * 100 is slightly less than 29 in floating point
         places = np.maximum(1, np.floor(rules.quantile * n + 1e-9)).astype(np.int64)
         ordered, last = np.sort(scores, axis=1), scores.shape[1] - 1
-        borders = np.hstack([n - places - 1, places]).clip(0, last)
-        low, high = np.take_along_axis(ordered, borders, axis=1).T[:, :, None]
-        strength = (scores > low) * 1.0 - (scores < high)
+        borders = np.hstack([n - places, places - 1]).clip(0, last)
+        high, low = np.take_along_axis(ordered, borders, axis=1).T[:, :, None]
+        strength = _held(scores > high, scores == high, places)
+        strength -= _held(scores < low, scores == low, places)
     if by_volatility:
         strength = np.divide(strength, volatility, out=strength, where=strength != 0)
     long, short = np.maximum(strength, 0), np.maximum(-strength, 0)
@@ -294,6 +298,12 @@ def slice_weights(scores: Floats, rules: PortfolioRules, volatility: Any = None)
         weights = long / np.where(held, 2 * longs, np.inf)
         weights -= short / np.where(held, 2 * shorts, np.inf)
     return np.clip(weights, -rules.max_weight, rules.max_weight)
+
+
+def _held(beyond: NDArray[np.bool_], tied: NDArray[np.bool_], places: NDArray[Any]) -> Floats:
+    """Return 1 for symbols beyond a border; those that tie at it share the places that are left."""
+    left = places - beyond.sum(axis=1, keepdims=True)
+    return beyond + tied * left / np.maximum(tied.sum(axis=1, keepdims=True), 1)
 
 
 def simulate(

@@ -106,7 +106,8 @@ def complete_predictions(
         raise PredictionsError(
             f"{name}: the outcomes are unknown",
             expected="a label, or a complete table of another model",
-            instead='pass label=gc.Direction("15min"), for example',
+            instead='pass label=gc.Direction("15min"), for example; or gc.Relative("1D") to rank '
+            "symbols",
         )
     scored = columns == (P_UP,) and P_UP not in frame and SCORE in frame
     given, what = ([SCORE], "score") if scored else ([*columns], "probability")
@@ -148,7 +149,11 @@ def complete_predictions(
         )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
     for valid, why, instead in (
-        (np.isfinite(merged[given].to_numpy()).all(axis=1), f"the {what} is missing", "drop them"),
+        (
+            np.isfinite(merged[given].to_numpy()).all(axis=1),
+            f"the {what} is missing or infinite",
+            "drop them",
+        ),
         (at_bar, "no bar closes at that time", "use times of bars.index, which are close times"),
         (merged["found"] == "both", reason, "pass other rows, or other bars"),
     ):

@@ -276,11 +276,12 @@ class Estimator(BaseEstimator):
         label = samples.label[val]
         if samples.task == "ranking":
             ic = rank_correlations(p, samples.outcomes.forward_return[val], samples.times[val])
-            self.metrics_ = {"n": len(val), "rank_ic": float(ic.mean()), "times": len(ic)}
-            log.info(
-                "%s: validation rank IC %.4f, the mean over %s decision times",
-                self.model_name, self.metrics_["rank_ic"], f"{len(ic):,}",
-            )  # fmt: skip
+            self.metrics_ = {"n": len(val), "rank_ic": float(ic.mean()) if len(ic) else None}
+            if len(ic):
+                text = f"rank IC {ic.mean():.4f}, the mean over {len(ic):,} decision times"
+            else:
+                text = "no rank IC: all forecasts of a time are equal, as nothing was learned"
+            log.info("%s: validation %s", self.model_name, text)
             return
         if p.ndim == 1:
             scores, name = score(p, label == 1), "auc"

@@ -61,31 +61,42 @@ class Momentum(Estimator):
 
     _file = MOMENTUM
 
-    def fit(self, samples: Samples, y: None = None) -> Self:
-        """Check the samples, and score those of validation; return the estimator.
+    def check(self, samples: Samples) -> None:
+        """Check the parameters against samples.
 
         Raises:
             ConfigError: The label is not of a cross-section, the lookback of the samples is too
                 short, or a parameter is invalid.
         """
-        self._check(samples, y)
+        self._check(samples)
         if samples.task != "ranking":
             raise ConfigError(
                 f"momentum for the label {samples.definition!r}",
                 expected="a label of a cross-section, because scores only order symbols",
                 instead='pass make_samples(bars, label=gc.Relative("1D"))',
             )
-        bars, skipped = self._bars(interval_of(next(iter(samples.bars.values()))))
+        bars, _ = self._bars(interval_of(next(iter(samples.bars.values()))))
         needed = parse_duration("lookback", self.lookback)
         if bars < 1 or needed > samples.lookback:
             raise ConfigError(
                 f"lookback={self.lookback}, skip={self.skip} and a lookback of the samples of "
                 f"{format_duration(samples.lookback)}",
                 expected="a lookback above skip, and at most that of the samples",
-                instead=f"pass make_samples(bars, lookback='{format_duration(needed)}', ...)"
+                instead=f"pass make_samples(bars, lookback='{format_duration(needed)}', ...); on "
+                f"the command line set window.lookback={format_duration(needed)}"
                 if bars > 0
                 else "set a shorter skip",
             )
+
+    def fit(self, samples: Samples, y: None = None) -> Self:
+        """Score the validation samples, as there is nothing to train; return the estimator.
+
+        Raises:
+            ConfigError: See `check`.
+        """
+        self._check(samples, y)
+        self.check(samples)
+        bars, skipped = self._bars(interval_of(next(iter(samples.bars.values()))))
         description, val = self._describe(samples), samples.labelled("val")
         self.classes_, self.facts_ = samples.classes, {"bars": bars, "skipped": skipped}
         if self.folder is not None:

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
+from gafcnn.data.features import split_asset
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window, WindowReader, as_window
 from gafcnn.errors import ConfigError, LearningError
@@ -35,6 +36,7 @@ ROCKET = "checkpoints/rocket.npz"
 TAPS = np.array([*combinations(range(9), 3)])
 """The places of the weight 2 in each of the 84 kernels, shape (84, 3); the other six are -1."""
 
+_PRICES = ("open", "high", "low", "close", "average", "market", "relative_close")
 _BLOCK = 1024  # samples whose features are in memory at a time
 _CONSTANT = 1e-12  # variance of a feature that rounding alone makes
 
@@ -285,8 +287,10 @@ class MiniRocket(Estimator):
                 spread = series.std(axis=1, keepdims=True)
                 spread[np.ptp(series, axis=1) == 0] = np.inf  # rounding moves the mean of equals
                 series[:] = (series - series.mean(axis=1, keepdims=True)) / spread
-            elif name in ("open", "high", "low", "close"):
-                series[:] = np.log(series / series[:, -1:])
+            elif split_asset(name)[1].startswith(_PRICES):
+                last = series[:, -1:]  # 0 for an asset that is not listed yet
+                ratio = np.divide(series, last, out=np.ones_like(series), where=last > 0)
+                series[:] = np.log(ratio)
         return values.astype(np.float32)
 
     def _linear(self, source: Floats32, positions: Integers, weights: Floats) -> Floats:

@@ -340,8 +340,22 @@ def test_what_cannot_be_used_or_chosen_is_noted(run: Callable[..., Judgement], b
     assert any("mine: band and smoothing cannot be chosen" in note for note in notes)
 
 
+def test_models_have_the_same_rows(run: Callable[..., Judgement], tables: Tables) -> None:
+    fewer = tables["60d"].iloc[::2].reset_index(drop=True)
+    with pytest.raises(PredictionsError, match="60d lacks"):
+        run({"20d": tables["20d"], "60d": fewer})
+
+
+def test_only_windows_are_combined(run: Callable[..., Judgement], tables: Tables) -> None:
+    metrics = run(tables, windows=["20d"], ensembles=["mean", "two_stage"]).metrics
+    assert [*metrics["models"]] == ["20d", "xgboost", "two_stage", "60d"]
+    compared = {(row["a"], row["b"]) for row in metrics["pairs"]}
+    assert {("60d", "xgboost"), ("60d", "20d"), ("20d", "xgboost")} <= compared
+
+
 @pytest.mark.parametrize(
-    "options", [{"rules": TradingRules()}, {"rules": {"quantile": 2}}, {"threshold": 0.1}]
+    "options",
+    [{"rules": TradingRules()}, {"rules": {"quantile": 2}}, {"threshold": 0.1}, {"horizon": "2D"}],
 )
 def test_options_of_other_predictions_are_errors(
     options: dict[str, Any], run: Callable[..., Judgement], tables: Tables

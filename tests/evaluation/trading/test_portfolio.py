@@ -87,6 +87,13 @@ def test_a_decision_after_the_horizon_begins_anew() -> None:
     assert smooth.weights["A"].tolist() == pytest.approx([0.25, 0.625, 0.8125, 0.25])
 
 
+def test_horizon_below_the_step_is_held_for_the_horizon() -> None:
+    bars = {name: hourly([(100 + i, 101 + i) for i in range(9)]) for name in "AB"}
+    table = scored({"A": [2.0] * 2, "B": [1.0] * 2}, at=[0, 4])
+    made = portfolio(table, bars, horizon="2h", rules={**FREE, "sides": "long"})
+    assert made.gross.tolist() == pytest.approx([103 / 101 - 1, 107 / 105 - 1])
+
+
 def test_gap_and_delisting() -> None:
     """A has no bar at the second entry, B ends before it, at 120."""
     bars = {
@@ -132,10 +139,11 @@ def test_a_portfolio_that_loses_everything_holds_nothing() -> None:
         ([NAN] * 5, {"weights": "rank"}, [0, 0, 0, 0, 0]),
         ([7, 7, 7, 7, 7], {}, [0, 0, 0, 0, 0]),
         ([7, 7, 7, 7, 7], {"weights": "rank", "sides": "long"}, [0, 0, 0, 0, 0]),
-        # those that tie across the border are left out, and with them a side, then both
+        # those that tie at the border share the places that are left
         ([5, 5, 3, 1, 2], {"quantile": 0.4}, [0.25, 0.25, 0, -0.25, -0.25]),
-        ([5, 4, 4, 1, 2], {"quantile": 0.4}, [0.5, 0, 0, -0.25, -0.25]),
-        ([5, 5, 3, 1, 2], {}, [0, 0, 0, 0, 0]),
+        ([5, 4, 4, 1, 2], {"quantile": 0.4}, [0.25, 0.125, 0.125, -0.25, -0.25]),
+        ([5, 5, 3, 1, 2], {}, [0.25, 0.25, 0, -0.5, 0]),
+        ([5, 5, 5, 1, 5], {"quantile": 0.4}, [0.125, 0.125, 0.125, -0.5, 0.125]),
         ([5, 5, 3, 1, 2], {"weights": "rank"}, [0.25, 0.25, 0, -1 / 3, -1 / 6]),
     ],
 )
