@@ -16,11 +16,7 @@ log = logging.getLogger(__name__)
 def counting(name: str, total: int, unit: str, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show the progress of work, its rate and the time left: a bar on stderr, or log lines.
 
-    Args:
-        name: What is being done.
-        total: How many there are to do.
-        unit: What is counted, in the plural.
-        done: How many of them were done before.
+    `unit` is what is counted, in the plural; `done` of the `total` were done before.
 
     Yields:
         A function to call with how many more are done.

@@ -16,11 +16,9 @@ T = TypeVar("T")
 
 
 class Registry(dict[str, T]):
-    """Objects by name, of the library and of the user.
+    """Objects by name, of the library and of the user; `what` names them in messages.
 
-    Args:
-        what: What is registered, for messages: "label".
-        modules: Modules that register the library's own; imported at the first lookup.
+    The modules register the library's own, and are imported at the first lookup.
     """
 
     def __init__(self, what: str, modules: tuple[str, ...] = ()) -> None:

@@ -32,10 +32,8 @@ def settings(section: str) -> Callable[[C], C]:
     """Turn a class of annotated fields into a settings class.
 
     Positional and keyword arguments, defaults, `__eq__` and `__repr__` work as in a dataclass.
-    Sequences should be annotated as `tuple[X, ...]`, lengths of time as `durations.Duration`.
-
-    Args:
-        section: The name of the section of the configuration, such as "label"; "" for the top.
+    Sequences should be annotated as `tuple[X, ...]`, lengths of time as `durations.Duration`. The
+    section of the configuration is "" for the top.
     """
 
     def decorate(cls: C) -> C:

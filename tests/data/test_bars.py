@@ -299,12 +299,7 @@ def test_stretches_are_split_at_the_gaps() -> None:
 
 def test_coarse_bar_by_hand() -> None:
     bars = _bars(4)
-    bars[:] = [
-        [10, 12, 9, 11, 1],
-        [11, 15, 11, 14, 2],
-        [14, 14, 8, 9, 0],
-        [9, 10, 9, 10, 5],
-    ]
+    bars[:] = [[10, 12, 9, 11, 1], [11, 15, 11, 14, 2], [14, 14, 8, 9, 0], [9, 10, 9, 10, 5]]
     coarse: Any = resample(bars, "2min")
     assert coarse.to_numpy().tolist() == [[10, 15, 9, 14, 3], [14, 14, 8, 10, 5]]
     assert coarse.index.strftime("%H:%M").tolist() == ["00:02", "00:04"]

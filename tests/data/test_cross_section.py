@@ -396,14 +396,6 @@ def test_nothing_to_compare(random_bars: Bars) -> None:
         make_samples({"A": bars, "B": bars}, label=Relative("15min", market="X"))
 
 
-@pytest.mark.parametrize(
-    ("label", "fact"), [(Relative, "gc.Relative"), (Rank, "gc.Relative"), ("rank", "gc.Direction")]
-)
-def test_labels_of_another_kind(label: Any, fact: str) -> None:
-    with pytest.raises(ConfigError, match=rf"label is .*{fact}"):
-        make_samples(universe(2, 100), label=label)
-
-
 def test_a_ranking_of_the_users_own() -> None:
     class Lowest:
         """1 for the lowest return of all, otherwise 0."""

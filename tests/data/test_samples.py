@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.model_selection import TimeSeriesSplit
 
+from gafcnn.data.cross_section import Relative
 from gafcnn.data.labels import (
     LABELS,
     Candlestick,
@@ -101,6 +102,7 @@ def test_bars_must_come_from_gafcnn(random_bars: Bars) -> None:
     [
         ({"label": "direction"}, "label is 'direction'.*gc.Direction"),
         ({"label": Direction}, "label is <class.*gc.Direction"),
+        ({"label": Relative}, "label is <class.*gc.Relative"),
         ({"split": "chronological"}, "split is 'chronological'.*gc.Chronological"),
         ({"split": TimeSeriesSplit()}, "split is TimeSeriesSplit.*embargo"),
         ({"bars": {}}, "no bars"),

@@ -92,6 +92,8 @@ def test_each_symbol_has_a_seed_of_its_own() -> None:
     bars, oracle = simulate(1440, seed=6)
     assert_frame_equal(source.load()["TWO"], bars)
     assert_series_equal(source.oracles()["TWO"], oracle)
+    walks = TickWalkSource(symbols=("ONE", "TWO"), days=1, seed=3).load()
+    assert_frame_equal(walks["TWO"], tick_walk(96, seed=4))
 
 
 def test_invalid_simulations() -> None:
@@ -217,11 +219,6 @@ def test_walks_end_before_2100() -> None:
     assert tick_walk(days, "1D").index[-1].year == 2099
     with pytest.raises(ConfigError, match=f"{days:,}"):
         tick_walk(days + 1, "1D")
-
-
-def test_source_of_walks() -> None:
-    bars = TickWalkSource(symbols=("ONE", "TWO"), days=1, seed=3).load()
-    assert_frame_equal(bars["TWO"], tick_walk(96, seed=4))
 
 
 # --- sources --------------------------------------------------------------------------------------

@@ -163,11 +163,10 @@ def _stop_on_sigterm() -> None:
 
 
 def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
-    """Quote names, and import the user's own modules.
+    """Quote names, and import the user's own modules; return how many jobs can run in parallel.
 
-    Returns:
-        How many jobs can run in parallel: all of a sweep, but at most one per core. And the swept
-        options that the folders of the runs are named by.
+    These are all of a sweep, but at most one per core. Also returned are the swept options that the
+    folders of the runs are named by.
 
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.

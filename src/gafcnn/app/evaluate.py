@@ -153,10 +153,7 @@ def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) 
 
 
 def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
-    """Draw for each window the test row that it was most certain about and right, and wrong.
-
-    The rows are those of the first symbol.
-    """
+    """Draw for each window the surest right and the surest wrong test row of the first symbol."""
     symbol = next(iter(study.bars))
     table = judgement.predictions
     of_symbol = table.loc[(table["symbol"] == symbol) & (table["split"] == "test")]

@@ -47,11 +47,8 @@ log = logging.getLogger(__name__)
 class Study:
     """The complete runs of a study, by its folder, such as "outputs/bnb".
 
-    Its `folder` is that of the study; its `runs` are those of each model, by its name.
-
-    Args:
-        folder: The folder of the study.
-        windows: The windows to use; None for all. Models without images are always used.
+    Its `folder` is that of the study; its `runs` are those of each model, by its name. Without
+    `windows` it has all of them; models without images are always used.
 
     Raises:
         RunError: There is no such study or window, or a run is not complete.

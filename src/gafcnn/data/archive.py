@@ -38,14 +38,8 @@ def archived_bars(
     """Yield the bars that the archive has of some periods, file by file.
 
     After the first file that cannot be had for another reason than that the archive lacks it, no
-    other is requested.
-
-    Args:
-        url: Base address of the archive, or of a mirror.
-        symbol: The symbol without a separator, such as BNBUSDT.
-        timeframe: The interval as Binance writes it, such as 1m.
-        interval: The interval; at most a day.
-        periods: Periods [since, until) of the open times.
+    other is requested. The archive, or a mirror, has its symbols without a separator; the interval,
+    at most a day, is also given as Binance writes it; periods [since, until) are of open times.
 
     Yields:
         Bars of a file indexed by close time, not yet checked, and the period that they cover.

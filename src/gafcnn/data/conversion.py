@@ -53,14 +53,9 @@ def parts_of(
     timezone: str | None,
     symbol: str | None = None,
 ) -> list[Part]:
-    """Return the rows of each symbol of a table.
+    """Return the rows of each symbol of a table, whose columns in use are given by their role.
 
-    Args:
-        table: The columns in use, by their role.
-        columns: What the roles are of the table's columns.
-        origin: Where the rows come from.
-        timezone: Time zone of times without one.
-        symbol: The symbol, if the table has no column for it.
+    The timezone is that of times without one, the symbol that of a table without such a column.
 
     Raises:
         BarsError: A time or a number cannot be read.
@@ -105,12 +100,8 @@ def join(
 ) -> pd.DataFrame:
     """Return the bars of one symbol from parts, in any order; overlaps must agree.
 
-    Args:
-        parts: Parts of the same symbol.
-        source: Their common origin, for messages.
-        interval: Time between two bars; by default the most common one.
-        repair: "drop" leaves out rows with impossible values, which then are gaps.
-        calendar: The trading calendar; by default the common one that the bars clearly follow.
+    With `repair="drop"` rows with impossible values are left out, and then are gaps. By default the
+    interval is the most common one, and the calendar the common one that the bars clearly follow.
 
     Raises:
         BarsError: The bars are invalid; names row, value and remedy.

@@ -294,11 +294,7 @@ def _read(part: Path) -> pd.DataFrame | None:
 
 
 class Klines:
-    """The klines of a pair at an exchange.
-
-    Args:
-        source: Has the exchange, the interval and the addresses.
-        pair: Base and quote, such as BNB/USDT.
+    """The klines of a pair, such as BNB/USDT, at the exchange, interval and addresses of a source.
 
     Raises:
         DownloadError: The exchange or the interval does not exist.

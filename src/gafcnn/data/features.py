@@ -40,14 +40,10 @@ PENETRATION = 0.3  # of the first body: optInPenetration
 
 
 class Candles:
-    """The candle that ends at every row: arrays of shape (n_bars,), NaN where bars are too few.
+    """The candle of `step` bars that ends at each row: shape (n_bars,), NaN where bars are too few.
 
     Values of a row are computed from rows up to it, even across a gap: a caller has to check for
     gaps, as `WindowReader` does.
-
-    Args:
-        bars: Bars indexed by close time.
-        step: Bars per candle.
 
     Attributes:
         open: The first open; likewise `high`, the highest high, `low`, the lowest low, `close`, the

@@ -464,12 +464,7 @@ class FileSource:
         symbols: The symbols to read, in place of `symbol`; or those of as many files, in their
             order; by default all.
         interval: Resample to this time between two bars; by default the file's own.
-        timezone: See `read_bars`, as for all that follow.
-        fill: Whether to fill quiet minutes.
-        fill_limit: The longest gap that is filled.
-        repair: Whether to leave out rows with impossible values.
-        calendar: The trading calendar.
-        columns: Names of columns, by their roles; None for those that are recognised.
+        timezone: See `read_bars`, as for all that follow; `fill` and `repair` are switches here.
     """
 
     path: Annotated[tuple[Path, ...], _ONE_OR_MORE, Field(min_length=1)]

@@ -283,10 +283,7 @@ class SimulatedSource:
 @register_source("simulated_universe")
 @settings("market")
 class SimulatedUniverseSource:
-    """A simulated universe with a known signal, with the options of `simulate_universe`.
-
-    `days` is the length of the period.
-    """
+    """A universe with a known signal, see `simulate_universe`; `days` is the whole period."""
 
     symbols: Annotated[int, Field(ge=2)] = 20
     days: Days = 180
@@ -360,11 +357,7 @@ def most_bars(interval: pd.Timedelta) -> int:
 @register_source("tick_walk")
 @settings("market")
 class TickWalkSource:
-    """Random walks on a grid of ticks, see `tick_walk`.
-
-    Of several `symbols` the first has the seed `seed`, the next `seed + 1` and so on; `days` is the
-    length of the period.
-    """
+    """Random walks on a grid of ticks, see `tick_walk`; symbols are as of `SimulatedSource`."""
 
     symbol: Symbol = "TICKS"
     symbols: Symbols | None = None

@@ -170,9 +170,7 @@ class WalkForward(_ByTime):
         folds: Number of blocks.
         first: Share of the time before the first block, in (0, 1).
         val: Share of the time before a block that is its validation, in (0, 1).
-        embargo: As of `Chronological`.
-        stride: As of `Chronological`.
-        every: As of `Chronological`.
+        embargo: As of `Chronological`, like `stride` and `every`.
     """
 
     fold: Annotated[int, Field(ge=0)]

@@ -78,10 +78,8 @@ def parse_times(
 ) -> tuple[pd.DatetimeIndex, str]:
     """Return times in UTC, and how they were read, in words.
 
-    Args:
-        column: Timestamps, epochs, or texts in one of the notations above.
-        origin: Where they come from, for error messages.
-        timezone: Time zone of times without one.
+    Times are timestamps, epochs, or texts in one of the notations above; the timezone is that of
+    times without one.
 
     Raises:
         BarsError: A time cannot be read, has no time zone, or has several possible meanings.

@@ -252,14 +252,9 @@ def longest_span(
 
 
 class WindowReader:
-    """Read the series of a window at any decision rows.
+    """Read the series of a window, of the fields in the order wanted, at any decision rows.
 
     The values of each field are computed once for every row; a read is then one gather per field.
-
-    Args:
-        bars: Bars indexed by close time.
-        window: What to read.
-        fields: Names of registered fields (see `gafcnn.data.features`), in the order wanted.
 
     Attributes:
         offsets: How many bars each point is before the decision, 0 or less: shape (points,).

@@ -142,15 +142,9 @@ def block_length(series: Iterable[NDArray[Any]], bin: int) -> float:  # noqa: A0
     """Return the mean block length that suits the most dependent of these series, in bins.
 
     Politis and White, "Automatic Block-Length Selection for the Dependent Bootstrap", Econometric
-    Reviews, 2004, as corrected by Patton, Politis and White, 2009; on sums over bins.
-
-    Args:
-        series: One number per bar, arrays of shape (n,): returns of a strategy, hits of a forecast.
-            Constant series are ignored.
-        bin: Bars per bin.
-
-    Returns:
-        At least 1 (independent bins), at most a quarter of the bins.
+    Reviews, 2004, as corrected by Patton, Politis and White, 2009; on sums over bins of as many
+    bars as `bin`. It is at least 1 (independent bins), at most a quarter of the bins. Series have
+    shape (n,), one number per bar; constant ones are ignored.
     """
     from arch.bootstrap import optimal_block_length  # takes seconds
 

@@ -78,12 +78,8 @@ def register_ensemble(
             return np.median(p, axis=1)
 
     The function takes P(up) of shape (n, members), and the fitted parameters if there is a `fit`;
-    it returns P(up) of shape (n,), each row from the same row alone.
-
-    Args:
-        name: Name of the ensemble.
-        fit: Function of P(up), shape (n, members), and labels (0 or 1), shape (n,), of validation
-            rows; it returns the parameters.
+    it returns P(up) of shape (n,), each row from the same row alone. `fit` returns them, given
+    P(up), shape (n, members), and labels (0 or 1), shape (n,), of validation rows.
     """
 
     def register(compute: F) -> F:

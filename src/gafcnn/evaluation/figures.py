@@ -156,11 +156,8 @@ def drawdown(returns: Floats) -> Figure:
 def auc(score: Floats, up: NDArray[np.bool_], places: NDArray[np.int64], n: int) -> Figure:
     """Return the area under the ROC curve, see `statistics.auc`.
 
-    Args:
-        score: The forecast of each row, shape (rows,).
-        up: Whether the price went up, booleans of the same shape.
-        places: The bar of each row; rows of several symbols may share one.
-        n: Bars of the timeline.
+    Forecasts and whether prices went up have shape (rows,); `places` are the bars of the rows, of
+    which several symbols may share one, and `n` counts those of the timeline.
     """
 
     def prepare(bins: Bins) -> Compute:

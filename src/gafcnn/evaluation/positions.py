@@ -38,12 +38,8 @@ def confidence(p: ArrayLike) -> Floats:
 def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np.int8]:
     """Return 1 (long) or -1 (short) where the confidence reaches the threshold, else 0.
 
-    A probability of exactly 1/2 gives 0 at any threshold.
-
-    Args:
-        p: P(up), shape (n,).
-        threshold: Confidence from which to trade, from 0 to 0.5.
-        sides: "both", "long" or "short".
+    P(up) has shape (n,), the threshold is from 0 to 0.5. A probability of exactly 1/2 gives 0 at
+    any threshold.
 
     Raises:
         PredictionsError: A probability is outside [0, 1].

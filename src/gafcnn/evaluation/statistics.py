@@ -119,9 +119,8 @@ def expected_maximum(variance_of_trials: float, trials: int) -> float:
 
         sqrt(V) ((1 - gamma) Phi^-1(1 - 1/N) + gamma Phi^-1(1 - 1/(N e)))     gamma = 0.5772...
 
-    Args:
-        variance_of_trials: Variance of the trials' Sharpe ratios, per observation.
-        trials: Number of trials, assumed independent; 0 is expected of a single one.
+    The variance is that of the trials' Sharpe ratios, per observation. Trials are assumed
+    independent; 0 is expected of a single one.
     """
     from scipy.special import ndtri
 
@@ -135,10 +134,8 @@ def expected_maximum(variance_of_trials: float, trials: int) -> float:
 def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) -> float | None:
     """Return the deflated Sharpe ratio: `psr` against the expected maximum of all trials.
 
-    Args:
-        returns: Net returns, shape (n,).
-        trials: Number of strategies that were tried, including this one, at least 1.
-        variance_of_trials: Variance of their Sharpe ratios, per observation of the same length.
+    At least one strategy was tried, this one included. The variance of their Sharpe ratios is per
+    observation, as the net returns, shape (n,).
 
     Returns:
         A probability; None with fewer than four returns, or constant returns.

@@ -30,12 +30,7 @@ class CostModel(Protocol):
     """
 
     def per_side(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Floats:
-        """Return the cost of buying or selling in these bars, in basis points: shape (n,).
-
-        Args:
-            bars: Bars, indexed by close time.
-            rows: Positions of the bars in which trades are entered or exited, shape (n,).
-        """
+        """Return the cost of buying or selling at n rows of bars, in basis points: shape (n,)."""
         ...
 
 

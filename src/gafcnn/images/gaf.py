@@ -61,12 +61,8 @@ def scaled(
 ) -> Floats:
     """Return series averaged over `knots` segments and scaled to a range: shape (n, fields, knots).
 
-    Args:
-        series: Shape (n, fields, points).
-        knots: At most the number of points.
-        range: One of `RANGES`.
-        scaling: "per_field", "jointly" or "fixed", see `gafcnn.images.encode`; for the range [0, 1]
-            "fixed" is followed by (x + 1) / 2.
+    There are at most as many knots as points; the range is one of `RANGES`. For the range [0, 1],
+    "fixed" scaling (see `gafcnn.images.encode`) is followed by (x + 1) / 2.
     """
     values, signed = averaged(series, knots), range == RANGES[0]
     if scaling == "fixed":

@@ -50,9 +50,7 @@ log = logging.getLogger(__name__)
 def open_store(folder: str | Path, content: Mapping[str, Any] | None = None) -> NDArray[Any]:
     """Open a complete store, after reading all of it once to compare the checksums.
 
-    Args:
-        folder: Folder of the store.
-        content: What its images have to depend on, as in the manifest; None for anything.
+    Its images have to depend on `content`, as in the manifest; None for anything.
 
     Returns:
         Memory-mapped images of shape (n, channels, size, size), read-only.

@@ -242,11 +242,7 @@ class GafClassifier(Estimator):
 
     @classmethod
     def load(cls, path: str | Path, **params: Any) -> Self:
-        """Load the best network of a training.
-
-        Args:
-            path: The folder of the training, of one seed or of several, or a checkpoint.
-            **params: Parameters to set, such as `accelerator`, or the `offset`.
+        """Load the best network of a training, by its folder or a checkpoint, and set parameters.
 
         Raises:
             LearningError: There is no checkpoint, it is damaged, or that of a seed is missing.

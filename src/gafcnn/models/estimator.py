@@ -104,10 +104,8 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return the probability of each class, as scikit-learn does: shape (n, classes).
 
-        Args:
-            X: Samples, or the bars of one symbol.
-            rows: Positions of samples, or rows of the bars; by default all at which a decision is
-                possible.
+        `X` are samples, or the bars of one symbol; `rows` are positions of samples, or rows of the
+        bars, by default all at which a decision is possible.
         """
         p = (self.predict_samples if isinstance(X, Samples) else self.predict_at)(X, rows)  # pyright: ignore[reportArgumentType]
         return np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
@@ -129,9 +127,8 @@ class Estimator(BaseEstimator):
     ) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        Args:
-            bars: The bars of one symbol; from `gafcnn.with_market` if a field reads other symbols.
-            rows: Rows of the bars that end a gap-free `lookback`, n of them; all by default.
+        Bars are from `gafcnn.with_market` if a field reads other symbols. The n rows end a gap-free
+        `lookback`; by default all that do.
         """
         self._check_fitted(bars)
         lookback = parse_duration("lookback", self.lookback)
@@ -233,11 +230,10 @@ class Estimator(BaseEstimator):
     def _draw(
         self, samples: Samples
     ) -> tuple[list[Drawn], NDArray[Any], NDArray[np.int64], list[float] | None]:
-        """Draw additional training samples, which come after the others.
+        """Draw additional training samples, which come after the others; return them, and labels.
 
-        Returns:
-            What was drawn; the labels of all samples; the positions of the labelled training
-            samples; and the weights of the classes.
+        These are of all samples; then follow the positions of the labelled training samples, and
+        the weights of the classes.
         """
         if samples.task == "ranking":
             if self.augmentation is not None or self.class_weights is not None:

@@ -29,11 +29,9 @@ TOLERANCE = 1e-5  # of a probability: another runtime sums in another order
 
 
 def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return a fitted network as ONNX, from images to probabilities, for any number of images.
+    """Return a fitted network as ONNX, from any number of images to probabilities.
 
-    Args:
-        model: The fitted model.
-        metadata: Further text to store in the file, by key.
+    The metadata are further texts to store in the file, by key.
 
     Raises:
         ConfigError: onnx is not installed.
@@ -139,9 +137,7 @@ class OnnxPredictor:
     def predict_at(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return P(up) at rows of bars, shape (n,); for several classes (n, classes).
 
-        Args:
-            bars: The bars of one symbol; `window.lookback` before each row is enough.
-            rows: Rows of the bars at which a decision is possible, n of them.
+        Of the bars, `window.lookback` before each of the n rows is enough.
         """
         series = WindowReader(bars, self.window, self.image_spec.read_fields)(rows)
         return self.predict(self.image_spec.shown(series)).astype(np.float64)

@@ -83,11 +83,9 @@ def out_of_fold(estimator: Estimator, samples: Samples, folds: int = 5) -> pd.Da
 
 
 class Offsets:
-    """The offsets of samples.
+    """The offsets of samples, from `symbol`, `time` (UTC) and `p_up`, `score` or `p_<class>`.
 
-    Args:
-        table: `symbol`, `time` (UTC) and `p_up`, `score` or `p_<class>`; further rows are ignored.
-        samples: Samples.
+    Further rows of the table are ignored.
 
     Raises:
         LearningError: A column is missing, or a symbol has two rows of the same time.

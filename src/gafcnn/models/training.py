@@ -248,9 +248,6 @@ class Epochs(Callback):
 
     Comes before `AveragedWeights`, so that it keeps the averaged weights.
 
-    Args:
-        model: The parameters of the training: seed, monitor, patience, folder.
-
     Attributes:
         folder: Folder for checkpoints of the best and of the last epoch; None writes none.
         rows: For each epoch its number from 1, the losses and the metrics of validation.

@@ -265,13 +265,12 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     rows: dict[str, Iterable[Row]] = {
         "targets": [_with_format(row, models) for row in found["targets"]],
         "pairs": [_with_format(row, models) for row in found["pairs"]],
+        **{name: found[name] for name in ("calibration", "sides", "contributions")},
         "classes": [{**row, **_flat(row)} for row in found["per_class"]],
         "coverage": [
             {**row, "choice": f"top {row['share']:.0%}" if row["share"] else "by validation"}
             for row in found["coverage"]
         ],
-        "calibration": found["calibration"],
-        "sides": found["sides"],
         "folds": [{**row, "validation_coverage": row.get("coverage")} for row in found["folds"]],
         "receipts": [
             {**row, "result": "passed" if row["passed"] else "failed"} for row in found["receipts"]
@@ -280,7 +279,6 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
         "months": [row for row in found["regimes"] if row["month"] is not None],
         "quantiles": [{**row, **_flat(row)} for row in found["quantiles"]],
         "parts": [{**row, **_flat(row)} for row in found["parts"]],
-        "contributions": found["contributions"],
         "symbols": _symbols(metrics),
         "seeds": _seeds(metrics),
     }

@@ -220,12 +220,8 @@ def test_momentum_is_exposed_to_momentum(run: Callable[..., Judgement], bars: Ba
 def test_intervals_are_those_of_resampled_decision_times(judgement: Judgement) -> None:
     """With a loop that draws decision times, without sums in advance."""
     rows = scores_of(judgement, "60d")
-    correlations = np.array(
-        [
-            spearmanr(one["score"], one["forward_return"]).statistic
-            for _, one in rows.groupby("time")
-        ]
-    )
+    of_times = (one[["score", "forward_return"]] for _, one in rows.groupby("time"))
+    correlations = np.array([spearmanr(one).statistic for one in of_times])
     block: Any = judgement.metrics["bootstrap"]["block"]
     assert judgement.metrics["bootstrap"]["bin"] == "1D"
     draws = StationaryBootstrap(block, np.arange(len(correlations)), seed=0).bootstrap(200)

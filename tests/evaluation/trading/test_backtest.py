@@ -204,9 +204,7 @@ def _only(trips: RoundTrips) -> tuple[int, float]:
     return int(trips.exit_bar[0]), float(trips.exit[0])
 
 
-def test_entry_at_the_next_open_and_exit_at_the_horizon(
-    bars_of: Bars,
-) -> None:
+def test_entry_at_the_next_open_and_exit_at_the_horizon(bars_of: Bars) -> None:
     bars = bars_of([QUIET, (101, 105, 95, 103), (102, 110, 90, 104), QUIET])
     fills = compute_fills(bars, bars.index[:1], "2min", Rules())
     assert (fills.decided[0], fills.long.entry[0]) == (0, 101)
