@@ -153,7 +153,7 @@ class TreesModel:
 @MODELS.register("minirocket")
 @settings("model")
 class RocketModel:
-    """Random convolutions with a ridge; see `gafcnn.models.rocket.MiniRocket`."""
+    """Convolutions of the series with a ridge; see `gafcnn.models.rocket.MiniRocket`."""
 
     name: Name = "minirocket"
     features: Annotated[int, Field(ge=84, strict=True)] = 9996
@@ -214,7 +214,7 @@ class TrainSettings:
                 )
         if self.offset is not None and not (self.is_network and hasattr(self.offset, "trees")):
             found = f"offset is of the kind {self.offset.kind}, for a model {self.model.kind}"
-            instead = "set model=small_cnn +model@offset=xgboost, or leave the offset out"
+            instead = "set model=small_cnn model@offset=xgboost, or leave the offset out"
             raise ConfigError(found, expected="trees, for a network", instead=instead)
         if not isinstance(self.model, TreesModel):
             return

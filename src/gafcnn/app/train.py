@@ -17,7 +17,6 @@ from gafcnn.app import runs
 from gafcnn.app.options import TrainSettings
 from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import BARS, Run
-from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
@@ -34,17 +33,19 @@ from gafcnn.settings import as_plain, create
 log = logging.getLogger(__name__)
 
 # the scores that a sweeper may optimise, the default first, and those that may choose an epoch
-_OF_DIRECTIONS = {
-    "objective": ("auc", "accuracy", "log_loss", "brier"),
-    "monitor": ("val/loss", "val/accuracy", "val/auc"),
-}
-_OF_CLASSES = {
-    "objective": (
-        "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
-    ),
-    "monitor": ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
+_SCORES = {
+    "direction": {
+        "objective": ("auc", "accuracy", "log_loss", "brier"),
+        "monitor": ("val/loss", "val/accuracy", "val/auc"),
+    },
+    "classification": {
+        "objective": (
+            "balanced_accuracy", "accuracy", "balanced_accuracy_without_0", "macro_f1", "log_loss",
+        ),
+        "monitor": ("val/loss", "val/accuracy", "val/balanced_accuracy", "val/macro_f1"),
+    },
+    "ranking": {"objective": ("rank_ic",), "monitor": ("val/loss", "val/correlation")},
 }  # fmt: skip
-_OF_RANKINGS = {"objective": ("rank_ic",), "monitor": ("val/loss", "val/correlation")}
 
 
 def train(options: Mapping[str, Any]) -> float:
@@ -59,8 +60,7 @@ def train(options: Mapping[str, Any]) -> float:
         GafcnnError: The options, the bars or the samples are invalid, or the disk is full.
     """
     settings = create(TrainSettings, "", options)
-    known = _OF_DIRECTIONS if settings.label.classes == DIRECTIONS else _OF_CLASSES
-    known = _OF_RANKINGS if task_of(settings.label) == "ranking" else known
+    known = _SCORES[task_of(settings.label)]
     objective = settings.objective or known["objective"][0]
     for option, name in (("objective", objective), ("monitor", settings.monitor)):
         if name not in (names := known[option]):
