@@ -65,6 +65,15 @@ def test_an_offset_is_stored_and_goes_with_an_overwritten_run(run_in: Run, tmp_p
     run = gc.load_run(tmp_path / "outputs/ranks")
     samples = run.settings.samples(gc.simulate_universe(5, 60 * 24)[0])
     pd.testing.assert_frame_equal(run.model().predict(samples), run.predictions)
+    # later bars without one symbol, and with a new one: the trees of the offset forecast them
+    end, (later, _) = samples.bars["SIM000"].index[-1], gc.simulate_universe(6, 20 * 24, seed=1)
+    later = {name: one.set_index(one.index + (end - one.index[0]) + pd.Timedelta("1h"))
+             for name, one in later.items() if name != "SIM001"}  # fmt: skip
+    judgement = gc.load_study(tmp_path / "outputs/ranks").judge_on(later, resamples=0)
+    tested = judgement.predictions.query("split == 'test'")
+    assert tested["time"].min() > end
+    assert {*tested["symbol"]} == {*later}
+    assert tested["score"].notna().all()
     run_in(tmp_path, "train", *words, "overwrite=true")
     assert not list(tmp_path.rglob("offset.parquet"))
 

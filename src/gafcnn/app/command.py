@@ -46,7 +46,7 @@ COMMANDS = {
 _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 
 # options whose values name files, and names of columns: the grammar of Hydra has no umlauts, ~ or &
-_FILES, _COLUMNS = ("market.path", "predictions"), "market.columns."
+_FILES, _COLUMNS = ("market.path", "predictions", "on"), "market.columns."
 
 _HELP_WIDTH = 80  # of a list of options
 _GRACE = 1.5  # seconds to end in after SIGTERM

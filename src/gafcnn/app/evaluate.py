@@ -16,10 +16,20 @@ from numpy.typing import NDArray
 from gafcnn.app.leakage import receipts
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
-from gafcnn.app.runs import CONFIG, EVALUATION, METRICS, PREDICTIONS, Run, hold, write_metrics
+from gafcnn.app.runs import (
+    CONFIG,
+    EVALUATION,
+    LATER,
+    METRICS,
+    PREDICTIONS,
+    Run,
+    hold,
+    write_metrics,
+)
 from gafcnn.app.studies import Study, record_look
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.market_columns import with_market
+from gafcnn.data.reading import FileSource
 from gafcnn.data.samples import task_of
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import ConfigError, LearningError, RunError
@@ -65,6 +75,8 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     if settings.study is None and tables:
         return _evaluate_tables(settings, tables, judging)
     study = Study(settings.folder, settings.windows)
+    if settings.on:
+        return _evaluate_later(study, settings, judging)
     ranking = task_of(study.label) == "ranking"
     judging |= {"rules": settings.rules_of(study.label)}
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
@@ -119,19 +131,46 @@ def _evaluate_tables(
     return judgement.metrics
 
 
+def _evaluate_later(
+    study: Study, settings: EvaluateOptions, judging: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Judge a finished study on bars that are later than its own."""
+    source = study.settings.market
+    if settings.on_market:
+        source = settings.market
+    elif isinstance(source, FileSource):  # the same columns and time zone
+        source = replace(source, path=settings.on)
+    else:
+        source = FileSource(settings.on)
+    bars = load(source)
+    first, last = (f(b.index[at] for b in bars.values()) for f, at in ((min, 0), (max, -1)))
+    place = f"{LATER}/{first:%Y-%m-%d}_{last:%Y-%m-%d}"
+    with counting("judging", len(study.runs), "models") as advance:
+        judgement = study.judge_on(bars, count_look=False, advance=advance, **judging)
+    with hold(study.folder / place):
+        record_look(study.folder, judgement, study.windows)
+        config = {"evaluate": as_plain(settings), "runs": {}}
+        _publish(study.folder, judgement, {"bars": fingerprints(bars), "config": config}, (), place)
+    return judgement.metrics
+
+
 def _publish(
-    folder: Path, judgement: Judgement, facts: Mapping[str, Any], samples: Sequence[Picture] = ()
+    folder: Path,
+    judgement: Judgement,
+    facts: Mapping[str, Any],
+    samples: Sequence[Picture] = (),
+    place: str = EVALUATION,
 ) -> None:
     """Add facts to the metrics of a judgement, write the evaluation and print its summary."""
     metrics = judgement.metrics
     facts = {"study": folder.name, "looks": metrics["looks"], **facts}
     for name in ("tables", "figures", SYMBOLS):  # of an earlier evaluation
-        shutil.rmtree(folder / EVALUATION / name, ignore_errors=True)
+        shutil.rmtree(folder / place / name, ignore_errors=True)
     for symbol, part in judgement.by_symbol.items():
         part.metrics.update(facts)
-        _write(folder / EVALUATION / SYMBOLS / symbol, part)
+        _write(folder / place / SYMBOLS / symbol, part)
     metrics.update(facts)
-    page = _write(folder / EVALUATION, judgement, samples)
+    page = _write(folder / place, judgement, samples)
     show(summary_table(metrics))
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import pandas as pd
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from gafcnn.app.runs import EVALUATION, EXPORT, LEDGER, estimator_class
+from gafcnn.app.runs import EVALUATION, EXPORT, LATER, LEDGER, estimator_class
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.cross_section import Universe
 from gafcnn.data.labels import LABELS, Label
@@ -204,7 +204,7 @@ class TrainSettings:
     overwrite: Flag = False
 
     def __post_init__(self) -> None:
-        reserved = (EVALUATION, EXPORT, LEDGER)
+        reserved = (EVALUATION, EXPORT, LATER, LEDGER)
         for name in (self.window.name, self.name):
             if name in reserved or not _NAME.fullmatch(name):
                 raise ConfigError(
@@ -342,18 +342,38 @@ class EvaluateOptions(StudyOptions):
     judging: Judging = Field(default_factory=Judging)
     receipts: Flag = False
     predictions: Files = ()
+    on: Annotated[tuple[Path, ...], _as_tuple] = ()
     market: Market = None
     label: Labels = None
     split: Parts = None
 
     def __post_init__(self) -> None:
-        if self.study is not None and self.market is not None:
-            found = f"market=... beside study={self.study}, which has its own bars"
-            instead = "remove market=..., or study=... to judge predictions=... alone"
-            raise ConfigError(found, expected="one of them", instead=instead)
+        if self.study is not None and (self.market is not None) != self.on_market:
+            found = f"market={getattr(self.market, 'kind', None)} beside study={self.study}"
+            expected = "a market with on=market, to judge the study on its later bars"
+            instead = "set both, such as on=market market=bnb, or neither; a study has its own bars"
+            raise ConfigError(found, expected=expected, instead=instead)
+        if self.on:
+            self._check_later()
         if self.study is None and self.predictions and self.market is None:
             instead = "add market=file market.path=bars.parquet, or the study=... that has them"
             raise ConfigError("predictions=... alone", expected="their bars", instead=instead)
+
+    def _check_later(self) -> None:
+        default = create(EvaluateOptions, "", {})
+        for name in ("trading", "costs", "portfolio", "ensemble", "predictions", "receipts"):
+            if self.study is None or getattr(self, name) != getattr(default, name):
+                raise ConfigError(
+                    f"{name}=... beside on=..., or no study",
+                    expected="a finished study, with the rules of its last evaluation",
+                    instead="run the command without on=... first, then with study=... on=... "
+                    "alone",
+                )
+
+    @property
+    def on_market(self) -> bool:
+        """Whether later bars are those of `market`."""
+        return self.on == (Path("market"),)
 
     @property
     def rules(self) -> TradingRules:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.app.options import EvaluateOptions, Flag, Market, StudyOptions
+from gafcnn.app.options import Flag, Market, StudyOptions
 from gafcnn.app.runs import EXPORT, METADATA, Run, damaged_files, read_metrics
 from gafcnn.app.studies import Study
 from gafcnn.data.bars import ensure_bars, gaps, interval_of
@@ -35,7 +35,6 @@ from gafcnn.evaluation.ensembles import ENSEMBLE, TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.positions import positions
 from gafcnn.evaluation.test_set import TestSet, split_rows
-from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.report.console import decision_line, decision_table, format_age, show
 from gafcnn.settings import create, settings
 
@@ -271,7 +270,7 @@ class Decider:
         self.history = max(self._lookback, settled)
         evaluated = study.evaluation or {}
         direction = self.classes == DIRECTIONS
-        self.rules, methods, text = _rules(evaluated)
+        self.rules, methods, text = study.rules
         self.rules_text = text if direction else None
         names, several = [*methods, TWO_STAGE], () if direction else self.classes
         joined = join(study.members())
@@ -369,15 +368,3 @@ class Decider:
             instead = "fill the gap, or wait until it is older than window.lookback"
             found = f"bars of {symbol} are missing: {after}"
             raise BarsError(found, expected=expected, instead=instead)
-
-
-def _rules(evaluated: Mapping[str, Any]) -> tuple[TradingRules, Sequence[str], str]:
-    """Return rules, names of ensembles, and a sentence about them, from an evaluation's metrics."""
-    held = evaluated["config"]["evaluate"] if evaluated else {}
-    options = {key: held[key] for key in ("trading", "costs", "ensemble") if held.get(key)}
-    settings = create(EvaluateOptions, "", options)
-    rules, text = settings.rules, "default rules, because the study has not been evaluated"
-    if evaluated:
-        text = f"rules of the last evaluation: {evaluated.get('costs')}"
-    chosen = "set by the rules" if rules.threshold is not None else "chosen on validation rows"
-    return rules, settings.ensemble.methods, f"{text}; thresholds are {chosen}"

@@ -9,6 +9,7 @@ outputs/<study>/<model>[/<swept options>]/seed=<n>[/fold=<k>]/
     csv/, tensorboard/     logs
 outputs/<study>/ledger.jsonl   every training and every look at test rows, a line of JSON each
 outputs/<study>/evaluation/    see `gafcnn.app.evaluate`
+outputs/<study>/later/<period>/    the same, of bars that are later than those of the study
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from gafcnn.settings import create
 
 if TYPE_CHECKING:
     from gafcnn.app.options import TrainSettings
+    from gafcnn.data.samples import Samples
     from gafcnn.models.estimator import Estimator
 
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
@@ -52,9 +54,12 @@ MODELS = {
 }
 """The file, the module and the class of each kind of model."""
 OFFSET = "offset.parquet"  # what a network adds to
+OFFSET_FOLDER = "offset"  # of the trees that forecast it
+OFFSET_TREES = f"{OFFSET_FOLDER}/{CHECKPOINTS}/trees.json"
 CHECKSUMS = "checksums"
 METADATA = "metadata.json"  # of an export
-EVALUATION, EXPORT, LEDGER, LOCK = "evaluation", "export", "ledger.jsonl", ".lock"
+EVALUATION, LATER = "evaluation", "later"
+EXPORT, LEDGER, LOCK = "export", "ledger.jsonl", ".lock"
 LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 BARS = "bars"  # the fingerprints, in config.yaml
 TRAINING, LOOK = "train", "look"  # events of the ledger
@@ -147,11 +152,17 @@ class Run:
         """The checksum of the file of a network."""
         return self.metrics[CHECKSUMS][BEST]
 
-    def model(self) -> Estimator:
-        """Return the trained model, on the CPU."""
+    def model(self, samples: Samples | None = None) -> Estimator:
+        """Return the trained model, on the CPU.
+
+        Given samples, the offset of a network is that of their validation and test.
+        """
         options: dict[str, Any] = {"accelerator": "cpu"} if self.is_network else {}
-        if self.has_offset:
+        if self.has_offset and samples is None:
             options["offset"] = pd.read_parquet(intact(self.folder, OFFSET))
+        elif self.has_offset:
+            trees = estimator_class("trees").load(intact(self.folder, OFFSET_TREES))
+            options["offset"] = trees.predict(samples)
         return estimator_class(self.kind).load(self.checkpoint, **options)
 
 
@@ -264,7 +275,7 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
         # metrics.json first, so that the rest never looks like a complete run
         for name in (METRICS, CONFIG, PREDICTIONS, OFFSET):
             (folder / name).unlink(missing_ok=True)
-        for name in (CHECKPOINTS, *LOGS):
+        for name in (CHECKPOINTS, OFFSET_FOLDER, *LOGS):
             shutil.rmtree(folder / name, ignore_errors=True)
     text = yaml.safe_dump(dict(config), sort_keys=False)
     atomic_io.write_bytes(folder / CONFIG, text.encode())
@@ -397,8 +408,8 @@ def record(study: Path, event: str, **facts: Any) -> None:
             os.fsync(ledger.fileno())
 
 
-def recorded(study: Path, event: str) -> int:
-    """Return how many events of a kind the ledger has.
+def recorded(study: Path, event: str, period: Sequence[str] = ("", "~")) -> int:
+    """Return how many events of a kind the ledger has; of looks, those at some of a period.
 
     A training that was killed and resumed counts once. A damaged line counts as an event of any
     kind, so that looks are rather overstated than understated.
@@ -410,7 +421,8 @@ def recorded(study: Path, event: str) -> int:
             entry = json.loads(line)
         except ValueError:
             entry = {}
-        if entry.get("event", event) == event:
+        first, last = entry.get("period", period)
+        if entry.get("event", event) == event and first <= period[1] and last >= period[0]:
             trained = (entry["run"], entry["config"]) if "config" in entry else None
             events.add(trained or number)
     return len(events)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gafcnn.app.options import METHODS, TrainSettings
+from gafcnn.app.options import METHODS, EvaluateOptions, TrainSettings
 from gafcnn.app.prepare import fingerprints, load
 from gafcnn.app.runs import (
     BARS,
@@ -27,12 +27,16 @@ from gafcnn.app.runs import (
 )
 from gafcnn.app.train import score_part, train_run
 from gafcnn.atomic_io import read_sealed
+from gafcnn.data.bars import ensure_bars, interval_of
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, task_of
 from gafcnn.data.sources import at_rest, load_oracles
-from gafcnn.errors import ConfigError, RunError
+from gafcnn.data.splits import OutOfTime
+from gafcnn.durations import format_duration, parse_duration
+from gafcnn.errors import BarsError, ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
 from gafcnn.evaluation.joining import average_seeds, join
+from gafcnn.settings import create
 
 if TYPE_CHECKING:
     from gafcnn.app.predict import Decider, Decision
@@ -186,35 +190,68 @@ class Study:
             RunError: See `members` and `bars`.
             PredictionsError: Models are not about the same samples.
         """
-        from gafcnn.evaluation.judge import judge
-
         members, others = self.members(), predictions or {}
         if taken := sorted(members.keys() & others.keys()):
             found = f"a table of predictions is called {taken[0]}, like a model of the study"
             raise ConfigError(found, expected="another name", instead="rename its file")
-        ranking = task_of(self.label) == "ranking"
         # the true probability of a simulated market, if it is that of the label
         market, oracles = self.settings.market, {}
         ahead = getattr(market, "horizon", None)
         if ahead == self.horizon and self.label.classes == DIRECTIONS:
             oracles = load_oracles(at_rest(market))
-        judgement = judge(
-            {**members, **others},
-            self.bars,
-            label=self.label,
-            baseline=self.baseline,
-            windows=self.windows or None,
-            # a study that was copied without its ledger has at least its runs
-            trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
-            oracle=oracles or None,
-            # a ranking has regimes of the market, which no training rows determine
-            samples=() if ranking else [self.samples(fold) for fold in self.folds],
-            ensembles=(*ensembles, TWO_STAGE),
-            **options,
-        )
+        of_folds = [] if self._is_ranking else [self.samples(fold) for fold in self.folds]
+        options |= {"oracle": oracles or None, "ensembles": ensembles}
+        judgement = self._judge({**members, **others}, self.bars, of_folds, **options)
         if count_look:
             record_look(self.folder, judgement, self.windows)
         judgement.metrics["seeds"] = self.seed_scores()
+        return judgement
+
+    def judge_on(
+        self,
+        bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+        *,
+        count_look: bool = True,
+        **options: Any,
+    ) -> Judgement:
+        """Judge the finished study on bars that are later than all it has seen; nothing is fitted.
+
+        Models, of a walk-forward study those of the newest fold, ensembles, thresholds and bands
+        are those of the study, and rules those of its last evaluation. The lookback of the first
+        decisions is in the study's bars: prices must be adjusted as they are.
+
+        Args:
+            bars: Later bars of each symbol, or those of the only one. A cross-section may have
+                lost symbols, or have new ones.
+            count_look: See `judge`.
+            **options: `resamples` and `seed` of the intervals, see `gafcnn.judge`.
+
+        Raises:
+            BarsError: Bars close before the last of the study, have another interval or lack a
+                column.
+            RunError: A symbol is missing, or see `bars`.
+        """
+        extended, end = self._extended(bars)
+        fold, known = self.folds[-1], self.all_runs[-1].metrics["embargo"]
+        runs = {name: [run for run in of if run.fold == fold] for name, of in self.runs.items()}
+        settings = [run.settings for of in runs.values() for run in of][-1]
+        split = OutOfTime(settings.split, end.to_datetime64(), parse_duration("embargo", known))
+        samples, members = replace(settings, split=split).samples(extended), {}
+        for name in (name for name, of in runs.items() if of):  # a baseline may lack the fold
+            predicted = average_seeds(run.model(samples).predict(samples) for run in runs[name])
+            held = self._member(name)
+            chosen_on = (held["split"] == "val") & (held["fold"].isna() | (held["fold"] == fold))
+            later = predicted.loc[predicted["split"] == "test"]
+            members[name] = pd.concat([held.loc[chosen_on], later], ignore_index=True)
+        options["rules"], ensembles, _ = self.rules
+        of_fold = [] if self._is_ranking else [samples]
+        judgement = self._judge(members, extended, of_fold, ensembles=ensembles, **options)
+        judgement.notes.append(
+            f"the models{'' if fold is None else f' of fold {fold}'}, their ensembles and their "
+            f"thresholds are those of the study, whose last bar closes at {end:%Y-%m-%d %H:%M} UTC"
+        )
+        if count_look:
+            record_look(self.folder, judgement, self.windows)
         return judgement
 
     def decide(self, bars: pd.DataFrame, symbol: str | None = None) -> Decision:
@@ -287,6 +324,86 @@ class Study:
             log.info("study %s has no baseline%s: training it", self.folder.name, of_fold)
             self.runs.setdefault(name, []).append(train_run(settings, self.bars))
 
+    @property
+    def rules(self) -> tuple[Any, Sequence[str], str]:
+        """The rules and the ensembles of the last evaluation, and a sentence about them.
+
+        They are the defaults if there is none.
+        """
+        evaluated = self.evaluation or {}
+        held = evaluated["config"]["evaluate"] if evaluated else {}
+        sections = ("trading", "costs", "portfolio", "ensemble")
+        options = {key: held[key] for key in sections if held.get(key)}
+        settings = create(EvaluateOptions, "", options)
+        rules, text = settings.rules_of(self.label), "default rules, as there is no evaluation"
+        if evaluated:
+            text = f"rules of the last evaluation: {evaluated.get('costs')}"
+        return rules, settings.ensemble.methods, text
+
+    @property
+    def _is_ranking(self) -> bool:
+        return task_of(self.label) == "ranking"
+
+    def _judge(
+        self,
+        members: Mapping[str, Any],
+        bars: Mapping[str, pd.DataFrame],
+        samples: Sequence[Samples],
+        *,
+        ensembles: Sequence[str],
+        **options: Any,
+    ) -> Judgement:
+        from gafcnn.evaluation.judge import judge
+
+        return judge(
+            members,
+            bars,
+            label=self.label,
+            baseline=self.baseline if self.baseline in members else None,
+            windows=self.windows or None,
+            # a study that was copied without its ledger has at least its runs
+            trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
+            samples=samples,  # whose training rows determine regimes; those of a ranking do not
+            ensembles=(*ensembles, TWO_STAGE),
+            **options,
+        )
+
+    def _extended(
+        self, later: pd.DataFrame | Mapping[str, pd.DataFrame]
+    ) -> tuple[dict[str, pd.DataFrame], pd.Timestamp]:
+        """Return the study's bars with later ones, and the end of its own."""
+        bars = dict(self.bars)
+        given = {"": later} if isinstance(later, pd.DataFrame) else dict(later)
+        if len(bars) == len(given) == 1:
+            given = dict(zip(bars, given.values(), strict=True))
+        first, end = next(iter(bars.values())), max(frame.index[-1] for frame in bars.values())
+        if not self._is_ranking and given.keys() != bars.keys():
+            found = f"the later bars are of {', '.join(given)}"
+            instead = "pass a dict of bars by these names"
+            raise RunError(found, expected=f"those of {', '.join(bars)}", instead=instead)
+        for symbol, frame in given.items():
+            begins, like = ensure_bars(frame).index.min(), bars.get(symbol, first)
+            if begins <= end:
+                raise BarsError(
+                    f"bars of {symbol or 'the symbol'} close from {begins:%Y-%m-%d %H:%M} UTC on",
+                    expected=f"only bars that close after {end:%Y-%m-%d %H:%M} UTC, as the study "
+                    "has seen the others",
+                    instead=f'in Python, pass bars.loc[bars.index > "{end}"] to judge_on',
+                )
+            lacking = [name for name in like if name not in frame]
+            if lacking or interval_of(frame) != interval_of(like):
+                text = format_duration(interval_of(like))
+                raise BarsError(
+                    f"bars of {symbol} are of {format_duration(interval_of(frame))}"
+                    + f", without {', '.join(lacking)}" * bool(lacking),
+                    expected=f"bars of {text} with the columns {', '.join(like)}, as in training",
+                    instead="use bars of the same source",
+                )
+            parts: Any = pd.concat([bars[symbol], frame] if symbol in bars else [frame])
+            bars[symbol] = parts[[*like]]
+            bars[symbol].attrs = dict(like.attrs)
+        return bars, end
+
     def _member(self, name: str) -> pd.DataFrame:
         first, *others = self.runs[name]
         for run in others:
@@ -308,9 +425,10 @@ load_study = Study
 def record_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> None:
     """Record a look at test rows in the ledger of a folder, and say so in the judgement."""
     metrics = judgement.metrics
-    rules = {key: metrics.get(key) for key in ("costs", "threshold")}
-    record(folder, LOOK, windows=[*windows], rows=metrics["rows"]["all"], **rules)
-    metrics["looks"] = looks = recorded(folder, LOOK)
+    facts = {key: metrics.get(key) for key in ("costs", "threshold")}
+    facts["period"] = [metrics["first"], metrics["last"]]  # of the test rows
+    record(folder, LOOK, windows=[*windows], rows=metrics["rows"]["all"], **facts)
+    metrics["looks"] = looks = recorded(folder, LOOK, facts["period"])
     if looks > 1:
         metrics["verdict"].append(
             f"This is look {looks} at these test rows: what was changed since the first look was "

@@ -129,7 +129,7 @@ def _fit(
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
             for symbol in samples.symbols
         }
-    files = (runs.OFFSET, *(name for name, *_ in runs.MODELS.values()))
+    files = (runs.OFFSET, runs.OFFSET_TREES, *(name for name, *_ in runs.MODELS.values()))
     models = [name for name in files if (folder / name).is_file()]
     runs.write_metrics(folder, metrics, (runs.CONFIG, runs.PREDICTIONS, *models))
 
@@ -137,8 +137,8 @@ def _fit(
 def _offset(settings: TrainSettings, folder: Path, samples: Samples) -> pd.DataFrame:
     from gafcnn.models.out_of_fold import out_of_fold
 
-    trees = replace(settings, model=settings.offset, offset=None).estimator()
-    table = out_of_fold(trees, samples)
+    trees = replace(settings, model=settings.offset, offset=None)
+    table = out_of_fold(trees.estimator(folder / runs.OFFSET_FOLDER), samples)
     atomic_io.write_bytes(folder / runs.OFFSET, table.to_parquet(None, index=False))
     return table
 

@@ -18,7 +18,7 @@ reaches into it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated, Any, Protocol, TypeAlias
 
@@ -195,6 +195,43 @@ class WalkForward(_ByTime):
         after = self.fold + 1
         test_stop = _between(blocks, end, after / self.folds) if after < self.folds else end + _TICK
         return _between(start, test_start, 1 - self.val), test_start, test_stop
+
+
+@dataclass(frozen=True)
+class OutOfTime:
+    """Train and validation of another split of the time until `end`; all that is later is test.
+
+    For models that were fitted on that split: their training and validation samples are the same.
+
+    Args:
+        fitted: The split of the models.
+        end: The last moment that they have seen, UTC; labels that were not known then are not.
+        embargo: The embargo that was kept.
+    """
+
+    fitted: Splitter
+    end: np.datetime64
+    embargo: pd.Timedelta
+
+    @property
+    def every(self) -> pd.Timedelta | None:
+        """The times of decisions, see `Chronological`."""
+        return getattr(self.fitted, "every", None)
+
+    def split(
+        self,
+        times: NDArray[np.datetime64],
+        known_at: NDArray[np.datetime64],
+        starts: Sequence[int],
+        embargo: pd.Timedelta,
+    ) -> Split:
+        """Split n samples, see `Splitter.split`."""
+        seen, later = np.flatnonzero(times <= self.end), times > self.end
+        known = np.where(known_at <= self.end, known_at, np.datetime64("NaT"))[seen]
+        firsts = np.searchsorted(seen, starts)
+        split = self.fitted.split(times[seen], known, tuple(firsts), embargo)
+        test = np.flatnonzero(later & ~np.isnat(known_at))
+        return replace(split, train=seen[split.train], val=seen[split.val], test=test)
 
 
 def check_purged(

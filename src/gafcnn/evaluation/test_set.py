@@ -55,14 +55,16 @@ class TestSet:
     def choice(self, fold: int | None, model: str) -> Choice:
         """Return the threshold at which a model is traded in a fold, chosen on validation rows.
 
-        Only validation rows whose trades end before the fold's test begins are used: a barrier may
-        be reached, and the label known, before the horizon is over. Without validation rows every
-        row is traded, unless the rules set a threshold.
+        Only validation rows whose trades end before the fold's test begins, and by the time that
+        the last of their labels is known, are used: a barrier may be reached, and the label known,
+        before the horizon is over. Without validation rows every row is traded, unless the rules
+        set a threshold.
         """
         val = self.val if fold is None else self.val.loc[self.val["fold"] == fold]
-        begins = self.test.loc[self.folds[fold], "time"].min()
-        ends = self.bars.index.get_indexer(pd.DatetimeIndex(val["time"])) + self.fills.ahead
-        over = (val["time"] < begins) & (ends < self.bars.index.searchsorted(begins))
+        closes, begins = self.bars.index, self.test.loc[self.folds[fold], "time"].min()
+        ends = closes.get_indexer(pd.DatetimeIndex(val["time"])) + self.fills.ahead
+        known = closes.searchsorted(val["known_at"].max(), "right") if len(val) else 0
+        over = (val["time"] < begins) & (ends < min(known, closes.searchsorted(begins)))
         val = val.loc[over & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None)

@@ -375,6 +375,7 @@ def by_hand() -> TestSet:
             "split": ["test", "val", "test", "val", "test"],
             "label": pd.array([0, 1, None, 0, 1], dtype="Int8"),
             "forward_return": [-0.01, 0.01, 0.0, -0.01, 0.01],
+            "known_at": index[[10, 3, 7, 4, 6]],
             "model": [0.2, 0.5, 0.5, 0.5, 0.9],
         }
     )
@@ -489,6 +490,9 @@ def test_no_validation_trade_ends_within_the_test(
     for seed in range(5):
         later = with_other_prices(bars, bars.index >= begins, np.random.default_rng(seed))
         assert choices(test_set_of(barriers, rules, later)) == before
+    # nor does it depend on when the test begins
+    known = barriers["time"] >= begins + pd.Timedelta("45min")
+    assert choices(test_set_of(barriers[known | (barriers["split"] == "val")], rules)) == before
 
 
 def test_thresholds_are_chosen_on_validation_rows_of_the_same_fold(

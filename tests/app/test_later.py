@@ -1,0 +1,140 @@
+"""A finished study on later bars: nothing is fitted, and what it has seen is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gafcnn as gc
+from gafcnn.errors import BarsError, RunError
+
+Run = Callable[..., str]
+
+WORDS = (
+    "market=file", "market.path=seen.parquet", "label=triple_barrier", "label.horizon=4h",
+    "split=walk_forward", "split.folds=2", "split.first=0.6", "split.val=0.2", "split.embargo=1h",
+    "study=one",
+)  # fmt: skip
+TREES = ("model=xgboost", "model.rounds=5")
+NETWORK = (
+    "model=small_cnn", "model.network.width=2", "images=on_the_fly", "images.size=16",
+    "trainer.accelerator=cpu", "trainer.max_epochs=1", "window=64x15m",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bars() -> pd.DataFrame:
+    return gc.simulate(3_000, "15min", strength=0.8, seed=3)[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, run_in: Run, bars: pd.DataFrame) -> Path:
+    """A folder with a study of two folds that has seen 2,400 bars, evaluated at 2 bps."""
+    path = tmp_path_factory.mktemp("later")
+    gc.write_bars(path / "seen.parquet", bars.iloc[:2_400])
+    gc.write_bars(path / "later.parquet", bars.iloc[2_400:])
+    for fold in (0, 1):
+        run_in(path, "train", *WORDS, f"split.fold={fold}", *TREES, "window=64x15m")
+        run_in(path, "train", *WORDS, f"split.fold={fold}", *NETWORK)
+    run_in(path, "evaluate", "study=one", "judging.resamples=0", "trading.cost_bps=2")
+    return path
+
+
+def judge_later(folder: Path, bars: pd.DataFrame) -> gc.Judgement:
+    study = gc.load_study(folder / "outputs/one")
+    return study.judge_on(bars.iloc[2_400:], count_look=False, resamples=0)
+
+
+def test_models_thresholds_and_ensembles_are_those_of_the_newest_fold(
+    folder: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    judgement, study = judge_later(folder, bars), gc.load_study("outputs/one")
+    table = judgement.predictions
+    assert judgement.metrics["cost_bps"] == 2
+    later = table.loc[table["split"] == "test"].pivot_table("p_up", "time", "window")
+    assert later.index.min() == bars.index[2_400]
+    assert (table.loc[table["split"] == "test", "fold"] == 1).all()
+    rows = bars.index.get_indexer(pd.DatetimeIndex(later.index))
+    run = gc.load_run("outputs/one/xgboost/seed=0/fold=1")
+    # the features of the first later rows reach back into the bars of the study
+    np.testing.assert_allclose(later["xgboost"], run.model().predict_at(bars, rows), atol=1e-12)
+    decider = study.decider
+    combined = decider.ensembles["two_stage"](later[["xgboost", "64x15m"]].to_numpy())
+    np.testing.assert_allclose(later["two_stage"], combined, atol=1e-12)
+    for name, threshold in decider.thresholds["seen"].items():
+        assert judgement.metrics["models"][name]["threshold"]["value"] == threshold
+
+
+def test_other_later_bars_change_nothing_before_them(
+    folder: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    other = bars.copy()
+    other.iloc[2_700:, :4] *= 1.5
+    tables = [judge_later(folder, one).predictions for one in (bars, other)]
+    known = [table.loc[table["known_at"] <= bars.index[2_699]] for table in tables]
+    assert len(known[0])
+    pd.testing.assert_frame_equal(*(one.reset_index(drop=True) for one in known))
+
+
+def test_command_gives_the_same_and_counts_looks_at_these_rows(
+    folder: Path, run_in: Run, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("study=one", "judging.resamples=0")
+    run_in(folder, "evaluate", *words, "on=later.parquet")
+    market = ("market=file", "market.path=later.parquet")
+    assert "look 2" in run_in(folder, "evaluate", *words, "on=market", *market)
+    [path] = (folder / "outputs/one/later").iterdir()
+    metrics = json.loads((path / "metrics.json").read_text())
+    monkeypatch.chdir(folder)
+    judgement = judge_later(folder, bars)
+    assert metrics["models"] == json.loads(json.dumps(judgement.metrics["models"]))
+    seen = json.loads((folder / "outputs/one/evaluation/metrics.json").read_text())
+    assert (seen["looks"], metrics["looks"]) == (1, 2)
+    assert (path / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "fact"),
+    [
+        (lambda bars: bars.iloc[2_399:], BarsError, "2024-01-26 00:00"),
+        (lambda bars: gc.resample(bars.iloc[2_400:], "30min"), BarsError, "30min"),
+        (lambda bars: dict.fromkeys(("a", "b"), bars.iloc[2_400:]), RunError, "seen"),
+    ],
+)
+def test_bars_that_do_not_continue_the_study_are_refused(
+    folder: Path,
+    bars: pd.DataFrame,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    error: type[Exception],
+    fact: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+    ledger = Path("outputs/one/ledger.jsonl").read_bytes()
+    with pytest.raises(error, match=fact):
+        gc.load_study("outputs/one").judge_on(change(bars))
+    assert Path("outputs/one/ledger.jsonl").read_bytes() == ledger
+
+
+@pytest.mark.parametrize(
+    ("words", "fact"),
+    [
+        (("study=one", "on=seen.parquet"), "2024-01-26 00:00"),
+        (("study=one", "on=later.parquet", "trading.cost_bps=5"), "trading"),
+        (("on=later.parquet",), "study"),
+        (("study=one", "on=market"), "market"),
+        (("study=one", "market=file", "market.path=later.parquet"), "on=market"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    folder: Path, run_in: Run, words: tuple[str, ...], fact: str
+) -> None:
+    with pytest.raises(SystemExit, match=fact):
+        run_in(folder, "evaluate", *words)
