@@ -350,8 +350,8 @@ class EvaluateOptions(StudyOptions):
     def __post_init__(self) -> None:
         if self.study is not None and (self.market is not None) != self.on_market:
             found = f"market={getattr(self.market, 'kind', None)} beside study={self.study}"
-            expected = "a market with on=market, to judge the study on its later bars"
-            instead = "set both, such as on=market market=bnb, or neither; a study has its own bars"
+            expected = "no market, as the study has its own bars; or both market and on=market"
+            instead = "remove market=..., or set on=market market=... for later bars"
             raise ConfigError(found, expected=expected, instead=instead)
         if self.on:
             self._check_later()
