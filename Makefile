@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 # otherwise each of many processes would compile the same modules again
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup demo verify test fast test-slow coverage bench docs lint format lock
+.PHONY: help setup demo verify test fast test-slow coverage bench study study-quick docs lint format lock
 
 help:
 	@echo "make setup      an environment in $(VENV), from requirements.lock"
@@ -17,6 +17,8 @@ help:
 	@echo "make test-slow  all tests, including the long ones"
 	@echo "make coverage   report which lines and branches the tests reach"
 	@echo "make bench      run the benchmarks; some minutes, 17 GB of disk"
+	@echo "make study      run the study of docs/studies/plan.md: make study BARS=folder; a night"
+	@echo "make study-quick  try its steps on little data; 20 minutes"
 	@echo "make docs       build the documentation into build/docs"
 	@echo "make format     format the code"
 	@echo "make lock       resolve requirements.lock again"
@@ -74,6 +76,14 @@ bench: setup
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/judging.py
 	$(BIN)/python benchmarks/live.py
+
+study: setup
+	$(BIN)/python -m pip install --quiet --requirement studies/requirements.txt
+	$(BIN)/python studies/images.py $(BARS)
+
+study-quick: setup
+	$(BIN)/python -m pip install --quiet --requirement studies/requirements.txt
+	$(BIN)/python studies/images.py $(BARS) --quick
 
 format: setup
 	$(BIN)/ruff format .
