@@ -42,7 +42,7 @@ STAGES = {
 """Modules of each stage. Images of 64 pixels have 32 after the stem, and 2 after stage6."""
 
 
-@gc.register_network("efficientnet_lite0", lr=1e-3, weight_decay=1e-5, batch_size=128)
+@gc.register_network("efficientnet_lite0", lr=3e-4, weight_decay=1e-5, batch_size=128)
 class EfficientNetLite0(EfficientNet):
     """EfficientNet-Lite0: EfficientNet-B0 (Tan and Le, 2019) without squeeze and excitation.
 
