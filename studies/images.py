@@ -39,7 +39,7 @@ CNN: Words = (
     "trainer.accelerator=cpu", "seed=0,1,2",
 )  # fmt: skip
 LARGE: Words = (
-    "images=on_the_fly", "trainer.max_epochs=4", "trainer.accelerator=cpu", "split.stride=4",
+    "images=on_the_fly", "trainer.max_epochs=4", "trainer.accelerator=cpu", "split.stride=8",
     "seed=0,1,2", "window=64x60m", "window.lookback=320h",
 )  # fmt: skip
 LITE: Words = (*LARGE, "imports=[studies/efficientnet_lite0.py]", "model=efficientnet_lite0")
@@ -117,12 +117,16 @@ class Images:
                     "resnet18": (*LARGE, "model=resnet18", "model.weights=null"),
                 }
             yield Part(f"perp-{horizon.lower()}", words, models, pairs=pairs)
+        pretrained, random = (
+            (f"model.weights={start}", f"model.lr={rate}")
+            for start, rate in (("imagenet", 3e-4), ("null", 1e-3))
+        )
         frozen = "model.network.freeze=[stem,stage1,stage2,stage3]"
         models = {
-            "lite0_pretrained": (*LITE, "model.weights=imagenet"),
-            "lite0_random": (*LITE, "model.weights=null"),
-            "lite0_frozen": (*LITE, "model.weights=imagenet", frozen),
-            "lite0_random_frozen": (*LITE, "model.weights=null", frozen),
+            "lite0_pretrained": (*LITE, *pretrained),
+            "lite0_random": (*LITE, *random),
+            "lite0_frozen": (*LITE, *pretrained, frozen),
+            "lite0_random_frozen": (*LITE, *random, frozen),
         }
         pairs = (("lite0_pretrained", "lite0_random"), ("lite0_frozen", "lite0_pretrained"))
         words = (*market, *_ranked("1D", "8h"))
