@@ -73,7 +73,7 @@ def differences(found: Row, figure: str, pairs: Sequence[tuple[str, str]]) -> It
     known = [*found["pairs"], *found["metrics"].get("pairs", [])]
     for a, b in pairs:
         for row in known:
-            if row["figure"] == figure and (row["a"], row["b"]) == (a, b):
+            if row["figure"] == figure and (row["a"], row["b"]) == (a, b) and row["value"]:
                 yield row
                 break
 
