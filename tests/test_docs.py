@@ -138,6 +138,18 @@ def test_the_python_of_readme_and_quick_start_runs(
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+@pytest.mark.parametrize("page", ["notebook", "coming-from"])
+def test_the_python_of_a_page_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    code = "\n".join(python_blocks(f"docs/how-to/{page}.md"))
+    exec(code.replace("20_160", "3_000").replace("max_epochs=2", "max_epochs=1"), scope)
+    assert scope["result"]
+    assert not [*tmp_path.iterdir()]
+
+
 # --- files of the project -------------------------------------------------------------------------
 
 
