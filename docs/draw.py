@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.dates import DateFormatter, MinuteLocator, date2num
@@ -162,20 +163,60 @@ def bar_images() -> Figure:
     average = means.iloc[row - 19 : row + 1]
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.4, 1, 1])
-    for place, bar in enumerate(shown.itertuples()):
-        left.plot([place, place], [bar.low, bar.high], color=BLUE, lw=1.5)
-        left.plot([place - 0.3, place], [bar.open, bar.open], color=BLUE, lw=1.5)
-        left.plot([place, place + 0.3], [bar.close, bar.close], color=BLUE, lw=1.5)
+    _draw_bars(left, shown)
     left.plot(range(20), average, color=ORANGE, lw=1)
     left.set_title("20 bars and their average", size=10)
-    left.set_xticks([0, 19], ["t - 19", "t"])
-    _quiet(left)
     for axes, scaling in ((middle, "per_field"), (right, "fixed")):
         image = gc.encode(series, kinds=["ohlc"], scaling=scaling)[0, 0]
         axes.imshow(image, cmap="Greys_r", vmin=0, vmax=1, interpolation="none")
         axes.set_title(f"images.scaling={scaling}", size=10)
         axes.axis("off")
     return figure
+
+
+def gallery() -> Figure:
+    """Draw a trend, a reversal, a range and a gap, and the images made of each."""
+    steps, rng = np.arange(21), np.random.default_rng(7)
+    shapes = {
+        "trend": 0.4 * steps,
+        "reversal": -0.06 * (steps - 10.0) ** 2,
+        "range": 1.5 * np.sin(steps * 1.2),
+        "gap": np.where(steps > 12, 6.0, 0.0) + 0.1 * steps,
+    }
+    figure = Figure(figsize=(10, 9.4), layout="constrained")
+    rows = figure.subplots(len(shapes), 4, width_ratios=[1.4, 1, 1, 1])
+    for (name, shape), row in zip(shapes.items(), rows, strict=True):
+        close = 100 + shape + rng.normal(0, 0.25, 21)
+        # a gap opens away from the last close; other bars open at it
+        opens = np.where(np.diff(close) > 4, close[1:] - 0.2, close[:-1])
+        spread = rng.uniform(0.1, 0.5, (2, 20))
+        bars = pd.DataFrame({"open": opens, "close": close[1:]})
+        bars["high"] = bars.max(axis=1) + spread[0]
+        bars["low"] = bars[["open", "close"]].min(axis=1) - spread[1]
+        bars["volume_or_zero"] = rng.uniform(0.4, 1.0, 20)
+        bars["average"] = pd.Series(close).rolling(10, min_periods=1).mean().to_numpy()[1:]
+        _draw_bars(row[0], bars)
+        row[0].set_ylabel(name, rotation=0, ha="right")
+        fields = gc.ImageSpec(kinds=("ohlc",)).read_fields
+        images = [*gc.encode(bars["close"].to_numpy()[None], size=64)[0]]
+        images.append(gc.encode(bars[[*fields]].to_numpy().T[None], kinds=["ohlc"])[0, 0])
+        for axes, image, kind in zip(row[1:], images, ("GASF", "GADF", "bars"), strict=True):
+            colours = (
+                {"cmap": "Greys_r", "vmin": 0} if kind == "bars" else {"cmap": "RdBu", "vmin": -1}
+            )
+            axes.imshow(image, vmax=1, interpolation="none", **colours)
+            axes.set_title(kind, size=10)
+            axes.axis("off")
+    return figure
+
+
+def _draw_bars(axes: Axes, bars: pd.DataFrame) -> None:
+    for place, bar in enumerate(bars.itertuples()):
+        axes.plot([place, place], [bar.low, bar.high], color=BLUE, lw=1.5)
+        axes.plot([place - 0.3, place], [bar.open, bar.open], color=BLUE, lw=1.5)
+        axes.plot([place, place + 0.3], [bar.close, bar.close], color=BLUE, lw=1.5)
+    axes.set_xticks([0, 19], ["t - 19", "t"])
+    _quiet(axes)
 
 
 def horizon_and_known_at() -> Figure:
@@ -330,6 +371,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "bars": bars_known_at_close,
     "window": window_and_image,
     "bar_images": bar_images,
+    "gallery": gallery,
     "horizon": horizon_and_known_at,
     "purge": purge_and_embargo,
     "neutral": neutral_band,
