@@ -289,16 +289,21 @@ def test_a_killed_writer_leaves_nothing_that_opens_and_is_resumed(
     assert step > 30
 
 
-@pytest.fixture
-def half(tmp_path: Path, bars: Bars) -> Path:
-    """A store of which two chunks of four are recorded."""
-    folder = tmp_path / "half"
+@pytest.fixture(scope="module")
+def unfinished(tmp_path_factory: pytest.TempPathFactory, bars: Bars) -> Path:
+    folder = tmp_path_factory.mktemp("killed") / "half"
     for step in itertools.count(15):
         if recorded(folder) == 2:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         assert killed(partial(build, folder, bars), step)
     raise AssertionError
+
+
+@pytest.fixture
+def half(tmp_path: Path, unfinished: Path) -> Path:
+    """A store of which two chunks of four are recorded."""
+    return Path(shutil.copytree(unfinished, tmp_path / "half"))
 
 
 @pytest.mark.parametrize(("places", "kept"), [((), 2), ((128 + 60 * 128,), 1), ((128, 9000), 0)])
