@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from gafcnn import errors
-from gafcnn.durations import Duration, format_duration, multiple_of, parse_duration
+from gafcnn.durations import Duration, format_duration, parse_duration
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
 from gafcnn.settings import as_plain, create, settings
@@ -144,13 +144,6 @@ def test_lengths_of_time_keep_their_spelling(text: str) -> None:
 def test_lengths_of_time_need_a_unit(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"label.horizon is .*label.horizon=15min"):
         parse_duration("label.horizon", value)
-
-
-def test_multiples() -> None:
-    minute = pd.Timedelta("1min")
-    assert multiple_of("window.span", pd.Timedelta("1h"), minute) == 60
-    with pytest.raises(ConfigError, match="set window.span to 1min or 2min"):
-        multiple_of("window.span", pd.Timedelta("90s"), minute)
 
 
 # --- errors ---------------------------------------------------------------------------------------

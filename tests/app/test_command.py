@@ -109,7 +109,6 @@ def test_the_console_script_lists_the_commands(
         ("evaluate", ["study=x", "window=30m"], ["did you mean windows?"]),
         ("train", ["max_epochs=2"], ["max_epochs", "trainer.max_epochs"]),
         ("train", ["model=small_cnn", "model.network.dropot=1"], ["model.network.dropout"]),
-        ("train", ["model=xgboost", "model.round=1"], ["model.rounds"]),
         ("train", ["a.b.c=1"], ["a.b.c", "--cfg job"]),
         ("train", ["window=31m"], ["window has no option 31m", "64x15m", "window=30m?"]),
         ("train", ["window"], ["'window'"]),

@@ -278,12 +278,9 @@ def _spoil(part: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, -1])
 def test_damaged_file_is_downloaded_again(
-    number: int,
-    server: LocalExchange,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    number: int, server: LocalExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+) -> None:  # fmt: skip
     monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
     first = download(server, tmp_path)
     part = tmp_path / "BNBUSDT_15min" / parts(tmp_path)[number]
@@ -455,13 +452,9 @@ def test_permanent_fault_raises_and_stores_nothing(
     ids=["null", "low above high", "off the grid", "twice", "the last", "all of an answer"],
 )  # fmt: skip
 def test_impossible_bars_are_left_out(
-    fault: Fault,
-    left_out: int,
-    server: LocalExchange,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    fault: Fault, left_out: int, server: LocalExchange, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
     server.faults[2] = fault
     bars = download(server, tmp_path)

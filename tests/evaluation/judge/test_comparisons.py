@@ -146,8 +146,8 @@ def test_skill_and_profit_are_claimed_only_if_the_interval_excludes_chance(
     value: float, below: float, above: float
 ) -> None:
     low, high = value - below, value + above
-    gain = estimated(value - 0.5, low - 0.5, high - 0.5)
-    skill, _, money, *_ = sentences(metrics(auc=estimated(value, low, high), net_bps=gain))
+    skill = sentences(metrics(auc=estimated(value, low, high)))[0]
+    money = sentences(metrics(net_bps=estimated(value - 0.5, low - 0.5, high - 0.5)))[2]
     for sentence, more, less in (
         (skill, "better than chance", "worse than chance"),
         (money, "a profit after costs", "a loss after costs"),

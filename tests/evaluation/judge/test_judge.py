@@ -316,11 +316,9 @@ def test_rows_of_all_symbols_count_alike(pair: Tables, pooled: Judgement) -> Non
 
 
 def test_trades_form_a_portfolio_of_equal_shares(
-    pair: Tables,
-    pooled: Judgement,
-    markets: dict[str, pd.DataFrame],
+    pair: Tables, pooled: Judgement, markets: dict[str, pd.DataFrame],
     test_set_of: Callable[..., TestSet],
-) -> None:
+) -> None:  # fmt: skip
     table = pair["30m"].rename(columns={"p_up": "30m"})
     traded: list[Traded] = [
         test_set_of(table[table["symbol"] == symbol], bars=frame).trade("30m")
@@ -455,13 +453,9 @@ SOME_RULES = st.builds(
     seed=st.integers(0, 2**32 - 1), rules=SOME_RULES, model=st.sampled_from(["30m", "two_stage"])
 )
 def test_thresholds_are_chosen_on_validation_rows_only(
-    test_set_of: Make,
-    bars: pd.DataFrame,
-    walked: pd.DataFrame,
-    seed: int,
-    rules: TradingRules,
+    test_set_of: Make, bars: pd.DataFrame, walked: pd.DataFrame, seed: int, rules: TradingRules,
     model: str,
-) -> None:
+) -> None:  # fmt: skip
     """Change predictions, labels and returns of test rows, and bars after validation."""
     rng = np.random.default_rng(seed)
     changed, test = walked.copy(), (walked["split"] == "test").to_numpy()

@@ -226,11 +226,9 @@ def test_entry_at_the_next_open_and_exit_at_the_horizon(bars_of: Bars) -> None:
     ],
 )
 def test_barriers(
-    bars_of: Bars,
-    second: tuple[float, float, float, float],
-    long: tuple[int, float],
+    bars_of: Bars, second: tuple[float, float, float, float], long: tuple[int, float],
     short: tuple[int, float],
-) -> None:
+) -> None:  # fmt: skip
     bars = bars_of([QUIET, QUIET, second, QUIET])
     fills = compute_fills(bars, bars.index[:1], "3min", BARRIERS)
     assert _only(fills.long) == pytest.approx(long, abs=1e-12)
