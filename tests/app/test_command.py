@@ -106,7 +106,6 @@ def test_the_console_script_lists_the_commands(
     ("name", "words", "facts"),
     [
         ("evaluate", ["cost=2"], ["cost", "did you mean trading.cost_bps?"]),
-        ("evaluate", ["study=x", "window=30m"], ["did you mean windows?"]),
         ("train", ["max_epochs=2"], ["max_epochs", "trainer.max_epochs"]),
         ("train", ["model=small_cnn", "model.network.dropot=1"], ["model.network.dropout"]),
         ("train", ["a.b.c=1"], ["a.b.c", "--cfg job"]),

@@ -102,12 +102,10 @@ def test_a_training_that_is_killed_and_stopped_ends_as_an_undisturbed_one(
     before = last.stat().st_mtime_ns
     stopped = start("train.py", *tiny, *MORE)
     wait_for(lambda: last.stat().st_mtime_ns != before, stopped)
-    at = time.monotonic()
     stopped.terminate()
     printed = "".join(stopped.communicate(timeout=60))
     if stopped.returncode:  # else it was faster
         assert stopped.returncode == 128 + signal.SIGTERM
-        assert time.monotonic() - at < 15  # one or two seconds on a core of its own
         assert "the same command resumes" in printed
         assert "Traceback" not in printed
     typed("train", *tiny, *MORE)
@@ -236,7 +234,6 @@ def test_a_complete_run_can_be_read_only_and_a_new_one_is_refused(
     closed = [path for path in (folder, *folder.rglob("*")) if path.is_dir()]
     for path in closed:
         path.chmod(0o555)
-
     more: Any = {"folder": folder, "prefix": bound, "env": {"PATH": os.environ["PATH"]}}
     try:
         done = ended("train.py", *tiny, "window=15m", **more)

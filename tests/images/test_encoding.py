@@ -199,12 +199,6 @@ def test_int8_rounds_to_nearest(points: int) -> None:
     np.testing.assert_allclose(shown, images * ImageSpec().scale, atol=1e-6)
 
 
-def test_float16_is_float32_rounded() -> None:
-    images, exact = (encode(walks(150, 30), dtype=dtype) for dtype in ("float16", "float32"))
-    assert images.dtype == np.float16
-    np.testing.assert_array_equal(images, exact.astype(np.float16))
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_out(dtype: str) -> None:
     series = np.stack([walks(5, 20), walks(5, 20, seed=1)], axis=1)

@@ -117,7 +117,6 @@ def changed_close(bars: Bars) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("change", "window", "spec", "fact"),
     [
-        (lambda bars: bars.iloc[:-1], WINDOW, SMALL, "bars"),
         (changed_close, WINDOW, SMALL, "bars"),
         (lambda bars: bars, Window("30min"), SMALL, "window"),
         (lambda bars: bars, WINDOW, ImageSpec(9), "size"),

@@ -243,13 +243,6 @@ def test_a_single_trial_has_no_selection() -> None:
     assert expected_maximum(0.0, 1) == expected_maximum(0.3, 1) == 0.0
 
 
-@given(trials=st.integers(2, 500), variance=st.floats(1e-6, 1))
-def test_expected_maximum_grows(trials: int, variance: float) -> None:
-    expected = expected_maximum(variance, trials)
-    assert expected_maximum(variance, trials + 1) > expected
-    assert expected_maximum(variance * 4, trials) == pytest.approx(2 * expected)
-
-
 def test_psr_by_hand() -> None:
     assert psr(0.1, 0.1, 50, -2, 9) == 0.5
     # normal returns: the ratio's standard error is sqrt((1 + SR^2 / 2) / (n - 1))

@@ -170,15 +170,14 @@ def test_the_network_is_unchanged(random_network: Make, walks: Series) -> None:
 
 
 class Corner(nn.Module):
-    """Sums the pixels of the first points."""
+    """Sums the first pixel of all channels."""
 
-    def __init__(self, side: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.side = side
         self.unused = nn.Parameter(torch.zeros(1))
 
     def forward(self, images: Tensor) -> Tensor:
-        return images[:, :, : self.side, : self.side].flatten(1).sum(dim=1, keepdim=True)
+        return images[:, :, 0, 0].sum(dim=1, keepdim=True)
 
 
 def test_occlusion_by_hand() -> None:
@@ -187,7 +186,7 @@ def test_occlusion_by_hand() -> None:
     The series 0, 3, 1, 4 is scaled to -1, 1/2, -1/2, 1, so the logit is 1. If the first point is
     hidden, it is 3 and the lowest is 1: x_0 = 1/3. If any other is hidden, it stays the lowest.
     """
-    module, spec = wrap(Corner(1), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
+    module, spec = wrap(Corner(), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
     series = np.array([[[0.0, 3.0, 1.0, 4.0]]])
     found = _occlusion(module, series, spec, UP)
     np.testing.assert_allclose(found, [[1 - (2 / 9 - 1), 0, 0, 0]], atol=1e-6)
@@ -266,7 +265,7 @@ def test_grad_cam_of_resnet18(freeze: list[str]) -> None:
 
 def test_a_network_without_cam_layer() -> None:
     spec = ImageSpec(4, kinds=("gasf",))
-    found = explain(wrap(Corner(1), 1, 4), [[[1.0, 2.0, 4.0]]], spec)
+    found = explain(wrap(Corner(), 1, 4), [[[1.0, 2.0, 4.0]]], spec)
     assert found.cam is None
     assert found.folded.shape == found.occluded.shape == (1, 3)
 
@@ -282,7 +281,7 @@ def test_images_of_another_shape(shape: tuple[int, ...], random_network: Make) -
 
 @pytest.mark.parametrize("classes", [[7], [-1], [0, 1], [0.5]])
 def test_classes_that_do_not_exist(classes: list[float]) -> None:
-    module, spec = wrap(Corner(1), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
+    module, spec = wrap(Corner(), 1, 4), ImageSpec(4, "float32", kinds=("gasf",))
     with pytest.raises(ConfigError, match="1 numbers from 0 to 1"):
         explain(module, [[[0.0, 3.0, 1.0, 4.0]]], spec, np.array(classes))
 
