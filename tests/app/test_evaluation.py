@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -90,6 +91,23 @@ def test_the_evaluation_is_complete(metrics: dict[str, Any], study: Path, folder
         assert " ".join(sentence.split()) in printed
     assert "look 1 at the test rows of tiny" in printed
     assert "report: outputs/tiny/evaluation/report.html" in printed
+
+
+def test_the_mean_trade_is_that_of_a_plain_loop(metrics: dict[str, Any], folder: Path) -> None:
+    bars, _ = gc.simulate(3 * 1440)
+    test = gc.load_run(folder / "xgboost").predictions.query("split == 'test'")
+    threshold = metrics["models"]["xgboost"]["threshold"]["value"]
+    net, free = [], pd.Timestamp(0, tz="UTC")
+    for row in test.itertuples():
+        if abs(row.p_up - 0.5) < threshold or row.p_up == 0.5 or row.time < free:
+            continue
+        entry = bars["open"].iloc[bars.index.get_loc(row.time) + 1]
+        free = row.time + pd.Timedelta("15min")
+        x = bars["close"][free] / entry
+        net.append((1 if row.p_up > 0.5 else -1) * (x - 1) - 1e-3 * (1 + x))
+    found = metrics["models"]["xgboost"]
+    assert found["trades"]["value"] == len(net)
+    assert found["net_bps"]["value"] == pytest.approx(1e4 * np.mean(net))
 
 
 def test_the_api_judges_as_the_command_does(
