@@ -122,9 +122,7 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-def test_the_python_of_readme_and_quick_start_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_python_of_the_pages_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = {"20_160": "3_000", "max_epochs=5": "max_epochs=1", '"30m"': '"15m"'}
     [readme] = python_blocks("README.md")
@@ -132,10 +130,13 @@ def test_the_python_of_readme_and_quick_start_runs(
     for code in (readme, session + walk + foreign):
         for full, quick in small.items():
             code = code.replace(full, quick)
-        scope: dict[str, object] = {}
+        scope: dict[str, Any] = {}
         exec(code, scope)
         assert scope["result"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    [block] = python_blocks("docs/cross-section.md")
+    exec(block, scope := {})
+    assert {*scope["result"].summary.index} == {"xgboost", "momentum"}
 
 
 @pytest.mark.parametrize("page", ["notebook", "coming-from"])
@@ -169,13 +170,6 @@ def test_pre_commit_runs_the_commands_of_make_lint() -> None:
     (local,) = read(".pre-commit-config.yaml")["repos"]
     assert local["repo"] == "local"
     assert [hook["entry"] for hook in local["hooks"]] == commands
-
-
-def test_the_python_of_cross_sections_runs() -> None:
-    [block] = python_blocks("docs/cross-section.md")
-    names: dict[str, Any] = {}
-    exec(block, names)
-    assert {*names["result"].summary.index} == {"xgboost", "momentum"}
 
 
 def test_the_workflow_runs_make_test_on_the_oldest_and_newest_python(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ Run = Callable[..., str]
 Words = tuple[str, ...]
 Start = Callable[..., subprocess.Popen[str]]
 
-PRINT_PNG = "matplotlib.backends.backend_agg.FigureCanvasAgg.print_png"
 FAST = "judging.resamples=100"
 # a simulated market of three days and a network that learns it in seconds
 TINY = (
@@ -36,14 +36,19 @@ TINY = (
 )
 
 
-def run_command(folder: Path, command: str, *words: str, png: bool = False) -> str:
-    """Run a command in a folder, in this process; return what it prints."""
+def run_command(folder: Path, command: str, *words: str, pictures: bool = False) -> str:
+    """Run a command in a folder, in this process; return what it prints.
+
+    Without pictures, an evaluation takes a fourth of the time; those of all tasks are drawn in the
+    tests of the report.
+    """
     printed = io.StringIO()
     with chdir(folder), redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
         # Hydra would compose all options once more, to read its own mode
         patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **more: None)
-        if not png:  # most of the time of a report, whose pictures have tests of their own
-            patch.setattr(PRINT_PNG, lambda *_, **more: None)
+        if not pictures:
+            patch.setattr("gafcnn.report.page.build_figures", lambda _: ())
+            patch.setattr("gafcnn.app.evaluate.sample_pictures", lambda *_: [])
         main(command, words=words)
     return printed.getvalue()
 
@@ -64,7 +69,7 @@ def made(
             shutil.copytree(copied, folder, dirs_exist_ok=True, ignore=unlike)
         for command, *words in commands:
             if not (printed := folder / f"{command}.txt").is_file():
-                printed.write_text(run_command(folder, command, *words, png=name == "tiny"))
+                printed.write_text(run_command(folder, command, *words, pictures=name == "tiny"))
     return folder
 
 
@@ -82,7 +87,7 @@ def run_in() -> Run:
 @pytest.fixture
 def typed(tmp_path: Path) -> Run:
     """Run a command in an empty folder; return what it prints."""
-    return lambda command, *words: run_command(tmp_path, command, *words)
+    return partial(run_command, tmp_path)
 
 
 @pytest.fixture

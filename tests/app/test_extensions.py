@@ -33,7 +33,7 @@ TINY = (
     *("trainer.accelerator=cpu", "window=15m", "study=own"),
 )
 SMALL = ("model=small_cnn", "model.network.width=2")
-EXAMPLES = sorted(path.stem for path in (Path(__file__).parents[2] / "examples").glob("own_*.py"))
+QUICK = ("judging.resamples=0", "baseline.rounds=20")
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +71,6 @@ def metrics_of(folder: Path, study: str = "own") -> dict[str, Any]:
     return json.loads((folder / "outputs" / study / "evaluation/metrics.json").read_text())
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_is_one_short_file(root: Path, name: str) -> None:
-    assert len((root / "examples" / f"{name}.py").read_text().splitlines()) < 45
-
-
 def test_a_label_costs_and_an_ensemble(own: Run, typed: Run, refused: Run, tmp_path: Path) -> None:
     words = [own("own_label"), "label=beyond_costs"]
     typed("train", "-m", *TINY, *SMALL, *words, "label.round_trip_bps=4", "window=15m,30m")
@@ -87,7 +82,7 @@ def test_a_label_costs_and_an_ensemble(own: Run, typed: Run, refused: Run, tmp_p
     assert "label.round_trip" in refused("train", *TINY, *words, "label.round_trip=5")
 
     files = own("own_label", "own_costs", "own_ensemble")
-    words = [files, "study=own", "judging.resamples=0", "ensemble.methods=[median]"]
+    words = [files, "study=own", *QUICK, "ensemble.methods=[median]"]
     typed("evaluate", *words, "costs=volatility_spread", "costs.fee_bps=30")
     metrics = metrics_of(tmp_path)
     assert metrics["task"] == "direction"
@@ -105,7 +100,7 @@ def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
     run = gc.load_run(tmp_path / "outputs/own/15m")
     columns = ["p_down", "p_flat", "p_up"]
     np.testing.assert_allclose(run.predictions[columns].sum(axis=1), 1, atol=1e-5)
-    typed("evaluate", words[0], "study=own", "judging.resamples=0")
+    typed("evaluate", words[0], "study=own", *QUICK, pictures=True)
     metrics = metrics_of(tmp_path)
     assert metrics["task"] == "classification"
     assert len(metrics["confusion"]["15m"]) == 3
@@ -131,7 +126,7 @@ def test_a_network_a_field_and_an_image_kind(own: Run, typed: Run, tmp_path: Pat
     model = run.model()
     assert isinstance(model, gc.GafClassifier)
     assert model.get_params()["network"] == {"kind": "two_layers", "hidden": 8}
-    typed("evaluate", files, "study=own", "judging.resamples=0")
+    typed("evaluate", files, "study=own", *QUICK)
     assert "15m" in metrics_of(tmp_path)["models"]
     decide_and_export(typed, tmp_path, files)
 
@@ -148,7 +143,9 @@ def test_a_source_of_bars(own: Run, typed: Run, tmp_path: Path) -> None:
 
 
 def test_own_parts_are_options_with_their_defaults(root: Path) -> None:
-    import_own([str(root / "examples" / f"{name}.py") for name in EXAMPLES])
+    examples = [*(root / "examples").glob("own_*.py")]
+    assert max(len(path.read_text().splitlines()) for path in examples) < 45
+    import_own([*map(str, examples)])
     found = {(group, name): node for group, name, _, node in own_options()}
     assert found["label", "beyond_costs"]["round_trip_bps"] == 20
     assert found["model", "two_layers"]["network"] == {"kind": "two_layers", "hidden": 32}

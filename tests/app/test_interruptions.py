@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ Words = tuple[str, ...]
 Disk = Callable[[int], Path]
 Start = Callable[..., subprocess.Popen[str]]
 Ended = Callable[..., subprocess.CompletedProcess[str]]
-Fill = Callable[[Path, str], None]
+After = Callable[[str, Callable[[], object]], None]
 
 MORE = ("window=15m", "trainer.max_epochs=6", "trainer.patience=2")
 LAST = Path("outputs/tiny/15m/seed=0/checkpoints/last.ckpt")
@@ -72,35 +73,52 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert not list(one.rglob("*.partial"))
 
 
+@pytest.fixture
+def after(monkeypatch: pytest.MonkeyPatch) -> After:
+    """Act once, as soon as a file of that name was written."""
+
+    def arm(name: str, act: Callable[[], object]) -> None:
+        replace, seen = os.replace, count(1)
+
+        def acting(source: Path, target: Path) -> None:
+            replace(source, target)
+            if Path(target).name == name and next(seen) == 1:
+                monkeypatch.setattr(os, "replace", replace)
+                act()
+
+        monkeypatch.setattr(os, "replace", acting)
+
+    return arm
+
+
+def test_a_training_that_is_killed_and_stopped_ends_as_an_undisturbed_one(
+    start: Start, after: After, tmp_path: Path, run_in: Run, typed: Run, tiny: Words
+) -> None:
+    whole, last = tmp_path / "whole", tmp_path / LAST
+    whole.mkdir()
+    # the files that a process leaves that is killed at this moment
+    after(LAST.name, lambda: shutil.copytree(whole / "outputs", tmp_path / "outputs"))
+    run_in(whole, "train", *tiny, *MORE)
+    before = last.stat().st_mtime_ns
+    stopped = start("train.py", *tiny, *MORE)
+    wait_for(lambda: last.stat().st_mtime_ns != before, stopped)
+    stopped.terminate()
+    printed = "".join(stopped.communicate(timeout=60))
+    if stopped.returncode:  # else it was faster
+        assert stopped.returncode == 128 + signal.SIGTERM
+        assert "the same command resumes" in printed
+        assert "Traceback" not in printed
+    typed("train", *tiny, *MORE)
+    assert_same_run(last.parents[1], (whole / LAST).parents[1])
+    ledger = (tmp_path / "outputs" / "tiny" / "ledger.jsonl").read_text().splitlines()
+    assert {json.loads(line)["config"] for line in ledger} == {json.loads(ledger[0])["config"]}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, run_in: Run, tiny: Words) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     run_in(folder, "train", *tiny, *MORE)
     return (folder / LAST).parents[1]
-
-
-def test_a_training_that_is_stopped_and_killed_ends_as_an_undisturbed_one(
-    start: Start, tmp_path: Path, typed: Run, tiny: Words, undisturbed: Path
-) -> None:
-    last = tmp_path / LAST
-    stopped = start("train.py", *tiny, *MORE)
-    wait_for(last.is_file, stopped)
-    at = time.monotonic()
-    stopped.terminate()
-    printed = "".join(stopped.communicate(timeout=60))
-    if stopped.returncode:  # else it was faster
-        assert stopped.returncode == 128 + signal.SIGTERM
-        assert time.monotonic() - at < 15  # one or two seconds on a core of its own
-        assert "the same command resumes" in printed
-        assert "Traceback" not in printed
-    before = last.stat().st_mtime_ns
-    killed = start("train.py", *tiny, *MORE)
-    wait_for(lambda: last.stat().st_mtime_ns != before, killed)
-    kill(killed)
-    typed("train", *tiny, *MORE)
-    assert_same_run(last.parents[1], undisturbed)
-    ledger = (tmp_path / "outputs" / "tiny" / "ledger.jsonl").read_text().splitlines()
-    assert {json.loads(line)["config"] for line in ledger} == {json.loads(ledger[0])["config"]}
 
 
 @pytest.mark.slow
@@ -149,24 +167,6 @@ def fill(disk: Path) -> None:
                 pass
 
 
-@pytest.fixture
-def fill_after(monkeypatch: pytest.MonkeyPatch) -> Fill:
-    """Fill the disk once a file of that name was written."""
-
-    def arm(disk: Path, name: str) -> None:
-        replace, seen = os.replace, count(1)
-
-        def filling(source: Path, target: Path) -> None:
-            replace(source, target)
-            if Path(target).name == name and next(seen) == 1:
-                monkeypatch.setattr(os, "replace", replace)
-                fill(disk)
-
-        monkeypatch.setattr(os, "replace", filling)
-
-    return arm
-
-
 @pytest.mark.parametrize(
     ("full", "refused_at"),
     [
@@ -177,12 +177,12 @@ def fill_after(monkeypatch: pytest.MonkeyPatch) -> Fill:
     ],
 )
 def test_a_disk_that_fills_during_a_training_is_named_and_the_training_resumes(
-    full: str, refused_at: str, small_disk: Disk, fill_after: Fill, refused: Run, typed: Run,
+    full: str, refused_at: str, small_disk: Disk, after: After, refused: Run, typed: Run,
     tiny: Words,
 ) -> None:  # fmt: skip
     disk = small_disk(2_000_000)
     words = ["window=15m", *tiny, f"paths.outputs={disk}"]
-    fill_after(disk, full)
+    after(full, partial(fill, disk))
     message = refused("train", *words)
     assert re.match(NEEDS.format(rf"{disk.name}/tiny/{refused_at}"), message), message
     (disk / "filler").unlink()
@@ -198,14 +198,14 @@ def test_a_disk_that_fills_during_a_training_is_named_and_the_training_resumes(
     [("predictions.parquet", "evaluation/"), ("report.html", "evaluation/metrics.json")],
 )
 def test_a_disk_that_fills_during_an_evaluation_is_named(
-    full: str, refused_at: str, small_disk: Disk, fill_after: Fill, study: Path, refused: Run,
+    full: str, refused_at: str, small_disk: Disk, after: After, study: Path, refused: Run,
     typed: Run,
 ) -> None:  # fmt: skip
     disk = small_disk(30_000_000)
     shutil.copytree(study / "outputs" / "tiny", disk / "tiny")
     shutil.rmtree(disk / "tiny" / "evaluation")
     words = ["study=tiny", "judging.resamples=0", f"paths.outputs={disk}"]
-    fill_after(disk, full)
+    after(full, partial(fill, disk))
     message = refused("evaluate", *words)
     assert re.match(NEEDS.format(rf"{disk.name}/tiny/{refused_at}\S*"), message), message
     assert not (disk / "tiny" / "evaluation" / "metrics.json").exists()
@@ -234,7 +234,6 @@ def test_a_complete_run_can_be_read_only_and_a_new_one_is_refused(
     closed = [path for path in (folder, *folder.rglob("*")) if path.is_dir()]
     for path in closed:
         path.chmod(0o555)
-
     more: Any = {"folder": folder, "prefix": bound, "env": {"PATH": os.environ["PATH"]}}
     try:
         done = ended("train.py", *tiny, "window=15m", **more)

@@ -51,7 +51,8 @@ def test_a_market_with_sessions(
         *("trainer.max_epochs=1", "model.batch_size=32"),
     )
     typed("train", *market, *words, *small, "trainer.accelerator=cpu", "split.test=0.3")
-    typed("evaluate", "study=stock", "judging.resamples=100")
+    quick = ("judging.resamples=100", "baseline.rounds=20")
+    typed("evaluate", "study=stock", *quick, pictures=step == "65min")
     folder = tmp_path / "outputs" / "stock"
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
     assert metrics["interval"] == metrics["horizon"] == step

@@ -303,9 +303,10 @@ def test_overlaps_must_agree(tmp_path: Path) -> None:
 
 
 def test_files_of_two_symbols_are_two_markets(tmp_path: Path) -> None:
-    for name in ("ONE.csv", "TWO.csv"):
-        written(tmp_path, *LINES, name=name)
-    assert list(read_markets(tmp_path)) == ["ONE", "TWO"]
+    names = ["BRK.A", "BRK.B", "ONE"]
+    for name in names:
+        written(tmp_path, *LINES, name=f"{name}.csv")
+    assert list(read_markets(tmp_path)) == names
 
 
 @pytest.mark.parametrize(
@@ -363,10 +364,13 @@ def test_which_of_two_currencies_is_the_base(currencies: list[str], volume: int 
     assert bars["volume"].isna().all() if volume is None else (bars["volume"] == volume).all()
 
 
-def test_a_volatility_is_no_volume(tmp_path: Path) -> None:
+def test_a_volatility_or_a_difference_of_volumes_is_no_volume(tmp_path: Path) -> None:
     lines = [row.rpartition(",")[0] + ",0.3" for row in LINES]
     path = written(tmp_path, "time,open,high,low,close,volatility", *lines)
     assert read_bars(path)["volume"].isna().all()
+    frame = expected().assign(volume_delta=-1.0)[["volume_delta", *COLUMNS]]
+    frame.to_csv(tmp_path / "a.csv")
+    assert_frame_equal(read_bars(tmp_path / "a.csv"), expected(), check_freq=False)
 
 
 def test_faulty_rows_are_counted_and_may_be_left_out(tmp_path: Path) -> None:
@@ -411,20 +415,6 @@ def test_quiet_minutes_are_filled_on_request(tmp_path: Path) -> None:
     assert not gaps(read_bars(path, fill="quiet", fill_limit="1min")).empty
 
 
-def test_shares_of_two_classes_are_two_symbols(tmp_path: Path) -> None:
-    for name in ("BRK.A", "BRK.B"):
-        expected().rename_axis("close_time").to_csv(tmp_path / f"{name}.csv")
-    assert list(read_markets(tmp_path)) == ["BRK.A", "BRK.B"]
-
-
-def test_symbols_are_never_mixed_under_another_name(tmp_path: Path) -> None:
-    both = pd.concat([expected().assign(symbol=one) for one in ("AAA", "BBB")])
-    both.to_csv(tmp_path / "two.csv")
-    assert_frame_equal(read_bars(tmp_path / "two.csv", symbol="AAA"), expected(), check_freq=False)
-    with pytest.raises(BarsError, match="AAA, BBB"):
-        read_bars(tmp_path / "two.csv", symbol="CCC")
-
-
 def test_files_of_open_and_of_close_times_are_joined(tmp_path: Path) -> None:
     paths = [tmp_path / "ABC-1m-2024-01.csv", tmp_path / "ABC-1m-2024-01-02.csv"]
     expected()[:4].set_axis(OPENS[:4]).to_csv(paths[0], index_label="open_time")
@@ -432,25 +422,11 @@ def test_files_of_open_and_of_close_times_are_joined(tmp_path: Path) -> None:
     assert_frame_equal(read_bars(paths), expected(), check_freq=False)
 
 
-def test_dates_that_became_floats(tmp_path: Path) -> None:
-    dates = pd.date_range("2024-01-02", periods=8)
-    frame = expected().set_axis(dates.strftime("%Y%m%d").astype(float)).rename_axis("date")
-    frame.to_csv(tmp_path / "a.csv")
-    bars = read_bars(tmp_path / "a.csv", timezone="UTC")
-    assert bars.index[0] == pd.Timestamp("2024-01-03", tz="UTC")
-
-
 def test_dates_that_may_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
     dates = [f"{month:02}/01/2024" for month in range(1, 9)]
     expected().set_axis(dates).rename_axis("date").to_csv(tmp_path / "a.csv")
     with pytest.raises(BarsError, match="day or the month"):
         read_bars(tmp_path / "a.csv", timezone="UTC")
-
-
-def test_a_difference_of_volumes_is_no_volume(tmp_path: Path) -> None:
-    frame = expected().assign(volume_delta=-1.0)[["volume_delta", *COLUMNS]]
-    frame.to_csv(tmp_path / "a.csv")
-    assert_frame_equal(read_bars(tmp_path / "a.csv"), expected(), check_freq=False)
 
 
 @pytest.mark.parametrize(

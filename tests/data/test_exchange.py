@@ -199,17 +199,10 @@ def check_asked_once(exchange: LocalExchange) -> None:
 # --- bars -----------------------------------------------------------------------------------------
 
 
-def test_bars_equal_those_of_the_exchange(server: LocalExchange, tmp_path: Path) -> None:
-    bars = download(server, tmp_path)
-    assert interval_of(bars) == QUARTER
-    assert len(bars) == 3 * 96
-    assert bars.index[0] == UNTIL - 3 * DAY + QUARTER
-    assert bars.index[-1] == UNTIL
-    assert_frame_equal(bars, server.expected(UNTIL - 3 * DAY))
-
-
 def test_long_period_comes_in_pages(server: LocalExchange, tmp_path: Path) -> None:
     bars = download(server, tmp_path, days=30)
+    assert interval_of(bars) == QUARTER
+    assert (bars.index[0], bars.index[-1]) == (UNTIL - 30 * DAY + QUARTER, UNTIL)
     assert_frame_equal(bars, server.expected(UNTIL - 30 * DAY))
     assert [int(request.asked["limit"]) for request in server.requests] == [1000, 1000, 880]
     assert [name[:35] for name in parts(tmp_path)] == [
@@ -260,7 +253,7 @@ def test_exchange_with_other_conventions(server: LocalExchange, tmp_path: Path) 
 # --- storage --------------------------------------------------------------------------------------
 
 
-def test_refresh_requests_new_bars_only(server: LocalExchange, tmp_path: Path) -> None:
+def test_new_bars_and_more_days_are_requested_alone(server: LocalExchange, tmp_path: Path) -> None:
     download(server, tmp_path)
     later = UNTIL + DAY + 2 * QUARTER
     bars = download(server, tmp_path, end=later.isoformat(), refresh=True, days=4)
@@ -272,12 +265,8 @@ def test_refresh_requests_new_bars_only(server: LocalExchange, tmp_path: Path) -
     # the end has moved for good
     again = download(server, tmp_path, end=None, days=4)
     assert_frame_equal(again, expected)
-
-
-def test_more_days_are_requested_at_the_front_only(server: LocalExchange, tmp_path: Path) -> None:
-    download(server, tmp_path)
-    bars = download(server, tmp_path, end=None, days=5)
-    assert_frame_equal(bars, server.expected(UNTIL - 5 * DAY))
+    more = download(server, tmp_path, end=None, days=5)
+    assert_frame_equal(more, server.expected(later - 5 * DAY, later))
     check_asked_once(server)
 
 
@@ -289,12 +278,9 @@ def _spoil(part: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, -1])
 def test_damaged_file_is_downloaded_again(
-    number: int,
-    server: LocalExchange,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    number: int, server: LocalExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:
+) -> None:  # fmt: skip
     monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
     first = download(server, tmp_path)
     part = tmp_path / "BNBUSDT_15min" / parts(tmp_path)[number]
@@ -466,13 +452,9 @@ def test_permanent_fault_raises_and_stores_nothing(
     ids=["null", "low above high", "off the grid", "twice", "the last", "all of an answer"],
 )  # fmt: skip
 def test_impossible_bars_are_left_out(
-    fault: Fault,
-    left_out: int,
-    server: LocalExchange,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    fault: Fault, left_out: int, server: LocalExchange, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
     server.faults[2] = fault
     bars = download(server, tmp_path)
@@ -663,13 +645,11 @@ def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(place.iterdir())
 
 
-def test_bars_are_read_unchanged(part: Path) -> None:
+def test_bars_are_read_unchanged(part: Path, tmp_path: Path) -> None:
     bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
     assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
     assert missing == damaged_parts(part.parent) == []
-
-
-def test_outage_is_a_file_without_bars(tmp_path: Path) -> None:
+    # an outage is a file without bars
     keep(tmp_path, _bars()[:0], MIDNIGHT, MIDNIGHT + DAY)
     bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
     assert bars.empty

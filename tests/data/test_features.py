@@ -47,17 +47,12 @@ def test_three_candles_by_hand(make_bars: Bars) -> None:
     # a white candle, a black one that opens at its close, and one that opens above
     bars = make_bars([12, 11, 16], open=[10, 12, 14], high=[13, 12.5, 16], low=[9.5, 10, 13])
     expected = {
-        "open": [10, 12, 14],
-        "body": [2, -1, 2],
-        "upper_shadow": [1, 0.5, 0],
-        "lower_shadow": [0.5, 1, 1],
-        "range": [3.5, 2.5, 3],
-        "gap": [np.nan, 0, 3],
-        "gap_sign": [np.nan, 0, 1],
+        "open": [10, 12, 14], "body": [2, -1, 2], "range": [3.5, 2.5, 3],
+        "upper_shadow": [1, 0.5, 0], "lower_shadow": [0.5, 1, 1],
+        "gap": [np.nan, 0, 3], "gap_sign": [np.nan, 0, 1],
         "overlap": [np.nan, 1, -2],  # 11 to 12 is within 10 to 12; 14 to 16 is 2 above 11 to 12
-        "top_step": [np.nan, 0, 4],
-        "bottom_step": [np.nan, 1, 3],
-    }
+        "top_step": [np.nan, 0, 4], "bottom_step": [np.nan, 1, 3],
+    }  # fmt: skip
     for name, values in expected.items():
         assert_array_equal(compute(bars, name), values, err_msg=name)
 

@@ -78,22 +78,6 @@ def test_a_future_with_a_gap_is_unknown(make_bars: Bars) -> None:
     assert_array_equal(np.isnat(outcomes.known_at), np.isnan(outcomes.forward_return))
 
 
-@settings(max_examples=50)
-@given(
-    seed=st.integers(0, 1000),
-    interval=st.sampled_from(["1min", "15min", "1h"]),
-    horizon=st.integers(1, 12),
-)
-def test_forward_returns_equal_those_of_pandas(
-    random_bars: Bars, seed: int, interval: str, horizon: int
-) -> None:
-    bars = random_bars(60, interval=interval, seed=seed)
-    label = Direction(pd.to_timedelta(interval) * horizon)
-    outcomes = label.outcomes(bars, _rows(bars))
-    peer = bars["close"].pct_change(horizon).shift(-horizon)
-    assert_allclose(outcomes.forward_return, peer, rtol=1e-12, atol=1e-15)
-
-
 @pytest.mark.parametrize(
     ("neutral", "thresholds", "labels"),
     [

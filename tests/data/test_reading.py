@@ -149,11 +149,6 @@ def test_parquet_and_feather(tmp_path: Path, ending: str, unit: Any, zone: str |
     assert_frame_equal(read_bars(path), _expected())
 
 
-def test_index_of_a_table_is_a_column(tmp_path: Path) -> None:
-    path = _put(tmp_path / "bars.parquet", _opened().set_index("date"))
-    assert_frame_equal(read_bars(path), _expected())
-
-
 def test_close_time_as_the_only_time(tmp_path: Path) -> None:
     text = _text(*_lines(lambda ms: ms + 60_000), header=HEADER.replace("open_time", "close_time"))
     assert_frame_equal(read_bars(_put(tmp_path / "bars.csv", text)), _expected())

@@ -99,14 +99,6 @@ def test_an_image_needs_points_and_names_the_windows_that_fit() -> None:
 # --- decision rows --------------------------------------------------------------------------------
 
 
-def test_a_decision_needs_its_whole_lookback_without_a_gap(make_bars: Bars) -> None:
-    # minutes 1 2 3 4 _ 6 7 8 9: rows 0 to 3, then 4 to 7
-    bars = make_bars(np.arange(1.0, 10.0), missing=[4])
-    assert decision_rows(bars, "3min").tolist() == [2, 3, 6, 7]
-    assert decision_rows(bars, "4min").tolist() == [3, 7]
-    assert decision_rows(bars, "1min").tolist() == list(range(8))
-
-
 def test_too_few_bars_or_too_many_gaps(make_bars: Bars) -> None:
     with pytest.raises(SamplesError, match="only 40 bars of 1min; expected 60 "):
         decision_rows(make_bars(np.ones(40)), "60min")

@@ -117,15 +117,6 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.view(torch.int32), other.view(torch.int32))
 
 
-def test_three_points_by_hand() -> None:
-    # 1, 2, 4 scaled are -1, -1/3, 1, with sines 0, a, 0
-    a = np.sqrt(8) / 3
-    gasf = [[1, 1 / 3, -1], [1 / 3, -7 / 9, -1 / 3], [-1, -1 / 3, 1]]
-    gadf = [[0, a, 0], [-a, 0, a], [0, -a, 0]]
-    images = on_the_fly(np.array([[[1.0, 2.0, 4.0]]]), ImageSpec(3, "float32"))
-    np.testing.assert_allclose(images, [[gasf, gadf]], atol=1e-6)
-
-
 @settings(max_examples=100)
 @given(
     fields=st.integers(1, 4),

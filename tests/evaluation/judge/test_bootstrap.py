@@ -229,14 +229,6 @@ def test_agreement_with_empyrical(returns: np.ndarray) -> None:
         assert sortino(returns, MINUTES).value == pytest.approx(peer, rel=1e-9, abs=1e-9)
 
 
-@given(data=st.data(), n=st.integers(2, 60))
-def test_agreement_with_scikit_learn(data: st.DataObject, n: int) -> None:
-    score = data.draw(arrays(np.float64, n, elements=st.integers(0, 5).map(lambda x: x / 5)))
-    up = data.draw(arrays(np.bool_, n))
-    up[:2] = False, True
-    assert auc(score, up, np.arange(n), n).value == pytest.approx(roc_auc_score(up, score))
-
-
 @pytest.mark.parametrize(
     "figure",
     [

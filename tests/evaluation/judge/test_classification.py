@@ -22,14 +22,9 @@ Make = Callable[..., tuple[dict[str, pd.DataFrame], pd.DataFrame]]
 
 
 def make(
-    n: int = 400,
-    skills: dict[str, float] = SKILLS,
-    *,
-    folds: int = 0,
-    unlabelled: int = 50,
-    rare: int = 3,
-    classes: tuple[str, ...] = CLASSES,
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    n: int = 400, skills: dict[str, float] = SKILLS, *, folds: int = 0, unlabelled: int = 50,
+    rare: int = 3, classes: tuple[str, ...] = CLASSES,
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:  # fmt: skip
     """Predictions on 20 validation and n test bars, and the bars.
 
     Every `unlabelled`-th test row has no label; `rare` rows, the first that may, are a hammer.

@@ -121,11 +121,9 @@ def test_regimes_are_relative_to_the_training_samples(
 
 
 def test_folds_are_judged_separately(
-    walked: pd.DataFrame,
-    judgement: Judgement,
-    judgement_of_folds: Judgement,
+    walked: pd.DataFrame, judgement: Judgement, judgement_of_folds: Judgement,
     test_set_of: Callable[..., TestSet],
-) -> None:
+) -> None:  # fmt: skip
     assert judgement.metrics["folds"] == []
     metrics = judgement_of_folds.metrics
     test = walked[walked["split"] == "test"]

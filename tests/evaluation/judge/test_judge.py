@@ -48,6 +48,7 @@ def test_outcomes_of_a_foreign_table_come_from_the_other_tables(
     for figure in ("auc", "auc_labelled", "log_loss"):
         assert found.metrics["models"]["mine"][figure] == own["models"]["60m"][figure]
     assert found.metrics["windows"] == ["30m"]
+    assert found.metrics["models"]["mine"]["threshold"]["value"] == 0  # it has no validation rows
     assert ("mine", "30m") in {(row["a"], row["b"]) for row in found.metrics["pairs"]}
 
 
@@ -69,6 +70,7 @@ def test_without_validation_rows_every_row_is_traded_unless_a_threshold_is_given
 ) -> None:
     found = judge_tables({"mine": foreign(tables["30m"])}, label=LABEL, threshold=threshold)
     figures = found.metrics["models"]["mine"]
+    assert figures["threshold"]["value"] == (threshold or 0.0)
     assert (figures["coverage"]["value"] == 1.0) == (traded is not None)
     assert any("every row is traded" in note for note in found.notes) == (traded is not None)
     assert not any("chosen on validation" in sentence for sentence in found.verdict)
@@ -316,11 +318,9 @@ def test_rows_of_all_symbols_count_alike(pair: Tables, pooled: Judgement) -> Non
 
 
 def test_trades_form_a_portfolio_of_equal_shares(
-    pair: Tables,
-    pooled: Judgement,
-    markets: dict[str, pd.DataFrame],
+    pair: Tables, pooled: Judgement, markets: dict[str, pd.DataFrame],
     test_set_of: Callable[..., TestSet],
-) -> None:
+) -> None:  # fmt: skip
     table = pair["30m"].rename(columns={"p_up": "30m"})
     traded: list[Traded] = [
         test_set_of(table[table["symbol"] == symbol], bars=frame).trade("30m")
@@ -456,13 +456,9 @@ SOME_RULES = st.builds(
     seed=st.integers(0, 2**32 - 1), rules=SOME_RULES, model=st.sampled_from(["30m", "two_stage"])
 )
 def test_thresholds_are_chosen_on_validation_rows_only(
-    test_set_of: Make,
-    bars: pd.DataFrame,
-    walked: pd.DataFrame,
-    seed: int,
-    rules: TradingRules,
+    test_set_of: Make, bars: pd.DataFrame, walked: pd.DataFrame, seed: int, rules: TradingRules,
     model: str,
-) -> None:
+) -> None:  # fmt: skip
     """Change predictions, labels and returns of test rows, and bars after validation."""
     rng = np.random.default_rng(seed)
     changed, test = walked.copy(), (walked["split"] == "test").to_numpy()
@@ -504,16 +500,6 @@ def test_thresholds_are_chosen_on_validation_rows_of_the_same_fold(
     before, after = choices(test_set_of(walked)), choices(test_set_of(changed))
     assert before[0] == after[0]
     assert after[1].threshold == pytest.approx(before[1].threshold / 10)
-
-
-@pytest.mark.parametrize(("given", "expected"), [(0.1, 0.1), (None, 0.0)])
-def test_without_validation_rows_the_given_threshold_or_none_applies(
-    test_set_of: Make, joined: pd.DataFrame, given: float | None, expected: float
-) -> None:
-    rules = TradingRules(threshold=given)
-    absent = joined.assign(**{"30m": joined["30m"].where(joined["split"] == "test")})
-    for rows in (joined[joined["split"] == "test"], absent):
-        assert choices(test_set_of(rows, rules)) == {None: Choice(expected, None)}
 
 
 def test_each_fold_trades_at_its_own_threshold(test_set_of: Make, walked: pd.DataFrame) -> None:

@@ -12,15 +12,9 @@ CLASSES = ("none", "star", "hammer")
 
 
 def make_predictions(
-    n: int = 40,
-    *,
-    window: str = "15m",
-    seed: int = 42,
-    fold: int | None = None,
-    skill: float = 0.2,
-    symbol: str = "BNBUSDT",
-    horizon: str = "15min",
-) -> pd.DataFrame:
+    n: int = 40, *, window: str = "15m", seed: int = 42, fold: int | None = None,
+    skill: float = 0.2, symbol: str = "BNBUSDT", horizon: str = "15min",
+) -> pd.DataFrame:  # fmt: skip
     """P(up) at n decision times, one minute apart, the first half validation.
 
     The returns depend on n and fold alone, so that members of one market agree; the middle fifth of
