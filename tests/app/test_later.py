@@ -87,7 +87,7 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
     folder: Path, run_in: Run, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("study=one", "judging.resamples=0")
-    run_in(folder, "evaluate", *words, "on=later.parquet")
+    run_in(folder, "evaluate", *words, "on=later.parquet", pictures=True)
     market = ("market=file", "market.path=later.parquet")
     assert "look 2" in run_in(folder, "evaluate", *words, "on=market", *market)
     [path] = (folder / "outputs/one/later").iterdir()
