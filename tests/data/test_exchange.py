@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +25,6 @@ from urllib.parse import parse_qsl, urlsplit
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from gafcnn.data.bars import COLUMNS, EXTRAS, gaps, interval_of
@@ -41,7 +38,7 @@ from gafcnn.data.exchange import (
     utc_time,
 )
 from gafcnn.data.sources import SOURCES
-from gafcnn.errors import BarsError, ConfigError, DiskError, DownloadError
+from gafcnn.errors import BarsError, ConfigError, DownloadError
 from gafcnn.settings import as_plain, create
 
 MINUTE, STEP = 60_000, 900_000  # ms
@@ -350,33 +347,6 @@ def test_killed_download_resumes(server: LocalExchange, tmp_path: Path) -> None:
     assert len(server.requests) == asked
 
 
-def test_full_disk_raises_and_the_download_resumes(
-    server: LocalExchange, small_disk: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gafcnn.data.exchange._PAGE", 100)
-    disk = small_disk(2**18)
-    expected = server.expected(UNTIL - 3 * DAY)
-    refused = 0
-    for pages in range(100):
-        folder, filler = disk / "bars", disk / "filler"
-        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 4096 * pages))
-        try:
-            download(server, folder)
-        except DiskError:
-            refused += 1
-        else:
-            break
-        finally:
-            filler.unlink()
-        whole = [period(name) for name in parts(folder)]
-        server.requests.clear()
-        assert_frame_equal(download(server, folder), expected)
-        for asked in server.requests:
-            assert not [1 for begin, end in whole if begin < asked.end and asked.start < end]
-        shutil.rmtree(folder)
-    assert refused >= 4  # the record, and each of the three files
-
-
 # --- network faults -------------------------------------------------------------------------------
 
 
@@ -654,24 +624,6 @@ def test_bars_are_read_unchanged(part: Path, tmp_path: Path) -> None:
     bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + DAY)
     assert bars.empty
     assert missing == damaged_parts(tmp_path) == []
-
-
-@given(place=st.floats(0, 1, exclude_max=True), flips=st.integers(1, 255))
-def test_changed_byte_is_detected(part: Path, place: float, flips: int) -> None:
-    whole = part.read_bytes()
-    changed = bytearray(whole)
-    changed[int(place * len(whole))] ^= flips
-    try:
-        part.write_bytes(changed)
-        bars, missing = held(part.parent, MIDNIGHT, MIDNIGHT + DAY)
-        damaged = damaged_parts(part.parent)
-    finally:
-        part.write_bytes(whole)
-    if not damaged:
-        assert_frame_equal(bars, _bars(), check_exact=True, check_freq=False)
-    else:
-        assert (damaged, missing) == ([part], [(MIDNIGHT, MIDNIGHT + DAY)])
-        assert bars.empty
 
 
 def test_further_volumes_are_those_that_all_files_have(tmp_path: Path) -> None:
