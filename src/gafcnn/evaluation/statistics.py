@@ -25,9 +25,7 @@ Row: TypeAlias = dict[str, Any]
 CLIP = 1e-7
 """Probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1."""
 
-LEVEL = 0.95
-"""Confidence level of all intervals."""
-
+LEVEL = 0.95  # of all confidence intervals
 _LARGEST_LOG = 709.0  # exp() of more overflows
 _FEWEST = 4  # observations that a kurtosis needs
 
@@ -101,12 +99,8 @@ def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: floa
 
         Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR^2))
 
-    Args:
-        sharpe: Observed ratio, per observation.
-        benchmark: Ratio to exceed, per observation.
-        n: Number of observations, at least 2.
-        skewness: Skewness of the returns.
-        kurtosis: Kurtosis of the returns, not in excess of 3. Impossible moments give None.
+    Ratios are per observation, of which there are at least 2; the kurtosis is not in excess of 3.
+    Impossible moments give None.
     """
     from scipy.special import ndtr
 
@@ -181,16 +175,11 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     without two different forecasts and outcomes.
     """
     rows = pd.DataFrame({"score": score, "outcome": outcome, "time": times}).dropna()
-    ranks = rows.groupby("time")[["score", "outcome"]].rank()
-    ranks -= ranks.groupby(rows["time"].to_numpy()).transform("mean")
-    products = pd.DataFrame(
-        {
-            "both": ranks["score"] * ranks["outcome"],
-            "score": ranks["score"] ** 2,
-            "outcome": ranks["outcome"] ** 2,
-        }
-    )
-    sums: Any = products.groupby(rows["time"].to_numpy()).sum()
+    time = rows.pop("time").to_numpy()
+    ranks = rows.groupby(time).rank()
+    ranks -= ranks.groupby(time).transform("mean")
+    products = (ranks**2).assign(both=ranks["score"] * ranks["outcome"])
+    sums: Any = products.groupby(time).sum()
     sums = sums[(sums["score"] > 0) & (sums["outcome"] > 0)]
     return sums["both"] / np.sqrt(sums["score"] * sums["outcome"])
 
@@ -338,11 +327,9 @@ def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
 def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 10) -> float | None:
     """Return the mean distance between forecast and observed frequency of the bins of `bins_of`.
 
-    P(up) and whether prices went up have shape (n,); None without rows.
-
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
     AAAI, 2015. It is positive by chance alone: about `sqrt(bins / (2 pi n))` for a calibrated model
-    near 1/2.
+    near 1/2. Arrays have shape (n,); None without rows.
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
     if not len(p):
