@@ -18,25 +18,13 @@ from gafcnn.data.bars import bars_per_day, interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import stretch_starts
 from gafcnn.durations import multiple_of
+from gafcnn.evaluation import statistics
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Counted, auc, held_figures, ratio, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
-from gafcnn.evaluation.statistics import (
-    Floats,
-    Row,
-    bins_of,
-    confusion,
-    curve,
-    deflated_sharpe,
-    estimate,
-    expected_calibration_error,
-    growth,
-    log_losses,
-    mean_cost,
-    score,
-)
+from gafcnn.evaluation.statistics import Floats, Row, confusion, curve, estimate, score
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -44,18 +32,12 @@ ORACLE = "oracle"
 """The model that is a simulated market's own probability; it is not a trial."""
 
 HOLD = "buy_and_hold"
-SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-"""The most confident shares of the test rows for which the win rate is computed."""
-
-VOLATILITIES = ("low", "middle", "high")
-TRENDS = ("down", "flat", "up")
-
-TREND = 0.5
-"""Standard deviations that make a trend: a random walk is flat 38 % of the time."""
-
+SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # of the rows, the most confident first
+VOLATILITIES, TRENDS = ("low", "middle", "high"), ("down", "flat", "up")
+TREND = 0.5  # standard deviations that make a trend: a random walk is flat 38 % of the time
+LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
-LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 
 Rows = NDArray[np.bool_]
 
@@ -87,12 +69,10 @@ def judge_directions(
     tables: dict[str, list[Row]] = {"coverage": [], "sides": [], "regimes": [], "calibration": []}
     for name, model in models.items():
         parts = [*parts_of(model, by_row)]
-        figures: dict[Any, Counted] = {
-            (number, figure): counted
-            for number, (kind, _, inside) in enumerate(parts)
-            for figure, counted in part_figures(model, kind, inside).items()
-        }
-        figures |= _score_figures(model) | _trade_figures(model)
+        figures: dict[Any, Counted] = {**_score_figures(model), **_trade_figures(model)}
+        for number, (kind, _, inside) in enumerate(parts):
+            of_part = part_figures(model, kind, inside)
+            figures |= {(number, figure): counted for figure, counted in of_part.items()}
         sampled[name] = bootstrap.sample(figures)
         found = {key: one.estimate() for key, one in sampled[name].items()}
         for number, (kind, description, inside) in enumerate(parts):
@@ -122,7 +102,7 @@ def judge_directions(
         for name, model in models.items()
     }
     return {
-        **mean_cost(np.concatenate([rows.fills.long.entry_cost for rows in sets])),
+        **statistics.mean_cost(np.concatenate([rows.fills.long.entry_cost for rows in sets])),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
@@ -156,7 +136,7 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
         rows, n = panel.on_bars(inside), int(inside.sum())
         for name, values in (
             ("accuracy", (p > 0.5) == up),
-            ("log_loss", log_losses(p, up)),
+            ("log_loss", statistics.log_losses(p, up)),
             ("brier", (p - up) ** 2),
         ):
             figures[name + suffix] = ratio(panel.on_bars(np.where(inside, values, 0.0)), rows), n
@@ -177,12 +157,13 @@ def _trade_figures(model: Candidate) -> dict[str, Counted]:
 def _without_interval(model: Candidate, deflated: float | None) -> Row:
     panel, n = model.panel, len(model.p)
     least = LEAST_DAYS * bars_per_day(panel.sets[0].bars)
-    grown = growth(model.returns, panel.periods, least)
+    grown = statistics.growth(model.returns, panel.periods, least)
+    error = statistics.expected_calibration_error(model.p, panel.up)
     return {
         "trades": estimate(model.trades, model.trades),
         **{name: estimate(value, model.trades) for name, value in grown.items()},
         "threshold": estimate(model.threshold, n),
-        "calibration_error": estimate(expected_calibration_error(model.p, panel.up), n),
+        "calibration_error": estimate(error, n),
         "deflated_sharpe": estimate(deflated, len(panel.times)),
     }
 
@@ -201,7 +182,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     ]
     n = len(next(iter(returns.values())))
     variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
-    return {name: deflated_sharpe(one, trials, variance) for name, one in returns.items()}
+    return {k: statistics.deflated_sharpe(one, trials, variance) for k, one in returns.items()}
 
 
 # --- parts of the test rows --------------------------------------------------------------------
@@ -231,7 +212,7 @@ def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row,
         yield "regimes", regime | {"volatility": volatility, "trend": trend}, inside.to_numpy()
     for month in sorted(by_row["month"].unique()):
         yield "regimes", regime | {"month": month}, (by_row["month"] == month).to_numpy()
-    bins = bins_of(p)
+    bins = statistics.bins_of(p)
     for k in range(bins.max() + 1):
         yield "calibration", {"forecast": float(p[bins == k].mean())}, bins == k
 
