@@ -114,9 +114,8 @@ def pair_rows(
     for pair in asked:
         for figure, name in names.items():
             by = (sampled[pair.a][figure] - sampled[pair.b][figure]).estimate()
-            is_target = pair.target is not None and pair.target.figure == figure
-            row = {"a": pair.a, "b": pair.b, "figure": figure, **by}
-            row["expected"] = pair.target.goal if pair.target and is_target else None
+            goal = pair.target.goal if pair.target and pair.target.figure == figure else None
+            row = {"a": pair.a, "b": pair.b, "figure": figure, **by, "expected": goal}
             rows.append(row | {"finding": finding(pair, name, by)})
     return rows
 
@@ -133,8 +132,7 @@ def finding(pair: Pair, name: str, by: Row) -> str:
     return f"{pair.a} has a {'higher' if low > 0 else 'lower'} {name} than {pair.b}"
 
 
-SURE = 0.95
-"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
+SURE = 0.95  # the deflated Sharpe ratio of a Sharpe ratio that is more than luck
 
 
 @dataclass(frozen=True)
@@ -234,11 +232,7 @@ _RANKING_EXPLANATIONS = {
     TWO_STAGE: " (the mean rank by windows and baseline)",
     "mean": " (the mean rank by the windows)",
 }
-
-_RARE = 100
-"""Rows of a class below which it is mentioned that no row was missed."""
-
-
+_RARE = 100  # rows of a class below which it is mentioned that no row was missed
 _IMPLAUSIBLE = 0.95  # an AUC of directions
 _IMPLAUSIBLE_IC = 0.3  # a mean rank IC
 
@@ -276,15 +270,13 @@ def _doubt(figure: str, value: float | None, most: float) -> Iterator[str]:
 
 
 def _order(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
-    rank_ic, order, found = (
-        figures["rank_ic"], figures["monotonicity"]["value"], metrics["cross_section"],
-    )  # fmt: skip
+    rank_ic, found = figures["rank_ic"], metrics["cross_section"]
     text = _RANKING_EXPLANATIONS.get(headline, "")
     yield (
         f"{headline}{text} ranks {found['symbols']} symbols at {found['times']:,} decision times "
         f"with a mean rank IC of {_format(rank_ic, '.4f')}: {_against(rank_ic, 0.0)}."
     )
-    if order is not None:
+    if (order := figures["monotonicity"]["value"]) is not None:
         rises = "rise" if order == 1 else "do not rise"
         yield (
             f"The fifth of the symbols with the highest scores returns "
