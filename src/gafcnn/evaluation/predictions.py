@@ -110,12 +110,10 @@ def complete_predictions(
             "symbols",
         )
     scored = columns == (P_UP,) and P_UP not in frame and SCORE in frame
-    given, what = ([SCORE], "score") if scored else ([*columns], "probability")
-    if columns == (SCORE,):
-        what = "score"
-        if SCORE not in frame and P_UP in frame:  # which orders symbols as well
-            frame = frame.rename(columns={P_UP: SCORE})
-    notes: list[str] = []
+    given, notes = [SCORE] if scored else [*columns], list[str]()
+    what = "score" if given == [SCORE] else "probability"
+    if columns == (SCORE,) and SCORE not in frame:  # P(up) orders symbols as well
+        frame = frame.rename(columns={P_UP: SCORE})
     table = _standardise(frame, given, symbols, name, notes)
     if not isinstance(bars, Mapping):  # bars of one symbol need no name
         by_symbol = {symbols[0]: bars}
@@ -129,7 +127,7 @@ def complete_predictions(
     else:
         outcomes = _outcomes(table, by_symbol, label, notes)
         reason = "their outcome is unknown: a gap or the end of the bars follows"
-    outcomes = outcomes[[column for column in (*KEY, *OUTCOME) if column in outcomes]]
+    outcomes = outcomes.filter([*KEY, *OUTCOME])
     table = table.drop(columns=[*OUTCOME], errors="ignore")
     keys = [column for column in KEY if column in table and column in outcomes]
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
@@ -148,12 +146,9 @@ def complete_predictions(
             instead="add the interval of the bars to the times",
         )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
+    finite = np.isfinite(merged[given].to_numpy()).all(axis=1)
     for valid, why, instead in (
-        (
-            np.isfinite(merged[given].to_numpy()).all(axis=1),
-            f"the {what} is missing or infinite",
-            "drop them",
-        ),
+        (finite, f"the {what} is missing or infinite", "drop them"),
         (at_bar, "no bar closes at that time", "use times of bars.index, which are close times"),
         (merged["found"] == "both", reason, "pass other rows, or other bars"),
     ):

@@ -68,9 +68,7 @@ class TestSet:
         val = val.loc[over & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None)
-        return choose_threshold(
-            self.bars, val["time"], val[model].to_numpy(), self.horizon, self.rules
-        )
+        return choose_threshold(self.bars, val["time"], val[model], self.horizon, self.rules)
 
     def trade(self, model: str) -> Traded:
         """Trade a column of P(up), fold by fold at the threshold chosen on validation."""
@@ -94,8 +92,7 @@ class TestSet:
 class Traded:
     """The trades of one model on the test rows of one symbol."""
 
-    # the threshold of each fold, chosen on its validation rows
-    choices: Mapping[int | None, Choice]
+    choices: Mapping[int | None, Choice]  # threshold of each fold, chosen on its validation rows
     position: NDArray[np.int8]  # position of each test row: 1, -1 or 0, shape (n,)
     backtest: Backtest  # the trades that were made
 
