@@ -20,13 +20,7 @@ from gafcnn.app.runs import BARS, Run
 from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.predictions import (
-    P_UP,
-    SCORE,
-    classes_of,
-    probability_columns,
-    write_predictions,
-)
+from gafcnn.evaluation.predictions import SCORE, classes_of, probability_columns, write_predictions
 from gafcnn.evaluation.statistics import rank_ics, score_classes, score_rows
 from gafcnn.settings import as_plain, create
 
@@ -122,8 +116,8 @@ def _fit(
         model.set_params(offset=_offset(settings, folder, samples))
     predictions = model.fit(samples).predict(samples)
     write_predictions(folder / runs.PREDICTIONS, predictions)
-    metrics = {**_facts(predictions, samples), **model.facts_}
-    metrics["embargo"] = format_duration(samples.embargo)
+    embargo = format_duration(samples.embargo)
+    metrics = {**_facts(predictions, samples), **model.facts_, "embargo": embargo}
     if len(samples.symbols) > 1:
         metrics["symbols"] = {
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
@@ -162,14 +156,14 @@ def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]
     That of a ranking is the mean rank IC of its `n` decision times.
     """
     rows = predictions.loc[predictions["split"] == part]
-    classes = classes_of(rows)
-    if SCORE in rows:
+    first, *others = columns = [*probability_columns(rows)]
+    if first == SCORE:
         correlations = rank_ics(rows, SCORE)
         mean = float(correlations.mean()) if len(correlations) else None
         return {"labelled": {"rank_ic": mean, "n": len(correlations)}}
-    if not classes:  # P(up) alone
-        return score_rows(rows, P_UP)
+    if not others:  # P(up) alone
+        return score_rows(rows, first)
     rows = rows.dropna(subset=["label"])
-    scores = score_classes(rows[[*probability_columns(rows)]], rows["label"])
-    scores["classes"] = dict(zip(classes, scores["classes"], strict=True))
+    scores = score_classes(rows[columns], rows["label"])
+    scores["classes"] = dict(zip(classes_of(rows), scores["classes"], strict=True))
     return {"labelled": scores}
