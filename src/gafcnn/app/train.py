@@ -21,7 +21,7 @@ from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.evaluation.predictions import SCORE, classes_of, probability_columns, write_predictions
-from gafcnn.evaluation.statistics import rank_ics, score_classes, score_rows
+from gafcnn.evaluation.statistics import score_classes, score_ranking, score_rows
 from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
@@ -151,16 +151,11 @@ def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
 
 
 def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
-    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows.
-
-    That of a ranking is the mean rank IC of its `n` decision times.
-    """
+    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
     rows = predictions.loc[predictions["split"] == part]
     first, *others = columns = [*probability_columns(rows)]
     if first == SCORE:
-        correlations = rank_ics(rows, SCORE)
-        mean = float(correlations.mean()) if len(correlations) else None
-        return {"labelled": {"rank_ic": mean, "n": len(correlations)}}
+        return {"labelled": score_ranking(rows, SCORE)}
     if not others:  # P(up) alone
         return score_rows(rows, first)
     rows = rows.dropna(subset=["label"])

@@ -15,9 +15,10 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Sampled
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
-from gafcnn.evaluation.statistics import Row, estimate, rank_ics, score_rows
+from gafcnn.evaluation.joining import is_ranking
+from gafcnn.evaluation.statistics import Row, estimate, score_ranking, score_rows
 
-COMPARED = {
+COMPARED = {  # with their names in sentences
     "accuracy": "accuracy",
     "auc": "AUC",
     "accuracy_labelled": "accuracy on labelled rows",
@@ -26,7 +27,6 @@ COMPARED = {
     "net_bps": "net return per trade",
     "sharpe": "Sharpe ratio",
 }
-"""The figures in which models are compared, and their names in sentences."""
 
 
 @dataclass(frozen=True)
@@ -60,33 +60,23 @@ class Pair(NamedTuple):
     target: Target | None = None
 
 
-def labelled_auc(rows: pd.DataFrame, model: str) -> float:
-    """Return the AUC of a column of P(up) on labelled rows; 0.5 if it is undefined."""
-    found = score_rows(rows, model)["labelled"]["auc"]
-    return 0.5 if found is None else found
-
-
-def mean_rank_ic(rows: pd.DataFrame, model: str) -> float:
-    """Return the mean rank IC of a column of scores; 0 if it is undefined."""
-    correlations = rank_ics(rows, model)
-    return float(correlations.mean()) if len(correlations) else 0.0
-
-
-def pairs(
-    study: Study, skill: Callable[[pd.DataFrame, str], float] = labelled_auc
-) -> Iterator[Pair]:
+def pairs(study: Study) -> Iterator[Pair]:
     """Yield the comparisons of a study of directions, or of rankings.
 
-    Ensembles are compared with the best member, which has the highest skill on validation rows;
-    members, ensembles and foreign models are compared with the baseline.
+    Ensembles are compared with the best member, by its AUC on labelled validation rows or its rank
+    IC; members, ensembles and foreign models are compared with the baseline.
     """
     members, models, baseline = study.members, study.models, study.baseline
     val = study.joined.loc[study.joined["split"] == "val"]
 
-    def on_validation(name: str) -> float:
-        return skill(val.loc[val[name].notna()], name)
+    def skill(name: str) -> float:
+        rows = val.loc[val[name].notna()]
+        if is_ranking(rows):
+            return score_ranking(rows, name)["rank_ic"] or 0.0
+        found = score_rows(rows, name)["labelled"]["auc"]
+        return 0.5 if found is None else found
 
-    best = max(members, key=on_validation) if members else None
+    best = max(members, key=skill) if members else None
     if best is not None and len(members) > 1:
         for name in ENSEMBLES:
             if name in models:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import COLUMNS, bars_per_day, bars_per_year, interval_of
 from gafcnn.evaluation import figures, statistics
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
-from gafcnn.evaluation.comparisons import Study, mean_rank_ic, pair_rows, pairs, targets
+from gafcnn.evaluation.comparisons import Study, pair_rows, pairs, targets
 from gafcnn.evaluation.directions import LEAST_DAYS, TRENDS, VOLATILITIES, deflated_ratios, regimes
 from gafcnn.evaluation.figures import Counted, Figure, of_sums, ratio
 from gafcnn.evaluation.portfolio import PortfolioRules, PortfolioTrial, simulate, target_weights
@@ -77,7 +77,7 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
             row = {"model": name, "part": part, "of": of, "times": int(inside.sum())}
             part_rows.append(row | {key: found[number, key] for key in PART_FIGURES})
         study.advance(1)
-    headline, differences = study.headline, pair_rows(pairs(study, mean_rank_ic), sampled, COMPARED)
+    headline, differences = study.headline, pair_rows(pairs(study), sampled, COMPARED)
     goals = targets(headline, estimates[headline], differences)
     held = figures.held_figures(panel.factors[MARKET], panel.market.per_year)
     return {

@@ -22,9 +22,8 @@ Floats = NDArray[np.float64]
 Row: TypeAlias = dict[str, Any]
 """A row of a table, or an estimate, ready for JSON."""
 
+# probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1
 CLIP = 1e-7
-"""Probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1."""
-
 LEVEL = 0.95  # of all confidence intervals
 _LARGEST_LOG = 709.0  # exp() of more overflows
 _FEWEST = 4  # observations that a kurtosis needs
@@ -184,10 +183,11 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     return sums["both"] / np.sqrt(sums["score"] * sums["outcome"])
 
 
-def rank_ics(rows: pd.DataFrame, model: str) -> pd.Series:
-    """Return the rank correlations of a column of scores and the returns that follow, by time."""
+def score_ranking(rows: pd.DataFrame, model: str) -> dict[str, Any]:
+    """Return the mean `rank_ic` of a column of scores, None if undefined, and its `n` times."""
     score, ahead = (rows[column].to_numpy(np.float64) for column in (model, "forward_return"))
-    return rank_correlations(score, ahead, rows["time"].to_numpy("datetime64[ns]"))
+    found = rank_correlations(score, ahead, rows["time"].to_numpy("datetime64[ns]"))
+    return {"rank_ic": float(found.mean()) if len(found) else None, "n": len(found)}
 
 
 def log_losses(p: Floats, label: NDArray[Any]) -> Floats:
