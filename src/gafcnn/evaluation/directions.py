@@ -28,9 +28,7 @@ from gafcnn.evaluation.statistics import Floats, Row, confusion, curve, estimate
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
-ORACLE = "oracle"
-"""The model that is a simulated market's own probability; it is not a trial."""
-
+ORACLE = "oracle"  # a simulated market's own probability, which is not a trial
 HOLD = "buy_and_hold"
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # of the rows, the most confident first
 VOLATILITIES, TRENDS = ("low", "middle", "high"), ("down", "flat", "up")
@@ -313,12 +311,8 @@ def regimes(
     """
     volatility = rolling_volatility(bars, "lookback", lookback)
     length = multiple_of("lookback", lookback, interval_of(bars))
-    # constant prices have no trend
-    z = np.zeros(len(bars))
     log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
-    returns = log_close.diff(length - 1).to_numpy()
-    np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
-
+    z = statistics.divide(log_close.diff(length - 1), volatility * np.sqrt(length - 1))
     complete = np.arange(len(bars)) - stretch_starts(bars) >= length - 1
     rows, training = bars.index.get_indexer(times), bars.index.get_indexer(reference)
     known, training = (rows >= 0) & complete[rows], training[(training >= 0) & complete[training]]
@@ -326,6 +320,7 @@ def regimes(
     if len(training):
         edges = np.quantile(volatility[training], [1 / 3, 2 / 3])
         tercile = np.searchsorted(edges, volatility[rows[known]], side="left")
+        # constant prices have no trend: their z is NaN
         trend = 1 + (z[rows[known]] > TREND).astype(int) - (z[rows[known]] < -TREND)
         names[0, known], names[1, known] = np.array(VOLATILITIES)[tercile], np.array(TRENDS)[trend]
     return pd.DataFrame(

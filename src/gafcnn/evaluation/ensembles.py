@@ -24,11 +24,8 @@ Labels = NDArray[np.int8]
 F = Callable[..., Floats]
 
 CLIP = 1e-6
-ENSEMBLE = "mean"
-"""The ensemble that targets and verdict refer to; nothing in it is fitted."""
-
-TWO_STAGE = "two_stage"
-"""A second model on top of a baseline: `stacking` of the baseline and the members."""
+ENSEMBLE = "mean"  # that targets and verdict refer to; nothing in it is fitted
+TWO_STAGE = "two_stage"  # on top of a baseline: `stacking` of the baseline and the members
 
 
 class Ensemble(NamedTuple):

@@ -143,10 +143,8 @@ def _side_by_side(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd.
     rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
     joined = rows.drop_duplicates([*KEY])
     for name, frame in members.items():
-        columns = {
-            member_column(name, column): frame[column] for column in probability_columns(frame)
-        }
-        right = frame.filter(KEY).assign(**columns)
+        names = {column: member_column(name, column) for column in probability_columns(frame)}
+        right = frame.filter([*KEY, *names]).rename(columns=names)
         joined = joined.merge(right, on=[*KEY], how="left", validate="one_to_one")
     return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
 

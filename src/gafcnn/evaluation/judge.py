@@ -41,9 +41,7 @@ from gafcnn.evaluation.rankings import judge_rankings
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.settings import create
 
-BASELINE = "xgboost"
-"""The model that others are compared with, if there is one of this name."""
-
+BASELINE = "xgboost"  # the model that others are compared with, if there is one of this name
 _TOLERANCE = 1e-6  # of returns: tables may hold them in float32
 
 log = logging.getLogger(__name__)
