@@ -42,10 +42,9 @@ log = logging.getLogger(__name__)
 
 
 def export(options: Mapping[str, Any]) -> Path:
-    """Export the models of a study by `conf/export.yaml`; networks are compared with torch.
+    """Export the models of a study by `conf/export.yaml`; return the folder of the export.
 
-    Returns:
-        The folder, `outputs/<study>/export`.
+    Networks are compared with torch.
 
     Raises:
         RunError: The study has no complete run, its bars have changed, or another process exports
