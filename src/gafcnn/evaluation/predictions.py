@@ -174,6 +174,30 @@ def complete_predictions(
     return check_predictions(complete, name), notes
 
 
+def complete_tables(
+    models: Mapping[str, pd.DataFrame | str | Path],
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    label: Label | None,
+    split: Splitter | None,
+) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
+    """Return tables with outcomes and split, the names of those that had none, and notes.
+
+    Arguments and errors are those of `complete_predictions`.
+    """
+    tables = {
+        name: table if isinstance(table, pd.DataFrame) else read_table(table)
+        for name, table in models.items()
+    }
+    foreign = [name for name, table in tables.items() if not set(SHARED) <= set(table.columns)]
+    like, notes = next((tables[name] for name in tables if name not in foreign), None), []
+    for name in foreign:
+        tables[name], more = complete_predictions(tables[name], bars, label, split, like, name=name)
+        # a label that is fitted on the bars before the first row is the same for all tables
+        like = tables[name] if like is None and split is None else like
+        notes += more
+    return tables, foreign, notes
+
+
 def _standardise(
     frame: pd.DataFrame, columns: Sequence[str], symbols: Sequence[str], name: str, notes: list[str]
 ) -> pd.DataFrame:
@@ -365,11 +389,7 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
     `forward_return` may be NaN, and `known_at` may be `time`, for labels that do not look ahead.
 
     A decision time is unique per symbol, window and fold. `complete_predictions` makes such a table
-    from times and probabilities.
-
-    Args:
-        frame: Table.
-        source: Its name in errors: a path or a model's name.
+    from times and probabilities. The source, a path or a model's name, is for errors.
 
     Raises:
         PredictionsError: What is wrong, in how many rows, and the first of them.
