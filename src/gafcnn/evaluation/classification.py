@@ -25,6 +25,7 @@ from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, Row, confusion, estimate, score_classes
 from gafcnn.evaluation.test_set import folds_of, split_rows
 
+# with their names in sentences; "without class 0" is said only of a class 0 called `none`
 CLASS_FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -34,11 +35,6 @@ CLASS_FIGURES = {
     "macro_f1_without_0": "macro-F1 without class 0",
     "log_loss": "log loss",
 }
-"""The figures of a model and their names in sentences; see `statistics.score_classes`.
-
-Those that leave class 0 out are given only if class 0 is called `none`.
-"""
-
 NONE = "none"  # class 0 of labels that recognise patterns: none of them
 MOST_BINS = 20_000  # of a timeline; bins of longer ones have several bars
 

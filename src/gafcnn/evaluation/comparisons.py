@@ -212,8 +212,6 @@ def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> R
     }
 
 
-# --- the verdict ------------------------------------------------------------------------------
-
 _EXPLANATIONS = {
     TWO_STAGE: " (windows and baseline, stacked)",
     "mean": " (of the windows' probabilities)",

@@ -52,9 +52,7 @@ def judge_directions(
         rows = study.joined.loc[study.joined["symbol"] == symbol]
         sets.append(TestSet(frame, *split_rows(rows), study.horizon, rules))
     panel = Panel(sets)
-    models = {
-        name: Candidate(panel, name, [one.trade(name) for one in sets]) for name in study.models
-    }
+    models = {k: Candidate(panel, k, [one.trade(k) for one in sets]) for k in study.models}
     length = sets[0].fills.ahead
     hits = (panel.on_bars(((one.p > 0.5) == panel.up) - 0.5) for one in models.values())
     returns = {name: model.returns for name, model in models.items()}
@@ -119,9 +117,6 @@ def judge_directions(
     }
 
 
-# --- figures of one model ----------------------------------------------------------------------
-
-
 def _score_figures(model: Candidate) -> dict[str, Counted]:
     """Accuracy, AUC, log loss and Brier score of all, of moved and of labelled rows.
 
@@ -181,9 +176,6 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     n = len(next(iter(returns.values())))
     variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
     return {k: statistics.deflated_sharpe(one, trials, variance) for k, one in returns.items()}
-
-
-# --- parts of the test rows --------------------------------------------------------------------
 
 
 def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row, Rows]]:
@@ -305,9 +297,6 @@ def regimes(
         A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of
         `TRENDS`) and `month` ("2025-06", UTC). Volatility and trend are None where the lookback has
         a gap, and everywhere if no reference time has a gap-free lookback.
-
-    Raises:
-        ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
     """
     volatility = rolling_volatility(bars, "lookback", lookback)
     length = multiple_of("lookback", lookback, interval_of(bars))
@@ -326,9 +315,6 @@ def regimes(
     return pd.DataFrame(
         {"volatility": names[0], "trend": names[1], "month": times.strftime("%Y-%m")}, index=times
     )
-
-
-# --- benchmarks --------------------------------------------------------------------------------
 
 
 def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:

@@ -103,9 +103,6 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
     }
 
 
-# --- the test rows ------------------------------------------------------------------------------
-
-
 class Panel:
     """The test rows of all models on the timeline of their decision times.
 
@@ -210,9 +207,6 @@ class Candidate:
         # returns after and before the costs of trading, both after funding, shape (times,)
         self.net, self.gross = (panel.on_times(made.returns + more) for more in (0.0, made.costs))
         self.turnover = panel.on_times(made.turnover)
-
-
-# --- figures of one model ------------------------------------------------------------------------
 
 
 def rank_figures(correlations: Floats, quantiles: Floats) -> dict[Any, Counted]:
@@ -345,9 +339,6 @@ def _without_interval(panel: Panel, model: Candidate, deflated: float | None) ->
 
 def _estimates(values: Mapping[str, float | None], n: int) -> Row:
     return {name: estimate(value, n) for name, value in values.items()}
-
-
-# --- the market, and what is shown of the headline ------------------------------------------------
 
 
 def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[str]:

@@ -59,9 +59,6 @@ def interval(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-# --- returns ----------------------------------------------------------------------------------
-
-
 def growth(returns: Floats, periods: float, least: float = 0) -> dict[str, float | None]:
     """Return what an equity grew by, from one return per bar (at least one) and the bars of a year.
 
@@ -86,13 +83,9 @@ def max_drawdown(returns: Floats) -> float:
     return float((equity / np.maximum.accumulate(equity) - 1).min())
 
 
-# --- selection among trials -------------------------------------------------------------------
-#
 # Bailey and Lopez de Prado, "The Deflated Sharpe Ratio: Correcting for Selection Bias, Backtest
 # Overfitting and Non-Normality", Journal of Portfolio Management, 2014. Sharpe ratios are per
 # observation here, not annualised; the kurtosis of normal returns is 3.
-
-
 def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: float) -> float | None:
     """Return the probabilistic Sharpe ratio: P(true Sharpe ratio > `benchmark`).
 
@@ -128,10 +121,7 @@ def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) 
     """Return the deflated Sharpe ratio: `psr` against the expected maximum of all trials.
 
     At least one strategy was tried, this one included. The variance of their Sharpe ratios is per
-    observation, as the net returns, shape (n,).
-
-    Returns:
-        A probability; None with fewer than four returns, or constant returns.
+    observation, as the net returns, shape (n,). None with fewer than four or constant returns.
     """
     from scipy.stats import kurtosis, skew
 
@@ -144,16 +134,11 @@ def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) 
     return psr(ratio, benchmark, len(values), *moments)
 
 
-# --- probabilities ----------------------------------------------------------------------------
-
-
 def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
-    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
+    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947); None for one class.
 
-    `p` are probabilities or scores, `positive` is 1 or True for a positive class: shape (n,).
-
-    Returns:
-        P(a positive row has the higher score), ties counted half; None with one class only.
+    It is P(a positive row has the higher score), ties counted half. `p` are probabilities or
+    scores, `positive` is 1 or True for a positive class: shape (n,).
     """
     from scipy.stats import rankdata
 

@@ -15,7 +15,7 @@ from gafcnn.data.bars import bars_per_year
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
-from gafcnn.evaluation.predictions import folds_of
+from gafcnn.evaluation.predictions import SPLITS, folds_of
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -170,9 +170,7 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             folds.
     """
     by_time = joined.sort_values("time", kind="stable")
-    val, test = (
-        by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
-    )
+    val, test = (by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in SPLITS)
     repeated = test.duplicated(["symbol", "time"])
     if test.empty or repeated.any():
         first = "" if test.empty else f", first {test['time'][repeated].iloc[0]}"
