@@ -89,12 +89,9 @@ def disk_error(path: Path, needed: int, error: OSError) -> DiskError:
         free = f"its disk has {_free_bytes(path):,} free"
         found = f"{path} needs {needed:,} bytes, and {free} ({error.strerror})"
         expected, first = "enough free space", "free some"
-    return DiskError(
-        found,
-        expected=expected,
-        instead=f"{first}, or choose another folder (paths.data, paths.outputs); then run the same "
-        "command again",
-    )
+    other = "choose another folder (paths.data, paths.outputs)"
+    instead = f"{first}, or {other}; then run the same command again"
+    return DiskError(found, expected=expected, instead=instead)
 
 
 def check_free_space(path: Path, needed: int) -> None:
@@ -118,10 +115,8 @@ def _free_bytes(path: Path) -> int:
 def locked(path: Path, action: str | None = None) -> Iterator[None]:
     """Hold a lock file, whose folder need not exist; the file stays after its release.
 
-    Args:
-        path: The lock file.
-        action: What another process that holds it is doing, for a warning before waiting for it:
-            "writing data/gaf/BNB_30m"; None does not wait.
+    `action` is what another process that holds it is doing, for a warning before waiting for it:
+    "writing data/gaf/BNB_30m"; None does not wait.
 
     Raises:
         Timeout: Another process holds it, see `lock_holder`; only without `action`.

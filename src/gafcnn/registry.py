@@ -35,18 +35,16 @@ class Registry(dict[str, T]):
             ConfigError: Another module has registered the name.
         """
 
-        def add(found: T) -> T:
+        def add(one: T) -> T:
             held = self.get(name)
-            if held is not None and _origin(held) != _origin(found):
-                raise ConfigError(
-                    f"the {self.what} {name!r} is registered already, by {_origin(held)}",
-                    expected="a name of its own",
-                    instead="choose another name",
-                )
-            if isinstance(found, type):
-                found.kind = name  # pyright: ignore[reportAttributeAccessIssue]
-            self[name] = found
-            return found
+            if held is not None and _origin(held) != _origin(one):
+                found = f"the {self.what} {name!r} is registered already, by {_origin(held)}"
+                expected, instead = "a name of its own", "choose another name"
+                raise ConfigError(found, expected=expected, instead=instead)
+            if isinstance(one, type):
+                one.kind = name  # pyright: ignore[reportAttributeAccessIssue]
+            self[name] = one
+            return one
 
         return add
 

@@ -76,13 +76,8 @@ def main(
     """Run a command with the options composed from `conf/<name>.yaml` and the words typed.
 
     Errors end the process with one sentence on standard error and exit code 1; HYDRA_FULL_ERROR=1
-    shows the traceback instead.
-
-    Args:
-        name: The command, one of `COMMANDS`.
-        conf: The folder of the configuration; by default that of the package.
-        words: The options; by default those of the process.
-        program: How the user starts a command, in place of whose name is {}.
+    shows the traceback instead. Without `conf` the configuration is that of the package; `program`
+    is how the user starts a command, in place of whose name is {}.
     """
     if conf is None:  # that of the installed package, or of the repository
         installed = Path(__file__).parents[1] / "conf"
@@ -159,14 +154,11 @@ def _stop_on_sigterm() -> None:
     threading.Thread(target=end, daemon=True).start()
 
 
-# --- sweeps and extensions ------------------------------------------------------------------------
-
-
 def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
-    """Quote names, and import the user's own modules; return how many jobs can run in parallel.
+    """Quote names, and import the user's own modules.
 
-    These are all of a sweep, but at most one per core. Also returned are the swept options that the
-    folders of the runs are named by.
+    Returned are how many jobs of a sweep can run in parallel, at most one per core, and the swept
+    options that the folders of the runs are named by.
 
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.
@@ -248,9 +240,6 @@ def import_own(names: str | Sequence[str]) -> None:
             found, expected = f"imports={name} cannot be imported ({reason})", "a file or module"
             instead = "correct the path, or rename the file"
             raise ConfigError(found, expected=expected, instead=instead)
-
-
-# --- messages -------------------------------------------------------------------------------------
 
 
 def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,7 @@ from numpy.typing import NDArray
 from gafcnn.app.leakage import receipts
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
-from gafcnn.app.runs import (
-    CONFIG,
-    EVALUATION,
-    LATER,
-    METRICS,
-    PREDICTIONS,
-    Run,
-    hold,
-    write_metrics,
-)
+from gafcnn.app.runs import CONFIG, EVALUATION, LATER, METRICS, PREDICTIONS, hold, write_metrics
 from gafcnn.app.studies import Study, record_look
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.market_columns import with_market
@@ -45,14 +36,13 @@ from gafcnn.report.sample_pictures import Attributions, sample_image
 from gafcnn.settings import as_plain, create
 
 SYMBOLS = "symbols"  # the folder of the evaluations of single symbols, if there are several
-KIND_NAMES = {
+KIND_NAMES = {  # for readers
     "gasf": "GASF",
     "gadf": "GADF",
     "markov": "Markov transition field",
     "recurrence": "Recurrence plot",
     "ohlc": "Bars",
 }
-"""Names of image kinds for readers."""
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +108,10 @@ def _evaluate_tables(
         found = f"{folder} is a study with runs, whose evaluation would be replaced"
         instead = f"rename the file, or add study={folder.name} to judge it beside the study"
         raise ConfigError(found, expected="a table with another name", instead=instead)
-    bars, (label, split) = load(settings.market), (settings.label, settings.split)
-    rules = settings.rules_of(label)
+    bars, label = load(settings.market), settings.label
+    options: Any = {"label": label, "split": settings.split, "rules": settings.rules_of(label)}
     with counting("judging", len(tables), "models") as advance:
-        judgement = judge(
-            tables, bars, label=label, split=split, rules=rules, advance=advance, **judging
-        )
+        judgement = judge(tables, bars, advance=advance, **options, **judging)
     with hold(folder / EVALUATION):
         record_look(folder, judgement, [*tables])
         config = {"evaluate": as_plain(settings), "runs": {}}
@@ -188,9 +176,6 @@ def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) 
     return page
 
 
-# --- sample pictures ------------------------------------------------------------------------------
-
-
 def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
     """Draw for each window the surest right and the surest wrong test row of the first symbol."""
     symbol = next(iter(study.bars))
@@ -208,8 +193,8 @@ def sample_pictures(study: Study, judgement: Judgement) -> list[Picture]:
             series, times = read(np.array([at])), pd.DatetimeIndex(bars.index[at + read.offsets])
             image = replace(spec, dtype="float32").encode(series)[0]
             fold = None if pd.isna(row["fold"]) else int(row["fold"])
-            runs = [run for run in study.runs[name] if run.fold == fold]
-            attributions = _attributions(runs, series, spec, int(row["called"]))
+            models = (run.model() for run in study.runs[name] if run.fold == fold)
+            attributions = _attributions(name, models, series, spec, int(row["called"]))
             result = "correct" if row["right"] else "wrong"
             title = f"{name}, t = {times[-1]:%Y-%m-%d %H:%M} UTC: {row['description']}, {result}"
             field = spec.fields[0] if spec.fields[0] in read.fields else "close"
@@ -250,16 +235,15 @@ def _most_certain(rows: pd.DataFrame, classes: Sequence[str]) -> list[Any]:
 
 
 def _attributions(
-    runs: Sequence[Run], series: NDArray[np.float64], spec: ImageSpec, called: int
+    name: str, models: Iterable[Any], series: NDArray[np.float64], spec: ImageSpec, called: int
 ) -> Attributions | None:
     """Return the mean over the networks; None if one cannot be read, or captum is missing."""
     from gafcnn.models.explanations import explain  # imports torch
 
     try:
-        modules: list[Any] = [getattr(run.model(), "module_") for run in runs]  # noqa: B009
-        found = [explain(module, series, spec, np.array([called])) for module in modules]
+        found = [explain(one.module_, series, spec, np.array([called])) for one in models]
     except (ConfigError, LearningError, RunError) as error:
-        log.warning("%s: predictions of %s are not explained", error.found, runs[0].settings.name)
+        log.warning("%s: predictions of %s are not explained", error.found, name)
         return None
     cams = [one.cam[0] for one in found if one.cam is not None]
     return Attributions(

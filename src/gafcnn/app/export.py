@@ -42,10 +42,9 @@ log = logging.getLogger(__name__)
 
 
 def export(options: Mapping[str, Any]) -> Path:
-    """Export the models of a study by `conf/export.yaml`; networks are compared with torch.
+    """Export the models of a study by `conf/export.yaml`; return the folder of the export.
 
-    Returns:
-        The folder, `outputs/<study>/export`.
+    Networks are compared with torch.
 
     Raises:
         RunError: The study has no complete run, its bars have changed, or another process exports
@@ -61,19 +60,18 @@ def export(options: Mapping[str, Any]) -> Path:
         networks, trees, files = {}, {}, [CARD, ENSEMBLES]
         with counting("exporting", len(study.all_runs), "models") as advance:
             for run in study.all_runs:
-                if run.kind not in ("gaf", "trees"):
-                    log.info("%s is not exported: neither a network nor trees", run.folder)
-                    continue
                 name = study.name_of(run)
-                if run.is_baseline:
+                if run.is_network:
+                    networks[name] = _export_network(folder, name, run, study)
+                    files += [f"{name}.onnx", f"{name}.safetensors"]
+                elif run.is_baseline:
                     write_bytes(folder / f"{name}.json", run.checkpoint.read_bytes())
                     model: Any = run.model()
                     found = {"file": f"{name}.json", "features": model.booster_.feature_names}
                     trees[name] = found | {"seed": run.settings.seed, "fold": run.fold}
                     files.append(f"{name}.json")
                 else:
-                    networks[name] = _export_network(folder, name, run, study)
-                    files += [f"{name}.onnx", f"{name}.safetensors"]
+                    log.info("%s is not exported: neither a network nor trees", run.folder)
                 advance(1)
         write_bytes(folder / ENSEMBLES, canonical_json(described))
         ensembles = {

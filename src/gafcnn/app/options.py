@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -88,9 +89,6 @@ class Paths:
 
     data: Path = Path("data")
     outputs: Path = Path("outputs")
-
-
-# --- train and prepare ----------------------------------------------------------------------------
 
 
 @settings("images")
@@ -178,9 +176,7 @@ class TrainSettings:
 
     label: Labels  # before the market, which may refer to its horizon
     market: Market
-    window: Annotated[
-        Window, built(lambda given: {k: v for k, v in given.items() if v is not None})
-    ]
+    window: Annotated[Window, built(lambda of: {k: v for k, v in of.items() if v is not None})]
     split: Parts
     model: Annotated[Any, registered(MODELS, "model")]
     offset: Annotated[Any, registered(MODELS, "offset")] = None
@@ -266,29 +262,25 @@ class TrainSettings:
         )
 
     def estimator(self, folder: Path | None = None) -> Estimator:
-        """Return the model, ready to be fitted; it writes into `folder`."""
-        model = as_plain(self.model) | {"seed": self.seed, "folder": folder, "name": self.name}
-        kind = model.pop("kind")
-        if kind != "momentum":
-            model |= {"window": self.window}
-        if kind in ("trees", "minirocket"):
-            own, assets = self.images.fields, self.images.assets
-            model |= {"fields": [*own, *(f"{asset}:{name}" for asset in assets for name in own)]}
-        if kind in ("trees", "gaf"):
-            model |= {"augmentation": self.augmentation}
-        if kind == "gaf":
-            model |= as_plain(self.trainer) | {
-                "image_spec": self.images.spec,
-                "images": "stored" if self.images.stored else "on_the_fly",
-                "monitor": self.monitor,
-                "monitor_mode": self.monitor_mode,
-                "loggers": dict(self.logger),
-                "data_folder": self.paths.data,
-            }
-        return estimator_class(kind)(**model)
-
-
-# --- evaluate, predict, export and verify ---------------------------------------------------------
+        """Return the model with those options that it has, ready to be fitted into `folder`."""
+        own, assets = self.images.fields, self.images.assets
+        options = {
+            "window": self.window,
+            "fields": [*own, *(f"{asset}:{name}" for asset in assets for name in own)],
+            "augmentation": self.augmentation,
+            "image_spec": self.images.spec,
+            "images": "stored" if self.images.stored else "on_the_fly",
+            "monitor": self.monitor,
+            "monitor_mode": self.monitor_mode,
+            "loggers": dict(self.logger),
+            "data_folder": self.paths.data,
+            **as_plain(self.trainer),
+            **as_plain(self.model),
+        }
+        options |= {"seed": self.seed, "folder": folder, "name": self.name}
+        make = estimator_class(self.model.kind)
+        known = signature(make).parameters
+        return make(**{name: value for name, value in options.items() if name in known})
 
 
 @settings("judging")
@@ -363,12 +355,10 @@ class EvaluateOptions(StudyOptions):
         default = create(EvaluateOptions, "", {})
         for name in ("trading", "costs", "portfolio", "ensemble", "predictions", "receipts"):
             if self.study is None or getattr(self, name) != getattr(default, name):
-                raise ConfigError(
-                    f"{name}=... beside on=..., or no study",
-                    expected="a finished study, with the rules of its last evaluation",
-                    instead="run the command without on=... first, then with study=... on=... "
-                    "alone",
-                )
+                found = f"{name}=... beside on=..., or no study"
+                expected = "a finished study, with the rules of its last evaluation"
+                instead = "run the command without on=... first, then with study=... on=... alone"
+                raise ConfigError(found, expected=expected, instead=instead)
 
     @property
     def on_market(self) -> bool:
@@ -390,15 +380,10 @@ class EvaluateOptions(StudyOptions):
         unused, section = (self.rules, "trading") if ranking else (self.portfolio, "portfolio")
         if unused != type(unused)():
             used = "portfolio" if ranking else "trading"
-            raise ConfigError(
-                f"options of {section} for a label {getattr(label, 'kind', label)}",
-                expected=f"those of {used}",
-                instead=f"set {used}.cost_bps=..., for example",
-            )
+            found = f"options of {section} for a label {getattr(label, 'kind', label)}"
+            expected, instead = f"those of {used}", f"set {used}.cost_bps=..., for example"
+            raise ConfigError(found, expected=expected, instead=instead)
         return self.portfolio if ranking else self.rules
-
-
-# --- the user's own parts as options of the configuration -----------------------------------------
 
 
 def own_options() -> Iterator[tuple[str, str, str, dict[str, Any]]]:

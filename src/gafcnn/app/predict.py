@@ -177,9 +177,6 @@ def closes(interval: pd.Timedelta, settle: pd.Timedelta) -> Iterator[None]:
         time.sleep((closed + interval + settle - now).total_seconds())
 
 
-# --- the models of a study ------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Forecast:
     """What one model predicts, and the position that follows.
@@ -211,9 +208,7 @@ class Decision:
     """What all models of a study predict at one bar.
 
     Attributes:
-        symbol: The symbol of the bars.
         time: Close time of the bar, UTC: the decision time.
-        close: Its close.
         models: Forecasts by the name of the model, in the order in which they are shown.
         headline: The model that the verdict of an evaluation is about.
         rules: The trading rules, and where they are from, as one sentence; None for other classes
@@ -235,14 +230,11 @@ class Decider:
     evaluation, `TradingRules()` if there is none; thresholds are chosen by them on validation rows.
 
     Attributes:
-        classes: Names of the classes.
         fold: The fold that decides; None without walk-forward.
-        interval: Time between two bars.
         history: The number of bars that a decision needs, after which indicators have settled; at
             most those of the symbol with the fewest in training.
         ensembles: Fitted ensembles, by name.
         thresholds: The threshold of each model, by symbol and by name; empty for other classes.
-        rules: The trading rules.
         names: The models, in the order in which they are shown.
 
     Raises:
@@ -268,15 +260,13 @@ class Decider:
         # a study of fewer bars has learned from indicators that have not settled
         settled = min(MEMORY, *(len(bars) for bars in study.bars.values())) if indicators else 0
         self.history = max(self._lookback, settled)
-        evaluated = study.evaluation or {}
         direction = self.classes == DIRECTIONS
         self.rules, methods, text = study.rules
         self.rules_text = text if direction else None
-        names, several = [*methods, TWO_STAGE], () if direction else self.classes
-        joined = join(study.members())
-        table, self.names, self.ensembles = combine(
-            joined, study.windows, names, study.baseline, several
-        )
+        joined, classes = join(study.members()), () if direction else self.classes
+        asked = study.windows, [*methods, TWO_STAGE], study.baseline, classes
+        table, self.names, self.ensembles = combine(joined, *asked)
+        evaluated = study.evaluation or {}
         preferred = (evaluated.get("headline"), TWO_STAGE, ENSEMBLE, *self.names)
         self.headline = next(name for name in preferred if name in self.names)
         # of each model and symbol, as an evaluation chooses it

@@ -60,11 +60,7 @@ def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
 
 
 def load(source: Source) -> dict[str, pd.DataFrame]:
-    """Return the bars of each symbol, and log a line about them.
-
-    Raises:
-        BarsError, ConfigError: See `gafcnn.data.sources.load_bars`.
-    """
+    """Return the bars of each symbol by `gafcnn.data.sources.load_bars`; log a line about them."""
     bars = load_bars(source)
     for symbol, frame in bars.items():
         missing, (first, last) = gaps(frame), frame.index[[0, -1]]

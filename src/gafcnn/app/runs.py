@@ -46,13 +46,12 @@ if TYPE_CHECKING:
 CONFIG, METRICS, PREDICTIONS = "config.yaml", "metrics.json", "predictions.parquet"
 CHECKPOINTS = "checkpoints"
 BEST, LAST = f"{CHECKPOINTS}/best.ckpt", f"{CHECKPOINTS}/last.ckpt"
-MODELS = {
+MODELS = {  # the file, the module and the class of each kind of model
     "gaf": (BEST, "classifier", "GafClassifier"),
     "trees": (f"{CHECKPOINTS}/trees.json", "boosted_trees", "BoostedTrees"),
     "minirocket": (f"{CHECKPOINTS}/rocket.npz", "rocket", "MiniRocket"),
     "momentum": (f"{CHECKPOINTS}/momentum.json", "momentum", "Momentum"),
 }
-"""The file, the module and the class of each kind of model."""
 OFFSET = "offset.parquet"  # what a network adds to
 OFFSET_FOLDER = "offset"  # of the trees that forecast it
 OFFSET_TREES = f"{OFFSET_FOLDER}/{CHECKPOINTS}/trees.json"
@@ -228,9 +227,6 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
     return {name: found[name] for name in sorted(found, key=order)}
 
 
-# --- one writer, and complete or resumed ----------------------------------------------------------
-
-
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Keep other processes out of a run's folder, or out of a study's evaluation.
@@ -279,9 +275,6 @@ def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:
             shutil.rmtree(folder / name, ignore_errors=True)
     text = yaml.safe_dump(dict(config), sort_keys=False)
     atomic_io.write_bytes(folder / CONFIG, text.encode())
-
-
-# --- files and checksums --------------------------------------------------------------------------
 
 
 def write_metrics(
@@ -360,9 +353,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-# --- what makes a run what it is ------------------------------------------------------------------
-
-
 def differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """Return what makes two runs different, as `option: held -> asked`."""
     old, new = identity(held), identity(asked)
@@ -386,9 +376,6 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     read, unread = (tuple(f"{option}." for option in options) for options in (read, unread))
     own = (k for k in flat if f"{k}.".startswith(read) or not f"{k}.".startswith(unread))
     return {key: flat[key] for key in own}
-
-
-# --- the ledger -----------------------------------------------------------------------------------
 
 
 def record(study: Path, event: str, **facts: Any) -> None:

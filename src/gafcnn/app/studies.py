@@ -199,9 +199,10 @@ class Study:
         ahead = getattr(market, "horizon", None)
         if ahead == self.horizon and self.label.classes == DIRECTIONS:
             oracles = load_oracles(at_rest(market))
-        of_folds = [] if self._is_ranking else [self.samples(fold) for fold in self.folds]
-        options |= {"oracle": oracles or None, "ensembles": ensembles}
-        judgement = self._judge({**members, **others}, self.bars, of_folds, **options)
+        # training rows determine regimes; those of a ranking do not
+        samples = [] if self._is_ranking else [self.samples(fold) for fold in self.folds]
+        options |= {"oracle": oracles or None, "ensembles": ensembles, "samples": samples}
+        judgement = self._judge({**members, **others}, self.bars, **options)
         if count_look:
             record_look(self.folder, judgement, self.windows)
         judgement.metrics["seeds"] = self.seed_scores()
@@ -243,9 +244,8 @@ class Study:
             chosen_on = (held["split"] == "val") & (held["fold"].isna() | (held["fold"] == fold))
             later = predicted.loc[predicted["split"] == "test"]
             members[name] = pd.concat([held.loc[chosen_on], later], ignore_index=True)
-        options["rules"], ensembles, _ = self.rules
-        of_fold = [] if self._is_ranking else [samples]
-        judgement = self._judge(members, extended, of_fold, ensembles=ensembles, **options)
+        options["rules"], options["ensembles"], _ = self.rules
+        judgement = self._judge(members, extended, samples=samples, **options)
         judgement.notes.append(
             f"the models{'' if fold is None else f' of fold {fold}'}, their ensembles and their "
             f"thresholds are those of the study, whose last bar closes at {end:%Y-%m-%d %H:%M} UTC"
@@ -344,29 +344,18 @@ class Study:
     def _is_ranking(self) -> bool:
         return task_of(self.label) == "ranking"
 
-    def _judge(
-        self,
-        members: Mapping[str, Any],
-        bars: Mapping[str, pd.DataFrame],
-        samples: Sequence[Samples],
-        *,
-        ensembles: Sequence[str],
-        **options: Any,
-    ) -> Judgement:
+    def _judge(self, members: Mapping[str, Any], bars: Any, **options: Any) -> Judgement:
         from gafcnn.evaluation.judge import judge
 
-        return judge(
-            members,
-            bars,
-            label=self.label,
-            baseline=self.baseline if self.baseline in members else None,
-            windows=self.windows or None,
+        options |= {
+            "label": self.label,
+            "baseline": self.baseline if self.baseline in members else None,
+            "windows": self.windows or None,
+            "ensembles": (*options["ensembles"], TWO_STAGE),
             # a study that was copied without its ledger has at least its runs
-            trials=max(recorded(self.folder, TRAINING), len(self.all_runs)),
-            samples=samples,  # whose training rows determine regimes; those of a ranking do not
-            ensembles=(*ensembles, TWO_STAGE),
-            **options,
-        )
+            "trials": max(recorded(self.folder, TRAINING), len(self.all_runs)),
+        }
+        return judge(members, bars, **options)
 
     def _extended(
         self, later: pd.DataFrame | Mapping[str, pd.DataFrame]

@@ -20,14 +20,8 @@ from gafcnn.app.runs import BARS, Run
 from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError
-from gafcnn.evaluation.predictions import (
-    P_UP,
-    SCORE,
-    classes_of,
-    probability_columns,
-    write_predictions,
-)
-from gafcnn.evaluation.statistics import rank_ics, score_classes, score_rows
+from gafcnn.evaluation.predictions import SCORE, classes_of, probability_columns, write_predictions
+from gafcnn.evaluation.statistics import score_classes, score_ranking, score_rows
 from gafcnn.settings import as_plain, create
 
 log = logging.getLogger(__name__)
@@ -122,8 +116,8 @@ def _fit(
         model.set_params(offset=_offset(settings, folder, samples))
     predictions = model.fit(samples).predict(samples)
     write_predictions(folder / runs.PREDICTIONS, predictions)
-    metrics = {**_facts(predictions, samples), **model.facts_}
-    metrics["embargo"] = format_duration(samples.embargo)
+    embargo = format_duration(samples.embargo)
+    metrics = {**_facts(predictions, samples), **model.facts_, "embargo": embargo}
     if len(samples.symbols) > 1:
         metrics["symbols"] = {
             symbol: _facts(predictions.query("symbol == @symbol"), samples.of(symbol))
@@ -157,19 +151,14 @@ def _facts(predictions: pd.DataFrame, samples: Samples) -> dict[str, Any]:
 
 
 def score_part(predictions: pd.DataFrame, part: str) -> dict[str, dict[str, Any]]:
-    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows.
-
-    That of a ranking is the mean rank IC of its `n` decision times.
-    """
+    """Return the scores of a part's `labelled` rows; for directions also those of `all` rows."""
     rows = predictions.loc[predictions["split"] == part]
-    classes = classes_of(rows)
-    if SCORE in rows:
-        correlations = rank_ics(rows, SCORE)
-        mean = float(correlations.mean()) if len(correlations) else None
-        return {"labelled": {"rank_ic": mean, "n": len(correlations)}}
-    if not classes:  # P(up) alone
-        return score_rows(rows, P_UP)
+    first, *others = columns = [*probability_columns(rows)]
+    if first == SCORE:
+        return {"labelled": score_ranking(rows, SCORE)}
+    if not others:  # P(up) alone
+        return score_rows(rows, first)
     rows = rows.dropna(subset=["label"])
-    scores = score_classes(rows[[*probability_columns(rows)]], rows["label"])
-    scores["classes"] = dict(zip(classes, scores["classes"], strict=True))
+    scores = score_classes(rows[columns], rows["label"])
+    scores["classes"] = dict(zip(classes_of(rows), scores["classes"], strict=True))
     return {"labelled": scores}

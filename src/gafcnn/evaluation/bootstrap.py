@@ -25,9 +25,8 @@ from gafcnn.evaluation.statistics import LEVEL, Floats, Row, estimate, interval
 
 K = TypeVar("K")
 
+# bins that a figure needs for an interval: with two trades won, every resample says 100 %
 LEAST_BINS = 10
-"""Bins that a figure needs for an interval: with two trades won, every resample says 100 %."""
-
 _BATCH = 256  # timelines at a time: with 13,334 bins, their counts take 27 MB
 _FEWEST = 12  # bins that the choice of the block length needs
 

@@ -17,20 +17,15 @@ from numpy.typing import NDArray
 
 from gafcnn.data.labels import PATTERNS
 from gafcnn.errors import PredictionsError
+from gafcnn.evaluation import statistics
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length, exact
 from gafcnn.evaluation.comparisons import PATTERN_RECOGNITION, Pair, Study, pair_rows, target_row
 from gafcnn.evaluation.figures import mean_ratio
 from gafcnn.evaluation.joining import probabilities
-from gafcnn.evaluation.statistics import (
-    Floats,
-    Row,
-    class_ratios,
-    confusion,
-    estimate,
-    score_classes,
-)
+from gafcnn.evaluation.statistics import Floats, Row, confusion, estimate, score_classes
 from gafcnn.evaluation.test_set import folds_of, split_rows
 
+# with their names in sentences; "without class 0" is said only of a class 0 called `none`
 CLASS_FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -40,16 +35,8 @@ CLASS_FIGURES = {
     "macro_f1_without_0": "macro-F1 without class 0",
     "log_loss": "log loss",
 }
-"""The figures of a model and their names in sentences; see `statistics.score_classes`.
-
-Those that leave class 0 out are given only if class 0 is called `none`.
-"""
-
-NONE = "none"
-"""The class 0 of labels that recognise patterns: none of them."""
-
-MOST_BINS = 20_000
-"""Bins of a timeline at most; longer timelines have bins of several bars."""
+NONE = "none"  # class 0 of labels that recognise patterns: none of them
+MOST_BINS = 20_000  # of a timeline; bins of longer ones have several bars
 
 
 def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
@@ -93,7 +80,7 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
     for name, one in p.items():
         figures = {
             key: (mean_ratio([*map(on_bars, tops)], [*map(on_bars, bottoms)]), number)
-            for key, (number, tops, bottoms) in class_ratios(one, label).items()
+            for key, (number, tops, bottoms) in statistics.class_ratios(one, label).items()
         }
         sampled[name] = bootstrap.sample(figures)
         found[name] = of_model = {key: one.estimate() for key, one in sampled[name].items()}
@@ -104,9 +91,8 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
                 row[figure] = share = of_model[k, figure]
                 # if all rows agree, all resample alike
                 if share["low"] is None or share["value"] in (0.0, 1.0):
-                    row[figure] = estimate(share["value"], share["n"])
-                    if study.resamples and figure != "f1":
-                        row[figure] = exact(share)
+                    is_share = study.resamples and figure != "f1"
+                    row[figure] = exact(share) if is_share else estimate(share["value"], share["n"])
             per_class.append(row)
         study.advance(1)
     no_skill = score_classes(np.tile(counts / n, (n, 1)), label)

@@ -15,9 +15,10 @@ import pandas as pd
 from gafcnn.data.bars import interval_of
 from gafcnn.evaluation.bootstrap import Sampled
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
-from gafcnn.evaluation.statistics import Row, estimate, rank_ics, score_rows
+from gafcnn.evaluation.joining import is_ranking
+from gafcnn.evaluation.statistics import Row, estimate, score_ranking, score_rows
 
-COMPARED = {
+COMPARED = {  # with their names in sentences
     "accuracy": "accuracy",
     "auc": "AUC",
     "accuracy_labelled": "accuracy on labelled rows",
@@ -26,7 +27,6 @@ COMPARED = {
     "net_bps": "net return per trade",
     "sharpe": "Sharpe ratio",
 }
-"""The figures in which models are compared, and their names in sentences."""
 
 
 @dataclass(frozen=True)
@@ -60,33 +60,23 @@ class Pair(NamedTuple):
     target: Target | None = None
 
 
-def labelled_auc(rows: pd.DataFrame, model: str) -> float:
-    """Return the AUC of a column of P(up) on labelled rows; 0.5 if it is undefined."""
-    found = score_rows(rows, model)["labelled"]["auc"]
-    return 0.5 if found is None else found
-
-
-def mean_rank_ic(rows: pd.DataFrame, model: str) -> float:
-    """Return the mean rank IC of a column of scores; 0 if it is undefined."""
-    correlations = rank_ics(rows, model)
-    return float(correlations.mean()) if len(correlations) else 0.0
-
-
-def pairs(
-    study: Study, skill: Callable[[pd.DataFrame, str], float] = labelled_auc
-) -> Iterator[Pair]:
+def pairs(study: Study) -> Iterator[Pair]:
     """Yield the comparisons of a study of directions, or of rankings.
 
-    Ensembles are compared with the best member, which has the highest skill on validation rows;
-    members, ensembles and foreign models are compared with the baseline.
+    Ensembles are compared with the best member, by its AUC on labelled validation rows or its rank
+    IC; members, ensembles and foreign models are compared with the baseline.
     """
     members, models, baseline = study.members, study.models, study.baseline
     val = study.joined.loc[study.joined["split"] == "val"]
 
-    def on_validation(name: str) -> float:
-        return skill(val.loc[val[name].notna()], name)
+    def skill(name: str) -> float:
+        rows = val.loc[val[name].notna()]
+        if is_ranking(rows):
+            return score_ranking(rows, name)["rank_ic"] or 0.0
+        found = score_rows(rows, name)["labelled"]["auc"]
+        return 0.5 if found is None else found
 
-    best = max(members, key=on_validation) if members else None
+    best = max(members, key=skill) if members else None
     if best is not None and len(members) > 1:
         for name in ENSEMBLES:
             if name in models:
@@ -114,9 +104,8 @@ def pair_rows(
     for pair in asked:
         for figure, name in names.items():
             by = (sampled[pair.a][figure] - sampled[pair.b][figure]).estimate()
-            is_target = pair.target is not None and pair.target.figure == figure
-            row = {"a": pair.a, "b": pair.b, "figure": figure, **by}
-            row["expected"] = pair.target.goal if pair.target and is_target else None
+            goal = pair.target.goal if pair.target and pair.target.figure == figure else None
+            row = {"a": pair.a, "b": pair.b, "figure": figure, **by, "expected": goal}
             rows.append(row | {"finding": finding(pair, name, by)})
     return rows
 
@@ -133,8 +122,7 @@ def finding(pair: Pair, name: str, by: Row) -> str:
     return f"{pair.a} has a {'higher' if low > 0 else 'lower'} {name} than {pair.b}"
 
 
-SURE = 0.95
-"""The deflated Sharpe ratio from which a Sharpe ratio is more than the luck of many trials."""
+SURE = 0.95  # the deflated Sharpe ratio of a Sharpe ratio that is more than luck
 
 
 @dataclass(frozen=True)
@@ -224,8 +212,6 @@ def target_row(target: Target, model: str, found: Mapping[str, Any] | None) -> R
     }
 
 
-# --- the verdict ------------------------------------------------------------------------------
-
 _EXPLANATIONS = {
     TWO_STAGE: " (windows and baseline, stacked)",
     "mean": " (of the windows' probabilities)",
@@ -234,11 +220,7 @@ _RANKING_EXPLANATIONS = {
     TWO_STAGE: " (the mean rank by windows and baseline)",
     "mean": " (the mean rank by the windows)",
 }
-
-_RARE = 100
-"""Rows of a class below which it is mentioned that no row was missed."""
-
-
+_RARE = 100  # rows of a class below which it is mentioned that no row was missed
 _IMPLAUSIBLE = 0.95  # an AUC of directions
 _IMPLAUSIBLE_IC = 0.3  # a mean rank IC
 
@@ -276,15 +258,13 @@ def _doubt(figure: str, value: float | None, most: float) -> Iterator[str]:
 
 
 def _order(headline: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
-    rank_ic, order, found = (
-        figures["rank_ic"], figures["monotonicity"]["value"], metrics["cross_section"],
-    )  # fmt: skip
+    rank_ic, found = figures["rank_ic"], metrics["cross_section"]
     text = _RANKING_EXPLANATIONS.get(headline, "")
     yield (
         f"{headline}{text} ranks {found['symbols']} symbols at {found['times']:,} decision times "
         f"with a mean rank IC of {_format(rank_ic, '.4f')}: {_against(rank_ic, 0.0)}."
     )
-    if order is not None:
+    if (order := figures["monotonicity"]["value"]) is not None:
         rises = "rise" if order == 1 else "do not rise"
         yield (
             f"The fifth of the symbols with the highest scores returns "

@@ -18,44 +18,24 @@ from gafcnn.data.bars import bars_per_day, interval_of, rolling_volatility
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import stretch_starts
 from gafcnn.durations import multiple_of
+from gafcnn.evaluation import statistics
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Counted, auc, held_figures, ratio, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
-from gafcnn.evaluation.statistics import (
-    Floats,
-    Row,
-    bins_of,
-    confusion,
-    curve,
-    deflated_sharpe,
-    estimate,
-    expected_calibration_error,
-    growth,
-    log_losses,
-    mean_cost,
-    score,
-)
+from gafcnn.evaluation.statistics import Floats, Row, confusion, curve, estimate, score
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
-ORACLE = "oracle"
-"""The model that is a simulated market's own probability; it is not a trial."""
-
+ORACLE = "oracle"  # a simulated market's own probability, which is not a trial
 HOLD = "buy_and_hold"
-SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-"""The most confident shares of the test rows for which the win rate is computed."""
-
-VOLATILITIES = ("low", "middle", "high")
-TRENDS = ("down", "flat", "up")
-
-TREND = 0.5
-"""Standard deviations that make a trend: a random walk is flat 38 % of the time."""
-
+SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # of the rows, the most confident first
+VOLATILITIES, TRENDS = ("low", "middle", "high"), ("down", "flat", "up")
+TREND = 0.5  # standard deviations that make a trend: a random walk is flat 38 % of the time
+LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
-LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 
 Rows = NDArray[np.bool_]
 
@@ -72,9 +52,7 @@ def judge_directions(
         rows = study.joined.loc[study.joined["symbol"] == symbol]
         sets.append(TestSet(frame, *split_rows(rows), study.horizon, rules))
     panel = Panel(sets)
-    models = {
-        name: Candidate(panel, name, [one.trade(name) for one in sets]) for name in study.models
-    }
+    models = {k: Candidate(panel, k, [one.trade(k) for one in sets]) for k in study.models}
     length = sets[0].fills.ahead
     hits = (panel.on_bars(((one.p > 0.5) == panel.up) - 0.5) for one in models.values())
     returns = {name: model.returns for name, model in models.items()}
@@ -87,12 +65,10 @@ def judge_directions(
     tables: dict[str, list[Row]] = {"coverage": [], "sides": [], "regimes": [], "calibration": []}
     for name, model in models.items():
         parts = [*parts_of(model, by_row)]
-        figures: dict[Any, Counted] = {
-            (number, figure): counted
-            for number, (kind, _, inside) in enumerate(parts)
-            for figure, counted in part_figures(model, kind, inside).items()
-        }
-        figures |= _score_figures(model) | _trade_figures(model)
+        figures: dict[Any, Counted] = {**_score_figures(model), **_trade_figures(model)}
+        for number, (kind, _, inside) in enumerate(parts):
+            of_part = part_figures(model, kind, inside)
+            figures |= {(number, figure): counted for figure, counted in of_part.items()}
         sampled[name] = bootstrap.sample(figures)
         found = {key: one.estimate() for key, one in sampled[name].items()}
         for number, (kind, description, inside) in enumerate(parts):
@@ -122,7 +98,7 @@ def judge_directions(
         for name, model in models.items()
     }
     return {
-        **mean_cost(np.concatenate([rows.fills.long.entry_cost for rows in sets])),
+        **statistics.mean_cost(np.concatenate([rows.fills.long.entry_cost for rows in sets])),
         "threshold": rules.threshold,
         "rows": {name: classes[name]["n"] for name in ("all", "labelled")},
         "classes": classes,
@@ -141,9 +117,6 @@ def judge_directions(
     }
 
 
-# --- figures of one model ----------------------------------------------------------------------
-
-
 def _score_figures(model: Candidate) -> dict[str, Counted]:
     """Accuracy, AUC, log loss and Brier score of all, of moved and of labelled rows.
 
@@ -156,7 +129,7 @@ def _score_figures(model: Candidate) -> dict[str, Counted]:
         rows, n = panel.on_bars(inside), int(inside.sum())
         for name, values in (
             ("accuracy", (p > 0.5) == up),
-            ("log_loss", log_losses(p, up)),
+            ("log_loss", statistics.log_losses(p, up)),
             ("brier", (p - up) ** 2),
         ):
             figures[name + suffix] = ratio(panel.on_bars(np.where(inside, values, 0.0)), rows), n
@@ -177,12 +150,13 @@ def _trade_figures(model: Candidate) -> dict[str, Counted]:
 def _without_interval(model: Candidate, deflated: float | None) -> Row:
     panel, n = model.panel, len(model.p)
     least = LEAST_DAYS * bars_per_day(panel.sets[0].bars)
-    grown = growth(model.returns, panel.periods, least)
+    grown = statistics.growth(model.returns, panel.periods, least)
+    error = statistics.expected_calibration_error(model.p, panel.up)
     return {
         "trades": estimate(model.trades, model.trades),
         **{name: estimate(value, model.trades) for name, value in grown.items()},
         "threshold": estimate(model.threshold, n),
-        "calibration_error": estimate(expected_calibration_error(model.p, panel.up), n),
+        "calibration_error": estimate(error, n),
         "deflated_sharpe": estimate(deflated, len(panel.times)),
     }
 
@@ -201,10 +175,7 @@ def deflated_ratios(returns: Mapping[str, Floats], trials: int) -> dict[str, flo
     ]
     n = len(next(iter(returns.values())))
     variance = max(float(np.var(ratios, ddof=1)) if len(ratios) > 1 else 0.0, 1 / n)
-    return {name: deflated_sharpe(one, trials, variance) for name, one in returns.items()}
-
-
-# --- parts of the test rows --------------------------------------------------------------------
+    return {k: statistics.deflated_sharpe(one, trials, variance) for k, one in returns.items()}
 
 
 def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row, Rows]]:
@@ -231,7 +202,7 @@ def parts_of(model: Candidate, by_row: pd.DataFrame) -> Iterator[tuple[str, Row,
         yield "regimes", regime | {"volatility": volatility, "trend": trend}, inside.to_numpy()
     for month in sorted(by_row["month"].unique()):
         yield "regimes", regime | {"month": month}, (by_row["month"] == month).to_numpy()
-    bins = bins_of(p)
+    bins = statistics.bins_of(p)
     for k in range(bins.max() + 1):
         yield "calibration", {"forecast": float(p[bins == k].mean())}, bins == k
 
@@ -326,18 +297,11 @@ def regimes(
         A frame indexed by `times` with the columns `volatility` (of `VOLATILITIES`), `trend` (of
         `TRENDS`) and `month` ("2025-06", UTC). Volatility and trend are None where the lookback has
         a gap, and everywhere if no reference time has a gap-free lookback.
-
-    Raises:
-        ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
     """
     volatility = rolling_volatility(bars, "lookback", lookback)
     length = multiple_of("lookback", lookback, interval_of(bars))
-    # constant prices have no trend
-    z = np.zeros(len(bars))
     log_close = pd.Series(np.log(bars["close"].to_numpy(np.float64)))
-    returns = log_close.diff(length - 1).to_numpy()
-    np.divide(returns, volatility * np.sqrt(length - 1), out=z, where=volatility > 0)
-
+    z = statistics.divide(log_close.diff(length - 1), volatility * np.sqrt(length - 1))
     complete = np.arange(len(bars)) - stretch_starts(bars) >= length - 1
     rows, training = bars.index.get_indexer(times), bars.index.get_indexer(reference)
     known, training = (rows >= 0) & complete[rows], training[(training >= 0) & complete[training]]
@@ -345,14 +309,12 @@ def regimes(
     if len(training):
         edges = np.quantile(volatility[training], [1 / 3, 2 / 3])
         tercile = np.searchsorted(edges, volatility[rows[known]], side="left")
+        # constant prices have no trend: their z is NaN
         trend = 1 + (z[rows[known]] > TREND).astype(int) - (z[rows[known]] < -TREND)
         names[0, known], names[1, known] = np.array(VOLATILITIES)[tercile], np.array(TRENDS)[trend]
     return pd.DataFrame(
         {"volatility": names[0], "trend": names[1], "month": times.strftime("%Y-%m")}, index=times
     )
-
-
-# --- benchmarks --------------------------------------------------------------------------------
 
 
 def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:

@@ -24,11 +24,8 @@ Labels = NDArray[np.int8]
 F = Callable[..., Floats]
 
 CLIP = 1e-6
-ENSEMBLE = "mean"
-"""The ensemble that targets and verdict refer to; nothing in it is fitted."""
-
-TWO_STAGE = "two_stage"
-"""A second model on top of a baseline: `stacking` of the baseline and the members."""
+ENSEMBLE = "mean"  # that targets and verdict refer to; nothing in it is fitted
+TWO_STAGE = "two_stage"  # on top of a baseline: `stacking` of the baseline and the members
 
 
 class Ensemble(NamedTuple):
@@ -171,11 +168,8 @@ def combine(
 
     Returns:
         The table with a column per ensemble; the names of models and ensembles, in the order in
-        which they are shown; and the ensembles of the last fold, in the same order.
-
-    Raises:
-        ConfigError: An ensemble is unknown, or a model has its name.
-        PredictionsError: The labelled validation rows of a fold are not of both classes.
+        which they are shown; and the ensembles of the last fold, in the same order. Errors are
+        those of `ensemble`.
     """
     wanted = [name for name in methods if name != TWO_STAGE] if len(members) > 1 else []
     if classes or is_ranking(joined):
@@ -216,11 +210,9 @@ def ensemble(
     known = [*joined.columns.drop([*KEY, *OUTCOME])]
     members = known if members is None else members
     if not members or not set(members) <= set(known):
-        raise ConfigError(
-            f"the members are {', '.join(members) or 'none'}",
-            expected=f"some of {', '.join(known)}",
-            instead="correct the names",
-        )
+        found = f"the members are {', '.join(members) or 'none'}"
+        expected, instead = f"some of {', '.join(known)}", "correct the names"
+        raise ConfigError(found, expected=expected, instead=instead)
     ranking = is_ranking(joined)
     if methods is None:
         methods = [ENSEMBLE] if ranking else [*ENSEMBLES]

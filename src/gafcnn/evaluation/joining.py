@@ -26,9 +26,8 @@ from gafcnn.evaluation.predictions import (
 def join(members: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Join the predictions of several models by symbol, time, fold and split.
 
-    Args:
-        members: Predictions (see `check_predictions`) by the name of their model. Several folds of
-            a model are one table; average several seeds first (see `average_seeds`).
+    Members are predictions (see `check_predictions`) by the name of their model. Several folds of a
+    model are one table; average several seeds first (see `average_seeds`).
 
     Returns:
         One row per symbol, fold and time, in that order: the columns of `KEY` and `OUTCOME`, then
@@ -56,9 +55,7 @@ def join_common(
         The table as from `join`, and the notes, with one more per model that lacks rows.
 
     Raises:
-        PredictionsError: A member is not a predictions table, the members have no test row in
-            common, or they differ on shared rows.
-        ConfigError: There are no members, or one has the name of another column.
+        PredictionsError: The members have no test row in common, or see `join`.
     """
     joined = _side_by_side(members, complete=False)
     is_test, notes, common = joined["split"] == "test", [*notes], joined["split"] == "test"
@@ -96,6 +93,17 @@ def average_seeds(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     }
     seed = runs["seed"].iloc[0] if len(by_seed) == 1 else -1
     return joined.assign(window=window, seed=seed, **means).filter([*SHARED, *columns])
+
+
+def as_predictions(
+    joined: pd.DataFrame, names: Sequence[str], columns: Sequence[str], classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return a joined table as predictions: a row per model, symbol, time and fold; seed -1."""
+    shared, parts = joined[[*KEY, *OUTCOME]], []
+    for name in names:
+        p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
+        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))
+    return pd.concat(parts, ignore_index=True)
 
 
 def member_column(name: str, column: str) -> str:
@@ -143,10 +151,8 @@ def _side_by_side(members: Mapping[str, pd.DataFrame], *, complete: bool) -> pd.
     rows = pd.concat([frame.filter([*KEY, *OUTCOME]) for frame in members.values()])
     joined = rows.drop_duplicates([*KEY])
     for name, frame in members.items():
-        columns = {
-            member_column(name, column): frame[column] for column in probability_columns(frame)
-        }
-        right = frame.filter(KEY).assign(**columns)
+        names = {column: member_column(name, column) for column in probability_columns(frame)}
+        right = frame.filter([*KEY, *names]).rename(columns=names)
         joined = joined.merge(right, on=[*KEY], how="left", validate="one_to_one")
     return joined.sort_values(["symbol", "fold", "time"], ignore_index=True)
 

@@ -23,27 +23,20 @@ from gafcnn.evaluation.classification import judge_classes
 from gafcnn.evaluation.comparisons import Study, sentences
 from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE, combine
-from gafcnn.evaluation.joining import join, join_common, probabilities
+from gafcnn.evaluation.joining import as_predictions, is_ranking, join, join_common
 from gafcnn.evaluation.portfolio import PortfolioRules
 from gafcnn.evaluation.predictions import (
-    KEY,
-    OUTCOME,
-    SCORE,
-    SHARED,
     classes_of,
-    complete_predictions,
+    complete_tables,
     first_row,
     place,
     probability_columns,
-    read_table,
 )
 from gafcnn.evaluation.rankings import judge_rankings
 from gafcnn.evaluation.trading_rules import TradingRules
 from gafcnn.settings import create
 
-BASELINE = "xgboost"
-"""The model that others are compared with, if there is one of this name."""
-
+BASELINE = "xgboost"  # the model that others are compared with, if there is one of this name
 _TOLERANCE = 1e-6  # of returns: tables may hold them in float32
 
 log = logging.getLogger(__name__)
@@ -160,11 +153,11 @@ def judge(
     _check_arguments(models, bars, label, split, resamples, trials)
     for name in {*ensembles} - {TWO_STAGE}:
         ENSEMBLES[name]  # an unknown name is an error
-    tables, foreign, notes = _complete(models, bars, label, split)
+    tables, foreign, notes = complete_tables(models, bars, label, split)
     joined, notes = join_common(tables, notes) if foreign else (join(tables), notes)
     first = next(iter(tables.values()))
     classes, columns = classes_of(first), probability_columns(first)
-    ranking = columns == (SCORE,)
+    ranking = is_ranking(joined)
     rules = _rules(rules, cost_bps, threshold, ranking=ranking)
     given, baseline = baseline, baseline or (BASELINE if BASELINE in tables else None)
     if baseline is not None:
@@ -255,7 +248,7 @@ def judge(
             found = judge_directions(part, rules, of_folds)
         metrics = {**facts, "symbol": ", ".join(part.bars), **period, **found}
         metrics["verdict"] = sentences(metrics)
-        return Judgement(metrics, _long(part.joined, names, columns, classes))
+        return Judgement(metrics, as_predictions(part.joined, names, columns, classes))
 
     if classes or ranking or len(by_symbol) == 1:
         return run(study)
@@ -348,27 +341,6 @@ def _durations(joined: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame]) -> A
     return found
 
 
-def _complete(
-    models: Mapping[str, pd.DataFrame | str | Path],
-    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
-    label: Label | None,
-    split: Splitter | None,
-) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
-    """Return tables with outcomes and split, the names of those that had none, and notes."""
-    tables = {
-        name: table if isinstance(table, pd.DataFrame) else read_table(table)
-        for name, table in models.items()
-    }
-    foreign = [name for name, table in tables.items() if not set(SHARED) <= set(table.columns)]
-    like, notes = next((tables[name] for name in tables if name not in foreign), None), []
-    for name in foreign:
-        tables[name], more = complete_predictions(tables[name], bars, label, split, like, name=name)
-        # a label that is fitted on the bars before the first row is the same for all tables
-        like = tables[name] if like is None and split is None else like
-        notes += more
-    return tables, foreign, notes
-
-
 def _by_symbol(
     joined: pd.DataFrame, bars: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
@@ -387,19 +359,6 @@ def _by_symbol(
 
 def _check_name(option: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
-        raise ConfigError(
-            f"{option} is {name!r}",
-            expected=f"one of {', '.join(known)}",
-            instead="correct the name, or leave it out",
-        )
-
-
-def _long(
-    joined: pd.DataFrame, names: Sequence[str], columns: Sequence[str], classes: Sequence[str]
-) -> pd.DataFrame:
-    """The joined table as predictions: one row per model, symbol, time and fold; seed -1."""
-    shared, parts = joined[[*KEY, *OUTCOME]], []
-    for name in names:
-        p = dict(zip(columns, probabilities(joined, name, classes).T, strict=True))
-        parts.append(shared.assign(window=name, seed=-1, **p).dropna(subset=[*columns]))
-    return pd.concat(parts, ignore_index=True)
+        found = f"{option} is {name!r}"
+        expected, instead = f"one of {', '.join(known)}", "correct the name, or leave it out"
+        raise ConfigError(found, expected=expected, instead=instead)

@@ -159,11 +159,9 @@ def portfolio(
         rules = create(PortfolioRules, "portfolio", rules)
     column = P_UP if SCORE not in predictions and P_UP in predictions else SCORE
     if missing := [name for name in ("symbol", "time", column) if name not in predictions]:
-        raise PredictionsError(
-            f"there is no column {', '.join(missing)} among {', '.join(map(str, predictions))}",
-            expected="symbol, time and score",
-            instead="rename the columns",
-        )
+        found = f"there is no column {', '.join(missing)} among {', '.join(map(str, predictions))}"
+        expected, instead = "symbol, time and score", "rename the columns"
+        raise PredictionsError(found, expected=expected, instead=instead)
     trial = PortfolioTrial(predictions, bars, horizon, rules or PortfolioRules())
     return trial.trade(predictions[column])
 
@@ -319,9 +317,7 @@ def simulate(
     portfolio. A portfolio that loses everything holds nothing from then on. `band` and `smoothing`
     are one number, or one for each decision, shape (K,).
     """
-    width, keep = (
-        np.broadcast_to(one, len(market.times)).astype(float) for one in (band, smoothing)
-    )
+    width, keep = (np.broadcast_to(x, len(market.times)).astype(float) for x in (band, smoothing))
     costs = [rules.cost_of(name) / 1e4 for name in market.symbols]
     arrays = np.array(costs), market.returns, market.funding, market.state, market.sold
     weights, trades, sums = _rebalance(targets[0], width * targets[1], keep, *arrays)

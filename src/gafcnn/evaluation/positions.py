@@ -39,10 +39,7 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
     """Return 1 (long) or -1 (short) where the confidence reaches the threshold, else 0.
 
     P(up) has shape (n,), the threshold is from 0 to 0.5. A probability of exactly 1/2 gives 0 at
-    any threshold.
-
-    Raises:
-        PredictionsError: A probability is outside [0, 1].
+    any threshold. Errors are those of `confidence`.
     """
     direction = np.sign(check_probabilities(p) - 0.5).astype(np.int8)
     direction[confidence(p) < threshold] = 0
@@ -53,10 +50,7 @@ def positions(p: ArrayLike, threshold: float, sides: str = "both") -> NDArray[np
 def threshold_of(p: ArrayLike, coverage: float) -> float:
     """Return the highest confidence that at least the share `coverage`, in (0, 1], of rows reaches.
 
-    P(up) has shape (n,), not empty.
-
-    Raises:
-        PredictionsError: A probability is outside [0, 1].
+    P(up) has shape (n,), not empty. Errors are those of `confidence`.
     """
     confidences = np.sort(confidence(p))
     # 0.07 * 100 is slightly more than 7 in floating point
@@ -80,11 +74,10 @@ def choose_threshold(
         ConfigError: The horizon is not a multiple of the bars' interval, or a cost is invalid.
     """
     fills = compute_fills(bars, times, horizon, rules)
-    if rules.threshold is None:
-        # the largest first, as max() returns the first of equals
-        coverages = sorted(rules.coverages, reverse=True)
-        choices = [Choice(threshold_of(p, coverage), coverage) for coverage in coverages]
-    else:
+    # the largest first, as max() returns the first of equals
+    coverages = sorted(rules.coverages, reverse=True)
+    choices = [Choice(threshold_of(p, coverage), coverage) for coverage in coverages]
+    if rules.threshold is not None:
         choices = [Choice(rules.threshold, None)]
 
     def merit(choice: Choice) -> tuple[bool, float]:

@@ -110,12 +110,10 @@ def complete_predictions(
             "symbols",
         )
     scored = columns == (P_UP,) and P_UP not in frame and SCORE in frame
-    given, what = ([SCORE], "score") if scored else ([*columns], "probability")
-    if columns == (SCORE,):
-        what = "score"
-        if SCORE not in frame and P_UP in frame:  # which orders symbols as well
-            frame = frame.rename(columns={P_UP: SCORE})
-    notes: list[str] = []
+    given, notes = [SCORE] if scored else [*columns], list[str]()
+    what = "score" if given == [SCORE] else "probability"
+    if columns == (SCORE,) and SCORE not in frame:  # P(up) orders symbols as well
+        frame = frame.rename(columns={P_UP: SCORE})
     table = _standardise(frame, given, symbols, name, notes)
     if not isinstance(bars, Mapping):  # bars of one symbol need no name
         by_symbol = {symbols[0]: bars}
@@ -129,7 +127,7 @@ def complete_predictions(
     else:
         outcomes = _outcomes(table, by_symbol, label, notes)
         reason = "their outcome is unknown: a gap or the end of the bars follows"
-    outcomes = outcomes[[column for column in (*KEY, *OUTCOME) if column in outcomes]]
+    outcomes = outcomes.filter([*KEY, *OUTCOME])
     table = table.drop(columns=[*OUTCOME], errors="ignore")
     keys = [column for column in KEY if column in table and column in outcomes]
     merged = table.merge(outcomes, on=keys, how="left", indicator="found")
@@ -148,12 +146,9 @@ def complete_predictions(
             instead="add the interval of the bars to the times",
         )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
+    finite = np.isfinite(merged[given].to_numpy()).all(axis=1)
     for valid, why, instead in (
-        (
-            np.isfinite(merged[given].to_numpy()).all(axis=1),
-            f"the {what} is missing or infinite",
-            "drop them",
-        ),
+        (finite, f"the {what} is missing or infinite", "drop them"),
         (at_bar, "no bar closes at that time", "use times of bars.index, which are close times"),
         (merged["found"] == "both", reason, "pass other rows, or other bars"),
     ):
@@ -177,6 +172,30 @@ def complete_predictions(
     complete = pd.DataFrame({column: rows[column] for column in (*SHARED, *columns)})
     complete = complete.astype(SHARED | _label_type(columns)).reset_index(drop=True)
     return check_predictions(complete, name), notes
+
+
+def complete_tables(
+    models: Mapping[str, pd.DataFrame | str | Path],
+    bars: pd.DataFrame | Mapping[str, pd.DataFrame],
+    label: Label | None,
+    split: Splitter | None,
+) -> tuple[dict[str, pd.DataFrame], list[str], list[str]]:
+    """Return tables with outcomes and split, the names of those that had none, and notes.
+
+    Arguments and errors are those of `complete_predictions`.
+    """
+    tables = {
+        name: table if isinstance(table, pd.DataFrame) else read_table(table)
+        for name, table in models.items()
+    }
+    foreign = [name for name, table in tables.items() if not set(SHARED) <= set(table.columns)]
+    like, notes = next((tables[name] for name in tables if name not in foreign), None), []
+    for name in foreign:
+        tables[name], more = complete_predictions(tables[name], bars, label, split, like, name=name)
+        # a label that is fitted on the bars before the first row is the same for all tables
+        like = tables[name] if like is None and split is None else like
+        notes += more
+    return tables, foreign, notes
 
 
 def _standardise(
@@ -370,11 +389,7 @@ def check_predictions(frame: pd.DataFrame, source: object) -> pd.DataFrame:
     `forward_return` may be NaN, and `known_at` may be `time`, for labels that do not look ahead.
 
     A decision time is unique per symbol, window and fold. `complete_predictions` makes such a table
-    from times and probabilities.
-
-    Args:
-        frame: Table.
-        source: Its name in errors: a path or a model's name.
+    from times and probabilities. The source, a path or a model's name, is for errors.
 
     Raises:
         PredictionsError: What is wrong, in how many rows, and the first of them.

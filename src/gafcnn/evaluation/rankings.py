@@ -17,49 +17,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gafcnn.data.bars import COLUMNS, bars_per_day, bars_per_year, interval_of
+from gafcnn.evaluation import figures, statistics
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
-from gafcnn.evaluation.comparisons import Study, mean_rank_ic, pair_rows, pairs, targets
+from gafcnn.evaluation.comparisons import Study, pair_rows, pairs, targets
 from gafcnn.evaluation.directions import LEAST_DAYS, TRENDS, VOLATILITIES, deflated_ratios, regimes
-from gafcnn.evaluation.figures import (
-    Counted,
-    Figure,
-    drawdown,
-    held_figures,
-    of_sums,
-    ratio,
-    sharpe,
-    sortino,
-)
+from gafcnn.evaluation.figures import Counted, Figure, of_sums, ratio
 from gafcnn.evaluation.portfolio import PortfolioRules, PortfolioTrial, simulate, target_weights
-from gafcnn.evaluation.statistics import (
-    Floats,
-    Row,
-    curve,
-    divide,
-    estimate,
-    growth,
-    mean_cost,
-    rank_correlations,
-)
+from gafcnn.evaluation.statistics import Floats, Row, curve, divide, estimate
 from gafcnn.evaluation.test_set import split_rows
 
-QUANTILES = 5
-"""Parts of equal size into which the symbols of a decision time are sorted by their scores."""
-
-MARKET = "market"
-"""The benchmark: all symbols of a decision time in equal shares, without costs."""
-
-COMPARED = {"rank_ic": "rank IC", "sharpe": "Sharpe ratio"}
-"""The figures in which models are compared, and their names in sentences."""
-
-LOOKBACK_DAYS = 20
-"""Days of trading that momentum, volatility and regimes of the market are computed from."""
-
-PARTS = ("year", "month", "volatility", "trend", "fold")
-"""What decision times are divided by."""
-
-PART_FIGURES = ("rank_ic", "spread_bps", "net_bps")
-"""The figures of a part; `net_bps` is the mean net return of a decision."""
+QUANTILES = 5  # parts of equal size that the symbols of a time are sorted into by their scores
+MARKET = "market"  # the benchmark: all symbols of a time in equal shares, without costs
+COMPARED = {"rank_ic": "rank IC", "sharpe": "Sharpe ratio"}  # with their names in sentences
+LOOKBACK_DAYS = 20  # of trading, for momentum, volatility and regimes of the market
+PARTS = ("year", "month", "volatility", "trend", "fold")  # what decision times are divided by
+PART_FIGURES = ("rank_ic", "spread_bps", "net_bps")  # the last is the mean of a decision
 
 _POINTS = 500  # of a curve, at most
 
@@ -105,15 +77,16 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
             row = {"model": name, "part": part, "of": of, "times": int(inside.sum())}
             part_rows.append(row | {key: found[number, key] for key in PART_FIGURES})
         study.advance(1)
-    headline, differences = study.headline, pair_rows(pairs(study, mean_rank_ic), sampled, COMPARED)
+    headline, differences = study.headline, pair_rows(pairs(study), sampled, COMPARED)
     goals = targets(headline, estimates[headline], differences)
+    held = figures.held_figures(panel.factors[MARKET], panel.market.per_year)
     return {
-        **mean_cost(np.array([rules.cost_of(name) for name in panel.market.symbols])),
+        **statistics.mean_cost(np.array([rules.cost_of(one) for one in panel.market.symbols])),
         "rows": {"all": len(panel.test), "labelled": len(panel.test.dropna(subset=["label"]))},
         "cross_section": panel.describe(),
         "bootstrap": bootstrap.describe(panel.step * study.interval),
         "models": estimates,
-        "benchmarks": {MARKET: _market(panel)},
+        "benchmarks": {MARKET: _estimates({"rank_ic": None, **held}, len(panel.times))},
         "pairs": differences,
         "quantiles": quantile_rows,
         "parts": part_rows,
@@ -128,9 +101,6 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
             for name, series in (("quantiles", _cumulated), ("portfolio", _held))
         },
     }
-
-
-# --- the test rows ------------------------------------------------------------------------------
 
 
 class Panel:
@@ -151,6 +121,9 @@ class Panel:
         self.per_day = day / self.step
         self.bin = max(1, int(np.ceil(max(study.horizon / study.interval, day) / self.step)))
         self.lookback = max(3, round(LOOKBACK_DAYS * day))  # in bars
+        # at all close times, NaN where a symbol has no bar
+        self.closes = pd.DataFrame({name: one["close"] for name, one in study.bars.items()})
+        self.changes: Any = self.closes.pct_change(fill_method=None)
 
     def on_times(self, series: pd.Series) -> Floats:
         """Return a series of the portfolio's decisions on the timeline, 0 where there is none."""
@@ -158,7 +131,7 @@ class Panel:
 
     def correlations(self, score: Floats) -> Floats:
         """Return the rank IC of a score per row; NaN where it is undefined."""
-        found = rank_correlations(score, self.ahead, self.places)
+        found = statistics.rank_correlations(score, self.ahead, self.places)
         return found.reindex(range(len(self.times))).to_numpy(np.float64)
 
     def quantile_returns(self, score: Floats) -> Floats:
@@ -188,22 +161,13 @@ class Panel:
         mean = np.where(inside, market.returns, 0.0).sum(axis=1) / inside.sum(axis=1)
         found = {MARKET: self.on_times(pd.Series(mean, market.times))}
         rules = replace(self.rules, sides="neutral", cost_bps=0.0, costs_bps={})
-        for name, table in self._past().items():
+        momentum: Any = self.closes.pct_change(self.lookback, fill_method=None)
+        volatility: Any = self.changes.rolling(self.lookback).std()
+        for name, table in (("momentum", momentum), ("low_volatility", -volatility)):
             scores = table.reindex(index=market.times, columns=at).to_numpy(np.float64)
             targets = target_weights(market, np.where(inside, scores, np.nan), rules)
             found[name] = self.on_times(simulate(market, targets, rules).returns)
         return found
-
-    def _past(self) -> dict[str, pd.DataFrame]:
-        """Return the return of each symbol over the lookback, and minus its volatility."""
-        change: Any = self.closes.pct_change(fill_method=None)
-        momentum: Any = self.closes.pct_change(self.lookback, fill_method=None)
-        return {"momentum": momentum, "low_volatility": -change.rolling(self.lookback).std()}
-
-    @cached_property
-    def closes(self) -> pd.DataFrame:
-        """Closes of all symbols at all close times; NaN where a symbol has no bar."""
-        return pd.DataFrame({name: one["close"] for name, one in self.study.bars.items()})
 
     def parts(self) -> Iterator[tuple[str, str, Times]]:
         """Yield the parts of the timeline that are judged separately: kind, name, decision times.
@@ -211,7 +175,7 @@ class Panel:
         Volatility and trend are those of the market (see `directions.regimes`), with terciles of
         the time before the test if there is any.
         """
-        returns: Any = self.closes.pct_change(fill_method=None).mean(axis="columns").fillna(0.0)
+        returns: Any = self.changes.mean(axis="columns").fillna(0.0)
         market = pd.DataFrame(dict.fromkeys(COLUMNS, (1 + returns).cumprod()))
         market.attrs = next(iter(self.study.bars.values())).attrs
         before = pd.DatetimeIndex(market.index)[: market.index.searchsorted(self.times[0])]
@@ -227,10 +191,8 @@ class Panel:
 
     def describe(self) -> Row:
         """Return the number of decision times, and of symbols."""
-        n = np.bincount(self.places)
-        symbols = len(set(self.test["symbol"]))
-        counts = {"fewest": int(n.min()), "most": int(n.max())}
-        return {"times": len(self.times), "symbols": symbols, **counts}
+        n, symbols = np.bincount(self.places), self.test["symbol"].nunique()
+        return {"times": len(n), "symbols": symbols, "fewest": int(n.min()), "most": int(n.max())}
 
 
 class Candidate:
@@ -247,9 +209,6 @@ class Candidate:
         self.turnover = panel.on_times(made.turnover)
 
 
-# --- figures of one model ------------------------------------------------------------------------
-
-
 def rank_figures(correlations: Floats, quantiles: Floats) -> dict[Any, Counted]:
     """Return what scores tell of the order of the symbols, from series of a model.
 
@@ -260,14 +219,14 @@ def rank_figures(correlations: Floats, quantiles: Floats) -> dict[Any, Counted]:
     """
     known = np.isfinite(correlations)
     n, bps = int(known.sum()), 1e4 * quantiles
-    figures: dict[Any, Counted] = {
+    return {
         "rank_ic": (mean_of(correlations), n),
         "ic_positive": (mean_of(np.where(known, correlations > 0, np.nan)), n),
-        "icir": (sharpe(np.where(known, correlations, 0.0), 1.0, known), n),
+        "icir": (figures.sharpe(np.where(known, correlations, 0.0), 1.0, known), n),
         "spread_bps": _counted(bps[:, -1] - bps[:, 0]),
         "monotonicity": (monotonicity(quantiles), n),
+        **{("quantile", k + 1): _counted(bps[:, k]) for k in range(QUANTILES)},
     }
-    return figures | {("quantile", k + 1): _counted(bps[:, k]) for k in range(QUANTILES)}
 
 
 def mean_of(values: Floats) -> Figure:
@@ -339,24 +298,22 @@ def money_figures(panel: Panel, model: Candidate) -> dict[Any, Counted]:
     for name, one in (("gross", gross), ("net", net)):
         wins[name] = np.zeros(n)
         wins[name][days] = np.add.reduceat(one, np.flatnonzero(days)) > 0
-    factors = panel.factors
-    alone = regression(net, {MARKET: factors[MARKET]})
-    alpha, *betas = regression(net, factors, per_year).items()
-    figures = {
-        "sharpe_gross": sharpe(gross, per_year),
-        "sharpe": sharpe(net, per_year),
-        "sortino": sortino(net, per_year),
-        "max_drawdown": drawdown(net),
+    coefficients = regression(net, panel.factors, per_year)
+    found = {
+        "sharpe_gross": figures.sharpe(gross, per_year),
+        "sharpe": figures.sharpe(net, per_year),
+        "sortino": figures.sortino(net, per_year),
+        "max_drawdown": figures.drawdown(net),
         "turnover": ratio(panel.per_day * model.turnover, every),
         "break_even_bps": ratio(1e4 * gross, model.turnover),
         "win_rate_gross": ratio(wins["gross"], days),
         "win_rate_net": ratio(wins["net"], days),
-        "beta": alone[MARKET],
-        **{f"beta_{name}": beta for name, beta in betas},
-        "alpha": alpha[1],
+        "beta": regression(net, {MARKET: panel.factors[MARKET]})[MARKET],
+        **{f"beta_{name}": coefficients[name] for name in panel.factors},
+        "alpha": coefficients["alpha"],
     }
     n_days = int(days.sum())
-    return {name: (one, n_days if "win" in name else n) for name, one in figures.items()}
+    return {name: (one, n_days if "win" in name else n) for name, one in found.items()}
 
 
 def part_figures(model: Candidate, parts: Sequence[tuple[str, str, Times]]) -> dict[Any, Counted]:
@@ -372,15 +329,16 @@ def part_figures(model: Candidate, parts: Sequence[tuple[str, str, Times]]) -> d
 
 def _without_interval(panel: Panel, model: Candidate, deflated: float | None) -> Row:
     n, made = len(model.net), model.portfolio
-    grown = growth(model.net, panel.market.per_year, LEAST_DAYS * panel.per_day)
+    grown = statistics.growth(model.net, panel.market.per_year, LEAST_DAYS * panel.per_day)
     found = {**grown, "deflated_sharpe": deflated, "capacity": made.capacity()}
     for name in ("band", "smoothing"):
         chosen = {getattr(choice, name) for choice in made.choices.values()}
         found[name] = chosen.pop() if len(chosen) == 1 else None  # folds differ
-    return {name: estimate(value, n) for name, value in found.items()}
+    return _estimates(found, n)
 
 
-# --- the market, and what is shown of the headline ------------------------------------------------
+def _estimates(values: Mapping[str, float | None], n: int) -> Row:
+    return {name: estimate(value, n) for name, value in values.items()}
 
 
 def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[str]:
@@ -398,12 +356,6 @@ def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[s
             f"{', '.join(unchosen)}: band and smoothing cannot be chosen without trades on "
             "validation rows, and are 0 if they are not set"
         )
-
-
-def _market(panel: Panel) -> Row:
-    returns = panel.factors[MARKET]
-    found = {"rank_ic": None, **held_figures(returns, panel.market.per_year)}
-    return {name: estimate(value, len(returns)) for name, value in found.items()}
 
 
 def _contributions(panel: Panel, model: Candidate) -> Iterator[Row]:

@@ -22,12 +22,9 @@ Floats = NDArray[np.float64]
 Row: TypeAlias = dict[str, Any]
 """A row of a table, or an estimate, ready for JSON."""
 
+# probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1
 CLIP = 1e-7
-"""Probabilities are clipped to [CLIP, 1 - CLIP] in the log loss, as float32 rounds them to 1."""
-
-LEVEL = 0.95
-"""Confidence level of all intervals."""
-
+LEVEL = 0.95  # of all confidence intervals
 _LARGEST_LOG = 709.0  # exp() of more overflows
 _FEWEST = 4  # observations that a kurtosis needs
 
@@ -62,9 +59,6 @@ def interval(draws: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-# --- returns ----------------------------------------------------------------------------------
-
-
 def growth(returns: Floats, periods: float, least: float = 0) -> dict[str, float | None]:
     """Return what an equity grew by, from one return per bar (at least one) and the bars of a year.
 
@@ -89,24 +83,16 @@ def max_drawdown(returns: Floats) -> float:
     return float((equity / np.maximum.accumulate(equity) - 1).min())
 
 
-# --- selection among trials -------------------------------------------------------------------
-#
 # Bailey and Lopez de Prado, "The Deflated Sharpe Ratio: Correcting for Selection Bias, Backtest
 # Overfitting and Non-Normality", Journal of Portfolio Management, 2014. Sharpe ratios are per
 # observation here, not annualised; the kurtosis of normal returns is 3.
-
-
 def psr(sharpe: float, benchmark: float, n: int, skewness: float, kurtosis: float) -> float | None:
     """Return the probabilistic Sharpe ratio: P(true Sharpe ratio > `benchmark`).
 
         Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skewness SR + (kurtosis - 1) / 4 SR^2))
 
-    Args:
-        sharpe: Observed ratio, per observation.
-        benchmark: Ratio to exceed, per observation.
-        n: Number of observations, at least 2.
-        skewness: Skewness of the returns.
-        kurtosis: Kurtosis of the returns, not in excess of 3. Impossible moments give None.
+    Ratios are per observation, of which there are at least 2; the kurtosis is not in excess of 3.
+    Impossible moments give None.
     """
     from scipy.special import ndtr
 
@@ -135,10 +121,7 @@ def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) 
     """Return the deflated Sharpe ratio: `psr` against the expected maximum of all trials.
 
     At least one strategy was tried, this one included. The variance of their Sharpe ratios is per
-    observation, as the net returns, shape (n,).
-
-    Returns:
-        A probability; None with fewer than four returns, or constant returns.
+    observation, as the net returns, shape (n,). None with fewer than four or constant returns.
     """
     from scipy.stats import kurtosis, skew
 
@@ -151,16 +134,11 @@ def deflated_sharpe(returns: ArrayLike, trials: int, variance_of_trials: float) 
     return psr(ratio, benchmark, len(values), *moments)
 
 
-# --- probabilities ----------------------------------------------------------------------------
-
-
 def auc(p: NDArray[np.float64], positive: NDArray[Any]) -> float | None:
-    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947).
+    """Return the area under the ROC curve from ranks (Mann and Whitney, 1947); None for one class.
 
-    `p` are probabilities or scores, `positive` is 1 or True for a positive class: shape (n,).
-
-    Returns:
-        P(a positive row has the higher score), ties counted half; None with one class only.
+    It is P(a positive row has the higher score), ties counted half. `p` are probabilities or
+    scores, `positive` is 1 or True for a positive class: shape (n,).
     """
     from scipy.stats import rankdata
 
@@ -181,24 +159,20 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     without two different forecasts and outcomes.
     """
     rows = pd.DataFrame({"score": score, "outcome": outcome, "time": times}).dropna()
-    ranks = rows.groupby("time")[["score", "outcome"]].rank()
-    ranks -= ranks.groupby(rows["time"].to_numpy()).transform("mean")
-    products = pd.DataFrame(
-        {
-            "both": ranks["score"] * ranks["outcome"],
-            "score": ranks["score"] ** 2,
-            "outcome": ranks["outcome"] ** 2,
-        }
-    )
-    sums: Any = products.groupby(rows["time"].to_numpy()).sum()
+    time = rows.pop("time").to_numpy()
+    ranks = rows.groupby(time).rank()
+    ranks -= ranks.groupby(time).transform("mean")
+    products = (ranks**2).assign(both=ranks["score"] * ranks["outcome"])
+    sums: Any = products.groupby(time).sum()
     sums = sums[(sums["score"] > 0) & (sums["outcome"] > 0)]
     return sums["both"] / np.sqrt(sums["score"] * sums["outcome"])
 
 
-def rank_ics(rows: pd.DataFrame, model: str) -> pd.Series:
-    """Return the rank correlations of a column of scores and the returns that follow, by time."""
+def score_ranking(rows: pd.DataFrame, model: str) -> dict[str, Any]:
+    """Return the mean `rank_ic` of a column of scores, None if undefined, and its `n` times."""
     score, ahead = (rows[column].to_numpy(np.float64) for column in (model, "forward_return"))
-    return rank_correlations(score, ahead, rows["time"].to_numpy("datetime64[ns]"))
+    found = rank_correlations(score, ahead, rows["time"].to_numpy("datetime64[ns]"))
+    return {"rank_ic": float(found.mean()) if len(found) else None, "n": len(found)}
 
 
 def log_losses(p: Floats, label: NDArray[Any]) -> Floats:
@@ -338,11 +312,9 @@ def bins_of(p_up: ArrayLike, bins: int = 10) -> NDArray[np.int64]:
 def expected_calibration_error(p_up: ArrayLike, went_up: ArrayLike, bins: int = 10) -> float | None:
     """Return the mean distance between forecast and observed frequency of the bins of `bins_of`.
 
-    P(up) and whether prices went up have shape (n,); None without rows.
-
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
     AAAI, 2015. It is positive by chance alone: about `sqrt(bins / (2 pi n))` for a calibrated model
-    near 1/2.
+    near 1/2. Arrays have shape (n,); None without rows.
     """
     p, up = np.asarray(p_up, dtype=np.float64), np.asarray(went_up, dtype=np.float64)
     if not len(p):

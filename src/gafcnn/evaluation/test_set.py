@@ -15,7 +15,7 @@ from gafcnn.data.bars import bars_per_year
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation.backtest import Backtest, Fills, compute_fills, trade
 from gafcnn.evaluation.positions import Choice, choose_threshold, positions
-from gafcnn.evaluation.predictions import folds_of
+from gafcnn.evaluation.predictions import SPLITS, folds_of
 from gafcnn.evaluation.statistics import Floats
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -68,9 +68,7 @@ class TestSet:
         val = val.loc[over & val[model].notna()]
         if val.empty:
             return Choice(self.rules.threshold or 0.0, None)
-        return choose_threshold(
-            self.bars, val["time"], val[model].to_numpy(), self.horizon, self.rules
-        )
+        return choose_threshold(self.bars, val["time"], val[model], self.horizon, self.rules)
 
     def trade(self, model: str) -> Traded:
         """Trade a column of P(up), fold by fold at the threshold chosen on validation."""
@@ -94,8 +92,7 @@ class TestSet:
 class Traded:
     """The trades of one model on the test rows of one symbol."""
 
-    # the threshold of each fold, chosen on its validation rows
-    choices: Mapping[int | None, Choice]
+    choices: Mapping[int | None, Choice]  # threshold of each fold, chosen on its validation rows
     position: NDArray[np.int8]  # position of each test row: 1, -1 or 0, shape (n,)
     backtest: Backtest  # the trades that were made
 
@@ -173,9 +170,7 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             folds.
     """
     by_time = joined.sort_values("time", kind="stable")
-    val, test = (
-        by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in ("val", "test")
-    )
+    val, test = (by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in SPLITS)
     repeated = test.duplicated(["symbol", "time"])
     if test.empty or repeated.any():
         first = "" if test.empty else f", first {test['time'][repeated].iloc[0]}"

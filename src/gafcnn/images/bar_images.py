@@ -34,13 +34,9 @@ def draw_bars(
     as `price_rows` says. Volumes have the bottom fifth of the rows, scaled by the largest of the
     image; without any volume, prices have all rows.
 
-    Args:
-        series: Shape (n, fields, points).
-        places: Where open, high, low, close, volume and average of each channel are among the
-            fields: shape (k, 6).
-        fixed: Whether all images have the same scale.
-        unit: Value of a pixel that is drawn.
-        images: Shape (n, channels, size, size), with size at least 3 * points.
+    Series have shape (n, fields, points), images (n, channels, size, size), with size at least
+    3 * points. `places`, shape (k, 6), are where open, high, low, close, volume and average of each
+    channel are among the fields. With `fixed`, all images have the same scale.
     """
     points, size = series.shape[2], images.shape[2]
     rows = np.empty((6, points), np.int64)

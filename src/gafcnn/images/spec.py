@@ -16,17 +16,7 @@ from pydantic import Field
 
 from gafcnn.data.features import FIELDS
 from gafcnn.errors import ConfigError, ImagesError
-from gafcnn.images.kinds import (
-    BAR_FIELDS,
-    GADF,
-    GASF,
-    IMAGE_KINDS,
-    OHLC,
-    OUTER_PRODUCTS,
-    RANGES,
-    Floats,
-    ImageKind,
-)  # fmt: skip
+from gafcnn.images.kinds import BAR_FIELDS, IMAGE_KINDS, OHLC, OUTER_PRODUCTS, RANGES, Floats
 from gafcnn.settings import settings
 
 # gafcnn.images.gaf and bar_images import numba, so functions here import them when they draw
@@ -147,12 +137,13 @@ class ImageSpec:
         # numba has no float16 on CPUs
         drawn = images if self.dtype != "float16" else np.empty(shape, np.float32)
         pictures = drawn[:, : fields * len(own)].reshape(n, fields, len(own), size, size)
-        kinds = np.array([{GASF: 0, GADF: 1}.get(kind, -1) for kind in own])
+        numbers = {kind: number for number, kind in enumerate(OUTER_PRODUCTS)}
+        kinds = np.array([numbers.get(kind, -1) for kind in own])
         places = np.array([[names.index(prefix + name) for name in BAR_FIELDS] for prefix in bars])
         unit, fixed = _UNITS[self.dtype], self.scaling == "fixed"
 
         def draw_part(part: slice) -> None:
-            if GASF in own or GADF in own:
+            if (kinds >= 0).any():
                 vectors = self.encode_polar(values[part, :fields])
                 draw_gaf(vectors, kinds, self.dtype == "int8", pictures[part])
             if bars:
@@ -166,7 +157,7 @@ class ImageSpec:
             list(pool.map(draw_part, [slice(*part) for part in pairwise(ends)]))
         for place, kind in enumerate(own):
             if kind not in OUTER_PRODUCTS:
-                self._draw_registered(IMAGE_KINDS[kind], values[:, :fields], pictures[:, :, place])
+                self._draw_registered(kind, values[:, :fields], pictures[:, :, place])
         if self.dtype == "float16":
             images[:] = drawn
         return images
@@ -217,11 +208,11 @@ class ImageSpec:
         by_asset = values.reshape(-1, fields // len(self._prefixes), points)
         return scaled(by_asset, knots, range, self.scaling).reshape(n, fields, knots)
 
-    def _draw_registered(self, kind: ImageKind, values: Floats, images: NDArray[Any]) -> None:
+    def _draw_registered(self, name: str, values: Floats, images: NDArray[Any]) -> None:
         """Draw a registered kind into images of shape (n, fields, size, size)."""
         from gafcnn.images.gaf import interpolated
 
-        n, fields, points = values.shape
+        kind, (n, fields, points) = IMAGE_KINDS[name], values.shape
         knots, unit = min(points, self.size) if kind.average else points, _UNITS[self.dtype]
         for start in range(0, n, _BLOCK):
             part = slice(start, start + _BLOCK)

@@ -123,9 +123,7 @@ def build_store(
         except StoreError as error:
             if (folder / MANIFEST).exists():
                 log.warning("%s; it is rebuilt", error.found)
-        _write(
-            folder, manifest, lambda part: spec.encode(reader(rows[part])), f"images {window.name}"
-        )
+        _write(folder, manifest, lambda part: spec.encode(reader(rows[part])), str(window.name))
         file = io.BytesIO()
         np.save(file, times)
         atomic_io.write_bytes(folder / TIMES, file.getvalue())
@@ -185,7 +183,7 @@ def _write(
         path.unlink(missing_ok=True)  # processes that have the old array open keep it
         np.lib.format.open_memmap(path, "w+", dtype, shape)
     done = min(len(checksums) * chunk, total)
-    with path.open("r+b") as file, counting(name, total, "images", done) as advance:
+    with path.open("r+b") as file, counting(f"images {name}", total, "images", done) as advance:
         file.seek((done - total) * (length // total), os.SEEK_END)
         for start in range(done, total, chunk):
             images = encode(slice(start, start + chunk))

@@ -46,10 +46,10 @@ COLOURS = (
 )
 BLUE, VERMILION, GREY = COLOURS[0], COLOURS[5], "#8a929c"
 
+# colours of a figure that follow the colour scheme of the page
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
-"""Colours of a figure that follow the colour scheme of the page."""
 
-RC: Any = {
+RC: Any = {  # settings of matplotlib while a figure is built and while it is written
     "font.size": 8.5,
     "text.color": INK,
     "text.parse_math": False,  # names are text, not TeX
@@ -73,11 +73,11 @@ RC: Any = {
     "image.interpolation": "none",
     "svg.fonttype": "none",
 }
-"""matplotlib settings that apply while a figure is built and while it is written."""
 
 Names: TypeAlias = Sequence[str]
 
 _OF_TRADES = {"win_rate": ("gross win rate", 0.5), "net_bps": ("net bps per trade", 0)}
+_OF_RANKS = {"rank_ic": ("rank IC", 0), "net_bps": ("net bps per decision", 0)}
 
 
 def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
@@ -96,8 +96,9 @@ def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
         yield "quantiles", title, quantile_chart(metrics)
         title = f"The portfolio of {metrics['headline']}"
         yield "portfolio", title, portfolio_chart(metrics)
-    if len({row["month"] for row in _months_of(metrics)}) > 1:
-        yield "rank_ic", "Rank IC and net return by month", rank_ic_chart(metrics)
+    months = [*_months_of(metrics)]
+    if len({row["month"] for row in months}) > 1:
+        yield "rank_ic", "Rank IC and net return by month", _by_month(metrics, months, _OF_RANKS)
     found = metrics.get("confusion") or {}
     if metrics["task"] == "classification":
         for number, (model, counts) in enumerate(found.items(), start=1):
@@ -165,10 +166,9 @@ def coverage_chart(metrics: Metrics) -> Figure:
     return figure
 
 
-@mpl.rc_context(RC)
 def months_chart(metrics: Metrics) -> Figure:
     """Draw the win rate and the net return per trade by month."""
-    rows = pd.DataFrame(metrics["regimes"]).dropna(subset=["month"])
+    rows = [row for row in metrics["regimes"] if row["month"] is not None]
     return _by_month(metrics, rows, _OF_TRADES)
 
 
@@ -182,16 +182,17 @@ def calibration_chart(metrics: Metrics) -> Figure:
             panel.set(xlim=panel.get_xlim(), ylim=panel.get_ylim())
         _draw_line(panel, rows, "forecast", "observed", look)
     panel.axline((0.5, 0.5), slope=1, color=GREY, linewidth=0.8, linestyle=":")
-    panel.xaxis.set_major_formatter(PercentFormatter(1))
-    panel.yaxis.set_major_formatter(PercentFormatter(1))
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
     panel.set_xlabel("forecast P(up)")
     return _with_legend(figure, panel)
 
 
-def _by_month(metrics: Metrics, rows: pd.DataFrame, shown: Mapping[str, Any]) -> Figure:
-    rows = rows.sort_values("month", kind="stable")
-    numbers, months = pd.factorize(rows["month"])
-    figure, panel = _by_value(metrics, rows.assign(chosen=False, number=numbers), "number", shown)
+@mpl.rc_context(RC)
+def _by_month(metrics: Metrics, rows: Sequence[Any], shown: Mapping[str, Any]) -> Figure:
+    frame = pd.DataFrame(rows).sort_values("month", kind="stable")
+    numbers, months = pd.factorize(frame["month"])
+    figure, panel = _by_value(metrics, frame.assign(chosen=False, number=numbers), "number", shown)
     step = -(-len(months) // 7)
     panel.set_xticks(range(0, len(months), step), months[::step])
     panel.set_xlabel("month")
@@ -261,9 +262,6 @@ def _with_legend(figure: Figure, axes: Axes, columns: int = 4) -> Figure:
     return figure
 
 
-# --- rankings -------------------------------------------------------------------------------------
-
-
 def _months_of(metrics: Metrics) -> Iterator[dict[str, Any]]:
     """Yield the rows of months, with the ends of the interval of the rank IC."""
     for row in metrics.get("parts") or ():
@@ -292,13 +290,6 @@ def quantile_chart(metrics: Metrics) -> Figure:
 
 
 @mpl.rc_context(RC)
-def rank_ic_chart(metrics: Metrics) -> Figure:
-    """Draw the mean rank IC by month, with the interval of the headline, and the net return."""
-    shown = {"rank_ic": ("rank IC", 0), "net_bps": ("net bps per decision", 0)}
-    return _by_month(metrics, pd.DataFrame([*_months_of(metrics)]), shown)
-
-
-@mpl.rc_context(RC)
 def portfolio_chart(metrics: Metrics) -> Figure:
     """Draw the turnover, the largest weights and the number of symbols of the headline."""
     found = pd.DataFrame(metrics["curves"]["portfolio"])
@@ -313,9 +304,6 @@ def portfolio_chart(metrics: Metrics) -> Figure:
     panels[2].set_ylim(bottom=0)
     _as_time(panels[2])
     return figure
-
-
-# --- matrices -------------------------------------------------------------------------------------
 
 
 @mpl.rc_context(RC)
@@ -414,9 +402,6 @@ def _draw_cells(
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down, rotation=90, va="center")
     panel.spines[:].set_visible(True)
-
-
-# --- files ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,7 @@ def write_report(
         path: The page, such as "report.html".
         metrics: The content of metrics.json, or `Judgement.metrics`; breakdowns may be absent.
         samples: Pictures of samples to show, in this order.
-        files: Whether to write `tables/*.csv` and `figures/*.png` beside the page, which cites
-            them.
+        files: Whether to write `tables/*.csv` and `figures/*.png`, which the page cites.
     """
     page = Path(path)
     folder = page.parent

@@ -51,7 +51,7 @@ def time_text(value: str) -> str:
     return value[:16].replace("T", " ")
 
 
-FIGURES: dict[str, tuple[str, Format]] = {
+FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure of a model
     "accuracy": ("accuracy", percent),
     "balanced_accuracy": ("balanced accuracy", percent),
     "balanced_accuracy_without_0": ("balanced accuracy without class 0", percent),
@@ -101,13 +101,6 @@ FIGURES: dict[str, tuple[str, Format]] = {
     "contribution": ("contribution to the return", signed_percent),
     "held": ("share of decisions held", percent),
 }
-"""Heading and format of each figure of a model."""
-
-_DIFFERENCES = {
-    percent: points,
-    signed_percent: points,
-    **dict.fromkeys((four_digits, signed_four_digits), signed_four_digits),
-}
 
 
 def header(figure: str) -> str:
@@ -126,7 +119,10 @@ def format_of(figure: str) -> Format:
 
 def difference_format(figure: str) -> Format:
     """Return the format of a difference in a figure: signed, shares in percentage points."""
-    return _DIFFERENCES.get(format_of(figure), signed)
+    write = format_of(figure)
+    if write in (percent, signed_percent):
+        return points
+    return signed_four_digits if write in (four_digits, signed_four_digits) else signed
 
 
 def model_label(model: str) -> str:
@@ -138,9 +134,6 @@ def model_groups(models: Iterable[str]) -> list[list[str]]:
     """Split models, in their order, into runs of single models, ensembles and the oracle."""
     runs = groupby(models, lambda name: (name in ENSEMBLES, name == ORACLE))
     return [list(names) for _, names in runs]
-
-
-# --- tables ---------------------------------------------------------------------------------------
 
 
 class Column(NamedTuple):
@@ -155,20 +148,15 @@ class Column(NamedTuple):
 ENDS = ("low", "high")
 _NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
 _RENAMED = {
-    "a": "model",
-    "b": "minus",
-    "of": "among",
-    "choice": "rows traded",
-    "receipt": "check",
-    "part": "by",
-}
-COLUMNS = {
+    "a": "model", "b": "minus", "of": "among", "choice": "rows traded", "part": "by",
+    "receipt": "check", "found": "finding",
+}  # fmt: skip
+COLUMNS = {  # that are not figures of a model
     **{key: Column(key, as_text, kind="text") for key in _NAMES.split()},
     **{key: Column(name, as_text, kind="text") for key, name in _RENAMED.items()},
     **{key: Column("result", as_text, kind="badge") for key in ("verdict", "result")},
     **{key: Column(key, time_text, kind="text") for key in ("first", "last")},
     "figure": Column("figure", header, kind="text"),
-    "found": Column("finding", as_text, kind="text"),
     "fold": Column("fold", count),
     "n": Column("rows", count),
     "n_both": Column("rows or trades", count),
@@ -190,10 +178,9 @@ COLUMNS = {
     "p_value": Column("p-value", four_digits),
     "validation_coverage": Column("coverage on validation", percent),
 }
-"""How columns are shown that are not figures of a model."""
 
 PART = "n win_rate net_bps accuracy majority auc"
-KEYS = {
+KEYS = {  # the columns of each table, and of the console; those that no row has are left out
     "summary": "accuracy balanced_accuracy balanced_accuracy_without_0 "
     "balanced_accuracy_among_patterns macro_f1 macro_f1_without_0 auc log_loss accuracy_labelled "
     "auc_labelled trades win_rate_gross net_bps sharpe",
@@ -231,7 +218,6 @@ KEYS = {
     "trades win_rate_gross net_bps sharpe threshold validation_coverage",
     "receipts": "receipt result found",
 }
-"""The columns of each table, and of the console; those that no row has are left out."""
 
 
 @dataclass(frozen=True)
