@@ -13,6 +13,7 @@ from gafcnn.data.bars import fill_quiet, fingerprint, gaps, has_volume, interval
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.market_columns import with_market
 from gafcnn.data.reading import FileSource
+from gafcnn.data.samples import MOST_NAMES
 from gafcnn.data.sources import Source, load_bars
 from gafcnn.durations import multiple_of
 from gafcnn.images.store import build_store, store_folder
@@ -60,8 +61,18 @@ def load_for(settings: TrainSettings) -> dict[str, pd.DataFrame]:
 
 
 def load(source: Source) -> dict[str, pd.DataFrame]:
-    """Return the bars of each symbol by `gafcnn.data.sources.load_bars`; log a line about them."""
+    """Return the bars of each symbol by `gafcnn.data.sources.load_bars`; log what they are."""
     bars = load_bars(source)
+    if len(bars) > MOST_NAMES:
+        ends = [frame.index[at] for frame in bars.values() for at in (0, -1)]
+        lacking = [len(gaps(frame)) for frame in bars.values()]
+        log.info(
+            "%d symbols, %s bars from %s to %s UTC, %d symbols with gaps (%s in all)",
+            *(len(bars), f"{sum(map(len, bars.values())):,}"),
+            *(f"{moment:%Y-%m-%d %H:%M}" for moment in (min(ends), max(ends))),
+            *(sum(n > 0 for n in lacking), f"{sum(lacking):,}"),
+        )
+        return bars
     for symbol, frame in bars.items():
         missing, (first, last) = gaps(frame), frame.index[[0, -1]]
         lacking = f"gaps: {len(missing)} ({missing['missing'].sum():,} bars missing)"

@@ -28,7 +28,7 @@ from gafcnn.errors import ConfigError, SamplesError
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
-_MOST_NAMES = 8  # symbols that are listed by their names
+MOST_NAMES = 8  # symbols that are listed by their names
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Samples:
     @property
     def described_symbols(self) -> str:
         """Names of the symbols, or their number if they are many."""
-        if len(self.symbols) > _MOST_NAMES:
+        if len(self.symbols) > MOST_NAMES:
             return f"{len(self.symbols)} symbols"
         return ", ".join(self.symbols)
 

@@ -30,6 +30,7 @@ QUANTILES = 5  # parts of equal size that the symbols of a time are sorted into 
 MARKET = "market"  # the benchmark: all symbols of a time in equal shares, without costs
 COMPARED = {"rank_ic": "rank IC", "sharpe": "Sharpe ratio"}  # with their names in sentences
 LOOKBACK_DAYS = 20  # of trading, for momentum, volatility and regimes of the market
+LEAST_TIMES = 50  # of validation, from which a choice of band and smoothing says something
 PARTS = ("year", "month", "volatility", "trend", "fold")  # what decision times are divided by
 PART_FIGURES = ("rank_ic", "spread_bps", "net_bps")  # the last is the mean of a decision
 
@@ -50,7 +51,7 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
     """
     panel = Panel(study, rules)
     models = {name: Candidate(panel, name) for name in study.models}
-    for note in _notes(models, rules):
+    for note in _notes(panel, models):
         log.info("%s", note)
         notes.append(note)
     series = [one for model in models.values() for one in (model.correlations, model.net)]
@@ -341,7 +342,7 @@ def _estimates(values: Mapping[str, float | None], n: int) -> Row:
     return {name: estimate(value, n) for name, value in values.items()}
 
 
-def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[str]:
+def _notes(panel: Panel, models: Mapping[str, Candidate]) -> Iterator[str]:
     """Yield where a model has no rank correlation, and which portfolios are not tuned."""
     for name, model in models.items():
         if undefined := int(np.isnan(model.correlations).sum()):
@@ -349,12 +350,25 @@ def _notes(models: Mapping[str, Candidate], rules: PortfolioRules) -> Iterator[s
                 f"{name} has no rank IC at {undefined:,} of {len(model.net):,} decision times, "
                 "which have fewer than two different scores or returns"
             )
+    rules = panel.rules
     choices = {name: model.portfolio.choices.values() for name, model in models.items()}
     unchosen = [name for name in models if any(one.sharpe is None for one in choices[name])]
     if unchosen and None in (rules.band, rules.smoothing):
         yield (
             f"{', '.join(unchosen)}: band and smoothing cannot be chosen without trades on "
             "validation rows, and are 0 if they are not set"
+        )
+    if differing := [name for name in models if len({one[:2] for one in choices[name]}) > 1]:
+        yield (
+            f"{', '.join(differing)}: folds were traded with different bands or smoothings, which "
+            "are n/a for all of them together"
+        )
+    val = panel.study.joined.loc[panel.study.joined["split"] == "val"]
+    least = val.groupby("fold", dropna=False)["time"].nunique().min()  # NaN without rows
+    if None in (rules.band, rules.smoothing) and least < LEAST_TIMES:
+        yield (
+            f"validation has only {least} decision times in a fold: band and smoothing, which are "
+            "chosen on it, are arbitrary; use more bars or a larger split.val, or set both"
         )
 
 
