@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import gafcnn as gc
-from gafcnn.errors import BarsError, RunError
+from gafcnn.errors import BarsError, ConfigError, RunError, SamplesError
 
 Run = Callable[..., str]
 
@@ -38,6 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, run_in: Run, bars: pd.DataF
     path = tmp_path_factory.mktemp("later")
     gc.write_bars(path / "seen.parquet", bars.iloc[:2_400])
     gc.write_bars(path / "later.parquet", bars.iloc[2_400:])
+    gc.write_bars(path / "all.parquet", bars)
     for fold in (0, 1):
         run_in(path, "train", *WORDS, f"split.fold={fold}", *TREES, "window=64x15m")
         run_in(path, "train", *WORDS, f"split.fold={fold}", *NETWORK)
@@ -88,10 +89,17 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
 ) -> None:
     words = ("study=one", "judging.resamples=0")
     run_in(folder, "evaluate", *words, "on=later.parquet", pictures=True)
-    market = ("market=file", "market.path=later.parquet")
-    assert "look 2" in run_in(folder, "evaluate", *words, "on=market", *market)
-    [path] = (folder / "outputs/one/later").iterdir()
-    metrics = json.loads((path / "metrics.json").read_text())
+    market = ("on=market", "market=file", "market.path=all.parquet")
+    with pytest.raises(SystemExit, match="after='2024-01-26T00:00:00'"):
+        run_in(folder, "evaluate", *words, *market)
+    after = "after='2024-01-26T00:00:00'"
+    assert "look 2" in run_in(folder, "evaluate", *words, *market, after)
+    first, path = sorted((folder / "outputs/one/later").iterdir())
+    found = [json.loads((one / "metrics.json").read_text()) for one in (first, path)]
+    assert found[0]["models"] == found[1]["models"]
+    metrics = found[1]
+    assert metrics["config"]["evaluate"]["trading"]["cost_bps"] == 2
+    assert {*metrics["config"]["runs"]} == {"xgboost", "64x15m"}
     monkeypatch.chdir(folder)
     judgement = judge_later(folder, bars)
     assert metrics["models"] == json.loads(json.dumps(judgement.metrics["models"]))
@@ -105,6 +113,9 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
     [
         (lambda bars: bars.iloc[2_399:], BarsError, "2024-01-26 00:00"),
         (lambda bars: gc.resample(bars.iloc[2_400:], "30min"), BarsError, "30min"),
+        (lambda bars: bars.iloc[2_400:].assign(volume=np.nan), BarsError, "volume"),
+        (lambda bars: bars.iloc[2_400:2_405], SamplesError, "label.horizon"),
+        (lambda bars: {}, ConfigError, "read_markets"),
         (lambda bars: dict.fromkeys(("a", "b"), bars.iloc[2_400:]), RunError, "seen"),
     ],
 )
@@ -121,6 +132,24 @@ def test_bars_that_do_not_continue_the_study_are_refused(
     with pytest.raises(error, match=fact):
         gc.load_study("outputs/one").judge_on(change(bars))
     assert Path("outputs/one/ledger.jsonl").read_bytes() == ledger
+
+
+def test_a_damaged_evaluation_and_prices_that_jump_are_named(
+    folder: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    tenfold = bars.copy()
+    tenfold.iloc[:, :4] *= 10
+    assert any("10 times" in note for note in judge_later(folder, tenfold).notes)
+    metrics = Path("outputs/one/evaluation/metrics.json")
+    whole = metrics.read_text()
+    metrics.write_text(whole.replace("2 bps", "3 bps"))
+    with pytest.raises(RunError, match="damaged"):
+        judge_later(folder, bars)
+    metrics.unlink()
+    judgement = judge_later(folder, bars)
+    assert any("default rules" in note for note in judgement.notes)
+    metrics.write_text(whole)
 
 
 @pytest.mark.parametrize(

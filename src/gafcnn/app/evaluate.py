@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gafcnn.app.later import judge_later
 from gafcnn.app.leakage import receipts
 from gafcnn.app.options import EvaluateOptions
 from gafcnn.app.prepare import fingerprints, load
@@ -21,7 +22,6 @@ from gafcnn.app.studies import Study, record_look
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.market_columns import with_market
 from gafcnn.data.reading import FileSource
-from gafcnn.data.samples import task_of
 from gafcnn.data.windows import WindowReader
 from gafcnn.errors import ConfigError, LearningError, RunError
 from gafcnn.evaluation.judge import Judgement, judge
@@ -67,7 +67,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     study = Study(settings.folder, settings.windows)
     if settings.on:
         return _evaluate_later(study, settings, judging)
-    ranking = task_of(study.label) == "ranking"
+    ranking = study.is_ranking
     judging |= {"rules": settings.rules_of(study.label)}
     folder, methods = study.folder / EVALUATION, settings.ensemble.methods
     log.info("evaluating %s, writing to %s", ", ".join(study.runs), folder)
@@ -79,16 +79,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
             judgement = study.judge(count_look=False, **judging)
         pictures = [] if ranking else sample_pictures(study, judgement)
         record_look(study.folder, judgement, study.windows)  # nothing has been shown before
-        facts = {
-            "stride": getattr(study.settings.split, "stride", 1),
-            "embargo": study.all_runs[0].metrics["embargo"],
-            "bars": fingerprints(study.bars),
-            "config": {
-                "evaluate": as_plain(settings),
-                "runs": {name: of[0].config for name, of in study.runs.items()},
-                "seeds": {k: [run.config["seed"] for run in of] for k, of in study.runs.items()},
-            },
-        }
+        facts = _facts(study, study.bars, as_plain(settings))
         _publish(study.folder, judgement, facts, pictures)
         if settings.receipts:  # after all is written: they take minutes, and can be stopped
             for receipt in receipts(study, settings.rules, methods):
@@ -123,23 +114,46 @@ def _evaluate_later(
     study: Study, settings: EvaluateOptions, judging: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Judge a finished study on bars that are later than its own."""
-    source = study.settings.market
+    own = study.settings.market
+    symbols = study.bars.keys() if getattr(own, "symbols", None) else None  # before a download
     if settings.on_market:
-        source = settings.market
-    elif isinstance(source, FileSource):  # the same columns and time zone
-        source = replace(source, path=settings.on)
+        source, name = settings.market, "market"
     else:
+        name = settings.on[0].stem
         source = FileSource(settings.on)
+        if isinstance(own, FileSource):  # the same columns, time zone, ...
+            several = 1 < len(settings.on) == len(own.symbols or ())
+            kept = own.symbols if several else None
+            source = replace(own, path=settings.on, symbols=kept)
     bars = load(source)
-    first, last = (f(b.index[at] for b in bars.values()) for f, at in ((min, 0), (max, -1)))
-    place = f"{LATER}/{first:%Y-%m-%d}_{last:%Y-%m-%d}"
+    if settings.after is not None:
+        bars = {key: frame.loc[frame.index > settings.after] for key, frame in bars.items()}
+    bars = {k: frame for k, frame in bars.items() if len(frame) and (not symbols or k in symbols)}
     with counting("judging", len(study.runs), "models") as advance:
-        judgement = study.judge_on(bars, count_look=False, advance=advance, **judging)
+        judgement = judge_later(study, bars, advance=advance, **judging)
+    first, last = (judgement.metrics[key][:10] for key in ("first", "last"))
+    place = f"{LATER}/{name}_{first}_{last}"
     with hold(study.folder / place):
         record_look(study.folder, judgement, study.windows)
-        config = {"evaluate": as_plain(settings), "runs": {}}
-        _publish(study.folder, judgement, {"bars": fingerprints(bars), "config": config}, (), place)
+        facts = _facts(study, bars, as_plain(settings) | study.evaluated_options)
+        _publish(study.folder, judgement, facts, (), place)
     return judgement.metrics
+
+
+def _facts(
+    study: Study, bars: Mapping[str, pd.DataFrame], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what an evaluation was made with: the options of the command and of the runs."""
+    return {
+        "stride": getattr(study.settings.split, "stride", 1),
+        "embargo": study.all_runs[0].metrics["embargo"],
+        "bars": fingerprints(bars),
+        "config": {
+            "evaluate": options,
+            "runs": {name: of[0].config for name, of in study.runs.items()},
+            "seeds": {k: [run.config["seed"] for run in of] for k, of in study.runs.items()},
+        },
+    }
 
 
 def _publish(

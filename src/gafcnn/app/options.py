@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gafcnn.app.runs import EVALUATION, EXPORT, LATER, LEDGER, estimator_class
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.cross_section import Universe
+from gafcnn.data.exchange import utc_time
 from gafcnn.data.labels import LABELS, Label
 from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.sources import SOURCES
@@ -335,6 +336,9 @@ class EvaluateOptions(StudyOptions):
     receipts: Flag = False
     predictions: Files = ()
     on: Annotated[tuple[Path, ...], _as_tuple] = ()
+    after: Annotated[Any, BeforeValidator(lambda text: utc_time(str(text)) if text else None)] = (
+        None
+    )
     market: Market = None
     label: Labels = None
     split: Parts = None
@@ -352,17 +356,21 @@ class EvaluateOptions(StudyOptions):
             raise ConfigError("predictions=... alone", expected="their bars", instead=instead)
 
     def _check_later(self) -> None:
+        if self.study is None:
+            found, expected = "on=... without study=...", "the study that is judged on later bars"
+            raise ConfigError(found, expected=expected, instead="add study=NAME")
         default = create(EvaluateOptions, "", {})
         for name in ("trading", "costs", "portfolio", "ensemble", "predictions", "receipts"):
-            if self.study is None or getattr(self, name) != getattr(default, name):
-                found = f"{name}=... beside on=..., or no study"
-                expected = "a finished study, with the rules of its last evaluation"
-                instead = "run the command without on=... first, then with study=... on=... alone"
-                raise ConfigError(found, expected=expected, instead=instead)
+            if getattr(self, name) != getattr(default, name):
+                raise ConfigError(
+                    f"{name}=... beside on=...",
+                    expected="neither: a study is judged on later bars as it was evaluated last",
+                    instead=f"remove it, or evaluate with {name}=... and without on=... before",
+                )
 
     @property
     def on_market(self) -> bool:
-        """Whether later bars are those of `market`."""
+        """Whether later bars are those of `market`; a file of this name is ./market."""
         return self.on == (Path("market"),)
 
     @property

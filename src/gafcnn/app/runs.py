@@ -395,7 +395,10 @@ def record(study: Path, event: str, **facts: Any) -> None:
             os.fsync(ledger.fileno())
 
 
-def recorded(study: Path, event: str, period: Sequence[str] = ("", "~")) -> int:
+ALWAYS = ("", "~")  # before and after all times in ISO format, as texts are ordered
+
+
+def recorded(study: Path, event: str, period: Sequence[str] = ALWAYS) -> int:
     """Return how many events of a kind the ledger has; of looks, those at some of a period.
 
     A training that was killed and resumed counts once. A damaged line counts as an event of any

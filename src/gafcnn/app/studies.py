@@ -27,12 +27,9 @@ from gafcnn.app.runs import (
 )
 from gafcnn.app.train import score_part, train_run
 from gafcnn.atomic_io import read_sealed
-from gafcnn.data.bars import ensure_bars, interval_of
 from gafcnn.data.labels import DIRECTIONS, Label
 from gafcnn.data.samples import Samples, task_of
 from gafcnn.data.sources import at_rest, load_oracles
-from gafcnn.data.splits import OutOfTime
-from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import BarsError, ConfigError, RunError
 from gafcnn.evaluation.ensembles import TWO_STAGE
 from gafcnn.evaluation.joining import average_seeds, join
@@ -146,7 +143,12 @@ class Study:
         Raises:
             RunError: The runs were trained on different bars, or these have changed.
         """
-        bars = load(at_rest(self.settings.market))
+        try:
+            bars = load(at_rest(self.settings.market))
+        except BarsError as error:
+            found = f"the bars of study {self.folder.name}: {error.found}"
+            instead = f"put them back as they were, or train again ({error.instead})"
+            raise RunError(found, expected=error.expected, instead=instead) from error
         known = fingerprints(bars)
         for run in self.all_runs:
             if run.config[BARS] != known:
@@ -200,12 +202,16 @@ class Study:
         if ahead == self.horizon and self.label.classes == DIRECTIONS:
             oracles = load_oracles(at_rest(market))
         # training rows determine regimes; those of a ranking do not
-        samples = [] if self._is_ranking else [self.samples(fold) for fold in self.folds]
+        samples = [] if self.is_ranking else [self.samples(fold) for fold in self.folds]
         options |= {"oracle": oracles or None, "ensembles": ensembles, "samples": samples}
-        judgement = self._judge({**members, **others}, self.bars, **options)
+        judgement = self.judge_tables({**members, **others}, self.bars, **options)
         if count_look:
             record_look(self.folder, judgement, self.windows)
-        judgement.metrics["seeds"] = self.seed_scores()
+        predicted = {name: [run.predictions for run in runs] for name, runs in self.runs.items()}
+        judgement.metrics["seeds"] = self.seed_scores(
+            {name: pd.concat(tables) for name, tables in predicted.items()}
+        )
+        judgement.notes.extend(self.missing_folds())
         return judgement
 
     def judge_on(
@@ -213,7 +219,8 @@ class Study:
         bars: pd.DataFrame | Mapping[str, pd.DataFrame],
         *,
         count_look: bool = True,
-        **options: Any,
+        resamples: int = 2000,
+        seed: int = 0,
     ) -> Judgement:
         """Judge the finished study on bars that are later than all it has seen; nothing is fitted.
 
@@ -222,34 +229,21 @@ class Study:
         decisions is in the study's bars: prices must be adjusted as they are.
 
         Args:
-            bars: Later bars of each symbol, or those of the only one. A cross-section may have
-                lost symbols, or have new ones.
+            bars: Later bars by symbol, or those of the only one. A cross-section may have lost
+                symbols, or have new ones; other studies need all of theirs.
             count_look: See `judge`.
-            **options: `resamples` and `seed` of the intervals, see `gafcnn.judge`.
+            resamples: Resamples of the bootstrap; 0 for no intervals.
+            seed: Seed of the resamples.
 
         Raises:
             BarsError: Bars close before the last of the study, have another interval or lack a
                 column.
-            RunError: A symbol is missing, or see `bars`.
+            RunError: A symbol is missing, the last evaluation is damaged, or see `bars`.
+            SamplesError: No later decision has a known outcome.
         """
-        extended, end = self._extended(bars)
-        fold, known = self.folds[-1], self.all_runs[-1].metrics["embargo"]
-        runs = {name: [run for run in of if run.fold == fold] for name, of in self.runs.items()}
-        settings = [run.settings for of in runs.values() for run in of][-1]
-        split = OutOfTime(settings.split, end.to_datetime64(), parse_duration("embargo", known))
-        samples, members = replace(settings, split=split).samples(extended), {}
-        for name in (name for name, of in runs.items() if of):  # a baseline may lack the fold
-            predicted = average_seeds(run.model(samples).predict(samples) for run in runs[name])
-            held = self._member(name)
-            chosen_on = (held["split"] == "val") & (held["fold"].isna() | (held["fold"] == fold))
-            later = predicted.loc[predicted["split"] == "test"]
-            members[name] = pd.concat([held.loc[chosen_on], later], ignore_index=True)
-        options["rules"], options["ensembles"], _ = self.rules
-        judgement = self._judge(members, extended, samples=samples, **options)
-        judgement.notes.append(
-            f"the models{'' if fold is None else f' of fold {fold}'}, their ensembles and their "
-            f"thresholds are those of the study, whose last bar closes at {end:%Y-%m-%d %H:%M} UTC"
-        )
+        from gafcnn.app.later import judge_later
+
+        judgement = judge_later(self, bars, resamples=resamples, seed=seed)
         if count_look:
             record_look(self.folder, judgement, self.windows)
         return judgement
@@ -276,23 +270,26 @@ class Study:
 
         return Decider(self)
 
-    def seed_scores(self) -> dict[str, dict[str, Any]]:
+    def seed_scores(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
         """Return the spread over seeds of the test scores of each model with several seeds.
+
+        Args:
+            tables: Predictions of each model, with a row for each seed.
 
         Returns:
             By model: its `seeds`; `figures`, the smallest and the largest score of the single seeds
             by the name of the score; and `means`, their means.
         """
         found = {}
-        for name, runs in self.runs.items():
-            by_seed = dict([*pd.concat([run.predictions for run in runs]).groupby("seed")])
+        for name, table in tables.items():
+            by_seed: dict[Any, Any] = dict([*table.groupby("seed")])
             if len(by_seed) > 1:
-                table = pd.DataFrame([_test_scores(rows) for rows in by_seed.values()])
-                table = table.select_dtypes("number").filter(regex="^(?!n|majority)")
+                scores = pd.DataFrame([_test_scores(rows) for rows in by_seed.values()])
+                scores = scores.select_dtypes("number").filter(regex="^(?!n|majority)")
                 found[name] = {
-                    "seeds": sorted({run.settings.seed for run in runs}),
-                    "figures": {k: [float(of.min()), float(of.max())] for k, of in table.items()},
-                    "means": table.mean().to_dict(),
+                    "seeds": sorted(by_seed),
+                    "figures": {k: [float(of.min()), float(of.max())] for k, of in scores.items()},
+                    "means": scores.mean().to_dict(),
                 }
         return found
 
@@ -325,26 +322,48 @@ class Study:
             self.runs.setdefault(name, []).append(train_run(settings, self.bars))
 
     @property
+    def evaluated_options(self) -> dict[str, Any]:
+        """The rules and the names of ensembles of the last evaluation, {} if there is none.
+
+        Raises:
+            RunError: Its file is damaged.
+        """
+        if not (self.folder / EVALUATION / METRICS).is_file():
+            return {}
+        if self.evaluation is None:
+            text = f"{self.folder / EVALUATION / METRICS} is damaged"
+            instead = f"run evaluate.py study={self.folder.name} with your costs and rules again"
+            raise RunError(text, expected="the rules of the last evaluation", instead=instead)
+        held = self.evaluation["config"]["evaluate"]
+        sections = ("trading", "costs", "portfolio", "ensemble")
+        return {key: held[key] for key in sections if held.get(key)}
+
+    @property
     def rules(self) -> tuple[Any, Sequence[str], str]:
         """The rules and the ensembles of the last evaluation, and a sentence about them.
 
         They are the defaults if there is none.
         """
-        evaluated = self.evaluation or {}
-        held = evaluated["config"]["evaluate"] if evaluated else {}
-        sections = ("trading", "costs", "portfolio", "ensemble")
-        options = {key: held[key] for key in sections if held.get(key)}
+        options = self.evaluated_options
         settings = create(EvaluateOptions, "", options)
         rules, text = settings.rules_of(self.label), "default rules, as there is no evaluation"
-        if evaluated:
-            text = f"rules of the last evaluation: {evaluated.get('costs')}"
+        if options and self.evaluation:
+            text = f"rules of the last evaluation: {self.evaluation.get('costs')}"
         return rules, settings.ensemble.methods, text
 
     @property
-    def _is_ranking(self) -> bool:
+    def is_ranking(self) -> bool:
+        """Whether the study ranks the symbols of a cross-section."""
         return task_of(self.label) == "ranking"
 
-    def _judge(self, members: Mapping[str, Any], bars: Any, **options: Any) -> Judgement:
+    def missing_folds(self) -> list[str]:
+        """Return a note about the folds that are not trained, if there are any."""
+        numbers = range(getattr(self.settings.split, "folds", 0))
+        missing = [str(fold) for fold in numbers if fold not in self.folds]
+        return [f"folds {', '.join(missing)} of the split are not trained"] if missing else []
+
+    def judge_tables(self, members: Mapping[str, Any], bars: Any, **options: Any) -> Judgement:
+        """Judge tables of the study's models, with its label, its baseline and its trials."""
         from gafcnn.evaluation.judge import judge
 
         options |= {
@@ -356,42 +375,6 @@ class Study:
             "trials": max(recorded(self.folder, TRAINING), len(self.all_runs)),
         }
         return judge(members, bars, **options)
-
-    def _extended(
-        self, later: pd.DataFrame | Mapping[str, pd.DataFrame]
-    ) -> tuple[dict[str, pd.DataFrame], pd.Timestamp]:
-        """Return the study's bars with later ones, and the end of its own."""
-        bars = dict(self.bars)
-        given = {"": later} if isinstance(later, pd.DataFrame) else dict(later)
-        if len(bars) == len(given) == 1:
-            given = dict(zip(bars, given.values(), strict=True))
-        first, end = next(iter(bars.values())), max(frame.index[-1] for frame in bars.values())
-        if not self._is_ranking and given.keys() != bars.keys():
-            found = f"the later bars are of {', '.join(given)}"
-            instead = "pass a dict of bars by these names"
-            raise RunError(found, expected=f"those of {', '.join(bars)}", instead=instead)
-        for symbol, frame in given.items():
-            begins, like = ensure_bars(frame).index.min(), bars.get(symbol, first)
-            if begins <= end:
-                raise BarsError(
-                    f"bars of {symbol or 'the symbol'} close from {begins:%Y-%m-%d %H:%M} UTC on",
-                    expected=f"only bars that close after {end:%Y-%m-%d %H:%M} UTC, as the study "
-                    "has seen the others",
-                    instead=f'in Python, pass bars.loc[bars.index > "{end}"] to judge_on',
-                )
-            lacking = [name for name in like if name not in frame]
-            if lacking or interval_of(frame) != interval_of(like):
-                text = format_duration(interval_of(like))
-                raise BarsError(
-                    f"bars of {symbol} are of {format_duration(interval_of(frame))}"
-                    + f", without {', '.join(lacking)}" * bool(lacking),
-                    expected=f"bars of {text} with the columns {', '.join(like)}, as in training",
-                    instead="use bars of the same source",
-                )
-            parts: Any = pd.concat([bars[symbol], frame] if symbol in bars else [frame])
-            bars[symbol] = parts[[*like]]
-            bars[symbol].attrs = dict(like.attrs)
-        return bars, end
 
     def _member(self, name: str) -> pd.DataFrame:
         first, *others = self.runs[name]

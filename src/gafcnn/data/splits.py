@@ -225,12 +225,23 @@ class OutOfTime:
         starts: Sequence[int],
         embargo: pd.Timedelta,
     ) -> Split:
-        """Split n samples, see `Splitter.split`."""
+        """Split n samples, see `Splitter.split`.
+
+        Raises:
+            SamplesError: No decision after `end` has a known outcome.
+        """
         seen, later = np.flatnonzero(times <= self.end), times > self.end
         known = np.where(known_at <= self.end, known_at, np.datetime64("NaT"))[seen]
         firsts = np.searchsorted(seen, starts)
         split = self.fitted.split(times[seen], known, tuple(firsts), embargo)
         test = np.flatnonzero(later & ~np.isnat(known_at))
+        if not len(test):
+            raise SamplesError(
+                f"none of {np.count_nonzero(later):,} decisions after "
+                f"{format_moment(self.end)} UTC has a known outcome",
+                expected="later bars that reach further than label.horizon after some of them",
+                instead="use more of them",
+            )
         return replace(split, train=seen[split.train], val=seen[split.val], test=test)
 
 

@@ -70,7 +70,7 @@ def out_of_fold(estimator: Estimator, samples: Samples, folds: int = 5) -> pd.Da
     parts.append(("", samples, np.concatenate([split.val, split.test])))
     forecasts = []
     for place, part, rows in parts:
-        log.info("out-of-fold forecasts %s: %s", place, part)
+        log.info("out-of-fold forecasts %s: %s", place or "of val and test", part)
         model: Any = clone(estimator)
         if model.folder is not None:
             model.set_params(folder=Path(model.folder) / place)

@@ -1,0 +1,161 @@
+"""A finished study on bars that are later than all it has seen. Nothing is fitted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gafcnn.data.bars import ensure_bars, interval_of
+from gafcnn.data.splits import OutOfTime
+from gafcnn.durations import format_duration, parse_duration
+from gafcnn.errors import BarsError, ConfigError, RunError
+from gafcnn.evaluation.joining import average_seeds
+
+if TYPE_CHECKING:
+    from gafcnn.app.studies import Study
+    from gafcnn.evaluation.judge import Judgement
+
+Bars = Mapping[str, pd.DataFrame]
+
+_JUMP = 0.5  # of a log price between two bars: more than bars that fit together have
+
+log = logging.getLogger(__name__)
+
+
+def judge_later(
+    study: Study,
+    bars: Bars | pd.DataFrame,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    advance: Callable[[int], None] | None = None,
+) -> Judgement:
+    """Judge a study on later bars, see `gafcnn.app.studies.Study.judge_on`; no look is recorded."""
+    later = _by_symbol(study, bars)
+    end = max(frame.index[-1] for frame in study.bars.values())
+    _check_symbols(study, later)
+    for symbol, frame in later.items():
+        _check_bars(study.bars, symbol, frame, end)
+    extended = _extended(study.bars, later)
+    fold = study.folds[-1]
+    runs = {name: [run for run in every if run.fold == fold] for name, every in study.runs.items()}
+    newest = [run for every in runs.values() for run in every][-1]
+    embargo = parse_duration("embargo", newest.metrics["embargo"])
+    split = OutOfTime(newest.settings.split, end.to_datetime64(), embargo)
+    samples = replace(newest.settings, split=split).samples(extended)
+    tables, predicted = {}, {}
+    for name, trained in study.members().items():
+        if not runs[name]:  # a baseline may lack the fold
+            continue
+        chosen_on = (trained["split"] == "val") & (
+            trained["fold"].isna() | (trained["fold"] == fold)
+        )
+        each = [run.model(samples).predict(samples) for run in runs[name]]
+        predicted[name] = pd.concat([one.loc[one["split"] == "test"] for one in each])
+        parts = [trained.loc[chosen_on], average_seeds([predicted[name]])]
+        tables[name] = pd.concat(parts, ignore_index=True)
+    rules, ensembles, of_rules = study.rules
+    options = {"rules": rules, "ensembles": ensembles, "resamples": resamples, "seed": seed}
+    judgement = study.judge_tables(tables, extended, samples=samples, advance=advance, **options)
+    judgement.metrics["later"] = True
+    judgement.metrics["seeds"] = study.seed_scores(predicted)
+    begins = f"the study has seen bars until {end:%Y-%m-%d %H:%M} UTC"
+    which = "models" if fold is None else f"models of fold {fold}"
+    for note in (
+        f"{which}, ensembles, thresholds and bands are as they were: {begins}; {of_rules}",
+        *study.missing_folds(),
+        *_changes(study.bars, later),
+    ):
+        log.info("%s", note)
+        judgement.notes.append(note)
+    return judgement
+
+
+def _by_symbol(study: Study, bars: Any) -> dict[str, pd.DataFrame]:
+    """Return later bars by symbol; of the symbols of the study alone, if it is no cross-section."""
+    later = {"": bars} if isinstance(bars, pd.DataFrame) else bars
+    if not isinstance(later, Mapping) or not later:
+        raise ConfigError(
+            f"later bars are given as {type(bars).__name__}",
+            expected="bars, or a dict of bars by symbol that has some",
+            instead='pass gc.read_bars("later.parquet") or gc.read_markets("folder")',
+        )
+    if len(study.bars) == len(later) == 1:
+        return dict(zip(study.bars, later.values(), strict=True))
+    if study.is_ranking:
+        return dict(later)
+    return {symbol: frame for symbol, frame in later.items() if symbol in study.bars}
+
+
+def _check_symbols(study: Study, later: Bars) -> None:
+    """Check that the symbols that are needed have later bars: all, or of a cross-section some."""
+    needed = {*study.bars}
+    if study.is_ranking:
+        assets = {one for run in study.all_runs for one in run.settings.images.assets}
+        needed = {*assets, getattr(study.label, "market", None)} - {None}
+    if not needed <= later.keys() or not study.bars.keys() & later.keys():
+        raise RunError(
+            f"there are later bars of {', '.join(later) or 'none of the symbols'}",
+            expected=f"those of {', '.join(sorted(needed) or [*study.bars][:9])}",
+            instead="name the files by these symbols; in Python, pass a dict of bars by them",
+        )
+
+
+def _check_bars(seen: Bars, symbol: str, frame: pd.DataFrame, end: pd.Timestamp) -> None:
+    """Check that later bars continue those of a study, which end at `end`."""
+    like: Any = seen.get(symbol, next(iter(seen.values())))
+    begins: Any = ensure_bars(frame).index.min()
+    if begins <= end:
+        raise BarsError(
+            f"bars of {symbol} close from {begins:%Y-%m-%d %H:%M} UTC on",
+            expected=f"only bars that close after {end:%Y-%m-%d %H:%M} UTC, as the study has seen "
+            "the others",
+            instead=f"add after='{end:%Y-%m-%dT%H:%M:%S}' to leave them out; in Python, pass "
+            f'bars.loc["{end:%Y-%m-%d %H:%M:%S}":].iloc[1:] of each symbol',
+        )
+    known = [name for name in like if like[name].notna().any()]
+    lacking = [name for name in known if name not in frame or frame[name].isna().all()]
+    if lacking or interval_of(frame) != interval_of(like):
+        raise BarsError(
+            f"bars of {symbol} are of {format_duration(interval_of(frame))}"
+            + f", without {', '.join(lacking)}" * bool(lacking),
+            expected=f"bars of {format_duration(interval_of(like))}, with the columns and volumes "
+            "that those of the study have",
+            instead="use bars of the same source",
+        )
+
+
+def _extended(seen: Bars, later: Bars) -> dict[str, pd.DataFrame]:
+    extended, first = dict(seen), next(iter(seen.values()))
+    for symbol, frame in later.items():
+        like = seen.get(symbol, first)
+        parts: Any = pd.concat([seen[symbol], frame] if symbol in seen else [frame])
+        extended[symbol] = parts.reindex(columns=like.columns)
+        extended[symbol].attrs = dict(like.attrs)
+    return extended
+
+
+def _changes(seen: Bars, later: Bars) -> Iterator[str]:
+    """Yield which symbols come and go, and whose prices do not fit together."""
+    for names, what in ((seen.keys() - later.keys(), "lost"), (later.keys() - seen.keys(), "new")):
+        if names:
+            yield f"{len(names)} of {len(seen)} symbols {what}: {_shown(sorted(names))}"
+    moves = {
+        symbol: np.log(frame["open"].iloc[0] / seen[symbol]["close"].iloc[-1])
+        for symbol, frame in later.items()
+        if symbol in seen
+    }
+    if jumps := [symbol for symbol, move in moves.items() if abs(move) > _JUMP]:
+        yield (
+            f"the first later open of {_shown(jumps)} is {np.exp(moves[jumps[0]]):.3g} times the "
+            "last close of the study: a split, or prices that are adjusted differently?"
+        )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:9]) + ", ..." * (len(names) > 9)
