@@ -17,7 +17,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gafcnn.data.bars import check_bars
 from gafcnn.data.calendars import load_calendar
-from gafcnn.data.cross_section import AboveMedian, Rank, Relative, Universe, traded_value
+from gafcnn.data.cross_section import (
+    AboveMedian,
+    Rank,
+    Relative,
+    Universe,
+    check_market,
+    traded_value,
+)
 from gafcnn.data.labels import LABELS, Direction, Outcomes, forward_outcomes
 from gafcnn.data.samples import PARTS, Samples, make_samples
 from gafcnn.data.simulated import simulate_universe
@@ -60,7 +67,7 @@ def test_relative_to_a_market_by_hand() -> None:
     sd = np.std([0.01, 0.02, 0.04], ddof=1)
     assert_allclose(found, [0, 0.01 / sd, 0.03 / sd, NAN, NAN])  # the market has no second time
     with pytest.raises(ConfigError, match=r"label\.market is M.*A, B"):
-        related(label, [0.1, 0.2], [0, 0], ["A", "B"])
+        check_market(label, ["A", "B"])
     assert len(related(label, [], [])) == 0
 
 
@@ -394,6 +401,16 @@ def test_nothing_to_compare(random_bars: Bars) -> None:
         make_samples({"A": bars[:30], "B": bars[:30]}, label=Rank("15min"))
     with pytest.raises(ConfigError, match=r"label\.market is X"):
         make_samples({"A": bars, "B": bars}, label=Relative("15min", market="X"))
+
+
+@pytest.mark.parametrize("label", [Relative("1D", market="M"), Rank("4h")])
+def test_targets_computed_in_blocks_of_time(label: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = universe(5, 600, listed=0.5, delisted=0.2)
+    label = replace(label, market=[*bars][-1]) if hasattr(label, "market") else label
+    whole = make_samples(bars, label=label, lookback="6h")
+    monkeypatch.setattr("gafcnn.data.samples._TOGETHER", 40)
+    assert_array_equal(make_samples(bars, label=label, lookback="6h").label, whole.label)
+    assert np.isfinite(whole.label).any()
 
 
 def test_a_ranking_of_the_users_own() -> None:

@@ -362,7 +362,7 @@ def test_chronological_by_hand() -> None:
     assert split.val.tolist() == _list(60, 71)  # 71 + 5 + 3 = 79 is before 80
     assert split.train.tolist() == _list(0, 51)  # 51 + 5 + 3 = 59 is before 60
     assert split.fold is None
-    assert {part.dtype for part in (split.train, split.val, split.test)} == {np.dtype(np.int64)}
+    assert {part.dtype for part in (split.train, split.val, split.test)} == {np.dtype(np.int32)}
 
 
 def test_shares_are_of_time_not_of_samples() -> None:

@@ -108,8 +108,8 @@ def on_the_fly(series: NDArray[np.float64], spec: ImageSpec) -> torch.Tensor:
     n, _, points = series.shape
     source = SeriesInMemory.__new__(SeriesInMemory)
     source._spec, source._offsets = spec, np.arange(1 - points, 1)
-    source._values = series.transpose(0, 2, 1).reshape(n * points, -1)
-    source._rows = np.arange(1, n + 1) * points - 1
+    source._series = [[field.ravel() for field in series.transpose(1, 0, 2)]]
+    source._rows, source._ends = [np.arange(1, n + 1) * points - 1], np.array([n])
     return source.to_images(torch.from_numpy(source.read(np.arange(n))))
 
 

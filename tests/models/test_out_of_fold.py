@@ -61,8 +61,9 @@ def changed(samples: Samples, rows: np.ndarray) -> Samples:
     """Samples whose outcomes at rows are drawn anew."""
     returns = samples.outcomes.forward_return.copy()
     returns[rows] = np.random.default_rng(1).normal(0, 0.1, len(rows))
-    altered = replace(samples, outcomes=replace(samples.outcomes, forward_return=returns))
-    return altered.with_split(samples.split)
+    outcomes = replace(samples.outcomes, forward_return=returns)
+    altered = type("Altered", (Samples,), {"outcomes": outcomes})
+    return altered(**vars(samples)).with_split(samples.split)
 
 
 @pytest.mark.parametrize(("name", "number"), [("ranked", 1), ("pooled", 2)])

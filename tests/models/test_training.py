@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 import torch
 from lightning import Callback
 
-from gafcnn.data.samples import Samples
+from gafcnn.data.labels import Direction
+from gafcnn.data.samples import Samples, make_samples
+from gafcnn.data.simulated import simulate_universe
 from gafcnn.errors import LearningError
 from gafcnn.models import training
 from gafcnn.models.classifier import GafClassifier
@@ -287,3 +290,20 @@ def test_this_cpu_is_recognised() -> None:
     words = set(path.read_text().split())
     units = {"amx_bf16"} if "GenuineIntel" in words else {"amx_bf16", "avx512_bf16"}
     assert find_device("cpu").bf16 == bool(units & words)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def test_memory_for_each_bar_and_symbol(train: Train) -> None:
+    # without that of the bars, which was allocated before, and of torch
+    peaks = []
+    for symbols in (2, 2, 8):  # the first imports what is needed
+        bars, _ = simulate_universe(symbols, 4000)
+        tracemalloc.start()
+        samples = make_samples(bars, label=Direction("8h"), lookback="32h")
+        tracemalloc.reset_peak()
+        train(samples, window="16x1h", batch_size=1024, max_epochs=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert 0 < (peaks[2] - peaks[1]) / (6 * 6000) < 16  # bytes

@@ -118,8 +118,8 @@ def _check_bars(seen: Bars, symbol: str, frame: pd.DataFrame, end: pd.Timestamp)
             instead=f"add after='{end:%Y-%m-%dT%H:%M:%S}' to leave them out; in Python, pass "
             f'bars.loc["{end:%Y-%m-%d %H:%M:%S}":].iloc[1:] of each symbol',
         )
-    known = [name for name in like if like[name].notna().any()]
-    lacking = [name for name in known if name not in frame or frame[name].isna().all()]
+    there = frame.reindex(columns=like.columns).notna().any()
+    lacking = [*like.columns[like.notna().any() & ~there]]
     if lacking or interval_of(frame) != interval_of(like):
         raise BarsError(
             f"bars of {symbol} are of {format_duration(interval_of(frame))}"

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from gafcnn.errors import ConfigError, SamplesError
 from gafcnn.settings import settings
 
 Floats = NDArray[np.float64]
-Rows = Sequence[NDArray[np.int64]]
+Rows: TypeAlias = Sequence[NDArray[Any]]  # of integers
 Times = NDArray[np.datetime64]
 
 _FEW_DELISTED = 0.01  # of the symbols, each year; of US stocks it is some 5 %
@@ -74,22 +74,14 @@ class Relative(_Relation):
     def relate(self, returns: Floats, times: Times, symbols: NDArray[np.str_]) -> Floats:
         """Return the targets of samples, NaN where they are unknown: shape (n,).
 
-        They follow from the forward returns, decision times and symbols, each of shape (n,).
-
-        Raises:
-            ConfigError: The market's symbol is not among the symbols.
+        They follow from the forward returns, decision times and symbols, each of shape (n,), of all
+        samples of some decision times.
         """
         found: Any = pd.Series(returns)
         by_time = found.groupby(times)
         level = by_time.transform("mean")
         if self.market is not None:
             of_market = symbols == self.market
-            if len(symbols) and not of_market.any():
-                raise ConfigError(
-                    f"label.market is {self.market}",
-                    expected=f"one of the symbols, {', '.join(np.unique(symbols)[:9])}",
-                    instead="correct it, or set label.market=null for the mean of all symbols",
-                )
             level = pd.Series(returns[of_market], times[of_market]).reindex(times).to_numpy()
         dispersion = by_time.transform("std")
         target = (found - level) / dispersion.where(dispersion > 0)
@@ -133,6 +125,21 @@ class AboveMedian(_Relation):
         return np.where(apart == 0, np.nan, np.where(apart.isna(), np.nan, apart > 0))
 
 
+def check_market(label: Any, symbols: Sequence[str]) -> None:
+    """Check that the market that a label compares with, if any, is among the symbols.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    market = getattr(label, "market", None)
+    if market is not None and market not in symbols:
+        raise ConfigError(
+            f"label.market is {market}",
+            expected=f"one of the symbols, {', '.join(symbols[:9])}",
+            instead="correct it, or set label.market=null for the mean of all symbols",
+        )
+
+
 @settings("universe")
 class Universe:
     """Which symbols are compared at a decision time: those that are traded most.
@@ -151,7 +158,7 @@ class Universe:
     quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0
     over: Duration = pd.Timedelta("30D")
 
-    def select(self, bars: Sequence[pd.DataFrame], rows: Rows) -> list[NDArray[np.int64]]:
+    def select(self, bars: Sequence[pd.DataFrame], rows: Rows) -> list[NDArray[Any]]:
         """Return the rows of each symbol's bars at which it is in the universe.
 
         Raises:
@@ -185,7 +192,7 @@ def traded_value(bars: pd.DataFrame, over: pd.Timedelta) -> Floats:
 
 def on_schedule(
     bars: Sequence[pd.DataFrame], rows: Rows, every: pd.Timedelta
-) -> list[NDArray[np.int64]]:
+) -> list[NDArray[Any]]:
     """Return the rows of each symbol's bars that are on the schedule of `split.every`.
 
     Raises:
@@ -203,28 +210,30 @@ def on_schedule(
 
 
 def outcomes_together(label: Any, bars: Sequence[pd.DataFrame], rows: Rows) -> Outcomes:
-    """Return the outcomes of a cross-section at the rows of each symbol's bars, one after another.
+    """Return the outcomes at the rows of each symbol's bars, one symbol after another.
 
-    A symbol without a bar at the horizon is sold at its next close, or at its last one if it ends
-    before the others: otherwise the decisions before a halt or a delisting would be left out, and
-    with them its losses. An outcome is known when those of all symbols decided at the same time
-    are, as the target depends on all of them.
+    In a cross-section, a symbol without a bar at the horizon is sold at its next close, or at its
+    last one if it ends before the others: otherwise the decisions before a halt or a delisting
+    would be left out, and with them its losses. An outcome is known when those of all symbols
+    decided at the same time are, as the target depends on all of them.
     """
-    found = Outcomes.concatenate(
-        [label.outcomes(frame, at) for frame, at in zip(bars, rows, strict=True)]
-    )
-    times = np.concatenate([close_times(frame)[at] for frame, at in zip(bars, rows, strict=True)])
-    due = pd.Series(found.known_at).groupby(times).transform("min").to_numpy()
-    parts = np.split(due, np.cumsum([len(at) for at in rows])[:-1])
-    sold = [_sold_late(*part) for part in zip(bars, rows, parts, strict=True)]
-    returns, ends = (np.concatenate(part) for part in zip(*sold, strict=True))
-    cut = np.isnat(found.known_at) & ~np.isnat(due) & ~np.isnat(ends)
-    if not cut.any():
-        return found
-    known_at = pd.Series(np.where(cut, ends, found.known_at))
-    latest = known_at.groupby(times).transform("max").where(known_at.notna())
-    forward_return = np.where(cut, returns, found.forward_return)
-    return replace(found, forward_return=forward_return, known_at=latest.to_numpy())
+    parts = [label.outcomes(frame, at.astype(int)) for frame, at in zip(bars, rows, strict=True)]
+    if not hasattr(label, "relate"):
+        return Outcomes.concatenate(parts)
+    every = reduce(pd.Index.union, [frame.index for frame in bars])
+    places = [every.searchsorted(frame.index[at]) for frame, at in zip(bars, rows, strict=True)]
+    due, latest = np.full((2, len(every)), np.datetime64("NaT", "ns"))
+    for at, part in zip(places, parts, strict=True):
+        due[at] = np.fmin(due[at], part.known_at)
+    for k, (at, part) in enumerate(zip(places, parts, strict=True)):
+        returns, ends = _sold_late(bars[k], rows[k], due[at])
+        cut = np.isnat(part.known_at) & ~np.isnat(due[at]) & ~np.isnat(ends)
+        known_at = np.where(cut, ends, part.known_at)
+        parts[k] = Outcomes(np.where(cut, returns, part.forward_return), known_at, part.value)
+        latest[at] = np.fmax(latest[at], known_at)
+    for at, part in zip(places, parts, strict=True):
+        np.copyto(part.known_at, latest[at], where=~np.isnat(part.known_at))
+    return Outcomes.concatenate(parts)
 
 
 def last_decided(times: Times, outcomes: Outcomes) -> np.datetime64:

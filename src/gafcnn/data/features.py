@@ -79,6 +79,8 @@ class Candles:
     def _by_candle(self, name: str) -> Floats:
         """Return a column of the bars of each candle: shape (n_bars, step)."""
         values = self.bars[name].to_numpy(np.float64)
+        if self.step == 1:  # a view of the bars
+            return values[:, None]
         return sliding_window_view(np.r_[np.full(self.step - 1, np.nan), values], self.step)
 
     def mean_before(self, values: Floats) -> Floats:

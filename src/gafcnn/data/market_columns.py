@@ -59,7 +59,7 @@ def market_index(bars: Mapping[str, pd.DataFrame]) -> pd.Series:
 
 
 def bars_of(bars: pd.DataFrame, asset: str) -> pd.DataFrame:
-    """Return the bars of an asset from the columns that `with_market` added; of "" its own."""
+    """Return the bars of an asset from the columns that `with_market` added."""
     names = {name: split_asset(name) for name in bars}
     return pd.DataFrame({field: bars[k] for k, (of, field) in names.items() if of == asset})
 

@@ -533,13 +533,18 @@ class FileSource:
                 expected=f"one of {', '.join([*found][:20])}",
                 instead="correct the symbol",
             )
-        bars = {}
-        for name in wanted or found:
-            if len(found[name]) > 1:
-                log.info("%s: %d files are joined", name, len(found[name]))
-            bars[name] = join(found[name], name, interval, self.repair, self.calendar)
+        bars, closes = dict[str, pd.DataFrame](), pd.Index([])
+        for name in wanted or [*found]:
+            parts = found.pop(name)  # which frees them before the next symbol
+            if len(parts) > 1:
+                log.info("%s: %d files are joined", name, len(parts))
+            frame = join(parts, name, interval, self.repair, self.calendar)
             if self.fill is not None:
-                bars[name] = fill_quiet(bars[name], self.fill_limit)
+                frame = fill_quiet(frame, self.fill_limit)
+            closes = max(closes, frame.index, key=len)
+            first = closes.searchsorted(frame.index[0])
+            same = closes[first : first + len(frame)]  # a view: equal times are kept once
+            bars[name] = frame.set_axis(same) if same.equals(frame.index) else frame
         return bars
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from gafcnn.data.bars import check_together, ensure_bars
 from gafcnn.data.cross_section import (
+    Rows,
     Universe,
+    check_market,
     describe_universe,
     last_decided,
     on_schedule,
@@ -29,6 +32,7 @@ Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 MOST_NAMES = 8  # symbols that are listed by their names
+_TOGETHER = 2**16  # samples, about, that are related to each other at a time
 
 log = logging.getLogger(__name__)
 
@@ -37,33 +41,36 @@ log = logging.getLogger(__name__)
 class Samples:
     """All samples, symbol after symbol, each in order of time. Arrays have shape (n,).
 
+    Times and outcomes are computed from the bars whenever they are read: kept, they would take as
+    much memory as half of the bars.
+
     Attributes:
         bars: Bars of each symbol, by its name ("" if it was not named).
         lookback: The gap-free stretch of bars that each sample ends.
         definition: The label's definition, for example `Direction("15min")`.
-        times: Decision times, datetime64[ns], UTC.
-        outcomes: Forward returns and when they are known.
+        rows: Rows of the bars of each symbol that its samples are decided at, int32.
         label: int8: the number of the class, `NULL` for none or an unknown one. For a cross-section
             float64: the target, NaN for none.
         split: Positions of train, val and test.
         embargo: Time kept between a label becoming known and a later part, beyond the purge.
         starts: Position of each symbol's first sample.
         overnight: Whether the lookback may span the nights of a trading calendar.
+        together: The samples of all symbols of a cross-section, if these are of one of them.
     """
 
     bars: Mapping[str, pd.DataFrame]
     lookback: pd.Timedelta
     definition: Label
-    times: NDArray[np.datetime64]
-    outcomes: Outcomes
+    rows: Rows
     label: NDArray[Any]
     split: Split
     embargo: pd.Timedelta
     starts: tuple[int, ...] = (0,)
     overnight: bool = True
+    together: Self | None = None
 
     def __len__(self) -> int:
-        return len(self.times)
+        return len(self.label)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{len(self.part(name))} {name}" for name in PARTS)
@@ -75,6 +82,19 @@ class Samples:
         if not len(self):
             return "without decision times"
         return f"from {format_moment(self.times.min())} to {format_moment(self.times.max())} UTC"
+
+    @property
+    def times(self) -> NDArray[np.datetime64]:
+        """Decision times, datetime64[ns], UTC."""
+        bars = zip(self.bars.values(), self.rows, strict=True)
+        return np.concatenate([close_times(frame)[at] for frame, at in bars])
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """Forward returns and when they are known."""
+        if self.together is not None:
+            return self.together.outcomes[self.together._where(*self.symbols)]
+        return outcomes_together(self.definition, [*self.bars.values()], self.rows)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -109,21 +129,23 @@ class Samples:
 
     def of(self, symbol: str) -> Self:
         """Return the samples of one symbol."""
-        number = self.symbols.index(symbol)
-        where = slice(self.starts[number], [*self.starts, len(self.times)][number + 1])
-        parts = {}
+        where, parts = self._where(symbol), {}
         for name in PARTS:
             first, last = np.searchsorted(self.part(name), (where.start, where.stop))
             parts[name] = self.part(name)[first:last] - where.start
         return replace(
             self,
             bars={symbol: self.bars[symbol]},
-            times=self.times[where],
-            outcomes=self.outcomes[where],
+            rows=[self.rows[self.symbols.index(symbol)]],
             label=self.label[where],
             split=replace(self.split, **parts),
             starts=(0,),
+            together=self if self.task == "ranking" and self.together is None else self.together,
         )
+
+    def _where(self, symbol: str) -> slice:
+        number = self.symbols.index(symbol)
+        return slice(self.starts[number], [*self.starts, len(self)][number + 1])
 
     def with_split(self, split: Split) -> Self:
         """Return the samples with another split, and labels fitted to it; for cross-validation.
@@ -133,7 +155,7 @@ class Samples:
             SamplesError: A part is empty.
         """
         parts = {name: np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS}
-        return replace(self, split=replace(split, **parts))._labelled()
+        return replace(self, split=replace(split, **parts))._labelled(self.times, self.outcomes)
 
     def symbol_of(self, positions: NDArray[np.int64]) -> NDArray[np.str_]:
         """Return the symbol of each of these samples: shape (n,)."""
@@ -142,7 +164,7 @@ class Samples:
 
     def bar_rows(self, symbol: str) -> NDArray[np.int64]:
         """Return the row of a symbol's bars that each of its samples is decided at."""
-        return np.searchsorted(close_times(self.bars[symbol]), self.of(symbol).times)
+        return self.rows[self.symbols.index(symbol)].astype(np.int64)
 
     def part(self, name: Part) -> NDArray[np.int64]:
         """Return the positions of a part's samples, including those without a label."""
@@ -152,18 +174,19 @@ class Samples:
         """Return the positions of a part's samples that have a label."""
         positions = self.part(name)
         label = self.label[positions]
-        return positions[np.isfinite(label) if label.dtype.kind == "f" else label != NULL]
+        known = np.isfinite(label) if label.dtype.kind == "f" else label != NULL
+        return positions if known.all() else positions[known]
 
     def counts(self, name: Part) -> NDArray[np.int64]:
         """Return the number of labelled samples of each class in a part: shape (classes,)."""
         label = self.label[self.labelled(name)]
         return np.array([np.count_nonzero(label == k) for k in range(len(self.classes))], int)
 
-    def _labelled(self) -> Self:
+    def _labelled(self, times: NDArray[np.datetime64], outcomes: Outcomes) -> Self:
         """Return the samples with labels fitted on the training samples of each symbol."""
-        check_purged(self.times, self.outcomes.known_at, self.split, self.embargo)
+        check_purged(times, outcomes.known_at, self.split, self.embargo)
         if self.task == "ranking":
-            return self._related()
+            return self._related(times, outcomes.forward_return)
         each = [self.of(symbol) for symbol in self.symbols]
         needed = PARTS[:1] if self.split.block else PARTS
         for one in each:
@@ -175,10 +198,9 @@ class Samples:
                     expected="samples of every symbol in each part; all have the same borders",
                     instead="remove it, use bars of the same period for all, or change the split",
                 )
-        label = np.concatenate(
-            [self.definition.assign(one.outcomes, one.split.train) for one in each]
-        )
-        if len(label) != len(self) or not np.isin(label, range(NULL, len(self.classes))).all():
+        parts = [(outcomes[self._where(*one.symbols)], one.split.train) for one in each]
+        label = np.concatenate([self.definition.assign(*part) for part in parts])
+        if len(label) != len(self) or not {*np.unique(label)} <= {*range(NULL, len(self.classes))}:
             raise SamplesError(
                 f"the label assigned {len(label)} numbers from {label.min()} to {label.max()}",
                 expected=f"{len(self)} of {NULL} (no class) to {len(self.classes) - 1}",
@@ -193,11 +215,18 @@ class Samples:
             )
         return samples
 
-    def _related(self) -> Self:
+    def _related(self, times: NDArray[np.datetime64], returns: NDArray[np.float64]) -> Self:
         definition: Any = self.definition
-        names = self.symbol_of(np.arange(len(self)))
-        target = definition.relate(self.outcomes.forward_return, self.times, names)
-        samples = replace(self, label=np.asarray(target, np.float64))
+        check_market(definition, self.symbols)
+        label, by_symbol = np.empty(len(self)), np.split(times, self.starts[1:])
+        blocks = len(self) // _TOGETHER + 1  # of time, as the names of all samples are large
+        step = (times.max() - times.min()) // blocks + np.timedelta64(1, "ns")
+        for block in pairwise(times.min() + step * np.arange(blocks + 1)):
+            parts = zip(by_symbol, self.starts, strict=True)
+            at = np.concatenate([np.arange(*np.searchsorted(a, block)) + k for a, k in parts])
+            if len(at):
+                label[at] = definition.relate(returns[at], times[at], self.symbol_of(at))
+        samples = replace(self, label=label)
         for part in PARTS:
             if not len(samples.labelled(part)):
                 raise SamplesError(
@@ -271,33 +300,33 @@ def make_samples(
     check_together(by_symbol)
     length = parse_duration("lookback", lookback)
     rows, embargoes, lacking = [], [], []
+    numbers = np.arange(max(map(len, frames)), dtype=np.int32)
     for symbol, frame in by_symbol.items():
         try:
-            rows.append(decision_rows(frame, length, overnight=overnight))
+            found = decision_rows(frame, length, overnight=overnight)
+            whole = numbers[found[0] : found[-1] + 1]  # a view: without a gap they are kept once
+            rows.append(whole if len(whole) == len(found) else numbers[found])
             embargoes.append(longest_span(frame, length, overnight=overnight))
         except SamplesError as error:
             lacking.append(symbol)
             if not ranking or len(lacking) == len(by_symbol):
                 raise
             log.info("%s has no samples: %s", symbol, error.found)
-            rows.append(np.empty(0, np.int64))
+            rows.append(numbers[:0])
     if (every := getattr(splitter, "every", None)) is not None:
         rows = on_schedule(frames, rows, every)
     if universe is not None:
         rows = universe.select(frames, rows)
-    times = [close_times(frame)[at] for frame, at in zip(frames, rows, strict=True)]
     starts = (0, *np.cumsum([len(at) for at in rows[:-1]], dtype=np.int64).tolist())
-    moments = np.concatenate(times)
+    decided = zip(frames, rows, strict=True)
+    moments = np.concatenate([close_times(frame)[at] for frame, at in decided])
+    outcomes = outcomes_together(definition, frames, rows)
     if ranking:
-        outcomes = outcomes_together(definition, frames, rows)
         last = last_decided(moments, outcomes)
         log.info("%s", describe_universe(by_symbol, moments, starts, last))
-    else:
-        found = [definition.outcomes(frame, at) for frame, at in zip(frames, rows, strict=True)]
-        outcomes = Outcomes.concatenate(found)
     embargo = max(embargoes, default=length) if splitter.embargo is None else splitter.embargo
     parts = splitter.split(moments, outcomes.known_at, (0,) if ranking else starts, embargo)
     labels = np.full(len(moments), NULL, np.int8)  # until they are fitted
     return Samples(
-        by_symbol, length, definition, moments, outcomes, labels, parts, embargo, starts, overnight
-    )._labelled()
+        by_symbol, length, definition, rows, labels, parts, embargo, starts, overnight
+    )._labelled(moments, outcomes)

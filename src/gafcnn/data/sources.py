@@ -9,7 +9,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 import pandas as pd
 from pydantic import AfterValidator, Field
 
-from gafcnn.data.bars import check_together, ensure_bars
+from gafcnn.data.bars import check_together, ensure_bars, release_memory
 from gafcnn.durations import NO_TIME, Duration, format_duration
 from gafcnn.errors import ConfigError
 from gafcnn.registry import Registry
@@ -71,6 +71,7 @@ def load_bars(source: Source) -> dict[str, pd.DataFrame]:
     """
     bars = {_valid_symbol(symbol): ensure_bars(frame) for symbol, frame in source.load().items()}
     check_together(bars)
+    release_memory()
     return bars
 
 

@@ -37,6 +37,7 @@ Count: TypeAlias = Annotated[int, Field(ge=1)]
 
 SPLITS: Registry[Any] = Registry("split")
 
+_BLOCK = 2**16  # samples that are checked at a time
 _TICK = np.timedelta64(1, "ns")
 
 
@@ -101,8 +102,8 @@ class _ByTime:
         Raises:
             SamplesError: A part of the split is empty.
         """
-        symbols, known = np.split(times, starts[1:]), np.split(known_at, starts[1:])
-        decided = [one[~np.isnat(at)] for one, at in zip(symbols, known, strict=True)]
+        parts = zip(np.split(times, starts[1:]), np.split(known_at, starts[1:]), strict=True)
+        decided = (one[~np.isnat(at)] for one, at in parts)
         ends = np.array([(one.min(), one.max()) for one in decided if len(one)])
         if not len(ends):
             raise SamplesError(
@@ -112,21 +113,22 @@ class _ByTime:
             )
         # from the first decision with a known outcome of any symbol to the last that all have
         borders = np.array(self._borders(ends[:, 0].min(), ends[:, 1].min()))
-        part = np.searchsorted(borders, times, side="right")
+        part = sum((times >= border for border in borders), np.zeros(len(times), np.int8))
         part[np.isnat(known_at)] = -1
-        train = np.flatnonzero(part == 0)
-        of_symbols = np.split(train, np.searchsorted(train, starts[1:]))
         if self.stride > 1:  # of decision times: in a cross-section symbols share them
-            strided = [np.unique(times[one])[:: self.stride] for one in of_symbols]
-            kept = zip(of_symbols, strided, strict=True)
-            train = np.concatenate([one[np.isin(times[one], some)] for one, some in kept])
+            train = np.flatnonzero(part == 0)
+            part[train] = -1
+            for one in np.split(train, np.searchsorted(train, starts[1:])):
+                strided = np.unique(times[one])[:: self.stride]
+                part[one[np.isin(times[one], strided)]] = 0
         for later in (1, 2):  # val is purged last, so that the border of train does not move
             begins = times[part == later]
             if len(begins):
-                known = known_at + embargo.to_timedelta64()
-                part[(part == later - 1) & (known >= begins.min())] = -1
-        val, test = np.flatnonzero(part == 1), np.flatnonzero(part == 2)
-        split = Split(train[part[train] == 0], val, test, getattr(self, "fold", None))
+                until = begins.min() - embargo.to_timedelta64()
+                part[(part == later - 1) & (known_at >= until)] = -1
+        kind = np.promote_types(np.int32, np.min_scalar_type(-len(times)))  # int64 if it must be
+        train, val, test = (np.flatnonzero(part == k).astype(kind) for k in range(3))
+        split = Split(train, val, test, getattr(self, "fold", None))
         check_purged(times, known_at, split, embargo)
         return split
 
@@ -271,14 +273,15 @@ def check_purged(
             instead="use more bars, other shares of the split, or a shorter split.embargo or "
             "label.horizon",
         )
-    for name, part in parts.items():
-        if not (known_at[part] >= times[part]).all():
+    blocks = {name: np.array_split(part, len(part) // _BLOCK + 1) for name, part in parts.items()}
+    for name, found in blocks.items():
+        if not all((known_at[some] >= times[some]).all() for some in found):
             raise LeakError(
                 f"{name} has a sample whose label is never known, or known before it is decided",
                 expected="labels that are known at or after their decision time",
                 instead="take known_at from the outcomes of the label",
             )
-    pairs = [*combinations(parts.items(), 2)]
+    pairs = [*combinations(blocks.items(), 2)]
     if split.block:
         pairs = pairs[:1]  # train before val
         others = np.concatenate([split.train, split.val])
@@ -291,7 +294,8 @@ def check_purged(
                 instead="use purged_blocks",
             )
     for (earlier, before), (later, after) in pairs:
-        known, begins = known_at[before].max() + embargo.to_timedelta64(), times[after].min()
+        known = max(known_at[some].max() for some in before) + embargo.to_timedelta64()
+        begins = min(times[some].min() for some in after)
         if known >= begins:
             raise LeakError(
                 f"with an embargo of {format_duration(embargo)} the labels of {earlier} are known "

@@ -258,6 +258,8 @@ class WindowReader:
 
     Attributes:
         offsets: How many bars each point is before the decision, 0 or less: shape (points,).
+        series: Each field at every bar, shape (n_bars,), NaN where bars are too few. The series of
+            the window at row `i` is `series[i + offsets]`, after `fill_before_start`.
 
     Raises:
         ConfigError: Bars of this interval cannot fill the window; a field is unknown, or reads
@@ -289,9 +291,10 @@ class WindowReader:
         self._starts = stretch_starts(bars)
         check_columns(bars, self.fields)
         assets = {asset for asset, _ in map(split_asset, self.fields)}
-        candles = {asset: Candles(bars_of(bars, asset), bars_of_step) for asset in assets}
-        self._series = [field.compute(candles[split_asset(k)[0]]) for k, field in known.items()]
-        for name, series in zip(self.fields, self._series, strict=True):
+        frames = {asset: bars_of(bars, asset) if asset else bars for asset in assets}
+        candles = {asset: Candles(frame, bars_of_step) for asset, frame in frames.items()}
+        self.series = [field.compute(candles[split_asset(k)[0]]) for k, field in known.items()]
+        for name, series in zip(self.fields, self.series, strict=True):
             asset = split_asset(name)[0]
             begun = not asset or not np.isnan(candles[asset].close).all()
             # of fewer bars no row can be read, and fields may be NaN for want of bars
@@ -320,17 +323,8 @@ class WindowReader:
                 instead="use the rows that decision_rows(bars, window.lookback) returns",
             )
         where = rows[:, None] + self.offsets
-        read = np.stack([series[where] for series in self._series], axis=1)
+        read = np.stack([series[where] for series in self.series], axis=1)
         return fill_before_start(read, self.fields)
-
-    @property
-    def bar_values(self) -> NDArray[np.float64]:
-        """The fields at every bar: shape (n_bars, fields), NaN where bars are too few.
-
-        The series of the window at row `i` is `bar_values[i + offsets]`, transposed, after
-        `fill_before_start`.
-        """
-        return np.stack(self._series, axis=1)
 
 
 def fill_before_start(series: NDArray[np.float64], fields: Iterable[str]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.bars import Origin, ensure_bars, interval_of
-from gafcnn.data.cross_section import outcomes_together
+from gafcnn.data.cross_section import check_market, outcomes_together
 from gafcnn.data.labels import DIRECTIONS, NULL, Label, Outcomes
 from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.splits import Splitter
@@ -288,6 +288,7 @@ def _related(
     table: pd.DataFrame, by_symbol: Mapping[str, pd.DataFrame], label: Any
 ) -> pd.DataFrame:
     """Return the outcomes of a cross-section at the table's times, among the table's symbols."""
+    check_market(label, [*by_symbol])
     frames, rows = [*by_symbol.values()], []
     of_symbol: dict[Any, Any] = dict(iter(table.groupby("symbol")["time"]))
     for symbol, bars in by_symbol.items():

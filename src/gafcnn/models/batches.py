@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,18 +40,27 @@ class SeriesInMemory:
 
     def __init__(self, parts: Sequence[Part], window: Window, spec: ImageSpec) -> None:
         self._spec = spec
-        readers = [WindowReader(bars, window, spec.read_fields) for bars, _ in parts]
-        starts = np.cumsum([0, *(len(bars) for bars, _ in parts)])
-        self._values = np.concatenate([reader.bar_values for reader in readers])
-        shifted = [rows + start for (_, rows), start in zip(parts, starts, strict=False)]
-        self._rows = np.concatenate(shifted)
-        self._offsets = readers[0].offsets
+        self._series, self._rows = [], [rows for _, rows in parts]
+        for bars, _ in parts:
+            reader = WindowReader(bars, window, spec.read_fields)
+            self._series.append(reader.series)
+            self._offsets = reader.offsets
+        self._ends = np.cumsum([len(rows) for rows in self._rows])
 
     def read(self, positions: NDArray[np.int64]) -> NDArray[Any]:
         """Return vectors of shape (n, fields, 2, size), or encoded images."""
-        where = self._rows[positions][:, None] + self._offsets
-        series = self._values[where].transpose(0, 2, 1)
-        fill_before_start(series, self._spec.read_fields)
+        fields = self._spec.read_fields
+        series = np.empty((len(positions), len(fields), len(self._offsets)))
+        order = np.argsort(positions)
+        edges = np.searchsorted(positions[order], self._ends)
+        for k, (first, stop) in enumerate(pairwise([0, *edges])):
+            if first < stop:
+                here = order[first:stop]
+                rows = self._rows[k][positions[here] - self._ends[k]]  # counted from the end
+                where = rows[:, None] + self._offsets
+                for place, values in enumerate(self._series[k]):
+                    series[here, place] = values[where]
+        fill_before_start(series, fields)
         if self._spec.outer_products:
             return self._spec.encode_polar(series)
         return self._spec.encode(series)
@@ -161,8 +171,7 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         trainer, size, order = self.trainer, self.size, self.positions
         if self.seed is not None:
-            rng = np.random.default_rng((self.seed, trainer.current_epoch))
-            order = order[rng.permutation(len(order))]
+            order = np.random.default_rng((self.seed, trainer.current_epoch)).permutation(order)
         rank, count = trainer.global_rank, trainer.world_size
         additional = len(self.labels) if self.additional is None else self.additional
         for start in range(0, len(self) * size, size):

@@ -18,7 +18,7 @@ from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import Candlestick
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader, as_window, decision_rows
+from gafcnn.data.windows import Window, WindowReader, as_window, close_times, decision_rows
 from gafcnn.durations import format_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import ImageSpec
@@ -365,9 +365,11 @@ class GafClassifier(Estimator):
         return torch.cat(found).numpy()
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
-        prices = (bars["close"].to_numpy() for bars in samples.bars.values())
-        arrays = (samples.times, samples.label, samples.split.train, *prices)
-        fingerprint = zlib.crc32(b"".join(array.tobytes() for array in arrays))
+        bars, fingerprint = samples.bars.values(), 0
+        prices = [frame["close"].to_numpy() for frame in bars]
+        times = [*map(close_times, bars), *samples.rows]
+        for array in (*times, samples.label, samples.split.train, *prices):
+            fingerprint = zlib.crc32(array.tobytes(), fingerprint)
         return super()._describe(samples) | {"samples": fingerprint}
 
     def _parameters(self) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class Estimator(BaseEstimator):
     def _parts(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> list[Part]:
         """Return bars and rows of each symbol and of what is drawn, with what the fields need."""
         add = partial(with_market, fields=self._fields) if self._fields else dict
-        parts = [(bars, samples.bar_rows(k)) for k, bars in add(samples.bars).items()]
+        parts = [*zip(add(samples.bars).values(), samples.rows, strict=True)]
         for one in drawn:  # of one symbol
             parts += [(bars, one.rows) for bars in add({samples.symbols[0]: one.bars}).values()]
         return parts
@@ -258,7 +258,7 @@ class Estimator(BaseEstimator):
             drawn = [part for part in source.draw(samples) if len(part.rows)]
         n, labelled = len(samples), samples.labelled("train")
         labels = np.concatenate([samples.label, *(part.label for part in drawn)])
-        train = np.concatenate([labelled, np.arange(n, len(labels))])
+        train = np.concatenate([labelled, np.arange(n, len(labels), dtype=labelled.dtype)])
         counts = np.bincount(labels[train], minlength=len(samples.classes))
         if samples.task != "direction":
             log.info(

@@ -90,9 +90,9 @@ class GafModule(LightningModule):
             }
         if self.regression:
             measured = {"correlation": PearsonCorrCoef()}
-        metrics = MetricCollection(measured)
-        self.train_metrics = metrics.clone(prefix="train/")
-        self.val_metrics = metrics.clone(prefix="val/")
+        self.val_metrics = MetricCollection(measured, prefix="val/")
+        measured.pop("auc", None)  # it keeps all samples, and sorts them
+        self.train_metrics = MetricCollection(measured, prefix="train/").clone()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits for images of shape (n, channels, size, size) in [-1, 1].

@@ -28,6 +28,7 @@ from rich.console import Console
 from torch import Tensor
 
 from gafcnn.atomic_io import disk_error, is_full, write_bytes
+from gafcnn.data.bars import release_memory
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.models.batches import Batches
 from gafcnn.models.estimator import DESCRIPTION
@@ -64,6 +65,7 @@ def fit(
         ConfigError: Lightning does not accept an option.
         DiskError: The disk is full.
     """
+    release_memory()
     epochs = Epochs(model)
     names = ["val/loss", *module.val_metrics.keys()]
     if model.monitor not in names:
