@@ -82,8 +82,8 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     found = {"base MB": memory("VmRSS")}
     with phase("reading", found):
         bars = gc.read_markets(paths[: options.files])
-        for symbol, frame in bars.items() if not options.extras else ():
-            bars[symbol] = frame[COLUMNS].copy()  # not a view, which keeps all columns
+        if not options.extras:  # copies: views would keep all columns
+            bars = {symbol: frame.reindex(columns=COLUMNS) for symbol, frame in bars.items()}
     with phase("samples", found):
         samples = gc.make_samples(bars, label=label, lookback=window.lookback)
     release_memory()  # as `fit` does, before the peak of the training starts anew

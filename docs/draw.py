@@ -194,7 +194,8 @@ def gallery() -> Figure:
         bars["high"] = bars.max(axis=1) + spread[0]
         bars["low"] = bars[["open", "close"]].min(axis=1) - spread[1]
         bars["volume_or_zero"] = rng.uniform(0.4, 1.0, 20)
-        bars["average"] = pd.Series(close).rolling(10, min_periods=1).mean().to_numpy()[1:]
+        means: Any = pd.Series(close).rolling(10, min_periods=1).mean()
+        bars["average"] = means.to_numpy()[1:]
         _draw_bars(row[0], bars)
         row[0].set_ylabel(name, rotation=0, ha="right")
         fields = gc.ImageSpec(kinds=("ohlc",)).read_fields
@@ -211,7 +212,8 @@ def gallery() -> Figure:
 
 
 def _draw_bars(axes: Axes, bars: pd.DataFrame) -> None:
-    for place, bar in enumerate(bars.itertuples()):
+    rows: Any = bars.itertuples()
+    for place, bar in enumerate(rows):
         axes.plot([place, place], [bar.low, bar.high], color=BLUE, lw=1.5)
         axes.plot([place - 0.3, place], [bar.open, bar.open], color=BLUE, lw=1.5)
         axes.plot([place, place + 0.3], [bar.close, bar.close], color=BLUE, lw=1.5)

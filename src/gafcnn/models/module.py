@@ -91,7 +91,8 @@ class GafModule(LightningModule):
         if self.regression:
             measured = {"correlation": PearsonCorrCoef()}
         self.val_metrics = MetricCollection(measured, prefix="val/")
-        measured.pop("auc", None)  # it keeps all samples, and sorts them
+        if "auc" in measured:  # in bins: the exact one keeps all samples, and sorts them
+            measured["auc"] = BinaryAUROC(thresholds=500)
         self.train_metrics = MetricCollection(measured, prefix="train/").clone()
 
     def forward(self, images: Tensor) -> Tensor:
