@@ -16,7 +16,7 @@ from gafcnn.errors import BarsError, ConfigError, RunError, SamplesError
 Run = Callable[..., str]
 
 WORDS = (
-    "market=file", "market.path=seen.parquet", "label=triple_barrier", "label.horizon=4h",
+    "market=file", "label=triple_barrier", "label.horizon=4h",
     "split=walk_forward", "split.folds=2", "split.first=0.6", "split.val=0.2", "split.embargo=1h",
     "study=one",
 )  # fmt: skip
@@ -40,8 +40,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, run_in: Run, bars: pd.DataF
     gc.write_bars(path / "later.parquet", bars.iloc[2_400:])
     gc.write_bars(path / "all.parquet", bars)
     for fold in (0, 1):
-        run_in(path, "train", *WORDS, f"split.fold={fold}", *TREES, "window=64x15m")
-        run_in(path, "train", *WORDS, f"split.fold={fold}", *NETWORK)
+        words = (*WORDS, f"market.path={path}/seen.parquet", f"split.fold={fold}")
+        run_in(path, "train", *words, *TREES, "window=64x15m")
+        run_in(path, "train", *words, *NETWORK)
     run_in(path, "evaluate", "study=one", "judging.resamples=0", "trading.cost_bps=2")
     return path
 
@@ -52,17 +53,16 @@ def judge_later(folder: Path, bars: pd.DataFrame) -> gc.Judgement:
 
 
 def test_models_thresholds_and_ensembles_are_those_of_the_newest_fold(
-    folder: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    folder: Path, bars: pd.DataFrame
 ) -> None:
-    monkeypatch.chdir(folder)
-    judgement, study = judge_later(folder, bars), gc.load_study("outputs/one")
+    judgement, study = judge_later(folder, bars), gc.load_study(folder / "outputs/one")
     table = judgement.predictions
     assert judgement.metrics["cost_bps"] == 2
     later = table.loc[table["split"] == "test"].pivot_table("p_up", "time", "window")
     assert later.index.min() == bars.index[2_400]
     assert (table.loc[table["split"] == "test", "fold"] == 1).all()
     rows = bars.index.get_indexer(pd.DatetimeIndex(later.index))
-    run = gc.load_run("outputs/one/xgboost/seed=0/fold=1")
+    run = gc.load_run(folder / "outputs/one/xgboost/seed=0/fold=1")
     # the features of the first later rows reach back into the bars of the study
     np.testing.assert_allclose(later["xgboost"], run.model().predict_at(bars, rows), atol=1e-12)
     decider = study.decider
@@ -72,10 +72,7 @@ def test_models_thresholds_and_ensembles_are_those_of_the_newest_fold(
         assert judgement.metrics["models"][name]["threshold"]["value"] == threshold
 
 
-def test_other_later_bars_change_nothing_before_them(
-    folder: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
+def test_other_later_bars_change_nothing_before_them(folder: Path, bars: pd.DataFrame) -> None:
     other = bars.copy()
     other.iloc[2_700:, :4] *= 1.5
     tables = [judge_later(folder, one).predictions for one in (bars, other)]
@@ -85,7 +82,7 @@ def test_other_later_bars_change_nothing_before_them(
 
 
 def test_command_gives_the_same_and_counts_looks_at_these_rows(
-    folder: Path, run_in: Run, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    folder: Path, run_in: Run, bars: pd.DataFrame
 ) -> None:
     words = ("study=one", "judging.resamples=0")
     run_in(folder, "evaluate", *words, "on=later.parquet", pictures=True)
@@ -100,7 +97,6 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
     metrics = found[1]
     assert metrics["config"]["evaluate"]["trading"]["cost_bps"] == 2
     assert {*metrics["config"]["runs"]} == {"xgboost", "64x15m"}
-    monkeypatch.chdir(folder)
     judgement = judge_later(folder, bars)
     assert metrics["models"] == json.loads(json.dumps(judgement.metrics["models"]))
     seen = json.loads((folder / "outputs/one/evaluation/metrics.json").read_text())
@@ -125,23 +121,20 @@ def test_bars_that_do_not_continue_the_study_are_refused(
     change: Callable[[pd.DataFrame], pd.DataFrame],
     error: type[Exception],
     fact: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(folder)
-    ledger = Path("outputs/one/ledger.jsonl").read_bytes()
+    ledger = (folder / "outputs/one/ledger.jsonl").read_bytes()
     with pytest.raises(error, match=fact):
-        gc.load_study("outputs/one").judge_on(change(bars))
-    assert Path("outputs/one/ledger.jsonl").read_bytes() == ledger
+        gc.load_study(folder / "outputs/one").judge_on(change(bars))
+    assert (folder / "outputs/one/ledger.jsonl").read_bytes() == ledger
 
 
 def test_a_damaged_evaluation_and_prices_that_jump_are_named(
-    folder: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+    folder: Path, bars: pd.DataFrame
 ) -> None:
-    monkeypatch.chdir(folder)
     tenfold = bars.copy()
     tenfold.iloc[:, :4] *= 10
     assert any("10 times" in note for note in judge_later(folder, tenfold).notes)
-    metrics = Path("outputs/one/evaluation/metrics.json")
+    metrics = folder / "outputs/one/evaluation/metrics.json"
     whole = metrics.read_text()
     metrics.write_text(whole.replace("2 bps", "3 bps"))
     with pytest.raises(RunError, match="damaged"):
@@ -155,7 +148,6 @@ def test_a_damaged_evaluation_and_prices_that_jump_are_named(
 @pytest.mark.parametrize(
     ("words", "fact"),
     [
-        (("study=one", "on=seen.parquet"), "2024-01-26 00:00"),
         (("study=one", "on=later.parquet", "trading.cost_bps=5"), "trading"),
         (("on=later.parquet",), "study"),
         (("study=one", "on=market"), "market"),

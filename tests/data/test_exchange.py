@@ -632,13 +632,3 @@ def test_further_volumes_are_those_that_all_files_have(tmp_path: Path) -> None:
     keep(tmp_path, later, MIDNIGHT + DAY, MIDNIGHT + 2 * DAY)
     bars, missing = held(tmp_path, MIDNIGHT, MIDNIGHT + 2 * DAY)
     assert ([*bars.columns], missing) == ([*COLUMNS], [])
-
-
-def test_periods_between_files_are_missing(tmp_path: Path) -> None:
-    morning, noon, evening = (MIDNIGHT + hours * HOUR for hours in (10, 12, 20))
-    keep(tmp_path, _bars()[:10], MIDNIGHT, morning)
-    keep(tmp_path, _bars()[12:20], noon, evening)
-    bars, missing = held(tmp_path, MIDNIGHT + 2 * HOUR, MIDNIGHT + DAY)
-    assert_frame_equal(bars, _bars().iloc[[*range(2, 10), *range(12, 20)]], check_freq=False)
-    assert missing == [(morning, noon), (evening, MIDNIGHT + DAY)]
-    assert held(tmp_path, MIDNIGHT + 3 * HOUR, MIDNIGHT + 9 * HOUR)[1] == []

@@ -104,16 +104,6 @@ def test_attributions_of_bar_images_go_to_their_bars(random_network: Make) -> No
     assert found.sum() == pytest.approx(field.sum() + bars.sum())
 
 
-@settings(max_examples=30)
-@given(points=st.integers(2, 70), size=st.integers(1, 70), seed=st.integers(0, 99))
-def test_by_point_keeps_the_sum(points: int, size: int, seed: int) -> None:
-    maps = np.random.default_rng(seed).normal(size=(2, 3, size, size))
-    folded = by_point(maps, points)
-    assert folded.shape == (2, 3, points)
-    np.testing.assert_allclose(folded.sum(axis=-1), maps.sum(axis=(-2, -1)), atol=1e-9)
-    np.testing.assert_allclose(by_point(maps.swapaxes(-1, -2), points), folded, atol=1e-12)
-
-
 def test_points_add_up_to_the_gain_in_log_odds(trained: GafModule, walks: Series) -> None:
     series, classes = walks[:30], np.arange(30) % 2
     pixels = _pixel_attributions(trained, series, SPEC, classes)
@@ -136,14 +126,6 @@ def test_linear_network() -> None:
     np.testing.assert_allclose(found, change * weights.numpy(), atol=1e-5)
     down = _pixel_attributions(module, series, spec, np.zeros(5, dtype=np.int64))
     np.testing.assert_allclose(down, -found, atol=1e-6)
-
-
-@pytest.mark.parametrize("scaling", ["per_field", "jointly", "fixed"])
-def test_images_of_constant_series_have_equal_pixels(scaling: str) -> None:
-    spec = ImageSpec(9, "float32", ("open", "close"), scaling=scaling)
-    series = np.random.default_rng(0).normal([[[0.1], [0.7]]], 0.3, (20, 2, 31))
-    images = spec.shown(constant(series))
-    np.testing.assert_array_equal(images, np.broadcast_to(images[..., :1, :1], images.shape))
 
 
 def test_several_classes(walks: Series, random_network: Make) -> None:
