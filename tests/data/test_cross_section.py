@@ -111,7 +111,8 @@ def test_relative_targets_do_not_depend_on_the_market_or_the_order(
     moved = values + move * (1 + times)  # another move at each time
     assert_allclose(related(Relative(clip=100), moved, times), found, atol=1e-6)
     order = random.sample(range(len(values)), len(values))
-    assert_allclose(related(Relative(clip=100), values[order], times[order]), found[order])
+    again = related(Relative(clip=100), values[order], times[order])
+    assert_allclose(again, found[order], atol=1e-9)  # sums round differently
 
 
 @settings(max_examples=25)

@@ -65,7 +65,7 @@ class Outcomes:
     known_at: NDArray[np.datetime64]
     value: NDArray[Any] | None = None
 
-    def __getitem__(self, where: slice) -> Self:
+    def __getitem__(self, where: Any) -> Self:
         """Return the outcomes of some of the samples."""
         value = None if self.value is None else self.value[where]
         return type(self)(self.forward_return[where], self.known_at[where], value)

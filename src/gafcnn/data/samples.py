@@ -96,6 +96,22 @@ class Samples:
             return self.together.outcomes[self.together._where(*self.symbols)]
         return outcomes_together(self.definition, [*self.bars.values()], self.rows)
 
+    def known(self, positions: NDArray[Any]) -> tuple[NDArray[np.datetime64], Outcomes]:
+        """Return decision times and outcomes of samples at these positions, in their order.
+
+        Of a cross-section they are all samples of their decision times whose outcome is known. Less
+        memory is needed than for the outcomes of all samples.
+        """
+        if self.together is not None:
+            return self.times[positions], self.outcomes[positions]
+        ordered, ends = np.sort(positions), [*self.starts, len(self)]
+        rows = []
+        for of_symbol, (first, last) in zip(self.rows, pairwise(ends), strict=True):
+            begin, end = np.searchsorted(ordered, (first, last))
+            rows.append(of_symbol[ordered[begin:end] - first])
+        part, at = replace(self, rows=rows), np.searchsorted(ordered, positions)
+        return part.times[at], part.outcomes[at]
+
     @property
     def symbols(self) -> tuple[str, ...]:
         """Names of the symbols, in their order."""

@@ -307,9 +307,10 @@ def _related(
 def outcome_table(samples: Samples) -> pd.DataFrame:
     """Return symbol, time, fold, split and outcome of all validation, then all test samples."""
     rows, fold = np.concatenate([samples.split.val, samples.split.test]), samples.split.fold
-    return _outcome_columns(samples.outcomes, samples.label, rows).assign(
+    times, outcomes = samples.known(rows)
+    return _outcome_columns(outcomes, samples.label[rows], np.arange(len(rows))).assign(
         symbol=pd.array(samples.symbol_of(rows), dtype="str"),
-        time=pd.DatetimeIndex(samples.times[rows]).tz_localize("UTC"),
+        time=pd.DatetimeIndex(times).tz_localize("UTC"),
         fold=pd.array([pd.NA if fold is None else fold] * len(rows), dtype="Int64"),
         split=pd.array(np.where(np.isin(rows, samples.split.val), *SPLITS), dtype="str"),
     )

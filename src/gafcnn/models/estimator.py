@@ -275,7 +275,8 @@ class Estimator(BaseEstimator):
         val = samples.labelled("val")
         label = samples.label[val]
         if samples.task == "ranking":
-            ic = rank_correlations(p, samples.outcomes.forward_return[val], samples.times[val])
+            times, outcomes = samples.known(val)
+            ic = rank_correlations(p, outcomes.forward_return, times)
             self.metrics_ = {"n": len(val), "rank_ic": float(ic.mean()) if len(ic) else None}
             if len(ic):
                 text = f"rank IC {ic.mean():.4f}, the mean over {len(ic):,} decision times"
