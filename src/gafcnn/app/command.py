@@ -282,7 +282,8 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     composed = OmegaConf.to_container(composed)
     groups = {*composed.pop("hydra")["runtime"]["choices"]}
     known = groups | {*pd.json_normalize(composed).columns}
-    if isinstance(overrides[key].value(), int | float):  # no name of a group's option
+    # a number is no name of a group's option; a sweeper sets keys that were not typed
+    if key in overrides and isinstance(overrides[key].value(), int | float):
         known -= groups
     # by its whole name, or by the end of it: trading.cost_bps for cost
     parts = {option: option.split(".") for option in sorted(known)}

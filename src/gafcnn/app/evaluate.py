@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -119,7 +120,7 @@ def _evaluate_later(
     if settings.on_market:
         source, name = settings.market, "market"
     else:
-        name = settings.on[0].stem
+        name = re.sub(r"[^\w.-]", "", settings.on[0].stem) or "bars"  # of a pattern
         source = FileSource(settings.on)
         if isinstance(own, FileSource):  # the same columns, time zone, ...
             several = 1 < len(settings.on) == len(own.symbols or ())
@@ -176,7 +177,8 @@ def _publish(
     show(summary_table(metrics))
     for sentence in metrics["verdict"]:
         log.info("%s", sentence)
-    log.info("look %d at the test rows of %s; report: %s", metrics["looks"], folder.name, page)
+    rows = "these later bars" if metrics.get("later") else "the test rows"
+    log.info("look %d at %s of %s; report: %s", metrics["looks"], rows, folder.name, page)
 
 
 def _write(folder: Path, judgement: Judgement, samples: Sequence[Picture] = ()) -> Path:

@@ -116,7 +116,7 @@ def _check_bars(seen: Bars, symbol: str, frame: pd.DataFrame, end: pd.Timestamp)
             expected=f"only bars that close after {end:%Y-%m-%d %H:%M} UTC, as the study has seen "
             "the others",
             instead=f"add after='{end:%Y-%m-%dT%H:%M:%S}' to leave them out; in Python, pass "
-            f'bars.loc["{end:%Y-%m-%d %H:%M:%S}":].iloc[1:] of each symbol',
+            f'bars[bars.index > "{end}"] of each symbol',
         )
     there = frame.reindex(columns=like.columns).notna().any()
     lacking = [*like.columns[like.notna().any() & ~there]]

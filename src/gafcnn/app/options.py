@@ -349,16 +349,17 @@ class EvaluateOptions(StudyOptions):
             expected = "no market, as the study has its own bars; or both market and on=market"
             instead = "remove market=..., or set on=market market=... for later bars"
             raise ConfigError(found, expected=expected, instead=instead)
-        if self.on:
+        if self.on or self.after is not None:
             self._check_later()
         if self.study is None and self.predictions and self.market is None:
             instead = "add market=file market.path=bars.parquet, or the study=... that has them"
             raise ConfigError("predictions=... alone", expected="their bars", instead=instead)
 
     def _check_later(self) -> None:
-        if self.study is None:
-            found, expected = "on=... without study=...", "the study that is judged on later bars"
-            raise ConfigError(found, expected=expected, instead="add study=NAME")
+        if self.study is None or not self.on:
+            found, expected = "on=... or after=... alone", "a study and its later bars"
+            instead = "set study=NAME on=later.parquet, and after=... if they begin too early"
+            raise ConfigError(found, expected=expected, instead=instead)
         default = create(EvaluateOptions, "", {})
         for name in ("trading", "costs", "portfolio", "ensemble", "predictions", "receipts"):
             if getattr(self, name) != getattr(default, name):

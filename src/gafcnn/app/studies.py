@@ -211,7 +211,9 @@ class Study:
         judgement.metrics["seeds"] = self.seed_scores(
             {name: pd.concat(tables) for name, tables in predicted.items()}
         )
-        judgement.notes.extend(self.missing_folds())
+        for note in self.missing_folds():
+            log.info("%s", note)
+            judgement.notes.append(note)
         return judgement
 
     def judge_on(
@@ -369,7 +371,7 @@ class Study:
         options |= {
             "label": self.label,
             "baseline": self.baseline if self.baseline in members else None,
-            "windows": self.windows or None,
+            "windows": self.windows,  # momentum, for example, is in no ensemble
             "ensembles": (*options["ensembles"], TWO_STAGE),
             # a study that was copied without its ledger has at least its runs
             "trials": max(recorded(self.folder, TRAINING), len(self.all_runs)),

@@ -23,6 +23,7 @@ from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.splits import Splitter
 from gafcnn.data.times import from_epochs
 from gafcnn.data.windows import close_times
+from gafcnn.durations import format_duration
 from gafcnn.errors import PredictionsError
 
 SHARED = {
@@ -143,7 +144,7 @@ def complete_predictions(
             f"{name}: all times are open times of bars, and {(~at_bar).sum():,} of "
             f"{len(merged):,} are no close times",
             expected="close times, when a forecast can be made",
-            instead="add the interval of the bars to the times",
+            instead=f"add {format_duration(interval_of(next(iter(by_symbol.values()))))} to the times",
         )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
     finite = np.isfinite(merged[given].to_numpy()).all(axis=1)
