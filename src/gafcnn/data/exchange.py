@@ -241,9 +241,6 @@ def _stored_end(place: Path, exchange: str, pair: str) -> pd.Timestamp | None:
     return utc_time(record["end"])
 
 
-# --- one file per answer --------------------------------------------------------------------------
-
-
 def held(
     place: Path, since: pd.Timestamp, until: pd.Timestamp
 ) -> tuple[pd.DataFrame, list[Period]]:
@@ -288,9 +285,6 @@ def _read(part: Path) -> pd.DataFrame | None:
     """Return the bars of a file; None if it is damaged."""
     checksum = part.stem.split("_")[2]
     return pd.read_parquet(part) if f"{atomic_io.checksum(part):08x}" == checksum else None
-
-
-# --- klines ---------------------------------------------------------------------------------------
 
 
 class Klines:

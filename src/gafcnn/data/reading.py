@@ -128,9 +128,6 @@ def unreadable(source: object, why: object) -> BarsError:
     )
 
 
-# --- parquet and feather --------------------------------------------------------------------------
-
-
 def _stored_table(path: Path, kind: str) -> Table:
     dataset = pa_dataset.dataset(path, format=kind)
     columns = list(dataset.schema.names)
@@ -152,9 +149,6 @@ def _stored_table(path: Path, kind: str) -> Table:
         return table.to_pandas(ignore_metadata=True, split_blocks=True), Origin(path)
 
     return Table(path, names, [column[0].as_py() for column in head.columns], load)
-
-
-# --- csv ------------------------------------------------------------------------------------------
 
 
 def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
@@ -360,9 +354,6 @@ def _parse(
             expected=f"{width} cells",
             instead=REPAIR,
         ) from None
-
-
-# --- bars -----------------------------------------------------------------------------------------
 
 
 def read_bars(
