@@ -65,11 +65,7 @@ def bars_of(bars: pd.DataFrame, asset: str) -> pd.DataFrame:
 
 
 def check_columns(bars: pd.DataFrame, fields: Sequence[str]) -> None:
-    """Check that bars have the columns that fields read of other symbols.
-
-    Raises:
-        SamplesError: They lack one.
-    """
+    """Raise a SamplesError if bars lack a column that fields read of other symbols."""
     for asset, field in map(split_asset, fields):
         prefix = f"{asset}:" if asset else ""
         needed = f"{prefix}market" if FIELDS[field].market else f"{prefix}close"

@@ -18,7 +18,6 @@ from gafcnn.data.cross_section import (
     Universe,
     check_market,
     describe_universe,
-    last_decided,
     on_schedule,
     outcomes_together,
 )
@@ -322,8 +321,7 @@ def make_samples(
     moments = np.concatenate([close_times(frame)[at] for frame, at in decided])
     outcomes = outcomes_together(definition, frames, rows)
     if ranking:
-        last = last_decided(moments, outcomes)
-        log.info("%s", describe_universe(by_symbol, moments, starts, last))
+        log.info("%s", describe_universe(by_symbol, moments, starts, outcomes.known_at))
     embargo = max(embargoes, default=length) if splitter.embargo is None else splitter.embargo
     parts = splitter.split(moments, outcomes.known_at, (0,) if ranking else starts, embargo)
     labels = np.full(len(moments), NULL, np.int8)  # until they are fitted
