@@ -21,7 +21,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -201,7 +200,7 @@ def _ratio(numerator: FieldFunction, denominator: FieldFunction) -> FieldFunctio
 
 # each field: how many earlier candles it reads, and its function
 _WITHOUT_RATIOS: dict[str, tuple[int, FieldFunction]] = {
-    **{name: (0, attrgetter(name)) for name in COLUMNS},
+    **{name: (0, lambda c, name=name: getattr(c, name)) for name in COLUMNS},
     # of bars without volume 0
     "volume_or_zero": (0, _volume_or_zero),
     # of bars that have these columns
