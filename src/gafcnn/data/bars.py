@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -376,22 +377,13 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
         "remove duplicates and sort the rows by time",
     )
 
-    valid = possible(bars)
-    if valid.all():
-        return
-    rules = [(np.asarray(kept), columns, expected) for kept, columns, expected in _rules(bars)]
-
-    def broken(row: int) -> tuple[Sequence[str], str]:
-        return next((columns, expected) for kept, columns, expected in rules if not kept[row])
-
-    def shown(row: int) -> str:
-        values = (f"{name} is {float(bars[name].iloc[row])}" for name in broken(row)[0])
+    def shown(row: int, columns: Sequence[str]) -> str:
+        values = (f"{name} is {float(bars[name].iloc[row])}" for name in columns)
         return f"{', '.join(values)} at {bars.index[row]}"
 
-    _, expected = broken(int(np.argmin(valid)))
-    origin.require(
-        valid, shown, expected, f'{REPAIR} (of files by repair="drop", market.repair=drop)'
-    )
+    remedy = f'{REPAIR} (of files by repair="drop", market.repair=drop)'
+    for valid, columns, expected in _rules(bars):
+        origin.require(valid, partial(shown, columns=columns), expected, remedy)
 
 
 def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
