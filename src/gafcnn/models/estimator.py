@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -20,7 +21,7 @@ from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import as_window, decision_rows
+from gafcnn.data.windows import WindowReader, as_window, decision_rows
 from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
@@ -160,6 +161,11 @@ class Estimator(BaseEstimator):
 
     def _predict(self, source: Any, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         raise NotImplementedError
+
+    def _series(self, parts: Sequence[Part], fields: Sequence[str]) -> NDArray[np.float64]:
+        """Return the series of the window at rows of bars: shape (n, fields, points)."""
+        window = replace(as_window(self.window), lookback=self.lookback)
+        return np.concatenate([WindowReader(bars, window, fields)(rows) for bars, rows in parts])
 
     @property
     def model_name(self) -> str:
