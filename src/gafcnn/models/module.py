@@ -156,7 +156,9 @@ class GafModule(LightningModule):
         self.train()
 
     def _forecasts(self, logits: Tensor) -> Tensor:
-        return logits if self.regression else as_probabilities(logits)
+        if self.regression:
+            return logits
+        return logits.sigmoid() if logits.ndim == 1 else logits.softmax(dim=1)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss, weighted by `class_weights`; labels are float32 of shape (n,)."""
@@ -235,11 +237,6 @@ class GafModule(LightningModule):
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
-
-
-def as_probabilities(logits: Tensor) -> Tensor:
-    """Return P(up), shape (n,), or the softmax over the classes, shape (n, classes)."""
-    return logits.sigmoid() if logits.ndim == 1 else logits.softmax(dim=1)
 
 
 def load_plain(path: Path, remedy: str = REMEDY) -> Any:
