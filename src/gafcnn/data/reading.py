@@ -470,11 +470,7 @@ class FileSource:
     columns: Annotated[Mapping[str, str], BeforeValidator(_named)] = Field(default_factory=dict)
 
     def load(self) -> dict[str, pd.DataFrame]:
-        """Return the bars of each symbol.
-
-        Raises:
-            BarsError: A symbol is not found, or see `read_bars` and `resample`.
-        """
+        """Return the bars of each symbol; raises what `read_bars` and `resample` raise."""
         found = dict[str, pd.DataFrame]()
         if self.symbols is not None and 1 < len(self.path) == len(self.symbols):
             for symbol, path in zip(self.symbols, self.path, strict=True):
