@@ -51,9 +51,6 @@ class Augmentation:
         block: Length of the blocks, in bars, within which candles are shuffled.
         walks: Random walks of 100,000 bars.
         seed: Seed of all draws.
-
-    Raises:
-        ConfigError: An option is out of its range, or there is no source.
     """
 
     per_class: Annotated[int, Field(ge=1)] = 12_000

@@ -201,11 +201,7 @@ def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
 
 
 def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
-    """Check that the bars of several symbols have one interval and close at the same times.
-
-    Raises:
-        ConfigError: They do not, or there is no symbol.
-    """
+    """Raise a ConfigError unless symbols have bars of one interval that close at the same times."""
     if not bars:
         raise ConfigError("no bars", expected="those of a symbol or more", instead="pass bars")
     (first, reference), *others = bars.items()

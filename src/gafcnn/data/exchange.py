@@ -117,11 +117,7 @@ class ExchangeSource:
         self.pairs()
 
     def pairs(self) -> dict[str, str]:
-        """Return the pair of each symbol.
-
-        Raises:
-            ConfigError: A symbol ends in no known quote currency.
-        """
+        """Return the pair of each symbol, see `pair_of`."""
         if self.symbols is None:
             return {self.symbol: self.pair or pair_of(self.symbol)}
         return {symbol: pair_of(symbol) for symbol in self.symbols}
@@ -147,10 +143,7 @@ class ExchangeSource:
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
         """Return, for each symbol, a function of the current time that returns its newest bars.
 
-        Nothing is stored. See `Klines.newest` for the arguments.
-
-        Raises:
-            DownloadError: The exchange or the interval does not exist.
+        Nothing is stored. See `Klines` and `Klines.newest` for the arguments and errors.
         """
         api, pairs = replace(self, source="api"), self.pairs().items()
         return {symbol: partial(Klines(api, pair).newest, count, settle) for symbol, pair in pairs}
@@ -266,11 +259,7 @@ def held(
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
-    """Write the bars that opened in [since, until), possibly none, to a file.
-
-    Raises:
-        DiskError: The disk is full or cannot be written.
-    """
+    """Write the bars that opened in [since, until), possibly none, to a file."""
     content = bars.to_parquet(None)
     name = f"{since:{_NOTATION}}_{until:{_NOTATION}}_{zlib.crc32(content):08x}.parquet"
     atomic_io.write_bytes(place / name, content)
@@ -353,11 +342,7 @@ class Klines:
         """Return `count` bars up to the newest one that closed `settle` before `now`.
 
         Each call requests the bars that closed since the last one, and those that were missing,
-        since they may be late.
-
-        Raises:
-            DownloadError: The exchange cannot be reached or does not answer with bars.
-            BarsError: The bars are invalid.
+        since they may be late. Errors are those of `ExchangeSource.load`.
         """
         until: Any = (now - settle).floor(self.interval)
         since = until - count * self.interval

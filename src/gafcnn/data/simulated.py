@@ -145,9 +145,6 @@ def simulate_universe(
     Returns:
         The bars of each symbol (see `gafcnn.data.bars`), and a table with `symbol`, `time` and
         `score`, a row per bar.
-
-    Raises:
-        ConfigError: An option is out of its range.
     """
     interval = parse_duration("market.interval", interval)
     valid = symbols >= 2 and n_bars >= LEAST_BARS and interval and seed >= 0

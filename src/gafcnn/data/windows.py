@@ -55,9 +55,6 @@ class Window:
         name: Name in predictions and reports; by default "30m" for a span of 30 minutes and
             "64x15m" for 64 points 15 minutes apart.
         overnight: Whether the lookback may span the nights of a trading calendar.
-
-    Raises:
-        ConfigError: The options contradict each other.
     """
 
     span: OptionalDuration = None
@@ -108,11 +105,9 @@ class Window:
         return multiple_of("window.span", self.span, step, "window.step")
 
     def check_image(self, interval: pd.Timedelta) -> None:
-        """Check that the window has enough points over bars of this interval for an image.
+        """Raise a ConfigError that names windows that fit if there are too few points for an image.
 
-        Raises:
-            ConfigError: It has fewer than `LEAST_POINTS` (names windows that fit), or see
-                `count_points`.
+        Other errors are those of `count_points`.
         """
         short, length = self.span < LEAST_POINTS * interval, format_duration(interval)
         points = self.span // self.step_of(interval) if short else self.count_points(interval)
