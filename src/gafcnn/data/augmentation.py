@@ -71,9 +71,7 @@ class Augmentation:
     def draw(self, samples: Samples) -> Iterator[Drawn]:
         """Draw samples from each source in turn, from bars up to the last training sample.
 
-        Raises:
-            ConfigError: The label looks ahead, there are several symbols, or fewer training bars
-                than a block.
+        A label that looks ahead, several symbols, or too few bars for a block raise a ConfigError.
         """
         if samples.horizon or len(samples.symbols) > 1:
             raise ConfigError(

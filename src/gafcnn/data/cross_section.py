@@ -145,11 +145,7 @@ class Universe:
     over: Duration = pd.Timedelta("30D")
 
     def select(self, bars: Sequence[pd.DataFrame], rows: Rows) -> list[NDArray[Any]]:
-        """Return the rows of each symbol's bars at which it is in the universe.
-
-        Raises:
-            SamplesError: No symbol is in it at any time.
-        """
+        """Return the rows of each symbol's bars at which it is in the universe."""
         if not self.quantile:
             return [*rows]
         values = [traded_value(frame, self.over)[at] for frame, at in zip(bars, rows, strict=True)]
@@ -179,11 +175,7 @@ def traded_value(bars: pd.DataFrame, over: pd.Timedelta) -> Floats:
 def on_schedule(
     bars: Sequence[pd.DataFrame], rows: Rows, every: pd.Timedelta
 ) -> list[NDArray[Any]]:
-    """Return the rows of each symbol's bars that are on the schedule of `split.every`.
-
-    Raises:
-        ConfigError: `every` is not a multiple of the bars' interval.
-    """
+    """Return the rows of each symbol's bars that are on the schedule of `split.every`."""
     interval = interval_of(bars[0])
     step = multiple_of("split.every", every, interval)
     times = [close_times(frame) for frame in bars]
@@ -235,10 +227,7 @@ def _sold_late(bars: pd.DataFrame, rows: NDArray[np.int64], due: Times) -> tuple
 def describe_universe(
     bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int], known_at: Times
 ) -> str:
-    """Return how many symbols each year has, and a warning if hardly any ends early.
-
-    That is before the last decision of which an outcome is known.
-    """
+    """Return how many symbols each year has; warn if hardly any ends before the last decision."""
     counts: Counter[int] = Counter()
     for first, stop in pairwise([*starts, len(times)]):
         counts.update(np.unique(times[first:stop].astype("datetime64[Y]").astype(int) + 1970))

@@ -327,9 +327,6 @@ class Klines:
 
         Yields:
             Bars indexed by close time (possibly none), and the period that they cover.
-
-        Raises:
-            DownloadError: The exchange does not answer with bars after several attempts.
         """
         for since, until in periods:
             while since < until:
@@ -422,8 +419,7 @@ class Klines:
         valid = on_grid & ~index.duplicated() & possible(bars) & bars.notna().all(axis=1)
         if not valid.all():
             log.warning(
-                "%d of %d bars of %s from %s have impossible values or times, and are left out; "
-                "the first closes at %s",
+                "%d of %d bars of %s from %s are left out as impossible, the first closes at %s",
                 *((~valid).sum(), len(bars), self.pair, origin, index[~valid][0]),
             )
         return bars.loc[valid]

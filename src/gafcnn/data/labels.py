@@ -182,7 +182,7 @@ class TripleBarrier(_Found):
     Args:
         horizon: The time barrier; a multiple of the bars' interval.
         width: Distance of the barriers, in standard deviations over the horizon.
-        volatility_lookback: At least three bars.
+        volatility_lookback: Likewise, at least three bars.
     """
 
     classes = DIRECTIONS
@@ -191,12 +191,7 @@ class TripleBarrier(_Found):
     volatility_lookback: Duration = pd.Timedelta("60min")
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
-        """Return, for each row, the first barrier reached, the return there, and when it is known.
-
-        Raises:
-            ConfigError: The horizon or the volatility lookback is not a multiple of the bars'
-                interval, or the lookback is shorter than three bars.
-        """
+        """Return the first barrier reached by each row, the return there, and when it is known."""
         ahead = multiple_of("label.horizon", self.horizon, interval_of(bars))
         key = "label.volatility_lookback"
         sigma = rolling_volatility(bars, key, self.volatility_lookback)

@@ -71,8 +71,7 @@ def check_columns(bars: pd.DataFrame, fields: Sequence[str]) -> None:
         needed = f"{prefix}market" if FIELDS[field].market else f"{prefix}close"
         if needed not in bars:
             raise SamplesError(
-                f"the field {prefix + field!r} needs the bars of other symbols, and the bars have "
-                f"no column {needed!r}",
+                f"the bars have no column {needed!r}, which the field {prefix + field!r} needs",
                 expected="bars from gc.with_market, given those of all symbols of the training",
                 instead=f"pass gc.with_market(bars_by_symbol, {[*fields]})[symbol] for these bars",
             )

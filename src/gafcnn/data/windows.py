@@ -279,8 +279,7 @@ class WindowReader:
                 f"the field {farthest!r} reads {reach} candles of {format_duration(step)} before "
                 f"the window of {format_duration(window.span)}",
                 expected=f"all of them within the lookback, {format_duration(window.lookback)}",
-                instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
-                f"{format_duration(needed)} or more",
+                instead=f"set the lookback to {format_duration(needed)} or more",
             )
         self._needed = (points + reach) * bars_of_step
         self._starts = stretch_starts(bars)
@@ -295,8 +294,7 @@ class WindowReader:
             # of fewer bars no row can be read, and fields may be NaN for want of bars
             if len(bars) >= self._needed and begun and np.isnan(series).all():
                 raise SamplesError(
-                    f"the field {name!r} needs a column that the {len(bars):,} bars lack, such as "
-                    "a volume",
+                    f"the field {name!r} needs a column, such as volume, that {len(bars):,} bars lack",
                     expected="bars with such a column, or fields made from prices",
                     instead="set images.fields=[close], for example",
                 )
@@ -304,8 +302,7 @@ class WindowReader:
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the window's series at these rows: shape (n, fields, points), oldest first.
 
-        Raises:
-            SamplesError: A row is not among the bars, or the bars that it needs have a gap.
+        A row whose bars have a gap, or are too few, raises a SamplesError.
         """
         rows = np.asarray(rows, dtype=np.int64)
         firsts = rows - self._needed + 1
