@@ -211,8 +211,7 @@ class BoostedTrees(Estimator):
             raise LearningError(
                 "one symbol, for features that are ranks among symbols",
                 expected="samples of all symbols that are compared",
-                instead="call predict_samples(gc.make_samples({name: bars, ...})), or fit with "
-                "features='indicators'",
+                instead="call predict_samples(samples), or fit with features='indicators'",
             )
         if self.features_ != "window":
             tables = [indicators(bars).iloc[rows] for bars, rows in parts]

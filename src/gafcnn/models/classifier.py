@@ -146,8 +146,7 @@ class GafClassifier(Estimator):
             if candle != interval and isinstance(samples.definition, Candlestick):
                 step, bar = format_duration(candle), format_duration(interval)
                 raise ConfigError(
-                    f"window {window.name} shows candles of {step}, and the label is the pattern "
-                    f"of bars of {bar}",
+                    f"window {window.name} shows candles of {step}, the label is of bars of {bar}",
                     expected="candles that are the bars",
                     instead=f"set market.interval={step}, or window.step={bar}",
                 )

@@ -268,8 +268,7 @@ class Estimator(BaseEstimator):
         counts = np.bincount(labels[train], minlength=len(samples.classes))
         if samples.task != "direction":
             log.info(
-                "%s training samples without a label are left out, %s are drawn; samples of each "
-                "class: %s",
+                "%s training samples without a label are left out, %s are drawn; of each class: %s",
                 f"{len(samples.part('train')) - len(labelled):,}",
                 f"{len(labels) - n:,}",
                 ", ".join(f"{n:,} {name}" for name, n in zip(samples.classes, counts, strict=True)),
@@ -283,10 +282,9 @@ class Estimator(BaseEstimator):
         if samples.task == "ranking":
             ic = rank_correlations(p, samples.outcomes.forward_return[val], samples.times[val])
             self.metrics_ = {"n": len(val), "rank_ic": float(ic.mean()) if len(ic) else None}
+            text = "no rank IC: all forecasts of a time are equal, as nothing was learned"
             if len(ic):
                 text = f"rank IC {ic.mean():.4f}, the mean over {len(ic):,} decision times"
-            else:
-                text = "no rank IC: all forecasts of a time are equal, as nothing was learned"
             log.info("%s: validation %s", self.model_name, text)
             return
         if p.ndim == 1:
@@ -353,8 +351,7 @@ def class_weights(
         present = ", ".join(f"{n:,} {name}" for name, n in zip(classes, counts, strict=True))
         raise LearningError(
             f"model.class_weights={weights} for training samples of {present}",
-            expected=f"null, {len(classes)} positive numbers, or balanced with samples of each "
-            "class; null for a direction, which the label balances",
+            expected=f"null, {len(classes)} positive numbers, or balanced; null for a direction",
             instead="set model.class_weights=null",
         )
     return numbers.tolist()

@@ -98,10 +98,8 @@ class GafModule(LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits for images of shape (n, channels, size, size) in [-1, 1].
 
-        They have shape (n,) for a network of one output, (n, classes) for several.
-
-        Raises:
-            LearningError: The network returns something of another shape.
+        They have shape (n,) for a network of one output, (n, classes) for several; another shape
+        raises a LearningError.
         """
         outputs = self.network(images.contiguous(memory_format=torch.channels_last))
         found, expected = getattr(outputs, "shape", None), (len(images), self.outputs)
@@ -139,11 +137,7 @@ class GafModule(LightningModule):
 
     @torch.no_grad()
     def zero_output(self) -> None:
-        """Set the last linear layer to zero, so that an untrained network adds nothing.
-
-        Raises:
-            LearningError: The network still returns something else.
-        """
+        """Set the last linear layer to zero, and check that an untrained network adds nothing."""
         for layer in [one for one in self.network.modules() if isinstance(one, nn.Linear)][-1:]:
             for parameter in layer.parameters():
                 parameter.zero_()

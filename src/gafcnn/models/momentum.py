@@ -89,10 +89,7 @@ class Momentum(Estimator):
             )
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Score the validation samples, as there is nothing to train; return the estimator.
-
-        The parameters are checked as by `check`.
-        """
+        """Score the validation samples after `check`; nothing is trained. Return the estimator."""
         self.check(samples, y)
         bars, skipped = self._bars(interval_of(next(iter(samples.bars.values()))))
         description, val = self._describe(samples), samples.labelled("val")

@@ -141,8 +141,7 @@ class OnnxPredictor:
 def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np.float32]) -> float:
     """Return how far the probabilities of an export are from those of the network, on images.
 
-    Raises:
-        LearningError: The difference is larger than `TOLERANCE`, or NaN.
+    A difference above `TOLERANCE`, or NaN, raises a LearningError.
     """
     import torch
 

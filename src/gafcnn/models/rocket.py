@@ -30,8 +30,6 @@ from gafcnn.images.spec import checked_series
 from gafcnn.kernels import compiled
 from gafcnn.models.estimator import DESCRIPTION, Estimator, Part
 
-# aeon 1.6 does not resolve with requirements.lock (it needs numba < 0.64, pandas < 3.1)
-
 ROCKET = "checkpoints/rocket.npz"
 TAPS = np.array([*combinations(range(9), 3)])
 """The places of the weight 2 in each of the 84 kernels, shape (84, 3); the other six are -1."""
