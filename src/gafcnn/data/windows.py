@@ -294,7 +294,7 @@ class WindowReader:
             # of fewer bars no row can be read, and fields may be NaN for want of bars
             if len(bars) >= self._needed and begun and np.isnan(series).all():
                 raise SamplesError(
-                    f"the field {name!r} needs a column, such as volume, that {len(bars):,} bars lack",
+                    f"field {name!r} needs a column, such as volume, that {len(bars):,} bars lack",
                     expected="bars with such a column, or fields made from prices",
                     instead="set images.fields=[close], for example",
                 )
