@@ -51,9 +51,6 @@ class Augmentation:
         block: Length of the blocks, in bars, within which candles are shuffled.
         walks: Random walks of 100,000 bars.
         seed: Seed of all draws.
-
-    Raises:
-        ConfigError: An option is out of its range, or there is no source.
     """
 
     per_class: Annotated[int, Field(ge=1)] = 12_000
@@ -74,9 +71,7 @@ class Augmentation:
     def draw(self, samples: Samples) -> Iterator[Drawn]:
         """Draw samples from each source in turn, from bars up to the last training sample.
 
-        Raises:
-            ConfigError: The label looks ahead, there are several symbols, or fewer training bars
-                than a block.
+        A label that looks ahead, several symbols, or too few bars for a block raise a ConfigError.
         """
         if samples.horizon or len(samples.symbols) > 1:
             raise ConfigError(

@@ -108,15 +108,14 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
             expected=f"the columns {', '.join(COLUMNS)}",
             instead=_CONVERT,
         )
-    steps, interval = _steps(bars), pd.to_timedelta(bars.attrs["interval"])
+    steps, interval = _steps(bars), bars.attrs["interval"]
     prices = [bars[name].to_numpy() for name in PRICES if len(bars)]
     if steps.min(initial=1) <= 0 or not all(0 < p.min() <= p.max() < np.inf for p in prices):
         check_values(bars, Origin("the bars"))
     apart = _apart(bars)
     if len(steps) > 1 and ((apart > 1).all() or not apart.all()):
         raise BarsError(
-            f"bars of {format_duration(interval_between(bars.index))} that were made of bars of "
-            f"{format_duration(interval)}, and whose times may be open or close times",
+            f"bars of {format_duration(interval_between(bars.index))} made of bars of {interval}",
             expected="bars of one interval",
             instead=f"make coarser bars with gc.resample(bars, ...), or {_CONVERT}",
         )
@@ -173,11 +172,8 @@ def check_bars(
 def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> NDArray[np.float64]:
     """Return the standard deviation of the one-bar log returns up to each bar: shape (bars,).
 
-    It is NaN before the first full lookback, of at least three bars; `key` names it in messages.
-    Gaps are not treated specially.
-
-    Raises:
-        ConfigError: The lookback is not a multiple of the bars' interval, or below three bars.
+    It is NaN before the first full lookback, which is a multiple of the interval and at least three
+    bars; `key` names it in a ConfigError. Gaps are not treated specially.
     """
     length = multiple_of(key, lookback, interval_of(bars))
     if length < 3:
@@ -191,20 +187,12 @@ def rolling_volatility(bars: pd.DataFrame, key: str, lookback: pd.Timedelta) -> 
 
 
 def interval_of(bars: pd.DataFrame) -> pd.Timedelta:
-    """Return the time between two bars.
-
-    Raises:
-        BarsError: The frame did not come from `read_bars`, `as_bars` or another gafcnn function.
-    """
+    """Return the time between two bars, of a frame that passes `ensure_bars`."""
     return pd.to_timedelta(ensure_bars(bars).attrs["interval"])
 
 
 def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
-    """Check that the bars of several symbols have one interval and close at the same times.
-
-    Raises:
-        ConfigError: They do not, or there is no symbol.
-    """
+    """Raise a ConfigError unless symbols have bars of one interval that close at the same times."""
     if not bars:
         raise ConfigError("no bars", expected="those of a symbol or more", instead="pass bars")
     (first, reference), *others = bars.items()
@@ -222,9 +210,8 @@ def check_together(bars: Mapping[str, pd.DataFrame]) -> None:
         if interval_of(frame) != interval or not on_one_grid:
             longer = format_duration(max(interval, interval_of(frame)))
             raise ConfigError(
-                f"{first} has bars of {format_duration(interval)}, one of which closes at "
-                f"{reference.index[0]}, and {other} of {format_duration(interval_of(frame))}, at "
-                f"{frame.index[0]}",
+                f"{first} has bars of {format_duration(interval)} from {reference.index[0]} on, "
+                f"{other} of {format_duration(interval_of(frame))} from {frame.index[0]} on",
                 expected="one interval, and close times that are multiples of it apart",
                 instead=f"use gc.resample(bars, {longer!r}) or market.interval={longer}, "
                 f"or remove {other}",
@@ -323,11 +310,9 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
     if multiple_of("market.interval", coarse, fine) == 1:
         return bars
     index, calendar = pd.DatetimeIndex(bars.index), calendar_of(bars)
-    begins: Any
     ends: Any = index.ceil(coarse)
-    if calendar is None:
-        begins = ends - coarse
-    else:
+    begins: Any = ends - coarse
+    if calendar is not None:
         opens = _nanoseconds(bars) - fine.value
         inside = calendar.is_open(opens)
         if fine < _DAY and not inside.all():
@@ -389,9 +374,8 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
         return f"{', '.join(values)} at {bars.index[row]}"
 
     _, expected = broken(int(np.argmin(valid)))
-    origin.require(
-        valid, shown, expected, f'{REPAIR} (of files by repair="drop", market.repair=drop)'
-    )
+    remedy = f'{REPAIR} (of files by repair="drop", market.repair=drop)'
+    origin.require(valid, shown, expected, remedy)
 
 
 def possible(bars: pd.DataFrame) -> NDArray[np.bool_]:
@@ -430,11 +414,9 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
         share = calendar.share_outside(_nanoseconds(bars), interval)
         if share > _MOST_OUTSIDE:
             raise BarsError(
-                f"{origin.source}: {share:.0%} of the bars are outside the sessions of "
-                f"{calendar.name}",
+                f"{origin.source}: {share:.0%} of the bars are outside sessions of {calendar.name}",
                 expected="bars of its sessions",
-                instead='choose another calendar, such as calendar="24/7", or leave them out with '
-                'repair="drop"',
+                instead='choose another calendar, such as "24/7", or add repair="drop"',
             )
     if not (apart == 1).any():
         raise BarsError(

@@ -102,11 +102,7 @@ class Calendar:
         return float(np.mean(~self.is_open(closes - interval.value)))
 
     def slots(self, opens: Nanoseconds, interval: pd.Timedelta) -> tuple[Nanoseconds, Nanoseconds]:
-        """Return begin and end of the coarser bar that each bar is part of, by its open time.
-
-        Raises:
-            ConfigError: A coarser bar is neither shorter than a day, nor a day, nor a week.
-        """
+        """Return begin and end of the coarser bar, up to a week, that each open time is in."""
         if interval < _DAY:
             at = np.maximum(np.searchsorted(self.opens, opens, side="right") - 1, 0)
             begins = self.opens[at] + (opens - self.opens[at]) // interval.value * interval.value
@@ -140,9 +136,9 @@ class Calendar:
             inside = np.mean(np.diff(numbers) > 0)
             return float(min(inside, len(closes) / max(numbers[-1] - numbers[0] + 1, 1)))
         opened = closes - interval.value
-        at = np.searchsorted(self.opens, opened, side="right") - 1
-        within = (at >= 0) & (opened < self.closes[at])
-        found, firsts = np.unique(at[within], return_index=True)
+        within = self.is_open(opened)
+        at = np.searchsorted(self.opens, opened[within], side="right") - 1
+        found, firsts = np.unique(at, return_index=True)
         if not len(found):
             return 0.0
         first, last = opened[within][firsts], closes[within][np.r_[firsts[1:], 0] - 1]

@@ -23,10 +23,8 @@ TIMES = (
 
 SYMBOLS = ("symbol", "ticker", "tic", "instrument", "pair", "ts_code", "name")
 
-MONEY = (
-    *("FDUSD", "USDT", "USDC", "USDP", "BUSD", "TUSD", "USD", "DAI"),
-    *("EUR", "GBP", "TRY", "BRL", "JPY"),
-)
+_DOLLARS = ("FDUSD", "USDT", "USDC", "USDP", "BUSD", "TUSD", "USD", "DAI")
+MONEY = (*_DOLLARS, "EUR", "GBP", "TRY", "BRL", "JPY")
 COINS = ("BTC", "ETH", "BNB")
 QUOTES = (*MONEY, *COINS)
 """Usual quote currencies."""
@@ -40,9 +38,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "volume", "vol", "v", "base_volume", "volume_base", "real_volume", "tick_volume", "tickvol",
         "tickvolume",
     ),
-    "quote_volume": (
-        "quote_volume", "quote_asset_volume", "volume_quote", "quotevolume",
-    ),
+    "quote_volume": ("quote_volume", "quote_asset_volume", "volume_quote", "quotevolume"),
     "trades": (
         "trades", "number_of_trades", "trade_count", "tradecount", "num_trades", "transactions",
         "count", "barcount", "n",

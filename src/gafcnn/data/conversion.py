@@ -56,9 +56,6 @@ def parts_of(
     """Return the rows of each symbol of a table, whose columns in use are given by their role.
 
     The timezone is that of times without one, the symbol that of a table without such a column.
-
-    Raises:
-        BarsError: A time or a number cannot be read.
     """
     written: Any = table["time"]
     if "clock" in table:

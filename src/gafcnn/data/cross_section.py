@@ -40,11 +40,7 @@ class _Relation:
     horizon: pd.Timedelta
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
-        """Return the return from each row's close to the close one horizon later.
-
-        Raises:
-            ConfigError: The horizon is not a multiple of the bars' interval.
-        """
+        """Return the return to the close one horizon later, see `forward_outcomes`."""
         return forward_outcomes(bars, rows, self.horizon)
 
 
@@ -62,9 +58,6 @@ class Relative(_Relation):
         horizon: A multiple of the bars' interval.
         market: Symbol whose return is subtracted in place of the mean; None for the mean.
         clip: The largest target.
-
-    Raises:
-        ConfigError: An option is out of its range.
     """
 
     horizon: Duration = pd.Timedelta("1D")
@@ -126,11 +119,7 @@ class AboveMedian(_Relation):
 
 
 def check_market(label: Any, symbols: Sequence[str]) -> None:
-    """Check that the market that a label compares with, if any, is among the symbols.
-
-    Raises:
-        ConfigError: It is not.
-    """
+    """Raise a ConfigError if the market that a label compares with is not among the symbols."""
     market = getattr(label, "market", None)
     if market is not None and market not in symbols:
         raise ConfigError(
@@ -150,20 +139,13 @@ class Universe:
         quantile: Share of the symbols, those with the smallest traded value, that is left out.
         over: Trading time up to `t` over which the traded value (close times volume) of a bar is
             averaged; a multiple of the bars' interval.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
     quantile: Annotated[float, Field(ge=0, lt=1)] = 0.0
     over: Duration = pd.Timedelta("30D")
 
     def select(self, bars: Sequence[pd.DataFrame], rows: Rows) -> list[NDArray[Any]]:
-        """Return the rows of each symbol's bars at which it is in the universe.
-
-        Raises:
-            SamplesError: No symbol is in it at any time.
-        """
+        """Return the rows of each symbol's bars at which it is in the universe."""
         if not self.quantile:
             return [*rows]
         values = [traded_value(frame, self.over)[at] for frame, at in zip(bars, rows, strict=True)]
@@ -193,11 +175,7 @@ def traded_value(bars: pd.DataFrame, over: pd.Timedelta) -> Floats:
 def on_schedule(
     bars: Sequence[pd.DataFrame], rows: Rows, every: pd.Timedelta
 ) -> list[NDArray[Any]]:
-    """Return the rows of each symbol's bars that are on the schedule of `split.every`.
-
-    Raises:
-        ConfigError: `every` is not a multiple of the bars' interval.
-    """
+    """Return the rows of each symbol's bars that are on the schedule of `split.every`."""
     interval = interval_of(bars[0])
     step = multiple_of("split.every", every, interval)
     times = [close_times(frame) for frame in bars]
@@ -236,12 +214,6 @@ def outcomes_together(label: Any, bars: Sequence[pd.DataFrame], rows: Rows) -> O
     return Outcomes.concatenate(parts)
 
 
-def last_decided(times: Times, outcomes: Outcomes) -> np.datetime64:
-    """Return the last decision time of which an outcome is known; NaT if none is."""
-    known = times[~np.isnat(outcomes.known_at)]
-    return known.max() if len(known) else np.datetime64("NaT", "ns")
-
-
 def _sold_late(bars: pd.DataFrame, rows: NDArray[np.int64], due: Times) -> tuple[Floats, Times]:
     """Return the return from each row's close to the first close from `due` on, and when that is.
 
@@ -253,13 +225,15 @@ def _sold_late(bars: pd.DataFrame, rows: NDArray[np.int64], due: Times) -> tuple
 
 
 def describe_universe(
-    bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int], last: np.datetime64
+    bars: Mapping[str, pd.DataFrame], times: Times, starts: Sequence[int], known_at: Times
 ) -> str:
-    """Return how many symbols each year has, and a warning if hardly any ends before `last`."""
+    """Return how many symbols each year has; warn if hardly any ends before the last decision."""
     counts: Counter[int] = Counter()
     for first, stop in pairwise([*starts, len(times)]):
         counts.update(np.unique(times[first:stop].astype("datetime64[Y]").astype(int) + 1970))
     text = "symbols by year: " + ", ".join(f"{year} {n}" for year, n in sorted(counts.items()))
+    decided = np.where(np.isnat(known_at), known_at, times)
+    last = np.fmax.reduce(decided, initial=np.datetime64("NaT", "ns"))
     gone, years = sum(close_times(frame)[-1] <= last for frame in bars.values()), len(counts)
     if gone < _FEW_DELISTED * len(bars) * years:
         text += (

@@ -117,11 +117,7 @@ class ExchangeSource:
         self.pairs()
 
     def pairs(self) -> dict[str, str]:
-        """Return the pair of each symbol.
-
-        Raises:
-            ConfigError: A symbol ends in no known quote currency.
-        """
+        """Return the pair of each symbol, see `pair_of`."""
         if self.symbols is None:
             return {self.symbol: self.pair or pair_of(self.symbol)}
         return {symbol: pair_of(symbol) for symbol in self.symbols}
@@ -147,10 +143,7 @@ class ExchangeSource:
     def newest(self, count: int, settle: pd.Timedelta = SETTLE) -> dict[str, NewestBars]:
         """Return, for each symbol, a function of the current time that returns its newest bars.
 
-        Nothing is stored. See `Klines.newest` for the arguments.
-
-        Raises:
-            DownloadError: The exchange or the interval does not exist.
+        Nothing is stored. See `Klines` and `Klines.newest` for the arguments and errors.
         """
         api, pairs = replace(self, source="api"), self.pairs().items()
         return {symbol: partial(Klines(api, pair).newest, count, settle) for symbol, pair in pairs}
@@ -241,9 +234,6 @@ def _stored_end(place: Path, exchange: str, pair: str) -> pd.Timestamp | None:
     return utc_time(record["end"])
 
 
-# --- one file per answer --------------------------------------------------------------------------
-
-
 def held(
     place: Path, since: pd.Timestamp, until: pd.Timestamp
 ) -> tuple[pd.DataFrame, list[Period]]:
@@ -269,11 +259,7 @@ def held(
 
 
 def keep(place: Path, bars: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> None:
-    """Write the bars that opened in [since, until), possibly none, to a file.
-
-    Raises:
-        DiskError: The disk is full or cannot be written.
-    """
+    """Write the bars that opened in [since, until), possibly none, to a file."""
     content = bars.to_parquet(None)
     name = f"{since:{_NOTATION}}_{until:{_NOTATION}}_{zlib.crc32(content):08x}.parquet"
     atomic_io.write_bytes(place / name, content)
@@ -288,9 +274,6 @@ def _read(part: Path) -> pd.DataFrame | None:
     """Return the bars of a file; None if it is damaged."""
     checksum = part.stem.split("_")[2]
     return pd.read_parquet(part) if f"{atomic_io.checksum(part):08x}" == checksum else None
-
-
-# --- klines ---------------------------------------------------------------------------------------
 
 
 class Klines:
@@ -344,9 +327,6 @@ class Klines:
 
         Yields:
             Bars indexed by close time (possibly none), and the period that they cover.
-
-        Raises:
-            DownloadError: The exchange does not answer with bars after several attempts.
         """
         for since, until in periods:
             while since < until:
@@ -359,11 +339,7 @@ class Klines:
         """Return `count` bars up to the newest one that closed `settle` before `now`.
 
         Each call requests the bars that closed since the last one, and those that were missing,
-        since they may be late.
-
-        Raises:
-            DownloadError: The exchange cannot be reached or does not answer with bars.
-            BarsError: The bars are invalid.
+        since they may be late. Errors are those of `ExchangeSource.load`.
         """
         until: Any = (now - settle).floor(self.interval)
         since = until - count * self.interval
@@ -443,8 +419,7 @@ class Klines:
         valid = on_grid & ~index.duplicated() & possible(bars) & bars.notna().all(axis=1)
         if not valid.all():
             log.warning(
-                "%d of %d bars of %s from %s have impossible values or times, and are left out; "
-                "the first closes at %s",
+                "%d of %d bars of %s from %s are left out as impossible, the first closes at %s",
                 *((~valid).sum(), len(bars), self.pair, origin, index[~valid][0]),
             )
         return bars.loc[valid]

@@ -200,11 +200,7 @@ def _ratio(numerator: FieldFunction, denominator: FieldFunction) -> FieldFunctio
 
 # each field: how many earlier candles it reads, and its function
 _WITHOUT_RATIOS: dict[str, tuple[int, FieldFunction]] = {
-    "open": (0, lambda c: c.open),
-    "high": (0, lambda c: c.high),
-    "low": (0, lambda c: c.low),
-    "close": (0, lambda c: c.close),
-    "volume": (0, lambda c: c.volume),
+    **{name: (0, lambda c, name=name: getattr(c, name)) for name in COLUMNS},
     # of bars without volume 0
     "volume_or_zero": (0, _volume_or_zero),
     # of bars that have these columns

@@ -29,6 +29,11 @@ The slowest to forget is Wilder's average over 56 bars: what is n bars old has a
 (1 - 1/56)^n, which is below the resolution of float64 for n > 2,040.
 """
 DAY, WEEK = np.timedelta64(1, "D"), np.timedelta64(7, "D")
+PATTERNS = {
+    name: f"CDL{name.replace('_', '').upper()}"
+    for name in ("engulfing", "harami", "hammer", "shooting_star", "doji")
+}
+"""Functions of TA-Lib by the name of the indicator."""
 
 
 class Stretch:
@@ -183,11 +188,7 @@ def candle(bars: Stretch) -> Columns:
         "close_in_range": _within(bars.close, bars.low, bars.high),
         "gap": (bars.open - _before(bars.close, 1)) / bars.atr,
         "bop": talib.BOP(*prices),
-        "engulfing": talib.CDLENGULFING(*prices) / 100,
-        "harami": talib.CDLHARAMI(*prices) / 100,
-        "hammer": talib.CDLHAMMER(*prices) / 100,
-        "shooting_star": talib.CDLSHOOTINGSTAR(*prices) / 100,
-        "doji": talib.CDLDOJI(*prices) / 100,
+        **{name: getattr(talib, function)(*prices) / 100 for name, function in PATTERNS.items()},
     }
 
 
@@ -204,19 +205,7 @@ def calendar(bars: Stretch) -> Columns:
 GROUPS = (trend, momentum, volatility, volume, candle, calendar)
 """Functions that compute groups of indicators."""
 
-UNRANKED = frozenset(
-    [
-        "engulfing",
-        "harami",
-        "hammer",
-        "shooting_star",
-        "doji",
-        "sin_day",
-        "cos_day",
-        "sin_week",
-        "cos_week",
-    ]
-)
+UNRANKED = frozenset([*PATTERNS, "sin_day", "cos_day", "sin_week", "cos_week"])
 """Indicators that are not ranked: patterns, and those that are the same for all symbols."""
 STATE = ("return_1", "return_4", "return_16", "return_48", "sigma_60", "sigma_10_60")
 """Indicators whose mean over all symbols is the state of the market."""

@@ -128,9 +128,6 @@ class Direction:
     Args:
         horizon: A multiple of the bars' interval.
         neutral: Share of the training samples, in the middle, that get no label, in [0, 1).
-
-    Raises:
-        ConfigError: An option is out of its range.
     """
 
     classes = DIRECTIONS
@@ -138,11 +135,7 @@ class Direction:
     neutral: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
-        """Return the return from each row's close to the close one horizon later.
-
-        Raises:
-            ConfigError: The horizon is not a multiple of the bars' interval.
-        """
+        """Return the return to the close one horizon later, see `forward_outcomes`."""
         return forward_outcomes(bars, rows, self.horizon)
 
     def thresholds(self, outcomes: Outcomes, train: NDArray[np.int64]) -> tuple[float, float]:
@@ -163,11 +156,7 @@ class Direction:
         return float(lower), float(upper)
 
     def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return labels by the thresholds of the training samples: int8, shape (n,).
-
-        Raises:
-            SamplesError: No training sample has a known return.
-        """
+        """Return labels by `thresholds` of the training samples: int8, shape (n,)."""
         lower, upper = self.thresholds(outcomes, train)
         returns = outcomes.forward_return
         return np.select([returns > upper, returns < lower], [1, 0], NULL).astype(np.int8)
@@ -193,10 +182,7 @@ class TripleBarrier(_Found):
     Args:
         horizon: The time barrier; a multiple of the bars' interval.
         width: Distance of the barriers, in standard deviations over the horizon.
-        volatility_lookback: At least three bars.
-
-    Raises:
-        ConfigError: An option is out of its range.
+        volatility_lookback: Likewise, at least three bars.
     """
 
     classes = DIRECTIONS
@@ -205,12 +191,7 @@ class TripleBarrier(_Found):
     volatility_lookback: Duration = pd.Timedelta("60min")
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
-        """Return, for each row, the first barrier reached, the return there, and when it is known.
-
-        Raises:
-            ConfigError: The horizon or the volatility lookback is not a multiple of the bars'
-                interval, or the lookback is shorter than three bars.
-        """
+        """Return the first barrier reached by each row, the return there, and when it is known."""
         ahead = multiple_of("label.horizon", self.horizon, interval_of(bars))
         key = "label.volatility_lookback"
         sigma = rolling_volatility(bars, key, self.volatility_lookback)

@@ -65,18 +65,13 @@ def bars_of(bars: pd.DataFrame, asset: str) -> pd.DataFrame:
 
 
 def check_columns(bars: pd.DataFrame, fields: Sequence[str]) -> None:
-    """Check that bars have the columns that fields read of other symbols.
-
-    Raises:
-        SamplesError: They lack one.
-    """
+    """Raise a SamplesError if bars lack a column that fields read of other symbols."""
     for asset, field in map(split_asset, fields):
         prefix = f"{asset}:" if asset else ""
         needed = f"{prefix}market" if FIELDS[field].market else f"{prefix}close"
         if needed not in bars:
             raise SamplesError(
-                f"the field {prefix + field!r} needs the bars of other symbols, and the bars have "
-                f"no column {needed!r}",
+                f"the bars have no column {needed!r}, which the field {prefix + field!r} needs",
                 expected="bars from gc.with_market, given those of all symbols of the training",
                 instead=f"pass gc.with_market(bars_by_symbol, {[*fields]})[symbol] for these bars",
             )

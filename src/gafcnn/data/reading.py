@@ -3,7 +3,7 @@
 A file is a csv (also .txt or .tsv, compressed by gzip, or several in a zip), parquet or feather.
 What a csv consists of is recognised by its first lines: text before the table, the separator, one
 or more lines of header or none, the notation of the times. See `docs/how-to/data.md` for a list of
-the exporters whose files are read.
+the exporters whose files are read. What cannot be read raises a BarsError.
 """
 
 from __future__ import annotations
@@ -89,11 +89,7 @@ class Table:
 
 
 def read_tables(path: Path) -> Iterator[Table]:
-    """Yield the tables of a file: one, or one per file of a zip and per symbol of a header.
-
-    Raises:
-        BarsError: The file does not exist, has an unknown ending, or is damaged.
-    """
+    """Yield the tables of a file: one, or one per file of a zip and per symbol of a header."""
     ending = next((end for end in reversed(ENDINGS) if path.name.lower().endswith(end)), None)
     if not path.is_file() or ending is None:
         what = "has an unknown ending" if path.is_file() else "is not a file"
@@ -128,9 +124,6 @@ def unreadable(source: object, why: object) -> BarsError:
     )
 
 
-# --- parquet and feather --------------------------------------------------------------------------
-
-
 def _stored_table(path: Path, kind: str) -> Table:
     dataset = pa_dataset.dataset(path, format=kind)
     columns = list(dataset.schema.names)
@@ -154,15 +147,8 @@ def _stored_table(path: Path, kind: str) -> Table:
     return Table(path, names, [column[0].as_py() for column in head.columns], load)
 
 
-# --- csv ------------------------------------------------------------------------------------------
-
-
 def zipped_tables(source: object, file: Path | BytesIO) -> Iterator[Table]:
-    """Yield the tables of a zip, without what a Mac adds to it.
-
-    Raises:
-        BarsError: It holds no text.
-    """
+    """Yield the tables of a zip, without what a Mac adds to it."""
     with zipfile.ZipFile(file) as archive:
         held = archive.namelist()
     names = [
@@ -362,9 +348,6 @@ def _parse(
         ) from None
 
 
-# --- bars -----------------------------------------------------------------------------------------
-
-
 def read_bars(
     path: str | Path | Sequence[str | Path],
     *,
@@ -419,10 +402,7 @@ def read_bars(
 
 
 def read_markets(
-    path: str | Path | Sequence[str | Path],
-    *,
-    symbols: Sequence[str] | None = None,
-    **options: Any,
+    path: str | Path | Sequence[str | Path], *, symbols: Sequence[str] | None = None, **options: Any
 ) -> dict[str, pd.DataFrame]:
     """Read the bars of several symbols, by name, from files of one each or from a table of all.
 
@@ -430,11 +410,7 @@ def read_markets(
         path: As of `read_bars`.
         symbols: Names of the symbols: those wanted of the files, or the names of as many files;
             by default all, as the files name them.
-        **options: The other options of `read_bars`: `timezone`, `interval`, `fill`, ...
-
-    Raises:
-        BarsError: See `read_bars`.
-        ConfigError: An option is unknown or invalid.
+        **options: The other options of `read_bars`, whose errors are raised.
     """
     given = {"path": path, "symbols": symbols} | options
     return load_bars(create(FileSource, "market", given))
@@ -479,11 +455,7 @@ class FileSource:
     columns: Annotated[Mapping[str, str], BeforeValidator(_named)] = Field(default_factory=dict)
 
     def load(self) -> dict[str, pd.DataFrame]:
-        """Return the bars of each symbol.
-
-        Raises:
-            BarsError: A symbol is not found, or see `read_bars` and `resample`.
-        """
+        """Return the bars of each symbol; raises what `read_bars` and `resample` raise."""
         found = dict[str, pd.DataFrame]()
         if self.symbols is not None and 1 < len(self.path) == len(self.symbols):
             for symbol, path in zip(self.symbols, self.path, strict=True):
@@ -585,11 +557,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 def parts_in(
     table: Table, timezone: str | None = None, columns: Mapping[str, str] | None = None
 ) -> list[Part]:
-    """Return the rows of each symbol of a table, see `parts_of`.
-
-    Raises:
-        BarsError: The table is damaged, or lacks a column or rows.
-    """
+    """Return the rows of each symbol of a table, see `parts_of`."""
     try:
         found = find_columns([str(one) for one in table.names], table.first, table.source, columns)
         frame, origin = table.load(found.places)

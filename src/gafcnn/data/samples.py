@@ -18,7 +18,6 @@ from gafcnn.data.cross_section import (
     Universe,
     check_market,
     describe_universe,
-    last_decided,
     on_schedule,
     outcomes_together,
 )
@@ -131,10 +130,7 @@ class Samples:
 
     @property
     def task(self) -> Literal["direction", "classification", "ranking"]:
-        """What the label asks: the classes "down" and "up" are a direction, others are not.
-
-        A label that relates symbols to each other asks for their ranking.
-        """
+        """What the label asks, see `task_of`."""
         return task_of(self.definition)
 
     @property
@@ -164,12 +160,7 @@ class Samples:
         return slice(self.starts[number], [*self.starts, len(self)][number + 1])
 
     def with_split(self, split: Split) -> Self:
-        """Return the samples with another split, and labels fitted to it; for cross-validation.
-
-        Raises:
-            LeakError: A label of a part is known, plus the embargo, only after a later part begins.
-            SamplesError: A part is empty.
-        """
+        """Return the samples with another split, and labels fitted to it; see `check_purged`."""
         parts = {name: np.sort(np.asarray(getattr(split, name), np.int64)) for name in PARTS}
         return replace(self, split=replace(split, **parts))._labelled(self.times, self.outcomes)
 
@@ -209,8 +200,7 @@ class Samples:
             if not all(len(one.part(name)) for name in needed):
                 counts = ", ".join(f"{len(one.part(name))} {name}" for name in PARTS)
                 raise SamplesError(
-                    f"the split leaves {counts} samples of {one.symbols[0]}, which has samples "
-                    f"{one._period}",
+                    f"{counts} samples of {one.symbols[0]}, which has samples {one._period}",
                     expected="samples of every symbol in each part; all have the same borders",
                     instead="remove it, use bars of the same period for all, or change the split",
                 )
@@ -249,14 +239,13 @@ class Samples:
                     f"none of {len(self.part(part)):,} {part} samples of {len(self.symbols)} "
                     f"symbol{'s' * (len(self.symbols) > 1)} can be compared with another",
                     expected="bars of several symbols that close at the same times",
-                    instead='pass a dict such as {"BTCUSDT": bars, "ETHUSDT": bars} whose bars '
-                    "overlap in each part, or another label",
+                    instead='pass a dict such as {"BTC": bars, "ETH": bars}, or another label',
                 )
         return samples
 
 
 def task_of(label: Any) -> Literal["direction", "classification", "ranking"]:
-    """Return what a label asks, see `Samples.task`."""
+    """Return what a label asks: "down" and "up" are a direction, related symbols are ranked."""
     if hasattr(label, "relate"):
         return "ranking"
     return "direction" if tuple(label.classes) == DIRECTIONS else "classification"
@@ -338,8 +327,7 @@ def make_samples(
     moments = np.concatenate([close_times(frame)[at] for frame, at in decided])
     outcomes = outcomes_together(definition, frames, rows)
     if ranking:
-        last = last_decided(moments, outcomes)
-        log.info("%s", describe_universe(by_symbol, moments, starts, last))
+        log.info("%s", describe_universe(by_symbol, moments, starts, outcomes.known_at))
     embargo = max(embargoes, default=length) if splitter.embargo is None else splitter.embargo
     parts = splitter.split(moments, outcomes.known_at, (0,) if ranking else starts, embargo)
     labels = np.full(len(moments), NULL, np.int8)  # until they are fitted

@@ -73,8 +73,7 @@ def simulate(
         Bars (see `gafcnn.data.bars`), and P(up) as float64 by close time, shape (n_bars,).
 
     Raises:
-        ConfigError: `strength` is outside [0, 1), `n_bars` is below 2, or `seed` or a time is
-            invalid.
+        ConfigError: An option is out of its range.
     """
     from scipy.special import ndtr  # scipy takes time to import, and only simulations need it
 
@@ -82,8 +81,7 @@ def simulate(
     if n_bars < 2 or not 0 <= strength < 1 or not interval or seed < 0:
         raise ConfigError(
             f"{n_bars} bars of {format_duration(interval)}, strength {strength} and seed {seed}",
-            expected="2 bars or more, longer than 0, a strength from 0 to less than 1, and a seed "
-            "of 0 or more",
+            expected="2 bars or more, longer than 0, 0 <= strength < 1, and a seed of 0 or more",
             instead='call simulate(10_000, "1min", strength=0.5, seed=0), for example',
         )
     ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)
@@ -145,9 +143,6 @@ def simulate_universe(
     Returns:
         The bars of each symbol (see `gafcnn.data.bars`), and a table with `symbol`, `time` and
         `score`, a row per bar.
-
-    Raises:
-        ConfigError: An option is out of its range.
     """
     interval = parse_duration("market.interval", interval)
     valid = symbols >= 2 and n_bars >= LEAST_BARS and interval and seed >= 0
@@ -155,8 +150,7 @@ def simulate_universe(
         raise ConfigError(
             f"{symbols} symbols, {n_bars} bars of {format_duration(interval)}, strength "
             f"{strength}, listed {listed}, delisted {delisted} and seed {seed}",
-            expected=f"2 symbols and {LEAST_BARS} bars or more, longer than 0, a strength between "
-            "-1 and 1, shares from 0 to 1, and a seed of 0 or more",
+            expected=f"2 symbols, {LEAST_BARS} bars, |strength| < 1, shares in [0, 1], seed >= 0",
             instead='call simulate_universe(20, 4320, "1h", strength=0.5), for example',
         )
     ahead = multiple_of("market.horizon", parse_duration("market.horizon", horizon), interval)

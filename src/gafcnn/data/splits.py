@@ -97,11 +97,7 @@ class _ByTime:
         starts: Sequence[int] = (0,),
         embargo: pd.Timedelta = NO_TIME,
     ) -> Split:
-        """Split n samples, see `Splitter.split`.
-
-        Raises:
-            SamplesError: A part of the split is empty.
-        """
+        """Split n samples, see `Splitter.split`; raises a SamplesError if a part is empty."""
         parts = zip(np.split(times, starts[1:]), np.split(known_at, starts[1:]), strict=True)
         decided = (one[~np.isnat(at)] for one, at in parts)
         ends = np.array([(one.min(), one.max()) for one in decided if len(one)])
@@ -227,11 +223,7 @@ class OutOfTime:
         starts: Sequence[int],
         embargo: pd.Timedelta,
     ) -> Split:
-        """Split n samples, see `Splitter.split`.
-
-        Raises:
-            SamplesError: No decision after `end` has a known outcome.
-        """
+        """Split n samples, see `Splitter.split`; raises a SamplesError if test is empty."""
         seen, later = np.flatnonzero(times <= self.end), times > self.end
         known = np.where(known_at <= self.end, known_at, np.datetime64("NaT"))[seen]
         firsts = np.searchsorted(seen, starts)
@@ -239,8 +231,7 @@ class OutOfTime:
         test = np.flatnonzero(later & ~np.isnat(known_at))
         if not len(test):
             raise SamplesError(
-                f"none of {np.count_nonzero(later):,} decisions after "
-                f"{format_moment(self.end)} UTC has a known outcome",
+                f"no decision after {format_moment(self.end)} UTC has a known outcome",
                 expected="later bars that reach further than label.horizon after some of them",
                 instead="use more of them",
             )
@@ -270,8 +261,7 @@ def check_purged(
         raise SamplesError(
             f"of {known} samples with a known outcome the split leaves {counts}",
             expected="at least one in each part",
-            instead="use more bars, other shares of the split, or a shorter split.embargo or "
-            "label.horizon",
+            instead="use more bars, other shares, or a shorter split.embargo or label.horizon",
         )
     blocks = {name: np.array_split(part, len(part) // _BLOCK + 1) for name, part in parts.items()}
     for name, found in blocks.items():
@@ -288,8 +278,7 @@ def check_purged(
         left = _outside(others, times, known_at, split.test, embargo)
         if len(left) < len(others):
             raise LeakError(
-                f"with an embargo of {format_duration(embargo)} {len(others) - len(left):,} "
-                "samples of train or val touch the block that is tested",
+                f"{len(others) - len(left):,} samples of train or val touch the block of test",
                 expected="labels that are known before it, or decisions after its labels are known",
                 instead="use purged_blocks",
             )

@@ -79,10 +79,7 @@ def parse_times(
     """Return times in UTC, and how they were read, in words.
 
     Times are timestamps, epochs, or texts in one of the notations above; the timezone is that of
-    times without one.
-
-    Raises:
-        BarsError: A time cannot be read, has no time zone, or has several possible meanings.
+    times without one. A time without any, or of several possible meanings, raises a BarsError.
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return pd.DatetimeIndex(column).tz_convert("UTC"), "timestamps"
@@ -150,11 +147,7 @@ def parse_times(
 
 
 def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
-    """Return epochs in s, ms, us or ns, whichever their size shows, as times in UTC.
-
-    Raises:
-        BarsError: A value is not such an epoch.
-    """
+    """Return epochs in s, ms, us or ns, whichever their size shows, as times in UTC."""
     epochs = as_numbers(column)
     values = epochs.to_numpy("float64")
     # per value, since Binance's klines change from ms to us with the year 2025
@@ -164,8 +157,7 @@ def from_epochs(column: pd.Series, origin: Origin) -> pd.DatetimeIndex:
         scale[(values >= earliest) & (values < latest)] = length
     if column.dtype.kind not in "iuf" and "E+" in str(column.iloc[0]).upper():
         raise BarsError(
-            f"{origin.source}: the times have lost digits (the first is {column.iloc[0]}), as "
-            "spreadsheets shorten long numbers",
+            f"{origin.source}: the times have lost digits (the first is {column.iloc[0]})",
             expected="epochs with all digits",
             instead="export the file again without opening it in a spreadsheet",
         )
@@ -192,8 +184,7 @@ def _localize(
         [timezone is not None],
         lambda row: f"the time {times[row]} has no timezone",
         "UTC epochs, times with an offset, or the timezone as an option",
-        'add timezone="UTC", timezone="America/New_York" or another zone (market.timezone=UTC on '
-        "the command line)",
+        'add timezone="UTC" or timezone="America/New_York" (market.timezone=UTC), for example',
     )
     try:
         # the order of the rows tells the two equal hours at the end of daylight saving time apart
@@ -204,6 +195,5 @@ def _localize(
         raise BarsError(
             f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
             expected='a zone such as "UTC" or "America/New_York", in which all of them exist',
-            instead="correct the zone, or remove the hours in which the clocks change: gaps are "
-            "allowed",
+            instead="correct the zone, or remove the hours in which the clocks change",
         ) from error

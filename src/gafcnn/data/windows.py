@@ -55,9 +55,6 @@ class Window:
         name: Name in predictions and reports; by default "30m" for a span of 30 minutes and
             "64x15m" for 64 points 15 minutes apart.
         overnight: Whether the lookback may span the nights of a trading calendar.
-
-    Raises:
-        ConfigError: The options contradict each other.
     """
 
     span: OptionalDuration = None
@@ -108,11 +105,9 @@ class Window:
         return multiple_of("window.span", self.span, step, "window.step")
 
     def check_image(self, interval: pd.Timedelta) -> None:
-        """Check that the window has enough points over bars of this interval for an image.
+        """Raise a ConfigError that names windows that fit if there are too few points for an image.
 
-        Raises:
-            ConfigError: It has fewer than `LEAST_POINTS` (names windows that fit), or see
-                `count_points`.
+        Other errors are those of `count_points`.
         """
         short, length = self.span < LEAST_POINTS * interval, format_duration(interval)
         points = self.span // self.step_of(interval) if short else self.count_points(interval)
@@ -284,8 +279,7 @@ class WindowReader:
                 f"the field {farthest!r} reads {reach} candles of {format_duration(step)} before "
                 f"the window of {format_duration(window.span)}",
                 expected=f"all of them within the lookback, {format_duration(window.lookback)}",
-                instead=f"set window.lookback (in Python, make_samples(lookback=...)) to "
-                f"{format_duration(needed)} or more",
+                instead=f"set the lookback to {format_duration(needed)} or more",
             )
         self._needed = (points + reach) * bars_of_step
         self._starts = stretch_starts(bars)
@@ -300,8 +294,7 @@ class WindowReader:
             # of fewer bars no row can be read, and fields may be NaN for want of bars
             if len(bars) >= self._needed and begun and np.isnan(series).all():
                 raise SamplesError(
-                    f"the field {name!r} needs a column that the {len(bars):,} bars lack, such as "
-                    "a volume",
+                    f"field {name!r} needs a column, such as volume, that {len(bars):,} bars lack",
                     expected="bars with such a column, or fields made from prices",
                     instead="set images.fields=[close], for example",
                 )
@@ -309,8 +302,7 @@ class WindowReader:
     def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the window's series at these rows: shape (n, fields, points), oldest first.
 
-        Raises:
-            SamplesError: A row is not among the bars, or the bars that it needs have a gap.
+        A row whose bars have a gap, or are too few, raises a SamplesError.
         """
         rows = np.asarray(rows, dtype=np.int64)
         firsts = rows - self._needed + 1

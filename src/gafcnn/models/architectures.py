@@ -63,8 +63,7 @@ class SmallCNN(nn.Module):
             remaining = (remaining + 2 * padding - kernel) // stride + 1
         if remaining < 1 or size < math.prod(strides):
             raise LearningError(
-                f"images.size={size} is too small for strides of {list(strides)} with a kernel of "
-                f"{kernel}",
+                f"images.size={size} is too small for strides={list(strides)} and kernel={kernel}",
                 expected=f"more pixels per side than the {math.prod(strides)} that they merge",
                 instead="set a larger images.size, or smaller model.network.strides",
             )

@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +24,7 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.data.augmentation import Augmentation, Drawn
 from gafcnn.data.indicators import cross_section, indicators
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader, as_window
+from gafcnn.data.windows import Window
 from gafcnn.errors import LearningError
 from gafcnn.models.estimator import DESCRIPTION, ClassWeights, Estimator, Part, reason
 
@@ -211,15 +211,12 @@ class BoostedTrees(Estimator):
             raise LearningError(
                 "one symbol, for features that are ranks among symbols",
                 expected="samples of all symbols that are compared",
-                instead="call predict_samples(gc.make_samples({name: bars, ...})), or fit with "
-                "features='indicators'",
+                instead="call predict_samples(samples), or fit with features='indicators'",
             )
         if self.features_ != "window":
             tables = [indicators(bars).iloc[rows] for bars, rows in parts]
             return pd.concat(tables, ignore_index=True)
-        window = replace(as_window(self.window or ""), lookback=self.lookback)
-        read = [WindowReader(bars, window, self.fields)(rows) for bars, rows in parts]
-        values = np.concatenate(read).astype(np.float32)  # as XGBoost reads it
+        values = self._series(parts, self.fields).astype(np.float32)  # as XGBoost reads it
         columns = [f"{field}[{k}]" for field in self.fields for k in range(1 - values.shape[-1], 1)]
         return pd.DataFrame(values.reshape(len(values), -1), columns=columns)
 

@@ -146,8 +146,7 @@ class GafClassifier(Estimator):
             if candle != interval and isinstance(samples.definition, Candlestick):
                 step, bar = format_duration(candle), format_duration(interval)
                 raise ConfigError(
-                    f"window {window.name} shows candles of {step}, and the label is the pattern "
-                    f"of bars of {bar}",
+                    f"window {window.name} shows candles of {step}, the label is of bars of {bar}",
                     expected="candles that are the bars",
                     instead=f"set market.interval={step}, or window.step={bar}",
                 )
@@ -319,13 +318,12 @@ class GafClassifier(Estimator):
         return training_defaults(self._network["kind"])[name] if value is None else value
 
     def _source(self, samples: Samples, drawn: Sequence[Drawn] = ()) -> ImageSource:
-        source = self._images(samples, drawn)
+        stored = self.images == "stored"
+        source = self._stored_images(samples, drawn) if stored else super()._source(samples, drawn)
         source.offsets = None if self.offset is None else Offsets(self.offset, samples)
         return source
 
-    def _images(self, samples: Samples, drawn: Sequence[Drawn]) -> ImageSource:
-        if self.images == "on_the_fly":
-            return super()._source(samples, drawn)
+    def _stored_images(self, samples: Samples, drawn: Sequence[Drawn]) -> ImageSource:
         from gafcnn.models.batches import StoredImages
 
         window, spec, arrays, rows = self._window, self._spec, list[NDArray[Any]](), []

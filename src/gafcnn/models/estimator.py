@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -20,7 +21,7 @@ from gafcnn.data.bars import interval_of
 from gafcnn.data.labels import DIRECTIONS
 from gafcnn.data.market_columns import with_market
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import as_window, decision_rows
+from gafcnn.data.windows import WindowReader, as_window, decision_rows
 from gafcnn.durations import format_duration, parse_duration
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.evaluation.predictions import prediction_table
@@ -161,6 +162,11 @@ class Estimator(BaseEstimator):
     def _predict(self, source: Any, positions: NDArray[np.int64]) -> NDArray[np.float64]:
         raise NotImplementedError
 
+    def _series(self, parts: Sequence[Part], fields: Sequence[str]) -> NDArray[np.float64]:
+        """Return the series of the window at rows of bars: shape (n, fields, points)."""
+        window = replace(as_window(self.window), lookback=self.lookback)
+        return np.concatenate([WindowReader(bars, window, fields)(rows) for bars, rows in parts])
+
     @property
     def model_name(self) -> str:
         """The name of the model in the predictions table: that of the window by default."""
@@ -262,8 +268,7 @@ class Estimator(BaseEstimator):
         counts = np.bincount(labels[train], minlength=len(samples.classes))
         if samples.task != "direction":
             log.info(
-                "%s training samples without a label are left out, %s are drawn; samples of each "
-                "class: %s",
+                "%s training samples without a label are left out, %s are drawn; of each class: %s",
                 f"{len(samples.part('train')) - len(labelled):,}",
                 f"{len(labels) - n:,}",
                 ", ".join(f"{n:,} {name}" for name, n in zip(samples.classes, counts, strict=True)),
@@ -278,10 +283,9 @@ class Estimator(BaseEstimator):
             times, outcomes = samples.known(val)
             ic = rank_correlations(p, outcomes.forward_return, times)
             self.metrics_ = {"n": len(val), "rank_ic": float(ic.mean()) if len(ic) else None}
+            text = "no rank IC: all forecasts of a time are equal, as nothing was learned"
             if len(ic):
                 text = f"rank IC {ic.mean():.4f}, the mean over {len(ic):,} decision times"
-            else:
-                text = "no rank IC: all forecasts of a time are equal, as nothing was learned"
             log.info("%s: validation %s", self.model_name, text)
             return
         if p.ndim == 1:
@@ -348,8 +352,7 @@ def class_weights(
         present = ", ".join(f"{n:,} {name}" for name, n in zip(classes, counts, strict=True))
         raise LearningError(
             f"model.class_weights={weights} for training samples of {present}",
-            expected=f"null, {len(classes)} positive numbers, or balanced with samples of each "
-            "class; null for a direction, which the label balances",
+            expected=f"null, {len(classes)} positive numbers, or balanced; null for a direction",
             instead="set model.class_weights=null",
         )
     return numbers.tolist()

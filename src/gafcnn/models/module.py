@@ -98,10 +98,8 @@ class GafModule(LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits for images of shape (n, channels, size, size) in [-1, 1].
 
-        They have shape (n,) for a network of one output, (n, classes) for several.
-
-        Raises:
-            LearningError: The network returns something of another shape.
+        They have shape (n,) for a network of one output, (n, classes) for several; another shape
+        raises a LearningError.
         """
         outputs = self.network(images.contiguous(memory_format=torch.channels_last))
         found, expected = getattr(outputs, "shape", None), (len(images), self.outputs)
@@ -139,11 +137,7 @@ class GafModule(LightningModule):
 
     @torch.no_grad()
     def zero_output(self) -> None:
-        """Set the last linear layer to zero, so that an untrained network adds nothing.
-
-        Raises:
-            LearningError: The network still returns something else.
-        """
+        """Set the last linear layer to zero, and check that an untrained network adds nothing."""
         for layer in [one for one in self.network.modules() if isinstance(one, nn.Linear)][-1:]:
             for parameter in layer.parameters():
                 parameter.zero_()
@@ -156,7 +150,9 @@ class GafModule(LightningModule):
         self.train()
 
     def _forecasts(self, logits: Tensor) -> Tensor:
-        return logits if self.regression else as_probabilities(logits)
+        if self.regression:
+            return logits
+        return logits.sigmoid() if logits.ndim == 1 else logits.softmax(dim=1)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss, weighted by `class_weights`; labels are float32 of shape (n,)."""
@@ -235,11 +231,6 @@ class GafModule(LightningModule):
         self.log(f"{part}/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=True)
         self.log_dict(metrics, on_step=False, on_epoch=True, batch_size=n)  # pyright: ignore[reportArgumentType]
         return loss
-
-
-def as_probabilities(logits: Tensor) -> Tensor:
-    """Return P(up), shape (n,), or the softmax over the classes, shape (n, classes)."""
-    return logits.sigmoid() if logits.ndim == 1 else logits.softmax(dim=1)
 
 
 def load_plain(path: Path, remedy: str = REMEDY) -> Any:

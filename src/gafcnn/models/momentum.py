@@ -61,14 +61,14 @@ class Momentum(Estimator):
 
     _file = MOMENTUM
 
-    def check(self, samples: Samples) -> None:
+    def check(self, samples: Samples, y: None = None) -> None:
         """Check the parameters against samples.
 
         Raises:
             ConfigError: The label is not of a cross-section, the lookback of the samples is too
                 short, or a parameter is invalid.
         """
-        self._check(samples)
+        self._check(samples, y)
         if samples.task != "ranking":
             raise ConfigError(
                 f"momentum for the label {samples.definition!r}",
@@ -89,13 +89,8 @@ class Momentum(Estimator):
             )
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Score the validation samples, as there is nothing to train; return the estimator.
-
-        Raises:
-            ConfigError: See `check`.
-        """
-        self._check(samples, y)
-        self.check(samples)
+        """Score the validation samples after `check`; nothing is trained. Return the estimator."""
+        self.check(samples, y)
         bars, skipped = self._bars(interval_of(next(iter(samples.bars.values()))))
         description, val = self._describe(samples), samples.labelled("val")
         self.classes_, self.facts_ = samples.classes, {"bars": bars, "skipped": skipped}

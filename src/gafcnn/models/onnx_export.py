@@ -65,12 +65,7 @@ def to_onnx(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> 
 
 
 def to_safetensors(model: GafClassifier, metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the state dict of a fitted network as safetensors, with text as in `to_onnx`.
-
-    Raises:
-        ConfigError: safetensors is not installed.
-        LearningError: The model has an offset, or networks of several seeds.
-    """
+    """Return the state dict of a fitted network as safetensors; otherwise as `to_onnx`."""
     save = import_extra("safetensors.torch", "export").save
     # the file holds plain layouts; in memory convolutions are channels_last
     state = {
@@ -146,8 +141,7 @@ class OnnxPredictor:
 def largest_difference(exported: bytes, model: GafClassifier, images: NDArray[np.float32]) -> float:
     """Return how far the probabilities of an export are from those of the network, on images.
 
-    Raises:
-        LearningError: The difference is larger than `TOLERANCE`, or NaN.
+    A difference above `TOLERANCE`, or NaN, raises a LearningError.
     """
     import torch
 

@@ -111,8 +111,7 @@ class Offsets:
     def of(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the offsets of samples, shape (n,); for several classes (n, classes).
 
-        Raises:
-            LearningError: A sample has no forecast, or one that is no probability where it must be.
+        A sample without a valid forecast raises a LearningError.
         """
         found = self._values[positions]
         missing = positions[~np.isfinite(found.reshape(len(found), -1)).all(axis=1)]

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -24,13 +24,11 @@ from pydantic import Field
 from gafcnn.atomic_io import write_bytes
 from gafcnn.data.features import split_asset
 from gafcnn.data.samples import Samples
-from gafcnn.data.windows import Window, WindowReader, as_window
+from gafcnn.data.windows import Window
 from gafcnn.errors import ConfigError, LearningError
 from gafcnn.images.spec import checked_series
 from gafcnn.kernels import compiled
 from gafcnn.models.estimator import DESCRIPTION, Estimator, Part
-
-# aeon 1.6 does not resolve with requirements.lock (it needs numba < 0.64, pandas < 3.1)
 
 ROCKET = "checkpoints/rocket.npz"
 TAPS = np.array([*combinations(range(9), 3)])
@@ -279,8 +277,7 @@ class MiniRocket(Estimator):
 
     def _read(self, parts: Sequence[Part]) -> Floats32:
         """Return the scaled series of rows of bars: shape (n, fields, points)."""
-        window = replace(as_window(self.window), lookback=self.lookback)
-        values = np.concatenate([WindowReader(b, window, self.fields)(rows) for b, rows in parts])
+        values = self._series(parts, self.fields)
         for at, name in enumerate(self.fields):
             series = values[:, at]
             if self.scaling == "per_field":

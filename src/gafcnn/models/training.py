@@ -365,10 +365,8 @@ class Device(NamedTuple):
 def find_device(accelerator: str) -> Device:
     """Return the device that an accelerator stands for on this machine; of GPUs, the first.
 
-    `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; others are names.
-
-    Raises:
-        LearningError: This machine has none.
+    `auto` is CUDA, else MPS, else the CPU; `gpu` is CUDA, else MPS; others are names. A machine
+    without it raises a LearningError.
     """
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     available = [*(kind for kind in found if found[kind]), "cpu"]
@@ -387,6 +385,7 @@ def find_device(accelerator: str) -> Device:
         return Device(kind, "MPS", bf16=False)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch >= 2.7
     units = [name for name in ("amx_bf16", "avx512_bf16") if capabilities.get(name)]
+    # Intel's avx512_bf16 has half the ports of float32 products, and gains nothing
     if not units or (units == ["avx512_bf16"] and "Intel" in capabilities.get("cpu_name", "")):
         return Device(kind, "a CPU without bf16 matrix units", bf16=False)
     return Device(kind, f"a CPU with bf16 matrix units ({', '.join(units)})", bf16=True)
@@ -398,9 +397,6 @@ def choose_precision(precision: str | int | None, device: Device, network: str) 
         CUDA with bf16 (Ampere and later)    bf16-mixed
         CPU with AMX, AMD with avx512_bf16   bf16-mixed for `FASTER_IN_BF16`, else 32-true
         any other                            32-true
-
-    On an Intel CPU, avx512_bf16 alone gains nothing: it has half the ports of float32 products, so
-    a step of resnet18 takes longer than in float32.
 
     `bf16-mixed` is autocast (Micikevicius et al., "Mixed Precision Training", ICLR 2018, with
     bfloat16 in place of float16): products in bfloat16; weights, sums and the optimiser in float32.
