@@ -140,11 +140,12 @@ def complete_predictions(
         at_bar[of_symbol] = times.isin(closes)
         opens_bar[of_symbol] = (times + interval_of(frame_of_symbol)).isin(closes)
     if opens_bar.all() and not at_bar.all():
+        step = format_duration(interval_of(next(iter(by_symbol.values()))))
         raise PredictionsError(
             f"{name}: all times are open times of bars, and {(~at_bar).sum():,} of "
             f"{len(merged):,} are no close times",
             expected="close times, when a forecast can be made",
-            instead=f"add {format_duration(interval_of(next(iter(by_symbol.values()))))} to the times",
+            instead=f"add {step} to the times",
         )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
     finite = np.isfinite(merged[given].to_numpy()).all(axis=1)
