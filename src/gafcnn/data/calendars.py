@@ -188,7 +188,8 @@ def detect_calendar(closes: Nanoseconds, interval: pd.Timedelta) -> str | None:
     """Return the common calendar that bars clearly follow; None if they trade on Saturdays."""
     opens = pd.Series((closes - interval.value).view("datetime64[ns]")).dt
     regular = np.diff(closes) == interval.value
-    short = len(np.unique(closes // _DAY.value)) < 4  # days with bars
+    days = len(np.unique(closes // _DAY.value))  # with bars
+    short = days < 4 or closes[-1] - closes[0] < 3 * _DAY.value
     on_saturdays = (opens.day_of_week == _SATURDAY).mean() > 0.01
     if short or regular.all() or on_saturdays or interval >= 2 * _DAY:
         return None
