@@ -100,7 +100,7 @@ class Window:
             raise ConfigError(
                 f"window.span is {format_duration(self.span)}",
                 expected=f"at most the lookback, {format_duration(self.lookback)}",
-                instead=f"set window.lookback={format_duration(self.span)} or more",
+                instead=f"set window.lookback to {format_duration(self.span)} or more",
             )
         return multiple_of("window.span", self.span, step, "window.step")
 
@@ -279,7 +279,7 @@ class WindowReader:
                 f"the field {farthest!r} reads {reach} candles of {format_duration(step)} before "
                 f"the window of {format_duration(window.span)}",
                 expected=f"all of them within the lookback, {format_duration(window.lookback)}",
-                instead=f"set window.lookback={format_duration(needed)} or more",
+                instead=f"set window.lookback to {format_duration(needed)} or more",
             )
         self._needed = (points + reach) * bars_of_step
         self._starts = stretch_starts(bars)
