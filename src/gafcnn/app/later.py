@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gafcnn.evaluation.judge import Judgement
 
 Bars = Mapping[str, pd.DataFrame]
-
 _JUMP = 0.5  # of a log price between two bars: more than bars that fit together have
 
 log = logging.getLogger(__name__)
@@ -41,7 +40,12 @@ def judge_later(
     _check_symbols(study, later)
     for symbol, frame in later.items():
         _check_bars(study.bars, symbol, frame, end)
-    extended = _extended(study.bars, later)
+    extended, first = dict(study.bars), next(iter(study.bars.values()))
+    for symbol, frame in later.items():
+        like = study.bars.get(symbol, first)
+        parts = pd.concat([like, frame] if symbol in study.bars else [frame])
+        extended[symbol] = parts.reindex(columns=like.columns)
+        extended[symbol].attrs = dict(like.attrs)
     fold = study.folds[-1]
     runs = {name: [run for run in every if run.fold == fold] for name, every in study.runs.items()}
     newest = [run for every in runs.values() for run in every][-1]
@@ -52,22 +56,21 @@ def judge_later(
     for name, trained in study.members().items():
         if not runs[name]:  # a baseline may lack the fold
             continue
-        chosen_on = (trained["split"] == "val") & (
-            trained["fold"].isna() | (trained["fold"] == fold)
-        )
+        val = trained.loc[trained["split"] == "val"]
+        val = val.loc[val["fold"].isna() | (val["fold"] == fold)]
         each = [run.model(samples).predict(samples) for run in runs[name]]
         predicted[name] = pd.concat([one.loc[one["split"] == "test"] for one in each])
-        parts = [trained.loc[chosen_on], average_seeds([predicted[name]])]
-        tables[name] = pd.concat(parts, ignore_index=True)
+        both = [val, average_seeds([predicted[name]])]
+        tables[name] = pd.concat(both, ignore_index=True)
     rules, ensembles, of_rules = study.rules
     options = {"rules": rules, "ensembles": ensembles, "resamples": resamples, "seed": seed}
     judgement = study.judge_tables(tables, extended, samples=samples, advance=advance, **options)
     judgement.metrics["later"] = True
     judgement.metrics["seeds"] = study.seed_scores(predicted)
-    begins = f"the study has seen bars until {end:%Y-%m-%d %H:%M} UTC"
-    which = "models" if fold is None else f"models of fold {fold}"
+    models = "models" if fold is None else f"models of fold {fold}"
     for note in (
-        f"{which}, ensembles, thresholds and bands are as they were: {begins}; {of_rules}",
+        f"{models}, ensembles, thresholds and bands are as they were, of a study that ends at "
+        f"{end:%Y-%m-%d %H:%M} UTC; {of_rules}",
         *study.missing_folds(),
         *_changes(study.bars, later),
     ):
@@ -128,16 +131,6 @@ def _check_bars(seen: Bars, symbol: str, frame: pd.DataFrame, end: pd.Timestamp)
             "that those of the study have",
             instead="use bars of the same source",
         )
-
-
-def _extended(seen: Bars, later: Bars) -> dict[str, pd.DataFrame]:
-    extended, first = dict(seen), next(iter(seen.values()))
-    for symbol, frame in later.items():
-        like = seen.get(symbol, first)
-        parts: Any = pd.concat([seen[symbol], frame] if symbol in seen else [frame])
-        extended[symbol] = parts.reindex(columns=like.columns)
-        extended[symbol].attrs = dict(like.attrs)
-    return extended
 
 
 def _changes(seen: Bars, later: Bars) -> Iterator[str]:

@@ -395,14 +395,11 @@ def record(study: Path, event: str, **facts: Any) -> None:
             os.fsync(ledger.fileno())
 
 
-ALWAYS = ("", "~")  # before and after all times in ISO format, as texts are ordered
-
-
-def recorded(study: Path, event: str, period: Sequence[str] = ALWAYS) -> int:
+def recorded(study: Path, event: str, period: Sequence[str] = ("", "~")) -> int:
     """Return how many events of a kind the ledger has; of looks, those at some of a period.
 
-    A training that was killed and resumed counts once. A damaged line counts as an event of any
-    kind, so that looks are rather overstated than understated.
+    The period is two ISO times, by default all. A training that was killed and resumed counts once.
+    A damaged line counts as an event of any kind, so that looks are rather overstated.
     """
     path, events = study / LEDGER, set()
     lines = path.read_bytes().splitlines() if path.is_file() else []
