@@ -273,10 +273,7 @@ class Study:
         return Decider(self)
 
     def seed_scores(self, tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, Any]]:
-        """Return the spread over seeds of the test scores of each model with several seeds.
-
-        Args:
-            tables: Predictions of each model, with a row for each seed.
+        """Return the spread of the test scores of models whose table has rows of several seeds.
 
         Returns:
             By model: its `seeds`; `figures`, the smallest and the largest score of the single seeds
@@ -325,11 +322,7 @@ class Study:
 
     @property
     def evaluated_options(self) -> dict[str, Any]:
-        """The rules and the names of ensembles of the last evaluation, {} if there is none.
-
-        Raises:
-            RunError: Its file is damaged.
-        """
+        """The rules and ensembles of the last evaluation, {} for none; if damaged, an error."""
         if not (self.folder / EVALUATION / METRICS).is_file():
             return {}
         if self.evaluation is None:
@@ -342,10 +335,7 @@ class Study:
 
     @property
     def rules(self) -> tuple[Any, Sequence[str], str]:
-        """The rules and the ensembles of the last evaluation, and a sentence about them.
-
-        They are the defaults if there is none.
-        """
+        """Rules and ensembles of the last evaluation, or defaults, and a sentence about them."""
         options = self.evaluated_options
         settings = create(EvaluateOptions, "", options)
         rules, text = settings.rules_of(self.label), "default rules, as there is no evaluation"

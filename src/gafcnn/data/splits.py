@@ -199,8 +199,6 @@ class WalkForward(_ByTime):
 class OutOfTime:
     """Train and validation of another split of the time until `end`; all that is later is test.
 
-    For models that were fitted on that split: their training and validation samples are the same.
-
     Args:
         fitted: The split of the models.
         end: The last moment that they have seen, UTC; labels that were not known then are not.
