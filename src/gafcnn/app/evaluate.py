@@ -123,9 +123,8 @@ def _evaluate_later(
         name = re.sub(r"[^\w.-]", "", settings.on[0].stem) or "bars"  # of a pattern
         source = FileSource(settings.on)
         if isinstance(own, FileSource):  # the same columns, time zone, ...
-            several = 1 < len(settings.on) == len(own.symbols or ())
-            kept = own.symbols if several else None
-            source = replace(own, path=settings.on, symbols=kept)
+            names = own.symbols if 1 < len(settings.on) == len(own.symbols or ()) else None
+            source = replace(own, path=settings.on, symbols=names)
     bars = load(source)
     if settings.after is not None:
         bars = {key: frame.loc[frame.index > settings.after] for key, frame in bars.items()}

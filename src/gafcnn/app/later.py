@@ -52,14 +52,14 @@ def judge_later(
     embargo = parse_duration("embargo", newest.metrics["embargo"])
     split = OutOfTime(newest.settings.split, end.to_datetime64(), embargo)
     samples = replace(newest.settings, split=split).samples(extended)
+    asked = replace(samples, split=replace(samples.split, val=samples.split.val[:0]))  # test only
     tables, predicted = {}, {}
     for name, trained in study.members().items():
         if not runs[name]:  # a baseline may lack the fold
             continue
         val = trained.loc[trained["split"] == "val"]
         val = val.loc[val["fold"].isna() | (val["fold"] == fold)]
-        each = [run.model(samples).predict(samples) for run in runs[name]]
-        predicted[name] = pd.concat([one.loc[one["split"] == "test"] for one in each])
+        predicted[name] = pd.concat([run.model(asked).predict(asked) for run in runs[name]])
         both = [val, average_seeds([predicted[name]])]
         tables[name] = pd.concat(both, ignore_index=True)
     rules, ensembles, of_rules = study.rules

@@ -14,7 +14,7 @@ from gafcnn.app.studies import Study
 from gafcnn.data.bars import COLUMNS
 from gafcnn.data.labels import DIRECTIONS, Direction
 from gafcnn.data.market_columns import with_market
-from gafcnn.data.samples import PARTS, Samples, task_of
+from gafcnn.data.samples import PARTS, Samples
 from gafcnn.evaluation.ensembles import TWO_STAGE, combine
 from gafcnn.evaluation.joining import join
 from gafcnn.evaluation.test_set import TestSet, split_rows
@@ -42,8 +42,7 @@ def receipts(
     """
     if study.label.classes == DIRECTIONS:
         yield fitted_on_validation(study, rules, methods)
-    ranking = task_of(study.label) == "ranking"
-    yield altered_future(study, min(moments, MOMENTS_OF_RANKING) if ranking else moments)
+    yield altered_future(study, min(moments, MOMENTS_OF_RANKING) if study.is_ranking else moments)
 
 
 def fitted_on_validation(study: Study, rules: TradingRules, methods: Sequence[str]) -> Receipt:

@@ -27,7 +27,6 @@ from gafcnn.data.bars import ensure_bars, gaps, interval_of
 from gafcnn.data.exchange import ExchangeSource, NewestBars
 from gafcnn.data.indicators import MEMORY
 from gafcnn.data.labels import DIRECTIONS
-from gafcnn.data.samples import task_of
 from gafcnn.data.sources import at_rest, load_bars
 from gafcnn.durations import Duration, OptionalDuration, format_duration, multiple_of
 from gafcnn.errors import BarsError, ConfigError, GafcnnError, ImagesError, RunError, SamplesError
@@ -243,7 +242,7 @@ class Decider:
     """
 
     def __init__(self, study: Study) -> None:
-        if task_of(study.label) == "ranking":
+        if study.is_ranking:
             raise ConfigError(
                 f"the study {study.folder.name} ranks symbols in a cross-section",
                 expected="a study of a direction or of classes, decided symbol by symbol",

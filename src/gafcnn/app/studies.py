@@ -207,10 +207,9 @@ class Study:
         judgement = self.judge_tables({**members, **others}, self.bars, **options)
         if count_look:
             record_look(self.folder, judgement, self.windows)
-        predicted = {name: [run.predictions for run in runs] for name, runs in self.runs.items()}
-        judgement.metrics["seeds"] = self.seed_scores(
-            {name: pd.concat(tables) for name, tables in predicted.items()}
-        )
+        runs = self.runs.items()
+        predicted = {name: pd.concat([run.predictions for run in of]) for name, of in runs}
+        judgement.metrics["seeds"] = self.seed_scores(predicted)
         for note in self.missing_folds():
             log.info("%s", note)
             judgement.notes.append(note)
@@ -323,25 +322,24 @@ class Study:
     @property
     def evaluated_options(self) -> dict[str, Any]:
         """The rules and ensembles of the last evaluation, {} for none; if damaged, an error."""
-        if not (self.folder / EVALUATION / METRICS).is_file():
-            return {}
-        if self.evaluation is None:
-            text = f"{self.folder / EVALUATION / METRICS} is damaged"
-            instead = f"run evaluate.py study={self.folder.name} with your costs and rules again"
-            raise RunError(text, expected="the rules of the last evaluation", instead=instead)
-        held = self.evaluation["config"]["evaluate"]
-        sections = ("trading", "costs", "portfolio", "ensemble")
-        return {key: held[key] for key in sections if held.get(key)}
+        return _rule_options(self._evaluated())
 
     @property
     def rules(self) -> tuple[Any, Sequence[str], str]:
         """Rules and ensembles of the last evaluation, or defaults, and a sentence about them."""
-        options = self.evaluated_options
-        settings = create(EvaluateOptions, "", options)
+        evaluated = self._evaluated()
+        settings = create(EvaluateOptions, "", _rule_options(evaluated))
         rules, text = settings.rules_of(self.label), "default rules, as there is no evaluation"
-        if options and self.evaluation:
-            text = f"rules of the last evaluation: {self.evaluation.get('costs')}"
+        if evaluated:
+            text = f"rules of the last evaluation: {evaluated.get('costs')}"
         return rules, settings.ensemble.methods, text
+
+    def _evaluated(self) -> dict[str, Any]:
+        evaluated, path = self.evaluation, self.folder / EVALUATION / METRICS
+        if evaluated is None and path.is_file():
+            instead = f"run evaluate.py study={self.folder.name} with your costs and rules again"
+            raise RunError(f"{path} is damaged", expected="its rules", instead=instead)
+        return evaluated or {}
 
     @property
     def is_ranking(self) -> bool:
@@ -398,6 +396,11 @@ def record_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> N
             f"This is look {looks} at these test rows: what was changed since the first look was "
             "changed knowing them, and the confidence intervals do not allow for that."
         )
+
+
+def _rule_options(evaluated: Mapping[str, Any]) -> dict[str, Any]:
+    held = evaluated["config"]["evaluate"] if evaluated else {}
+    return {k: held[k] for k in ("trading", "costs", "portfolio", "ensemble") if held.get(k)}
 
 
 def _test_scores(table: pd.DataFrame) -> dict[str, Any]:
