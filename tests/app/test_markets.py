@@ -37,7 +37,10 @@ def write_bars(path: Path, step: str) -> None:
     frame.to_csv(path, index=False)
 
 
-@pytest.mark.parametrize(("step", "words"), [("1D", DAILY), ("65min", SESSION)])
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [("1D", DAILY), pytest.param("65min", SESSION, marks=pytest.mark.slow)],
+)
 def test_a_market_with_sessions(
     tmp_path: Path, typed: Run, step: str, words: tuple[str, ...]
 ) -> None:

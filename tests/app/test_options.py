@@ -6,6 +6,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from itertools import groupby, zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ OPTIONS = [
     for path in sorted(CONF.glob("*/*.yaml"))
     if path.parent.name not in ("experiment", "launcher")
 ]
+_BY_GROUP = [
+    [f"{group}={option}" for _, option in of] for group, of in groupby(OPTIONS, itemgetter(0))
+]
+# the first options of all groups, then the second ones, as composing takes long
+TOGETHER = [tuple(filter(None, words)) for words in zip_longest(*_BY_GROUP)]
 
 
 def composed(name: str, *words: str) -> dict[str, Any]:
@@ -56,14 +63,14 @@ def trained(*words: str) -> TrainSettings:
     return create(TrainSettings, "", composed("train", *words))
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS)
-def test_every_option_of_a_group_is_valid_and_stored_as_plain_data(group: str, option: str) -> None:
-    if group in OF_EVALUATION:
-        assert create(EvaluateOptions, "", composed("evaluate", f"{group}={option}", "study=x"))
-        return
-    path = ["market.path=bars.csv"] if option == "file" else []
-    settings = trained(f"{group}={option}", *path)
-    assert group != "window" or settings.window == WINDOWS[option]
+@pytest.mark.parametrize("words", TOGETHER, ids=" ".join)
+def test_every_option_of_a_group_is_valid_and_stored_as_plain_data(words: tuple[str, ...]) -> None:
+    of_evaluation = [word for word in words if word.startswith(OF_EVALUATION)]
+    assert create(EvaluateOptions, "", composed("evaluate", *of_evaluation, "study=x"))
+    given = [word for word in words if word not in of_evaluation]
+    settings = trained(*given, *["market.path=bars.csv"] * ("market=file" in words))
+    [*window] = [word.removeprefix("window=") for word in words if word.startswith("window=")]
+    assert all(settings.window == WINDOWS[option] for option in window)
     stored = yaml.safe_dump(as_plain(settings))
     assert create(TrainSettings, "", yaml.safe_load(stored)) == settings
 

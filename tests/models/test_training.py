@@ -184,7 +184,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from gafcnn.data.samples import make_samples
 from gafcnn.data.simulated import simulate
 from gafcnn.models.classifier import GafClassifier
-samples = make_samples(simulate(3000, seed=0)[0])
+samples = make_samples(simulate(1500, seed=0)[0])
 model = GafClassifier({options}).fit(samples)
 print("predicting", flush=True)
 while True:

@@ -61,6 +61,7 @@ EVALUATION, LATER = "evaluation", "later"
 EXPORT, LEDGER, LOCK = "export", "ledger.jsonl", ".lock"
 LOGS = ("csv", "tensorboard", "mlflow", "wandb")
 BARS = "bars"  # the fingerprints, in config.yaml
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, ten times as fast
 TRAINING, LOOK = "train", "look"  # events of the ledger
 
 # options that do not change what a run is: where and how fast it is computed
@@ -342,7 +343,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), _YAML)  # noqa: S506 - a safe one
         if not isinstance(config, dict):
             raise TypeError("it has no keys")
         atomic_io.canonical_json(config)  # raises for what is not plain data

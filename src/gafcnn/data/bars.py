@@ -101,15 +101,15 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
             expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
             instead=_CONVERT,
         )
-    names = [*bars.columns]
-    if wrong := [c for c in COLUMNS if names.count(c) != 1 or bars[c].dtype != "float64"]:
+    columns = {name: bars[name] for name in COLUMNS if [*bars.columns].count(name) == 1}
+    if wrong := [c for c in COLUMNS if c not in columns or columns[c].dtype != "float64"]:
         raise BarsError(
             f"bars without one column {wrong[0]} of float64",
             expected=f"the columns {', '.join(COLUMNS)}",
             instead=_CONVERT,
         )
     steps, interval = _steps(bars), bars.attrs["interval"]
-    prices = [bars[name].to_numpy() for name in PRICES if len(bars)]
+    prices = [columns[name].to_numpy() for name in PRICES if len(bars)]
     if steps.min(initial=1) <= 0 or not all(0 < p.min() <= p.max() < np.inf for p in prices):
         check_values(bars, Origin("the bars"))
     apart = _apart(bars)

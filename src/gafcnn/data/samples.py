@@ -49,7 +49,7 @@ class Samples:
         definition: The label's definition, for example `Direction("15min")`.
         rows: Rows of the bars of each symbol that its samples are decided at, int32.
         label: int8: the number of the class, `NULL` for none or an unknown one. For a cross-section
-            float64: the target, NaN for none.
+            float32: the target, NaN for none.
         split: Positions of train, val and test.
         embargo: Time kept between a label becoming known and a later part, beyond the purge.
         starts: Position of each symbol's first sample.
@@ -224,7 +224,7 @@ class Samples:
     def _related(self, times: NDArray[np.datetime64], returns: NDArray[np.float64]) -> Self:
         definition: Any = self.definition
         check_market(definition, self.symbols)
-        label, by_symbol = np.empty(len(self)), np.split(times, self.starts[1:])
+        label, by_symbol = np.empty(len(self), np.float32), np.split(times, self.starts[1:])
         blocks = len(self) // _TOGETHER + 1  # of time, as the names of all samples are large
         step = (times.max() - times.min()) // blocks + np.timedelta64(1, "ns")
         for block in pairwise(times.min() + step * np.arange(blocks + 1)):

@@ -300,7 +300,7 @@ def _related(
     outcomes = outcomes_together(label, frames, rows)
     symbols = np.repeat([*by_symbol], [len(at) for at in rows])
     times = np.concatenate([close_times(bars)[at] for bars, at in zip(frames, rows, strict=True)])
-    target = label.relate(outcomes.forward_return, times, symbols)
+    target = label.relate(outcomes.forward_return, times, symbols).astype(np.float32)
     found = _outcome_columns(outcomes, target, np.arange(len(times)))
     time = pd.DatetimeIndex(times).tz_localize("UTC")
     return found.assign(symbol=symbols, time=time).dropna(subset="known_at")
@@ -321,7 +321,7 @@ def outcome_table(samples: Samples) -> pd.DataFrame:
 def _outcome_columns(
     outcomes: Outcomes, label: NDArray[Any], rows: NDArray[np.int64]
 ) -> pd.DataFrame:
-    number: Any = label[rows]
+    number: Any = label[rows].astype(np.float64)
     if label.dtype.kind != "f":
         number = pd.array(label[rows], dtype="Int8")
         number[label[rows] == NULL] = pd.NA

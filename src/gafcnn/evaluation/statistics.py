@@ -158,12 +158,14 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     and Kahn, Active Portfolio Management, 1999). Rows without a number are left out, and times
     without two different forecasts and outcomes.
     """
-    rows = pd.DataFrame({"score": score, "outcome": outcome, "time": times}).dropna()
-    time = rows.pop("time").to_numpy()
-    ranks = rows.groupby(time).rank()
-    ranks -= ranks.groupby(time).transform("mean")
-    products = (ranks**2).assign(both=ranks["score"] * ranks["outcome"])
-    sums: Any = products.groupby(time).sum()
+    known = ~(np.isnan(score) | np.isnan(outcome))
+    time = np.asarray(times)[known]
+    # one after another, as a rank takes much memory
+    ranks: list[Any] = [pd.Series(one[known]).groupby(time).rank() for one in (score, outcome)]
+    x, y = ranks
+    of_time: Any = pd.DataFrame({"score": x**2, "outcome": y**2, "both": x * y}).groupby(time)
+    n = of_time.size()
+    sums = of_time.sum().sub(n * ((n + 1) / 2) ** 2, axis=0)  # (n + 1) / 2 is the mean rank
     sums = sums[(sums["score"] > 0) & (sums["outcome"] > 0)]
     return sums["both"] / np.sqrt(sums["score"] * sums["outcome"])
 

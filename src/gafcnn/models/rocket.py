@@ -236,7 +236,8 @@ class MiniRocket(Estimator):
         self._check(samples, y)
         description = self._describe(samples)
         _, labels, train, _ = self._draw(samples)
-        val, source, targets = samples.labelled("val"), self._source(samples), labels[:, None]
+        val, source = samples.labelled("val"), self._source(samples)
+        targets = labels[:, None].astype(np.float64)
         if samples.task != "ranking":
             each = [1] if samples.task == "direction" else range(len(samples.classes))
             targets = np.where(targets == np.array(each), 1.0, -1.0)
