@@ -6,6 +6,7 @@ import doctest
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ import hydra
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from playwright.sync_api import sync_playwright
 
 import gafcnn
 
@@ -48,6 +50,13 @@ def test_the_site_builds_without_a_warning_and_reads_offline(tmp_path: Path) -> 
     for page in tmp_path.rglob("*.html"):
         loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="([^"]+)"', page.read_text())
         assert not [url for url in loaded if urlparse(url).netloc], page
+    if chromium := shutil.which("chromium"):
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            opened = browser.new_page()
+            opened.goto((tmp_path / "index.html").as_uri())
+            opened.type(".md-search__input", "embargo")
+            opened.wait_for_selector(".md-search-result__item", timeout=20_000)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
@@ -187,6 +196,8 @@ def test_few_dependencies_and_a_citation_that_agrees(project: dict[str, Any]) ->
     citation = read("CITATION.cff")
     assert citation["version"] == project["version"]
     assert citation["license"] == project["license"] == "MIT"
+    matrix = read(".github/workflows/package.yml")["jobs"]["resolve"]["strategy"]["matrix"]
+    assert matrix["python"] == [c[-4:] for c in project["classifiers"] if "Python" in c]
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
 
 
