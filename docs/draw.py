@@ -370,8 +370,9 @@ def cross_section() -> Figure:
     left.axvspan(0, 24, color=GREY, alpha=0.4, lw=0)
     left.set_xlabel("hours from t; the horizon is grey", color=MUTED)
     left.set_title("20 symbols at one decision time: prices relative to t, %", color=INK, size=10)
-    ranks = wide.rank(axis=1).stack()
-    right.bar(range(20), relative.stack().groupby(ranks).mean(), color=colours)
+    ranks, relative = wide.rank(axis=1), relative.reindex_like(wide)
+    means = [np.nanmean(relative[ranks == place]) for place in range(1, 21)]
+    right.bar(range(20), means, color=colours)
     right.axhline(0, color=INK, lw=0.8)
     right.set_xticks([1.5, 17.5], ["lowest fifth", "highest fifth"])
     right.set_xlabel("symbols in the order of their scores at t", color=MUTED)
