@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -37,11 +38,12 @@ def test_a_notebook_runs_and_writes_nothing(notebook: Path, tmp_path: Path) -> N
 
 def test_the_first_hour_runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(FIRST.parent)  # a process of its own would import torch again
+    plt.close("all")  # those of other tests
     files = sorted(FIRST.parent.iterdir())
     cells = json.loads(FIRST.read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     exec("\n".join(code), scope := {})
-    gc, pd, plt = (scope[name] for name in ("gc", "pd", "plt"))
+    gc, pd = scope["gc"], scope["pd"]
     assert len(plt.get_fignums()) == 3
     plt.close("all")
     assert sorted(FIRST.parent.iterdir()) == files
