@@ -22,6 +22,7 @@ from matplotlib.patches import FancyBboxPatch
 import gafcnn as gc
 from gafcnn.data.labels import NULL
 from gafcnn.data.windows import WindowReader
+from gafcnn.evaluation.positions import positions
 
 FOLDER = Path(__file__).parent / "pictures"
 BACKGROUND, INK, MUTED = "#ffffff", "#1f2933", "#66717d"
@@ -316,6 +317,71 @@ def neutral_band() -> Figure:
     return figure
 
 
+def overlap_and_costs() -> Figure:
+    """Draw how alike overlapping labels are, and what costs leave of the best forecast."""
+    figure = Figure(figsize=(10, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    label, minutes = _samples(0.0, seed=0).label, np.arange(1, 26)
+    alike = []
+    for ahead in minutes:
+        now, before = label[ahead:], label[:-ahead]
+        both = (now != NULL) & (before != NULL)
+        alike.append(np.mean(now[both] == before[both]))
+    left.plot(minutes, np.multiply(100, alike), "o-", ms=3.6, color=BLUE)
+    left.axhline(50, color=PINK, lw=1.4, ls="--")
+    left.text(25, 51.5, "luck", ha="right", color="#a8507f")
+    left.axvline(15, color=GREY, lw=1.4, zorder=0)
+    left.text(15.4, 92, "the horizon", color=MUTED)
+    left.set_title("A random walk: labels that agree, %", color=INK, size=10)
+    left.set_xlabel("minutes between two samples", color=MUTED)
+    bars, oracle = gc.simulate(14 * 24 * 60, strength=0.5, seed=2)
+    p, costs = oracle.iloc[60:-16], np.arange(0, 11)
+    net = []
+    for cost in costs:
+        rules = gc.TradingRules(cost_bps=float(cost))
+        trades = gc.backtest(bars, p.index, positions(p, 0.0), "15min", rules)
+        net.append(trades.summary()["net_bps"])
+    right.plot(costs, net, "o-", ms=3.6, color=BLUE)
+    right.axhline(0, color=PINK, lw=1.4, ls="--")
+    right.set_title("The best possible forecast: bps a trade", color=INK, size=10)
+    right.set_xlabel("cost, bps a side", color=MUTED)
+    _quiet(left)
+    _quiet(right)
+    return figure
+
+
+def cross_section() -> Figure:
+    """Draw a universe around one decision time, and what its scores say over all of them."""
+    bars, scores = gc.simulate_universe(symbols=20, n_bars=4_000, strength=0.5, seed=4)
+    closes = pd.DataFrame({symbol: frame["close"] for symbol, frame in bars.items()})
+    wide = scores.pivot_table(index="time", columns="symbol", values="score")
+    ahead = closes.shift(-24) / closes - 1
+    relative = 1e4 * ahead.sub(ahead.mean(axis=1), axis=0)
+    t = closes.index[2_000]
+    order = wide.loc[t].sort_values().index
+    at = closes.index.get_indexer([t])[0]
+    paths = 100 * (closes.iloc[at - 48 : at + 25] / closes.loc[t] - 1)
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
+    colours = [ORANGE] * 4 + ["#aab4be"] * 12 + [GREEN] * 4
+    for symbol, colour in zip(order, colours, strict=True):
+        left.plot(np.arange(-48, 25), paths[symbol], color=colour, lw=1.2)
+    left.axvline(0, color=INK, lw=1)
+    left.axvspan(0, 24, color=GREY, alpha=0.4, lw=0)
+    left.set_xlabel("hours from t; the horizon is grey", color=MUTED)
+    left.set_title("20 symbols at one decision time: prices relative to t, %", color=INK, size=10)
+    ranks, relative = wide.rank(axis=1), relative.reindex_like(wide)
+    means = [np.nanmean(relative[ranks == place]) for place in range(1, 21)]
+    right.bar(range(20), means, color=colours)
+    right.axhline(0, color=INK, lw=0.8)
+    right.set_xticks([1.5, 17.5], ["lowest fifth", "highest fifth"])
+    right.set_xlabel("symbols in the order of their scores at t", color=MUTED)
+    right.set_title("All times: return less the mean, bps", color=INK, size=10)
+    _quiet(left)
+    _quiet(right)
+    return figure
+
+
 def _samples(strength: float, seed: int) -> gc.Samples:
     bars, _ = gc.simulate(14 * 24 * 60, strength=strength, seed=seed)
     return gc.make_samples(bars)
@@ -377,6 +443,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "horizon": horizon_and_known_at,
     "purge": purge_and_embargo,
     "neutral": neutral_band,
+    "honest": overlap_and_costs,
+    "cross_section": cross_section,
 }
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def test_the_console_script_lists_the_commands(
         command.run()
         printed = capsys.readouterr().out
         for name in COMMANDS:
-            assert re.search(rf"^  {name} +\w", printed, re.MULTILINE)
+            assert re.search(rf"^  {name} +\w.*  gafcnn {name}", printed, re.MULTILINE)
     monkeypatch.setattr(sys, "argv", ["gafcnn", "trian"])
     with pytest.raises(SystemExit, match="no command trian"):
         command.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory, run_in: Run) -> Study:
 
 
 def test_decisions_are_those_of_the_last_evaluation(
-    decider: Decider, folder: Path, bars: pd.DataFrame
+    decider: Decider, folder: Path, bars: pd.DataFrame, root: Path
 ) -> None:
     metrics = json.loads((folder / "evaluation" / "metrics.json").read_text())
     assert (decider.names, decider.headline) == (MODELS, metrics["headline"])
@@ -67,6 +68,9 @@ def test_decisions_are_those_of_the_last_evaluation(
             assert forecast.position == (np.sign(forecast.p_up - 0.5) if traded else 0)
             sides.add(forecast.position)
     assert sides == {1, -1, 0}
+    for page in ("index", "live"):
+        code = (root / f"docs/{page}.md").read_text().replace("outputs/demo", str(folder))
+        exec(re.findall(r"```python\n(study.*?)```", code, re.DOTALL)[0], {"gc": gc, "bars": bars})
 
 
 def test_the_newest_fold_decides_for_each_symbol_by_its_threshold(walk: Study) -> None:

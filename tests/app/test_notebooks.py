@@ -10,16 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FIRST, *OTHERS = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FAST = "01_from_bars_to_images"  # trains nothing
 
 
 @pytest.mark.parametrize(
     "notebook",
-    [pytest.param(path, marks=[] if path.stem == FAST else pytest.mark.slow) for path in NOTEBOOKS],
+    [pytest.param(path, marks=[] if path.stem == FAST else pytest.mark.slow) for path in OTHERS],
     ids=lambda path: path.stem,
 )
 def test_a_notebook_runs_and_writes_nothing(notebook: Path, tmp_path: Path) -> None:
@@ -35,8 +36,23 @@ def test_a_notebook_runs_and_writes_nothing(notebook: Path, tmp_path: Path) -> N
     assert {path.name for path in tmp_path.iterdir()} - {".i"} == {notebook.name}
 
 
+def test_the_first_hour_runs_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FIRST.parent)  # a process of its own would import torch again
+    plt.close("all")  # those of other tests
+    files = sorted(FIRST.parent.iterdir())
+    cells = json.loads(FIRST.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    exec("\n".join(code), scope := {})
+    gc, pd = scope["gc"], scope["pd"]
+    assert len(plt.get_fignums()) == 3
+    plt.close("all")
+    assert sorted(FIRST.parent.iterdir()) == files
+    simulated, _ = gc.simulate(5_760, strength=0.75, seed=0)  # as it says
+    pd.testing.assert_frame_equal(scope["bars"], simulated, atol=0.0051, rtol=0)
+
+
 def test_notebooks_are_short_and_without_outputs() -> None:
-    assert len(NOTEBOOKS) == 4
+    assert len(NOTEBOOKS) == 5
     for path in NOTEBOOKS:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert len(cells) < 40

@@ -33,14 +33,14 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from gafcnn.errors import ConfigError, GafcnnError
 
 COMMANDS = {
-    "prepare": "download or read bars, and encode the images of a window",
-    "train": "train one window, or the baseline",
-    "evaluate": "evaluate a study, or your own predictions, on test rows",
-    "predict": "decide on the newest bar",
-    "export": "export the models of a study",
-    "verify": "check all files on disk",
+    "prepare": ("read bars, and encode images", "prepare market=file market.path=bars.csv"),
+    "train": ("train one window, or the baseline", "train experiment=demo window=30m"),
+    "evaluate": ("judge a study or a table on test rows", "evaluate study=demo"),
+    "predict": ("decide on the newest bar", "predict study=demo"),
+    "export": ("export the models of a study", "export study=demo"),
+    "verify": ("check all files on disk", "verify"),
 }
-"""The commands: each is a function in the module of `gafcnn.app` with its name."""
+"""The commands, each with an example: functions in the modules of `gafcnn.app` with their names."""
 
 # options that every run's folder is named by anyway
 _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
@@ -60,9 +60,9 @@ def run() -> None:
     if command in COMMANDS:
         main(command, words=words, program="gafcnn {}")
     elif command in ("-h", "--help"):
-        lines = [f"  {name:10}{description}" for name, description in COMMANDS.items()]
-        lines += ["", "  gafcnn COMMAND --help lists the options of a command.", ""]
-        sys.stdout.write("\n".join(["usage: gafcnn COMMAND [OPTION ...]", "", *lines]))
+        sys.stdout.write("usage: gafcnn COMMAND [OPTION ...]; gafcnn COMMAND --help has more\n\n")
+        for name, (description, example) in COMMANDS.items():
+            sys.stdout.write(f"  {name:10}{description:39}gafcnn {example}\n")
     else:
         sys.exit(f"error: there is no command {command}; expected one of {', '.join(COMMANDS)}.")
 
