@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -82,9 +82,24 @@ _OF_RANKS = {"rank_ic": ("rank IC", 0), "net_bps": ("net bps per decision", 0)}
 
 def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name, the title and the figure of all that metrics.json has data for."""
-    regimes = metrics.get("regimes") or ()
-    if metrics.get("equity"):
-        yield "equity", "Equity and drawdown, net of costs", equity_chart(metrics)
+    regimes, found = metrics.get("regimes") or (), metrics.get("confusion") or {}
+    headline, others = [metrics["headline"]], [*metrics["models"]]
+    others.remove(*headline)
+    for suffix, names in (("", headline), ("_others", others)):
+        of = ", ".join(names)
+        if names and metrics.get("equity"):
+            title = f"Equity and drawdown of {of}, after costs"
+            yield f"equity{suffix}", title, equity_chart(metrics, names)
+        if names and found and metrics["task"] == "direction":
+            title = f"Confusion matrix of {of}, all rows"
+            yield f"confusion{suffix}", title, confusion_matrices(metrics, names)
+        if names and any(row["month"] is None for row in regimes):
+            title = f"Gross win rate of {of} by volatility and trend"
+            yield f"regimes{suffix}", title, regime_matrices(metrics, names)
+    if metrics["task"] == "classification":
+        for number, model in enumerate(headline + others, start=1):
+            figure = class_confusion(model, found[model], list(metrics["classes"]))
+            yield file_name(f"confusion_{number}_{model}"), f"Confusion matrix of {model}", figure
     if metrics.get("coverage"):
         yield "coverage", "Win rate and return by coverage", coverage_chart(metrics)
     if metrics.get("calibration"):
@@ -99,17 +114,6 @@ def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     months = [*_months_of(metrics)]
     if len({row["month"] for row in months}) > 1:
         yield "rank_ic", "Rank IC and net return by month", _by_month(metrics, months, _OF_RANKS)
-    found = metrics.get("confusion") or {}
-    if metrics["task"] == "classification":
-        for number, (model, counts) in enumerate(found.items(), start=1):
-            figure = class_confusion(model, counts, list(metrics["classes"]))
-            yield file_name(f"confusion_{number}_{model}"), f"Confusion matrix of {model}", figure
-    elif found:
-        for rows in ("all", "labelled"):
-            title = f"Confusion matrices, {rows} rows"
-            yield f"confusion_{rows}", title, confusion_matrices(metrics, rows)
-    if any(row["month"] is None for row in regimes):
-        yield "regimes", "Gross win rate by volatility and trend", regime_matrices(metrics)
 
 
 def file_name(text: str) -> str:
@@ -131,10 +135,10 @@ def model_styles(models: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 @mpl.rc_context(RC)
-def equity_chart(metrics: Metrics) -> Figure:
-    """Draw the equity of each model and of the benchmark, and how far each is below its maximum."""
+def equity_chart(metrics: Metrics, models: Names) -> Figure:
+    """Draw the equity of models and of the benchmark, and how far each is below its maximum."""
     figure, (top, below) = _panels("equity, start = 1", "drawdown")
-    for name in (*metrics["models"], *BENCHMARKS):
+    for name in (*models, *BENCHMARKS):
         if name in metrics["equity"]:
             line = pd.DataFrame(metrics["equity"][name])
             times, look = pd.to_datetime(line["time"], utc=True), _look(metrics, name)
@@ -307,16 +311,15 @@ def portfolio_chart(metrics: Metrics) -> Figure:
 
 
 @mpl.rc_context(RC)
-def confusion_matrices(metrics: Metrics, rows: Literal["labelled", "all"] = "labelled") -> Figure:
-    """Draw the confusion matrix of each model: the outcome (down, up) against the forecast.
+def confusion_matrices(metrics: Metrics, models: Names) -> Figure:
+    """Draw the confusion matrices of models, of all rows: outcome (down, up) against forecast.
 
     Cells show counts and their share of the row, so that rows sum to 100 %. Blue cells have more
     than 50 %, red cells less; the strongest shades are at 80 % and 20 %.
     """
-    figure, panels = _panel_grid(metrics["confusion"], "forecast", "outcome")
+    figure, panels = _panel_grid(models, "forecast", "outcome")
     for name, panel in panels.items():
-        _draw_confusion(panel, name, metrics["confusion"][name][rows], CLASSES, neutral=0.5)
-    figure.suptitle(f"Outcome against forecast, {rows} rows (shares by row)")
+        _draw_confusion(panel, name, metrics["confusion"][name]["all"], CLASSES, neutral=0.5)
     return figure
 
 
@@ -337,14 +340,14 @@ def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Names)
 
 
 @mpl.rc_context(RC)
-def regime_matrices(metrics: Metrics) -> Figure:
-    """Draw the gross win rate of each model by volatility (rows) and trend (columns).
+def regime_matrices(metrics: Metrics, models: Names) -> Figure:
+    """Draw the gross win rate of models by volatility (rows) and trend (columns).
 
     Cells show the win rate and the number of rows. Blue cells are above 50 %, red cells below; the
     strongest shades are at 60 % and 40 %.
     """
     frame = pd.DataFrame([row for row in metrics["regimes"] if row["month"] is None])
-    figure, panels = _panel_grid(frame["model"].unique(), "trend", "volatility")
+    figure, panels = _panel_grid(models, "trend", "volatility")
     frame = frame.set_index(["model", "volatility", "trend"])
     for name, panel in panels.items():
         cells = frame.loc[name].reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
@@ -355,14 +358,10 @@ def regime_matrices(metrics: Metrics) -> Figure:
         ]
         _draw_cells(panel, (rates.reshape(3, 3) - 0.5) / 0.1, texts, TRENDS, VOLATILITIES)
         panel.set_title(name)
-    figure.suptitle("Gross win rate and number of rows by volatility and trend")
     return figure
 
 
-def _panel_grid(
-    models: Iterable[str], x_label: str, y_label: str
-) -> tuple[Figure, dict[str, Axes]]:
-    names = list(models)
+def _panel_grid(names: Names, x_label: str, y_label: str) -> tuple[Figure, dict[str, Axes]]:
     lines, columns = -(-len(names) // PANELS_PER_LINE), min(len(names), PANELS_PER_LINE)
     figure = new_figure(max(2.0 * columns + 0.4, 4.4), 2.4 * lines + 0.4)
     grid = figure.subplots(lines, columns, squeeze=False)

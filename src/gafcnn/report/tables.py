@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
+from gafcnn.evaluation.directions import LEAST_DAYS
 from gafcnn.evaluation.ensembles import ENSEMBLES
 
 ORACLE, BUY_AND_HOLD, MARKET = "oracle", "buy_and_hold", "market"
@@ -39,6 +40,11 @@ four_digits = _format("{:.4f}")
 signed_four_digits = _format("{:+.4f}")
 two_digits = _format("{:.2f}")
 count = _format("{:,.0f}")
+
+
+def break_even(value: float | None) -> str:
+    """Return a break-even cost with two digits; "none" if money is lost even without costs."""
+    return two_digits(value) if value is None or value >= 0 else "none"
 
 
 def as_text(value: object) -> str:
@@ -71,7 +77,7 @@ FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure 
     "win_rate_net": ("net win rate", percent),
     "gross_bps": ("gross bps per trade", signed),
     "net_bps": ("net bps per trade", signed),
-    "break_even_bps": ("break-even cost, bps per side", signed),
+    "break_even_bps": ("break-even cost, bps per side", break_even),
     "profit_factor": ("profit factor", two_digits),
     "threshold": ("threshold", four_digits),
     "sharpe": ("Sharpe ratio", two_digits),
@@ -101,6 +107,16 @@ FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure 
     "contribution": ("contribution to the return", signed_percent),
     "held": ("share of decisions held", percent),
 }
+
+LUCK: dict[str, float | str] = {  # values without skill, or the column that has them
+    **dict.fromkeys(("accuracy", "accuracy_labelled"), "majority"),
+    **dict.fromkeys(("auc", "auc_labelled", "win_rate_gross", "win_rate_net", "ic_positive"), 0.5),
+    **dict.fromkeys(("gross_bps", "net_bps", "break_even_bps", "return_bps", "spread_bps"), 0.0),
+    **dict.fromkeys(("rank_ic", "icir", "monotonicity", "alpha"), 0.0),
+    **dict.fromkeys(("sharpe", "sharpe_gross", "sortino"), 0.0),
+    "profit_factor": 1.0,
+}
+ANNUALISED = ("sharpe", "sharpe_gross", "sortino", "deflated_sharpe", "annual_return", "calmar")
 
 
 def header(figure: str) -> str:
@@ -143,6 +159,7 @@ class Column(NamedTuple):
     format: Format | None = None  # None if each row has its own, in the column "format"
     interval: tuple[str, ...] = ()  # the columns with the ends of the interval
     kind: Literal["number", "text", "badge"] = "number"  # a badge should be seen first
+    luck: float | str | None = None  # the value without skill, or the column that has it
 
 
 ENDS = ("low", "high")
@@ -163,13 +180,13 @@ COLUMNS = {  # that are not figures of a model
     "times": Column("decision times", count),
     "quantile": Column("quantile", count),
     "called": Column("predicted", count),
-    "difference": Column("difference", None, ENDS),
+    "difference": Column("difference", None, ENDS, luck=0.0),
     "value": Column("value", None, ENDS),
     "least": Column("required"),
     "lowest": Column("lowest"),
     "highest": Column("highest"),
     "majority": Column("majority class", percent),
-    "win_rate": Column("gross win rate", percent, ENDS),
+    "win_rate": Column("gross win rate", percent, ENDS, luck=0.5),
     "forecast": Column("mean forecast P(up)", percent),
     "observed": Column("observed share", percent, ENDS),
     "realised": Column("share of rows", percent),
@@ -249,7 +266,10 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     models = metrics["models"]
     found = defaultdict[str, Any](tuple, metrics)
     rows: dict[str, Iterable[Row]] = {
-        "targets": [_with_format(row, models) for row in found["targets"]],
+        "targets": [
+            {**_with_format(row, models), "verdict": _result(row, metrics)}
+            for row in found["targets"]
+        ],
         "pairs": [_with_format(row, models) for row in found["pairs"]],
         **{name: found[name] for name in ("calibration", "sides", "contributions")},
         "classes": [{**row, **_flat(row)} for row in found["per_class"]],
@@ -284,6 +304,26 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
         rows["scores"] = _estimates(every, n=metrics["rows"]["labelled"])
     tables = {name: _table(KEYS[name].split(), list(some)) for name, some in rows.items()}
     return {name: table for name, table in tables.items() if len(table.frame)}
+
+
+def period_days(metrics: Metrics) -> float:
+    """Return the length of the test period in days."""
+    return (pd.Timestamp(metrics["last"]) - pd.Timestamp(metrics["first"])) / pd.Timedelta("1D")
+
+
+def says_nothing(low: float | None, high: float | None, luck: float | None) -> bool:
+    """Return whether an interval includes the value without skill."""
+    return None not in (low, high, luck) and low <= luck <= high
+
+
+def _result(row: Row, metrics: Metrics) -> str:
+    """Return the verdict on a target, which is not met by a few days, or by trades that lose."""
+    headline, known = metrics["models"][metrics["headline"]], row["value"] is not None
+    if known and row["figure"] in ANNUALISED and period_days(metrics) < LEAST_DAYS:
+        return "too few days"
+    earned = [headline[key]["value"] or 0 for key in ("net_bps", "total_return") if key in headline]
+    loses = row["verdict"] == "met" and min(earned, default=0) < 0
+    return "met, but the trades lose money" if loses else row["verdict"]
 
 
 def majority_share(metrics: Metrics, rows: str = "all") -> float | None:
@@ -321,7 +361,8 @@ def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
 def _figure(key: str, rows: Sequence[Row]) -> Column:
     ends = (f"{key}_low", f"{key}_high")
     interval = ends if any(ends[0] in row for row in rows) else ()
-    return Column(header(key.removesuffix("_labelled")), format_of(key), interval)
+    heading = header(key.removesuffix("_labelled"))
+    return Column(heading, format_of(key), interval, luck=LUCK.get(key))
 
 
 def _flat(estimates: Row) -> dict[str, Any]:
