@@ -163,7 +163,7 @@ class Column(NamedTuple):
 
 
 ENDS = ("low", "high")
-_NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
+_NAMES = "target goal model symbol class side volatility trend month seeds finding"
 _RENAMED = {
     "a": "model", "b": "minus", "of": "among", "choice": "rows traded", "part": "by",
     "receipt": "check", "found": "finding",
@@ -225,7 +225,7 @@ KEYS = {  # the columns of each table, and of the console; those that no row has
     "parts": "model part of times rank_ic spread_bps net_bps",
     "contributions": "symbol model times held contribution",
     "coin": "model win_rate_gross random_rate net_bps random_bps p_value",
-    "pairs": "a b figure difference expected finding n_both",
+    "pairs": "a b figure difference finding n_both",
     "coverage": "model choice realised threshold trades win_rate gross_bps net_bps",
     "calibration": "model forecast observed n",
     "sides": "model side of n win_rate win_rate_net gross_bps net_bps",
@@ -351,7 +351,7 @@ def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
     columns = {
         key: COLUMNS[key] if key in COLUMNS else _figure(key, rows)
         for key in keys
-        if any(row.get(key) is not None or (key in row and key != "expected") for row in rows)
+        if any(key in row for row in rows)
     }
     names = [name for key, column in columns.items() for name in (key, *column.interval)]
     values = [{name: row.get(name) for name in (*names, "format")} for row in rows]
