@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,21 +10,16 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from gafcnn.atomic_io import write_bytes
 from gafcnn.evaluation.comparisons import SURE
 from gafcnn.report import tables as of_tables
 from gafcnn.report.charts import Picture, build_figures, model_styles
-from gafcnn.report.tables import MISSING, ORACLE, Metrics, Row, Table, build_tables, count, format_of, percent, time_text
+from gafcnn.report.tables import MISSING, Metrics, build_tables, count, format_of, percent, time_text
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
            "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip
 """The figures of a card, those that are known."""
-
-SIMULATED = ("simulated", "tick_walk")  # what names of simulated sources of bars begin with
-MAIN = ("auc", "net_bps", "sharpe", "rank_ic", "balanced_accuracy")
-"""The figures in which the headline model is always compared with others."""
 
 
 def write_report(
@@ -48,29 +40,19 @@ def write_report(
     parts = folder.glob(f"symbols/*/{page.name}") if files else ()
     tables = build_tables(metrics)
     pictures = {figure[0]: Picture.draw(*figure) for figure in build_figures(metrics)}
-    market, days = _market(metrics), of_tables.period_days(metrics)
-    filters = {"headings": _headings, "written": _written, "interval": _interval, "hash": _hash}
-    text = _template("page.html.j2", **filters).render(
+    text = _template("page.html.j2").render(
         metrics=metrics,
         tables=tables,
-        pairs=_split_pairs(tables["pairs"], metrics["headline"]) if "pairs" in tables else None,
         pictures=pictures,
-        confusion=[picture for name, picture in pictures.items() if "confusion" in name],
         samples=samples,
         files=files,
         symbol_pages=sorted(one.parent.name for one in parts),
         styles=model_styles(metrics["models"]),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False, default=str),
-        market=market,
-        simulated=ORACLE in metrics["models"] or market.startswith(SIMULATED),
-        days=days,
-        least_days=of_tables.LEAST_DAYS,
-        short=days < of_tables.LEAST_DAYS,
-        annualised=of_tables.ANNUALISED,
+        days=of_tables.period_days(metrics),
+        of_tables=of_tables,
         sure=SURE,
         estimate=_estimate,
-        header=of_tables.header,
-        says_nothing=of_tables.says_nothing,
     )
     if files:
         for name, table in tables.items():
@@ -79,28 +61,6 @@ def write_report(
             write_bytes(folder / f"figures/{picture.name}.png", picture.png)
     write_bytes(page, text.encode())
     return page
-
-
-def _market(metrics: Metrics) -> str:
-    """Return the kind of the source of the bars, such as "file"; empty if it is not known."""
-    config = metrics.get("config") or {}
-    options = [*config.get("runs", {}).values(), config.get("evaluate") or {}]
-    return next((one["market"]["kind"] for one in options if one.get("market")), "")
-
-
-def _split_pairs(table: Table, headline: str) -> tuple[list[Any], list[Any]]:
-    """Return the rows that are significant, or of a main figure of the headline; and the others."""
-    parts: tuple[list[Any], list[Any]] = ([], [])
-    for begins, row in table.rows():
-        known = row["low"] is not None and not of_tables.says_nothing(row["low"], row["high"], 0.0)
-        parts[not known and (row["a"] != headline or row["figure"] not in MAIN)].append((begins, row))
-    return parts
-
-
-def _headings(body: str) -> list[tuple[str, Markup]]:
-    """Return the id and the heading of every section; both are texts of the template."""
-    found = re.findall(r'<section id="(\w+)">\s*<h2>(.*?)</h2>', body)
-    return [(name, Markup(heading)) for name, heading in found]  # noqa: S704
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
@@ -129,22 +89,10 @@ def _cell(value: object) -> str:
 
 
 def _estimate(found: Mapping[str, Any], figure: str) -> str:
-    estimate = found.get(figure, {"value": None})
-    return f"{_written(estimate['value'], figure)} {_interval(estimate, figure)}".rstrip()
-
-
-def _written(value: float | None, figure: str) -> str:
-    return format_of(figure)(value)
-
-
-def _interval(estimate: Row, figure: str) -> str:
-    ends = [_written(estimate.get(end), figure) for end in ("low", "high")]
-    return "" if estimate.get("low") is None else f"[{', '.join(ends)}]"
-
-
-def _hash(text: str) -> str:
-    """Return what allows a script in a content security policy."""
-    return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+    estimate, write = found.get(figure, {"value": None}), format_of(figure)
+    if estimate.get("low") is None:
+        return write(estimate["value"])
+    return f"{write(estimate['value'])} [{write(estimate['low'])}, {write(estimate['high'])}]"
 
 
 def _template(name: str, **filters: Callable[..., Any]) -> Template:

@@ -108,14 +108,6 @@ FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure 
     "held": ("share of decisions held", percent),
 }
 
-LUCK: dict[str, float | str] = {  # values without skill, or the column that has them
-    **dict.fromkeys(("accuracy", "accuracy_labelled"), "majority"),
-    **dict.fromkeys(("auc", "auc_labelled", "win_rate_gross", "win_rate_net", "ic_positive"), 0.5),
-    **dict.fromkeys(("gross_bps", "net_bps", "break_even_bps", "return_bps", "spread_bps"), 0.0),
-    **dict.fromkeys(("rank_ic", "icir", "monotonicity", "alpha"), 0.0),
-    **dict.fromkeys(("sharpe", "sharpe_gross", "sortino"), 0.0),
-    "profit_factor": 1.0,
-}
 ANNUALISED = ("sharpe", "sharpe_gross", "sortino", "deflated_sharpe", "annual_return", "calmar")
 
 
@@ -159,7 +151,6 @@ class Column(NamedTuple):
     format: Format | None = None  # None if each row has its own, in the column "format"
     interval: tuple[str, ...] = ()  # the columns with the ends of the interval
     kind: Literal["number", "text", "badge"] = "number"  # a badge should be seen first
-    luck: float | str | None = None  # the value without skill, or the column that has it
 
 
 ENDS = ("low", "high")
@@ -180,13 +171,13 @@ COLUMNS = {  # that are not figures of a model
     "times": Column("decision times", count),
     "quantile": Column("quantile", count),
     "called": Column("predicted", count),
-    "difference": Column("difference", None, ENDS, luck=0.0),
+    "difference": Column("difference", None, ENDS),
     "value": Column("value", None, ENDS),
     "least": Column("required"),
     "lowest": Column("lowest"),
     "highest": Column("highest"),
     "majority": Column("majority class", percent),
-    "win_rate": Column("gross win rate", percent, ENDS, luck=0.5),
+    "win_rate": Column("gross win rate", percent, ENDS),
     "forecast": Column("mean forecast P(up)", percent),
     "observed": Column("observed share", percent, ENDS),
     "realised": Column("share of rows", percent),
@@ -361,8 +352,7 @@ def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
 def _figure(key: str, rows: Sequence[Row]) -> Column:
     ends = (f"{key}_low", f"{key}_high")
     interval = ends if any(ends[0] in row for row in rows) else ()
-    heading = header(key.removesuffix("_labelled"))
-    return Column(heading, format_of(key), interval, luck=LUCK.get(key))
+    return Column(header(key.removesuffix("_labelled")), format_of(key), interval)
 
 
 def _flat(estimates: Row) -> dict[str, Any]:
