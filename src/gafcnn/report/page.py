@@ -15,7 +15,15 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.evaluation.comparisons import SURE
 from gafcnn.report import tables as of_tables
 from gafcnn.report.charts import Picture, build_figures, model_styles
-from gafcnn.report.tables import MISSING, Metrics, build_tables, count, format_of, percent, time_text
+from gafcnn.report.tables import (
+    MISSING,
+    Metrics,
+    build_tables,
+    count,
+    format_of,
+    percent,
+    time_text,
+)
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
            "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip

@@ -304,7 +304,9 @@ def period_days(metrics: Metrics) -> float:
 
 def says_nothing(low: float | None, high: float | None, luck: float | None) -> bool:
     """Return whether an interval includes the value without skill."""
-    return None not in (low, high, luck) and low <= luck <= high
+    if low is None or high is None or luck is None:
+        return False
+    return low <= luck <= high
 
 
 def _result(row: Row, metrics: Metrics) -> str:
