@@ -15,15 +15,7 @@ from gafcnn.atomic_io import write_bytes
 from gafcnn.evaluation.comparisons import SURE
 from gafcnn.report import tables as of_tables
 from gafcnn.report.charts import Picture, build_figures, model_styles
-from gafcnn.report.tables import (
-    MISSING,
-    Metrics,
-    build_tables,
-    count,
-    format_of,
-    percent,
-    time_text,
-)
+from gafcnn.report.tables import MISSING, Metrics, build_tables, format_of
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
            "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip
@@ -112,6 +104,6 @@ def _template(name: str, **filters: Callable[..., Any]) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    formats = {"count": count, "percent": percent, "time": time_text}
+    formats = {"count": of_tables.count, "percent": of_tables.percent, "time": of_tables.time_text}
     environment.filters |= {**formats, **filters}
     return environment.get_template(name)

@@ -257,10 +257,7 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     models = metrics["models"]
     found = defaultdict[str, Any](tuple, metrics)
     rows: dict[str, Iterable[Row]] = {
-        "targets": [
-            {**_with_format(row, models), "verdict": _result(row, metrics)}
-            for row in found["targets"]
-        ],
+        "targets": [_target(row, metrics) for row in found["targets"]],
         "pairs": [_with_format(row, models) for row in found["pairs"]],
         **{name: found[name] for name in ("calibration", "sides", "contributions")},
         "classes": [{**row, **_flat(row)} for row in found["per_class"]],
@@ -299,7 +296,8 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
 
 def period_days(metrics: Metrics) -> float:
     """Return the length of the test period in days."""
-    return (pd.Timestamp(metrics["last"]) - pd.Timestamp(metrics["first"])) / pd.Timedelta("1D")
+    first, last = (pd.to_datetime(metrics[key]) for key in ("first", "last"))
+    return (last - first) / pd.Timedelta("1D")
 
 
 def says_nothing(low: float | None, high: float | None, luck: float | None) -> bool:
@@ -309,14 +307,16 @@ def says_nothing(low: float | None, high: float | None, luck: float | None) -> b
     return low <= luck <= high
 
 
-def _result(row: Row, metrics: Metrics) -> str:
-    """Return the verdict on a target, which is not met by a few days, or by trades that lose."""
-    headline, known = metrics["models"][metrics["headline"]], row["value"] is not None
-    if known and row["figure"] in ANNUALISED and period_days(metrics) < LEAST_DAYS:
-        return "too few days"
-    earned = [headline[key]["value"] or 0 for key in ("net_bps", "total_return") if key in headline]
-    loses = row["verdict"] == "met" and min(earned, default=0) < 0
-    return "met, but the trades lose money" if loses else row["verdict"]
+def _target(row: Row, metrics: Metrics) -> Row:
+    """Add to a target how it is shown: a few days do not meet it, nor do trades that lose money."""
+    models, result = metrics["models"], row["verdict"]
+    figures = models[metrics["headline"]]
+    earned = [figures[key]["value"] or 0 for key in ("net_bps", "total_return") if key in figures]
+    if result == "met" and min(earned, default=0) < 0:
+        result = "met, but the trades lose money"
+    if row["value"] is not None and row["figure"] in ANNUALISED:
+        result = "too few days" if period_days(metrics) < LEAST_DAYS else result
+    return {**_with_format(row, models), "verdict": result}
 
 
 def majority_share(metrics: Metrics, rows: str = "all") -> float | None:
