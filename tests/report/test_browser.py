@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,24 @@ CONTRASTS = """() => {
     });
 }"""
 
+# what a keyboard or a screen reader cannot use
+FAULTS = """() => {
+  const all = (selector) => [...document.querySelectorAll(selector)];
+  const levels = all("h1, h2, h3").map((node) => Number(node.tagName[1]));
+  const ids = all("[id]").map((node) => node.id);
+  const scrolls = (node) => node.scrollWidth > node.clientWidth + 1
+    && getComputedStyle(node).overflowX === "auto";
+  return [
+    ...levels.filter((level, k) => level > (levels[k - 1] ?? 0) + 1 || (k && level === 1)),
+    ...ids.filter((id, k) => ids.indexOf(id) !== k),
+    ...all("nav a, .skip").filter((link) => !document.querySelector(link.hash)),
+    ...all("a, button, summary, [role]").filter((n) => !n.ariaLabel && !n.textContent.trim()),
+    ...all("main *").filter((node) => scrolls(node) && node.tabIndex !== 0),
+    ...all("html:not([lang]), body:not(:has(> main)), nav:not([aria-label]), [tabindex='1']"),
+    ...all("table:not(:has(caption)), th:not([scope]), svg:not([role=img][aria-label], svg svg)"),
+  ].map((node) => node.outerHTML ?? node);
+}"""
+
 
 @pytest.fixture(scope="module")
 def opened(folder: Path) -> Iterator[tuple[Page, list[str]]]:
@@ -71,12 +90,14 @@ def test_page_requests_nothing_and_has_no_errors(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_page_fits_and_is_legible(
+def test_page_fits_and_is_accessible(
     opened: tuple[Page, list[str]], root: Path, width: int, scheme: Any
 ) -> None:
     page = opened[0]
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    assert not page.evaluate(FAULTS)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     ink = page.evaluate("getComputedStyle(document.body).color")
     inks = page.eval_on_selector_all(
@@ -96,3 +117,20 @@ def test_page_fits_and_is_legible(
     folder = root / "build" / "screenshots"
     folder.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=folder / f"report-{width}-{scheme}.png", full_page=True)
+
+
+def test_tables_are_sorted_and_contents_follow(opened: tuple[Page, list[str]]) -> None:
+    page, head = opened[0], "#table-scores_all th:nth-child(5)"
+    for name, order in (("costs", "descending"), ("targets", "ascending")):
+        page.locator(f"{head} button").press("Enter")
+        column = page.locator("#table-scores_all td:nth-child(5) data")
+        found = column.evaluate_all("(all) => all.map((e) => Number(e.value))")
+        assert found == sorted(found, reverse=order == "descending")
+        assert page.get_attribute(head, "aria-sort") == order
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        page.locator(f"nav a[href='#{name}']").press("Enter")
+        page.wait_for_selector(f"nav a[href='#{name}'][aria-current]")
+
+
+def test_print_has_four_pages(opened: tuple[Page, list[str]]) -> None:
+    assert len(re.findall(rb"/Type\s*/Page\b", opened[0].pdf(prefer_css_page_size=True))) == 4

@@ -54,7 +54,7 @@ def test_rankings_have_their_own_columns(ranking: Metrics) -> None:
         *("20d", "79", f"{found['rank_ic']:+.4f}", f"{found['spread_bps']:+.2f}"),
         *(f"{found[name]:.2f}" for name in ("sharpe_gross", "sharpe", "sortino")),
         *(f"{found['max_drawdown']:+.2%}", f"{found['turnover']:.2f}"),
-        f"{found['break_even_bps']:+.2f}",
+        f"{found['break_even_bps']:.2f}",
     ]
     assert next(line for line in lines if line[0] == "xgboost")[1:3] == ["0", "n/a"]
     market = next(line for line in lines if line[0] == "equal-weighted")
@@ -144,6 +144,7 @@ def test_ages_have_two_units() -> None:
         ("net_bps", -20.0, "-20.00", "-20.00"),
         ("trades", 1234.0, "1,234", "+1234.00"),
         ("unknown", 1.0, "1.00", "+1.00"),
+        ("break_even_bps", -1.0, "none", "-1.00"),
     ],
 )
 def test_figures_have_a_format(figure: str, value: float, text: str, difference: str) -> None:

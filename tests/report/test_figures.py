@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gafcnn.report.charts import (
@@ -21,11 +20,10 @@ from gafcnn.report.charts import (
     Picture,
     build_figures,
     class_confusion,
-    confusion_matrices,
     coverage_chart,
     equity_chart,
     months_chart,
-    regime_matrices,
+    regime_matrix,
 )
 from gafcnn.report.sample_pictures import Attributions, sample_image, shares
 
@@ -38,10 +36,6 @@ def lines(axes: Axes) -> dict[str, NDArray[np.float64]]:
     return {name: y for name, y in found.items() if not name.startswith("_")}
 
 
-def panels(figure: Figure) -> dict[str, Axes]:
-    return {panel.get_title(loc="left").split("\n")[0]: panel for panel in figure.axes}
-
-
 def texts(panel: Axes) -> dict[tuple[float, float], str]:
     return {text.get_position(): text.get_text() for text in panel.texts}
 
@@ -50,26 +44,27 @@ def texts(panel: Axes) -> dict[tuple[float, float], str]:
 
 
 def test_charts_without_data_are_left_out(metrics: Metrics) -> None:
-    charts = ["equity", "coverage", "calibration"]
-    matrices = ["confusion_all", "confusion_labelled", "regimes"]
-    assert [name for name, *_ in build_figures(metrics)] == charts + matrices  # one month
-    assert [*build_figures({"task": "direction", "equity": {}, "coverage": []})] == []
+    charts = ["equity", "equity_others", "coverage", "calibration", "regimes"]
+    assert [name for name, *_ in build_figures(metrics)] == charts  # one month
+    assert [*build_figures({"task": "direction", "headline": "a", "models": {"a": {}}})] == []
 
 
 def test_drawdown_is_counted_from_the_previous_maximum(metrics: Metrics) -> None:
     times = pd.date_range("2025-05-20", periods=4, tz="UTC").strftime("%Y-%m-%dT%H:%M%z")
     line = {"time": list(times), "value": [1.0, 1.25, 1.0, 1.5]}
-    top, below = equity_chart({**metrics, "equity": {"15m": line, "buy_and_hold": line}}).axes
+    curves = {"15m": line, "buy_and_hold": line}
+    top, below = equity_chart({**metrics, "equity": curves}, ["15m"]).axes
     assert list(lines(top)) == ["15m", "buy and hold"]
     np.testing.assert_allclose(lines(below)["15m"], [0, 0, -0.2, 0])
 
 
-def test_equity_of_all_models_is_drawn(metrics: Metrics) -> None:
-    top = equity_chart(metrics).axes[0]
+@pytest.mark.parametrize("names", [["15m"], ["30m", "mean", "oracle"]])
+def test_equity_is_drawn_beside_the_benchmark(metrics: Metrics, names: list[str]) -> None:
+    top = equity_chart(metrics, names).axes[0]
     for name, y in lines(top).items():
         expected = metrics["equity"][name.replace("buy and hold", "buy_and_hold")]["value"]
         np.testing.assert_array_equal(y, expected)
-    assert set(lines(top)) == {*metrics["models"], "buy and hold"}
+    assert set(lines(top)) == {*names, "buy and hold"}
 
 
 def test_threshold_of_validation_is_a_mark_off_the_curve(metrics: Metrics) -> None:
@@ -96,16 +91,6 @@ def test_months_are_in_order(metrics: Metrics) -> None:
 # --- matrices -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rows", ["labelled", "all"])
-def test_confusion_cells_are_counts_and_shares_of_the_row(metrics: Metrics, rows: Any) -> None:
-    found = panels(confusion_matrices(metrics, rows))
-    assert list(found) == list(metrics["models"])
-    (down, wrong), (_, up) = counts = metrics["confusion"]["15m"][rows]
-    assert texts(found["15m"])[0, 0] == f"{down:,}\n{down / (down + wrong):.1%}"
-    n = sum(map(sum, counts))
-    assert f"{(down + up) / n:.2%} of {n:,} correct" in found["15m"].get_title(loc="left")
-
-
 def test_classes_are_shaded_by_recall() -> None:
     [panel] = class_confusion("15m", [[3, 1, 0], [0, 0, 0], [0, 0, 5]], ["none", "up_1", "b"]).axes
     assert texts(panel)[0, 0] == "3\n75.0%"
@@ -116,12 +101,12 @@ def test_classes_are_shaded_by_recall() -> None:
 
 
 def test_regimes_show_win_rates_and_rows(metrics: Metrics) -> None:
-    found = panels(regime_matrices(metrics))
+    [panel] = regime_matrix(metrics).axes
     trends, volatilities = ["down", "flat", "up"], ["high", "middle", "low"]
     for row in metrics["regimes"]:
-        if row["model"] == "mean" and row["month"] is None and row["win_rate"] is not None:
+        if row["model"] == "two_stage" and row["month"] is None and row["win_rate"] is not None:
             cell = trends.index(row["trend"]), volatilities.index(row["volatility"])
-            assert texts(found["mean"])[cell] == f"{row['win_rate']:.1%}\n{row['n']:,}"
+            assert texts(panel)[cell] == f"{row['win_rate']:.1%}\n{row['n']:,}"
 
 
 # --- samples --------------------------------------------------------------------------------------

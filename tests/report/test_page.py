@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gafcnn.evaluation.comparisons import sentences
 from gafcnn.report.charts import Picture
 from gafcnn.report.page import model_card, write_report
 from gafcnn.report.sample_pictures import Attributions, sample_image
+from gafcnn.report.tables import build_tables
 
 Metrics = dict[str, Any]
 
@@ -80,11 +82,10 @@ def class_folder(class_metrics: Metrics, tmp_path_factory: Any) -> Path:
     return write_report(page, class_metrics, files=True).parent
 
 
-def test_verdict_is_first_and_sections_follow_in_order(page: Any, metrics: Metrics) -> None:
+def test_answer_is_first_and_sections_follow_in_order(page: Any, metrics: Metrics) -> None:
     assert page.sections == [
-        *("verdict", "notes", "targets", "models", "seeds", "trades", "pairs", "equity"),
-        *("coverage", "calibration", "confusion", "sides", "regimes", "folds", "samples"),
-        *("receipts", "config"),
+        *("answer", "verdict", "targets", "models", "costs", "confidence", "regimes", "samples"),
+        *("limits", "receipts", "config"),
     ]
     assert all(sentence in page.texts for sentence in metrics["verdict"])
     assert len(page.ids) == len(set(page.ids))
@@ -93,15 +94,52 @@ def test_verdict_is_first_and_sections_follow_in_order(page: Any, metrics: Metri
 def test_page_is_small_and_requests_nothing(page: Any) -> None:
     assert len(page.source.encode()) < SIZE
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
-    assert not {"link", "iframe", "object", "base", "script"} & set(page.tags)
+    assert not {"link", "iframe", "object", "base"} & set(page.tags)
+    assert page.tags.count("script") == 1  # its own
+    assert not [name for name in page.attributes if name.startswith("on")]
     assert not re.search(r"https?:|@import|url\((?!#)", page.source)
 
 
-def test_interval_is_below_its_figure(page: Any, metrics: Metrics) -> None:
+def test_first_screen_says_what_the_money_did(page: Any, metrics: Metrics) -> None:
+    _, _, source = page.source.partition('<section id="answer">')
+    screen = " ".join(re.sub("<.*?>", "", source.partition("<figure")[0]).split())
+    assert "Simulated market: these are not real prices" in screen
+    assert "Can the direction of BNB over the next 15min be forecast, and does it pay?" in screen
+    found = metrics["models"]["two_stage"]
+    for one in (found, metrics["benchmarks"]["buy_and_hold"]):
+        total, fall = (one[key]["value"] for key in ("total_return", "max_drawdown"))
+        words = f"{'lost' if total < 0 else 'gained'} {abs(total):.2%}"
+        assert re.search(rf"{words}[a-z ()]* of {-fall:.2%}", screen), words
+    for name, style in (("sharpe", ".2f"), ("win_rate_gross", ".2%"), ("auc", ".4f")):
+        value, low, high = (format(found[name][key], style) for key in ("value", "low", "high"))
+        assert f"{value} [{low}, {high}]" in screen
+    assert "Noise: annualised from 1.2 days." in screen
+
+
+def test_losses_and_few_days_meet_no_target_and_break_even_at_no_cost(metrics: Metrics) -> None:
+    rows = [{**row, "verdict": "met", "value": 1.0} for row in metrics["targets"]]
+    lose, few, late = "met, but the trades lose money", "too few days", "2027-01-01T00:00+00:00"
+    for last, net, rate, ratio in (
+        (late, 3, "met", "met"), (late, -0.85, lose, lose), (metrics["last"], 3, "met", few),
+    ):  # fmt: skip
+        found = rename(metrics, metrics["last"], last) | {"targets": rows}
+        found["models"]["two_stage"]["net_bps"]["value"] = net
+        shown = build_tables(found)["targets"].frame.set_index("target")["verdict"]
+        assert (shown["win rate"], shown["Sharpe ratio"]) == (rate, ratio)
+    for value, text in ((-1.0, "No cost is low enough"), (1.0, "cost is 1.0 [0.0, 3.0]")):
+        cost = {"value": value, "low": -2.0, "high": 3.0}
+        found["models"]["two_stage"]["break_even_bps"] = cost
+        assert text in " ".join(sentences(found))
+
+
+def test_interval_is_below_its_figure_and_may_make_it_grey(page: Any, metrics: Metrics) -> None:
     auc = metrics["models"]["30m"]["auc"]
     texts = page.tables["scores_all"]
     place = texts.index(f"{auc['value']:.4f}")
     assert texts[place + 1] == f"[{auc['low']:.4f}, {auc['high']:.4f}]"
+    for auc in (model["auc"] for model in metrics["models"].values()):
+        grey = f'noise" title="not statistically significant"><data value="{auc["value"]}"'
+        assert (grey in page.source) == (auc["low"] <= 0.5 <= auc["high"])
 
 
 def test_values_that_cannot_be_computed_are_not_numbers(page: Any) -> None:
@@ -124,7 +162,7 @@ def test_csv_files_have_all_digits_and_intervals(folder: Path, metrics: Metrics)
 def test_every_figure_is_drawn_on_the_page_and_a_file(folder: Path, page: Any) -> None:
     files = {path.stem for path in (folder / "figures").iterdir()}
     assert page.tags.count("svg") == len(files)
-    assert files >= {"equity", "coverage", "calibration", "confusion_all", "regimes"}
+    assert files >= {"equity", "equity_others", "coverage", "calibration", "regimes"}
     assert {"sample_1_15m", "sample_2_30m"} < files
     assert all(f"figures/{name}.png" in page.text for name in files)
 
@@ -148,7 +186,7 @@ def test_several_symbols_are_compared_and_linked(
 
 def test_classes_are_judged_without_trades(class_folder: Path, class_metrics: Metrics) -> None:
     page = Parsed(class_folder / "report.html")
-    assert page.sections == ["verdict", "models", "classes", "pairs", "confusion", "config"]
+    assert page.sections == ["answer", "verdict", "models", "config"]
     scores = {row["model"]: row for row in table_of(class_folder, "scores")}
     found = class_metrics["models"]["15m"]["balanced_accuracy"]
     assert float(scores["15m"]["balanced_accuracy_high"]) == found["high"]
@@ -156,23 +194,21 @@ def test_classes_are_judged_without_trades(class_folder: Path, class_metrics: Me
     assert [row["class"] for row in classes[:3]] == ["none", "bull_one", "bear"]
     assert float(classes[1]["recall_low"]) < float(classes[1]["recall"])
     assert len(list((class_folder / "figures").iterdir())) == 2
-    assert not re.search(r"https?:|<script", page.source)
+    assert re.findall(r"https?:|<script", page.source) == ["<script"]
 
 
 def test_rankings_are_shown_with_quantiles_and_portfolios(ranking: Metrics, tmp_path: Path) -> None:
     metrics = rename(ranking, "20d", EVIL)
     page = Parsed(write_report(tmp_path / "report.html", metrics, files=True))
-    assert page.sections == [
-        *("verdict", "notes", "targets", "models", "quantiles", "portfolios", "parts", "pairs"),
-        *("equity", "config"),
-    ]
+    sections = ["answer", "verdict", "targets", "models", "costs", "regimes", "limits", "config"]
+    assert page.sections == sections
     assert len(page.source.encode()) < SIZE
-    assert not {"script", "img"} & set(page.tags)
+    assert (page.tags.count("script"), page.tags.count("img")) == (1, 0)
     assert "nan" not in page.text.lower()
     assert "6 symbols, ranking over 1D on 1D bars" in page.text
     assert "5.833 bps a side on average" in page.text
     figures = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert figures == {"equity", "quantiles", "rank_ic", "portfolio"}
+    assert figures == {"equity", "equity_others", "quantiles", "rank_ic", "portfolio"}
     ranks = {row["model"]: row for row in table_of(tmp_path, "ranks")}
     assert list(ranks) == [EVIL, "60d", "mean", "xgboost"]
     found = metrics["models"][EVIL]["rank_ic"]
@@ -256,7 +292,7 @@ def test_hostile_names_are_text(
     assert first == second
     assert evil.attributes == plain.attributes
     assert EVIL in evil.text
-    assert "<script>" not in evil.source
+    assert evil.source.count("<script>") == 1
 
 
 # --- model card -----------------------------------------------------------------------------------

@@ -284,9 +284,16 @@ def _earned(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[
         f"({_format(figures['sharpe_gross'], '.2f')} before): "
         f"{_against(ratio, 0.0, 'a profit after costs', 'a loss after costs')}. Its largest "
         f"drawdown is {figures['max_drawdown']['value']:.1%}, it trades "
-        f"{_format(figures['turnover'], '.0%')} of its capital a day, and the break-even cost is "
-        f"{_format(figures['break_even_bps'], '.1f')} bps a side."
+        f"{_format(figures['turnover'], '.0%')} of its capital a day, and {_break_even(figures)}."
     )
+
+
+def _break_even(figures: Mapping[str, Any]) -> str:
+    found = figures["break_even_bps"]
+    if (found["value"] or 0.0) < 0:
+        return "no cost is low enough to break even"
+    costs = {end: found[end] and max(found[end], 0.0) for end in ("value", "low", "high")}
+    return f"the break-even cost is {_format(costs, '.1f')} bps a side"
 
 
 def _exposure(figures: Mapping[str, Any]) -> Iterator[str]:
@@ -372,7 +379,7 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
         f"{'trade wins' if trades == 1 else 'trades win'} before costs, and the mean trade returns "
         f"{_format(net, '+.1f')} bps after {costs}: "
         f"{_against(net, 0.0, 'a profit after costs', 'a loss after costs')}. "
-        f"The break-even cost is {_format(figures['break_even_bps'], '.1f')} bps a side."
+        f"{_break_even(figures).capitalize()}."
     )
     ratio = _format(figures["sharpe"], ".2f")
     yield from _deflated(f"The Sharpe ratio is {ratio}; the probability that it", figures, metrics)

@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
@@ -29,10 +29,8 @@ from gafcnn.report.tables import BENCHMARKS, MISSING, ORACLE, Metrics, model_lab
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 WIDTH, PANEL_HEIGHT = 5.4, 1.7  # inches
-PANELS_PER_LINE = 4
 STRONGEST = 0.65  # opacity of the strongest shade, on which text is still legible
 LONGEST_NAME = 30  # characters of a class on the axes
-CLASSES = ("down", "up")
 VOLATILITIES, TRENDS = ("high", "middle", "low"), ("down", "flat", "up")
 
 DPI = 200
@@ -83,8 +81,17 @@ _OF_RANKS = {"rank_ic": ("rank IC", 0), "net_bps": ("net bps per decision", 0)}
 def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     """Yield the name, the title and the figure of all that metrics.json has data for."""
     regimes = metrics.get("regimes") or ()
-    if metrics.get("equity"):
-        yield "equity", "Equity and drawdown, net of costs", equity_chart(metrics)
+    headline, others = [metrics["headline"]], [*metrics["models"]]
+    others.remove(*headline)
+    for suffix, names in (("", headline), ("_others", others)):
+        if names and metrics.get("equity"):
+            title = f"Equity and drawdown of {', '.join(names)}, after costs"
+            yield f"equity{suffix}", title, equity_chart(metrics, names)
+    if metrics["task"] == "classification":
+        for number, model in enumerate(headline + others, start=1):
+            counts = metrics["confusion"][model]
+            figure = class_confusion(model, counts, list(metrics["classes"]))
+            yield file_name(f"confusion_{number}_{model}"), f"Confusion matrix of {model}", figure
     if metrics.get("coverage"):
         yield "coverage", "Win rate and return by coverage", coverage_chart(metrics)
     if metrics.get("calibration"):
@@ -99,17 +106,9 @@ def build_figures(metrics: Metrics) -> Iterator[tuple[str, str, Figure]]:
     months = [*_months_of(metrics)]
     if len({row["month"] for row in months}) > 1:
         yield "rank_ic", "Rank IC and net return by month", _by_month(metrics, months, _OF_RANKS)
-    found = metrics.get("confusion") or {}
-    if metrics["task"] == "classification":
-        for number, (model, counts) in enumerate(found.items(), start=1):
-            figure = class_confusion(model, counts, list(metrics["classes"]))
-            yield file_name(f"confusion_{number}_{model}"), f"Confusion matrix of {model}", figure
-    elif found:
-        for rows in ("all", "labelled"):
-            title = f"Confusion matrices, {rows} rows"
-            yield f"confusion_{rows}", title, confusion_matrices(metrics, rows)
     if any(row["month"] is None for row in regimes):
-        yield "regimes", "Gross win rate by volatility and trend", regime_matrices(metrics)
+        title = f"Gross win rate of {metrics['headline']} by volatility and trend"
+        yield "regimes", title, regime_matrix(metrics)
 
 
 def file_name(text: str) -> str:
@@ -131,10 +130,10 @@ def model_styles(models: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 @mpl.rc_context(RC)
-def equity_chart(metrics: Metrics) -> Figure:
-    """Draw the equity of each model and of the benchmark, and how far each is below its maximum."""
+def equity_chart(metrics: Metrics, models: Names) -> Figure:
+    """Draw the equity of models and of the benchmark, and how far each is below its maximum."""
     figure, (top, below) = _panels("equity, start = 1", "drawdown")
-    for name in (*metrics["models"], *BENCHMARKS):
+    for name in (*models, *BENCHMARKS):
         if name in metrics["equity"]:
             line = pd.DataFrame(metrics["equity"][name])
             times, look = pd.to_datetime(line["time"], utc=True), _look(metrics, name)
@@ -307,29 +306,19 @@ def portfolio_chart(metrics: Metrics) -> Figure:
 
 
 @mpl.rc_context(RC)
-def confusion_matrices(metrics: Metrics, rows: Literal["labelled", "all"] = "labelled") -> Figure:
-    """Draw the confusion matrix of each model: the outcome (down, up) against the forecast.
-
-    Cells show counts and their share of the row, so that rows sum to 100 %. Blue cells have more
-    than 50 %, red cells less; the strongest shades are at 80 % and 20 %.
-    """
-    figure, panels = _panel_grid(metrics["confusion"], "forecast", "outcome")
-    for name, panel in panels.items():
-        _draw_confusion(panel, name, metrics["confusion"][name][rows], CLASSES, neutral=0.5)
-    figure.suptitle(f"Outcome against forecast, {rows} rows (shares by row)")
-    return figure
-
-
-@mpl.rc_context(RC)
 def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Names) -> Figure:
     """Draw the confusion matrix of one model: a row per true class, a column per predicted class.
 
     Cells show counts and their share of the row, which is also the shade.
     """
     figure = new_figure(0.85 * len(classes) + 1.4, 0.55 * len(classes) + 1.3)
-    panel = figure.subplots()
+    panel, cells = figure.subplots(), np.array(counts)
+    n, shares = int(cells.sum()), cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     names = [name.replace("_", "\n")[:LONGEST_NAME] for name in classes]
-    _draw_confusion(panel, model, counts, names)
+    texts = [f"{k:,}\n{s:.1%}" if k else "0" for k, s in zip(cells.flat, shares.flat, strict=True)]
+    _draw_cells(panel, shares, texts, names, names)
+    correct = f"{np.trace(cells) / n:.2%}" if n else MISSING
+    panel.set_title(f"{model}\n{correct} of {n:,} correct")
     panel.set_aspect("auto")
     panel.tick_params(axis="y", labelrotation=0)
     panel.set(xlabel="predicted", ylabel="true")
@@ -337,54 +326,26 @@ def class_confusion(model: str, counts: Sequence[Sequence[int]], classes: Names)
 
 
 @mpl.rc_context(RC)
-def regime_matrices(metrics: Metrics) -> Figure:
-    """Draw the gross win rate of each model by volatility (rows) and trend (columns).
+def regime_matrix(metrics: Metrics) -> Figure:
+    """Draw the gross win rate of the headline model by volatility (rows) and trend (columns).
 
     Cells show the win rate and the number of rows. Blue cells are above 50 %, red cells below; the
     strongest shades are at 60 % and 40 %.
     """
     frame = pd.DataFrame([row for row in metrics["regimes"] if row["month"] is None])
-    figure, panels = _panel_grid(frame["model"].unique(), "trend", "volatility")
-    frame = frame.set_index(["model", "volatility", "trend"])
-    for name, panel in panels.items():
-        cells = frame.loc[name].reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
-        rates, counts = cells["win_rate"].to_numpy(np.float64), cells["n"].fillna(0)
-        texts = [
-            f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,.0f}"
-            for rate, n in zip(rates, counts, strict=True)
-        ]
-        _draw_cells(panel, (rates.reshape(3, 3) - 0.5) / 0.1, texts, TRENDS, VOLATILITIES)
-        panel.set_title(name)
-    figure.suptitle("Gross win rate and number of rows by volatility and trend")
+    frame = frame.set_index(["model", "volatility", "trend"]).loc[metrics["headline"]]
+    cells = frame.reindex(pd.MultiIndex.from_product((VOLATILITIES, TRENDS)))
+    rates, counts = cells["win_rate"].to_numpy(np.float64), cells["n"].fillna(0)
+    texts = [
+        f"{MISSING if np.isnan(rate) else f'{rate:.1%}'}\n{n:,.0f}"
+        for rate, n in zip(rates, counts, strict=True)
+    ]
+    figure = new_figure(3.4, 2.6)
+    panel = figure.subplots()
+    _draw_cells(panel, (rates.reshape(3, 3) - 0.5) / 0.1, texts, TRENDS, VOLATILITIES)
+    panel.set_aspect("auto")
+    panel.set(xlabel="trend", ylabel="volatility")
     return figure
-
-
-def _panel_grid(
-    models: Iterable[str], x_label: str, y_label: str
-) -> tuple[Figure, dict[str, Axes]]:
-    names = list(models)
-    lines, columns = -(-len(names) // PANELS_PER_LINE), min(len(names), PANELS_PER_LINE)
-    figure = new_figure(max(2.0 * columns + 0.4, 4.4), 2.4 * lines + 0.4)
-    grid = figure.subplots(lines, columns, squeeze=False)
-    for panel in grid.flat:
-        panel.set_xlabel(x_label)
-    for panel in grid[:, 0]:
-        panel.set_ylabel(y_label)
-    for panel in grid.flat[len(names) :]:
-        panel.remove()
-    return figure, dict(zip(names, grid.flat, strict=False))
-
-
-def _draw_confusion(
-    panel: Axes, name: str, counts: Any, classes: Names, neutral: float = 0
-) -> None:
-    """Write counts and their shares of the row, shaded by how far these are from a neutral one."""
-    cells = np.array(counts)
-    n, shares = int(cells.sum()), cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-    texts = [f"{n:,}\n{s:.1%}" if n else "0" for n, s in zip(cells.flat, shares.flat, strict=True)]
-    _draw_cells(panel, (shares - neutral) / (0.3 if neutral else 1), texts, classes, classes)
-    correct = f"{np.trace(cells) / n:.2%}" if n else MISSING
-    panel.set_title(f"{name}\n{correct} of {n:,} correct")
 
 
 def _draw_cells(
@@ -396,9 +357,8 @@ def _draw_cells(
     shades[..., :3] = np.where(strengths[..., None] > 0, to_rgb(BLUE), to_rgb(VERMILION))
     shades[..., 3] = STRONGEST * np.abs(strengths)
     panel.imshow(shades)
-    size = 9 if len(strengths) == 2 else 7.5
     for (row, column), text in zip(np.ndindex(strengths.shape), texts, strict=True):
-        panel.text(column, row, text, size=size, ha="center", va="center", linespacing=1.4)
+        panel.text(column, row, text, size=7.5, ha="center", va="center", linespacing=1.4)
     panel.set_xticks(range(len(across)), across)
     panel.set_yticks(range(len(down)), down, rotation=90, va="center")
     panel.spines[:].set_visible(True)

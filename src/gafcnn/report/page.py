@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from gafcnn.atomic_io import write_bytes
+from gafcnn.evaluation.comparisons import SURE
+from gafcnn.report import tables as of_tables
 from gafcnn.report.charts import Picture, build_figures, model_styles
-from gafcnn.report.tables import MISSING, Metrics, build_tables, count, format_of, time_text
+from gafcnn.report.tables import MISSING, Metrics, build_tables, format_of
 
 CARD = ("accuracy", "auc", "log_loss", "brier", "balanced_accuracy", "macro_f1",
            "trades", "win_rate_gross", "net_bps", "sharpe")  # fmt: skip
@@ -40,16 +40,19 @@ def write_report(
     parts = folder.glob(f"symbols/*/{page.name}") if files else ()
     tables = build_tables(metrics)
     pictures = {figure[0]: Picture.draw(*figure) for figure in build_figures(metrics)}
-    text = _template("page.html.j2", headings=_headings).render(
+    text = _template("page.html.j2").render(
         metrics=metrics,
         tables=tables,
         pictures=pictures,
-        confusion=[picture for name, picture in pictures.items() if "confusion" in name],
         samples=samples,
         files=files,
         symbol_pages=sorted(one.parent.name for one in parts),
         styles=model_styles(metrics["models"]),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False, default=str),
+        days=of_tables.period_days(metrics),
+        of_tables=of_tables,
+        sure=SURE,
+        estimate=_estimate,
     )
     if files:
         for name, table in tables.items():
@@ -58,12 +61,6 @@ def write_report(
             write_bytes(folder / f"figures/{picture.name}.png", picture.png)
     write_bytes(page, text.encode())
     return page
-
-
-def _headings(body: str) -> list[tuple[str, Markup]]:
-    """Return the id and the heading of every section; both are texts of the template."""
-    found = re.findall(r'<section id="(\w+)">\s*<h2>(.*?)</h2>', body)
-    return [(name, Markup(heading)) for name, heading in found]  # noqa: S704
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
@@ -107,5 +104,6 @@ def _template(name: str, **filters: Callable[..., Any]) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"count": count, "time": time_text, **filters}
+    formats = {"count": of_tables.count, "percent": of_tables.percent, "time": of_tables.time_text}
+    environment.filters |= {**formats, **filters}
     return environment.get_template(name)

@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
+from gafcnn.evaluation.directions import LEAST_DAYS
 from gafcnn.evaluation.ensembles import ENSEMBLES
 
 ORACLE, BUY_AND_HOLD, MARKET = "oracle", "buy_and_hold", "market"
@@ -39,6 +40,11 @@ four_digits = _format("{:.4f}")
 signed_four_digits = _format("{:+.4f}")
 two_digits = _format("{:.2f}")
 count = _format("{:,.0f}")
+
+
+def break_even(value: float | None) -> str:
+    """Return a break-even cost with two digits; "none" if money is lost even without costs."""
+    return two_digits(value) if value is None or value >= 0 else "none"
 
 
 def as_text(value: object) -> str:
@@ -71,7 +77,7 @@ FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure 
     "win_rate_net": ("net win rate", percent),
     "gross_bps": ("gross bps per trade", signed),
     "net_bps": ("net bps per trade", signed),
-    "break_even_bps": ("break-even cost, bps per side", signed),
+    "break_even_bps": ("break-even cost, bps per side", break_even),
     "profit_factor": ("profit factor", two_digits),
     "threshold": ("threshold", four_digits),
     "sharpe": ("Sharpe ratio", two_digits),
@@ -101,6 +107,8 @@ FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure 
     "contribution": ("contribution to the return", signed_percent),
     "held": ("share of decisions held", percent),
 }
+
+ANNUALISED = ("sharpe", "sharpe_gross", "sortino", "deflated_sharpe", "annual_return", "calmar")
 
 
 def header(figure: str) -> str:
@@ -146,7 +154,7 @@ class Column(NamedTuple):
 
 
 ENDS = ("low", "high")
-_NAMES = "target goal model symbol class side volatility trend month seeds expected finding"
+_NAMES = "target goal model symbol class side volatility trend month seeds finding"
 _RENAMED = {
     "a": "model", "b": "minus", "of": "among", "choice": "rows traded", "part": "by",
     "receipt": "check", "found": "finding",
@@ -208,7 +216,7 @@ KEYS = {  # the columns of each table, and of the console; those that no row has
     "parts": "model part of times rank_ic spread_bps net_bps",
     "contributions": "symbol model times held contribution",
     "coin": "model win_rate_gross random_rate net_bps random_bps p_value",
-    "pairs": "a b figure difference expected finding n_both",
+    "pairs": "a b figure difference finding n_both",
     "coverage": "model choice realised threshold trades win_rate gross_bps net_bps",
     "calibration": "model forecast observed n",
     "sides": "model side of n win_rate win_rate_net gross_bps net_bps",
@@ -249,7 +257,7 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     models = metrics["models"]
     found = defaultdict[str, Any](tuple, metrics)
     rows: dict[str, Iterable[Row]] = {
-        "targets": [_with_format(row, models) for row in found["targets"]],
+        "targets": [_target(row, metrics) for row in found["targets"]],
         "pairs": [_with_format(row, models) for row in found["pairs"]],
         **{name: found[name] for name in ("calibration", "sides", "contributions")},
         "classes": [{**row, **_flat(row)} for row in found["per_class"]],
@@ -286,6 +294,31 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     return {name: table for name, table in tables.items() if len(table.frame)}
 
 
+def period_days(metrics: Metrics) -> float:
+    """Return the length of the test period in days."""
+    first, last = (pd.to_datetime(metrics[key]) for key in ("first", "last"))
+    return (last - first) / pd.Timedelta("1D")
+
+
+def says_nothing(low: float | None, high: float | None, luck: float | None) -> bool:
+    """Return whether an interval includes the value without skill."""
+    if low is None or high is None or luck is None:
+        return False
+    return low <= luck <= high
+
+
+def _target(row: Row, metrics: Metrics) -> Row:
+    """Add to a target how it is shown: a few days do not meet it, nor do trades that lose money."""
+    models, result = metrics["models"], row["verdict"]
+    figures = models[metrics["headline"]]
+    earned = [figures[key]["value"] or 0 for key in ("net_bps", "total_return") if key in figures]
+    if result == "met" and min(earned, default=0) < 0:
+        result = "met, but the trades lose money"
+    if row["value"] is not None and row["figure"] in ANNUALISED:
+        result = "too few days" if period_days(metrics) < LEAST_DAYS else result
+    return {**_with_format(row, models), "verdict": result}
+
+
 def majority_share(metrics: Metrics, rows: str = "all") -> float | None:
     """Return the share of the most frequent class, for directions among "all" or "labelled" rows.
 
@@ -311,7 +344,7 @@ def _table(keys: Sequence[str], rows: Sequence[Row]) -> Table:
     columns = {
         key: COLUMNS[key] if key in COLUMNS else _figure(key, rows)
         for key in keys
-        if any(row.get(key) is not None or (key in row and key != "expected") for row in rows)
+        if any(key in row for row in rows)
     }
     names = [name for key, column in columns.items() for name in (key, *column.interval)]
     values = [{name: row.get(name) for name in (*names, "format")} for row in rows]
