@@ -7,6 +7,7 @@ import logging
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -37,6 +38,16 @@ def real_bars_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real bars in {folder.parent.name}/{folder.name} beside the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pyts_image() -> ModuleType:
+    """pyts.image, uncompiled: to compile its kernels at import takes half a minute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numba.config.DISABLE_JIT", True)
+        import pyts.image
+    pyts.preprocessing._discretizer.List = list  # numba's own needs compilation
+    return pyts.image
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlparse
 
@@ -139,7 +140,7 @@ def python_blocks(page: str) -> list[str]:
     ],
 )
 def test_the_python_of_a_page_runs(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pyts_image: ModuleType
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code = "\n".join(python_blocks(f"docs/{page}.md")).partition("study = ")[0]

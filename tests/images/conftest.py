@@ -1,9 +1,8 @@
-"""Small bars, and pyts as a peer."""
+"""Small bars, and kinds of images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,13 +37,3 @@ def register() -> Iterator[Any]:
     yield register_image
     IMAGE_KINDS.clear()
     IMAGE_KINDS.update(before)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def pyts_image() -> ModuleType:
-    """pyts.image, uncompiled: to compile its kernels at import takes half a minute."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("numba.config.DISABLE_JIT", True)
-        import pyts.image
-    pyts.preprocessing._discretizer.List = list  # numba's own needs compilation
-    return pyts.image
