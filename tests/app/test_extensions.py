@@ -100,7 +100,7 @@ def test_a_label_of_three_classes(own: Run, typed: Run, tmp_path: Path) -> None:
     run = gc.load_run(tmp_path / "outputs/own/15m")
     columns = ["p_down", "p_flat", "p_up"]
     np.testing.assert_allclose(run.predictions[columns].sum(axis=1), 1, atol=1e-5)
-    typed("evaluate", words[0], "study=own", *QUICK, pictures=True)
+    typed("evaluate", words[0], "study=own", *QUICK)
     metrics = metrics_of(tmp_path)
     assert metrics["task"] == "classification"
     assert len(metrics["confusion"]["15m"]) == 3

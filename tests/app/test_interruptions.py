@@ -91,23 +91,14 @@ def after(monkeypatch: pytest.MonkeyPatch) -> After:
     return arm
 
 
-def test_a_training_that_is_killed_and_stopped_ends_as_an_undisturbed_one(
-    start: Start, after: After, tmp_path: Path, run_in: Run, typed: Run, tiny: Words
+def test_a_killed_training_ends_as_an_undisturbed_one(
+    after: After, tmp_path: Path, run_in: Run, typed: Run, tiny: Words
 ) -> None:
     whole, last = tmp_path / "whole", tmp_path / LAST
     whole.mkdir()
     # the files that a process leaves that is killed at this moment
     after(LAST.name, lambda: shutil.copytree(whole / "outputs", tmp_path / "outputs"))
     run_in(whole, "train", *tiny, *MORE)
-    before = last.stat().st_mtime_ns
-    stopped = start("train.py", *tiny, *MORE)
-    wait_for(lambda: last.stat().st_mtime_ns != before, stopped)
-    stopped.terminate()
-    printed = "".join(stopped.communicate(timeout=60))
-    if stopped.returncode:  # else it was faster
-        assert stopped.returncode == 128 + signal.SIGTERM
-        assert "the same command resumes" in printed
-        assert "Traceback" not in printed
     typed("train", *tiny, *MORE)
     assert_same_run(last.parents[1], (whole / LAST).parents[1])
     ledger = (tmp_path / "outputs" / "tiny" / "ledger.jsonl").read_text().splitlines()
@@ -131,6 +122,22 @@ def test_a_training_killed_at_any_moment_ends_as_an_undisturbed_one(
         kill(start("train.py", *tiny, *MORE, folder=folder), seconds)
         run_in(folder, "train", *tiny, *MORE)
         assert_same_run((folder / LAST).parents[1], undisturbed)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_stopped_says_how_to_resume_it(
+    start: Start, tmp_path: Path, run_in: Run, tiny: Words, undisturbed: Path
+) -> None:
+    stopped = start("train.py", *tiny, *MORE)
+    wait_for((tmp_path / LAST).is_file, stopped)
+    stopped.terminate()
+    printed = "".join(stopped.communicate(timeout=60))
+    if stopped.returncode:  # else it was faster
+        assert stopped.returncode == 128 + signal.SIGTERM
+        assert "the same command resumes" in printed
+        assert "Traceback" not in printed
+    run_in(tmp_path, "train", *tiny, *MORE)
+    assert_same_run((tmp_path / LAST).parents[1], undisturbed)
 
 
 @pytest.mark.slow

@@ -15,14 +15,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FIRST, *OTHERS = NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-FAST = "01_from_bars_to_images"  # trains nothing
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [pytest.param(path, marks=[] if path.stem == FAST else pytest.mark.slow) for path in OTHERS],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", OTHERS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_writes_nothing(notebook: Path, tmp_path: Path) -> None:
     shutil.copy(notebook, tmp_path)
     script = Path(__file__).with_name("notebook.py")

@@ -199,7 +199,8 @@ def start(options: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("line", [pytest.param("epoch 2", marks=pytest.mark.slow), "predicting"])
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["epoch 2", "predicting"])
 def test_sigterm_ends_a_training_or_a_prediction_at_once(line: str, tmp_path: Path) -> None:
     epochs = 1000 if line.startswith("epoch") else 1
     options = f"max_epochs={epochs}, patience=1000, progress=False, folder={str(tmp_path)!r}"

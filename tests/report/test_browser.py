@@ -88,8 +88,13 @@ def test_page_requests_nothing_and_has_no_errors(
     assert requests == [(folder / "report.html").as_uri()]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        *((400, "dark"), (1400, "light")),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((400, "light"), (1400, "dark"))),
+    ],
+)
 def test_page_fits_and_is_accessible(
     opened: tuple[Page, list[str]], root: Path, width: int, scheme: Any
 ) -> None:

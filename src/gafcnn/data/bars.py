@@ -397,7 +397,7 @@ def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
         yield np.isfinite(price) & (price > 0), [name], "a finite positive price"
     highest, lowest = np.maximum.reduce(prices), np.minimum.reduce(prices)
     yield bars["high"] >= highest * (1 - _ROUNDING), PRICES, "the highest price as high"
-    yield bars["low"] <= lowest * (1 + _ROUNDING), PRICES, "the lowest price as low"
+    yield bars["low"] * (1 - _ROUNDING) <= lowest, PRICES, "the lowest price as low"
     if has_volume(bars):
         volume = bars["volume"].to_numpy()
         yield np.isfinite(volume) & (volume >= 0), ["volume"], "a finite volume, 0 or more"
