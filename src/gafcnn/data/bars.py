@@ -399,8 +399,7 @@ def _rules(bars: pd.DataFrame) -> Iterator[tuple[Any, Sequence[str], str]]:
     yield bars["high"] >= highest * (1 - _ROUNDING), PRICES, "the highest price as high"
     yield bars["low"] * (1 - _ROUNDING) <= lowest, PRICES, "the lowest price as low"
     if has_volume(bars):
-        volume = bars["volume"].to_numpy()
-        yield np.isfinite(volume) & (volume >= 0), ["volume"], "a finite volume, 0 or more"
+        yield bars["volume"].between(0, np.inf, "left"), ["volume"], "a finite volume, 0 or more"
     for name in EXTRAS:
         if name in bars:
             yield ~(bars[name].to_numpy() < 0), [name], "0 or more"

@@ -161,8 +161,7 @@ def rank_correlations(score: Floats, outcome: Floats, times: NDArray[Any]) -> pd
     known = ~(np.isnan(score) | np.isnan(outcome))
     time = np.asarray(times)[known]
     # one after another, as a rank takes much memory
-    ranks: list[Any] = [pd.Series(one[known]).groupby(time).rank() for one in (score, outcome)]
-    x, y = ranks
+    x, y = (pd.Series(one[known]).groupby(time).rank() for one in (score, outcome))
     of_time: Any = pd.DataFrame({"score": x**2, "outcome": y**2, "both": x * y}).groupby(time)
     n = of_time.size()
     sums = of_time.sum().sub(n * ((n + 1) / 2) ** 2, axis=0)  # (n + 1) / 2 is the mean rank
