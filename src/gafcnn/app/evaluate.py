@@ -29,7 +29,6 @@ from gafcnn.evaluation.judge import Judgement, judge
 from gafcnn.evaluation.predictions import probability_columns, read_table, write_predictions
 from gafcnn.images.kinds import OHLC
 from gafcnn.images.spec import ImageSpec
-from gafcnn.progress import counting
 from gafcnn.report.charts import Picture, file_name
 from gafcnn.report.console import show, summary_table
 from gafcnn.report.page import write_report
@@ -61,7 +60,7 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
         PredictionsError: Models are not about the same samples, or a table is invalid.
     """
     settings = create(EvaluateOptions, "", options)
-    judging = as_plain(settings.judging)
+    judging = {**as_plain(settings.judging), "progress": True}
     tables = {path.stem: read_table(path) for path in settings.predictions}
     if settings.study is None and tables:
         return _evaluate_tables(settings, tables, judging)
@@ -75,9 +74,8 @@ def evaluate(options: Mapping[str, Any]) -> dict[str, Any]:
     with hold(folder):
         baseline = settings.baseline if study.horizon else settings.pattern_baseline
         study.train_baseline(settings.ranking_baseline if ranking else baseline)
-        with counting("judging", len(study.runs), "models") as advance:
-            judging |= {"predictions": tables, "ensembles": methods, "advance": advance}
-            judgement = study.judge(count_look=False, **judging)
+        judging |= {"predictions": tables, "ensembles": methods}
+        judgement = study.judge(count_look=False, **judging)
         pictures = [] if ranking else sample_pictures(study, judgement)
         record_look(study.folder, judgement, study.windows)  # nothing has been shown before
         facts = _facts(study, study.bars, as_plain(settings))
@@ -102,8 +100,7 @@ def _evaluate_tables(
         raise ConfigError(found, expected="a table with another name", instead=instead)
     bars, label = load(settings.market), settings.label
     options: Any = {"label": label, "split": settings.split, "rules": settings.rules_of(label)}
-    with counting("judging", len(tables), "models") as advance:
-        judgement = judge(tables, bars, advance=advance, **options, **judging)
+    judgement = judge(tables, bars, **options, **judging)
     with hold(folder / EVALUATION):
         record_look(folder, judgement, [*tables])
         config = {"evaluate": as_plain(settings), "runs": {}}
@@ -129,8 +126,7 @@ def _evaluate_later(
     if settings.after is not None:
         bars = {key: frame.loc[frame.index > settings.after] for key, frame in bars.items()}
     bars = {k: frame for k, frame in bars.items() if len(frame) and (not symbols or k in symbols)}
-    with counting("judging", len(study.runs), "models") as advance:
-        judgement = judge_later(study, bars, advance=advance, **judging)
+    judgement = judge_later(study, bars, **judging)
     first, last = (judgement.metrics[key][:10] for key in ("first", "last"))
     place = f"{LATER}/{name}_{first}_{last}"
     with hold(study.folder / place):

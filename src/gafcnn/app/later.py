@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ def judge_later(
     *,
     resamples: int = 2000,
     seed: int = 0,
-    advance: Callable[[int], None] | None = None,
+    progress: bool = False,
 ) -> Judgement:
     """Judge a study on later bars, see `gafcnn.app.studies.Study.judge_on`; no look is recorded."""
     later = _by_symbol(study, bars)
@@ -64,7 +64,7 @@ def judge_later(
         tables[name] = pd.concat(both, ignore_index=True)
     rules, ensembles, of_rules = study.rules
     options = {"rules": rules, "ensembles": ensembles, "resamples": resamples, "seed": seed}
-    judgement = study.judge_tables(tables, extended, samples=samples, advance=advance, **options)
+    judgement = study.judge_tables(tables, extended, samples=samples, progress=progress, **options)
     judgement.metrics["later"] = True
     judgement.metrics["seeds"] = study.seed_scores(predicted)
     models = "models" if fold is None else f"models of fold {fold}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -34,6 +35,7 @@ from gafcnn.evaluation.predictions import (
 )
 from gafcnn.evaluation.rankings import judge_rankings
 from gafcnn.evaluation.trading_rules import TradingRules
+from gafcnn.progress import counting
 from gafcnn.settings import create
 
 BASELINE = "xgboost"  # the model that others are compared with, if there is one of this name
@@ -109,7 +111,7 @@ def judge(
     oracle: pd.Series | Mapping[str, pd.Series] | None = None,
     resamples: int = 2000,
     seed: int = 0,
-    advance: Callable[[int], None] | None = None,
+    progress: bool = False,
 ) -> Judgement:
     """Judge predictions of several models on the test rows that all of them have.
 
@@ -142,7 +144,7 @@ def judge(
         oracle: The true P(up) of a simulated market by close time, shown beside the models.
         resamples: Resamples of the bootstrap, at least 100; 0 for no confidence intervals.
         seed: Seed of the resamples.
-        advance: Called with the number of models that were finished.
+        progress: Whether to show how many models are judged: a bar in a terminal, else log lines.
 
     Raises:
         BarsError: The bars did not pass through `as_bars`.
@@ -215,7 +217,7 @@ def judge(
     }
     study = Study(
         joined, by_symbol, length, members, names, baseline, foreign, headline,
-        facts["trials"], resamples, seed, advance or (lambda _: None),
+        facts["trials"], resamples, seed, lambda _: None,
     )  # fmt: skip
     if isinstance(rules, TradingRules) and not classes:
         val = joined.loc[joined["split"] == "val"]
@@ -250,17 +252,18 @@ def judge(
         metrics["verdict"] = sentences(metrics)
         return Judgement(metrics, as_predictions(part.joined, names, columns, classes))
 
-    if classes or ranking or len(by_symbol) == 1:
-        return run(study)
     singles = {}
-    for symbol, frame in by_symbol.items():
+    for symbol, frame in () if classes or ranking or len(by_symbol) == 1 else by_symbol.items():
         rows, alone = joined.loc[joined["symbol"] == symbol], {symbol: frame}
-        singles[symbol] = run(replace(study, joined=rows, bars=alone, advance=lambda _: None))
-    result = run(study)
-    result.metrics["symbols"] = {
-        symbol: {key: one.metrics[key] for key in ("rows", "classes", "models")}
-        for symbol, one in singles.items()
-    }
+        singles[symbol] = run(replace(study, joined=rows, bars=alone))
+    counted = counting("judging", len(names), "models")
+    with counted if progress else nullcontext(study.advance) as advance:
+        result = run(replace(study, advance=advance))
+    if singles:
+        result.metrics["symbols"] = {
+            symbol: {key: one.metrics[key] for key in ("rows", "classes", "models")}
+            for symbol, one in singles.items()
+        }
     return replace(result, by_symbol=singles)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,22 @@ def test_without_validation_rows_every_row_is_traded_unless_a_threshold_is_given
     assert (figures["coverage"]["value"] == 1.0) == (traded is not None)
     assert any("every row is traded" in note for note in found.notes) == (traded is not None)
     assert not any("chosen on validation" in sentence for sentence in found.verdict)
+
+
+def test_progress_counts_each_model_once(
+    judge_tables: Judge, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    @contextmanager
+    def counting(name: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        counted.append(total)
+        yield counted.append
+
+    monkeypatch.setattr("gafcnn.evaluation.judge.counting", counting)
+    tables = {"30m": tables["30m"], "60m": tables["60m"]}
+    models = judge_tables(tables, ensembles=["mean"], progress=True).metrics["models"]
+    assert counted == [len(models), 1, 1, 1]
 
 
 def test_a_path_is_read(judge_tables: Judge, tables: Tables, tmp_path: Path) -> None:
