@@ -101,7 +101,8 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
             expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
             instead=_CONVERT,
         )
-    columns = {name: bars[name] for name in COLUMNS if [*bars.columns].count(name) == 1}
+    names = [*bars.columns]
+    columns = {name: bars[name] for name in COLUMNS if names.count(name) == 1}
     if wrong := [c for c in COLUMNS if c not in columns or columns[c].dtype != "float64"]:
         raise BarsError(
             f"bars without one column {wrong[0]} of float64",
