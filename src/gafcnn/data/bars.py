@@ -8,8 +8,10 @@ a text such as "15min". Gaps are allowed. A market without volume has NaN in all
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from gafcnn.data.calendars import ALWAYS, Calendar, load_calendar
@@ -36,7 +37,7 @@ most bars, negative if they receive it. Where a source has it."""
 OPTIONAL = (*EXTRAS, FUNDING)
 
 REPAIR = "repair the row, or remove it: gaps are allowed"
-_CONVERT = 'pass it through gc.as_bars(df, time=..., label="open" or "close")'
+_CONVERT = 'pass it through gc.as_bars(df, label="open"), or label="close"'
 
 _MOST_OUTSIDE = 0.05  # a share of bars outside the sessions, such as those of auctions
 _ROUNDING = 1e-9  # a high may be so much below another price, as exporters round
@@ -99,7 +100,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
         raise BarsError(
             f"a {type(bars).__name__} whose times may be open or close times",
             expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
-            instead=_CONVERT,
+            instead=_CONVERT if isinstance(bars, pd.DataFrame) else "use gc.read_bars(path)",
         )
     names = [*bars.columns]
     columns = {name: bars[name] for name in COLUMNS if names.count(name) == 1}
@@ -162,8 +163,7 @@ def check_bars(
             expected="the time between two bars",
             instead="leave it out for the most common one",
         )
-    # texts, which parquet can hold
-    bars.attrs = {"interval": format_duration(checked)}
+    bars.attrs = {"interval": format_duration(checked)}  # texts, which parquet can hold
     if calendar not in (None, ALWAYS):
         bars.attrs["calendar"] = calendar
     _check_steps(bars, origin)
@@ -266,10 +266,8 @@ def bars_per_year(bars: pd.DataFrame) -> float:
 
 def bars_per_day(bars: pd.DataFrame) -> float:
     """Return the number of bars in a day, or in a session."""
-    interval, calendar = interval_of(bars), calendar_of(bars)
-    if calendar is None:
-        return _DAY / interval
-    return calendar.bars_per_year(interval) / calendar.bars_per_year(_DAY)
+    calendar = calendar_of(bars)
+    return bars_per_year(bars) / (365 if calendar is None else calendar.bars_per_year(_DAY))
 
 
 def fill_quiet(bars: pd.DataFrame, limit: DurationLike = "1h") -> pd.DataFrame:
@@ -335,8 +333,8 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
 
 def release_memory() -> None:
     """Return free memory to the system: allocators keep half as much as the bars in small parts."""
-    for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
-        pool.release_unused()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)  # of glibc
 
 
 def fingerprint(bars: pd.DataFrame, columns: Sequence[str] = COLUMNS) -> str:
@@ -375,7 +373,7 @@ def check_values(bars: pd.DataFrame, origin: Origin) -> None:
         return f"{', '.join(values)} at {bars.index[row]}"
 
     _, expected = broken(int(np.argmin(valid)))
-    remedy = f'{REPAIR} (of files by repair="drop", market.repair=drop)'
+    remedy = f'{REPAIR}; of a file, repair="drop" (market.repair=drop) removes them'
     origin.require(valid, shown, expected, remedy)
 
 

@@ -51,6 +51,7 @@ _MAX_GROWTH = 200
 _ALWAYS_ALLOWED = 2**26  # bytes; bars without trades are compressed to almost nothing
 
 _LEAST_CELLS = 5  # a time and four prices
+_POOL = pa.system_memory_pool()  # the default one keeps memory that is free
 _HEAD = 2**16  # bytes in which a table begins
 _SEPARATORS = ",;\t"
 _OTHER = "other"  # the name of columns that are not of the symbol that is read
@@ -96,7 +97,7 @@ def read_tables(path: Path) -> Iterator[Table]:
         raise BarsError(
             f"{path} {what}",
             expected=f"a file of bars, whose name ends in {', '.join(ENDINGS)}",
-            instead="correct the path, or rename or convert the file",
+            instead="rename or convert the file" if path.is_file() else "correct the path",
         )
     try:
         if ending in (".parquet", ".feather"):
@@ -120,7 +121,7 @@ def unreadable(source: object, why: object) -> BarsError:
     return BarsError(
         f"{source} cannot be read: {first_line[:200].rstrip('. ')}",
         expected="a complete file of bars",
-        instead="check its permissions and format, or download it again",
+        instead="write a time and four numbers in each row, or download it again",
     )
 
 
@@ -134,15 +135,16 @@ def _stored_table(path: Path, kind: str) -> Table:
         size = max(size, sum(group.total_byte_size for group in part.row_groups))
     if size > _MAX_GROWTH * path.stat().st_size + _ALWAYS_ALLOWED:
         raise unreadable(path, f"it unpacks to more than {_MAX_GROWTH} times its size")
-    head = dataset.head(1)
+    head = dataset.head(1, memory_pool=_POOL)
     if not head.num_rows:
         raise unreadable(path, "it has no rows")
 
     def load(places: Mapping[str, int]) -> tuple[pd.DataFrame, Origin]:
-        table = dataset.to_table([columns[place] for place in places.values()])
+        table = dataset.to_table([columns[place] for place in places.values()], memory_pool=_POOL)
         table = table.rename_columns(list(places))
         table.validate(full=True)  # pandas would fail later, at the first use of a damaged value
-        return table.to_pandas(ignore_metadata=True, split_blocks=True), Origin(path)
+        frame = table.to_pandas(memory_pool=_POOL, ignore_metadata=True, split_blocks=True)
+        return frame, Origin(path)
 
     return Table(path, names, [column[0].as_py() for column in head.columns], load)
 

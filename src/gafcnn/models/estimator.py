@@ -230,7 +230,7 @@ class Estimator(BaseEstimator):
                 raise LearningError(
                     f"{name} is {value}, and was {fitted[name]} in fit",
                     expected="parameters, classes, bars and lookback as in fit",
-                    instead=f"restore {name}, or call fit(samples) again",
+                    instead=f"set {name} back, pass samples like those of fit, or call fit again",
                 )
 
     def _draw(
@@ -246,10 +246,10 @@ class Estimator(BaseEstimator):
                 raise LearningError(
                     "augmentation or class_weights for a label of a cross-section",
                     expected="neither, as it has no rare classes",
-                    instead="set augmentation=none and model.class_weights=null",
+                    instead="leave augmentation and model.class_weights out",
                 )
             return [], samples.label, samples.labelled("train"), None
-        for part in ("train", "val"):
+        for part in ("val", "train"):
             counts = samples.counts(part)
             if (present := np.count_nonzero(counts)) < 2:
                 raise LearningError(
@@ -262,14 +262,15 @@ class Estimator(BaseEstimator):
             if not isinstance(source, Augmentation):
                 source = create(Augmentation, "augmentation", source)
             drawn = [part for part in source.draw(samples) if len(part.rows)]
-        n, labelled = len(samples), samples.labelled("train")
-        labels = np.concatenate([samples.label, *(part.label for part in drawn)])
-        train = np.concatenate([labelled, np.arange(n, len(labels), dtype=labelled.dtype)])
-        counts = np.bincount(labels[train], minlength=len(samples.classes))
+        n, labels, train = len(samples), samples.label, samples.labelled("train")
+        if drawn:  # else nothing is copied
+            labels = np.concatenate([labels, *(part.label for part in drawn)])
+            train = np.concatenate([train, np.arange(n, len(labels), dtype=train.dtype)])
+            counts = np.bincount(labels[train], minlength=len(counts))
         if samples.task != "direction":
             log.info(
                 "%s training samples without a label are left out, %s are drawn; of each class: %s",
-                f"{len(samples.part('train')) - len(labelled):,}",
+                f"{len(samples.part('train')) - len(train) + len(labels) - n:,}",
                 f"{len(labels) - n:,}",
                 ", ".join(f"{n:,} {name}" for name, n in zip(samples.classes, counts, strict=True)),
             )
@@ -295,8 +296,8 @@ class Estimator(BaseEstimator):
             scores["classes"] = dict(zip(samples.classes, scores["classes"], strict=True))
         self.metrics_, count = scores, self.facts_[unit]
         log.info(
-            "%s: %d %s, validation %s %.4f, accuracy %.4f where the largest class has a share of "
-            "%.4f, on %s labelled samples",
+            "%s: %d %s, validation %s %.4f, accuracy %.4f (always the largest class: %.4f), on %s "
+            "labelled samples",
             self.model_name, count, unit if count > 1 else unit[:-1], name, scores[name],
             scores["accuracy"], scores["majority"], f"{scores['n']:,}",
         )  # fmt: skip
@@ -352,7 +353,7 @@ def class_weights(
         present = ", ".join(f"{n:,} {name}" for name, n in zip(classes, counts, strict=True))
         raise LearningError(
             f"model.class_weights={weights} for training samples of {present}",
-            expected=f"null, {len(classes)} positive numbers, or balanced; null for a direction",
-            instead="set model.class_weights=null",
+            expected=f"balanced or {len(classes)} positive numbers, and none for a direction",
+            instead="leave model.class_weights out",
         )
     return numbers.tolist()
