@@ -109,7 +109,7 @@ def test_the_console_script_lists_the_commands(
         ("train", ["max_epochs=2"], ["max_epochs", "trainer.max_epochs"]),
         ("train", ["model=small_cnn", "model.network.dropot=1"], ["model.network.dropout"]),
         ("train", ["a.b.c=1"], ["a.b.c", "--cfg job"]),
-        ("train", ["window=31m"], ["window has no option 31m", "64x15m", "window=30m?"]),
+        ("train", ["window=31m"], ["window has no option 31m", "64x15m", "window.span="]),
         ("train", ["window"], ["'window'"]),
         ("train", ["window=["], ["window=["]),
         ("train", ["window=15m,30m"], ["Ambiguous value", "window=15m,30m", "add -m"]),

@@ -8,17 +8,14 @@ import math
 import os
 import re
 import shutil
-import signal
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module, invalidate_caches
 from pathlib import Path
 from textwrap import fill
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -47,9 +44,9 @@ _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 
 # options whose values name files, and names of columns: the grammar of Hydra has no umlauts, ~ or &
 _FILES, _COLUMNS = ("market.path", "predictions", "on"), "market.columns."
+_GROUPS = ("window", "market", "model", "label")  # whose options are names, even a number
 
 _HELP_WIDTH = 80  # of a list of options
-_GRACE = 1.5  # seconds to end in after SIGTERM
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +81,10 @@ def main(
         conf = installed if installed.is_dir() else installed.parents[2] / "conf"
     conf = conf.resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
+    words.sort(key=lambda word: not word.startswith("-"))  # Hydra expects flags first
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def job(config: DictConfig) -> Any:
-        _stop_on_sigterm()
         # Lightning starts the other processes of a shared training by the words that were typed
         sys.argv = argv
         try:
@@ -106,7 +103,6 @@ def main(
                 raise
             sys.exit(message)
 
-    _stop_on_sigterm()
     # otherwise Hydra prints a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -128,30 +124,6 @@ def main(
         sys.argv = argv
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-def _stop_on_sigterm() -> None:
-    """Let SIGTERM end the process: by an exception, or without one after `_GRACE` seconds."""
-    # a launcher, such as that of Slurm, has a handler of its own
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
-
-    def stop(signum: int, _: Any) -> NoReturn:
-        sys.stderr.write("stopped by SIGTERM; the same command resumes\n")
-        raise SystemExit(128 + signum)
-
-    def end() -> None:
-        while os.read(received, 1) != bytes([signal.SIGTERM]):
-            pass
-        time.sleep(_GRACE)
-        os._exit(128 + signal.SIGTERM)
-
-    signal.signal(signal.SIGTERM, stop)
-    # the exception waits for compiled code to return, a thread does not
-    received, wakeup = os.pipe()
-    os.set_blocking(wakeup, False)
-    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    threading.Thread(target=end, daemon=True).start()
 
 
 def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
@@ -206,6 +178,7 @@ def quote_names(word: str) -> str:
             named = any(glob.iglob(value, recursive=True))  # noqa: PTH207
     else:
         named = option.startswith(_COLUMNS) and not re.match(r"['\"]|null$|.*,", value)
+        named = named or (option in _GROUPS and value.isdigit())
     return f"{key}={QuotedString(value, Quote.single).with_quotes()}" if value and named else word
 
 
@@ -250,12 +223,15 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         near = get_close_matches(option, error.options, n=1)
-        instead = f"; did you mean {group}={near[0]}?" if near else "."
+        typed = next((w.partition("=")[0] for w in words if w.endswith(f"={option}")), group)
+        instead = f"did you mean {typed}={near[0]}?" if near else "correct the name."
+        if group == "window":
+            instead = "for a length of your own, write window=15m window.span=45min."
         options = ", ".join(error.options)
-        return f"{group} has no option {option}; expected one of {options}{instead}"
+        return f"{typed} has no option {option}; expected one of {options}; {instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: {first}; see --help."
+        return f"{error.override!r} cannot be read; expected KEY=VALUE; correct it ({first})."
     if first.startswith("Ambiguous value"):
         several = "add -m to run the command for each, or write a list as KEY=[A,B]."
         return f"{first}; expected one value; {several}"
@@ -280,21 +256,24 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     with hydra.initialize_config_dir(str(conf), version_base="1.3"):
         composed: Any = hydra.compose(name, chosen, return_hydra_config=True)
     composed = OmegaConf.to_container(composed)
-    groups = {*composed.pop("hydra")["runtime"]["choices"]}
-    known = groups | {*pd.json_normalize(composed).columns}
+    groups = composed.pop("hydra")["runtime"]["choices"]
+    known = [*pd.json_normalize(composed).columns]
     # a number is no name of a group's option; a sweeper sets keys that were not typed
-    if key in overrides and isinstance(overrides[key].value(), int | float):
-        known -= groups
+    if key not in overrides or not isinstance(overrides[key].value(), int | float):
+        known += [group for group in groups if "/" not in group]
     # by its whole name, or by the end of it: trading.cost_bps for cost
-    parts = {option: option.split(".") for option in sorted(known)}
+    parts = {option: option.split(".") for option in reversed(known)}
     ends = {".".join(of[k:]): option for option, of in parts.items() for k in range(len(of))}
     near = get_close_matches(key, ends, n=1)
     instead = f"did you mean {ends[near[0]]}?" if near else "--cfg job lists them."
     group, _, last = key.partition(".")
-    for path in sorted((conf / group).glob("*.yaml")) if last else ():
-        if re.search(rf"^ *{re.escape(last)}:", path.read_text("utf-8"), re.MULTILINE):
+    for path in sorted((conf / group).glob("*.yaml"), reverse=True) if group in groups else ():
+        found: Any = OmegaConf.load(path)
+        if last in [*found.get(group, found)]:
             instead = f"add {group}={path.stem}."
-    return f"there is no option {key}; expected one of those in conf/{name}.yaml; {instead}"
+    within = [option for option in known if option.startswith(f"{group}.")]
+    expected = ", ".join(within or dict.fromkeys(of[0] for of in reversed(parts.values())))
+    return f"there is no option {key}; expected one of {expected}; {instead}"
 
 
 def _options_of(conf: Path, group: str, indent: int = 26, *, _root_: DictConfig) -> str:

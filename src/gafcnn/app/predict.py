@@ -83,8 +83,7 @@ def predict(options: Mapping[str, Any]) -> list[dict[str, Any]]:
         newest = source.newest(decider.history + LATE, settings.settle)
         max_age = max_age or 2 * decider.interval + settings.settle
     decisions: dict[str, dict[str, Any]] = {}
-    # what SIGINT and SIGTERM raise, see `gafcnn.app.command`
-    with suppress(KeyboardInterrupt, SystemExit) if settings.watch else nullcontext():
+    with suppress(KeyboardInterrupt) if settings.watch else nullcontext():
         for _ in closes(decider.interval, settings.settle) if settings.watch else [None]:
             refused: list[GafcnnError] = []
             with _collected(refused):
