@@ -26,6 +26,8 @@ from gafcnn.errors import ConfigError
 C = TypeVar("C", bound=type)
 T = TypeVar("T")
 
+_TYPES = ("bool", "constrained-int", "float", "int", "str")
+
 
 @dataclass_transform(frozen_default=True)
 def settings(section: str) -> Callable[[C], C]:
@@ -138,6 +140,9 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
             expected=f"one of {', '.join(names)}",
             instead=f"did you mean {near[0]}?" if near else "correct the name",
         )
+    # without the types of a union, such as "Window" or "constrained-int"
+    path = [at for at in path if isinstance(at, int) or (at not in _TYPES and at.islower())]
+    key = ".".join(str(part) for part in ([section] if section else []) + path)
     if first["type"] in ("missing", "missing_argument"):
         return ConfigError(f"{key} has no value", expected="a value", instead=f"set {key}=...")
     expected = first["msg"]

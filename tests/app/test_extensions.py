@@ -169,6 +169,8 @@ class Plain:
 
 @gc.register_label("unused")
 class Unused:
+    classes = ("down", "up")
+
     def __init__(self, needed):
         self.kept = needed
 
@@ -195,10 +197,11 @@ def test_plain_classes_have_their_arguments_as_options(
     assert metrics["config"]["evaluate"]["costs"] == {"kind": "plain", "bps": 30}
     assert metrics["models"]["15m"]["net_bps"]["value"] < -30
     assert "bps" in refused("evaluate", *words, "costs=plain", "costs.pbs=30")
-    message = refused("train", "imports=own_plain.py", "market=simulated", "label=unused")
-    assert "label.needed has no value" in message
-    message = refused("evaluate", *words, "label=unused", "label.needed=1")
-    assert "no attribute needed" in message
+    unused = ("train", "imports=own_plain.py", "market=simulated", "label=unused")
+    assert "label.needed has no value" in refused(*unused)
+    assert "no attribute needed" in refused(*unused, "label.needed=1")
+    for word in ("label.horizon=30min", "split=chronological"):
+        assert "beside study" in refused("evaluate", *words, word)
 
 
 def test_a_label_need_not_say_how_far_ahead_it_looks(typed: Run, tmp_path: Path) -> None:

@@ -87,9 +87,9 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
     words = ("study=one", "judging.resamples=0")
     run_in(folder, "evaluate", *words, "on=later.parquet", pictures=True)
     market = ("on=market", "market=file", "market.path=all.parquet")
-    with pytest.raises(SystemExit, match="after='2024-01-26T00:00:00'"):
+    with pytest.raises(SystemExit, match="after=2024-01-26T00:00:00"):
         run_in(folder, "evaluate", *words, *market)
-    after = "after='2024-01-26T00:00:00'"
+    after = "after=2024-01-26T00:00:00"
     assert "look 2" in run_in(folder, "evaluate", *words, *market, after)
     first, path = sorted((folder / "outputs/one/later").iterdir())
     found = [json.loads((one / "metrics.json").read_text()) for one in (first, path)]
@@ -111,7 +111,8 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
         (lambda bars: gc.resample(bars.iloc[2_400:], "30min"), BarsError, "30min"),
         (lambda bars: bars.iloc[2_400:].assign(volume=np.nan), BarsError, "volume"),
         (lambda bars: bars.iloc[2_400:2_405], SamplesError, "label.horizon"),
-        (lambda bars: {}, ConfigError, "read_markets"),
+        (lambda bars: {}, ConfigError, "read_bars"),
+        (lambda bars: bars.iloc[:0], ConfigError, "read_bars"),
         (lambda bars: dict.fromkeys(("a", "b"), bars.iloc[2_400:]), RunError, "seen"),
     ],
 )

@@ -96,7 +96,7 @@ def test_frame_with_close_times_or_without_volume() -> None:
 @pytest.mark.parametrize(
     ("frame", "options", "fact"),
     [
-        (_exchange(), {}, "time="),
+        (_exchange(), {}, "timezone="),
         (_exchange(), {"time": "when"}, "no column when"),
         (_exchange(), {"time": "Date"}, "timezone="),
         (_exchange().drop(columns="Low"), {"time": "Date"}, "no column low"),

@@ -29,7 +29,7 @@ FIELDS = ("open", "high", "low", "close", "volume")
     [({"span": "16min", "step": "3min"}, r"span is 16min.* 15min or 18min\."),
      ({"span": "15min", "step": "90s"}, r"step is 90s.* 1min or 2min\."),
      ({"span": "15min", "step": "30s"}, r"step is 30s.* to 1min\."),
-     ({"span": "90min", "lookback": "1h"}, r"span is 90min.* 1h.* 90min or more"),
+     ({"span": "90min", "lookback": "1h"}, r"span is 90min.* 1h.*=90min"),
      ({"span": "15min", "lookback": "90s"}, r"lookback is 90s.* 1min or 2min\."),
      ({"span": "0min"}, r"span is 0D.* to 1min\.|0 points")],
 )  # fmt: skip

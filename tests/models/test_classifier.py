@@ -227,7 +227,7 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({"window": "64x15m"}, "lookback to 16h"), ({"window": Window("90min")}, "to 90min"),
+        ({"window": "64x15m"}, "lookback=16h"), ({"window": Window("90min")}, "lookback=90min"),
         ({"window": Window("5min")}, "5 points"), ({"window": {"spam": "30min"}}, "window.spam"),
         ({"network": "small_cn"}, "small_cn"), ({"network": {"kind": "small_cnn", "a": 3}}, "'a'"),
         ({"network": {"width": 4}}, "None"), ({"network": 5}, "network"),

@@ -125,7 +125,7 @@ def _evaluate_later(
     bars = load(source)
     if settings.after is not None:
         bars = {key: frame.loc[frame.index > settings.after] for key, frame in bars.items()}
-    bars = {k: frame for k, frame in bars.items() if len(frame) and (not symbols or k in symbols)}
+    bars = {key: frame for key, frame in bars.items() if not symbols or key in symbols}
     judgement = judge_later(study, bars, **judging)
     first, last = (judgement.metrics[key][:10] for key in ("first", "last"))
     place = f"{LATER}/{name}_{first}_{last}"

@@ -82,11 +82,12 @@ def judge_later(
 def _by_symbol(study: Study, bars: Any) -> dict[str, pd.DataFrame]:
     """Return later bars by symbol; of the symbols of the study alone, if it is no cross-section."""
     later = {"": bars} if isinstance(bars, pd.DataFrame) else bars
-    if not isinstance(later, Mapping) or not later:
+    later = {key: frame for key, frame in later.items() if len(frame)}
+    if not later:
         raise ConfigError(
-            f"later bars are given as {type(bars).__name__}",
+            "there are no later bars",
             expected="bars, or a dict of bars by symbol that has some",
-            instead='pass gc.read_bars("later.parquet") or gc.read_markets("folder")',
+            instead='set on=later.parquet, in Python pass gc.read_bars("later.parquet")',
         )
     if len(study.bars) == len(later) == 1:
         return dict(zip(study.bars, later.values(), strict=True))
@@ -112,14 +113,14 @@ def _check_symbols(study: Study, later: Bars) -> None:
 def _check_bars(seen: Bars, symbol: str, frame: pd.DataFrame, end: pd.Timestamp) -> None:
     """Check that later bars continue those of a study, which end at `end`."""
     like: Any = seen.get(symbol, next(iter(seen.values())))
-    begins: Any = ensure_bars(frame).index.min()
+    begins, last = ensure_bars(frame).index[[0, -1]]
     if begins <= end:
+        after = f"add after={end:%Y-%m-%dT%H:%M:%S}, in Python pass bars[bars.index > '{end}']"
         raise BarsError(
-            f"bars of {symbol} close from {begins:%Y-%m-%d %H:%M} UTC on",
+            f"bars of {symbol} close from {begins:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
             expected=f"only bars that close after {end:%Y-%m-%d %H:%M} UTC, as the study has seen "
             "the others",
-            instead=f"add after='{end:%Y-%m-%dT%H:%M:%S}' to leave them out; in Python, pass "
-            f'bars[bars.index > "{end}"] of each symbol',
+            instead=f"leave the others out: {after}" if last > end else "use bars that go on",
         )
     there = frame.reindex(columns=like.columns).notna().any()
     lacking = [*like.columns[like.notna().any() & ~there]]

@@ -16,7 +16,7 @@ from gafcnn.app.runs import EVALUATION, EXPORT, LATER, LEDGER, estimator_class
 from gafcnn.data.augmentation import Augmentation
 from gafcnn.data.cross_section import Universe
 from gafcnn.data.exchange import utc_time
-from gafcnn.data.labels import LABELS, Label
+from gafcnn.data.labels import LABELS, Direction, Label
 from gafcnn.data.samples import Samples, make_samples, task_of
 from gafcnn.data.sources import SOURCES
 from gafcnn.data.splits import SPLITS
@@ -345,10 +345,12 @@ class EvaluateOptions(StudyOptions):
 
     def __post_init__(self) -> None:
         if self.study is not None and (self.market is not None) != self.on_market:
-            found = f"market={getattr(self.market, 'kind', None)} beside study={self.study}"
+            found = f"market={getattr(self.market, 'kind', 'null')} beside study={self.study}"
             expected = "no market, as the study has its own bars; or both market and on=market"
             instead = "remove market=..., or set on=market market=... for later bars"
             raise ConfigError(found, expected=expected, instead=instead)
+        if self.study and (self.label not in (None, Direction()) or self.split):
+            raise ConfigError("label or split beside study=...", "those of the study", "remove it")
         if self.on or self.after is not None:
             self._check_later()
         if self.study is None and self.predictions and self.market is None:

@@ -182,14 +182,14 @@ def load_run(folder: str | Path) -> Run:
     if len(found) != 1:
         names = ", ".join(str(path.relative_to(folder)) for path in found[:4])
         raise RunError(
-            f"{folder} has {len(found)} runs ({names}, ...)" if found else f"{folder} has no run",
+            f"{folder} has {len(found)} runs ({names})" if found else f"{folder} has no run",
             expected=f"one folder with {CONFIG}",
             instead=f'load one of them: load_run("{found[0]}")' if found else "correct the path",
         )
     [run] = found
     if not (run / METRICS).is_file():
         text, expected = f"the run in {run} is not complete", f"{METRICS}, which is written last"
-        raise RunError(text, expected=expected, instead="run its command again: it resumes")
+        raise RunError(text, expected=expected, instead="run its command again, or delete it")
     return Run(run)
 
 
@@ -218,8 +218,8 @@ def find_runs(study: Path) -> dict[str, list[Run]]:
         if complete or read_config(path.parent)["model"]["kind"] != "trees":  # they are retrained
             found.setdefault(path.relative_to(study).parts[0], []).append(load_run(path.parent))
     if not found:
-        instead = f"train one with python train.py window=30m study={study.name}"
-        raise RunError(f"study {study.name} has no runs", expected="some", instead=instead)
+        instead = "train one with python train.py study=NAME, and pass outputs/NAME"
+        raise RunError(f"there are no runs in {study}", expected="a study", instead=instead)
 
     def order(name: str) -> tuple[bool, pd.Timedelta]:
         run = found[name][0]

@@ -62,6 +62,7 @@ def train(options: Mapping[str, Any]) -> float:
             raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     trained = [train_run(replace(settings, seed=seed, seeds=1)) for seed in seeds]
+    log.info("to judge it on test rows: evaluate study=%s", settings.study)
     values = [run.metrics["val"]["labelled"][objective] for run in trained]
     return math.nan if None in values else math.fsum(values) / len(values)
 

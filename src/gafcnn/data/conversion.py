@@ -208,8 +208,8 @@ def as_bars(
 
     Args:
         frame: Columns open, high, low, close and, optionally, volume, in any case.
-        time: The column that holds the times (timestamps, texts, or epochs in s, ms, us or ns);
-            None for the index.
+        time: The column that holds the times (timestamps, texts, or epochs in s, ms, us or ns); by
+            default the index, or where it holds numbers, a column that is named like one of times.
         timezone: Time zone of times without one, for example "UTC" or "America/New_York".
         label: Whether the times are open times, as most exchanges give them, or close times; by
             default close times if they are named close_time or closeTime, otherwise open times.
@@ -232,18 +232,13 @@ def as_bars(
         frame = frame.reset_index()
         times = [name for name in frame.columns if frame[name].dtype.kind == "M"]
         time = times[0] if time is None and times else time
-    if time is None:
-        if not isinstance(frame.index, pd.DatetimeIndex):
-            raise BarsError(
-                f"the index of the DataFrame holds {frame.index.dtype}, not times",
-                expected="a DatetimeIndex, or the name of the column that holds the times",
-                instead='write as_bars(df, time="date"), for example',
-            )
+    if time is None and not pd.api.types.is_numeric_dtype(frame.index):
         time = "time" if frame.index.name in (None, *frame.columns) else str(frame.index.name)
         frame = frame.rename_axis(time).reset_index()
     origin, names = Origin("the DataFrame"), [str(name) for name in frame.columns]
     first = [None if frame.empty else column.iloc[0] for _, column in frame.items()]
-    found = find_columns(names, first, origin.source, {"time": str(time), **(columns or {})})
+    chosen = ({} if time is None else {"time": str(time)}) | dict(columns or {})
+    found = find_columns(names, first, origin.source, chosen)
     if label is not None:
         found = replace(found, is_open=label == "open")
     table = pd.DataFrame({role: frame.iloc[:, place] for role, place in found.places.items()})

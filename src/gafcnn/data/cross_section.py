@@ -125,7 +125,7 @@ def check_market(label: Any, symbols: Sequence[str]) -> None:
         raise ConfigError(
             f"label.market is {market}",
             expected=f"one of the symbols, {', '.join(symbols[:9])}",
-            instead="correct it, or set label.market=null for the mean of all symbols",
+            instead="correct it, or leave it out for the mean of all symbols",
         )
 
 

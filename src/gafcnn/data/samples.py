@@ -217,7 +217,7 @@ class Samples:
             raise SamplesError(
                 f"0 labelled training samples of {len(self.split.train)}",
                 expected="samples of every class",
-                instead="use bars whose prices change, or another label",
+                instead="use more bars whose prices change, or other options of label and split",
             )
         return samples
 
@@ -239,7 +239,7 @@ class Samples:
                     f"none of {len(self.part(part)):,} {part} samples of {len(self.symbols)} "
                     f"symbol{'s' * (len(self.symbols) > 1)} can be compared with another",
                     expected="bars of several symbols that close at the same times",
-                    instead='pass a dict such as {"BTC": bars, "ETH": bars}, or another label',
+                    instead="read several, as in market.path=[a.csv,b.csv], or set another label",
                 )
         return samples
 

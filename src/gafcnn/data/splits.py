@@ -54,6 +54,9 @@ class Split:
     fold: int | None = None
     block: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Split: {len(self.train)} train, {len(self.val)} val, {len(self.test)} test>"
+
 
 class Splitter(Protocol):
     """A way to split samples: `Chronological`, `WalkForward`, or a class of your own."""
@@ -259,7 +262,7 @@ def check_purged(
         raise SamplesError(
             f"of {known} samples with a known outcome the split leaves {counts}",
             expected="at least one in each part",
-            instead="use more bars, other shares, or a shorter split.embargo or label.horizon",
+            instead="use more bars, other options of split, or a shorter label.horizon",
         )
     blocks = {name: np.array_split(part, len(part) // _BLOCK + 1) for name, part in parts.items()}
     for name, found in blocks.items():

@@ -73,7 +73,7 @@ class Window:
             raise ConfigError(
                 f"window.span={lengths[0]}, window.points={points}, window.step={lengths[1]}",
                 expected="a span, at least one step, or points and their step, below 292 years",
-                instead='write Window(span="30min"), or Window(points=64, step="15min")',
+                instead="set window.span=30min alone, or window.points=64 and window.step=15min",
             )
         name = self.name or (
             _short(span) if step is None else f"{points or span // step}x{_short(step)}"
@@ -98,9 +98,10 @@ class Window:
         multiple_of("window.lookback", self.lookback, interval)
         if self.span > self.lookback:
             raise ConfigError(
-                f"window.span is {format_duration(self.span)}",
+                f"window.span is {format_duration(self.span)} with a shorter lookback",
                 expected=f"at most the lookback, {format_duration(self.lookback)}",
-                instead=f"set window.lookback to {format_duration(self.span)} or more",
+                instead=f"set window.lookback={format_duration(self.span)}, in Python that of "
+                f"samples: gc.make_samples(bars, lookback='{format_duration(self.span)}')",
             )
         return multiple_of("window.span", self.span, step, "window.step")
 
@@ -117,11 +118,13 @@ class Window:
                 for name, one in WINDOWS.items()
                 if one.fits(interval) and one.step_of(interval) <= LEAST_POINTS * interval
             )
+            reach = format_duration(64 * interval)
+            own = f"64x60m window.step={length} window.lookback={reach}"
             raise ConfigError(
                 f"window {self.name} has {points} point{'s' * (points != 1)} over bars of {length}",
                 expected=f"{LEAST_POINTS} or more",
-                instead=f"use window={fitting or f'64x{_short(interval)}'}, and a label.horizon "
-                f"that is a multiple of {length}; the windows of a study need one window.lookback",
+                instead=f"use window={fitting or own}, and a label.horizon that is a multiple of "
+                f"{length}",
             )
 
     def fits(self, interval: pd.Timedelta) -> bool:

@@ -236,6 +236,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
             *_order(headline, figures, metrics),
             *_doubt("A rank IC", figures["rank_ic"]["value"], _IMPLAUSIBLE_IC),
             *_earned(figures, metrics),
+            *_in_total(figures, metrics["benchmarks"]["market"], "the equal-weighted market"),
             *_deflated("The probability that the Sharpe ratio", figures, metrics),
             *_exposure(figures),
             *_compared(metrics["pairs"], headline, "rank_ic", "+.4f"),
@@ -245,6 +246,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         *_skill(headline, figures, metrics),
         *_doubt("An AUC", figures["auc"]["value"], _IMPLAUSIBLE),
         *_money(figures, metrics),
+        *_in_total(figures, metrics["benchmarks"]["buy_and_hold"], "buy and hold"),
         *_compared(metrics["pairs"], headline, "auc", "+.3f"),
     ]
 
@@ -282,10 +284,19 @@ def _earned(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[
     yield (
         f"The portfolio has a Sharpe ratio of {_format(ratio, '.2f')} after {metrics['costs']} "
         f"({_format(figures['sharpe_gross'], '.2f')} before): "
-        f"{_against(ratio, 0.0, 'a profit after costs', 'a loss after costs')}. Its largest "
-        f"drawdown is {figures['max_drawdown']['value']:.1%}, it trades "
+        f"{_against(ratio, 0.0, 'a profit after costs', 'a loss after costs')}. It trades "
         f"{_format(figures['turnover'], '.0%')} of its capital a day, and {_break_even(figures)}."
     )
+
+
+def _in_total(figures: Mapping[str, Any], benchmark: Mapping[str, Any], name: str) -> Iterator[str]:
+    def result(of: Mapping[str, Any]) -> str:
+        total, fall = of["total_return"]["value"], abs(of["max_drawdown"]["value"])
+        verb = "lost" if total < 0 else "gained"
+        return f"{verb} {abs(total):.1%} with a largest drawdown of {fall:.1%}"
+
+    if None not in (figures["total_return"]["value"], benchmark["total_return"]["value"]):
+        yield f"In all, it {result(figures)} after costs; {name} {result(benchmark)}."
 
 
 def _break_even(figures: Mapping[str, Any]) -> str:

@@ -295,12 +295,12 @@ def _check_arguments(
         return value is None or (hasattr(value, method) and not isinstance(value, type))
 
     tables = models if isinstance(models, Mapping) else {}
-    named = all(
-        isinstance(name, str) and isinstance(table, pd.DataFrame | str | Path)
-        for name, table in tables.items()
-    )
+    named = tables and all(isinstance(name, str) for name in tables)
+    wrong = [n for n in tables if not isinstance(tables[n], pd.DataFrame | str | Path)]
+    table = "a table of predictions, such as model.predict(samples), or its path"
     for argument, value, valid, expected in (
-        ("models", models, tables and named, 'tables or paths by name, as in {"mine": frame}'),
+        ("models", models, named, 'tables or paths by name, as in {"mine": frame}'),
+        *((f"models[{name!r}]", tables[name], False, table) for name in wrong),
         ("bars", bars, isinstance(bars, pd.DataFrame | Mapping), "bars, or a dict of bars by name"),
         ("label", label, has(label, "outcomes"), 'a label, such as gc.Direction("15min")'),
         ("split", split, has(split, "embargo"), "a splitter, such as gc.Chronological()"),

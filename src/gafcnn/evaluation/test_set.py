@@ -173,11 +173,10 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     val, test = (by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in SPLITS)
     repeated = test.duplicated(["symbol", "time"])
     if test.empty or repeated.any():
-        first = "" if test.empty else f", first {test['time'][repeated].iloc[0]}"
-        raise PredictionsError(
-            f"of {len(test):,} test rows, {repeated.sum():,} decision times are in several folds"
-            + first,
-            expected="test rows, in consecutive blocks",
-            instead="use a larger split.test, or the same split.folds and split.first for all",
-        )
+        found, instead = "there are no test rows", "pass all rows, or use a larger split.test"
+        if not test.empty:
+            first = test["time"][repeated].iloc[0]
+            found = f"{repeated.sum():,} decision times are in several folds, first {first}"
+            instead = "use the same split.folds and split.first for all"
+        raise PredictionsError(found, expected="test rows, in consecutive blocks", instead=instead)
     return val, test

@@ -298,7 +298,7 @@ def checked_series(series: ArrayLike) -> Floats:
         raise ImagesError(
             found,
             expected="shape (n, points) or (n, fields, points), without an axis of length 0",
-            instead="pass a single series as series[None, :]",
+            instead="pass a single series as np.asarray(series)[None, :]",
         )
     if not (valid := np.abs(values) <= _LARGEST).all():
         sample, field, point = np.argwhere(~valid)[0]

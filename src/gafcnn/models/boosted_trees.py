@@ -182,7 +182,7 @@ class BoostedTrees(Estimator):
             raise LearningError(
                 f"objective={self.objective} for the classes {', '.join(samples.classes)}",
                 expected="a label that ranks symbols",
-                instead="set model.objective=null",
+                instead="leave model.objective out",
             )
         if samples.task == "classification":
             return {"objective": "multi:softprob", "num_class": len(samples.classes)}
@@ -211,7 +211,7 @@ class BoostedTrees(Estimator):
             raise LearningError(
                 "one symbol, for features that are ranks among symbols",
                 expected="samples of all symbols that are compared",
-                instead="call predict_samples(samples), or fit with features='indicators'",
+                instead="pass samples of several symbols, or use features='indicators'",
             )
         if self.features_ != "window":
             tables = [indicators(bars).iloc[rows] for bars, rows in parts]

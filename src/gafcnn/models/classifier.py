@@ -200,8 +200,8 @@ class GafClassifier(Estimator):
             if (load := getattr(module.network, "load_pretrained", None)) is None:
                 raise LearningError(
                     f"model.weights={self.weights} for the network {self._network['kind']}",
-                    expected="null, because only resnet18 has pretrained weights",
-                    instead="set model.weights=null, or model=resnet18",
+                    expected="a network with pretrained weights, such as resnet18",
+                    instead="leave model.weights out, or set it to null",
                 )
             load(self.weights)
         if self.offset is not None:

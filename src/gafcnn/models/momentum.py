@@ -71,9 +71,9 @@ class Momentum(Estimator):
         self._check(samples, y)
         if samples.task != "ranking":
             raise ConfigError(
-                f"momentum for the label {samples.definition!r}",
+                f"momentum for a label of {samples.task}",
                 expected="a label of a cross-section, because scores only order symbols",
-                instead='pass make_samples(bars, label=gc.Relative("1D"))',
+                instead='set label=relative, in Python make_samples(bars, label=gc.Relative("1D"))',
             )
         bars, _ = self._bars(interval_of(next(iter(samples.bars.values()))))
         needed = parse_duration("lookback", self.lookback)

@@ -193,7 +193,7 @@ def _trainer(model: GafClassifier, device: Device, precision: Any, epochs: Epoch
         raise ConfigError(
             f"Lightning does not accept the trainer's options ({' '.join(str(error).split())})",
             expected="options that Lightning documents, and devices that are available",
-            instead="correct them, or set trainer=default",
+            instead="correct them, or leave them out",
         ) from error
 
 
@@ -329,9 +329,10 @@ class Epochs(Callback):
             left = (time.perf_counter() - self._start) * (epochs - epoch)
             scores = ", ".join(f"{name} {value:.4f}" for name, value in row.items() if "/" in name)
             log.info(
-                "epoch %d of %d: %s, %s samples/s, at most %s left", epoch, epochs, scores,
+                "epoch %d of %d: %s, %s samples/s%s", epoch, epochs, scores,
                 f"{self._epoch[0] / max(self._epoch[1], 1e-9):,.0f}",
-                f"{left / 60:.0f} min" if left >= 120 else f"{left:.0f} s",
+                f", at most {left / 60:.0f} min left" if left >= 120
+                else f", at most {left:.0f} s left" * (epoch < epochs),
             )  # fmt: skip
         if self.folder is not None:
             for name in [BEST] * (self.best_epoch == epoch) + [LAST]:

@@ -61,11 +61,11 @@ def summary_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def decision_line(decision: Mapping[str, Any]) -> str:
-    """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, closed 5 s ago at 645; horizon 15min`."""
+    """Describe the bar: `BNBUSDT at 2025-06-24 00:00 UTC, 5 s ago: price 645; horizon 15min`."""
     time, age = pd.Timestamp(decision["time"]), format_age(decision["age_seconds"])
     text = f"{time:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
     horizon = f"; horizon {decision['horizon']}" if decision["horizon"] else ""
-    return f"{decision['symbol']} at {text} UTC, closed {age} ago at {decision['close']:g}{horizon}"
+    return f"{decision['symbol']} at {text} UTC, {age} ago: price {decision['close']:g}{horizon}"
 
 
 def decision_table(decision: Mapping[str, Any]) -> Table:
@@ -145,7 +145,7 @@ def _caption(metrics: Mapping[str, Any]) -> str:
         found = metrics["cross_section"]
         return (
             f"{count(metrics['rows']['all'])} test rows of {found['symbols']} symbols, "
-            f"{found['fewest']} to {found['most']} at a decision time; {metrics['costs']}"
+            f"at least {found['fewest']} at each decision time; {metrics['costs']}"
         )
     classes = metrics["classes"]
     if metrics["task"] == "classification":

@@ -110,7 +110,10 @@ def metrics(**changed: Any) -> Row:
         "break_even_bps": estimated(1.5, 0.9, 2.1),
         "sharpe": estimated(-9.0, -12.0, -6.0),
         "deflated_sharpe": estimated(0.25),
+        "total_return": estimated(-0.25),
+        "max_drawdown": estimated(-0.3),
     }
+    held = {"total_return": estimated(0.1), "max_drawdown": estimated(-0.05)}
     pair = {"a": "m", "b": "xgboost", "figure": "auc", "finding": "the finding"}
     found = {
         "task": "direction",
@@ -122,6 +125,7 @@ def metrics(**changed: Any) -> Row:
         "costs": "10 bps a side",
         "threshold": None,
         "chosen": True,
+        "benchmarks": {"buy_and_hold": held},
         "pairs": [pair | estimated(0.01, -0.01, 0.03), pair | estimated(1) | {"figure": "sharpe"}],
     }
     return found | changed
@@ -137,6 +141,8 @@ def test_a_verdict_by_hand() -> None:
         "after costs. The break-even cost is 1.5 [0.9, 2.1] bps a side.",
         "The Sharpe ratio is -9.00 [-12.00, -6.00]; the probability that it exceeds what the best "
         "of 9 trainings would show by luck is 25.0%.",
+        "In all, it lost 25.0% with a largest drawdown of 30.0% after costs; buy and hold gained "
+        "10.0% with a largest drawdown of 5.0%.",
         "The finding (+0.010 [-0.010, +0.030]).",
     ]
 
