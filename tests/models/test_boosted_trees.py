@@ -296,8 +296,8 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     [
         *((weights, THREE, COUNTS, "3 positive numbers")
           for weights in ([1, 2], [1, 2, 0], [1, 2, -1], [1, 2, np.nan], "even", [[1]])),
-        ([1, 2], DIRECTIONS, [5, 2], "null for a direction"),
-        ("balanced", DIRECTIONS, [5, 2], "null for a direction"),
+        ([1, 2], DIRECTIONS, [5, 2], "none for a direction"),
+        ("balanced", DIRECTIONS, [5, 2], "none for a direction"),
         ("balanced", THREE, [5, 2, 0], "0 hammer"),
     ],
 )  # fmt: skip

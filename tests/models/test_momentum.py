@@ -102,7 +102,7 @@ def test_errors_name_a_remedy_that_works(
 
 def test_other_labels_and_parameters_are_rejected(samples: Samples) -> None:
     bars = samples.bars["UP"]
-    with pytest.raises(ConfigError, match="Direction"):
+    with pytest.raises(ConfigError, match="label of direction"):
         Momentum("4h").fit(make_samples(bars, label=Direction("1h"), lookback="12h"))
     for length, skip in (("90min", "0h"), ("4h", "30min"), ("4", "0h")):
         with pytest.raises(ConfigError, match="lookback|skip"):
