@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     with phase("reading", found):
         bars = gc.read_markets(paths[: options.files])
         if not options.extras:  # copies: views would keep all columns
-            bars = {symbol: frame[COLUMNS].copy() for symbol, frame in bars.items()}
+            bars = {symbol: frame.reindex(columns=COLUMNS).copy() for symbol, frame in bars.items()}
     with phase("samples", found):
         samples = gc.make_samples(bars, label=label, lookback=window.lookback)
     release_memory()  # as `fit` does, before the peak of the training starts anew
