@@ -111,7 +111,7 @@ def test_command_gives_the_same_and_counts_looks_at_these_rows(
         (lambda bars: gc.resample(bars.iloc[2_400:], "30min"), BarsError, "30min"),
         (lambda bars: bars.iloc[2_400:].assign(volume=np.nan), BarsError, "volume"),
         (lambda bars: bars.iloc[2_400:2_405], SamplesError, "label.horizon"),
-        (lambda bars: {}, ConfigError, "read_bars"),
+        (lambda bars: "later.parquet", ConfigError, "read_bars"),
         (lambda bars: bars.iloc[:0], ConfigError, "read_bars"),
         (lambda bars: dict.fromkeys(("a", "b"), bars.iloc[2_400:]), RunError, "seen"),
     ],

@@ -81,7 +81,7 @@ def main(
         conf = installed if installed.is_dir() else installed.parents[2] / "conf"
     conf = conf.resolve()
     argv, words = sys.argv, list(sys.argv[1:] if words is None else words)
-    words.sort(key=lambda word: not word.startswith("-"))  # Hydra expects flags first
+    words.sort(key=lambda word: word not in ("-m", "--multirun"))  # Hydra expects it first
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
     def job(config: DictConfig) -> Any:

@@ -82,7 +82,7 @@ def judge_later(
 def _by_symbol(study: Study, bars: Any) -> dict[str, pd.DataFrame]:
     """Return later bars by symbol; of the symbols of the study alone, if it is no cross-section."""
     later = {"": bars} if isinstance(bars, pd.DataFrame) else bars
-    later = {key: frame for key, frame in later.items() if len(frame)}
+    later = {k: f for k, f in later.items() if len(f)} if isinstance(later, Mapping) else {}
     if not later:
         raise ConfigError(
             "there are no later bars",
