@@ -132,17 +132,17 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
     names = [one.name for one in fields(cls)]  # pyright: ignore[reportArgumentType]
     # positional arguments are reported by their number
     path = [names[at] if isinstance(at, int) and not i else at for i, at in enumerate(first["loc"])]
+    unknown = first["type"] in ("unexpected_keyword_argument", "extra_forbidden")
+    if not unknown:  # without the types of a union, such as "Window" or "constrained-int"
+        path = [at for at in path if isinstance(at, int) or (at not in _TYPES and at.islower())]
     key = ".".join(str(part) for part in ([section] if section else []) + path)
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+    if unknown:
         near = get_close_matches(str(path[-1]), names, n=1)
         return ConfigError(
             f"{key} is not an option",
             expected=f"one of {', '.join(names)}",
             instead=f"did you mean {near[0]}?" if near else "correct the name",
         )
-    # without the types of a union, such as "Window" or "constrained-int"
-    path = [at for at in path if isinstance(at, int) or (at not in _TYPES and at.islower())]
-    key = ".".join(str(part) for part in ([section] if section else []) + path)
     if first["type"] in ("missing", "missing_argument"):
         return ConfigError(f"{key} has no value", expected="a value", instead=f"set {key}=...")
     expected = first["msg"]
