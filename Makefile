@@ -17,7 +17,7 @@ help:
 	@echo "make test-slow  all tests, including the long ones"
 	@echo "make coverage   report which lines and branches the tests reach"
 	@echo "make bench      run the benchmarks; some minutes, 17 GB of disk"
-	@echo "make study      run the study of docs/studies/plan.md: make study BARS=folder; a night"
+	@echo "make study      run the study of docs/studies/plan.md: make study BARS=folder; 2 hours"
 	@echo "make study-quick  try its steps on little data; 20 minutes"
 	@echo "make docs       build the documentation into build/docs"
 	@echo "make format     format the code"

@@ -35,12 +35,12 @@ Words = tuple[str, ...]
 Tables = Mapping[str, pd.DataFrame]
 
 CNN: Words = (
-    "model=small_cnn", "images=on_the_fly", "trainer.max_epochs=8", "trainer.patience=3",
-    "trainer.accelerator=cpu", "seed=0,1,2",
+    "model=small_cnn", "images=on_the_fly", "trainer.max_epochs=4", "trainer.patience=2",
+    "trainer.accelerator=cpu", "seed=0,1",
 )  # fmt: skip
 LARGE: Words = (
-    "images=on_the_fly", "trainer.max_epochs=4", "trainer.accelerator=cpu", "split.stride=8",
-    "seed=0,1,2", "window=64x60m", "window.lookback=320h",
+    "images=on_the_fly", "trainer.max_epochs=3", "trainer.accelerator=cpu", "split.stride=4",
+    "seed=0,1", "window=64x60m", "window.lookback=320h",
 )  # fmt: skip
 LITE: Words = (*LARGE, "imports=[studies/efficientnet_lite0.py]", "model=efficientnet_lite0")
 TREES: Words = ("model=xgboost_cross_section",)
@@ -88,19 +88,22 @@ class Images:
     @cached_property
     def parts(self) -> list[Part]:
         """The studies of the plan."""
-        return [*self._perpetuals(), *self._trials(), *self._other_markets(), *self._pooling()]
+        return [
+            *self._perpetuals(), *self._trials(), self._large(), *self._other_markets(),
+            *self._pooling(),
+        ]  # fmt: skip
 
     def _perpetuals(self) -> Iterator[Part]:
         market = self._files("perp-30m")
-        for horizon, every, window in (
-            ("1D", "8h", ("window=20x8h",)),
-            ("3D", "8h", ("window=20x8h",)),
-            ("4h", "4h", SHORT),
-            ("1h", "4h", SHORT),
+        for horizon, every, window, stride in (
+            ("1D", "8h", ("window=20x8h",), 1),
+            ("3D", "8h", ("window=20x8h",), 1),
+            ("4h", "4h", SHORT, 2),
+            ("1h", "4h", SHORT, 2),
         ):
             models = _rivals("20x8h") | {
                 "minirocket": ("model=minirocket", *window),
-                "gaf": (*CNN, *window),
+                "gaf": (*CNN, *window, f"split.stride={stride}"),
             }
             words = (*market, *_ranked(horizon, every))
             pairs = ()
@@ -114,9 +117,10 @@ class Images:
                     "64x60m": (*CNN, "window=64x60m", "window.lookback=320h"),
                     "64x2h": (*CNN, "window=64x60m", "window.step=2h", "window.lookback=320h"),
                     "residual": (*CNN, *window, "model@offset=xgboost_cross_section"),
-                    "resnet18": (*LARGE, "model=resnet18", "model.weights=null"),
                 }
             yield Part(f"perp-{horizon.lower()}", words, models, pairs=pairs)
+
+    def _large(self) -> Part:
         pretrained, random = (
             (f"model.weights={start}", f"model.lr={rate}")
             for start, rate in (("imagenet", 3e-4), ("null", 1e-3))
@@ -126,25 +130,23 @@ class Images:
             "lite0_pretrained": (*LITE, *pretrained),
             "lite0_random": (*LITE, *random),
             "lite0_frozen": (*LITE, *pretrained, frozen),
-            "lite0_random_frozen": (*LITE, *random, frozen),
+            "resnet18": (*LARGE, "model=resnet18", "model.weights=null"),
         }
         pairs = (("lite0_pretrained", "lite0_random"), ("lite0_frozen", "lite0_pretrained"))
-        words = (*market, *_ranked("1D", "8h"))
-        yield Part("lite0-1d", words, models, joined=tuple(models), pairs=pairs)
+        words = (*self._files("perp-30m"), *_ranked("1D", "1D"))
+        return Part("large-1d", words, models, joined=tuple(models), pairs=pairs)
 
     def _trials(self) -> Iterator[Part]:
         """Yield what only question (a) needs; its test rows are not looked at."""
         market, window = self._files("perp-30m"), "window=20x8h"
         for name, every, more in (
-            ("hourly", "1h", ()),
+            ("often", "2h", ()),
             ("ranking", "8h", ("model.objective=ranking",)),
             ("plain", "8h", ("model.features=indicators",)),
             ("rank", "8h", ("label=rank",)),
         ):
             models = {"xgboost": (*TREES, window, *more)}
             yield Part(f"trial-{name}", (*market, *_ranked("1D", every)), models, joined=())
-        models = {"gaf": (*CNN, window, "seed=0,1,2,3,4")}
-        yield Part("trial-seeds", (*market, *_ranked("1D", "8h")), models, joined=())
 
     def _other_markets(self) -> Iterator[Part]:
         symbols = "AAPL,ABT,ADBE,AMGN,AXP,BA,BAC,CAT,CSCO,CVX,DIS,GE,HD,IBM,INTC,JNJ"
@@ -163,17 +165,17 @@ class Images:
         yield Part("stocks-5d", words, models, cost_bps=3.0)
         window, split = "window=64x60m", ("split.first=0.4", "split.folds=3")
         takers = "images.fields=[close,taker_buy_share]"
-        models = {"xgboost": (*TREES, window), "gaf": (*CNN, window)}
+        models = {"xgboost": (*TREES, window), "gaf": (*CNN, window, "split.stride=2")}
         spot, plain = self._files("spot-1h-taker"), self._without_takers()
         words = (*_ranked("4h", "4h"), *split)
-        of_takers = models | {"gaf_taker": (*CNN, window, takers)}
+        of_takers = models | {"gaf_taker": (*models["gaf"], takers)}
         yield Part("spot-4h", (*spot, *words), of_takers, cost_bps=10.0, folds=3)
         alone = {"xgboost": models["xgboost"]}
         yield Part("spot-4h-plain", (*plain, *words), alone, folds=3, joined=())
 
     def _pooling(self) -> Iterator[Part]:
         words = (
-            "label=direction", "label.horizon=4h", "split=walk_forward", "split.stride=8",
+            "label=direction", "label.horizon=4h", "split=walk_forward", "split.stride=16",
             "window=64x15m",
         )  # fmt: skip
         models = {"gaf": CNN, "xgboost": ("model=xgboost",)}
@@ -294,8 +296,8 @@ class Images:
         of_day, of_days = self._study("perp-1d"), self._study("perp-3d")
         day, days = of_day.members(), of_days.members()
 
-        def trial(name: str, model: str = "xgboost") -> pd.DataFrame:
-            return self._study(f"trial-{name}").members()[model]
+        def trial(name: str) -> pd.DataFrame:
+            return self._study(f"trial-{name}").members()["xgboost"]
 
         trees, gaf = day["xgboost"], day["gaf"]
         models = {
@@ -305,12 +307,11 @@ class Images:
             "residual": day["residual"],
             "3 days": blend(days["xgboost"], days["gaf"]),
             "1 day and 3 days": blend(trees, gaf, days["xgboost"], days["gaf"]),
-            "hourly decisions": blend(gaf, trial("hourly")),
+            "trees of every 2 hours": blend(gaf, trial("often")),
             "ranking objective": blend(gaf, trial("ranking")),
             "plain indicators": blend(gaf, trial("plain")),
             "label rank": blend(gaf, trial("rank")),
             "gaf of the market": blend(trees, day["gaf_market"]),
-            "five seeds": blend(trees, trial("seeds", "gaf")),
         }
         scores = {
             name: self._on_validation(table, of_days if name == "3 days" else of_day, {})
@@ -333,7 +334,7 @@ class Images:
             "gaf": of_best["gaf"],
         }
         names = [
-            part.name for part in self.parts if part.name.startswith(("perp", "trial", "lite"))
+            part.name for part in self.parts if part.name.startswith(("perp", "trial", "large"))
         ]
         trials = sum(recorded(self.outputs / name, TRAINING) for name in names)
         options = {"label": study.label, "trials": trials, "headline": "final"}

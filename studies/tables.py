@@ -38,7 +38,7 @@ QUESTIONS = {
     "g": ("perp-1d", "rank_ic", (("gaf_fixed", "gaf"), ("gaf_market", "gaf"))),
     "h": ("spot-4h", "rank_ic", (("xgboost_plain", "xgboost"), ("gaf_taker", "gaf"))),
     "i": (
-        "lite0-1d", "rank_ic",
+        "large-1d", "rank_ic",
         (("lite0_pretrained", "lite0_random"), ("lite0_frozen", "lite0_pretrained")),
     ),
     "stocks": ("stocks-5d", "rank_ic", (("two_stage", "xgboost"), ("minirocket", "gaf"))),
