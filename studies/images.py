@@ -66,7 +66,8 @@ class Part:
     cost_bps: float = 5.0
     folds: int = 4
     joined: Words = ("gaf",)  # the networks that two_stage joins with the trees
-    pairs: Sequence[tuple[str, str]] = field(default=())  # beyond those of every evaluation
+    # models by the one that they are compared with, besides the comparisons of every evaluation
+    comparisons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Images:
@@ -106,9 +107,12 @@ class Images:
                 "gaf": (*CNN, *window, f"split.stride={stride}"),
             }
             words = (*market, *_ranked(horizon, every))
-            pairs = ()
+            comparisons = {}
             if horizon == "1D":
-                pairs = (("three", "64x60m"),)
+                comparisons = {
+                    "gaf": ("minirocket", "bars", "gaf_fixed", "gaf_market"),
+                    "64x60m": ("three",),
+                }
                 models |= {
                     "bars": (*CNN, *window, "model=small_cnn_bars"),
                     "gaf_fixed": (*CNN, *window, "images.scaling=fixed"),
@@ -118,7 +122,7 @@ class Images:
                     "64x2h": (*CNN, "window=64x60m", "window.step=2h", "window.lookback=320h"),
                     "residual": (*CNN, *window, "model@offset=xgboost_cross_section"),
                 }
-            yield Part(f"perp-{horizon.lower()}", words, models, pairs=pairs)
+            yield Part(f"perp-{horizon.lower()}", words, models, comparisons=comparisons)
 
     def _large(self) -> Part:
         pretrained, random = (
@@ -132,9 +136,9 @@ class Images:
             "lite0_frozen": (*LITE, *pretrained, frozen),
             "resnet18": (*LARGE, "model=resnet18", "model.weights=null"),
         }
-        pairs = (("lite0_pretrained", "lite0_random"), ("lite0_frozen", "lite0_pretrained"))
+        comparisons = {"lite0_random": ["lite0_pretrained"], "lite0_pretrained": ["lite0_frozen"]}
         words = (*self._files("perp-30m"), *_ranked("1D", "1D"))
-        return Part("large-1d", words, models, joined=tuple(models), pairs=pairs)
+        return Part("large-1d", words, models, joined=tuple(models), comparisons=comparisons)
 
     def _trials(self) -> Iterator[Part]:
         """Yield what only question (a) needs; its test rows are not looked at."""
@@ -162,14 +166,18 @@ class Images:
             "gaf": (*CNN, window),
             "bars": (*CNN, window, "model=small_cnn_bars"),
         }
-        yield Part("stocks-5d", words, models, cost_bps=3.0)
+        comparisons = {"gaf": ("minirocket", "bars")}
+        yield Part("stocks-5d", words, models, cost_bps=3.0, comparisons=comparisons)
         window, split = "window=64x60m", ("split.first=0.4", "split.folds=3")
         takers = "images.fields=[close,taker_buy_share]"
         models = {"xgboost": (*TREES, window), "gaf": (*CNN, window, "split.stride=2")}
         spot, plain = self._files("spot-1h-taker"), self._without_takers()
         words = (*_ranked("4h", "4h"), *split)
         of_takers = models | {"gaf_taker": (*models["gaf"], takers)}
-        yield Part("spot-4h", (*spot, *words), of_takers, cost_bps=10.0, folds=3)
+        comparisons = {"xgboost_plain": ["xgboost"], "gaf": ["gaf_taker"]}
+        yield Part(
+            "spot-4h", (*spot, *words), of_takers, cost_bps=10.0, folds=3, comparisons=comparisons
+        )
         alone = {"xgboost": models["xgboost"]}
         yield Part("spot-4h-plain", (*plain, *words), alone, folds=3, joined=())
 
@@ -255,12 +263,11 @@ class Images:
         judgement.to_html(self.results / f"{part.name}.html")
         found = {"metrics": judgement.metrics, "pairs": []}
         everything = dict(tables) | others
-        for a, b in part.pairs:
-            both = {name: everything[name] for name in (b, a)}
-            pair = gc.judge(
-                both, study.bars, label=study.label, baseline=b, rules=rules, trials=trials
-            )
-            found["pairs"] += pair.metrics["pairs"]
+        for baseline, names in part.comparisons.items():
+            compared = {name: everything[name] for name in (baseline, *names)}
+            options = {"rules": rules, "trials": trials, "ensembles": ()}
+            judged = gc.judge(compared, study.bars, label=study.label, baseline=baseline, **options)
+            found["pairs"] += judged.metrics["pairs"]
         if part.name.startswith("perp"):
             makers = study.judge(ensembles=(), rules={"cost_bps": 2.0}, count_look=False)
             found["at_2_bps"] = makers.metrics["models"]
@@ -337,7 +344,9 @@ class Images:
             part.name for part in self.parts if part.name.startswith(("perp", "trial", "large"))
         ]
         trials = sum(recorded(self.outputs / name, TRAINING) for name in names)
-        options = {"label": study.label, "trials": trials, "headline": "final"}
+        options = {
+            "label": study.label, "trials": trials, "headline": "final", "ensembles": (),
+        }  # fmt: skip
         at = {
             cost: gc.judge(tables, study.bars, rules={"cost_bps": cost, **rules}, **options)
             for cost in (5.0, 2.0)
