@@ -28,8 +28,7 @@ class Registry(dict[str, T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers an object under a name.
 
-        A definition replaces an earlier one of the same module, so that a notebook cell can run
-        twice.
+        A definition replaces an earlier one of its module, so that a notebook cell can run twice.
 
         Raises:
             ConfigError: Another module has registered the name.

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import cache
@@ -58,6 +59,15 @@ def test_help_has_the_program_that_was_called() -> None:
     text = shown("train", "gafcnn {}")
     assert "gafcnn train window=30m" in text
     assert "gafcnn evaluate study=" in text
+
+
+def test_the_version_is_that_of_the_project(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    monkeypatch.setattr("sys.argv", ["gafcnn", "--version"])
+    command.run()
+    assert capsys.readouterr().out.split() == ["gafcnn", project["version"]]
 
 
 @pytest.mark.parametrize("name", ["train", "evaluate", "prepare"])

@@ -87,6 +87,13 @@ def test_times_of_a_frame_in_any_notation(zone: str) -> None:
     assert_frame_equal(bars, expected, check_freq=False)
 
 
+@pytest.mark.parametrize("zone", ["Z", "+00:00", " UTC"])
+def test_dates_alone_may_have_an_offset(zone: str) -> None:
+    days = pd.date_range("2024-01-02", periods=20, tz="UTC")
+    frame = _exchange().assign(Date=days.strftime("%Y-%m-%d") + zone)
+    assert [*as_bars(frame, time="Date").index] == [*days + pd.Timedelta(days=1)]
+
+
 def test_frame_with_close_times_or_without_volume() -> None:
     frame = _frame(20).drop(columns="volume")
     bars = as_bars(frame, label="close", interval="1min")

@@ -27,6 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+import gafcnn
 from gafcnn.errors import ConfigError, GafcnnError
 
 COMMANDS = {
@@ -56,7 +57,9 @@ def run() -> None:
     command, *words = sys.argv[1:] or ["--help"]
     if command in COMMANDS:
         main(command, words=words, program="gafcnn {}")
-    elif command in ("-h", "--help"):
+    elif command == "--version":
+        sys.stdout.write(f"gafcnn {gafcnn.__version__}\n")
+    elif command in ("-h", "--help", "help"):
         sys.stdout.write("usage: gafcnn COMMAND [OPTION ...]; gafcnn COMMAND --help has more\n\n")
         for name, (description, example) in COMMANDS.items():
             sys.stdout.write(f"  {name:10}{description:39}gafcnn {example}\n")

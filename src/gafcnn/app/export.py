@@ -5,7 +5,7 @@ outputs/<study>/export/
     <run>.json                      the trees, in XGBoost's own format
     ensembles.json                  members, parameters and thresholds, of the newest fold
     model_card.md                   for people
-    metadata.json                   for programs; written last, with the checksums of all
+    metadata.json                   machine-readable; written last, with the checksums of all
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ def export(options: Mapping[str, Any]) -> Path:
     Networks are compared with torch.
 
     Raises:
-        RunError: The study has no complete run, its bars have changed, or another process exports
-            it.
+        RunError: The study has no complete run, its bars have changed, or it is being exported.
         LearningError: An exported network predicts something else than the trained one.
     """
     settings = create(StudyOptions, "", options)
@@ -155,7 +154,7 @@ def _describe(name: str, decider: Decider) -> dict[str, Any]:
     except (AttributeError, TypeError, ValueError) as error:
         raise ConfigError(
             f"the parameters of the ensemble {name} cannot be written as JSON ({error})",
-            expected="numbers, texts, arrays, lists or mappings of these",
+            expected="numbers, strings, arrays, lists or mappings of these",
             instead=f"change what the fit of {name} returns",
         ) from error
     return {

@@ -120,7 +120,7 @@ def _check_bars(seen: Bars, symbol: str, frame: pd.DataFrame, end: pd.Timestamp)
             f"bars of {symbol} close from {begins:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
             expected=f"only bars that close after {end:%Y-%m-%d %H:%M} UTC, as the study has seen "
             "the others",
-            instead=f"leave the others out: {after}" if last > end else "use bars that go on",
+            instead=f"drop the earlier ones: {after}" if last > end else "use later bars",
         )
     there = frame.reindex(columns=like.columns).notna().any()
     lacking = [*like.columns[like.notna().any() & ~there]]

@@ -181,8 +181,7 @@ class Forecast:
 
     Attributes:
         probabilities: The probability of each class, by its name.
-        threshold: The confidence |P(up) - 1/2| from which to trade; None for other classes than
-            down and up.
+        threshold: The confidence |P(up) - 1/2| from which to trade; None for other classes.
         position: 1 long, -1 short, 0 flat; None for other classes.
     """
 

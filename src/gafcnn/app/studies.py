@@ -237,8 +237,7 @@ class Study:
             seed: Seed of the resamples.
 
         Raises:
-            BarsError: Bars close before the last of the study, have another interval or lack a
-                column.
+            BarsError: Bars close before the study's end, have another interval or lack a column.
             RunError: A symbol is missing, the last evaluation is damaged, or see `bars`.
             SamplesError: No later decision has a known outcome.
         """

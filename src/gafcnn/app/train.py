@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -46,8 +47,7 @@ def train(options: Mapping[str, Any]) -> float:
     """Train one window or the baseline, or resume its training, by `conf/train.yaml`.
 
     Returns:
-        The validation score that `objective` names, the mean over the seeds; NaN if it cannot be
-        computed.
+        The validation score that `objective` names, the mean over the seeds; NaN if undefined.
 
     Raises:
         RunError: The folder holds a different run, or is in use.
@@ -62,7 +62,8 @@ def train(options: Mapping[str, Any]) -> float:
             raise ConfigError(f"{option}={name}", expected=expected, instead=instead)
     seeds = range(settings.seed, settings.seed + settings.seeds)
     trained = [train_run(replace(settings, seed=seed, seeds=1)) for seed in seeds]
-    log.info("to judge it on test rows: evaluate study=%s", settings.study)
+    command = "gafcnn evaluate" if Path(sys.argv[0]).stem == "gafcnn" else "python evaluate.py"
+    log.info("to judge it on test rows: %s study=%s", command, settings.study)
     values = [run.metrics["val"]["labelled"][objective] for run in trained]
     return math.nan if None in values else math.fsum(values) / len(values)
 

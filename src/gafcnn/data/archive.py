@@ -58,7 +58,7 @@ def archived_bars(
                         raise unreadable(file, "it holds bars of another time")
                 except (OSError, BarsError) as error:
                     reason = " ".join(str(getattr(error, "found", error)).split())[:200]
-                    log.warning("the archive is left for the API (%s)", reason)
+                    log.warning("the API is used in place of the archive (%s)", reason)
                     return
                 begin, end = max(begin, since), min(end, until)
                 yield bars.loc[(bars.index > begin) & (bars.index <= end)], begin, end

@@ -419,8 +419,8 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
     if not (apart == 1).any():
         raise BarsError(
             f"{origin.source} holds bars of {format_duration(interval_between(bars.index))}",
-            expected=f"bars of {format_duration(interval)}, as requested",
-            instead="omit the interval, or resample the bars after reading",
+            expected=f"bars of {format_duration(interval)}",
+            instead="omit the interval if one is given, or read more bars",
         )
     valid = np.r_[True, apart > 0]
     starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])
@@ -433,7 +433,8 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
             f"to {bars.index[row]} among bars of {format_duration(interval)}"
         ),
         "bars of one interval, and gaps that are multiples of it",
-        'split the bars by their interval, or leave such rows out with repair="drop"',
+        'name the calendar of a market that closes, as calendar="XNYS" (market.calendar=XNYS), or '
+        'leave such rows out with repair="drop"',
     )
 
 

@@ -278,8 +278,7 @@ def make_samples(
     Args:
         bars: Bars of one symbol, or of several by their names (see `gafcnn.as_bars`).
         label: How samples are labelled; `Direction("15min")` by default.
-        split: How they are split, at the same moments for all symbols; `Chronological()` by
-            default.
+        split: The split, at the same moments for all symbols; `Chronological()` by default.
         lookback: The gap-free stretch of bars that a sample needs, at least as long as the longest
             window that will be used. The embargo is as long, unless `split` has its own.
         overnight: Whether the lookback may span the nights of a trading calendar.

@@ -107,7 +107,7 @@ class _ByTime:
         if not len(ends):
             raise SamplesError(
                 f"none of {len(times)} samples has a known outcome",
-                expected="bars that reach further than label.horizon after some of them",
+                expected="bars that extend beyond label.horizon after some of them",
                 instead="use more bars or a shorter label.horizon",
             )
         # from the first decision with a known outcome of any symbol to the last that all have
@@ -233,7 +233,7 @@ class OutOfTime:
         if not len(test):
             raise SamplesError(
                 f"no decision after {format_moment(self.end)} UTC has a known outcome",
-                expected="later bars that reach further than label.horizon after some of them",
+                expected="later bars that extend beyond label.horizon after some of them",
                 instead="use more of them",
             )
         return replace(split, train=seen[split.train], val=seen[split.val], test=test)
@@ -279,7 +279,7 @@ def check_purged(
         left = _outside(others, times, known_at, split.test, embargo)
         if len(left) < len(others):
             raise LeakError(
-                f"{len(others) - len(left):,} samples of train or val touch the block of test",
+                f"{len(others) - len(left):,} training or validation samples overlap the test",
                 expected="labels that are known before it, or decisions after its labels are known",
                 instead="use purged_blocks",
             )

@@ -116,7 +116,7 @@ def parse_times(
     )
     formats = next(of for notation, of in _DATES.items() if re.fullmatch(notation, date))
     written = [f"{one}{of_clock}{space}{'%z' if zone else ''}" for one in formats]
-    if formats == ("%Y-%m-%d",) and "M" not in clock.upper():
+    if formats == ("%Y-%m-%d",) and "M" not in clock.upper() and (clock or not zone):
         written = ["ISO8601"]  # which may vary from row to row
     parsed = [
         pd.DatetimeIndex(pd.to_datetime(texts, format=f, errors="coerce", utc=True))

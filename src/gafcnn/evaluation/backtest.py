@@ -254,16 +254,14 @@ def backtest(
     One at a time: a trade is made if none is open; a new one can be decided at the close of the bar
     in which the last one ended. Other positions are skipped. Overlapping: a row whose bar has the
     position i trades the account i mod K, where K is the number of bars of the horizon; the equity
-    is the mean of the accounts, which are never rebalanced. An account that loses everything stays
-    at 0.
+    is the mean of the accounts, which are never rebalanced. An account that loses all stays at 0.
 
     Args:
         bars: Bars, indexed by close time.
         times: Decision times (UTC), increasing, n of them.
         position: 1 long, -1 short, 0 none, n of them (see `positions`).
         horizon: Multiple of the bars' interval.
-        rules: Costs, barriers, and whether trades overlap; `position` already reflects thresholds
-            and sides.
+        rules: Costs, barriers and overlap; `position` already reflects thresholds and sides.
 
     Raises:
         PredictionsError: Positions are invalid or not as many as times, or see `compute_fills`.

@@ -181,8 +181,8 @@ def targets(
 ) -> list[Row]:
     """Return a row per target of a direction: figure, estimate and verdict.
 
-    `figures` are the estimates of the headline; the Sharpe ratio is not met if `deflated_sharpe` is
-    below `SURE`. `expected` of a row of pairs is the goal of a target.
+    `figures` are the estimates of the headline; the Sharpe ratio is met only if `deflated_sharpe`
+    reaches `SURE`. `expected` of a row of pairs is the goal of a target.
     """
     by_goal = {row["expected"]: row for row in pairs if row["expected"]}
     rows = []
@@ -220,6 +220,7 @@ _RANKING_EXPLANATIONS = {
     TWO_STAGE: " (the mean rank by windows and baseline)",
     "mean": " (the mean rank by the windows)",
 }
+LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 _RARE = 100  # rows of a class below which it is mentioned that no row was missed
 _IMPLAUSIBLE = 0.95  # an AUC of directions
 _IMPLAUSIBLE_IC = 0.3  # a mean rank IC
@@ -239,6 +240,7 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
             *_in_total(figures, metrics["benchmarks"]["market"], "the equal-weighted market"),
             *_deflated("The probability that the Sharpe ratio", figures, metrics),
             *_exposure(figures),
+            *_noise(metrics),
             *_compared(metrics["pairs"], headline, "rank_ic", "+.4f"),
             *_compared(metrics["pairs"], headline, "sharpe", "+.2f"),
         ]
@@ -247,8 +249,19 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
         *_doubt("An AUC", figures["auc"]["value"], _IMPLAUSIBLE),
         *_money(figures, metrics),
         *_in_total(figures, metrics["benchmarks"]["buy_and_hold"], "buy and hold"),
+        *_noise(metrics),
         *_compared(metrics["pairs"], headline, "auc", "+.3f"),
     ]
+
+
+def period_days(metrics: Mapping[str, Any]) -> float:
+    """Return the length of the test period in days."""
+    return (pd.Timestamp(metrics["last"]) - pd.Timestamp(metrics["first"])) / pd.Timedelta("1D")
+
+
+def _noise(metrics: Mapping[str, Any]) -> Iterator[str]:
+    if (days := period_days(metrics)) < LEAST_DAYS:
+        yield f"The test period has {days:.1f} days: annualised figures of so few days are noise."
 
 
 def _doubt(figure: str, value: float | None, most: float) -> Iterator[str]:
@@ -293,7 +306,7 @@ def _in_total(figures: Mapping[str, Any], benchmark: Mapping[str, Any], name: st
     def result(of: Mapping[str, Any]) -> str:
         total, fall = of["total_return"]["value"], abs(of["max_drawdown"]["value"])
         verb = "lost" if total < 0 else "gained"
-        return f"{verb} {abs(total):.1%} with a largest drawdown of {fall:.1%}"
+        return f"{verb} {abs(total):.1%} with a maximum drawdown of {fall:.1%}"
 
     if None not in (figures["total_return"]["value"], benchmark["total_return"]["value"]):
         yield f"In all, it {result(figures)} after costs; {name} {result(benchmark)}."
@@ -392,15 +405,17 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
         f"{_against(net, 0.0, 'a profit after costs', 'a loss after costs')}. "
         f"{_break_even(figures).capitalize()}."
     )
-    ratio = _format(figures["sharpe"], ".2f")
-    yield from _deflated(f"The Sharpe ratio is {ratio}; the probability that it", figures, metrics)
+    if period_days(metrics) >= LEAST_DAYS:
+        begin = f"The Sharpe ratio is {_format(figures['sharpe'], '.2f')}; the probability that it"
+        yield from _deflated(begin, figures, metrics)
 
 
 def _deflated(begin: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     if (deflated := figures["deflated_sharpe"]["value"]) is not None:
         trials = metrics["trials"]
-        of_trials = "what one training" if trials == 1 else f"what the best of {trials} trainings"
-        yield (f"{begin} exceeds {of_trials} would show by luck is {deflated:.1%}.")
+        luck = "one training" if trials == 1 else f"the best of {trials} trainings"
+        chance = f"{deflated:.1%}; {SURE:.0%} would be convincing"
+        yield f"{begin} is higher than that of {luck} without skill is {chance}."
 
 
 def _compared(pairs: Any, model: str, figure: str, style: str, unit: str = "") -> Iterator[str]:

@@ -21,7 +21,7 @@ from gafcnn.durations import multiple_of
 from gafcnn.evaluation import statistics
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
-from gafcnn.evaluation.comparisons import COMPARED, Study, pair_rows, pairs, targets
+from gafcnn.evaluation.comparisons import COMPARED, LEAST_DAYS, Study, pair_rows, pairs, targets
 from gafcnn.evaluation.figures import Counted, auc, held_figures, ratio, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import Floats, Row, confusion, curve, estimate, score
@@ -33,7 +33,6 @@ HOLD = "buy_and_hold"
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)  # of the rows, the most confident first
 VOLATILITIES, TRENDS = ("low", "middle", "high"), ("down", "flat", "up")
 TREND = 0.5  # standard deviations that make a trend: a random walk is flat 38 % of the time
-LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 _LOOKBACK_BARS = 60  # of regimes, if no samples are given
 _POINTS = 1000  # of an equity curve, at most
 
@@ -323,7 +322,6 @@ def _hold(panel: Panel, rules: TradingRules) -> tuple[Floats, dict[str, Row]]:
     for one in panel.sets:
         last: Any = one.period[-1]
         held.append(buy_and_hold(one.bars, one.test["time"].iloc[0], last, rules))
-    returns, figures = panel.mean_return(held), held[0].summary()
-    if len(held) > 1:
-        figures = held_figures(returns, panel.periods)
+    returns = panel.mean_return(held)
+    figures = held_figures(returns, panel.periods)
     return returns, {name: estimate(value, 1) for name, value in figures.items()}

@@ -203,8 +203,7 @@ def ensemble(
 
     Raises:
         ConfigError: An ensemble or a member is unknown, or a column has the ensemble's name.
-        PredictionsError: The tables do not match, or the labelled validation rows of a fold are not
-            of both classes.
+        PredictionsError: The tables do not match, or a fold's labelled validation has one class.
     """
     joined = models if isinstance(models, pd.DataFrame) else join(models)
     known = [*joined.columns.drop([*KEY, *OUTCOME])]

@@ -48,8 +48,7 @@ def join_common(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Join predictions of models that do not cover the same rows.
 
-    Test rows that a model lacks are dropped for all. Validation rows that it lacks are NaN in its
-    columns.
+    Test rows that a model lacks are dropped for all; validation rows that it lacks are NaN.
 
     Returns:
         The table as from `join`, and the notes, with one more per model that lacks rows.

@@ -176,7 +176,7 @@ def judge(
     joined, names, _ = combine(joined, members, ensembles, baseline, classes)
     others = sorted({*ensembles} - {ENSEMBLE, TWO_STAGE})
     if ranking and others and len(members) > 1:
-        notes.append(f"{', '.join(others)}: left out, as they combine probabilities, not scores")
+        notes.append(f"{', '.join(others)}: skipped, as they need probabilities, not scores")
     names += [name for name in foreign if name != baseline]
     by_symbol = _by_symbol(joined, bars)
     if oracle is not None and not classes and not ranking:

@@ -1,7 +1,6 @@
 """The predictions table, which every model writes and everything in this package reads.
 
-A row is one prediction of one model: a decision time, P(up) or class probabilities, and the
-outcome.
+A row is a prediction of a model: decision time, P(up) or class probabilities, and outcome.
 """
 
 from __future__ import annotations
@@ -80,8 +79,7 @@ def complete_predictions(
             `p_<class>`, and `symbol` if there are several. Columns `fold` and `split` are kept. In
             place of `p_up`, a `score` that is higher for a more likely rise: it is converted by a
             logistic regression on the labelled validation rows of the fold; without them to
-            `1 / (1 + exp(-score / standard deviation))`, of which only order and sign mean
-            anything.
+            `1 / (1 + exp(-score / standard deviation))`, of which only order and sign count.
         bars: Bars of one symbol, or of several by their names.
         label: Definition of the label.
         split: Splitter.

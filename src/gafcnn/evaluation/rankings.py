@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import COLUMNS, bars_per_day, bars_per_year, interval_of
 from gafcnn.evaluation import figures, statistics
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
-from gafcnn.evaluation.comparisons import Study, pair_rows, pairs, targets
-from gafcnn.evaluation.directions import LEAST_DAYS, TRENDS, VOLATILITIES, deflated_ratios, regimes
+from gafcnn.evaluation.comparisons import LEAST_DAYS, Study, pair_rows, pairs, targets
+from gafcnn.evaluation.directions import TRENDS, VOLATILITIES, deflated_ratios, regimes
 from gafcnn.evaluation.figures import Counted, Figure, of_sums, ratio
 from gafcnn.evaluation.portfolio import PortfolioRules, PortfolioTrial, simulate, target_weights
 from gafcnn.evaluation.statistics import Floats, Row, curve, divide, estimate
@@ -348,7 +348,7 @@ def _notes(panel: Panel, models: Mapping[str, Candidate]) -> Iterator[str]:
         if undefined := int(np.isnan(model.correlations).sum()):
             yield (
                 f"{name} has no rank IC at {undefined:,} of {len(model.net):,} decision times, "
-                "which have fewer than two different scores or returns"
+                "with fewer than two distinct scores or returns"
             )
     rules = panel.rules
     choices = {name: model.portfolio.choices.values() for name, model in models.items()}

@@ -166,8 +166,7 @@ def split_rows(joined: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the validation rows and the test rows, each by time.
 
     Raises:
-        PredictionsError: There are no test rows, or a time of a symbol is in the test of several
-            folds.
+        PredictionsError: There are no test rows, or a time of a symbol is in several test blocks.
     """
     by_time = joined.sort_values("time", kind="stable")
     val, test = (by_time.loc[by_time["split"] == name].reset_index(drop=True) for name in SPLITS)

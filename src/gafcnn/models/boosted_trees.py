@@ -80,8 +80,7 @@ class BoostedTrees(Estimator):
 
     Attributes:
         booster_: The `xgboost.Booster`, with the trees after the best round.
-        best_round_: The round with the best validation, from 1; predictions use the
-            trees up to it.
+        best_round_: The best round on validation, from 1; predictions use trees up to it.
         classes_: Names of the classes.
         metrics_: Scores on the labelled validation samples, the share of the larger class included.
         facts_: Facts of the training: rounds, best_round, features, gains.

@@ -72,12 +72,12 @@ def decision_table(decision: Mapping[str, Any]) -> Table:
     """Return one line per model: P(up), its confidence, the threshold and the position.
 
     For other classes than down and up: the probability of each, and the most probable one. The
-    headline model of the evaluation has a star. The text "rules" is shown below.
+    headline model has a star. The text "rules" is shown below.
     """
     models = decision["models"]
     cells = {name: _decided(found) for name, found in models.items()}
     table = Table(box=box.SIMPLE_HEAD, caption_justify="left", collapse_padding=True)
-    table.caption = "* headline model of the evaluation"
+    table.caption = "* headline model"
     if "position" in next(iter(cells.values())):
         table.caption += f"\n{decision['rules']}"
     table.add_column("model", no_wrap=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
-from gafcnn.evaluation.directions import LEAST_DAYS
+from gafcnn.evaluation.comparisons import LEAST_DAYS, period_days
 from gafcnn.evaluation.ensembles import ENSEMBLES
 
 ORACLE, BUY_AND_HOLD, MARKET = "oracle", "buy_and_hold", "market"
@@ -294,17 +294,9 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     return {name: table for name, table in tables.items() if len(table.frame)}
 
 
-def period_days(metrics: Metrics) -> float:
-    """Return the length of the test period in days."""
-    first, last = (pd.to_datetime(metrics[key]) for key in ("first", "last"))
-    return (last - first) / pd.Timedelta("1D")
-
-
 def says_nothing(low: float | None, high: float | None, luck: float | None) -> bool:
     """Return whether an interval includes the value without skill."""
-    if low is None or high is None or luck is None:
-        return False
-    return low <= luck <= high
+    return low is not None and high is not None and luck is not None and low <= luck <= high
 
 
 def _target(row: Row, metrics: Metrics) -> Row:

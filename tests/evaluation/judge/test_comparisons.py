@@ -119,6 +119,8 @@ def metrics(**changed: Any) -> Row:
         "task": "direction",
         "headline": "m",
         "trials": 9,
+        "first": "2025-01-01",
+        "last": "2025-03-01",
         "models": {"m": figures | {key: changed.pop(key) for key in figures if key in changed}},
         "rows": {"all": 1000, "labelled": 800},
         "classes": {"moved": {"up": changed.pop("up", 0.48), "n": 970}},
@@ -139,12 +141,18 @@ def test_a_verdict_by_hand() -> None:
         "At the threshold chosen on validation, 56.0% [53.0%, 59.0%] of 1,234 trades win before "
         "costs, and the mean trade returns -17.0 [-18.2, -15.9] bps after 10 bps a side: a loss "
         "after costs. The break-even cost is 1.5 [0.9, 2.1] bps a side.",
-        "The Sharpe ratio is -9.00 [-12.00, -6.00]; the probability that it exceeds what the best "
-        "of 9 trainings would show by luck is 25.0%.",
-        "In all, it lost 25.0% with a largest drawdown of 30.0% after costs; buy and hold gained "
-        "10.0% with a largest drawdown of 5.0%.",
+        "The Sharpe ratio is -9.00 [-12.00, -6.00]; the probability that it is higher than that of "
+        "the best of 9 trainings without skill is 25.0%; 95% would be convincing.",
+        "In all, it lost 25.0% with a maximum drawdown of 30.0% after costs; buy and hold gained "
+        "10.0% with a maximum drawdown of 5.0%.",
         "The finding (+0.010 [-0.010, +0.030]).",
     ]
+
+
+def test_no_figure_of_a_year_is_claimed_for_a_few_days() -> None:
+    found = " ".join(sentences(metrics() | {"last": "2025-01-09"}))
+    assert "Sharpe" not in found
+    assert "8.0 days" in found
 
 
 @given(value=st.floats(0, 1), below=st.floats(0, 1), above=st.floats(0, 1))

@@ -157,7 +157,7 @@ def test_holding_lasts_from_the_first_decision_to_the_last_horizon(
     held = judgement.metrics["benchmarks"]["buy_and_hold"]
     net = sold / bought - 1 - 1e-4 * (1 + sold / bought)
     assert held["total_return"]["value"] == pytest.approx(net)
-    assert held["trades"]["value"] == 1
+    assert "annual_return" not in held  # of a few days it would be a large number
 
 
 # --- no trade, no difference, no luck --------------------------------------------------------
