@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,17 @@ def test_json_is_one_strict_line_per_decision(
     for name, forecast in decision.models.items():
         wanted = {key: getattr(forecast, key) for key in ("p_up", "threshold", "position")}
         assert found["models"][name] == wanted | {"confidence": abs(forecast.p_up - 0.5)}
+
+
+@pytest.mark.parametrize("page", ["index", "live"])
+def test_the_python_of_the_pages_about_a_finished_study_runs(
+    page: str, root: Path, live: Path, bars: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(live)
+    text = (root / "docs" / f"{page}.md").read_text()
+    block = re.search(r"```python\n(study = .*?)```", text, re.DOTALL)
+    assert block
+    exec(block[1].replace("outputs/demo", "outputs/tiny"), {"gc": gc, "bars": bars.iloc[:4000]})
 
 
 def test_old_and_unclosed_bars_are_refused(live: Path, tmp_path: Path, bars: pd.DataFrame) -> None:
