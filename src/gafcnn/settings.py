@@ -144,7 +144,7 @@ def _config_error(section: str, cls: type, error: ValidationError) -> ConfigErro
             instead=f"did you mean {near[0]}?" if near else "correct the name",
         )
     if first["type"] in ("missing", "missing_argument"):
-        return ConfigError(f"{key} has no value", expected="a value", instead=f"set {key}=...")
+        return ConfigError(f"{key} has no value", expected="a value", instead=f"set {key}=VALUE")
     expected = first["msg"]
     for prefix in ("Value error, ", "Input should be ", "expected "):
         expected = expected.removeprefix(prefix)

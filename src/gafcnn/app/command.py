@@ -222,19 +222,19 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
     if isinstance(error, GafcnnError):
         return " ".join(str(error).split())
     if isinstance(error, MissingMandatoryValue) and (key := getattr(error, "full_key", None)):
-        return f"{key} has no value; expected a value; set {key}=..."
+        return f"{key} has no value; expected a value; set {key}=VALUE."
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         near = get_close_matches(option, error.options, n=1)
         typed = next((w.partition("=")[0] for w in words if w.endswith(f"={option}")), group)
         instead = f"did you mean {typed}={near[0]}?" if near else "correct the name."
         if group == "window":
-            instead = "for a length of your own, write window=15m window.span=45min."
+            instead += " For a length of your own, write window=15m window.span=45min."
         options = ", ".join(error.options)
         return f"{typed} has no option {option}; expected one of {options}; {instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} cannot be read; expected KEY=VALUE; correct it ({first})."
+        return f"{error.override!r} cannot be read; expected KEY=VALUE, as window=30m ({first})."
     if first.startswith("Ambiguous value"):
         several = "add -m to run the command for each, or write a list as KEY=[A,B]."
         return f"{first}; expected one value; {several}"

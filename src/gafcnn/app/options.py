@@ -350,7 +350,7 @@ class EvaluateOptions(StudyOptions):
             instead = "remove market=..., or set on=market market=... for later bars"
             raise ConfigError(found, expected=expected, instead=instead)
         if self.study and (self.label not in (None, Direction()) or self.split):
-            raise ConfigError("label or split beside study=...", "those of the study", "remove it")
+            raise ConfigError("label or split of a finished study", "those it has", "remove it")
         if self.on or self.after is not None:
             self._check_later()
         if self.study is None and self.predictions and self.market is None:
