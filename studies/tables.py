@@ -1,13 +1,17 @@
-"""Write the tables and figures of the study: tables.md beside its results, and study_*.svg.
+"""Write the tables and figures of the study from its results.
 
-python studies/tables.py [outputs/images] [docs/pictures]
+    python studies/tables.py [outputs/images] [docs]
+
+docs/studies/results.json keeps the figures that the page and the notebook show;
+docs/studies/tables.md and docs/pictures/study_*.svg are made of it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +23,118 @@ Row = dict[str, Any]
 
 RANKING = {
     "rank_ic": ("rank IC", 3),
+    "spread_bps": ("top less bottom fifth, bps", 0),
     "sharpe_gross": ("Sharpe ratio before costs", 2),
     "sharpe": ("after costs", 2),
     "turnover": ("turnover a day", 2),
-    "break_even_bps": ("break-even cost, bps", 1),
+    "beta_low_volatility": ("beta to low volatility", 2),
 }
 """Figures of a ranking: title and digits."""
 
 DIRECTION = {"auc": ("AUC", 4), "sharpe": ("Sharpe ratio after costs", 2)}
+MONEY = (
+    "alpha",
+    "total_return",
+    "annual_return",
+    "max_drawdown",
+    "deflated_sharpe",
+    "break_even_bps",
+)
 NAMES = {"rank_ic": "rank IC", "sharpe": "net Sharpe ratio", "auc": "AUC"}
+POINTS = 120  # of a stored equity curve
+
+_INTRODUCTION = (
+    "Written by `studies/tables.py` from `results.json`, which has the same figures. Models, parts",
+    "and questions are those of the [plan](plan.md); what they mean is in",
+    "[Results](../results.md). Brackets are 95 % intervals.",
+    "",
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Differences that answer a question, and the models that its table shows.
+
+    Args:
+        study: The part of the study.
+        pairs: Model and the one it is compared with; the first is the headline.
+        figures: What is compared.
+        others: Models to show beside those of the pairs.
+    """
+
+    study: str
+    pairs: Sequence[tuple[str, str]]
+    figures: Sequence[str] = ("rank_ic", "sharpe")
+    others: Sequence[str] = ()
+
+    @property
+    def models(self) -> list[str]:
+        """The models of the table, each once."""
+        return [*dict.fromkeys([*self.others, *(name for pair in self.pairs for name in pair)])]
+
 
 QUESTIONS = {
-    "b": ("perp-1d", "rank_ic", (("residual", "xgboost"), ("two_stage", "xgboost"))),
-    "b_sharpe": ("perp-1d", "sharpe", (("residual", "xgboost"), ("two_stage", "xgboost"))),
-    "c": ("perp-1d", "rank_ic", (("minirocket", "gaf"), ("bars", "gaf"))),
-    "d": ("perp-1d", "rank_ic", (("three", "64x60m"),)),
-    "f": ("pooled", "auc", (("gaf_pooled", "gaf_single"), ("xgboost_pooled", "xgboost_single"))),
-    "g": ("perp-1d", "rank_ic", (("gaf_fixed", "gaf"), ("gaf_market", "gaf"))),
-    "h": ("spot-4h", "rank_ic", (("xgboost_plain", "xgboost"), ("gaf_taker", "gaf"))),
-    "i": (
-        "large-1d", "rank_ic",
-        (("lite0_pretrained", "lite0_random"), ("lite0_frozen", "lite0_pretrained")),
+    "b": Question("perp-1d", (("residual", "xgboost"), ("two_stage", "xgboost"))),
+    "c": Question("perp-1d", (("minirocket", "gaf"), ("bars", "gaf"))),
+    "d": Question("perp-1d", (("three", "64x60m"),), others=("64x30m", "64x2h")),
+    "f": Question(
+        "pooled",
+        (("gaf_pooled", "gaf_single"), ("xgboost_pooled", "xgboost_single")),
+        ("auc", "sharpe"),
     ),
-    "stocks": ("stocks-5d", "rank_ic", (("two_stage", "xgboost"), ("minirocket", "gaf"))),
-}  # fmt: skip
-"""The differences of each question, with the study and the figure; the first is the headline."""
+    "g": Question("perp-1d", (("gaf_fixed", "gaf"), ("gaf_market", "gaf"))),
+    "h": Question("spot-4h", (("xgboost", "xgboost_plain"), ("gaf_taker", "gaf"))),
+    "i": Question(
+        "large-1d",
+        (("lite0_pretrained", "lite0_random"), ("lite0_frozen", "lite0_pretrained")),
+        others=("resnet18",),
+    ),
+    "stocks": Question(
+        "stocks-5d",
+        (("two_stage", "xgboost"), ("minirocket", "gaf"), ("bars", "gaf")),
+        others=("momentum",),
+    ),
+}
 
 HORIZONS = ("1h", "4h", "1d", "3d")
+RIVALS = ("momentum", "xgboost", "minirocket", "gaf", "two_stage")
+
+
+def condensed(found: Row) -> Row:
+    """Return the figures of a part that are shown, and of the final model an equity curve."""
+    metrics = found["metrics"]
+    shown = [*RANKING, *DIRECTION, *MONEY]
+
+    def figures(models: Mapping[str, Row]) -> Row:
+        return {
+            name: {key: rounded(one[key]) for key in shown if one.get(key) is not None}
+            for name, one in models.items()
+        }
+
+    def short(x: Any) -> Any:
+        return round(x, 6) if isinstance(x, float) else x
+
+    def rounded(row: Row) -> Row:
+        return {key: short(x) for key, x in row.items()}
+
+    def thinned(curve: Mapping[str, Sequence[Any]]) -> Row:
+        step = max(1, len(curve["time"]) // POINTS)
+        return {key: [short(x) for x in values[::step]] for key, values in curve.items()}
+
+    curves = {name: thinned(one) for name, one in metrics.get("equity", {}).items()}
+    keys = ("a", "b", "figure", "value", "low", "high")
+    both = [*found["pairs"], *metrics.get("pairs", [])]
+    pairs = {(row["a"], row["b"], row["figure"]): row for row in reversed(both)}
+    return {
+        "task": metrics["task"],
+        "rows": metrics["rows"]["all"],
+        "models": figures(metrics["models"]),
+        "benchmarks": figures(metrics.get("benchmarks", {})),
+        "at_2_bps": figures(found.get("at_2_bps", {})),
+        "pairs": [rounded({key: row[key] for key in keys}) for row in pairs.values()],
+        **({"equity": curves} if "validation" in found else {}),
+        **{key: found[key] for key in ("validation", "model", "portfolio") if key in found},
+    }
 
 
 def text(found: Row | None, digits: int = 3) -> str:
@@ -57,51 +146,61 @@ def text(found: Row | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}{bounds}"
 
 
-def models(found: Row) -> Iterator[str]:
-    """Yield the lines of the table of a study's models."""
-    figures = DIRECTION if found["metrics"]["task"] == "direction" else RANKING
-    titles = [title for title, _ in figures.values()]
-    yield "| " + " | ".join(["model", *titles]) + " |"
-    yield "|---" * (len(titles) + 1) + "|"
-    for name, one in found["metrics"]["models"].items():
+def models(found: Row, names: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a table of models."""
+    yield "| " + " | ".join(["model", *(title for title, _ in figures.values())]) + " |"
+    yield "|---" * (len(figures) + 1) + "|"
+    for name in names:
+        one = found["models"][name]
         cells = [text(one.get(key), digits) for key, (_, digits) in figures.items()]
-        yield "| " + " | ".join([name, *cells]) + " |"
+        yield "| " + " | ".join([f"`{name}`", *cells]) + " |"
 
 
-def differences(found: Row, figure: str, pairs: Sequence[tuple[str, str]]) -> Iterator[Row]:
-    """Yield the paired differences that a question asks for."""
-    known = [*found["pairs"], *found["metrics"].get("pairs", [])]
-    for a, b in pairs:
-        for row in known:
-            if row["figure"] == figure and (row["a"], row["b"]) == (a, b) and row["value"]:
-                yield row
-                break
+def difference(found: Row, pair: tuple[str, str], figure: str) -> Row:
+    """Return the paired difference of two models."""
+    for row in found["pairs"]:
+        if (row["a"], row["b"], row["figure"]) == (*pair, figure):
+            return row
+    raise SystemExit(f"{pair[0]} and {pair[1]} were not compared by {figure}")
 
 
-def forest(rows: Sequence[Row], title: str) -> Figure:
-    """Draw differences with their intervals; the headline is the first."""
-    figure = Figure(figsize=(7, 0.9 + 0.5 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    for place, row in enumerate(rows):
-        low, high = (row["value"] if row[end] is None else row[end] for end in ("low", "high"))
-        significant = low > 0 or high < 0
-        colour = "tab:blue" if significant else "tab:gray"
-        axes.plot([low, high], [place, place], color=colour, linewidth=2)
-        axes.plot(row["value"], place, "o", color=colour)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [f"{row['a']} less {row['b']}" for row in rows])
-    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=title)
+def differences(found: Row, question: Question) -> Iterator[str]:
+    """Yield the lines of a table of paired differences."""
+    titles = [NAMES[figure] for figure in question.figures]
+    yield "| " + " | ".join(["difference", *titles]) + " |"
+    yield "|---" * (len(titles) + 1) + "|"
+    for pair in question.pairs:
+        cells = [
+            text(difference(found, pair, figure), 2 if figure == "sharpe" else 4)
+            for figure in question.figures
+        ]
+        yield "| " + " | ".join([f"`{pair[0]}` less `{pair[1]}`", *cells]) + " |"
+
+
+def forest(found: Row, question: Question) -> Figure:
+    """Draw paired differences with their intervals, one panel a figure."""
+    figure = Figure(figsize=(9, 1.1 + 0.45 * len(question.pairs)), layout="constrained")
+    panels = figure.subplots(1, len(question.figures), sharey=True)
+    for axes, key in zip(panels, question.figures, strict=True):
+        for place, pair in enumerate(question.pairs):
+            row = difference(found, pair, key)
+            low, high = (row["value"] if row[end] is None else row[end] for end in ("low", "high"))
+            colour = "#1f5fa8" if low > 0 or high < 0 else "#8a949e"
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+            axes.plot(row["value"], place, "o", color=colour)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set(ylim=(len(question.pairs) - 0.5, -0.5), xlabel=f"difference in {NAMES[key]}")
+    panels[0].set_yticks(range(len(question.pairs)), [f"{a} less {b}" for a, b in question.pairs])
     return figure
 
 
-def by_horizon(results: dict[str, Row]) -> Figure:
+def by_horizon(results: Mapping[str, Row]) -> Figure:
     """Draw rank IC and net Sharpe ratio of each model by horizon."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
-    names = ("momentum", "xgboost", "minirocket", "gaf", "two_stage")
     for ax, key in zip(axes, ("rank_ic", "sharpe"), strict=True):
-        for number, name in enumerate(names):
-            each = [results[f"perp-{h}"]["metrics"]["models"][name][key] for h in HORIZONS]
+        for number, name in enumerate(RIVALS):
+            each = [results[f"perp-{h}"]["models"][name][key] for h in HORIZONS]
             places = [place + (number - 2) * 0.12 for place in range(len(HORIZONS))]
             values = [one["value"] for one in each]
             below = [one["value"] - one["low"] for one in each]
@@ -114,33 +213,74 @@ def by_horizon(results: dict[str, Row]) -> Figure:
     return figure
 
 
+def horizons(results: Mapping[str, Row]) -> Iterator[str]:
+    """Yield the lines of the table of horizons."""
+    figures = {key: one for key, one in RANKING.items() if not key.startswith("beta")}
+    figures |= {"at_2_bps": ("Sharpe ratio at 2 bps", 2)}
+    yield "| " + " | ".join(["horizon", "model", *(title for title, _ in figures.values())]) + " |"
+    yield "|---" * (len(figures) + 2) + "|"
+    for horizon in HORIZONS:
+        found = results[f"perp-{horizon}"]
+        for name in RIVALS:
+            one = found["models"][name] | {"at_2_bps": found["at_2_bps"][name]["sharpe"]}
+            cells = [text(one.get(key), digits) for key, (_, digits) in figures.items()]
+            yield "| " + " | ".join([horizon, f"`{name}`", *cells]) + " |"
+
+
 def equity(found: Row) -> Figure:
     """Draw the value of the final portfolio after costs, of its rivals and of the market."""
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     ax = figure.add_subplot()
-    for name, curve in found["metrics"]["equity"].items():
+    for name, curve in found["equity"].items():
         ax.plot(pd.to_datetime(curve["time"]), curve["value"], label=name)
-    ax.set(ylabel="value of 1 after costs")
+    ax.set(ylabel="value of 1 after costs", yscale="log")
     ax.legend(fontsize=8)
     return figure
 
 
-def main(results: Path, pictures: Path) -> None:
-    """Write tables.md and the figures."""
+def choices(found: Row) -> Iterator[str]:
+    """Yield the lines of the tables of what was chosen on validation rows."""
+    for kind, scores in found["validation"].items():
+        yield f"| {kind[:-1]} | net Sharpe ratio on validation, mean of the folds |"
+        yield "|---|---|"
+        for name, score in sorted(scores.items(), key=lambda one: -one[1]):
+            yield f"| {name} | {score:.2f} |"
+        yield ""
+
+
+def tables(results: Mapping[str, Row]) -> str:
+    """Return the tables of all questions, and those of all models of each part."""
+    final = results["final"]
+    lines = ["# All figures of the study", "", *_INTRODUCTION, "## Question a", ""]
+    lines += [*choices(final), *models(final, [*final["models"]], RANKING), ""]
+    for name, question in QUESTIONS.items():
+        found = results[question.study]
+        figures = RANKING if found["task"] == "ranking" else DIRECTION
+        title = f"Question {name}" if len(name) == 1 else name.capitalize()
+        lines += [f"## {title}", "", *differences(found, question), ""]
+        lines += [*models(found, question.models, figures), ""]
+    lines += ["## Question e", "", *horizons(results), ""]
+    for name, found in results.items():
+        figures = RANKING if found["task"] == "ranking" else DIRECTION
+        lines += [f"## All models of {name}, {found['rows']:,} test rows", ""]
+        lines += [*models(found, [*found["models"]], figures), ""]
+    return "\n".join(lines)
+
+
+def main(folder: Path, docs: Path) -> None:
+    """Write results.json, tables.md and the figures."""
     mpl.rcParams["svg.hashsalt"] = "gafcnn"  # the same figure is the same file
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(results.glob("*.json"))}
-    lines, drawn = [], {"e": by_horizon(found), "a": equity(found["final"])}
-    for name, one in found.items():
-        lines += [f"## {name}", "", *models(one), ""]
-    for question, (study, figure, pairs) in QUESTIONS.items():
-        rows = [*differences(found[study], figure, pairs)]
-        drawn[question] = forest(rows, f"difference in {NAMES[figure]}, {study}")
-        lines += [f"- {question}: {r['a']} less {r['b']}, {NAMES[figure]}: {text(r)}" for r in rows]
-    for question, one in drawn.items():
-        one.savefig(pictures / f"study_{question}.svg", metadata={"Date": None})
-    (results / "tables.md").write_text("\n".join(lines) + "\n")
+    stored = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    results = {name: condensed(found) for name, found in stored.items()}
+    (docs / "studies/results.json").write_text(json.dumps(results, separators=(",", ":")) + "\n")
+    (docs / "studies/tables.md").write_text(tables(results) + "\n")
+    drawn = {"a": equity(results["final"]), "e": by_horizon(results)}
+    drawn |= {name: forest(results[one.study], one) for name, one in QUESTIONS.items()}
+    for name, figure in drawn.items():
+        path = docs / f"pictures/study_{name}.svg"
+        figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
     given = [Path(word) for word in sys.argv[1:]]
-    main(*(given or [Path("outputs/images"), Path("docs/pictures")]))
+    main(*(given or [Path("outputs/images"), Path("docs")]))
