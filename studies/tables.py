@@ -17,7 +17,9 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Row = dict[str, Any]
 
@@ -189,6 +191,7 @@ def forest(found: Row, question: Question) -> Figure:
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
             axes.plot(row["value"], place, "o", color=colour)
         axes.axvline(0, color="black", linewidth=0.8)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set(ylim=(len(question.pairs) - 0.5, -0.5), xlabel=f"difference in {NAMES[key]}")
     panels[0].set_yticks(range(len(question.pairs)), [f"{a} less {b}" for a, b in question.pairs])
     return figure
@@ -209,7 +212,7 @@ def by_horizon(results: Mapping[str, Row]) -> Figure:
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(range(len(HORIZONS)), HORIZONS)
         ax.set(xlabel="horizon", ylabel=NAMES[key])
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
@@ -233,8 +236,10 @@ def equity(found: Row) -> Figure:
     ax = figure.add_subplot()
     for name, curve in found["equity"].items():
         ax.plot(pd.to_datetime(curve["time"]), curve["value"], label=name)
-    ax.set(ylabel="value of 1 after costs", yscale="log")
-    ax.legend(fontsize=8)
+    ax.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=8))
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.set(ylabel="value of 1 after costs")
+    ax.legend()
     return figure
 
 
