@@ -144,8 +144,8 @@ def text(found: Row | None, digits: int = 3) -> str:
     if found is None or found["value"] is None:
         return "n/a"
     value, low, high = (found[key] for key in ("value", "low", "high"))
-    bounds = "" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{value:.{digits}f}{bounds}"
+    bounds = "" if low is None else f" [{low:z.{digits}f}, {high:z.{digits}f}]"
+    return f"{value:z.{digits}f}{bounds}"
 
 
 def models(found: Row, names: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str]:
