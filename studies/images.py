@@ -33,6 +33,7 @@ from gafcnn.evaluation.portfolio import PortfolioTrial
 
 Words = tuple[str, ...]
 Tables = Mapping[str, pd.DataFrame]
+Score = Mapping[str, float]
 
 CNN: Words = (
     "model=small_cnn", "images=on_the_fly", "trainer.max_epochs=4", "trainer.patience=2",
@@ -68,6 +69,18 @@ class Part:
     joined: Words = ("gaf",)  # the networks that two_stage joins with the trees
     # models by the one that they are compared with, besides the comparisons of every evaluation
     comparisons: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The final model of question (a), and what was tried on validation rows."""
+
+    study: Study
+    model: str
+    portfolio: str
+    table: pd.DataFrame
+    rules: Mapping[str, Any]
+    tried: Mapping[str, Mapping[str, Score]]
 
 
 class Images:
@@ -299,7 +312,8 @@ class Images:
         """Choose the final model and portfolio on validation rows, and look at its test rows."""
         self._once("final", self._final)
 
-    def _final(self) -> dict[str, Any]:
+    def choose(self) -> Choice:
+        """Choose the final model and portfolio by their net Sharpe ratios on validation rows."""
         of_day, of_days = self._study("perp-1d"), self._study("perp-3d")
         day, days = of_day.members(), of_days.members()
 
@@ -324,21 +338,27 @@ class Images:
             name: self._on_validation(table, of_days if name == "3 days" else of_day, {})
             for name, table in models.items()
         }
-        best = max(scores, key=scores.__getitem__)
+        best = max(scores, key=lambda name: scores[name]["value"])
         study = of_days if best == "3 days" else of_day
         with_rules = {"fifths": scores[best]}
         for name, rules in RULES.items():
             with_rules[name] = self._on_validation(models[best], study, rules)
-        better = [name for name in RULES if with_rules[name] > with_rules["fifths"]]
+        least = scores[best]["value"]
+        better = [name for name in RULES if with_rules[name]["value"] > least]
         joined = {key: value for name in better for key, value in RULES[name].items()}
         with_rules["all of the better ones"] = self._on_validation(models[best], study, joined)
-        chosen = max(with_rules, key=with_rules.__getitem__)
+        chosen = max(with_rules, key=lambda name: with_rules[name]["value"])
         rules = RULES.get(chosen, joined if chosen.startswith("all") else {})
-        of_best = study.members()
+        tried = {"models": scores, "portfolios": with_rules}
+        return Choice(study, best, chosen, models[best], rules, tried)
+
+    def _final(self) -> dict[str, Any]:
+        choice = self.choose()
+        study, members = choice.study, choice.study.members()
         tables = {
-            "final": models[best].assign(window="final"),
-            "xgboost": of_best["xgboost"],
-            "gaf": of_best["gaf"],
+            "final": choice.table.assign(window="final"),
+            "xgboost": members["xgboost"],
+            "gaf": members["gaf"],
         }
         names = [
             part.name for part in self.parts if part.name.startswith(("perp", "trial", "large"))
@@ -348,23 +368,24 @@ class Images:
             "label": study.label, "trials": trials, "headline": "final", "ensembles": (),
         }  # fmt: skip
         at = {
-            cost: gc.judge(tables, study.bars, rules={"cost_bps": cost, **rules}, **options)
+            cost: gc.judge(tables, study.bars, rules={"cost_bps": cost, **choice.rules}, **options)
             for cost in (5.0, 2.0)
         }
         record_look(study.folder, at[5.0], ["final"])
         at[5.0].to_html(self.results / "final.html")
-        tried = {"models": scores, "portfolios": with_rules}
         return {
-            "validation": tried, "model": best, "portfolio": chosen, "metrics": at[5.0].metrics,
-            "at_2_bps": at[2.0].metrics["models"], "pairs": at[5.0].metrics["pairs"],
+            "validation": choice.tried, "model": choice.model, "portfolio": choice.portfolio,
+            "metrics": at[5.0].metrics, "pairs": at[5.0].metrics["pairs"],
+            "at_2_bps": at[2.0].metrics["models"],
         }  # fmt: skip
 
-    def _on_validation(self, table: pd.DataFrame, study: Study, rules: Mapping[str, Any]) -> float:
-        """Return the annual net Sharpe ratio on validation, the mean of the folds."""
+    def _on_validation(self, table: pd.DataFrame, study: Study, rules: Mapping[str, Any]) -> Score:
+        """Return the annual net Sharpe ratio on validation: mean and range of the folds."""
         options = gc.PortfolioRules(**{"cost_bps": 5.0, **rules})
         trial = PortfolioTrial(table, study.bars, study.horizon, options)
         found = [trial.choose(fold, table["score"].to_numpy()).sharpe for fold in trial.folds]
-        return float(np.mean([one or 0.0 for one in found]) * np.sqrt(trial.test.per_year))
+        each = np.array([one or 0.0 for one in found]) * np.sqrt(trial.test.per_year)
+        return {"value": float(each.mean()), "low": float(each.min()), "high": float(each.max())}
 
 
 def blend(*tables: pd.DataFrame) -> pd.DataFrame:

@@ -47,8 +47,8 @@ POINTS = 120  # of a stored equity curve
 
 _INTRODUCTION = (
     "Written by `studies/tables.py` from `results.json`, which has the same figures. Models, parts",
-    "and questions are those of the [plan](plan.md); what they mean is in",
-    "[Results](../results.md). Brackets are 95 % intervals.",
+    "and questions are those of the [plan](plan.md); [Results](../results.md) says what they mean.",
+    "Brackets are 95 % intervals; of scores on validation rows, the range of the folds.",
     "",
 )
 
@@ -186,6 +186,8 @@ def forest(found: Row, question: Question) -> Figure:
     for axes, key in zip(panels, question.figures, strict=True):
         for place, pair in enumerate(question.pairs):
             row = difference(found, pair, key)
+            if row["value"] is None:  # of a few rows
+                continue
             low, high = (row["value"] if row[end] is None else row[end] for end in ("low", "high"))
             colour = "#1f5fa8" if low > 0 or high < 0 else "#8a949e"
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
@@ -246,10 +248,10 @@ def equity(found: Row) -> Figure:
 def choices(found: Row) -> Iterator[str]:
     """Yield the lines of the tables of what was chosen on validation rows."""
     for kind, scores in found["validation"].items():
-        yield f"| {kind[:-1]} | net Sharpe ratio on validation, mean of the folds |"
+        yield f"| {kind[:-1]} | net Sharpe ratio on validation: mean and range of the folds |"
         yield "|---|---|"
-        for name, score in sorted(scores.items(), key=lambda one: -one[1]):
-            yield f"| {name} | {score:.2f} |"
+        for name, score in sorted(scores.items(), key=lambda one: -one[1]["value"]):
+            yield f"| {name} | {text(score, 2)} |"
         yield ""
 
 

@@ -201,7 +201,7 @@ def test_plain_classes_have_their_arguments_as_options(
     assert "label.needed has no value" in refused(*unused)
     assert "no attribute needed" in refused(*unused, "label.needed=1")
     for word in ("label.horizon=30min", "split=chronological"):
-        assert "beside study" in refused("evaluate", *words, word)
+        assert "finished study" in refused("evaluate", *words, word)
 
 
 def test_a_label_need_not_say_how_far_ahead_it_looks(typed: Run, tmp_path: Path) -> None:

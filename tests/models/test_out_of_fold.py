@@ -51,7 +51,7 @@ def test_a_split_that_touches_its_block_is_a_leak(pooled: Samples) -> None:
     check_purged(times, known, split, wait)
     first, last = split.test.min(), split.test.max()
     for near in (first - 20, last + 20):
-        with pytest.raises(LeakError, match="1 samples of train or val touch the block"):
+        with pytest.raises(LeakError, match="1 training or validation samples overlap"):
             check_purged(times, known, replace(split, train=np.append(split.train, near)), wait)
     with pytest.raises(LeakError, match="val begins"):
         check_purged(times, known, replace(split, val=split.train, train=split.val), wait)
