@@ -280,7 +280,8 @@ class Images:
             compared = {name: everything[name] for name in (baseline, *names)}
             options = {"rules": rules, "trials": trials, "ensembles": ()}
             judged = gc.judge(compared, study.bars, label=study.label, baseline=baseline, **options)
-            found["pairs"] += judged.metrics["pairs"]
+            # a two-stage ensemble of these models is another one
+            found["pairs"] += [row for row in judged.metrics["pairs"] if row["a"] in names]
         if part.name.startswith("perp"):
             makers = study.judge(ensembles=(), rules={"cost_bps": 2.0}, count_look=False)
             found["at_2_bps"] = makers.metrics["models"]
@@ -297,14 +298,17 @@ class Images:
         pairs, metrics = [], None
         for name in ("xgboost", "gaf"):
             both = {key: tables[key] for key in (f"{name}_single", f"{name}_pooled")}
-            judgement = gc.judge(both, pooled.bars, label=pooled.label, baseline=f"{name}_single")
-            pairs += judgement.metrics["pairs"]
+            judgement = gc.judge(
+                both, pooled.bars, label=pooled.label, baseline=f"{name}_single", cost_bps=5.0
+            )
+            pairs += [row for row in judgement.metrics["pairs"] if row["a"] == f"{name}_pooled"]
             if metrics is None:
                 metrics = judgement.metrics
                 record_look(pooled.folder, judgement, [*tables])
             else:
                 metrics["models"] |= judgement.metrics["models"]
-        return {"metrics": metrics, "pairs": pairs}
+        metrics["models"].pop("two_stage")  # of pooled and single models
+        return {"metrics": metrics | {"pairs": pairs}, "pairs": pairs}
 
     # --- question (a): chosen on validation, then looked at once ----------------------------------
 

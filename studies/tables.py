@@ -121,7 +121,8 @@ def condensed(found: Row) -> Row:
 
     def thinned(curve: Mapping[str, Sequence[Any]]) -> Row:
         step = max(1, len(curve["time"]) // POINTS)
-        return {key: [short(x) for x in values[::step]] for key, values in curve.items()}
+        places = [*range(0, len(curve["time"]) - 1, step), -1]
+        return {key: [short(values[k]) for k in places] for key, values in curve.items()}
 
     curves = {name: thinned(one) for name, one in metrics.get("equity", {}).items()}
     keys = ("a", "b", "figure", "value", "low", "high")
@@ -130,6 +131,7 @@ def condensed(found: Row) -> Row:
     return {
         "task": metrics["task"],
         "rows": metrics["rows"]["all"],
+        "cost_bps": metrics["cost_bps"],
         "models": figures(metrics["models"]),
         "benchmarks": figures(metrics.get("benchmarks", {})),
         "at_2_bps": figures(found.get("at_2_bps", {})),
@@ -177,6 +179,16 @@ def differences(found: Row, question: Question) -> Iterator[str]:
             for figure in question.figures
         ]
         yield "| " + " | ".join([f"`{pair[0]}` less `{pair[1]}`", *cells]) + " |"
+
+
+def all_differences(found: Row) -> Iterator[str]:
+    """Yield the lines of a table of all paired differences of a part."""
+    keys = ("auc" if found["task"] == "direction" else "rank_ic", "sharpe")
+    yield "| " + " | ".join(["difference", *(NAMES[key] for key in keys)]) + " |"
+    yield "|---" * (len(keys) + 1) + "|"
+    for a, b in dict.fromkeys((row["a"], row["b"]) for row in found["pairs"]):
+        cells = [text(difference(found, (a, b), key), 2 if key == "sharpe" else 4) for key in keys]
+        yield "| " + " | ".join([f"`{a}` less `{b}`", *cells]) + " |"
 
 
 def forest(found: Row, question: Question) -> Figure:
@@ -270,7 +282,7 @@ def tables(results: Mapping[str, Row]) -> str:
     for name, found in results.items():
         figures = RANKING if found["task"] == "ranking" else DIRECTION
         lines += [f"## All models of {name}, {found['rows']:,} test rows", ""]
-        lines += [*models(found, [*found["models"]], figures), ""]
+        lines += [*models(found, [*found["models"]], figures), "", *all_differences(found), ""]
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ def test_a_part_keeps_the_figures_that_are_shown(tables: ModuleType) -> None:
     metrics = {
         "task": "ranking",
         "rows": {"all": 9, "labelled": 8},
+        "cost_bps": 5.0,
         "models": {"gaf": {"rank_ic": estimate(0.25), "icir": estimate(1.0)}},
         "pairs": [row | {"value": 7.0}],
         "equity": {"gaf": {"time": [*range(360)], "value": [*range(360)]}},
@@ -35,7 +36,7 @@ def test_a_part_keeps_the_figures_that_are_shown(tables: ModuleType) -> None:
     found = tables.condensed({"metrics": metrics, "pairs": [row], "validation": {}})
     assert found["models"] == {"gaf": {"rank_ic": estimate(0.25)}}
     assert [one["value"] for one in found["pairs"]] == [0.5]  # that of the study's own comparison
-    assert found["equity"]["gaf"]["time"] == [*range(0, 360, 3)]
+    assert found["equity"]["gaf"]["time"] == [*range(0, 357, 3), 357, 359]
     pair = tables.Question("part", [("residual", "xgboost")], ["rank_ic"])
     assert [*tables.differences(found, pair)][-1] == (
         "| `residual` less `xgboost` | 0.5000 [0.4000, 0.6000] |"
@@ -48,6 +49,15 @@ def test_a_part_keeps_the_figures_that_are_shown(tables: ModuleType) -> None:
 
 def test_the_pages_show_the_stored_results(root: Path, tables: ModuleType) -> None:
     results = json.loads((root / "docs/studies/results.json").read_text())
+    costs = {"stocks-5d": 3.0, "spot-4h": 10.0}
+    assert {name: one["cost_bps"] for name, one in results.items()} == {
+        name: costs.get(name, 5.0) for name in results
+    }
+    for one in results.values():  # a name is of one model; rows of both may be fewer
+        for row in one["pairs"]:
+            if row["figure"] in ("rank_ic", "auc"):
+                a, b = (one["models"][row[key]][row["figure"]]["value"] for key in "ab")
+                assert row["value"] == pytest.approx(a - b, abs=0.002)
     written = (root / "docs/studies/tables.md").read_text()
     assert written == tables.tables(results) + "\n"
     page = (root / "docs/results.md").read_text()
