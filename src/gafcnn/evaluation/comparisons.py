@@ -256,7 +256,8 @@ def sentences(metrics: Mapping[str, Any]) -> list[str]:
 
 def period_days(metrics: Mapping[str, Any]) -> float:
     """Return the length of the test period in days."""
-    return (pd.Timestamp(metrics["last"]) - pd.Timestamp(metrics["first"])) / pd.Timedelta("1D")
+    first, last = (pd.to_datetime(metrics[key]) for key in ("first", "last"))
+    return (last - first) / pd.Timedelta("1D")
 
 
 def _noise(metrics: Mapping[str, Any]) -> Iterator[str]:
@@ -412,8 +413,7 @@ def _money(figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[s
 
 def _deflated(begin: str, figures: Mapping[str, Any], metrics: Mapping[str, Any]) -> Iterator[str]:
     if (deflated := figures["deflated_sharpe"]["value"]) is not None:
-        trials = metrics["trials"]
-        luck = "one training" if trials == 1 else f"the best of {trials} trainings"
+        luck = "one training" if (n := metrics["trials"]) == 1 else f"the best of {n} trainings"
         chance = f"{deflated:.1%}; {SURE:.0%} would be convincing"
         yield f"{begin} is higher than that of {luck} without skill is {chance}."
 
