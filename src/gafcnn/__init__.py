@@ -10,7 +10,6 @@ Names are imported when they are first used, so that `import gafcnn` is quick.
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ __all__ = sorted(_MODULE_OF)  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return version("gafcnn")
+        return import_module("importlib.metadata").version("gafcnn")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"gafcnn.{_MODULE_OF[name]}"), name)
