@@ -295,20 +295,16 @@ class Images:
             each = [study.members()[name] for study in singles]
             tables[f"{name}_single"] = pd.concat(each, ignore_index=True)
         tables = {name: table.assign(window=name) for name, table in tables.items()}
-        pairs, metrics = [], None
+        judged = []
         for name in ("xgboost", "gaf"):
             both = {key: tables[key] for key in (f"{name}_single", f"{name}_pooled")}
-            judgement = gc.judge(
-                both, pooled.bars, label=pooled.label, baseline=f"{name}_single", cost_bps=5.0
-            )
-            pairs += [row for row in judgement.metrics["pairs"] if row["a"] == f"{name}_pooled"]
-            if metrics is None:
-                metrics = judgement.metrics
-                record_look(pooled.folder, judgement, [*tables])
-            else:
-                metrics["models"] |= judgement.metrics["models"]
-        metrics["models"].pop("two_stage")  # of pooled and single models
-        return {"metrics": metrics | {"pairs": pairs}, "pairs": pairs}
+            options = {"label": pooled.label, "baseline": f"{name}_single", "cost_bps": 5.0}
+            judged.append(gc.judge(both, pooled.bars, **options))
+        record_look(pooled.folder, judged[0], [*tables])
+        # without the two-stage ensembles of pooled and single models
+        models = {k: one for j in judged for k, one in j.metrics["models"].items() if k in tables}
+        pairs = [row for j in judged for row in j.metrics["pairs"] if row["a"] in tables]
+        return {"metrics": judged[0].metrics | {"models": models, "pairs": pairs}}
 
     # --- question (a): chosen on validation, then looked at once ----------------------------------
 
@@ -379,8 +375,7 @@ class Images:
         at[5.0].to_html(self.results / "final.html")
         return {
             "validation": choice.tried, "model": choice.model, "portfolio": choice.portfolio,
-            "metrics": at[5.0].metrics, "pairs": at[5.0].metrics["pairs"],
-            "at_2_bps": at[2.0].metrics["models"],
+            "metrics": at[5.0].metrics, "at_2_bps": at[2.0].metrics["models"],
         }  # fmt: skip
 
     def _on_validation(self, table: pd.DataFrame, study: Study, rules: Mapping[str, Any]) -> Score:

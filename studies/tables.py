@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def condensed(found: Row) -> Row:
 
     curves = {name: thinned(one) for name, one in metrics.get("equity", {}).items()}
     keys = ("a", "b", "figure", "value", "low", "high")
-    both = [*found["pairs"], *metrics.get("pairs", [])]
+    both = [*found.get("pairs", []), *metrics["pairs"]]
     pairs = {(row["a"], row["b"], row["figure"]): row for row in reversed(both)}
     return {
         "task": metrics["task"],
@@ -150,14 +150,28 @@ def text(found: Row | None, digits: int = 3) -> str:
     return f"{value:z.{digits}f}{bounds}"
 
 
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a table."""
+    yield "| " + " | ".join(titles) + " |"
+    yield "|---" * len(titles) + "|"
+    for cells in rows:
+        yield "| " + " | ".join(cells) + " |"
+
+
+def figures_of(found: Row) -> Mapping[str, tuple[str, int]]:
+    """Return the figures that the tables of a part show."""
+    return RANKING if found["task"] == "ranking" else DIRECTION
+
+
 def models(found: Row, names: Sequence[str], figures: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of a table of models."""
-    yield "| " + " | ".join(["model", *(title for title, _ in figures.values())]) + " |"
-    yield "|---" * (len(figures) + 1) + "|"
-    for name in names:
-        one = found["models"][name]
-        cells = [text(one.get(key), digits) for key, (_, digits) in figures.items()]
-        yield "| " + " | ".join([f"`{name}`", *cells]) + " |"
+    rows = ([f"`{name}`", *cells(found["models"][name], figures)] for name in names)
+    yield from table(["model", *(title for title, _ in figures.values())], rows)
+
+
+def cells(one: Row, figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures of a model as texts."""
+    return [text(one.get(key), digits) for key, (_, digits) in figures.items()]
 
 
 def difference(found: Row, pair: tuple[str, str], figure: str) -> Row:
@@ -170,25 +184,12 @@ def difference(found: Row, pair: tuple[str, str], figure: str) -> Row:
 
 def differences(found: Row, question: Question) -> Iterator[str]:
     """Yield the lines of a table of paired differences."""
-    titles = [NAMES[figure] for figure in question.figures]
-    yield "| " + " | ".join(["difference", *titles]) + " |"
-    yield "|---" * (len(titles) + 1) + "|"
-    for pair in question.pairs:
-        cells = [
-            text(difference(found, pair, figure), 2 if figure == "sharpe" else 4)
-            for figure in question.figures
-        ]
-        yield "| " + " | ".join([f"`{pair[0]}` less `{pair[1]}`", *cells]) + " |"
-
-
-def all_differences(found: Row) -> Iterator[str]:
-    """Yield the lines of a table of all paired differences of a part."""
-    keys = ("auc" if found["task"] == "direction" else "rank_ic", "sharpe")
-    yield "| " + " | ".join(["difference", *(NAMES[key] for key in keys)]) + " |"
-    yield "|---" * (len(keys) + 1) + "|"
-    for a, b in dict.fromkeys((row["a"], row["b"]) for row in found["pairs"]):
-        cells = [text(difference(found, (a, b), key), 2 if key == "sharpe" else 4) for key in keys]
-        yield "| " + " | ".join([f"`{a}` less `{b}`", *cells]) + " |"
+    digits = {figure: 2 if figure == "sharpe" else 4 for figure in question.figures}
+    rows = (
+        [f"`{a}` less `{b}`", *(text(difference(found, (a, b), f), n) for f, n in digits.items())]
+        for a, b in question.pairs
+    )
+    yield from table(["difference", *(NAMES[figure] for figure in digits)], rows)
 
 
 def forest(found: Row, question: Question) -> Figure:
@@ -234,14 +235,13 @@ def horizons(results: Mapping[str, Row]) -> Iterator[str]:
     """Yield the lines of the table of horizons."""
     figures = {key: one for key, one in RANKING.items() if not key.startswith("beta")}
     figures |= {"at_2_bps": ("Sharpe ratio at 2 bps", 2)}
-    yield "| " + " | ".join(["horizon", "model", *(title for title, _ in figures.values())]) + " |"
-    yield "|---" * (len(figures) + 2) + "|"
+    rows = list[Sequence[str]]()
     for horizon in HORIZONS:
         found = results[f"perp-{horizon}"]
         for name in RIVALS:
             one = found["models"][name] | {"at_2_bps": found["at_2_bps"][name]["sharpe"]}
-            cells = [text(one.get(key), digits) for key, (_, digits) in figures.items()]
-            yield "| " + " | ".join([horizon, f"`{name}`", *cells]) + " |"
+            rows.append([horizon, f"`{name}`", *cells(one, figures)])
+    yield from table(["horizon", "model", *(title for title, _ in figures.values())], rows)
 
 
 def equity(found: Row) -> Figure:
@@ -260,10 +260,9 @@ def equity(found: Row) -> Figure:
 def choices(found: Row) -> Iterator[str]:
     """Yield the lines of the tables of what was chosen on validation rows."""
     for kind, scores in found["validation"].items():
-        yield f"| {kind[:-1]} | net Sharpe ratio on validation: mean and range of the folds |"
-        yield "|---|---|"
-        for name, score in sorted(scores.items(), key=lambda one: -one[1]["value"]):
-            yield f"| {name} | {text(score, 2)} |"
+        best_first = sorted(scores.items(), key=lambda one: -one[1]["value"])
+        title = "net Sharpe ratio on validation: mean and range of the folds"
+        yield from table([kind[:-1], title], ([name, text(one, 2)] for name, one in best_first))
         yield ""
 
 
@@ -274,15 +273,18 @@ def tables(results: Mapping[str, Row]) -> str:
     lines += [*choices(final), *models(final, [*final["models"]], RANKING), ""]
     for name, question in QUESTIONS.items():
         found = results[question.study]
-        figures = RANKING if found["task"] == "ranking" else DIRECTION
         title = f"Question {name}" if len(name) == 1 else name.capitalize()
         lines += [f"## {title}", "", *differences(found, question), ""]
-        lines += [*models(found, question.models, figures), ""]
+        lines += [*models(found, question.models, figures_of(found)), ""]
     lines += ["## Question e", "", *horizons(results), ""]
     for name, found in results.items():
-        figures = RANKING if found["task"] == "ranking" else DIRECTION
         lines += [f"## All models of {name}, {found['rows']:,} test rows", ""]
-        lines += [*models(found, [*found["models"]], figures), "", *all_differences(found), ""]
+        lines += [*models(found, [*found["models"]], figures_of(found)), ""]
+        pairs = [*dict.fromkeys((row["a"], row["b"]) for row in found["pairs"])]
+        every = Question(
+            name, pairs, ("auc" if found["task"] == "direction" else "rank_ic", "sharpe")
+        )
+        lines += [*differences(found, every), ""]
     return "\n".join(lines)
 
 
