@@ -7,7 +7,6 @@ rows; their count is given.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -15,11 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gafcnn.data.labels import PATTERNS
 from gafcnn.errors import PredictionsError
 from gafcnn.evaluation import statistics
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length, exact
-from gafcnn.evaluation.comparisons import PATTERN_RECOGNITION, Pair, Study, pair_rows, target_row
+from gafcnn.evaluation.comparisons import Pair, Study, pair_rows
 from gafcnn.evaluation.figures import mean_ratio
 from gafcnn.evaluation.joining import probabilities
 from gafcnn.evaluation.statistics import Floats, Row, confusion, estimate, score_classes
@@ -97,11 +95,6 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         study.advance(1)
     no_skill = score_classes(np.tile(counts / n, (n, 1)), label)
     others = [name for name in study.models if study.baseline not in (None, name)]
-    targets = []
-    if classes == PATTERNS:
-        guessing = replace(PATTERN_RECOGNITION, luck=1 / np.count_nonzero(counts))
-        balanced = found[study.headline]["balanced_accuracy"]
-        targets.append(target_row(guessing, study.headline, balanced))
     return {
         "rows": {"all": len(test), "labelled": n, "several": len(test) - n},
         "classes": dict(zip(classes, counts.tolist(), strict=True)),
@@ -112,7 +105,6 @@ def judge_classes(study: Study, classes: Sequence[str]) -> dict[str, Any]:
         "confusion": {name: counted.tolist() for name, counted in confusions.items()},
         "pairs": pair_rows([Pair(name, str(study.baseline)) for name in others], sampled, names),
         "folds": [row for name, one in p.items() for row in _fold_rows(rows, name, one, names)],
-        "targets": targets,
     }
 
 

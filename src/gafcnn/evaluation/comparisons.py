@@ -7,12 +7,13 @@ library grew from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from gafcnn.data.bars import interval_of
+from gafcnn.data.labels import PATTERNS
 from gafcnn.evaluation.bootstrap import Sampled
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE
 from gafcnn.evaluation.joining import is_ranking
@@ -123,6 +124,8 @@ def finding(pair: Pair, name: str, by: Row) -> str:
 
 
 SURE = 0.95  # the deflated Sharpe ratio of a Sharpe ratio that is more than luck
+LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
+ANNUALISED = ("sharpe", "sharpe_gross", "sortino", "deflated_sharpe", "annual_return", "calmar")
 
 
 @dataclass(frozen=True)
@@ -176,24 +179,36 @@ def verdict(
     return "met" if low is not None else "not statistically significant"
 
 
-def targets(
-    headline: str, figures: Mapping[str, Row], pairs: Sequence[Mapping[str, Any]]
-) -> list[Row]:
-    """Return a row per target of a direction: figure, estimate and verdict.
+def targets(metrics: Mapping[str, Any]) -> list[Row]:
+    """Return a row per target that applies: figure, estimate and verdict.
 
-    `figures` are the estimates of the headline; the Sharpe ratio is met only if `deflated_sharpe`
-    reaches `SURE`. `expected` of a row of pairs is the goal of a target.
+    No target counts as met while the trades lose money, and no annualised ratio is judged on fewer
+    than `LEAST_DAYS`. The Sharpe ratio is met only if the deflated one reaches `SURE`.
     """
-    by_goal = {row["expected"]: row for row in pairs if row["expected"]}
+    headline, figures = metrics["headline"], metrics["models"][metrics["headline"]]
+    if metrics["task"] == "classification":
+        if tuple(metrics["classes"]) != PATTERNS:
+            return []
+        chance = 1 / sum(n > 0 for n in metrics["classes"].values())
+        target = replace(PATTERN_RECOGNITION, luck=chance)
+        return [target_row(target, headline, figures[target.figure])]
+    by_goal = {row["expected"]: row for row in metrics["pairs"] if row["expected"]}
     rows = []
     for target in TARGETS:
         found = by_goal.get(target.goal) if target.of_pair else figures.get(target.figure)
-        of_pair = f"{found['a']} less {found['b']}" if found and target.of_pair else ""
-        rows.append(target_row(target, of_pair if target.of_pair else headline, found))
-    deflated = figures.get("deflated_sharpe", {}).get("value") or 0.0
+        if found or metrics["task"] == "direction":
+            of_pair = f"{found['a']} less {found['b']}" if found and target.of_pair else ""
+            rows.append(target_row(target, of_pair if target.of_pair else headline, found))
+    deflated = figures["deflated_sharpe"]["value"] or 0.0
+    earned = [figures[key]["value"] or 0 for key in ("net_bps", "total_return") if key in figures]
+    few = period_days(metrics) < LEAST_DAYS
     for row in rows:
-        if row["figure"] == "sharpe" and row["verdict"] == "met" and deflated < SURE:
+        if few and row["figure"] in ANNUALISED and row["value"] is not None:
+            row["verdict"] = "too few days"
+        elif row["verdict"] == "met" and row["figure"] == "sharpe" and deflated < SURE:
             row["verdict"] = "not statistically significant"
+        elif row["verdict"] == "met" and min(earned, default=0) < 0:
+            row["verdict"] = "met, but the trades lose money"
     return rows
 
 
@@ -220,7 +235,6 @@ _RANKING_EXPLANATIONS = {
     TWO_STAGE: " (the mean rank by windows and baseline)",
     "mean": " (the mean rank by the windows)",
 }
-LEAST_DAYS = 30  # a few days, compounded over a year, mean nothing
 _RARE = 100  # rows of a class below which it is mentioned that no row was missed
 _IMPLAUSIBLE = 0.95  # an AUC of directions
 _IMPLAUSIBLE_IC = 0.3  # a mean rank IC

@@ -21,7 +21,7 @@ from gafcnn.durations import multiple_of
 from gafcnn.evaluation import statistics
 from gafcnn.evaluation.backtest import LONG, SHORT, Backtest, buy_and_hold, coin
 from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
-from gafcnn.evaluation.comparisons import COMPARED, LEAST_DAYS, Study, pair_rows, pairs, targets
+from gafcnn.evaluation.comparisons import COMPARED, LEAST_DAYS, Study, pair_rows, pairs
 from gafcnn.evaluation.figures import Counted, auc, held_figures, ratio, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
 from gafcnn.evaluation.statistics import Floats, Row, confusion, curve, estimate, score
@@ -76,7 +76,6 @@ def judge_directions(
         estimates[name] = {key: one for key, one in found.items() if isinstance(key, str)}
         estimates[name] |= _without_interval(model, deflated[name])
         study.advance(1)
-    differences = pair_rows(pairs(study), sampled, COMPARED)
     returns[HOLD], held = _hold(panel, rules)
     benchmarks: Row = {HOLD: held}
     if len(sets) == 1:
@@ -105,10 +104,9 @@ def judge_directions(
         "models": estimates,
         "benchmarks": benchmarks,
         "confusion": confusions,
-        "pairs": differences,
+        "pairs": pair_rows(pairs(study), sampled, COMPARED),
         **tables,
         "folds": [row for model in models.values() for row in _fold_rows(model)],
-        "targets": targets(study.headline, estimates[study.headline], differences),
         "equity": {
             name: curve(panel.times, _POINTS, {"value": (1 + one).cumprod()})
             for name, one in returns.items()

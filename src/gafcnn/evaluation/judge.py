@@ -21,7 +21,7 @@ from gafcnn.data.splits import Splitter
 from gafcnn.durations import DurationLike, format_duration, parse_duration
 from gafcnn.errors import ConfigError, PredictionsError
 from gafcnn.evaluation.classification import judge_classes
-from gafcnn.evaluation.comparisons import Study, sentences
+from gafcnn.evaluation.comparisons import Study, sentences, targets
 from gafcnn.evaluation.directions import ORACLE, judge_directions
 from gafcnn.evaluation.ensembles import ENSEMBLE, ENSEMBLES, TWO_STAGE, combine
 from gafcnn.evaluation.joining import as_predictions, is_ranking, join, join_common
@@ -249,7 +249,7 @@ def judge(
         else:
             found = judge_directions(part, rules, of_folds)
         metrics = {**facts, "symbol": ", ".join(part.bars), **period, **found}
-        metrics["verdict"] = sentences(metrics)
+        metrics |= {"targets": targets(metrics), "verdict": sentences(metrics)}
         return Judgement(metrics, as_predictions(part.joined, names, columns, classes))
 
     singles = {}

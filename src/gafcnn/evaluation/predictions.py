@@ -440,10 +440,7 @@ def classes_of(frame: pd.DataFrame) -> tuple[str, ...]:
 
 
 def probability_columns(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns of probabilities: `p_up`, or one per class; `score` of a ranking.
-
-    Without any of them, ().
-    """
+    """Return the columns of forecasts: `p_up`, one per class, or `score` of a ranking; or ()."""
     columns = tuple(column for column in frame.columns if str(column).startswith("p_"))
     if len(columns) > 1 or columns == (P_UP,):
         return columns

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gafcnn.data.bars import COLUMNS, bars_per_day, bars_per_year, interval_of
 from gafcnn.evaluation import figures, statistics
 from gafcnn.evaluation.bootstrap import Bootstrap, block_length
-from gafcnn.evaluation.comparisons import LEAST_DAYS, Study, pair_rows, pairs, targets
+from gafcnn.evaluation.comparisons import LEAST_DAYS, Study, pair_rows, pairs
 from gafcnn.evaluation.directions import TRENDS, VOLATILITIES, deflated_ratios, regimes
 from gafcnn.evaluation.figures import Counted, Figure, of_sums, ratio
 from gafcnn.evaluation.portfolio import PortfolioRules, PortfolioTrial, simulate, target_weights
@@ -78,8 +78,6 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
             row = {"model": name, "part": part, "of": of, "times": int(inside.sum())}
             part_rows.append(row | {key: found[number, key] for key in PART_FIGURES})
         study.advance(1)
-    headline, differences = study.headline, pair_rows(pairs(study), sampled, COMPARED)
-    goals = targets(headline, estimates[headline], differences)
     held = figures.held_figures(panel.factors[MARKET], panel.market.per_year)
     return {
         **statistics.mean_cost(np.array([rules.cost_of(one) for one in panel.market.symbols])),
@@ -88,17 +86,16 @@ def judge_rankings(study: Study, rules: PortfolioRules, notes: list[str]) -> dic
         "bootstrap": bootstrap.describe(panel.step * study.interval),
         "models": estimates,
         "benchmarks": {MARKET: _estimates({"rank_ic": None, **held}, len(panel.times))},
-        "pairs": differences,
+        "pairs": pair_rows(pairs(study), sampled, COMPARED),
         "quantiles": quantile_rows,
         "parts": part_rows,
-        "contributions": [*_contributions(panel, models[headline])],
-        "targets": [row for row in goals if row["model"] and row["figure"] in estimates[headline]],
+        "contributions": [*_contributions(panel, models[study.headline])],
         "equity": {
             name: curve(panel.times, _POINTS, {"value": (1 + one).cumprod()})
             for name, one in {**returns, MARKET: panel.factors[MARKET]}.items()
         },
         "curves": {
-            name: curve(panel.times, _POINTS, series(panel, models[headline]))
+            name: curve(panel.times, _POINTS, series(panel, models[study.headline]))
             for name, series in (("quantiles", _cumulated), ("portfolio", _held))
         },
     }

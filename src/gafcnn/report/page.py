@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.evaluation.comparisons import SURE
+from gafcnn.evaluation import comparisons
 from gafcnn.report import tables as of_tables
 from gafcnn.report.charts import Picture, build_figures, model_styles
 from gafcnn.report.tables import MISSING, Metrics, build_tables, format_of
@@ -49,9 +49,9 @@ def write_report(
         symbol_pages=sorted(one.parent.name for one in parts),
         styles=model_styles(metrics["models"]),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False, default=str),
-        days=of_tables.period_days(metrics),
+        days=comparisons.period_days(metrics),
+        comparisons=comparisons,
         of_tables=of_tables,
-        sure=SURE,
         estimate=_estimate,
     )
     if files:

@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pandas as pd
 
-from gafcnn.evaluation.comparisons import LEAST_DAYS, period_days
 from gafcnn.evaluation.ensembles import ENSEMBLES
 
 ORACLE, BUY_AND_HOLD, MARKET = "oracle", "buy_and_hold", "market"
@@ -107,8 +106,6 @@ FIGURES: dict[str, tuple[str, Format]] = {  # heading and format of each figure 
     "contribution": ("contribution to the return", signed_percent),
     "held": ("share of decisions held", percent),
 }
-
-ANNUALISED = ("sharpe", "sharpe_gross", "sortino", "deflated_sharpe", "annual_return", "calmar")
 
 
 def header(figure: str) -> str:
@@ -257,7 +254,7 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
     models = metrics["models"]
     found = defaultdict[str, Any](tuple, metrics)
     rows: dict[str, Iterable[Row]] = {
-        "targets": [_target(row, metrics) for row in found["targets"]],
+        "targets": [_with_format(row, models) for row in found["targets"]],
         "pairs": [_with_format(row, models) for row in found["pairs"]],
         **{name: found[name] for name in ("calibration", "sides", "contributions")},
         "classes": [{**row, **_flat(row)} for row in found["per_class"]],
@@ -297,18 +294,6 @@ def build_tables(metrics: Metrics) -> dict[str, Table]:
 def says_nothing(low: float | None, high: float | None, luck: float | None) -> bool:
     """Return whether an interval includes the value without skill."""
     return low is not None and high is not None and luck is not None and low <= luck <= high
-
-
-def _target(row: Row, metrics: Metrics) -> Row:
-    """Add to a target how it is shown: a few days do not meet it, nor do trades that lose money."""
-    models, result = metrics["models"], row["verdict"]
-    figures = models[metrics["headline"]]
-    earned = [figures[key]["value"] or 0 for key in ("net_bps", "total_return") if key in figures]
-    if result == "met" and min(earned, default=0) < 0:
-        result = "met, but the trades lose money"
-    if row["value"] is not None and row["figure"] in ANNUALISED:
-        result = "too few days" if period_days(metrics) < LEAST_DAYS else result
-    return {**_with_format(row, models), "verdict": result}
 
 
 def majority_share(metrics: Metrics, rows: str = "all") -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -179,6 +180,7 @@ def test_without_an_interval_nothing_is_claimed() -> None:
 
 
 LUCK = "not statistically significant"
+LOSE = "met, but the trades lose money"
 
 
 @pytest.mark.parametrize(
@@ -216,13 +218,21 @@ def test_no_target_is_met_by_luck(target: Target) -> None:
     assert verdict(target.luck, target.luck, inf, target.least, target.luck) == LUCK
 
 
+def targets_of(
+    figures: dict[str, Any], pairs: Sequence[Any] = (), last: str = "2025-03-01", **changed: Any
+) -> list[dict[str, Any]]:
+    earned = {"net_bps": estimated(1, 0, 2), "total_return": estimated(0.1, 0, 0.2)}
+    found = {"deflated_sharpe": {"value": 0.97}, **earned, **figures}
+    metrics = {"headline": "mean", "models": {"mean": found}, "pairs": pairs, "last": last}
+    return targets({"task": "direction", "first": "2025-01-01", **metrics, **changed})
+
+
 def test_figures_come_from_the_headline_and_differences_from_pairs() -> None:
     headline = {
         "win_rate_gross": estimated(0.52, 0.49, 0.55),
         "sharpe": estimated(2.2, 0.4, 4.0),
         "sortino": estimated(3.1, -0.4, 6.0),
         "accuracy": estimated(0.9, 0.9, 0.9),
-        "deflated_sharpe": estimated(0.97, 0, 1),
     }
     pairs = [
         {"a": "mean", "b": "30m", "expected": None, **estimated(9, 9, 9)},
@@ -231,7 +241,7 @@ def test_figures_come_from_the_headline_and_differences_from_pairs() -> None:
         {"a": "two_stage", "b": "xgboost", "expected": TWO_STAGE_OVER_XGBOOST.goal}
         | estimated(0.06, 0.01, 0.11),
     ]
-    rows = targets("mean", headline, pairs)
+    rows = targets_of(headline, pairs)
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert [(row["model"], row["figure"], row["value"], row["verdict"]) for row in rows] == [
         ("mean", "win_rate_gross", 0.52, "not met"),
@@ -241,6 +251,8 @@ def test_figures_come_from_the_headline_and_differences_from_pairs() -> None:
         ("mean less 30m", "accuracy", 0.003, "not met"),
         ("two_stage less xgboost", "win_rate_gross", 0.06, "met"),
     ]
+    of_rankings = targets_of(headline, [], task="ranking")
+    assert [row["figure"] for row in of_rankings] == ["win_rate_gross", "sharpe", "sortino"]
 
 
 @pytest.mark.parametrize(("deflated", "expected"), [(0.97, "met"), (0.94, LUCK), (None, LUCK)])
@@ -248,10 +260,33 @@ def test_a_sharpe_ratio_must_exceed_the_best_of_all_trials(
     deflated: float | None, expected: str
 ) -> None:
     figures = {"sharpe": estimated(2.2, 0.4, 4.0), "deflated_sharpe": {"value": deflated}}
-    rows = targets("mean", figures, [])
+    rows = targets_of(figures)
     assert rows[-1]["model"] == "", "two models that were not compared"
     [row] = [row for row in rows if row["figure"] == "sharpe"]
     assert row["verdict"] == expected
+
+
+@pytest.mark.parametrize(
+    ("last", "lost", "rate", "ratio"),
+    [
+        ("2025-03-01", "", "met", "met"),
+        ("2025-03-01", "net_bps", LOSE, LOSE),
+        ("2025-03-01", "total_return", LOSE, LOSE),
+        ("2025-01-03", "", "met", "too few days"),
+        ("2025-01-03", "net_bps", LOSE, "too few days"),
+    ],
+)
+def test_losses_meet_no_target_and_few_days_no_ratio(
+    last: str, lost: str, rate: str, ratio: str
+) -> None:
+    figures = {
+        "win_rate_gross": estimated(0.7, 0.6, 0.8),
+        "sharpe": estimated(2.2, 0.4, 4.0),
+        **({lost: estimated(-0.85, -3, 1)} if lost else {}),
+    }
+    found = {row["target"]: row["verdict"] for row in targets_of(figures, last=last)}
+    assert (found["win rate"], found["Sharpe ratio"]) == (rate, ratio)
+    assert found["Sortino ratio"] == "not measured"
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(9, "met"), (2, LUCK)])
