@@ -94,6 +94,9 @@ class Label(Protocol):
     """A way to label samples: any class with these attributes, registered by `register_label`.
 
     Two classes ("down", "up") are a direction, which is traded; any others are a classification.
+    These also have `assign(outcomes, train)`, which returns class numbers (n,), `NULL` for none,
+    fitted at the positions `train` only (see `Direction.assign`). A label of a cross-section has
+    `relate` instead (see `Relative.relate`).
     """
 
     @property
@@ -108,10 +111,6 @@ class Label(Protocol):
 
     def outcomes(self, bars: pd.DataFrame, rows: NDArray[np.int64]) -> Outcomes:
         """Return the outcomes of the samples decided at these rows of the bars."""
-        ...
-
-    def assign(self, outcomes: Outcomes, train: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return class numbers (n,), `NULL` for none, fitted at the positions `train` only."""
         ...
 
 

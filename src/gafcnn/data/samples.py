@@ -59,7 +59,7 @@ class Samples:
 
     bars: Mapping[str, pd.DataFrame]
     lookback: pd.Timedelta
-    definition: Label
+    definition: Any  # a `Label`, with `assign` or `relate`
     rows: Rows
     label: NDArray[Any]
     split: Split
@@ -222,8 +222,7 @@ class Samples:
         return samples
 
     def _related(self, times: NDArray[np.datetime64], returns: NDArray[np.float64]) -> Self:
-        definition: Any = self.definition
-        check_market(definition, self.symbols)
+        check_market(self.definition, self.symbols)
         label, by_symbol = np.empty(len(self), np.float32), np.split(times, self.starts[1:])
         blocks = len(self) // _TOGETHER + 1  # of time, as the names of all samples are large
         step = (times.max() - times.min()) // blocks + np.timedelta64(1, "ns")
@@ -231,7 +230,7 @@ class Samples:
             parts = zip(by_symbol, self.starts, strict=True)
             at = np.concatenate([np.arange(*np.searchsorted(a, block)) + k for a, k in parts])
             if len(at):
-                label[at] = definition.relate(returns[at], times[at], self.symbol_of(at))
+                label[at] = self.definition.relate(returns[at], times[at], self.symbol_of(at))
         samples = replace(self, label=label)
         for part in PARTS:
             if not len(samples.labelled(part)):
@@ -297,7 +296,7 @@ def make_samples(
     ranking = hasattr(label, "relate")
     example = 'gc.Relative("1D")' if ranking else 'gc.Direction("1h")'
     needed = ("classes", "outcomes", "relate" if ranking else "assign")
-    definition: Label = _having("label", label, example, *needed)
+    definition: Any = _having("label", label, example, *needed)
     splitter: Splitter = _having("split", split, "gc.Chronological()", "embargo", "split")
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
