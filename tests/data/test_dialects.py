@@ -147,6 +147,23 @@ DIALECTS = {
         [f"AAPL,{v},{o},{c},{high},{low},{t.value},42" for t, (o, high, low, c, v) in BARS],
         trades=42.0,
     ),
+    "Nasdaq": exported(
+        "Date,Close/Last,Volume,Open,High,Low",
+        [
+            f"{t:%Y-%m-%d %H:%M},${c:.2f},{v:.0f},${o:.2f},${high:.2f},${low:.2f}"
+            for t, (o, high, low, c, v) in BARS[::-1]
+        ],
+        "UTC",
+    ),
+    "Investing.com": exported(
+        '"Date","Price","Open","High","Low","Vol.","Change %"',
+        [
+            f'"{t:%Y-%m-%d %H:%M}","{c:,.2f}","{o:,.2f}","{high:,.2f}","{low:,.2f}",'
+            f'"{v / 1e3}K","9%"'
+            for t, (o, high, low, c, v) in BARS[::-1]
+        ],
+        "UTC",
+    ),
     "backtrader": exported(
         "Date,Time,Open,High,Low,Close,Volume,OpenInterest",
         rows(stamp("%Y-%m-%d,%H:%M:%S"), tail=",0"),
@@ -557,6 +574,28 @@ def test_dots_of_thousands_beside_decimal_commas(tmp_path: Path) -> None:
     bars = read_bars(written(tmp_path, HEADER.replace(",", ";"), *lines))
     assert bars.iloc[0].tolist() == [1000.5, 1001.25, 999.75, 1000, 987]
     assert bars["volume"].tolist() == [987, 7685, 1234567] * 2
+
+
+def test_commas_of_thousands_and_units_of_volumes(tmp_path: Path) -> None:
+    volumes = ["987", "28.4K", "1.25M", "2B"]
+    opens = map(epoch(MS), OPENS[:4])
+    cells = '"1,000.5","$1,001,000.25","999.75","999.8","{}"'
+    lines = [f"{t},{cells.format(v)}" for t, v in zip(opens, volumes, strict=True)]
+    bars = read_bars(written(tmp_path, HEADER, *lines))
+    assert bars.iloc[0].tolist() == [1000.5, 1001000.25, 999.75, 999.8, 987]
+    assert bars["volume"].tolist() == [987, 28_400, 1_250_000, 2e9]
+    for unknown in ("", "-"):
+        lines = [row.rpartition(",")[0] + f",{unknown}" for row in rows(epoch(MS))]
+        assert read_bars(written(tmp_path, HEADER, *lines))["volume"].isna().all()
+
+
+@pytest.mark.parametrize("close", ["100,5", "1,234", "100.5 USD", "M", "$"])
+def test_a_comma_that_may_be_decimal_and_other_texts_are_no_numbers(
+    tmp_path: Path, close: str
+) -> None:
+    lines = [*LINES[:4], f'{LINES[4].rpartition(",")[0].rpartition(",")[0]},"{close}",14']
+    with pytest.raises(BarsError, match=rf"line 5: close is '{re.escape(close)}'"):
+        read_bars(written(tmp_path, *lines))
 
 
 def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ _AVERAGES = ("SMA", "EMA", "WMA", "RMA", "VWMA", "VWAP", "AVG")  # of a volume, 
 # names in plain form, the first that a table has counts
 _NAMES: dict[str, tuple[str, ...]] = {
     **{name: (name, name[0], f"{name}_price", f"{name}price") for name in PRICES},
+    "close": ("close", "c", "close_price", "closeprice", "close_last", "price"),
     "volume": (
         "volume", "vol", "v", "base_volume", "volume_base", "real_volume", "tick_volume", "tickvol",
         "tickvolume",

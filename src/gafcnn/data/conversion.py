@@ -287,7 +287,7 @@ def _joined(source: object, parts: Sequence[Part]) -> Origin:
 def _numbers(column: Any, origin: Origin) -> NDArray[np.float64]:
     numbers = as_numbers(column).to_numpy("float64")
     # NaN in a numeric column is left to check_bars
-    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf")
+    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf") | column.isin(["", "-"]).to_numpy()
     origin.require(
         valid, lambda row: f"{column.name} is {reprlib.repr(str(column.iloc[row]))}", "a number"
     )

@@ -246,7 +246,7 @@ def _find_table(lines: Sequence[tuple[int, str]], source: object) -> tuple[str, 
         separator = max(_SEPARATORS, key=line.count)
         if len(_cells(line, separator)) >= _LEAST_CELLS:
             return separator, number
-    raise NoTableError(*unreadable(source, "it has no line of a time and four prices").args)
+    raise NoTableError(*unreadable(source, "it has no row of time, open, high, low, close").args)
 
 
 def _line_numbers(read: Callable[[], bytes]) -> list[int]:
@@ -269,10 +269,8 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _is_data(cells: Sequence[str]) -> bool:
-    return (
-        kind_of(cells[0]) == "epoch"
-        or sum(bool(re.fullmatch(r"-?\d[\d.,]*(E[+-]?\d+)?", one, re.I)) for one in cells[1:]) > 1
-    )
+    number = re.compile(r"\$?-?\d[\d.,]*(E[+-]?\d+)?", re.IGNORECASE)
+    return kind_of(cells[0]) == "epoch" or sum(map(bool, map(number.fullmatch, cells[1:]))) > 1
 
 
 def _names(
