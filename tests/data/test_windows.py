@@ -73,7 +73,7 @@ def test_names_and_lookbacks(window: Window, name: str, lookback: str) -> None:
 
 
 def test_as_window() -> None:
-    known = "15m 30m 60m 10x15m 64x15m 64x30m 64x60m 20x8h 20x1d"
+    known = "15m 30m 60m 64x15m 64x30m 64x60m 10x15m 20x8h 20x1d"
     assert [*WINDOWS] == known.split()
     assert as_window("64x15m").lookback == pd.Timedelta("64h")
     assert as_window("45m") == Window("45min")
@@ -90,7 +90,7 @@ def test_an_image_needs_points_and_names_the_windows_that_fit() -> None:
     as_window("64x15m").check_image(quarter)
     Window(points=8, step="15min").check_image(quarter)
     for window in (as_window("30m"), Window("1h"), Window(points=7, step="15min")):
-        with pytest.raises(ConfigError, match="10x15m, 64x15m, 64x30m, 64x60m"):
+        with pytest.raises(ConfigError, match="64x15m, 64x30m, 64x60m, 10x15m"):
             window.check_image(quarter)
     with pytest.raises(ConfigError, match=r"window\.step is 15min.* 1h"):
         as_window("64x15m").check_image(pd.Timedelta("1h"))
@@ -112,6 +112,13 @@ def test_too_few_bars_or_too_many_gaps(make_bars: Bars) -> None:
     assert "quiet" not in str(raised.value)
     with pytest.raises(SamplesError, match="only 0 bars"):
         decision_rows(make_bars(np.ones(0)), "60min")
+
+
+def test_a_lookback_shorter_than_a_bar_names_one_that_fits(make_bars: Bars) -> None:
+    bars = make_bars(np.ones(100), interval="1D")
+    with pytest.raises(ConfigError, match='lookback is 1h for bars of 1D.*lookback="64D"'):
+        decision_rows(bars, "60min")
+    assert len(decision_rows(bars, "64D")) == 37
 
 
 @settings(max_examples=80)

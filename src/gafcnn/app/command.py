@@ -119,6 +119,10 @@ def main(
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command resumes\n")
         sys.exit(130)
+    except SystemExit as end:
+        if end.code == 2:  # of argparse, which has printed the unknown words
+            sys.stderr.write("write options as KEY=VALUE, for example window=30m\n")
+        raise
     except Exception as error:
         if full_error:
             raise

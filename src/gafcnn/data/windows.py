@@ -147,8 +147,8 @@ WINDOWS = {
     window.name: window
     for window in (
         *(Window(span) for span in ("15min", "30min", "60min")),
-        Window(points=10, step="15min", lookback="6h"),
         *(Window(points=64, step=step, lookback="64h") for step in ("15min", "30min", "60min")),
+        Window(points=10, step="15min", lookback="6h"),
         Window(points=20, step="8h", lookback="320h"),
         Window(points=20, step="1D", lookback="40D"),
     )
@@ -215,6 +215,13 @@ def decision_rows(
     """
     interval = interval_of(bars)
     length = parse_duration("window.lookback", lookback)
+    if length < interval:
+        bar, example = format_duration(interval), format_duration(64 * interval)
+        raise ConfigError(
+            f"lookback is {format_duration(length)} for bars of {bar}",
+            expected="at least the span of the longest window that will be used",
+            instead=f'write lookback="{example}", for example, and a label of {bar} or more',
+        )
     needed = multiple_of("window.lookback", length, interval)
     lengths = _run_lengths(bars, overnight)
     rows = np.flatnonzero(lengths >= needed)

@@ -190,6 +190,8 @@ class Estimator(BaseEstimator):
                 expected="samples alone, which hold bars, labels and the split",
                 instead="pass gc.make_samples(bars, label=gc.Direction('15min'))",
             )
+        if getattr(self, "window", None) is not None:
+            as_window(self.window)
         create(type(self), "", self.get_params(deep=False))
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
