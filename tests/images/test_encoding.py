@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import minmax_scale
 from torch.nn.functional import interpolate
 
+from gafcnn.data.features import relative_to_last
 from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.images.gaf import scaled
 from gafcnn.images.kinds import RANGES
@@ -272,6 +273,31 @@ batches = hnp.arrays(
 def test_scaling_two_fields_by_hand(scaling: str, ends: tuple[int, int], expected: list) -> None:
     sample = np.array([[[1.0, 2.0, 4.0], [0.0, 8.0, -1.0]]])
     np.testing.assert_allclose(scaled(sample, 3, ends, scaling), [expected], rtol=1e-15)
+
+
+@pytest.mark.parametrize("field", ["close", "BTC:high", "average_20", "market", "relative_close"])
+def test_fixed_scaling_shows_the_size_of_moves_and_not_the_level_of_prices(field: str) -> None:
+    spec = ImageSpec(8, "float32", (field, "body"), scaling="fixed")
+    moves = np.array([0.0, 1.0, -2.0, 0.0])  # in percent of the last price
+    prices, bodies = np.exp(moves / 100), np.array([1.0, -3.0, 0.0, 1.0])
+    series = np.stack([prices, bodies])[None]
+    by_hand = encode(np.stack([moves, bodies])[None], 8, scaling="fixed")
+    for level in (1e-5, 1.0, 60_000.0):
+        images = spec.encode(series * [[level], [1.0]])
+        np.testing.assert_allclose(images, by_hand, atol=1e-5)
+    twice = spec.encode(np.stack([prices**2, bodies])[None])
+    assert np.abs(twice[:, :2] - by_hand[:, :2]).max() > 0.1
+    assert not np.array_equal(encode(series, 8, scaling="fixed")[:, :2], by_hand[:, :2])
+
+
+def test_fixed_scaling_of_no_price_and_of_own_fields() -> None:
+    spec = ImageSpec(4, "float32", scaling="fixed")
+    images = spec.encode(np.zeros((1, 1, 4)))  # of an asset that is not listed yet
+    assert not np.ptp(images, axis=(2, 3)).any()
+    levels = ["close", "average", "ETH:open"]
+    series = np.full((1, 4, 3), 2.0)
+    changed = relative_to_last(series, [*levels, "close_in_range"])
+    assert changed[0].tolist() == [[0, 0, 0]] * 3 + [[2, 2, 2]]
 
 
 def test_averages_come_before_scaling() -> None:

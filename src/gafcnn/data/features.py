@@ -19,7 +19,7 @@ into it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -37,6 +37,7 @@ MEAN_CANDLES = 10  # candles before, over which the denominator of a ratio is av
 LARGEST_RATIO = 100.0  # ratios are clipped to this on both sides
 VERY_SHORT = 0.1  # of the mean range: ShadowVeryShort
 PENETRATION = 0.3  # of the first body: optInPenetration
+_LEVEL = re.compile(r"open|high|low|close|average(_\d+)?|market|relative_close")  # of prices
 
 
 class Candles:
@@ -147,6 +148,21 @@ def split_asset(name: str) -> tuple[str, str]:
     """Return the asset ("" for none) and the field of a name such as "BTCUSDT:close"."""
     asset, _, field = str(name).rpartition(":")
     return asset, field
+
+
+def relative_to_last(series: Floats, fields: Sequence[str]) -> Floats:
+    """Return series (n, fields, points) with prices as log(price / last price), in percent.
+
+    Fields that are no prices are unchanged.
+    """
+    relative = series.copy()
+    for at, name in enumerate(fields):
+        if _LEVEL.fullmatch(split_asset(name)[1]):
+            values, last = series[:, at], series[:, at, -1:]
+            above = (values > 0) & (last > 0)  # both are 0 for an asset that is not listed yet
+            ratios = np.divide(values, last, out=np.ones_like(values), where=above)
+            relative[:, at] = 100 * np.log(ratios)
+    return relative
 
 
 def _average(c: Candles, candles: int) -> Floats:

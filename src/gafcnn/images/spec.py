@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
-from gafcnn.data.features import FIELDS
+from gafcnn.data.features import FIELDS, relative_to_last
 from gafcnn.errors import ConfigError, ImagesError
 from gafcnn.images.kinds import BAR_FIELDS, IMAGE_KINDS, OHLC, OUTER_PRODUCTS, RANGES, Floats
 from gafcnn.settings import settings
@@ -36,7 +36,8 @@ class ImageSpec:
         fields: Names of registered fields, see `gafcnn.data.features`.
         kinds: Names of registered kinds, see `gafcnn.images.kinds`.
         range: What series are scaled to: (-1, 1) or (0, 1).
-        scaling: How series are scaled, see `gafcnn.images.encode`.
+        scaling: How series are scaled, see `gafcnn.images.encode`; "fixed" takes prices as their
+            log to the last one, in percent.
         assets: Symbols whose bars at the same times are drawn as further channels, with the same
             fields and kinds. Series of an asset are scaled "jointly" by themselves.
 
@@ -205,8 +206,13 @@ class ImageSpec:
         from gafcnn.images.gaf import scaled
 
         n, fields, points = values.shape
+        if self.scaling == "fixed":
+            values = self._relative(values)
         by_asset = values.reshape(-1, fields // len(self._prefixes), points)
         return scaled(by_asset, knots, range, self.scaling).reshape(n, fields, knots)
+
+    def _relative(self, values: Floats) -> Floats:
+        return relative_to_last(values, self._own_fields)
 
     def _draw_registered(self, name: str, values: Floats, images: NDArray[Any]) -> None:
         """Draw a registered kind into images of shape (n, fields, size, size)."""
@@ -222,6 +228,13 @@ class ImageSpec:
                 rows = interpolated(pictures.swapaxes(1, 2), self.size).swapaxes(1, 2)
                 pixels = interpolated(rows, self.size, unit)
                 images[part, field] = np.rint(pixels) if unit != 1 else pixels
+
+
+class _Unnamed(ImageSpec):
+    """Images of series whose meaning is not known."""
+
+    def _relative(self, values: Floats) -> Floats:
+        return values
 
 
 def encode(
@@ -257,7 +270,8 @@ def encode(
         range: What series are scaled to: (-1, 1) or (0, 1).
         scaling: "per_field" scales each series by its own extremes, "jointly" by those of all
             fields of a sample, "fixed" by x = v / (1 + |v|), so that 0 is the middle of the range.
-            For "ohlc", v is the log of a price to the last close, in units of 1 %.
+            For "ohlc", v is 100 log(price / last close). Other series are taken as they are: pass
+            100 log(price / last price) for prices, as an `ImageSpec` with named fields does.
         out: Array to draw into and return, of the shape and dtype of the result; it saves the time
             to allocate memory.
 
@@ -270,7 +284,7 @@ def encode(
         ImagesError: A value is not finite, or the shape of `series` or `out` is wrong.
     """
     options: Any = {"dtype": dtype, "kinds": kinds, "range": range, "scaling": scaling}
-    spec = ImageSpec(size, **options)
+    spec = _Unnamed(size, **options)
     return (replace(spec, fields=BAR_FIELDS) if OHLC in spec.kinds else spec).encode(series, out)
 
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from gafcnn.atomic_io import write_bytes
-from gafcnn.data.features import split_asset
+from gafcnn.data.features import relative_to_last
 from gafcnn.data.samples import Samples
 from gafcnn.data.windows import Window
 from gafcnn.errors import ConfigError, LearningError
@@ -34,7 +34,6 @@ ROCKET = "checkpoints/rocket.npz"
 TAPS = np.array([*combinations(range(9), 3)])
 """The places of the weight 2 in each of the 84 kernels, shape (84, 3); the other six are -1."""
 
-_PRICES = ("open", "high", "low", "close", "average", "market", "relative_close")
 _BLOCK = 1024  # samples whose features are in memory at a time
 _CONSTANT = 1e-12  # variance of a feature that rounding alone makes
 
@@ -279,17 +278,11 @@ class MiniRocket(Estimator):
     def _read(self, parts: Sequence[Part]) -> Floats32:
         """Return the scaled series of rows of bars: shape (n, fields, points)."""
         values = self._series(parts, self.fields)
-        for at, name in enumerate(self.fields):
-            series = values[:, at]
-            if self.scaling == "per_field":
-                spread = series.std(axis=1, keepdims=True)
-                spread[np.ptp(series, axis=1) == 0] = np.inf  # rounding moves the mean of equals
-                series[:] = (series - series.mean(axis=1, keepdims=True)) / spread
-            elif split_asset(name)[1].startswith(_PRICES):
-                last = series[:, -1:]  # 0 for an asset that is not listed yet
-                ratio = np.divide(series, last, out=np.ones_like(series), where=last > 0)
-                series[:] = np.log(ratio)
-        return values.astype(np.float32)
+        if self.scaling == "fixed":
+            return relative_to_last(values, self.fields).astype(np.float32)
+        spread = values.std(axis=2, keepdims=True)
+        spread[np.ptp(values, axis=2, keepdims=True) == 0] = np.inf  # rounding moves their mean
+        return ((values - values.mean(axis=2, keepdims=True)) / spread).astype(np.float32)
 
     def _linear(self, source: Floats32, positions: Integers, weights: Floats) -> Floats:
         """Return the features at these positions times weights, shape (..., features, outputs)."""
