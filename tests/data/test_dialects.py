@@ -584,18 +584,95 @@ def test_commas_of_thousands_and_units_of_volumes(tmp_path: Path) -> None:
     bars = read_bars(written(tmp_path, HEADER, *lines))
     assert bars.iloc[0].tolist() == [1000.5, 1001000.25, 999.75, 999.8, 987]
     assert bars["volume"].tolist() == [987, 28_400, 1_250_000, 2e9]
-    for unknown in ("", "-"):
-        lines = [row.rpartition(",")[0] + f",{unknown}" for row in rows(epoch(MS))]
-        assert read_bars(written(tmp_path, HEADER, *lines))["volume"].isna().all()
 
 
-@pytest.mark.parametrize("close", ["100,5", "1,234", "100.5 USD", "M", "$"])
-def test_a_comma_that_may_be_decimal_and_other_texts_are_no_numbers(
-    tmp_path: Path, close: str
-) -> None:
+@pytest.mark.parametrize("unknown", ["", "-", "--", "N/A", "n.a.", "NaN"])
+def test_unknown_volumes_in_words(unknown: str) -> None:
+    prices = [[*map(str, row[:4]), unknown] for row in VALUES]
+    assert as_bars(pd.DataFrame(prices, OPENS, TITLES))["volume"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "close",
+    [
+        "100,5",
+        "1,234",
+        "100.5 USD",
+        "M",
+        "$",
+        "100.5M",
+        "0.1K",
+        "1,23,456",
+        "12,345.6,7",
+        "1e",
+        "x",
+    ],
+)
+def test_what_may_be_another_number_is_none(tmp_path: Path, close: str) -> None:
+    """A comma may be decimal, a letter after a price may be a mark, times have no units."""
     lines = [*LINES[:4], f'{LINES[4].rpartition(",")[0].rpartition(",")[0]},"{close}",14']
     with pytest.raises(BarsError, match=rf"line 5: close is '{re.escape(close)}'"):
         read_bars(written(tmp_path, *lines))
+
+
+def test_a_decimal_comma_beside_thousands_is_no_number(tmp_path: Path) -> None:
+    lines = [f'{t},"1,000.5","1,001.5","999.5","1,000.5",1' for t in map(epoch(MS), OPENS)]
+    lines[1] = lines[1].replace("1,000.5", "99,5")
+    path = written(tmp_path, HEADER, *lines)
+    with pytest.raises(BarsError, match=r"line 3: open is '99,5'"):
+        read_bars(path)
+
+
+def test_times_have_no_units(tmp_path: Path) -> None:
+    path = written(tmp_path, HEADER, *[line.replace("000,", "K,", 1) for line in LINES])
+    with pytest.raises(BarsError, match="time"):
+        read_bars(path)
+
+
+def test_units_beside_commas_in_tables_that_were_copied(tmp_path: Path) -> None:
+    header = "time\tprice\topen\thigh\tlow\tVol."
+    rows_ = [f"{t}\t81,500\t81,400\t82,000\t81,200\t10.5M" for t in map(epoch(MS), OPENS)]
+    with pytest.raises(BarsError, match="open is '81,400'"):
+        read_bars(written(tmp_path, header, *rows_))
+    decimal = [row.replace("\t", ";").replace(",", ",1") for row in rows_]
+    bars = read_bars(written(tmp_path, header.replace("\t", ";"), *decimal))
+    assert bars.iloc[0].tolist() == [81.14, 82.1, 81.12, 81.15, 10.5e6]
+
+
+def test_a_price_is_the_close_only_if_nothing_else_is() -> None:
+    frame = pd.DataFrame(VALUES, OPENS, TITLES)
+    means = frame["Close"] + 0.25
+    assert_frame_equal(as_bars(frame.assign(Price=means)), as_bars(frame))
+    first = frame.copy()
+    first.iloc[0, :4] = np.nan
+    assert as_bars(first.assign(Price=means))["close"].iloc[0] == 102
+    settled = frame.rename(columns={"Close": "Settle"}).assign(Price=means)
+    bars = as_bars(settled, columns={"close": "Settle"})
+    assert_frame_equal(bars, as_bars(frame))
+    assert as_bars(frame.drop(columns="Close").assign(Price=means))["close"].iloc[0] == 101.25
+
+
+@pytest.mark.parametrize("close", ["Volume", "High", "volume"])
+def test_one_column_is_not_two(close: str) -> None:
+    frame = pd.DataFrame(VALUES, OPENS, TITLES)
+    with pytest.raises(BarsError, match=rf"one column '{close.title()}' for close and"):
+        as_bars(frame, columns={"close": close})
+
+
+@pytest.mark.parametrize("dtype", ["double[pyarrow]", "string[pyarrow]", "Float64", "object"])
+def test_dtypes_of_other_libraries(dtype: Any) -> None:
+    frame = pd.DataFrame(VALUES, OPENS, TITLES)
+    assert_frame_equal(as_bars(frame.astype(dtype)), as_bars(frame))
+
+
+def test_names_with_umlauts_in_the_encoding_of_excel(tmp_path: Path) -> None:
+    path = tmp_path / "kurse.csv"
+    lines = ["Zeit;Eröffnung;Hoch;Tief;Schluß;Volumen", *[row.replace(",", ";") for row in LINES]]
+    names = dict(zip(("time", *COLUMNS), lines[0].split(";"), strict=True))
+    for encoding in ("cp1252", "utf-8"):
+        path.write_text("\n".join(lines), encoding=encoding)
+        bars = read_bars(path, columns=names)
+        assert_frame_equal(bars, expected(), check_freq=False)
 
 
 def test_symbols_that_differ_in_punctuation_only_are_refused(tmp_path: Path) -> None:

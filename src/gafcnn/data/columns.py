@@ -34,7 +34,6 @@ _AVERAGES = ("SMA", "EMA", "WMA", "RMA", "VWMA", "VWAP", "AVG")  # of a volume, 
 # names in plain form, the first that a table has counts
 _NAMES: dict[str, tuple[str, ...]] = {
     **{name: (name, name[0], f"{name}_price", f"{name}price") for name in PRICES},
-    "close": ("close", "c", "close_price", "closeprice", "close_last", "price"),
     "volume": (
         "volume", "vol", "v", "base_volume", "volume_base", "real_volume", "tick_volume", "tickvol",
         "tickvolume",
@@ -50,6 +49,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "funding": ("funding",),
 }  # fmt: skip
+
+_OTHER_CLOSES = ("close_last", "price")  # of Nasdaq and Investing.com, where nothing is "close"
 
 KLINE = (
     "open_time", *PRICES, "volume", "close_time", "quote_volume", "trades", "taker_buy_volume",
@@ -107,6 +108,8 @@ def find_columns(
     named, alone = _with_currencies(names), places.keys().isdisjoint(PRICES[:3])
     for role, known in _NAMES.items():
         found = _first_named(named, known, first)
+        if role == "close" and not found and role not in places:
+            found = _first_named(named, _OTHER_CLOSES, first)
         if role not in places:
             if len(found) > 1 or (not found and role in PRICES):
                 raise _not_once(role, names, source, len(found))
@@ -119,7 +122,15 @@ def find_columns(
     symbols = [plain.index(name) for name in SYMBOLS if name in plain]
     if symbols:
         places.setdefault("symbol", symbols[0])
+    twice = [role for role, at in places.items() if [*places.values()].count(at) > 1]
+    if twice:
+        raise BarsError(
+            f"{source} has one column {names[places[twice[0]]]!r} for {' and '.join(twice)}",
+            expected="a column for each of them",
+            instead=f'correct columns={{"{twice[0]}": ...}} (market.columns.{twice[0]}=...)',
+        )
     shown = [role for role in ("volume", *OPTIONAL) if role in places]
+    shown = ["close"] * (plain[places["close"]] != "close") + shown
     text = [f"times from {names[places['time']]!r}"]
     text += [f"{role} from {names[places[role]]!r}" for role in shown]
     return Columns(places, plain[places["time"]] not in CLOSE_TIMES, ", ".join(text))

@@ -32,6 +32,9 @@ from gafcnn.errors import BarsError, ConfigError
 
 Repair = Literal["drop"]
 
+_UNKNOWN = ("", "-", "--", "n/a", "n.a.", "na", "nan", "null", "none")
+_UNITS = {"K": "e3", "M": "e6", "B": "e9"}  # of volumes, as Investing.com writes them
+
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +66,8 @@ def parts_of(
     times, notation = parse_times(written, origin, timezone)
     zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
     known = [name for name in (*COLUMNS, *OPTIONAL) if name in table]
-    values = {name: _numbers(table[name], origin) for name in known}
+    units = {name: {} if name in PRICES else _UNITS for name in known}
+    values = {name: _numbers(table[name], origin, units[name]) for name in known}
     for name in known[len(PRICES) :]:
         if (values[name] == -1).all():  # unknown, as Interactive Brokers writes it
             values[name] = np.full(len(times), np.nan)
@@ -284,11 +288,23 @@ def _joined(source: object, parts: Sequence[Part]) -> Origin:
     return Origin(source, place)
 
 
-def _numbers(column: Any, origin: Origin) -> NDArray[np.float64]:
-    numbers = as_numbers(column).to_numpy("float64")
-    # NaN in a numeric column is left to check_bars
-    valid = ~np.isnan(numbers) | (column.dtype.kind in "iuf") | column.isin(["", "-"]).to_numpy()
+def _numbers(column: Any, origin: Origin, units: Mapping[str, str] = {}) -> NDArray[np.float64]:
+    """Return the numbers of a column; `units` are letters after a number, and what they stand for.
+
+    Unknown values are NaN, which is left to `check_bars`.
+    """
+    if column.dtype.kind in "iuf":
+        return column.to_numpy("float64")
+    texts: Any = column.astype("str").str.strip().str.replace(r"^\$(?=\d)", "", regex=True)
+    if texts.str.contains(r",\d{3}[,.]").any():  # else a comma may be decimal
+        grouped = texts.str.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?[A-Z]?")
+        texts = texts.where(~grouped, texts.str.replace(",", ""))
+    for unit, power in units.items():
+        texts = texts.str.replace(rf"(?<=\d){unit}$", power, regex=True)
+    numbers = as_numbers(texts).to_numpy("float64")
     origin.require(
-        valid, lambda row: f"{column.name} is {reprlib.repr(str(column.iloc[row]))}", "a number"
+        ~np.isnan(numbers) | texts.str.lower().isin(_UNKNOWN).to_numpy(),
+        lambda row: f"{column.name} is {reprlib.repr(str(column.iloc[row]))}",
+        "a number",
     )
     return numbers

@@ -198,7 +198,7 @@ def _text_table(source: object, opener: Callable[[], Any]) -> Table:
     first, above = rows[headers], skipped + headers
     names = _names(rows[:headers], first)
     with_comma = [cell for cell in first if re.fullmatch(r"-?\d+,\d+", cell)]
-    with_dot = any(re.fullmatch(r"-?\d+\.\d+", cell) for cell in first)
+    with_dot = any(re.fullmatch(r"\$?-?\d+\.\d+[KMB]?", cell) for cell in first)
     commas = any(not with_dot or not re.search(r",\d{3}$", cell) for cell in with_comma)
     commas &= separator != ","
     decimal = "," if commas else "."
@@ -227,8 +227,8 @@ def _text_table(source: object, opener: Callable[[], Any]) -> Table:
         kept = np.arange(len(frame))
         if commas and frame["open"].dtype == "str":  # dots are of thousands
             numbers = [name for name in frame if name not in _NO_NUMBERS]
-            changed = {k: frame[k].str.replace(".", "").str.replace(",", ".") for k in numbers}
-            frame = frame.assign(**changed)
+            without = frame[numbers].replace(r"\.(?=\d{3}(?:\D|$))", "", regex=True)
+            frame[numbers] = without.replace(",", ".", regex=True)
         if headers and frame["open"].dtype == "str":  # of files that were joined
             header = rows[headers - 1][places["open"]]
             kept = np.flatnonzero(frame["open"].str.strip() != header)
@@ -256,11 +256,16 @@ def _line_numbers(read: Callable[[], bytes]) -> list[int]:
 
 
 def _as_utf8(content: bytes, errors: str = "strict") -> bytes:
-    """Return a text in UTF-8, without the mark of its encoding."""
+    """Return a text in UTF-8, without the mark of its encoding; its end may be cut off.
+
+    A text that is in neither UTF-8 nor UTF-16 is taken as Windows-1252, in which Excel writes csv.
+    """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as MetaTrader 5 writes
         content = content.decode("utf-16", errors).encode()
-    if not content.isascii():
-        content.decode(errors=errors)  # fails here if it is not UTF-8
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content)
+    except UnicodeDecodeError:
+        content = content.decode("cp1252").encode()
     return content.removeprefix(codecs.BOM_UTF8)
 
 

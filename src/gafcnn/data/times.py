@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -174,13 +174,7 @@ def as_numbers(column: pd.Series) -> pd.Series:
     """Return numbers unchanged and texts as the numbers they hold, NaN for other texts."""
     if column.dtype.kind in "iuf":
         return column
-    # as Nasdaq and Investing.com write them: $1,234.50, 28.4M
-    texts: Any = column.astype("str").str.strip().str.removeprefix("$")
-    if texts.str.contains(r"\d,\d{3}[.,]").any():  # else a comma may be decimal
-        texts = texts.str.replace(",", "")
-    for unit, power in (("K", "e3"), ("M", "e6"), ("B", "e9")):
-        texts = texts.str.replace(rf"(?<=\d){unit}$", power, regex=True)
-    return pd.Series(pd.to_numeric(texts, errors="coerce"))
+    return pd.Series(pd.to_numeric(column.astype("str"), errors="coerce"))
 
 
 def _localize(

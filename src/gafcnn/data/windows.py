@@ -166,7 +166,7 @@ def as_window(window: str | Window | Mapping[str, Any]) -> Window:
         return window
     if isinstance(window, Mapping):
         return create(Window, "window", window)
-    if window in WINDOWS:
+    if isinstance(window, str) and window in WINDOWS:
         return WINDOWS[window]
     if found := re.fullmatch(r"(?:(\d+)x)?(\d+)(s|m|h|d)", str(window)):
         points, number, unit = found.groups()
