@@ -125,6 +125,7 @@ class Images:
                 comparisons = {
                     "gaf": ("minirocket", "bars", "gaf_fixed", "gaf_market"),
                     "64x60m": ("three",),
+                    "trees_rocket": ("trees_rocket_fixed",),
                 }
                 models |= {
                     "bars": (*CNN, *window, "model=small_cnn_bars"),
@@ -267,7 +268,15 @@ class Images:
         others = {name: table for name, table in tables.items() if name not in study.runs}
         if part.name == "perp-1d":
             windows = [tables[name] for name in ("64x30m", "64x60m", "64x2h")]
-            others["three"] = blend(*windows).assign(window="three")
+            trees, rocket, fixed = (tables[name] for name in ("xgboost", "minirocket", "gaf_fixed"))
+            for name, blended in (
+                ("three", blend(*windows)),
+                # not in the plan: the image of question (g) beside the trees
+                ("trees_fixed", blend(trees, fixed)),
+                ("trees_rocket", blend(trees, rocket)),
+                ("trees_rocket_fixed", blend(trees, rocket, fixed)),
+            ):
+                others[name] = blended.assign(window=name)
         if part.name == "spot-4h":
             plain = self._study("spot-4h-plain").members()["xgboost"]
             others["xgboost_plain"] = plain.assign(window="xgboost_plain")

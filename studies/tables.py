@@ -84,7 +84,15 @@ QUESTIONS = {
         (("gaf_pooled", "gaf_single"), ("xgboost_pooled", "xgboost_single")),
         ("auc", "sharpe"),
     ),
-    "g": Question("perp-1d", (("gaf_fixed", "gaf"), ("gaf_market", "gaf"))),
+    "g": Question(
+        "perp-1d",
+        (
+            ("gaf_fixed", "gaf"),
+            ("gaf_market", "gaf"),
+            ("trees_fixed", "xgboost"),
+            ("trees_rocket_fixed", "trees_rocket"),
+        ),
+    ),
     "h": Question("spot-4h", (("xgboost", "xgboost_plain"), ("gaf_taker", "gaf"))),
     "i": Question(
         "large-1d",
