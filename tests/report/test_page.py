@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gafcnn as gc
 from gafcnn.evaluation.comparisons import sentences
 from gafcnn.report.charts import Picture
 from gafcnn.report.page import model_card, write_report
@@ -116,8 +117,41 @@ def test_first_screen_says_what_the_money_did(page: Any, metrics: Metrics) -> No
     assert "Noise: annualised from 1.2 days." in screen
 
 
+def test_a_market_simulated_in_python_is_said_to_be_simulated(tmp_path: Path) -> None:
+    bars, oracle = gc.simulate(2000, seed=3)
+    table = pd.DataFrame({"time": oracle.index, "p_up": oracle}).iloc[-800:]
+    for frame, simulated in ((bars, True), (gc.as_bars(bars, label="close"), False)):
+        found = gc.judge({"mine": table}, frame, label=gc.Direction("15min"), resamples=0)
+        page = Parsed(found.to_html(tmp_path / "page.html"))
+        assert ("Simulated market: these are not real prices" in page.text) == simulated
+        assert ("Backtest" in page.text) != simulated
+        assert "Can the direction of the market over the next 15min be forecast" in page.text
+
+
+def test_figures_of_classes_and_targets_without_skill_are_grey(
+    class_metrics: Metrics, metrics: Metrics, tmp_path: Path
+) -> None:
+    found = deepcopy(class_metrics)
+    luck = found["no_skill"]
+    figures = found["models"][found["headline"]]
+    for key, low, high in (("accuracy", 0.1, 0.1), ("balanced_accuracy", 0.2, 0.3)):
+        value = luck[key]["value"]
+        figures[key] = {"value": value, "low": value - low, "high": value + high, "n": 99}
+    page = Parsed(write_report(tmp_path / "page.html", found))
+    for key in ("accuracy", "balanced_accuracy"):
+        assert (
+            f'noise" title="not statistically significant"><data value="{luck[key]["value"]}"'
+            in (page.source)
+        )
+    shown = deepcopy(metrics)
+    [row] = [row for row in shown["targets"] if row["figure"] == "win_rate_gross"][:1]
+    row |= {"value": 0.53125, "low": 0.49, "high": 0.57}
+    page = Parsed(write_report(tmp_path / "page.html", shown))
+    assert 'noise" title="not statistically significant"><data value="0.53125"' in page.source
+
+
 def test_break_even_at_no_cost_is_not_a_cost(metrics: Metrics) -> None:
-    for value, text in ((-1.0, "No cost is low enough"), (1.0, "cost is 1.0 [0.0, 3.0]")):
+    for value, text in ((-1.0, "No cost is low enough"), (1.0, "cost is 1.0 [none, 3.0]")):
         found = deepcopy(metrics)
         cost = {"value": value, "low": -2.0, "high": 3.0}
         found["models"]["two_stage"]["break_even_bps"] = cost

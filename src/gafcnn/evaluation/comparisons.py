@@ -331,8 +331,10 @@ def _break_even(figures: Mapping[str, Any]) -> str:
     found = figures["break_even_bps"]
     if (found["value"] or 0.0) < 0:
         return "no cost is low enough to break even"
-    costs = {end: found[end] and max(found[end], 0.0) for end in ("value", "low", "high")}
-    return f"the break-even cost is {_format(costs, '.1f')} bps a side"
+    text = _format(found, ".1f")
+    if (found["low"] or 0.0) < 0:  # an end that no cost corresponds to
+        text = f"{found['value']:.1f} [none, {found['high']:.1f}]"
+    return f"the break-even cost is {text} bps a side"
 
 
 def _exposure(figures: Mapping[str, Any]) -> Iterator[str]:

@@ -152,7 +152,7 @@ def judge(
             their returns are not those of the bars.
         ConfigError: A name is unknown, or an option is of another type or out of its range.
     """
-    _check_arguments(models, bars, label, split, resamples, trials)
+    _check_arguments(models, bars, label, split, ensembles, resamples, trials)
     for name in {*ensembles} - {TWO_STAGE}:
         ENSEMBLES[name]  # an unknown name is an error
     tables, foreign, notes = complete_tables(models, bars, label, split)
@@ -213,6 +213,7 @@ def judge(
         "baseline": baseline,
         "headline": headline,
         "trials": trials or len(tables),
+        "simulated": any(frame.attrs.get("simulated") for frame in by_symbol.values()),
         "notes": notes,
     }
     study = Study(
@@ -289,7 +290,7 @@ def _rules(
 
 
 def _check_arguments(
-    models: Any, bars: Any, label: Any, split: Any, resamples: Any, trials: Any
+    models: Any, bars: Any, label: Any, split: Any, ensembles: Any, resamples: Any, trials: Any
 ) -> None:
     def has(value: Any, method: str) -> bool:
         return value is None or (hasattr(value, method) and not isinstance(value, type))
@@ -305,6 +306,7 @@ def _check_arguments(
         ("label", label, has(label, "outcomes"), 'a label, such as gc.Direction("15min")'),
         ("split", split, has(split, "embargo"), "a splitter, such as gc.Chronological()"),
         ("resamples", resamples, resamples == 0 or resamples >= 100, "0, or 100 or more"),
+        ("ensembles", ensembles, not isinstance(ensembles, str), 'names, as in ["mean"]'),
         ("trials", trials, trials is None or trials >= 1, "1 or more"),
     ):
         if not valid:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gafcnn.data.labels import PATTERNS
 from gafcnn.evaluation.comparisons import (
     ENSEMBLE_OVER_WINDOW,
     PATTERN_RECOGNITION,
@@ -282,11 +283,20 @@ def test_losses_meet_no_target_and_few_days_no_ratio(
     figures = {
         "win_rate_gross": estimated(0.7, 0.6, 0.8),
         "sharpe": estimated(2.2, 0.4, 4.0),
+        "sortino": estimated(3.2, 0.4, 6.0),
         **({lost: estimated(-0.85, -3, 1)} if lost else {}),
     }
     found = {row["target"]: row["verdict"] for row in targets_of(figures, last=last)}
     assert (found["win rate"], found["Sharpe ratio"]) == (rate, ratio)
-    assert found["Sortino ratio"] == "not measured"
+    assert found["Sortino ratio"] == ratio
+
+
+def test_chance_of_patterns_is_that_of_the_classes_that_occur() -> None:
+    for occurring, expected in ((9, "met"), (2, LUCK)):
+        counts = {name: int(k < occurring) for k, name in enumerate(PATTERNS)}
+        figures = {"balanced_accuracy": estimated(0.95, 0.5, 1.0)}
+        found = targets_of(figures, task="classification", classes=counts)
+        assert [row["verdict"] for row in found] == [expected]
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(9, "met"), (2, LUCK)])

@@ -195,6 +195,7 @@ def test_unknown_names_are_errors(judge_tables: Judge, tables: Tables, option: s
         ("split", "chronological", "is 'chronological'.*gc.Chronological"),
         ("rules", 3, "is 3.*cost_bps"),
         ("resamples", 99, "is 99.*100 or more"),
+        ("ensembles", "mean", 'is .mean.; expected names, as in ."mean".'),
         ("trials", 0, "is 0.*1 or more"),
     ],
 )
