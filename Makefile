@@ -41,7 +41,7 @@ verify: setup
 	$(BIN)/python verify.py
 
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/docs/index.html"
 
 # .pre-commit-config.yaml has the same commands
