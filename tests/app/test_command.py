@@ -124,6 +124,10 @@ def test_the_console_script_lists_the_commands(
             ["window=31m"],
             ["window has no option 31m", "did you mean window=30m", "window.span="],
         ),
+        ("train", ["window=64x1h"], ["did you mean window=64x60m", "window.points="]),
+        ("train", ["window=1h"], ["did you mean window=60m"]),
+        ("train", ["split=5"], ["split has no option 5", "chronological"]),
+        ("evaluate", ["costs=10", "study=x"], ["costs has no option 10", "fixed"]),
         ("train", ["window"], ["'window'"]),
         ("train", ["window=["], ["window=["]),
         ("train", ["window=15m,30m"], ["Ambiguous value", "window=15m,30m", "add -m"]),
@@ -239,3 +243,12 @@ def test_an_unexpected_error_is_named_and_a_full_error_is_the_exception_itself(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ZeroDivisionError):
         typed("train")
+
+
+def test_an_unknown_flag_is_answered_with_the_form_of_options(
+    typed: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        typed("train", "--window", "30m")
+    assert ended.value.code == 2
+    assert "KEY=VALUE" in capsys.readouterr().err.splitlines()[-1]

@@ -189,6 +189,15 @@ def test_a_study_of_a_file_with_a_comma_and_few_bars(typed: Run, tmp_path: Path)
             study.decide(known.iloc[1:])
 
 
+def test_a_training_that_cannot_begin_leaves_no_run(refused: Run, tmp_path: Path) -> None:
+    words = ["market=simulated", "market.days=1", "label.neutral=0.99", "model.rounds=5"]
+    message = refused("train", *words, "model=xgboost", "study=none")
+    assert "val has samples of" in message
+    assert "the embargo is 1h" in message
+    assert not [*tmp_path.rglob("config.yaml")]
+    assert "there are no runs" in refused("evaluate", "study=none")
+
+
 def test_one_network_learns_from_several_symbols(pool: Path) -> None:
     stores = sorted(path.name for path in (pool / "data" / "gaf").iterdir() if path.is_dir())
     assert stores == ["AAA_15m", "BBB_15m"]

@@ -391,7 +391,7 @@ def test_labels_are_known_before_a_later_part_of_any_symbol(
 
 def test_nothing_to_compare(random_bars: Bars) -> None:
     bars = random_bars(3000)
-    with pytest.raises(SamplesError, match="none of .* train samples of 1 symbol can"):
+    with pytest.raises(ConfigError, match="label rank for bars of 1 symbol"):
         make_samples({"A": bars}, label=Rank("15min"))
     later = bars.set_axis(bars.index + pd.Timedelta("3000min"))
     with pytest.raises(SamplesError, match="none of .* train samples of 2 symbols"):

@@ -363,8 +363,9 @@ def test_columns_by_name(tmp_path: Path) -> None:
         read_bars(path, columns={"adjusted": "last"})
     with pytest.raises(BarsError, match="no column price"):
         read_bars(path, columns={"close": "price"})
-    with pytest.raises(BarsError, match="no column open"):
+    with pytest.raises(BarsError, match="no column time, open, high, low, close, among") as caught:
         read_bars(path)
+    assert all(f"market.columns.{role}=" in str(caught.value) for role in ("time", *COLUMNS[:4]))
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,17 @@ def test_features_are_indicators_for_a_label_that_looks_ahead_else_the_window(
     np.testing.assert_allclose(table["high[-2]"], values[:, 1, -3], rtol=1e-6)
 
 
+def test_few_validation_samples_are_warned_of(
+    samples: Samples, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = len(samples.labelled("val"))
+    for few, warned in ((n + 1, True), (n, False)):
+        monkeypatch.setattr("gafcnn.models.estimator.FEW", few)
+        caplog.clear()
+        BoostedTrees(**WINDOW | {"rounds": 5}).fit(samples)
+        assert (f"validation has only {n} labelled samples" in caplog.text) == warned
+
+
 def test_fields_of_other_symbols(pooled: Samples) -> None:
     fields = ("relative_close", "TWO:close")
     model = BoostedTrees(**WINDOW | {"rounds": 5}, fields=fields).fit(pooled)

@@ -229,7 +229,8 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
     [
         ({"window": "64x15m"}, "lookback=16h"), ({"window": Window("90min")}, "lookback=90min"),
         ({"window": Window("5min")}, "5 points"), ({"window": {"spam": "30min"}}, "window.spam"),
-        ({"window": 30}, 'window="30m"'), ({"window": pd.Timedelta("30min")}, 'window="30m"'),
+        ({"window": 30}, 'window="30m"'), ({"window": ["30m"]}, 'window="30m"'),
+        ({"window": pd.Timedelta("30min")}, 'window="30m"'),
         ({"network": "small_cn"}, "small_cn"), ({"network": {"kind": "small_cnn", "a": 3}}, "'a'"),
         ({"network": {"width": 4}}, "None"), ({"network": 5}, "network"),
         ({"image_spec": {"size": 0}}, "images.size"), ({"image_spec": 16}, "image_spec"),

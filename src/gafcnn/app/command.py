@@ -45,7 +45,10 @@ _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 
 # options whose values name files, and names of columns: the grammar of Hydra has no umlauts, ~ or &
 _FILES, _COLUMNS = ("market.path", "predictions", "on"), "market.columns."
-_GROUPS = ("window", "market", "model", "label")  # whose options are names, even a number
+_GROUPS = (  # whose options are names, even a number
+    "window", "market", "model", "label", "costs", "split", "images", "trainer", "ensemble",
+    "experiment", "augmentation", "logger",
+)  # fmt: skip
 
 _HELP_WIDTH = 80  # of a list of options
 
@@ -229,11 +232,17 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
         return f"{key} has no value; expected a value; set {key}=VALUE."
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        near = get_close_matches(option, error.options, n=1)
+        asked = option.replace("1h", "60m") if group == "window" else option
+        near = get_close_matches(asked, error.options, n=1)
         typed = next((w.partition("=")[0] for w in words if w.endswith(f"={option}")), group)
         instead = f"did you mean {typed}={near[0]}?" if near else "correct the name."
         if group == "window":
-            instead += " For a length of your own, write window=15m window.span=45min."
+            own = (
+                "window=64x15m window.points=32"
+                if "x" in option
+                else "window=15m window.span=45min"
+            )
+            instead += f" For a length of your own, write {own}."
         options = ", ".join(error.options)
         return f"{typed} has no option {option}; expected one of {options}; {instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")

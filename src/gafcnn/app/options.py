@@ -347,7 +347,7 @@ class EvaluateOptions(StudyOptions):
         if self.study is not None and (self.market is not None) != self.on_market:
             found = f"market={getattr(self.market, 'kind', 'null')} beside study={self.study}"
             expected = "no market, as the study has its own bars; or both market and on=market"
-            instead = "remove market=..., or set on=market market=... for later bars"
+            instead = "remove market=..., or study=... to judge a table alone, or set on=market"
             raise ConfigError(found, expected=expected, instead=instead)
         if self.study and (self.label not in (None, Direction()) or self.split):
             raise ConfigError("label or split of a finished study", "those it has", "remove it")

@@ -392,8 +392,8 @@ def record_look(folder: Path, judgement: Judgement, windows: Sequence[str]) -> N
     metrics["looks"] = looks = recorded(folder, LOOK, facts["period"])
     if looks > 1:
         metrics["verdict"].append(
-            f"This is look {looks} at these test rows: what was changed since the first look was "
-            "changed knowing them, and the confidence intervals do not allow for that."
+            f"This is look {looks} at these test rows: any change since the first look was "
+            "made with knowledge of them, and the confidence intervals do not allow for that."
         )
 
 

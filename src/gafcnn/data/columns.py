@@ -106,19 +106,24 @@ def find_columns(
     plain = [_plain(name) for name in names]
     places = {role: _position(names, name, role, source) for role, name in (chosen or {}).items()}
     named, alone = _with_currencies(names), places.keys().isdisjoint(PRICES[:3])
+    lacking = list[str]()
     for role, known in _NAMES.items():
         found = _first_named(named, known, first)
         if role == "close" and not found and role not in places:
             found = _first_named(named, _OTHER_CLOSES, first)
         if role not in places:
-            if len(found) > 1 or (not found and role in PRICES):
-                raise _not_once(role, names, source, len(found))
+            if len(found) > 1:
+                raise _not_once([role], names, source, len(found))
             if found:
                 places[role] = found[0]
+            elif role in PRICES:
+                lacking.append(role)
         elif role == "close" and alone and found and found[0] != places[role]:
             places["unadjusted"] = found[0]
     if "time" not in places:
-        places |= _find_time(plain, first, names, source)
+        places |= _find_time(plain, first)
+    if lacking := ["time"] * ("time" not in places) + lacking:
+        raise _not_once(lacking, names, source, 0)
     symbols = [plain.index(name) for name in SYMBOLS if name in plain]
     if symbols:
         places.setdefault("symbol", symbols[0])
@@ -136,9 +141,7 @@ def find_columns(
     return Columns(places, plain[places["time"]] not in CLOSE_TIMES, ", ".join(text))
 
 
-def _find_time(
-    plain: Sequence[str], first: Sequence[object], names: Sequence[str], source: object
-) -> dict[str, int]:
+def _find_time(plain: Sequence[str], first: Sequence[object]) -> dict[str, int]:
     """Return the place of the times that need no guess, or those of dates and of times of day."""
     places = sorted(
         (place for place, name in enumerate(plain) if name in TIMES),
@@ -157,9 +160,7 @@ def _find_time(
     named = [place for place in of("naive", "date", None) if plain[place]]
     others = [place for place in places if kinds[place] is not None]
     found = [*certain, *named, *others]
-    if not found:
-        raise _not_once("time", names, source, 0)
-    return {"time": found[0]}
+    return {"time": found[0]} if found else {}
 
 
 def _plain(name: str) -> str:
@@ -211,11 +212,12 @@ def _position(names: Sequence[str], name: str, role: str, source: object) -> int
     return found[0]
 
 
-def _not_once(role: str, names: Sequence[str], source: object, count: int) -> BarsError:
+def _not_once(roles: Sequence[str], names: Sequence[str], source: object, count: int) -> BarsError:
+    python = ", ".join(f'"{role}": "..."' for role in roles)
+    words = " ".join(f"market.columns.{role}=..." for role in roles)
     return BarsError(
-        f"{source} has {f'{count} columns' if count else 'no column'} {role}, among "
+        f"{source} has {f'{count} columns' if count else 'no column'} {', '.join(roles)}, among "
         f"{reprlib.repr(list(names))}",
         expected="a time, open, high, low and close, each once",
-        instead=f'name it: columns={{"{role}": "..."}} (market.columns.{role}=... on the command '
-        "line)",
+        instead=f"name them: columns={{{python}}} ({words} on the command line)",
     )

@@ -213,7 +213,7 @@ def as_bars(
     Args:
         frame: Columns open, high, low, close and, optionally, volume, in any case.
         time: The column that holds the times (timestamps, texts, or epochs in s, ms, us or ns); by
-            default the index, or where it holds numbers, a column that is named like one of times.
+            default the index, or where it holds numbers, a column with a usual name, as "date".
         timezone: Time zone of times without one, for example "UTC" or "America/New_York".
         label: Whether the times are open times, as most exchanges give them, or close times; by
             default close times if they are named close_time or closeTime, otherwise open times.

@@ -119,7 +119,13 @@ class AboveMedian(_Relation):
 
 
 def check_market(label: Any, symbols: Sequence[str]) -> None:
-    """Raise a ConfigError if the market that a label compares with is not among the symbols."""
+    """Raise a ConfigError if there is one symbol, or not the market that a label compares with."""
+    if len(symbols) < 2:
+        raise ConfigError(
+            f"the label {getattr(label, 'kind', label)} for bars of {len(symbols)} symbol",
+            expected="bars of several symbols, which it compares",
+            instead="read several, as in market.path=[a.csv,b.csv], or set label=direction",
+        )
     market = getattr(label, "market", None)
     if market is not None and market not in symbols:
         raise ConfigError(

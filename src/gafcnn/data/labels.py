@@ -181,7 +181,7 @@ class TripleBarrier(_Found):
     Args:
         horizon: The time barrier; a multiple of the bars' interval.
         width: Distance of the barriers, in standard deviations over the horizon.
-        volatility_lookback: Likewise, at least three bars.
+        volatility_lookback: A multiple of the bars' interval, at least three bars.
     """
 
     classes = DIRECTIONS

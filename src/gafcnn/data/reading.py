@@ -413,8 +413,8 @@ def read_markets(
 
     Args:
         path: As of `read_bars`.
-        symbols: Names of the symbols: those wanted of the files, or the names of as many files;
-            by default all, as the files name them.
+        symbols: The symbols to read, or one name per file, in order; by default all, as the files
+            name them.
         **options: The other options of `read_bars`, whose errors are raised.
     """
     given = {"path": path, "symbols": symbols} | options

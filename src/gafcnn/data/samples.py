@@ -98,7 +98,7 @@ class Samples:
     def known(self, positions: NDArray[Any]) -> tuple[NDArray[np.datetime64], Outcomes]:
         """Return decision times and outcomes of samples at these positions, in their order.
 
-        Of a cross-section they are all samples of their decision times whose outcome is known. Less
+        For a cross-section, all samples at their decision times with a known outcome. Less
         memory is needed than for the outcomes of all samples.
         """
         if self.together is not None:
@@ -222,7 +222,6 @@ class Samples:
         return samples
 
     def _related(self, times: NDArray[np.datetime64], returns: NDArray[np.float64]) -> Self:
-        check_market(self.definition, self.symbols)
         label, by_symbol = np.empty(len(self), np.float32), np.split(times, self.starts[1:])
         blocks = len(self) // _TOGETHER + 1  # of time, as the names of all samples are large
         step = (times.max() - times.min()) // blocks + np.timedelta64(1, "ns")
@@ -236,7 +235,7 @@ class Samples:
             if not len(samples.labelled(part)):
                 raise SamplesError(
                     f"none of {len(self.part(part)):,} {part} samples of {len(self.symbols)} "
-                    f"symbol{'s' * (len(self.symbols) > 1)} can be compared with another",
+                    "symbols can be compared with another",
                     expected="bars of several symbols that close at the same times",
                     instead="read several, as in market.path=[a.csv,b.csv], or set another label",
                 )
@@ -301,6 +300,8 @@ def make_samples(
     by_symbol = dict(bars) if isinstance(bars, Mapping) else {"": bars}
     frames = [ensure_bars(frame) for frame in by_symbol.values()]
     check_together(by_symbol)
+    if ranking:
+        check_market(definition, [*by_symbol])
     length = parse_duration("lookback", lookback)
     rows, embargoes, lacking = [], [], []
     numbers = np.arange(max(map(len, frames)), dtype=np.int32)

@@ -171,7 +171,7 @@ class WalkForward(_ByTime):
         folds: Number of blocks.
         first: Share of the time before the first block, in (0, 1).
         val: Share of the time before a block that is its validation, in (0, 1).
-        embargo: As of `Chronological`, like `stride` and `every`.
+        embargo: See `Chronological`, also for `stride` and `every`.
     """
 
     fold: Annotated[int, Field(ge=0)]
@@ -261,8 +261,9 @@ def check_purged(
         known = int((~np.isnat(known_at)).sum())
         raise SamplesError(
             f"of {known} samples with a known outcome the split leaves {counts}",
-            expected="at least one in each part",
-            instead="use more bars, other options of split, or a shorter label.horizon",
+            expected=f"at least one in each part, with an embargo of {format_duration(embargo)}",
+            instead="use more bars, larger shares in split, or a shorter lookback, "
+            "which sets the embargo",
         )
     blocks = {name: np.array_split(part, len(part) // _BLOCK + 1) for name, part in parts.items()}
     for name, found in blocks.items():

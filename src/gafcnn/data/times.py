@@ -193,7 +193,9 @@ def _localize(
         return local.tz_convert("UTC"), f"times in {timezone}"
     except Exception as error:  # an unknown zone, or an hour that should occur twice or never
         raise BarsError(
-            f"{origin.source}: the times cannot be read with timezone={timezone!r} ({error})",
-            expected='a zone such as "UTC" or "America/New_York", in which all of them exist',
-            instead="correct the zone, or remove the hours in which the clocks change",
+            f"{origin.source}: the times cannot be read with timezone={timezone!r} "
+            f"({str(error).partition('. ')[0].partition(',')[0].rstrip('.')})",
+            expected='a zone such as "America/New_York", in which all of them exist',
+            instead="correct the zone (UTC if all days have this hour), or remove the hours in "
+            "which the clocks change",
         ) from error

@@ -105,7 +105,7 @@ class BoostedTrees(Estimator):
     _file = TREES
 
     def fit(self, samples: Samples, y: None = None) -> Self:
-        """Grow trees until validation stops to improve; return the estimator.
+        """Grow trees until the validation score stops improving; return the estimator.
 
         Raises:
             ConfigError: A parameter is invalid.

@@ -31,6 +31,7 @@ from gafcnn.settings import as_plain, create
 ClassWeights: TypeAlias = str | Sequence[float] | None
 """None, "balanced", or a positive number for each class."""
 
+FEW = 100  # labelled validation samples, from which a choice says something
 DESCRIPTION = "gafcnn"  # the key of what a stored model says of itself
 REMEDY = "give another path, or train again (on the command line with overwrite=true)"
 
@@ -257,7 +258,8 @@ class Estimator(BaseEstimator):
                 raise LearningError(
                     f"{part} has samples of {present} of {len(counts)} classes",
                     expected=f"labelled samples of at least two of {', '.join(samples.classes)}",
-                    instead="use more bars, or larger shares in split",
+                    instead="use more bars, larger shares in split, or a shorter lookback "
+                    f"(window.lookback): the embargo is {format_duration(samples.embargo)}",
                 )
         drawn: list[Drawn] = []
         if (source := self.augmentation) is not None:
@@ -282,6 +284,11 @@ class Estimator(BaseEstimator):
         """Score the labelled validation samples, given their probabilities; log the result."""
         val = samples.labelled("val")
         label = samples.label[val]
+        if len(val) < FEW:
+            log.warning(
+                "validation has only %d labelled samples: what is chosen on them is arbitrary; use "
+                "more bars, a larger split.val, or a shorter lookback", len(val)
+            )  # fmt: skip
         if samples.task == "ranking":
             times, outcomes = samples.known(val)
             ic = rank_correlations(p, outcomes.forward_return, times)

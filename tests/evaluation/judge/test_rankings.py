@@ -365,5 +365,5 @@ def test_options_of_other_predictions_are_errors(
 
 
 def test_a_single_symbol_cannot_be_ranked(run: Callable[..., Judgement], bars: Bars) -> None:
-    with pytest.raises(PredictionsError, match="1 symbol"):
+    with pytest.raises(ConfigError, match="1 symbol"):
         run({"mine": foreign(noisy(bars, 0.2)[["SIM000"]])}, bars={"SIM000": bars["SIM000"]})

@@ -100,6 +100,9 @@ def test_scores_of_no_bar_and_probabilities_as_scores() -> None:
     for label in (Rank("6h"), Relative("6h", market="SIM000")):
         with pytest.raises(PredictionsError, match="no bar closes at that time"):
             complete_predictions(late, BARS, label)
+    others = SCORES.assign(symbol=SCORES["symbol"].str.lower())
+    with pytest.raises(PredictionsError, match="no bars of their symbol.*such as SIM000"):
+        complete_predictions(others, BARS, Rank("6h"))
     chances = SCORES.assign(score=SCORES["score"] > 0).rename(columns={"score": "p_up"})
     complete, _ = complete_predictions(chances, BARS, Rank("6h"))
     assert set(complete["score"]) == {0.0, 1.0}
