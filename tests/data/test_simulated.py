@@ -181,10 +181,9 @@ def test_source_of_a_universe() -> None:
     options = {"kind": "simulated_universe", "symbols": 3, "days": 9, "delisted": 0.4, "seed": 5}
     source = SOURCES.create(options, "market")
     assert SOURCES.create(as_plain(source), "market") == source
-    bars, scores = simulate_universe(3, 216, seed=5, delisted=0.4)
+    bars, _ = simulate_universe(3, 216, seed=5, delisted=0.4)
     for symbol, one in load_bars(source).items():
         assert_frame_equal(one, bars[symbol])
-    assert_frame_equal(source.scores(), scores)
     assert load_oracles(source) == {}
 
 

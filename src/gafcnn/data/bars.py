@@ -100,7 +100,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
         raise BarsError(
             f"a {type(bars).__name__} whose times may be open or close times",
             expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
-            instead=_CONVERT if isinstance(bars, pd.DataFrame) else "use gc.read_bars(path)",
+            instead=_CONVERT if isinstance(bars, pd.DataFrame) else "pass them, or a dict by symbol",
         )
     names = [*bars.columns]
     columns = {name: bars[name] for name in COLUMNS if names.count(name) == 1}
@@ -420,7 +420,7 @@ def _check_steps(bars: pd.DataFrame, origin: Origin) -> None:
         raise BarsError(
             f"{origin.source} holds bars of {format_duration(interval_between(bars.index))}",
             expected=f"bars of {format_duration(interval)}",
-            instead="omit the interval if one is given, or read more bars",
+            instead="omit the interval if one is given, use gc.resample, or read more bars",
         )
     valid = np.r_[True, apart > 0]
     starts = np.flatnonzero(np.r_[True, steps[1:] != steps[:-1]])

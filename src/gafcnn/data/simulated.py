@@ -295,18 +295,10 @@ class SimulatedUniverseSource:
 
     def load(self) -> dict[str, pd.DataFrame]:
         """Return the bars of each symbol."""
-        return self._simulate()[0]
-
-    def scores(self) -> pd.DataFrame:
-        """Return the exact scores, a table with symbol, time and score."""
-        return self._simulate()[1]
-
-    def _simulate(self) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
         n_bars = count_bars(self.days, self.interval)
-        return simulate_universe(
-            self.symbols, n_bars, self.interval, self.strength, self.horizon, self.seed,
-            listed=self.listed, delisted=self.delisted,
-        )  # fmt: skip
+        options = self.interval, self.strength, self.horizon, self.seed
+        ends = {"listed": self.listed, "delisted": self.delisted}
+        return simulate_universe(self.symbols, n_bars, *options, **ends)[0]
 
 
 def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> pd.DataFrame:

@@ -113,7 +113,7 @@ class Window:
         short, length = self.span < LEAST_POINTS * interval, format_duration(interval)
         points = self.span // self.step_of(interval) if short else self.count_points(interval)
         if points < LEAST_POINTS:
-            fitting = ", ".join(
+            fitting = " or window=".join(
                 name
                 for name, one in WINDOWS.items()
                 if one.fits(interval) and one.step_of(interval) <= LEAST_POINTS * interval

@@ -195,10 +195,12 @@ def targets(metrics: Mapping[str, Any]) -> list[Row]:
     by_goal = {row["expected"]: row for row in metrics["pairs"] if row["expected"]}
     rows = []
     for target in TARGETS:
-        found = by_goal.get(target.goal) if target.of_pair else figures.get(target.figure)
+        found, model = figures.get(target.figure), headline
+        if target.of_pair:
+            found = by_goal.get(target.goal)
+            model = f"{found['a']} less {found['b']}" if found else ""
         if found or metrics["task"] == "direction":
-            of_pair = f"{found['a']} less {found['b']}" if found and target.of_pair else ""
-            rows.append(target_row(target, of_pair if target.of_pair else headline, found))
+            rows.append(target_row(target, model, found))
     deflated = figures["deflated_sharpe"]["value"] or 0.0
     earned = [figures[key]["value"] or 0 for key in ("net_bps", "total_return") if key in figures]
     few = period_days(metrics) < LEAST_DAYS

@@ -24,7 +24,7 @@ from gafcnn.evaluation.bootstrap import Bootstrap, Sampled, block_length
 from gafcnn.evaluation.comparisons import COMPARED, LEAST_DAYS, Study, pair_rows, pairs
 from gafcnn.evaluation.figures import Counted, auc, held_figures, ratio, trade_figures
 from gafcnn.evaluation.positions import confidence, positions, threshold_of
-from gafcnn.evaluation.statistics import Floats, Row, confusion, curve, estimate, score
+from gafcnn.evaluation.statistics import Floats, Row, curve, estimate, score
 from gafcnn.evaluation.test_set import Candidate, Panel, TestSet, folds_of, split_rows
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -87,14 +87,6 @@ def judge_directions(
         name: {"up": float(up[rows].mean()) if rows.any() else None, "n": int(rows.sum())}
         for name, (up, rows) in panel.outcomes.items()
     }
-    confusions = {
-        name: {
-            kind: confusion(model.p[rows] > 0.5, up[rows], 2).tolist()
-            for kind, (up, rows) in panel.outcomes.items()
-            if kind != "moved"
-        }
-        for name, model in models.items()
-    }
     return {
         **statistics.mean_cost(np.concatenate([rows.fills.long.entry_cost for rows in sets])),
         "threshold": rules.threshold,
@@ -103,7 +95,6 @@ def judge_directions(
         "bootstrap": bootstrap.describe(study.interval),
         "models": estimates,
         "benchmarks": benchmarks,
-        "confusion": confusions,
         "pairs": pair_rows(pairs(study), sampled, COMPARED),
         **tables,
         "folds": [row for model in models.values() for row in _fold_rows(model)],

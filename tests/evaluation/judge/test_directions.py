@@ -22,7 +22,7 @@ from gafcnn.evaluation.directions import (
     regimes,
 )
 from gafcnn.evaluation.judge import Judgement
-from gafcnn.evaluation.statistics import deflated_sharpe, score_rows
+from gafcnn.evaluation.statistics import deflated_sharpe
 from gafcnn.evaluation.test_set import Candidate, TestSet
 from gafcnn.evaluation.trading_rules import TradingRules
 
@@ -89,10 +89,6 @@ def test_figures_by_pandas(
     assert figures["accuracy"]["n"] == len(test)
     assert figures["auc_labelled"]["n"] == test["label"].notna().sum()
     assert figures["net_bps"]["n"] == len(trades)
-    scores = score_rows(test, model)
-    assert judgement.metrics["confusion"][model] == {
-        rows: scores[rows]["confusion"] for rows in ("all", "labelled")
-    }
 
 
 def test_intervals_contain_their_figures_and_show_skill(judgement: Judgement) -> None:
