@@ -71,6 +71,8 @@ def test_a_relative_link_leads_to_a_file(page: Path) -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     pages = {name: (ROOT / "docs/reference" / f"{name}.md").read_text() for name in PACKAGES}
+    listed = re.findall(r"`gc\.(\w+)`", (ROOT / "docs/reference/index.md").read_text())
+    assert sorted(listed) == gafcnn.__all__
     for name in gafcnn.__all__:
         package, _, _ = gafcnn._MODULE_OF[name].partition(".")
         assert f"::: gafcnn.{gafcnn._MODULE_OF[name]}\n" in pages[package], name

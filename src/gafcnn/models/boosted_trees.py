@@ -61,12 +61,12 @@ class BoostedTrees(Estimator):
             all symbols at `t`, see `gafcnn.data.indicators.cross_section`), "window" (the values
             that the images of a window show), or None: cross_section for a ranking, indicators for
             another label that looks ahead, else the window. TA-Lib's patterns are among the
-            indicators, and would give a label of patterns away.
+            indicators, so they would leak a label of patterns.
         objective: Of a ranking: "regression" (squared errors), "ranking" (the order of pairs of
             symbols at a time, LambdaMART; Burges, 2010), or None: regression for a continuous
             target, log loss for two classes.
-        window: The window whose values are features: a `Window` or a name; its lookback alone
-            matters for indicators.
+        window: The window whose values are features: a `Window` or a name. It is needed for
+            features="window", and so for patterns; indicators ignore it.
         fields: Fields of the window; those of another symbol as "BTCUSDT:close".
         class_weights: None, "balanced" or a list, for a label of several classes.
         rounds: The largest number of trees (of several classes, for each of them).
