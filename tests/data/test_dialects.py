@@ -578,18 +578,20 @@ def test_dots_of_thousands_beside_decimal_commas(tmp_path: Path) -> None:
 
 
 def test_commas_of_thousands_and_units_of_volumes(tmp_path: Path) -> None:
-    volumes = ["987", "28.4K", "1.25M", "2B"]
+    volumes = ["987", "1,028.4K", "1.25M", "2B"]
     opens = map(epoch(MS), OPENS[:4])
     cells = '"1,000.5","$1,001,000.25","999.75","999.8","{}"'
     lines = [f"{t},{cells.format(v)}" for t, v in zip(opens, volumes, strict=True)]
     bars = read_bars(written(tmp_path, HEADER, *lines))
     assert bars.iloc[0].tolist() == [1000.5, 1001000.25, 999.75, 999.8, 987]
-    assert bars["volume"].tolist() == [987, 28_400, 1_250_000, 2e9]
+    assert bars["volume"].tolist() == [987, 1_028_400, 1_250_000, 2e9]
 
 
-@pytest.mark.parametrize("unknown", ["", "-", "--", "N/A", "n.a.", "NaN"])
+@pytest.mark.parametrize(
+    "unknown", ["", "-", "--", "N/A", "n.a.", "NaN", "null", "none", "NA", None]
+)
 def test_unknown_volumes_in_words(unknown: str) -> None:
-    prices = [[*map(str, row[:4]), unknown] for row in VALUES]
+    prices: list[list[Any]] = [[*map(str, row[:4]), unknown] for row in VALUES]
     assert as_bars(pd.DataFrame(prices, OPENS, TITLES))["volume"].isna().all()
 
 
@@ -651,6 +653,64 @@ def test_a_price_is_the_close_only_if_nothing_else_is() -> None:
     bars = as_bars(settled, columns={"close": "Settle"})
     assert_frame_equal(bars, as_bars(frame))
     assert as_bars(frame.drop(columns="Close").assign(Price=means))["close"].iloc[0] == 101.25
+
+
+def test_other_columns_of_the_close_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    read_bars(written(tmp_path, HEADER.replace("close", "Price"), *LINES))
+    assert "close from 'Price'" in caplog.text
+    assert "scaled" not in caplog.text
+    path = written(tmp_path, f"{HEADER},Adj Close", *[f"{line},50.5" for line in LINES])
+    read_bars(path, columns={"close": "Adj Close"})
+    assert "close from 'Adj Close'" in caplog.text
+    assert "other prices scaled with the close" in caplog.text
+
+
+def test_a_jump_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As of 1.105 beside 905, where a dot is of thousands."""
+    others = [f"{t},1.105,1.11,1.1,1.105,9" for t in map(epoch(MS), OPENS[4:])]
+    bars = read_bars(written(tmp_path, HEADER, *LINES[:4], *others))
+    assert "the close moves by a factor of" in caplog.text
+    assert str(bars.index[4]) in caplog.text
+    caplog.clear()
+    read_bars(written(tmp_path, HEADER, *LINES))
+    assert not caplog.text
+
+
+def test_impossible_rows_of_a_file_without_volume_are_left_out(tmp_path: Path) -> None:
+    lines = [line.rpartition(",")[0] for line in LINES]
+    lines[3] = lines[3].replace("104.5", "1.5")
+    path = written(tmp_path, HEADER.removesuffix(",volume"), *lines)
+    assert len(read_bars(path, repair="drop")) == 7
+
+
+@pytest.mark.parametrize("notation", ["%b %d, %Y", "%d-%b-%Y"])
+def test_names_of_months(notation: str) -> None:
+    dates = pd.date_range("2023-01-02", periods=8, freq="1D", tz="UTC")
+    frame = pd.DataFrame(VALUES, columns=TITLES).assign(Date=dates.strftime(notation))
+    assert (as_bars(frame, time="Date", timezone="UTC").index == dates + pd.Timedelta("1D")).all()
+
+
+def test_dots_of_thousands_in_all_prices(tmp_path: Path) -> None:
+    lines = [f"{t};1.804,79;1.810,5;1.800,25;1.805,0;28.400" for t in map(epoch(MS), OPENS)]
+    bars = read_bars(written(tmp_path, HEADER.replace(",", ";"), *lines))
+    assert bars.iloc[0].tolist() == [1804.79, 1810.5, 1800.25, 1805, 28_400]
+
+
+def test_a_byte_that_is_not_utf8_after_the_head(tmp_path: Path) -> None:
+    path = written(tmp_path, f"{HEADER},größe", *[f"{line},x" for line in LINES * 400])
+    path.write_bytes(path.read_bytes() + b"\xe9")
+    with pytest.raises(BarsError, match="utf-8"):
+        read_bars(path)
+
+
+def test_a_readme_in_another_encoding_is_left_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bars.zip", "w") as archive:
+        archive.writestr("bars.csv", "\n".join([HEADER, *LINES]))
+        archive.writestr("readme.txt", "日本語の説明".encode("shift-jis"))
+    assert len(read_bars(tmp_path / "bars.zip")) == 8
 
 
 @pytest.mark.parametrize("close", ["Volume", "High", "volume"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ import pytest
 
 from gafcnn.data.conversion import as_bars
 from gafcnn.images.kinds import IMAGE_KINDS, register_image
+
+
+@pytest.fixture(scope="session", autouse=True)
+def uncompiled(pyts_image: ModuleType) -> None:
+    """Import pyts uncompiled before any test does it otherwise."""
 
 
 def random_walk(n: int, seed: int = 0) -> pd.DataFrame:

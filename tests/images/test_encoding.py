@@ -296,7 +296,7 @@ def test_fixed_scaling_of_no_price_and_of_own_fields() -> None:
     assert not np.ptp(images, axis=(2, 3)).any()
     levels = ["close", "average", "ETH:open"]
     series = np.full((1, 4, 3), 2.0)
-    changed = relative_to_last(series, [*levels, "close_in_range"])
+    changed = relative_to_last(series, [*levels, "close_in_range"], 0.01)
     assert changed[0].tolist() == [[0, 0, 0]] * 3 + [[2, 2, 2]]
 
 

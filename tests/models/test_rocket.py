@@ -174,7 +174,7 @@ def test_series_are_scaled_as_asked(fitted: MiniRocket, samples: Samples) -> Non
     fixed = MiniRocket("15m", scaling="fixed", fields=("close", "body"))
     fixed._description = fitted._description
     prices, bodies = fixed._read([(bars, rows)]).swapaxes(0, 1)
-    np.testing.assert_allclose(prices, 100 * np.log(values / values[:, -1:]), atol=1e-4)
+    np.testing.assert_allclose(prices, np.log(values / values[:, -1:]), atol=1e-6)
     body = (bars["close"] - bars["open"]).to_numpy()[rows]
     np.testing.assert_allclose(bodies[:, -1], body, rtol=1e-6)
 

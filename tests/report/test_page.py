@@ -120,6 +120,7 @@ def test_first_screen_says_what_the_money_did(page: Any, metrics: Metrics) -> No
 def test_a_market_simulated_in_python_is_said_to_be_simulated(tmp_path: Path) -> None:
     bars, oracle = gc.simulate(2000, seed=3)
     table = pd.DataFrame({"time": oracle.index, "p_up": oracle}).iloc[-800:]
+    assert gc.resample(bars, "5min").attrs["simulated"]
     for frame, simulated in ((bars, True), (gc.as_bars(bars, label="close"), False)):
         found = gc.judge({"mine": table}, frame, label=gc.Direction("15min"), resamples=0)
         page = Parsed(found.to_html(tmp_path / "page.html"))

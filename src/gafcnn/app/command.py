@@ -47,7 +47,7 @@ _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 _FILES, _COLUMNS = ("market.path", "predictions", "on"), "market.columns."
 _GROUPS = (  # whose options are names, even a number
     "window", "market", "model", "label", "costs", "split", "images", "trainer", "ensemble",
-    "experiment", "augmentation", "logger",
+    "experiment", "augmentation", "logger", "trading", "portfolio", "judging", "paths",
 )  # fmt: skip
 
 _HELP_WIDTH = 80  # of a list of options
@@ -232,17 +232,15 @@ def _message(error: Exception, name: str, conf: Path, words: Sequence[str]) -> s
         return f"{key} has no value; expected a value; set {key}=VALUE."
     if isinstance(error, MissingConfigException) and error.options:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
-        asked = option.replace("1h", "60m") if group == "window" else option
+        asked = re.sub(r"\b1h$|(?<=x)1h$", "60m", option) if group == "window" else option
         near = get_close_matches(asked, error.options, n=1)
         typed = next((w.partition("=")[0] for w in words if w.endswith(f"={option}")), group)
         instead = f"did you mean {typed}={near[0]}?" if near else "correct the name."
+        if option.isdigit() and group != "window":
+            instead = f"to set a number, write {typed}.KEY={option} with one of its options."
         if group == "window":
-            own = (
-                "window=64x15m window.points=32"
-                if "x" in option
-                else "window=15m window.span=45min"
-            )
-            instead += f" For a length of your own, write {own}."
+            own = "15m window.span=45min, or window=64x15m window.points=32 window.lookback=8h"
+            instead += f" For a length of your own, write window={own}."
         options = ", ".join(error.options)
         return f"{typed} has no option {option}; expected one of {options}; {instead}"
     first = next((line for line in str(error).splitlines() if line.strip()), "").rstrip(".:")
@@ -280,7 +278,7 @@ def _unknown_option(key: str, name: str, conf: Path, words: Sequence[str]) -> st
     # by its whole name, or by the end of it: trading.cost_bps for cost
     parts = {option: option.split(".") for option in reversed(known)}
     ends = {".".join(of[k:]): option for option, of in parts.items() for k in range(len(of))}
-    near = get_close_matches(key, ends, n=1)
+    near = get_close_matches(key, ends, n=1, cutoff=0.65)
     instead = f"did you mean {ends[near[0]]}?" if near else "--cfg job lists them."
     group, _, last = key.partition(".")
     for path in sorted((conf / group).glob("*.yaml"), reverse=True) if group in groups else ():

@@ -38,7 +38,13 @@ METHODS = ("mean", "weighted", "vote", "stacking")
 
 def built(build: Callable[[Mapping[str, Any]], Any]) -> BeforeValidator:
     """Return the validator of a field that is built from options; an object is left as it is."""
-    return BeforeValidator(lambda value: build(value) if isinstance(value, Mapping) else value)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str | int | float):
+            raise ValueError("expected options by name, or null")
+        return build(value) if isinstance(value, Mapping) else value
+
+    return BeforeValidator(check)
 
 
 def registered(registry: Registry[Any], section: str) -> BeforeValidator:

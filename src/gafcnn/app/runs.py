@@ -251,7 +251,7 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     Raises:
         RunError: It holds a different run, or one that is damaged.
     """
-    begun = is_begun(folder) or (folder / METRICS).is_file()
+    begun = any((folder / name).is_file() for name in (LAST, BEST, METRICS))
     if not begun or not (folder / CONFIG).is_file():
         return False
     if differing := differences(read_config(folder), config):
@@ -264,11 +264,6 @@ def is_complete(folder: Path, config: Mapping[str, Any]) -> bool:
     if damaged := damaged_files(folder):
         raise damage(folder, damaged[0])
     return True
-
-
-def is_begun(folder: Path) -> bool:
-    """Return whether a folder has checkpoints of a network."""
-    return any((folder / name).is_file() for name in (LAST, BEST))
 
 
 def claim(folder: Path, config: Mapping[str, Any], *, overwrite: bool) -> None:

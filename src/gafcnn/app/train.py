@@ -20,7 +20,7 @@ from gafcnn.app.prepare import fingerprints, load_for
 from gafcnn.app.runs import BARS, Run
 from gafcnn.data.samples import PARTS, Samples, task_of
 from gafcnn.durations import format_duration
-from gafcnn.errors import ConfigError, LearningError
+from gafcnn.errors import ConfigError
 from gafcnn.evaluation.predictions import SCORE, classes_of, probability_columns, write_predictions
 from gafcnn.evaluation.statistics import score_classes, score_ranking, score_rows
 from gafcnn.settings import as_plain, create
@@ -82,20 +82,14 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
     if not done:
         samples = settings.samples(bars)
         model: Any = settings.estimator(folder)
-        if hasattr(model, "check"):
-            model.check(samples)
+        model.check(samples)
         if helps:
             model.fit(samples)  # and end there: the first process writes the run
         with runs.hold(folder):
             done = not overwrite and runs.is_complete(folder, config)
             if not done:
                 runs.claim(folder, config, overwrite=overwrite)
-                try:
-                    _fit(settings, folder, config, samples, model)
-                except LearningError:
-                    if not runs.is_begun(folder):  # there is nothing to resume
-                        (folder / runs.CONFIG).unlink()
-                    raise
+                _fit(settings, folder, config, samples, model)
     if done:
         log.info("%s is complete: nothing to do", folder)
     return Run(folder)
@@ -104,7 +98,7 @@ def train_run(settings: TrainSettings, bars: Mapping[str, pd.DataFrame] | None =
 def _fit(
     settings: TrainSettings, folder: Path, config: Mapping[str, Any], samples: Samples, model: Any
 ) -> None:
-    resumed = runs.is_begun(folder)
+    resumed = any((folder / name).is_file() for name in (runs.LAST, runs.BEST))
     labelled, counts = len(samples.labelled("train")), samples.counts("train")
     of = samples.described_symbols
     if samples.classes:

@@ -100,7 +100,9 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
         raise BarsError(
             f"a {type(bars).__name__} whose times may be open or close times",
             expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
-            instead=_CONVERT if isinstance(bars, pd.DataFrame) else "pass them, or a dict by symbol",
+            instead=_CONVERT
+            if isinstance(bars, pd.DataFrame)
+            else "use gc.read_bars(path), or a dict",
         )
     names = [*bars.columns]
     columns = {name: bars[name] for name in COLUMNS if names.count(name) == 1}
@@ -231,7 +233,7 @@ def stretches(bars: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def has_volume(bars: pd.DataFrame) -> bool:
     """Whether the bars have a volume. It is known in all rows or in no row."""
-    return not np.isnan(bars["volume"].to_numpy("float64")).all()
+    return "volume" in bars and not np.isnan(bars["volume"].to_numpy("float64")).all()
 
 
 def gaps(bars: pd.DataFrame) -> pd.DataFrame:
@@ -328,7 +330,9 @@ def resample(bars: pd.DataFrame, interval: DurationLike) -> pd.DataFrame:
     first = int(index[0] - fine > begins[0])
     last = len(coarser) - int(index[-1] < ends[-1])
     source = f"the bars of {format_duration(coarse)}"
-    return check_bars(coarser.iloc[first:last], source, coarse, bars.attrs.get("calendar"))
+    made = check_bars(coarser.iloc[first:last], source, coarse, bars.attrs.get("calendar"))
+    made.attrs = {**bars.attrs, **made.attrs}  # whether they are simulated
+    return made
 
 
 def release_memory() -> None:

@@ -138,6 +138,7 @@ def find_columns(
     shown = ["close"] * (plain[places["close"]] != "close") + shown
     text = [f"times from {names[places['time']]!r}"]
     text += [f"{role} from {names[places[role]]!r}" for role in shown]
+    text += ["other prices scaled with the close"] * ("unadjusted" in places)
     return Columns(places, plain[places["time"]] not in CLOSE_TIMES, ", ".join(text))
 
 

@@ -33,7 +33,9 @@ from gafcnn.errors import BarsError, ConfigError
 Repair = Literal["drop"]
 
 _UNKNOWN = ("", "-", "--", "n/a", "n.a.", "na", "nan", "null", "none")
-_UNITS = {"K": "e3", "M": "e6", "B": "e9"}  # of volumes, as Investing.com writes them
+_JUMP = 10  # factor between two closes that is warned of
+# of volumes, as Investing.com writes them
+_UNITS = {r"(?<=\d)K$": "e3", r"(?<=\d)M$": "e6", r"(?<=\d)B$": "e9"}
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +68,7 @@ def parts_of(
     times, notation = parse_times(written, origin, timezone)
     zone = str(getattr(written.dtype, "tz", None) or timezone or "") or None
     known = [name for name in (*COLUMNS, *OPTIONAL) if name in table]
-    units = {name: {} if name in PRICES else _UNITS for name in known}
-    values = {name: _numbers(table[name], origin, units[name]) for name in known}
+    values = {name: _numbers(table[name], origin, units=name not in PRICES) for name in known}
     for name in known[len(PRICES) :]:
         if (values[name] == -1).all():  # unknown, as Interactive Brokers writes it
             values[name] = np.full(len(times), np.nan)
@@ -146,7 +147,14 @@ def join(
         opens = pd.DatetimeIndex(frame.index).asi8 - length.value
         rare = sessions.rare_offsets(opens, length)
         frame, origin = _without(rare, "off the grid", frame, origin)
-    return check_bars(frame, origin, length, calendar)
+    bars = check_bars(frame, origin, length, calendar)
+    moves = np.abs(np.diff(np.log(bars["close"].to_numpy())))
+    if moves.max() > np.log(_JUMP):
+        log.warning(
+            "%s: the close moves by a factor of %.3g at %s: a split, or separators of thousands?",
+            *(source, np.exp(moves.max()), bars.index[moves.argmax() + 1]),
+        )
+    return bars
 
 
 def _close_times(opens: pd.Index, length: pd.Timedelta, timezone: str | None) -> pd.DatetimeIndex:
@@ -288,19 +296,18 @@ def _joined(source: object, parts: Sequence[Part]) -> Origin:
     return Origin(source, place)
 
 
-def _numbers(column: Any, origin: Origin, units: Mapping[str, str] = {}) -> NDArray[np.float64]:
-    """Return the numbers of a column; `units` are letters after a number, and what they stand for.
-
-    Unknown values are NaN, which is left to `check_bars`.
-    """
-    if column.dtype.kind in "iuf":
-        return column.to_numpy("float64")
-    texts: Any = column.astype("str").str.strip().str.replace(r"^\$(?=\d)", "", regex=True)
+def _numbers(column: Any, origin: Origin, *, units: bool = False) -> NDArray[np.float64]:
+    """Return the numbers of a column, NaN for unknown ones; `units` are K, M and B after them."""
+    numbers = as_numbers(column).to_numpy("float64")
+    if column.dtype.kind in "iuf" or not np.isnan(numbers).any():
+        return numbers
+    texts: Any = column.astype("str").fillna("").str.strip()
+    texts = texts.str.replace(r"^\$(?=\d)", "", regex=True)
     if texts.str.contains(r",\d{3}[,.]").any():  # else a comma may be decimal
         grouped = texts.str.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?[A-Z]?")
         texts = texts.where(~grouped, texts.str.replace(",", ""))
-    for unit, power in units.items():
-        texts = texts.str.replace(rf"(?<=\d){unit}$", power, regex=True)
+    if units:
+        texts = texts.replace(_UNITS, regex=True)
     numbers = as_numbers(texts).to_numpy("float64")
     origin.require(
         ~np.isnan(numbers) | texts.str.lower().isin(_UNKNOWN).to_numpy(),

@@ -150,8 +150,8 @@ def split_asset(name: str) -> tuple[str, str]:
     return asset, field
 
 
-def relative_to_last(series: Floats, fields: Sequence[str]) -> Floats:
-    """Return series (n, fields, points) with prices as log(price / last price), in percent.
+def relative_to_last(series: Floats, fields: Sequence[str], unit: float = 1) -> Floats:
+    """Return series (n, fields, points) with prices as log(price / last price) / unit.
 
     Fields that are no prices are unchanged.
     """
@@ -161,7 +161,7 @@ def relative_to_last(series: Floats, fields: Sequence[str]) -> Floats:
             values, last = series[:, at], series[:, at, -1:]
             above = (values > 0) & (last > 0)  # both are 0 for an asset that is not listed yet
             ratios = np.divide(values, last, out=np.ones_like(values), where=above)
-            relative[:, at] = 100 * np.log(ratios)
+            relative[:, at] = np.log(ratios) / unit
     return relative
 
 

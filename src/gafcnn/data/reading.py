@@ -197,7 +197,7 @@ def _text_table(source: object, opener: Callable[[], Any]) -> Table:
         raise unreadable(source, "it has no rows below the header")
     first, above = rows[headers], skipped + headers
     names = _names(rows[:headers], first)
-    with_comma = [cell for cell in first if re.fullmatch(r"-?\d+,\d+", cell)]
+    with_comma = [cell for cell in first if re.fullmatch(r"-?\d[\d.]*,\d+", cell)]
     with_dot = any(re.fullmatch(r"\$?-?\d+\.\d+[KMB]?", cell) for cell in first)
     commas = any(not with_dot or not re.search(r",\d{3}$", cell) for cell in with_comma)
     commas &= separator != ","
@@ -256,16 +256,17 @@ def _line_numbers(read: Callable[[], bytes]) -> list[int]:
 
 
 def _as_utf8(content: bytes, errors: str = "strict") -> bytes:
-    """Return a text in UTF-8, without the mark of its encoding; its end may be cut off.
+    """Return a text in UTF-8, without the mark of its encoding.
 
-    A text that is in neither UTF-8 nor UTF-16 is taken as Windows-1252, in which Excel writes csv.
+    A text that does not begin in UTF-8 or UTF-16 is taken as Windows-1252, in which Excel writes.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as MetaTrader 5 writes
         content = content.decode("utf-16", errors).encode()
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(content)
+    try:  # of a character that is cut off there is no error
+        codecs.getincrementaldecoder("utf-8")().decode(content[:_HEAD])
     except UnicodeDecodeError:
-        content = content.decode("cp1252").encode()
+        content = content.decode("cp1252", "replace").encode()
+    content.decode(errors=errors)  # fails here if it is not UTF-8
     return content.removeprefix(codecs.BOM_UTF8)
 
 

@@ -227,7 +227,11 @@ def _bars(
         "volume": size * volumes.lognormal(3, 0.5, len(returns)),
     }
     index = pd.date_range(START + interval, periods=len(returns), freq=interval, unit="ns")
-    bars = check_bars(pd.DataFrame(values, index), "the simulation", interval)
+    return _simulated(pd.DataFrame(values, index), interval)
+
+
+def _simulated(frame: pd.DataFrame, interval: pd.Timedelta) -> pd.DataFrame:
+    bars = check_bars(frame, "the simulation", interval)
     bars.attrs["simulated"] = True  # which a report says
     return bars
 
@@ -334,7 +338,7 @@ def tick_walk(n_bars: int, interval: DurationLike = "15min", seed: int = 0) -> p
     ticks = {"open": opened, "high": high, "low": low, "close": close}
     # division gives the float nearest to the decimal number, as reading it from a text does
     frame = pd.DataFrame({name: values / TICKS_PER_UNIT for name, values in ticks.items()}, index)
-    return check_bars(frame.assign(volume=rng.lognormal(3, 0.5, n_bars)), "the walk", interval)
+    return _simulated(frame.assign(volume=rng.lognormal(3, 0.5, n_bars)), interval)
 
 
 def most_bars(interval: pd.Timedelta) -> int:

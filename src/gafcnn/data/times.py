@@ -5,6 +5,7 @@ ISO 8601        2024-01-02T09:30:00Z, 2024-01-02 09:30:00-05:00, 2024-01-02
 digits          20240102, 20240102 093000, 202401020930, 2024010209
 dots            2024.01.02 09:30, and 02.01.2024 09:30, which has the day first
 slashes         2024/01/02, and 01/02/2024, the month or the day first as the rows allow
+names           Jan 02, 2024, and 02-Jan-2024
 12-hour clock   2024-01-02 11-PM, 2024-01-02 09:30 AM
 zones           Z, UTC, GMT, +01:00, GMT+0100, and names such as US/Eastern after any of these
 """
@@ -35,6 +36,8 @@ _DATES = {
     r"(?:19|20)\d\d(?:0\d|1[0-2])[0-3]\d": ("%Y%m%d",),
     r"\d\d?\.\d\d?\.\d{4}": ("%d.%m.%Y",),
     r"\d\d?/\d\d?/\d{4}": ("%m/%d/%Y", "%d/%m/%Y"),
+    r"[A-Z]{3} \d\d?, \d{4}": ("%b %d, %Y",),
+    r"\d\d?-[A-Z]{3}-\d{4}": ("%d-%b-%Y",),
 }
 _CLOCKS = {
     r"[0-2]\d": "%H",
@@ -114,7 +117,7 @@ def parse_times(
     of_clock = gap + next(
         (f for notation, f in _CLOCKS.items() if re.fullmatch(notation, clock, re.IGNORECASE)), ""
     )
-    formats = next(of for notation, of in _DATES.items() if re.fullmatch(notation, date))
+    formats = next(of for notation, of in _DATES.items() if re.fullmatch(notation, date, re.I))
     written = [f"{one}{of_clock}{space}{'%z' if zone else ''}" for one in formats]
     if formats == ("%Y-%m-%d",) and "M" not in clock.upper() and (clock or not zone):
         written = ["ISO8601"]  # which may vary from row to row

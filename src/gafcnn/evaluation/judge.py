@@ -60,7 +60,7 @@ class Judgement:
     by_symbol: Mapping[str, Judgement] = field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
-        return "\n".join(["Judgement:", *self.verdict])
+        return "\n".join(["Judgement:", *self.verdict, *self.notes])
 
     @property
     def task(self) -> Literal["direction", "classification", "ranking"]:

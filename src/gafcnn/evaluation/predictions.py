@@ -147,9 +147,10 @@ def complete_predictions(
         )
     usable, most, remedy = np.ones(len(merged), dtype=bool), 0, ""
     finite = np.isfinite(merged[given].to_numpy()).all(axis=1)
-    named, known = merged["symbol"].isin([*by_symbol]), ", ".join([*by_symbol][:5])
+    named, names = merged["symbol"].isin([*by_symbol]), ", ".join(filter(None, by_symbol))
+    by_name = f"use the names of the bars: {names}" if names else "pass bars as a dict by symbol"
     for valid, why, instead in (
-        (named, "there are no bars of their symbol", f"use the names of the bars, such as {known}"),
+        (named, "there are no bars of their symbol", by_name),
         (finite, f"the {what} is missing or infinite", "drop them"),
         (at_bar, "no bar closes at that time", "use times of bars.index, which are close times"),
         (merged["found"] == "both", reason, "pass other rows, or other bars"),

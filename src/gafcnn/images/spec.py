@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from gafcnn.settings import settings
 # gafcnn.images.gaf and bar_images import numba, so functions here import them when they draw
 
 _UNITS = {"float32": 1.0, "float16": 1.0, "int8": 127.0}  # what a pixel of value 1 is stored as
+_PERCENT = 0.01  # the unit of logarithms of prices in images of fixed scaling
 _LARGEST = 1e300  # sums and ranges of such values are still finite
 _BLOCK = 256  # series whose pictures of a registered kind are in memory at a time, as float64
 
@@ -52,6 +53,7 @@ class ImageSpec:
     range: tuple[Literal[-1, 0], Literal[1]] = RANGES[0]
     scaling: Literal["per_field", "jointly", "fixed"] = "per_field"
     assets: tuple[str, ...] = ()
+    _named: ClassVar[bool] = True  # whether the fields say what the series are
 
     def __post_init__(self) -> None:
         FIELDS.all_of(self.fields, "images.fields")
@@ -118,7 +120,7 @@ class ImageSpec:
         values = checked_series(series)
         n, fields, points = values.shape
         own, bars, names, size = self._own_kinds, self._bars, self.read_fields, self.size
-        if bars or self.assets:
+        if bars or self.assets or self._named:
             if fields != len(names):
                 raise ImagesError(
                     f"the series have {fields} field{'s' * (fields != 1)}",
@@ -206,13 +208,10 @@ class ImageSpec:
         from gafcnn.images.gaf import scaled
 
         n, fields, points = values.shape
-        if self.scaling == "fixed":
-            values = self._relative(values)
+        if self.scaling == "fixed" and self._named:
+            values = relative_to_last(values, self._own_fields, _PERCENT)
         by_asset = values.reshape(-1, fields // len(self._prefixes), points)
         return scaled(by_asset, knots, range, self.scaling).reshape(n, fields, knots)
-
-    def _relative(self, values: Floats) -> Floats:
-        return relative_to_last(values, self._own_fields)
 
     def _draw_registered(self, name: str, values: Floats, images: NDArray[Any]) -> None:
         """Draw a registered kind into images of shape (n, fields, size, size)."""
@@ -233,8 +232,7 @@ class ImageSpec:
 class _Unnamed(ImageSpec):
     """Images of series whose meaning is not known."""
 
-    def _relative(self, values: Floats) -> Floats:
-        return values
+    _named = False
 
 
 def encode(

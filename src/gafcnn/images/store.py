@@ -139,6 +139,7 @@ def _describe(bars: pd.DataFrame, window: Window, spec: ImageSpec) -> dict[str, 
     columns = (*COLUMNS, *(name for name in bars if name == "market" or split_asset(name)[0]))
     own: dict[str, Any] = FIELDS.own() | IMAGE_KINDS.own()
     return {
+        "encoding": 2,  # since fixed scaling takes prices relative to the last
         "overnight": window.overnight,
         "bars": fingerprint(bars, columns),
         "window": as_plain(lengths),

@@ -112,7 +112,7 @@ class BoostedTrees(Estimator):
             LearningError: XGBoost does not accept a parameter, a part lacks classes, or the class
                 weights do not fit the label.
         """
-        self._check(samples, y)
+        self.check(samples, y)
         looks_ahead = samples.horizon > pd.Timedelta(0)
         self.features_ = self.features or ("indicators" if looks_ahead else "window")
         if self.features is None and samples.task == "ranking":

@@ -136,8 +136,9 @@ class GafClassifier(Estimator):
 
         Raises:
             ConfigError: The window does not fit the bars, or a parameter is invalid.
+            LearningError: A part has labelled samples of fewer than two classes.
         """
-        self._check(samples, y)
+        super().check(samples, y)
         window = replace(as_window(self.window), lookback=samples.lookback)
         for interval in map(interval_of, samples.bars.values()):
             window.check_image(interval)
@@ -151,16 +152,23 @@ class GafClassifier(Estimator):
                     instead=f"set market.interval={step}, or window.step={bar}",
                 )
         if self.offset is not None and self.augmentation is not None:
-            found, expected = "an offset with augmentation", "one of them: drawn samples have none"
-            raise ConfigError(found, expected=expected, instead="set augmentation=None")
+            raise ConfigError(
+                "an offset with augmentation",
+                expected="one of them, as samples that are drawn have no offset",
+                instead="set augmentation=None",
+            )
         if self.seeds > 1 and self.strategy != "auto":
-            found = f"seeds={self.seeds} with strategy={self.strategy}"
-            expected = "one process, as the others end with the first training"
-            raise ConfigError(found, expected=expected, instead="set strategy='auto', or seeds=1")
+            raise ConfigError(
+                f"seeds={self.seeds} with strategy={self.strategy}",
+                expected="one process, as the others end with the first training",
+                instead="set strategy='auto', or seeds=1",
+            )
         if self.images == "stored" and self.data_folder is None:
-            found, expected = "images='stored' without data_folder", "a folder for them"
-            instead = "pass data_folder='data', or images='on_the_fly'"
-            raise ConfigError(found, expected=expected, instead=instead)
+            raise ConfigError(
+                "images='stored' without data_folder",
+                expected="a folder for the stored images",
+                instead="pass data_folder='data', or images='on_the_fly'",
+            )
 
     def fit(self, samples: Samples, y: None = None) -> Self:
         """Train the network, or resume its training in `folder`; return the estimator.

@@ -183,6 +183,24 @@ class Estimator(BaseEstimator):
         """Whether the lookback may span the nights of a trading calendar."""
         return self._description.get("overnight", True)
 
+    def check(self, samples: Samples, y: None = None) -> None:
+        """Check the parameters, and that samples can be learned from.
+
+        Raises:
+            ConfigError: A parameter is invalid.
+            LearningError: A part has labelled samples of fewer than two classes.
+        """
+        self._check(samples, y)
+        for part in ("val", "train") if samples.task != "ranking" else ():
+            counts = samples.counts(part)
+            if (present := np.count_nonzero(counts)) < 2:
+                raise LearningError(
+                    f"{part} has samples of {present} of {len(counts)} classes",
+                    expected=f"labelled samples of at least two of {', '.join(samples.classes)}",
+                    instead="use more bars, larger shares in split, or a shorter lookback "
+                    f"(window.lookback): the embargo is {format_duration(samples.embargo)}",
+                )
+
     def _check(self, samples: object, y: object = None) -> None:
         """Check that samples are given, not bars or a table of features and y; and parameters."""
         if y is not None or not isinstance(samples, Samples):
@@ -252,16 +270,7 @@ class Estimator(BaseEstimator):
                     instead="leave augmentation and model.class_weights out",
                 )
             return [], samples.label, samples.labelled("train"), None
-        for part in ("val", "train"):
-            counts = samples.counts(part)
-            if (present := np.count_nonzero(counts)) < 2:
-                raise LearningError(
-                    f"{part} has samples of {present} of {len(counts)} classes",
-                    expected=f"labelled samples of at least two of {', '.join(samples.classes)}",
-                    instead="use more bars, larger shares in split, or a shorter lookback "
-                    f"(window.lookback): the embargo is {format_duration(samples.embargo)}",
-                )
-        drawn: list[Drawn] = []
+        drawn, counts = list[Drawn](), samples.counts("train")
         if (source := self.augmentation) is not None:
             if not isinstance(source, Augmentation):
                 source = create(Augmentation, "augmentation", source)

@@ -68,7 +68,7 @@ class Momentum(Estimator):
             ConfigError: The label is not of a cross-section, the lookback of the samples is too
                 short, or a parameter is invalid.
         """
-        self._check(samples, y)
+        super().check(samples, y)
         if samples.task != "ranking":
             raise ConfigError(
                 f"momentum for a label of {samples.task}",

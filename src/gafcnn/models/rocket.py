@@ -232,7 +232,7 @@ class MiniRocket(Estimator):
             LearningError: A part lacks classes.
             ImagesError: A value of a field is unknown.
         """
-        self._check(samples, y)
+        self.check(samples, y)
         description = self._describe(samples)
         _, labels, train, _ = self._draw(samples)
         val, source = samples.labelled("val"), self._source(samples)

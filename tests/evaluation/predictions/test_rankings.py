@@ -101,7 +101,9 @@ def test_scores_of_no_bar_and_probabilities_as_scores() -> None:
         with pytest.raises(PredictionsError, match="no bar closes at that time"):
             complete_predictions(late, BARS, label)
     others = SCORES.assign(symbol=SCORES["symbol"].str.lower())
-    with pytest.raises(PredictionsError, match="no bars of their symbol.*such as SIM000"):
+    with pytest.raises(
+        PredictionsError, match="no bars of their symbol.*names of the bars: SIM000, SIM001"
+    ):
         complete_predictions(others, BARS, Rank("6h"))
     chances = SCORES.assign(score=SCORES["score"] > 0).rename(columns={"score": "p_up"})
     complete, _ = complete_predictions(chances, BARS, Rank("6h"))
