@@ -117,6 +117,46 @@ def test_every_command_of_the_pages_composes(kind: str) -> None:
         compose(list(words))
 
 
+RUN = [  # pages whose commands need neither a network nor files of the reader, and how they begin
+    ("README.md", ("train.py -m window=15m,30m,60m model=small_cnn", "evaluate.py study=first")),
+    (
+        "docs/index.md",
+        ("train.py -m experiment=demo", "evaluate.py study=demo"),
+    ),
+    ("docs/live.md", ("predict.py", "export.py")),
+    ("docs/how-to/extend.md", ("train.py", "evaluate.py")),
+    ("docs/images.md", ("prepare.py",)),
+    ("docs/patterns.md", ("train.py experiment=candlesticks market=ticks",)),
+    ("docs/cross-section.md", ("train.py -m experiment=cross_section market=simulated",)),
+]
+FASTER = {  # options that change how long a command takes
+    "docs/how-to/extend.md": ["market=simulated", "model=small_cnn", "trainer.max_epochs=1"],
+    "docs/images.md": ["market=simulated", "market.days=2"],
+    "docs/patterns.md": ["market.days=20", "trainer.max_epochs=1"],
+    "docs/cross-section.md": ["market.symbols=4", "trainer.max_epochs=1"],
+}
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_pages_run(tmp_path: Path) -> None:
+    for name in ("examples", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ran = 0
+    for page, begins in RUN:
+        for words in commands(ROOT / page):
+            if " ".join(words).startswith(begins):
+                more = FASTER.get(page, []) if words[0] != "evaluate.py" else []
+                line = " ".join(["python", str(ROOT / words[0]), *words[1:], *more])
+                done = subprocess.run(
+                    ["bash", "-c", f"PATH={Path(sys.executable).parent}:$PATH; {line}"],
+                    cwd=tmp_path, env=environment, capture_output=True, text=True,
+                )  # fmt: skip
+                assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+                ran += 1
+    assert ran == 10
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_make_targets_of_the_pages_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
