@@ -100,9 +100,7 @@ def ensure_bars(bars: pd.DataFrame) -> pd.DataFrame:
         raise BarsError(
             f"a {type(bars).__name__} whose times may be open or close times",
             expected="bars from gc.read_bars, gc.as_bars or gc.simulate",
-            instead=_CONVERT
-            if isinstance(bars, pd.DataFrame)
-            else "use gc.read_bars(path), or a dict",
+            instead=_CONVERT if isinstance(bars, pd.DataFrame) else "use gc.read_bars(path)",
         )
     names = [*bars.columns]
     columns = {name: bars[name] for name in COLUMNS if names.count(name) == 1}

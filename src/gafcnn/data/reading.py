@@ -266,7 +266,8 @@ def _as_utf8(content: bytes, errors: str = "strict") -> bytes:
         codecs.getincrementaldecoder("utf-8")().decode(content[:_HEAD])
     except UnicodeDecodeError:
         content = content.decode("cp1252", "replace").encode()
-    content.decode(errors=errors)  # fails here if it is not UTF-8
+    if not content.isascii():
+        content.decode(errors=errors)  # fails here if it is not UTF-8
     return content.removeprefix(codecs.BOM_UTF8)
 
 
