@@ -154,7 +154,7 @@ def test_the_commands_of_the_pages_run(tmp_path: Path) -> None:
                 )  # fmt: skip
                 assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
                 ran += 1
-    assert ran == 10
+    assert ran == 11
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
