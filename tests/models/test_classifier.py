@@ -224,6 +224,18 @@ def test_drawn_samples_are_trained_on_the_same_wherever_images_come_from(
     assert fly.facts_["steps"] > len(samples.labelled("train")) // 64
 
 
+def test_blank_images_are_warned_of(
+    train: Train, samples: Samples, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(samples, max_epochs=1)
+    assert "blank" not in caplog.text
+    bars = samples.bars[""].assign(volume=lambda frame: 1e9 * frame["volume"])
+    large = make_samples(bars, label=samples.definition)
+    train(large, max_epochs=1, image_spec=ImageSpec(fields=("close", "volume"), scaling="fixed"))
+    assert "channel gasf of volume: 100 % of the images are blank" in caplog.text
+    assert "of close" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [

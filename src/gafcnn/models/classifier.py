@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 DEFAULT_SPEC = ImageSpec()
 BATCH = 256  # samples that are predicted at a time
+_BLANK = 0.95  # share of images of one grey, above which a channel shows nothing
+
+log = logging.getLogger(__name__)
 CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 
 
@@ -214,6 +218,15 @@ class GafClassifier(Estimator):
         module.to_images, size = source.to_images, min(self._setting("batch_size"), len(train))
         if source.offsets is not None:
             source.offsets.of(np.concatenate([train, val]))  # raises before the training
+        some = train[:: -(-len(train) // BATCH)]
+        shown = source.to_images(torch.from_numpy(source.read(some)))
+        for channel, one in zip(self._spec.channels, shown.unbind(1), strict=True):
+            blank = float((one.amax((1, 2)) == one.amin((1, 2))).float().mean())
+            if blank > _BLANK:
+                log.warning(
+                    "channel %s of %s: %.0f %% of the images are blank; use another field, or "
+                    "images.scaling=per_field", *reversed(channel), 100 * blank
+                )  # fmt: skip
         batches = Batches(source, labels, train, size, self.seed, additional=n)
         rows, facts = fit(self, module, batches, Batches(source, labels, val, size), device)
         self.module_, self.classes_, self.facts_ = module, samples.classes, facts
