@@ -261,6 +261,18 @@ def test_a_checkpoint_is_read_as_written_without_leftovers(stored: Path) -> None
     assert [path.name for path in stored.parent.iterdir()] == ["last.ckpt"]
 
 
+def test_a_part_that_looks_like_a_folder_is_damaged(stored: Path) -> None:
+    """torch would return uninitialised memory for it."""
+    content = bytearray(stored.read_bytes())
+    name = content.rindex(b"archive/data/2")  # in the directory, after the attributes
+    content[name - 8] ^= 0x10
+    damaged = stored.with_name("folder.ckpt")
+    damaged.write_bytes(content)
+    with pytest.raises(LearningError, match="data/2 is damaged"):
+        load_plain(damaged)
+    damaged.unlink()
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_is_detected_or_harmless(stored: Path, data: st.DataObject) -> None:
