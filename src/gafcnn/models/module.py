@@ -243,8 +243,8 @@ def load_plain(path: Path, remedy: str = REMEDY) -> Any:
         if zipfile.is_zipfile(path):  # torch does not verify the checksums that it writes
             with zipfile.ZipFile(path) as archive:
                 # of a part with the attribute of a folder torch returns what is in memory
-                changed = [part.filename for part in archive.infolist() if part.external_attr]
-                if damaged := archive.testzip() or "".join(changed[:1]):
+                folders = [one.filename for one in archive.infolist() if one.external_attr & 0x10]
+                if damaged := archive.testzip() or "".join(folders[:1]):
                     raise ValueError(f"its part {damaged} is damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds of error for damaged files
