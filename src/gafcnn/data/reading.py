@@ -307,13 +307,14 @@ def _names(
 
 
 def _by_symbol(table: Table) -> Iterator[Table]:
-    """Yield a table per symbol of a header of two levels; else the table itself."""
+    """Yield a table per symbol of a header of two levels; without prices, the table itself."""
     pairs = [name for name in table.names if isinstance(name, tuple)]
-    if not pairs:
-        yield table
-        return
     level = max((0, 1), key=lambda k: sum(pair[k].lower() in PRICES for pair in pairs))
-    for symbol in dict.fromkeys(pair[1 - level] for pair in pairs if pair[level].lower() in PRICES):
+    symbols = dict.fromkeys(pair[1 - level] for pair in pairs if pair[level].lower() in PRICES)
+    if not symbols:
+        names = [name if isinstance(name, str) else " ".join(name) for name in table.names]
+        yield replace(table, names=names)
+    for symbol in symbols:
         own = {pair: pair[level] for pair in pairs if pair[1 - level] in (symbol, "")}
         names = [name if isinstance(name, str) else own.get(name, _OTHER) for name in table.names]
         yield replace(table, names=names, symbol=symbol or None)
