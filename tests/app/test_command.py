@@ -167,10 +167,19 @@ NAMES = [
 ]  # fmt: skip
 
 
+CONF = Path(__file__).parents[2] / "conf"
+
+
 def value_of(word: str) -> Any:
     """What Hydra reads from a word; a list for a sweep."""
-    override = OverridesParser.create().parse_override(quote_names(word))
+    override = OverridesParser.create().parse_override(quote_names(word, CONF))
     return [*override.sweep_iterator()] if override.is_sweep_override() else override.value()
+
+
+def test_options_of_groups_are_names() -> None:
+    for group in filter(Path.is_dir, CONF.iterdir()):
+        assert value_of(f"{group.name}=30") == "30"
+    assert value_of("seed=30") == 30
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,10 +45,6 @@ _IN_EVERY_NAME = {"study", "window", "seed", "split", "split.fold"}
 
 # options whose values name files, and names of columns: the grammar of Hydra has no umlauts, ~ or &
 _FILES, _COLUMNS = ("market.path", "predictions", "on"), "market.columns."
-_GROUPS = (  # whose options are names, even a number
-    "window", "market", "model", "label", "costs", "split", "images", "trainer", "ensemble",
-    "experiment", "augmentation", "logger", "trading", "portfolio", "judging", "paths",
-)  # fmt: skip
 
 _HELP_WIDTH = 80  # of a list of options
 
@@ -112,7 +108,7 @@ def main(
     # otherwise Hydra prints a traceback of its own
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        jobs, swept = _prepare_words(words)
+        jobs, swept = _prepare_words(words, conf)
         register = partial(OmegaConf.register_new_resolver, replace=True)
         register("jobs", lambda: jobs)
         register("options", partial(_options_of, conf))
@@ -136,7 +132,7 @@ def main(
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
+def _prepare_words(words: list[str], conf: Path) -> tuple[int, list[str]]:
     """Quote names, and import the user's own modules.
 
     Returned are how many jobs of a sweep can run in parallel, at most one per core, and the swept
@@ -145,7 +141,7 @@ def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
     Raises:
         ConfigError: A module cannot be imported, or the launcher is not available.
     """
-    words[:] = map(quote_names, words)
+    words[:] = [quote_names(word, conf) for word in words]
     overrides = _parse(words)
     for override in overrides:
         if override.key_or_group == "imports" and isinstance(names := override.value(), str | list):
@@ -173,11 +169,11 @@ def _prepare_words(words: list[str]) -> tuple[int, list[str]]:
     return min(jobs, cpu_count()), named
 
 
-def quote_names(word: str) -> str:
+def quote_names(word: str, conf: Path) -> str:
     """Return a word in which the name of a file that exists, or of a column, is quoted for Hydra.
 
-    A pattern is quoted if a file is named like it; what else Hydra reads, such as a list or a sweep
-    over two files, stays as it is.
+    So is a number that is given to a group of `conf`, whose options are names. A pattern is quoted
+    if a file is named like it; what else Hydra reads, such as a list, stays as it is.
     """
     key, _, value = word.partition("=")
     if (option := key.lstrip("+")) in _FILES:
@@ -188,7 +184,7 @@ def quote_names(word: str) -> str:
             named = any(glob.iglob(value, recursive=True))  # noqa: PTH207
     else:
         named = option.startswith(_COLUMNS) and not re.match(r"['\"]|null$|.*,", value)
-        named = named or (option in _GROUPS and value.isdigit())
+        named |= value.isdigit() and option in {path.name for path in conf.iterdir()}
     return f"{key}={QuotedString(value, Quote.single).with_quotes()}" if value and named else word
 
 
